@@ -1,0 +1,45 @@
+"""The one exception tree.
+
+SegError
+├── ConfigError             a plan, a network or an option that cannot work
+├── DatasetError            a folder of images and masks that cannot be trained on
+├── ImageError              bytes that are not the image they should be
+│   ├── UnsupportedImageError   a format, or a format for this kind of image, that is not known
+│   └── ImageTooLargeError      more pixels than the limit allows
+├── PackageError            a model package that is incomplete, altered or of another version
+└── BackendError            an execution provider that is missing or gave a wrong answer
+
+Every message says what was expected, what came, and, where it is known, what to do.
+"""
+
+
+class SegError(Exception):
+    """Base of all errors that a user can cause and repair."""
+
+
+class ConfigError(SegError):
+    """A plan, a network or an option that cannot work."""
+
+
+class DatasetError(SegError):
+    """A dataset folder that cannot be trained on."""
+
+
+class ImageError(SegError):
+    """Bytes that are not the image they should be."""
+
+
+class UnsupportedImageError(ImageError):
+    """A format that is not known, or that cannot hold this kind of image."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image with more pixels than the limit allows, refused before they are decoded."""
+
+
+class PackageError(SegError):
+    """A model package that is incomplete, altered or of another version."""
+
+
+class BackendError(SegError):
+    """An execution provider that is missing or gave a wrong answer."""

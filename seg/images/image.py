@@ -1,0 +1,96 @@
+"""``Image`` and ``Mask``: the only two types that travel between rooms.
+
+Axis order is ``(c, z, y, x)``, without z in 2D. Letters: ``c`` channels.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Integer, Real
+
+from seg.errors import ImageError
+
+Spacing = tuple[float, ...]
+Affine = Float[np.ndarray, "4 4"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Where an array lies in the world."""
+
+    array: np.ndarray[Any, Any]
+    spacing: Spacing | None = None
+    """Distance of neighbouring voxels in mm, one number a spatial axis; None where the file
+    says nothing, as most PNG files do."""
+    affine: Affine | None = None
+    """Maps voxel indices ``(x, y, z, 1)``, the array's axes in reverse, to RAS+ world mm."""
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size along the spatial axes."""
+        raise NotImplementedError
+
+    @property
+    def dims(self) -> int:
+        """2 or 3."""
+        return len(self.spatial_shape)
+
+    def _check(self) -> None:
+        if self.dims not in (2, 3) or 0 in self.array.shape:
+            raise ImageError(
+                f"an image has 2 or 3 spatial axes and no empty one, got {self.spatial_shape}"
+            )
+        if self.spacing is not None:
+            if len(self.spacing) != self.dims:
+                raise ImageError(
+                    f"spacing needs {self.dims} numbers, one a spatial axis, got {self.spacing}"
+                )
+            if not all(np.isfinite(mm) and mm > 0 for mm in self.spacing):
+                raise ImageError(f"spacing must be above 0 mm and finite, got {self.spacing}")
+        if self.affine is not None and not np.isfinite(self.affine).all():
+            raise ImageError("the affine holds NaN or infinite numbers; repair the file's header")
+
+
+@dataclass(frozen=True, eq=False)
+class Image(_Grid):
+    """Channels over a 2D or 3D grid: array ``(c, *spatial)`` in the file's own dtype."""
+
+    array: Real[np.ndarray, "c *spatial"]
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size along the spatial axes."""
+        return self.array.shape[1:]
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.array.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(_Grid):
+    """One class index a voxel: array ``(*spatial)``, 0 is background."""
+
+    array: Integer[np.ndarray, "*spatial"]
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size along the spatial axes."""
+        return self.array.shape
+
+    @classmethod
+    def on_grid_of(cls, image: Image, labels: Integer[np.ndarray, "*spatial"]) -> Self:
+        """A mask that lies exactly where the image lies."""
+        if labels.shape != image.spatial_shape:
+            raise ImageError(
+                f"a mask of {labels.shape} does not lie on an image of {image.spatial_shape}"
+            )
+        return cls(labels, spacing=image.spacing, affine=image.affine)

@@ -1,0 +1,305 @@
+"""The model package: the only thing that training and service both know.
+
+A folder with ``model.json`` (the card), one ONNX file a variant and ``golden.npz`` (real patches
+with the network's own logits). It is read strictly and written whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seg.errors import PackageError
+from seg.images import ClassInfo
+from seg.transforms import Preprocessing
+
+SCHEMA_VERSION = 1
+CARD_FILE = "model.json"
+GOLDEN_FILE = "golden.npz"
+
+PROBABILITY_TOLERANCE = 1e-4
+"""Largest absolute error of a float32 variant's probabilities against the network's."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Channel(_Data):
+    """One input channel."""
+
+    name: str
+    modality: str = "unknown"
+    """``CT`` (Hounsfield units), ``MR``, ``microscopy``, ``photo``, ..."""
+
+
+class InputSpec(_Data):
+    """What the network takes: a batch of patches ``(b, c, *patch)`` float32."""
+
+    channels: tuple[Channel, ...]
+    patch: tuple[Annotated[int, Field(gt=0)], ...]
+    """Patch size in voxels of the target spacing, one number a spatial axis."""
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of a window that its neighbour covers as well."""
+    preprocessing: Preprocessing
+
+    @model_validator(mode="after")
+    def _axes_agree(self) -> Self:
+        spacing = self.preprocessing.spacing
+        if len(self.patch) not in (2, 3):
+            raise ValueError(f"a patch has 2 or 3 axes, got {self.patch}")
+        if spacing is not None and len(spacing) != len(self.patch):
+            raise ValueError(f"spacing {spacing} and patch {self.patch} differ in axes")
+        if len(self.preprocessing.normalisation) != len(self.channels):
+            raise ValueError("normalisation needs one entry a channel")
+        return self
+
+    @property
+    def dims(self) -> int:
+        """2 or 3."""
+        return len(self.patch)
+
+
+class Postprocessing(_Data):
+    """What happens to the labels after the network."""
+
+    smallest_component: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Class name to the size in voxels below which a connected component is removed."""
+
+
+class Score(_Data):
+    """Mean over cases with a bootstrap interval."""
+
+    dice: float
+    ci95: tuple[float, float]
+    cases: int
+
+
+class Variant(_Data):
+    """One ONNX file."""
+
+    name: str
+    file: str
+    sha256: str
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    blocks_dropped: tuple[str, ...] = ()
+    blocks_kept: int | None = None
+    dice: dict[str, Score] = {}
+    milliseconds_per_patch: float | None = None
+    measured_on: str | None = None
+
+
+class TrainingFingerprint(_Data):
+    """Ranges seen in training; an input outside of them deserves a warning."""
+
+    cases: int
+    shape: tuple[tuple[int, int], ...]
+    """Smallest and largest size in voxels, one pair a spatial axis."""
+    spacing: tuple[tuple[float, float], ...] | None = None
+    """Smallest and largest spacing in mm, one pair a spatial axis."""
+    intensity: tuple[tuple[float, float], ...]
+    """The 0.5 and 99.5 percentiles, one pair a channel."""
+
+
+class Provenance(_Data):
+    """Where the model comes from."""
+
+    created: str
+    seed: int
+    dataset: str
+    dataset_sha256: str
+    command: str
+    versions: dict[str, str]
+
+
+class ModelCard(_Data):
+    """``model.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    version: str
+    task: Literal["exclusive", "regions"] = "exclusive"
+    """``exclusive``: one class a voxel (softmax); ``regions``: classes may overlap (sigmoid)."""
+    classes: tuple[ClassInfo, ...]
+    input: InputSpec
+    postprocessing: Postprocessing = Postprocessing()
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+    golden_sha256: str
+    fingerprint: TrainingFingerprint
+    metrics: dict[str, Score] = {}
+    """Class name to its score on the test cases."""
+    provenance: Provenance
+    licence: str = "not stated"
+    intended_use: str = "research; not a medical device"
+
+    @model_validator(mode="after")
+    def _classes_count_from_zero(self) -> Self:
+        if [c.index for c in self.classes] != list(range(len(self.classes))):
+            raise ValueError("classes must be listed by index 0, 1, 2, ...")
+        if self.task == "regions":
+            raise ValueError("overlapping regions are not served yet; use exclusive classes")
+        return self
+
+    def variant(self, name: str | None = None) -> Variant:
+        """The variant of that name, or the first one.
+
+        Raises:
+            PackageError: no variant has that name.
+        """
+        if name is None:
+            return self.variants[0]
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        names = ", ".join(v.name for v in self.variants)
+        raise PackageError(f"no variant {name!r} in this package; it has {names}")
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenSamples:
+    """Real validation patches and what the network said to them."""
+
+    patches: Float[np.ndarray, "b c *patch"]
+    logits: Float[np.ndarray, "b k *patch"]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPackage:
+    """A checked package on disk."""
+
+    path: Path
+    card: ModelCard
+
+    @classmethod
+    def load(cls, path: Path | str) -> "ModelPackage":
+        """Read and check a package: schema, files and hashes.
+
+        Raises:
+            PackageError: anything is missing, altered or of another schema version.
+        """
+        path = Path(path)
+        card = _read_card(path / CARD_FILE)
+        for variant in card.variants:
+            _check_file(path, variant.file, variant.sha256)
+        _check_file(path, GOLDEN_FILE, card.golden_sha256)
+        return cls(path=path, card=card)
+
+    def model_file(self, variant: str | None = None) -> Path:
+        """The ONNX file of a variant."""
+        return self.path / self.card.variant(variant).file
+
+    def golden(self) -> GoldenSamples:
+        """The golden samples.
+
+        Raises:
+            PackageError: the arrays are missing or do not fit the card.
+        """
+        try:
+            with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
+                samples = GoldenSamples(arrays["patches"], arrays["logits"])
+        except (OSError, ValueError, KeyError) as error:
+            raise PackageError(f"{GOLDEN_FILE} cannot be read: {error}") from error
+        patch = self.card.input.patch
+        channels, classes = len(self.card.input.channels), len(self.card.classes)
+        if samples.patches.shape[1:] != (channels, *patch) or samples.logits.shape != (
+            len(samples.patches),
+            classes,
+            *patch,
+        ):
+            raise PackageError(
+                f"golden patches must be (b, {channels}, {patch}) with {classes} logits each, got "
+                f"{samples.patches.shape} and {samples.logits.shape}"
+            )
+        return samples
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write ``model.json`` into a folder that is being filled."""
+    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def write_golden(folder: Path, samples: GoldenSamples) -> str:
+    """Write the golden samples and return their sha256."""
+    np.savez_compressed(folder / GOLDEN_FILE, patches=samples.patches, logits=samples.logits)
+    return sha256_of(folder / GOLDEN_FILE)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` that takes its place when the block ends well.
+
+    When the block raises, or the process dies, ``target`` is what it was before.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        _replace_folder(folder, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace_folder(folder: Path, target: Path) -> None:
+    if not target.exists():
+        os.replace(folder, target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    os.replace(target, old / target.name)
+    try:
+        os.replace(folder, target)
+    except OSError:
+        os.replace(old / target.name, target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PackageError(
+            f"{path.parent} is no model package: it has no {CARD_FILE}; "
+            "name the folder that `python -m training.fit` wrote as package/"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PackageError(f"{path} cannot be read: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise PackageError(
+            f"this program reads model packages of schema version {SCHEMA_VERSION}, the package "
+            f"has {version!r}; export it again with this version of seg"
+        )
+    try:
+        return ModelCard.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or CARD_FILE
+        raise PackageError(f"{CARD_FILE} is not valid at {where}: {first['msg']}") from error
+
+
+def _check_file(folder: Path, name: str, sha256: str) -> None:
+    if Path(name).name != name:
+        raise PackageError(f"a package names files in its own folder only, got {name!r}")
+    path = folder / name
+    if not path.is_file():
+        raise PackageError(f"the package lacks {name}, which {CARD_FILE} names; export it again")
+    if sha256_of(path) != sha256:
+        raise PackageError(f"{name} was changed after the export: its sha256 is not the card's")

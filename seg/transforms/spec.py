@@ -1,0 +1,47 @@
+"""What happens to an image before the network, as plain data that travels in ``model.json``."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Normalisation(BaseModel):
+    """Intensities to the network's range, one a channel.
+
+    ``zscore`` takes mean and deviation of the image itself; ``clip_zscore`` clips to ``low`` and
+    ``high`` and uses the dataset's ``mean`` and ``std`` (CT, in Hounsfield units); ``percentile``
+    clips the image to its own 0.5 and 99.5 percentiles and then takes its z-score; ``rescale``
+    maps ``low``..``high`` to 0..1.
+
+    Source of ``zscore`` and ``clip_zscore``: Isensee et al., nnU-Net, Nature Methods 18 (2021).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["zscore", "clip_zscore", "percentile", "rescale"] = "zscore"
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    std: float | None = None
+
+    @model_validator(mode="after")
+    def _numbers_are_there(self) -> Self:
+        needed = {
+            "clip_zscore": ("low", "high", "mean", "std"),
+            "rescale": ("low", "high"),
+        }.get(self.kind, ())
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"normalisation {self.kind} needs {', '.join(missing)}")
+        return self
+
+
+class Preprocessing(BaseModel):
+    """Resampling and normalisation of an image before it is cut into patches."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spacing: tuple[float, ...] | None = None
+    """Target spacing in mm, one number a spatial axis; None leaves the pixels as they are."""
+    normalisation: tuple[Normalisation, ...]
+    """One entry a channel."""
