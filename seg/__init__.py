@@ -1,0 +1,1 @@
+"""Residual U-Nets: networks, images, transforms, inference, and the model package."""

@@ -6,7 +6,6 @@ with the network's own logits). It is read strictly and written whole or not at 
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from seg.errors import PackageError
 from seg.images import ClassInfo
 from seg.transforms import Preprocessing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 CARD_FILE = "model.json"
 GOLDEN_FILE = "golden.npz"
 
@@ -258,14 +257,14 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 def _replace_folder(folder: Path, target: Path) -> None:
     if not target.exists():
-        os.replace(folder, target)
+        folder.replace(target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.replace(target, old / target.name)
+    target.replace(old / target.name)
     try:
-        os.replace(folder, target)
+        folder.replace(target)
     except OSError:
-        os.replace(old / target.name, target)
+        (old / target.name).replace(target)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

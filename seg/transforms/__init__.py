@@ -1,5 +1,25 @@
 """Resample, normalise, pad: numpy and scipy, deterministic, each with its undo."""
 
+from seg.transforms.intensity import normalise
+from seg.transforms.padding import pad_to
+from seg.transforms.prepare import Prepared, prepare
+from seg.transforms.resample import (
+    resample_image,
+    resample_labels,
+    resample_rows,
+    resampled_shape,
+)
 from seg.transforms.spec import Normalisation, Preprocessing
 
-__all__ = ["Normalisation", "Preprocessing"]
+__all__ = [
+    "Normalisation",
+    "Prepared",
+    "Preprocessing",
+    "normalise",
+    "pad_to",
+    "prepare",
+    "resample_image",
+    "resample_labels",
+    "resample_rows",
+    "resampled_shape",
+]

@@ -1,0 +1,184 @@
+"""A batch of patches to a batch of logits. Letters: ``b`` batch, ``c`` channels, ``k`` classes."""
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from jaxtyping import Float, Float32
+
+from seg.errors import BackendError
+from seg.model_package import PROBABILITY_TOLERANCE, ModelPackage
+
+GPU_BATCH_SIZE = 8
+
+
+class Backend(Protocol):
+    """What runs the network. ``run`` may be called from several threads."""
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Spatial size of a patch in voxels."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """What computes, e.g. ``CUDAExecutionProvider``."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Patches that pay off in one run."""
+        ...
+
+    @property
+    def callers(self) -> int:
+        """Runs that pay off at the same time."""
+        ...
+
+    def run(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of each patch."""
+        ...
+
+
+class OnnxBackend:
+    """onnxruntime, on a CUDA device where there is one, else on the CPU.
+
+    On a CPU a run gets one thread and one patch, and as many runs as there are cores go side by
+    side: measured to be faster than batches and than several threads a run.
+    """
+
+    def __init__(
+        self,
+        model_file: Path,
+        *,
+        provider: Literal["auto", "cpu", "cuda"] = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        """Load a model.
+
+        Raises:
+            BackendError: the file is no model of a fixed patch, or CUDA was asked for in vain.
+        """
+        on_gpu = _choose(provider)
+        try:
+            self._session = ort.InferenceSession(
+                str(model_file), _options(on_gpu), providers=_providers(on_gpu)
+            )
+        except Exception as error:  # onnxruntime raises a class of its own for each status code
+            raise BackendError(f"onnxruntime cannot load {model_file.name}: {error}") from error
+        self.provider: str = self._session.get_providers()[0]
+        if provider == "cuda" and self.provider != "CUDAExecutionProvider":
+            raise BackendError(
+                "onnxruntime found the CUDA device but not its libraries; install seg[cuda]"
+            )
+        runs_on_gpu = self.provider == "CUDAExecutionProvider"
+        self.batch_size = batch_size or (GPU_BATCH_SIZE if runs_on_gpu else 1)
+        self.callers = 1 if runs_on_gpu else cores()
+        self._input = self._session.get_inputs()[0]
+        self.patch: tuple[int, ...] = tuple(self._input.shape[2:])
+        if not all(isinstance(size, int) for size in self.patch):
+            raise BackendError(f"the model's patch must be fixed, got {self._input.shape}")
+
+    def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+        """Logits of each patch.
+
+        Raises:
+            BackendError: onnxruntime failed, for instance for lack of memory.
+        """
+        try:
+            logits: Float32[np.ndarray, "b k *patch"] = self._session.run(
+                None, {self._input.name: patches}
+            )[0]
+        except Exception as error:  # as above
+            raise BackendError(f"the network failed on a batch of patches: {error}") from error
+        return logits
+
+
+def verify_golden(package: ModelPackage, backend: Backend) -> float:
+    """Largest absolute error of probabilities on the package's golden samples.
+
+    Raises:
+        BackendError: it is above the tolerance, so this machine would give other masks.
+    """
+    golden = package.golden()
+    steps = range(0, len(golden.patches), backend.batch_size)
+    logits = np.concatenate(
+        [backend.run(golden.patches[i : i + backend.batch_size]) for i in steps]
+    )
+    worst = probability_error(logits, golden.logits)
+    if not worst <= PROBABILITY_TOLERANCE:
+        raise BackendError(
+            f"{backend.provider} disagrees with the package's golden samples: probabilities "
+            f"differ by {worst:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}"
+        )
+    return worst
+
+
+def probability_error(
+    logits: Float[np.ndarray, "b k *patch"], reference: Float[np.ndarray, "b k *patch"]
+) -> float:
+    """Largest absolute difference of softmax probabilities."""
+    return float(np.abs(softmax(logits) - softmax(reference)).max())
+
+
+def softmax(logits: Float[np.ndarray, "b k *patch"]) -> Float[np.ndarray, "b k *patch"]:
+    """Probabilities over axis 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cuda_devices() -> int:
+    """CUDA devices that the driver shows.
+
+    Asked of the driver itself: where there is none, nothing is loaded and nothing printed.
+    """
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def _choose(provider: str) -> bool:
+    offered = "CUDAExecutionProvider" in ort.get_available_providers()
+    found = provider != "cpu" and offered and cuda_devices() > 0
+    if provider == "cuda" and not found:
+        raise BackendError(
+            "CUDA was asked for, but "
+            + ("no CUDA device is here" if offered else "this onnxruntime was built without it")
+            + "; choose provider cpu"
+        )
+    if found and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    return found
+
+
+def _options(on_gpu: bool) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if not on_gpu:
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+    return options
+
+
+def _providers(on_gpu: bool) -> list[str | tuple[str, dict[str, str]]]:
+    if not on_gpu:
+        return ["CPUExecutionProvider"]
+    # TF32 keeps 10 bits of mantissa: too few for the golden samples' tolerance
+    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
