@@ -1,0 +1,152 @@
+# mypy: disable-error-code=no-any-return
+# Calling an nn.Module is typed Any.
+"""Residual blocks: a branch of convolutions and the shortcut around it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seg.networks.layers import Axes, Layers
+from seg.networks.shortcut import Additive, BlockShape, Shortcut
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, normalisation, activation; without the activation at the end of a branch."""
+
+    def __init__(self, layers: Layers, conv: "ConvShape", *, act: bool = True) -> None:
+        super().__init__()
+        self.conv = layers.conv(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
+        self.norm = layers.norm(conv.out_channels)
+        if act:
+            self.act = layers.act()
+
+
+class NormActConv(nn.Sequential):
+    """Normalisation, activation, convolution.
+
+    Source: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016.
+    """
+
+    def __init__(self, layers: Layers, conv: "ConvShape") -> None:
+        super().__init__()
+        self.norm = layers.norm(conv.in_channels)
+        self.act = layers.act()
+        self.conv = layers.conv(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvShape:
+    """Channels, kernel and stride of one convolution."""
+
+    in_channels: int
+    out_channels: int
+    kernel_size: Axes
+    stride: Axes
+
+
+def basic_convs(shape: BlockShape) -> Sequence[ConvShape]:
+    """Two convolutions, the first with the stride.
+
+    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, fig. 5 left.
+    """
+    once = (1,) * len(shape.stride)
+    width = shape.branch_channels
+    return (
+        ConvShape(shape.in_channels, width, shape.kernel_size, shape.stride),
+        ConvShape(width, width, shape.kernel_size, once),
+    )
+
+
+def bottleneck_convs(shape: BlockShape) -> Sequence[ConvShape]:
+    """Narrow to a quarter, convolve with the stride, widen.
+
+    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, fig. 5 right, with
+    the stride in the middle as in Bag of Tricks (CVPR 2019), fig. 2b.
+    """
+    once = (1,) * len(shape.stride)
+    width = max(1, shape.branch_channels // 4)
+    return (
+        ConvShape(shape.in_channels, width, once, once),
+        ConvShape(width, width, shape.kernel_size, shape.stride),
+        ConvShape(width, shape.branch_channels, once, once),
+    )
+
+
+BLOCKS: dict[str, Callable[[BlockShape], Sequence[ConvShape]]] = {
+    "basic": basic_convs,
+    "bottleneck": bottleneck_convs,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockKind:
+    """What the blocks of one network have in common."""
+
+    shortcut: type[Shortcut]
+    convs: Callable[[BlockShape], Sequence[ConvShape]]
+
+
+class StochasticDepth(nn.Module):
+    """Drops the branch of a random part of the batch while training, and scales up the others.
+
+    Source: Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, fx: Float[Tensor, "b c *spatial"]) -> Float[Tensor, "b c *spatial"]:
+        """Return ``fx`` with some of its samples set to 0."""
+        if not self.training or self.rate == 0:
+            return fx
+        keep = 1 - self.rate
+        mask = torch.rand(len(fx), *[1] * (fx.ndim - 1), device=fx.device) < keep
+        return fx * (mask / keep).to(fx.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """A branch F of convolutions and a shortcut that joins x and F(x).
+
+    Branches of additive shortcuts start at F(x) = 0: their last normalisation (or, where the
+    branch ends in a convolution, that) is 0. A gate that is 0 itself does the same.
+
+    Source of the zeros: Goyal et al., Accurate, Large Minibatch SGD, 2017, section 5.1.
+    """
+
+    def __init__(
+        self, layers: Layers, shape: BlockShape, kind: BlockKind, drop_rate: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        *first, last = kind.convs(shape)
+        self.branch = nn.Sequential(
+            *(NormActConv(layers, conv) for conv in (*first, last))
+            if kind.shortcut.preactivated
+            else (*(ConvNormAct(layers, c) for c in first), ConvNormAct(layers, last, act=False))
+        )
+        self.drop = StochasticDepth(drop_rate) if drop_rate else nn.Identity()
+        self.shortcut = kind.shortcut(layers, shape)
+
+    @property
+    def is_droppable(self) -> bool:
+        """The shortcut adds and the shape is kept."""
+        return self.shortcut.additive and self.shape.is_kept
+
+    def start_as_identity(self) -> None:
+        """Set the end of the branch to 0 where the shortcut adds and has no gate of its own."""
+        if self.shortcut.additive and not self.shortcut.gated:
+            *_, end = self.branch.modules()
+            nn.init.zeros_(end.get_parameter("weight"))
+
+    def without_branch(self) -> nn.Module:
+        """What the block does when F(x) is 0."""
+        assert isinstance(self.shortcut, Additive)
+        return self.shortcut.without_branch()
+
+    def forward(self, x: Float[Tensor, "b c_in *spatial"]) -> Float[Tensor, "b c_out *smaller"]:
+        """Return features at ``1 / stride`` of the input size."""
+        return self.shortcut(x, self.drop(self.branch(x)))

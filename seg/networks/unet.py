@@ -1,0 +1,95 @@
+# mypy: disable-error-code=no-any-return
+# Calling an nn.Module is typed Any.
+"""The residual U-Net.
+
+Letters: ``b`` batch, ``c`` channels, ``k`` classes.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from difflib import get_close_matches
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seg.errors import ConfigError
+from seg.networks.block import ResidualBlock
+from seg.networks.config import UNetConfig
+from seg.networks.decoder import Decoder
+from seg.networks.encoder import Encoder
+from seg.networks.layers import initialise
+
+
+class ResidualUNet(nn.Module):
+    """A residual encoder, a decoder with skips between them, and 1x1 heads.
+
+    Source: Ronneberger et al., U-Net, MICCAI 2015; the layout of encoder and decoder after
+    Isensee et al., nnU-Net Revisited, MICCAI 2024.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        # nnU-Net gives the coarsest head the weight 0, so it is not built; its weights would
+        # never see a gradient.
+        levels = max(1, len(config.features) - 2) if config.deep_supervision else 1
+        self.heads = nn.ModuleList(
+            config.layers.pointwise(width, config.num_classes, bias=True)
+            for width in config.features[:levels]
+        )
+        initialise(self)
+        for block in self.modules():
+            if isinstance(block, ResidualBlock):
+                block.start_as_identity()
+
+    def forward(
+        self, x: Float[Tensor, "b c *spatial"]
+    ) -> Float[Tensor, "b k *spatial"] | list[Float[Tensor, "b k *_"]]:
+        """Return logits; in training mode with deep supervision one a level, finest first.
+
+        Raises:
+            ConfigError: a size is no multiple of ``config.total_stride``.
+        """
+        self._check_size(tuple(x.shape[2:]))
+        levels = self.decoder(self.encoder(x))
+        if self.training and self.config.deep_supervision:
+            return [head(level) for head, level in zip(self.heads, levels, strict=False)]
+        return self.heads[0](levels[0])
+
+    def _check_size(self, size: tuple[int, ...]) -> None:
+        stride = self.config.total_stride
+        if len(size) != len(stride) or any(n % s for n, s in zip(size, stride, strict=True)):
+            raise ConfigError(
+                f"spatial sizes must be multiples of {stride}, got {size}; pad the input"
+            )
+
+    def droppable_blocks(self) -> tuple[str, ...]:
+        """Names of the blocks whose shortcut adds and keeps the shape, in forward order."""
+        return tuple(
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, ResidualBlock) and module.is_droppable
+        )
+
+    def without(self, blocks: Iterable[str]) -> "ResidualUNet":
+        """A shallower copy that computes what this network does when those branches give 0.
+
+        The weights that are left keep their names.
+
+        Raises:
+            ConfigError: a name is not one of ``droppable_blocks()``.
+        """
+        droppable = self.droppable_blocks()
+        shallower = deepcopy(self)
+        for name in blocks:
+            if name not in droppable:
+                near = get_close_matches(name, droppable, n=3) or droppable[:3] or ("none",)
+                raise ConfigError(
+                    f"no droppable block is called {name!r}; the nearest are {', '.join(near)}"
+                )
+            block = shallower.get_submodule(name)
+            assert isinstance(block, ResidualBlock)
+            shallower.set_submodule(name, block.without_branch())
+        return shallower
