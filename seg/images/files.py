@@ -1,0 +1,50 @@
+"""Bytes from a path or from memory, and files that are written whole or not at all."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from seg.errors import ImageError
+
+
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[BinaryIO]:
+    """The source as a binary file, at its start.
+
+    Raises:
+        ImageError: the path cannot be opened, or what is wrong with the image in it; either way
+            the message begins with the path. Bytes have no name that could be told.
+    """
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise ImageError(f"{source} cannot be opened: {error.strerror}") from error
+    with file:
+        try:
+            yield file
+        except ImageError as error:
+            raise type(error)(f"{source}: {error}") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write the content beside ``path`` and put it in its place when it is complete.
+
+    A reader sees the old file or the new one, never a part of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,233 @@
+"""NIfTI-1 and NIfTI-2, plain or gzipped, their headers through nibabel.
+
+A file's axes are ``(x, y, z, t, ...)``, first axis fastest, so its array read backwards is ours.
+A gzipped file is inflated no further than its header says. Letters: ``c`` channels.
+"""
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images.image import Affine, Image, Mask, Spacing
+from seg.images.limits import ReadOptions
+
+HEADER_BYTES = 540
+"""Size of a NIfTI-2 header; a NIfTI-1 header is the first 348 of them."""
+
+MAX_EXTENSION_BYTES = 2**26
+"""What may lie between header and voxels."""
+
+LONGEST_NIFTI1_AXIS = 2**15 - 1
+
+MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+
+HEADER_ERRORS = (HeaderDataError, WrapStructError, ValueError, OverflowError, LookupError)
+STREAM_ERRORS = (OSError, EOFError, zlib.error, struct.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the voxels lie in the file and how they are to be seen."""
+
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    """The file's axes ``(x, y, z, c)``, without z in 2D."""
+    slope: float
+    inter: float
+
+    @property
+    def dims(self) -> int:
+        """2 or 3."""
+        return len(self.shape) - 1
+
+    @property
+    def is_scaled(self) -> bool:
+        """The numbers in the file are not the intensities."""
+        return (self.slope, self.inter) != (1.0, 0.0)
+
+    @property
+    def decoded(self) -> np.dtype[Any]:
+        """Type of the intensities; scaled ones are as exact as what they come from."""
+        if not self.is_scaled:
+            return self.dtype.newbyteorder("=")
+        return np.dtype(np.float32 if self.dtype.itemsize <= 2 else np.float64)
+
+
+def read_nifti(file: BinaryIO, options: ReadOptions) -> Image:
+    """The image with spacing and affine in mm; the fourth axis holds channels.
+
+    An image of one slice, ``(x, y, 1)``, is flat where 2 spatial axes are wanted. A header
+    without a position (no qform, no sform) gives no affine, and no spacing either where it has
+    nothing but ones without a unit.
+    """
+    try:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
+        header = _header(stream.read(HEADER_BYTES))
+        layout = _layout(header, options.dims)
+        itemsize = max(layout.dtype.itemsize, layout.decoded.itemsize)
+        options.limits.check(layout.shape[-2::-1], layout.shape[-1], itemsize)
+        array = _voxels(stream, layout)
+        spacing, affine = _world(header, layout.dims)
+    except ImageError:
+        raise
+    except STREAM_ERRORS as error:
+        raise ImageError(
+            f"the NIfTI file is damaged or cut short ({error}); send the whole file"
+        ) from error
+    except HEADER_ERRORS as error:
+        raise ImageError(f"the NIfTI header is not valid: {error}; repair it") from error
+    return Image(array, spacing=spacing, affine=affine)
+
+
+def encode_nifti(grid: Image | Mask, *, zipped: bool = True) -> bytes:
+    """A NIfTI file on the grid's own affine; a flat grid is one slice, ``(x, y, 1)``.
+
+    Raises:
+        UnsupportedImageError: NIfTI has no such voxel type.
+    """
+    array = grid.array[np.newaxis].astype(np.uint8) if isinstance(grid, Mask) else grid.array
+    if grid.dims == 2:
+        array = array[:, np.newaxis]
+    array = array.T if len(array) > 1 else array[0].T
+    long = max(array.shape) > LONGEST_NIFTI1_AXIS
+    kind = nibabel.Nifti2Image if long else nibabel.Nifti1Image
+    try:
+        image = kind(array, grid.affine, dtype=array.dtype)
+    except HeaderDataError as error:
+        raise UnsupportedImageError(
+            f"a NIfTI file cannot hold {array.dtype}; convert the image to float32"
+        ) from error
+    if grid.spacing is not None and grid.affine is None:
+        zooms = (*grid.spacing[::-1], 1.0, 1.0)[: array.ndim]
+        image.header.set_zooms(zooms)
+    if grid.affine is not None:
+        _set_position(image.header, grid.affine)
+    if grid.affine is not None or grid.spacing is not None:
+        image.header.set_xyzt_units("mm")
+    content = bytes(image.to_bytes())
+    return gzip.compress(content, compresslevel=1, mtime=0) if zipped else content
+
+
+def _set_position(header: Any, affine: Affine) -> None:
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
+    if not np.allclose(header.get_qform(), affine, atol=1e-3):  # shears fit no quaternion
+        header.set_qform(None, code="unknown")
+
+
+def _header(block: bytes) -> Any:
+    sizes = {struct.pack(order + "i", size): size for order in "<>" for size in (348, 540)}
+    size = sizes.get(block[:4])
+    if size is None:
+        raise UnsupportedImageError(
+            "gzip is read around NIfTI only, this file holds something else; send it unpacked"
+        )
+    if len(block) < size:
+        raise ImageError("the NIfTI file ends within its header; send the whole file")
+    kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
+    header = kind(block[:size])
+    if bytes(header["magic"])[:2] != b"n+":
+        raise UnsupportedImageError(
+            "a NIfTI file in one piece is read, this is one half of a .hdr/.img pair; "
+            "convert it to .nii.gz"
+        )
+    return header
+
+
+def _layout(header: Any, dims: int | None) -> _Layout:
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "uif" or dtype.itemsize > 8:
+        raise UnsupportedImageError(
+            f"a NIfTI file of whole or real numbers up to 64 bits is needed, got {dtype}; "
+            "save magnitude, or one channel a file"
+        )
+    offset = int(header.get_data_offset())
+    if not 0 <= offset <= MAX_EXTENSION_BYTES:
+        raise ImageError(f"the NIfTI header puts the voxels at byte {offset}; repair it")
+    slope, inter = header.get_slope_inter()
+    return _Layout(
+        dtype=dtype,
+        offset=offset,
+        shape=_shape(tuple(int(n) for n in header.get_data_shape()), dims),
+        slope=1.0 if slope is None else float(slope),
+        inter=0.0 if inter is None else float(inter),
+    )
+
+
+def _shape(shape: tuple[int, ...], dims: int | None) -> tuple[int, ...]:
+    """The file's axes as ``(x, y, z, c)``, without z in 2D."""
+    if len(shape) < 2 or min(shape) < 1:
+        raise ImageError(f"a NIfTI file needs at least axes x and y, none empty, got {shape}")
+    if dims == 3 and len(shape) == 2:
+        raise ImageError(f"a volume is needed, the NIfTI file is flat: {shape}")
+    depth = shape[2] if len(shape) > 2 else 1
+    if dims == 2 and depth > 1:
+        raise ImageError(
+            f"a 2D image is needed, the NIfTI file is a volume of {depth} slices; send one slice"
+        )
+    further = [length for length in shape[3:] if length > 1] or [1]
+    if len(further) > 1:
+        raise UnsupportedImageError(
+            f"at most four axes are read, x, y, z and channels, got {shape}; send one moment"
+        )
+    flat = dims == 2 or len(shape) == 2
+    return (*shape[:2], further[0]) if flat else (*shape[:2], depth, further[0])
+
+
+def _voxels(stream: BinaryIO, layout: _Layout) -> np.ndarray[Any, Any]:
+    stored = np.empty(layout.shape, layout.dtype, order="F").T
+    stream.seek(layout.offset)
+    if _fill(stream, stored.data.cast("B")) < stored.nbytes:
+        raise ImageError(
+            f"the NIfTI header announces {stored.nbytes:,} bytes of voxels and the file holds "
+            "fewer; send the whole file"
+        )
+    stream.read(1)  # the end of a gzipped file, where its checksum is compared
+    array = stored.astype(layout.decoded, copy=False)
+    if layout.is_scaled:
+        array *= layout.slope
+        array += layout.inter
+    return array
+
+
+def _fill(stream: BinaryIO, buffer: memoryview) -> int:
+    """Number of bytes that were there."""
+    filled = 0
+    while filled < len(buffer):
+        count = cast(Any, stream).readinto(buffer[filled:])
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _world(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
+    """Spacing (z, y, x) and affine, in mm."""
+    unit = header.get_xyzt_units()[0]
+    mm = MM[unit]
+    if header["sform_code"] == 0 and header["qform_code"] == 0:
+        sizes = header["pixdim"][1 : dims + 1]
+        nothing_said = unit == "unknown" and bool((sizes == 1).all())
+        return (None if nothing_said else _shortest(sizes * mm)), None
+    affine = np.diag([mm, mm, mm, 1.0]) @ header.get_best_affine()
+    if not np.isfinite(affine).all():
+        raise ImageError("the NIfTI affine holds NaN or infinite numbers; repair the header")
+    if abs(np.linalg.det(affine[:3, :3])) == 0:
+        raise ImageError("the NIfTI affine maps the volume onto a plane; repair the header")
+    return _shortest(np.linalg.norm(affine[:3, :dims], axis=0)), affine
+
+
+def _shortest(sizes: np.ndarray[Any, Any]) -> Spacing:
+    # The file keeps 0.7 as the float32 0.699999988; its shortest decimal is what was meant.
+    return tuple(float(str(np.float32(size))) for size in sizes[::-1])

@@ -1,0 +1,184 @@
+"""From bytes to ``Image`` and ``Mask``: the one registry of file formats.
+
+What a file is, its first bytes say; its name and a declared content type are not asked.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images.files import opened
+from seg.images.image import Image, Mask
+from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
+from seg.images.nifti import read_nifti
+from seg.images.npz import read_npz
+from seg.images.raster import read_bmp, read_jpeg, read_png, read_webp
+from seg.images.tiff import read_tiff
+
+HEAD_BYTES = 348
+"""Enough to tell every format by."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """A format and how it is told from the others."""
+
+    name: str
+    magic: tuple[tuple[int, bytes], ...]
+    """Places and what stands there; one of them suffices."""
+    read: Callable[[BinaryIO, ReadOptions], Image]
+    lossy: bool = False
+    """Compression alters values, so class indices do not survive it."""
+
+    def begins(self, head: bytes) -> bool:
+        """The first bytes of a file are this format's."""
+        return any(head[at : at + len(word)] == word for at, word in self.magic)
+
+
+FORMATS = (
+    FileFormat("PNG", ((0, b"\x89PNG\r\n\x1a\n"),), read_png),
+    FileFormat("JPEG", ((0, b"\xff\xd8\xff"),), read_jpeg, lossy=True),
+    FileFormat("WebP", ((8, b"WEBP"),), read_webp, lossy=True),
+    FileFormat("TIFF", ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")), read_tiff),
+    FileFormat(
+        "NIfTI",
+        ((0, b"\x1f\x8b"), (344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
+        read_nifti,
+    ),
+    FileFormat("NumPy archive", ((0, b"PK\x03\x04"),), read_npz),
+    FileFormat("BMP", ((0, b"BM"),), read_bmp),
+)
+
+KNOWN_ELSEWHERE = (
+    ((128, b"DICM"), "a DICOM file; convert the series to NIfTI, for example with dcm2niix"),
+    ((0, b"NRRD"), "an NRRD file; convert it to NIfTI, for example with SimpleITK"),
+    ((0, b"ObjectType"), "a MetaImage file; convert it to NIfTI, for example with SimpleITK"),
+    ((0, b"GIF8"), "a GIF file; save it as PNG"),
+    ((4, b"jP  \r\n"), "a JPEG 2000 file; save it as TIFF"),
+    ((4, b"ftyp"), "a HEIC or AVIF file; save it as PNG or JPEG"),
+)
+
+
+def read_image(
+    source: Path | bytes, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Image:
+    """An image from a path or from bytes, in the file's own dtype.
+
+    Args:
+        source: PNG, JPEG, BMP, WebP, TIFF or NIfTI (also gzipped).
+        dims: Spatial axes that are needed; settles what a file leaves open. TIFF pages without a
+            name are channels for 2 and z for 3, NIfTI of one slice is flat for 2.
+        limits: Sizes beyond which the file is not decoded.
+
+    Raises:
+        ImageError: the bytes are not the image they should be; its branches say which way.
+    """
+    return _read(source, ReadOptions(dims=dims, limits=limits))
+
+
+def read_channels(
+    sources: Sequence[Path | bytes], *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Image:
+    """One image from one file a channel, or from one file with all channels.
+
+    Raises:
+        ImageError: a file cannot be read, or the files do not lie on one grid.
+    """
+    if not sources:
+        raise ImageError("at least one file is needed, got none")
+    images: list[Image] = []
+    for number, source in enumerate(sources):
+        image = read_image(source, dims=dims, limits=limits)
+        images.append(image)
+        _check_grid(images[0], image, number)
+        channels = sum(part.channels for part in images)
+        limits.check(image.spatial_shape, channels, image.array.itemsize)
+    if len(images) == 1:
+        return images[0]
+    first = images[0]
+    array = np.concatenate([part.array for part in images])
+    return Image(array, spacing=first.spacing, affine=first.affine)
+
+
+def read_mask(
+    source: Path | bytes, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Mask:
+    """A mask: one class index a pixel or voxel, as its file has them.
+
+    A palette's numbers are the indices, whatever its colours; one bit is 0 and 1; whole numbers
+    kept as float are taken; a grey picture saved as RGB is grey.
+
+    Args:
+        source: PNG, BMP, TIFF, NIfTI (also gzipped) or NPZ.
+        dims: Spatial axes that are needed, as for ``read_image``.
+        limits: Sizes beyond which the file is not decoded.
+
+    Raises:
+        ImageError: the bytes are no mask.
+    """
+    image = _read(source, ReadOptions(dims=dims, limits=limits, labels=True))
+    return Mask(_labels(image.array), spacing=image.spacing, affine=image.affine)
+
+
+def _read(source: Path | bytes, options: ReadOptions) -> Image:
+    with opened(source) as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        found = _format_of(head)
+        if options.labels and found.lossy:
+            raise UnsupportedImageError(
+                f"a mask cannot be a {found.name} file, its compression alters class numbers; "
+                "save it as PNG, TIFF or NIfTI"
+            )
+        return found.read(file, options)
+
+
+def _format_of(head: bytes) -> FileFormat:
+    if not head:
+        raise ImageError("the file is empty")
+    for known in FORMATS:
+        if known.begins(head):
+            return known
+    for (at, word), what in KNOWN_ELSEWHERE:
+        if head[at : at + len(word)] == word:
+            raise UnsupportedImageError(f"this is {what}")
+    raise UnsupportedImageError(
+        "PNG, JPEG, BMP, WebP, TIFF or NIfTI (also gzipped) is needed, the file is none of them"
+    )
+
+
+def _check_grid(first: Image, other: Image, number: int) -> None:
+    if other.spatial_shape != first.spatial_shape:
+        raise ImageError(
+            f"all channels need one size, file 1 has {first.spatial_shape} and file "
+            f"{number + 1} has {other.spatial_shape}; resample one onto the other"
+        )
+    for what in ("spacing", "affine"):
+        ours, theirs = getattr(first, what), getattr(other, what)
+        if (ours is None) != (theirs is None) or (
+            ours is not None and not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+        ):
+            raise ImageError(
+                f"all channels need one grid, but {what} of file 1 and of file {number + 1} "
+                "differ; resample one onto the other"
+            )
+
+
+def _labels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(c, *spatial) of any type to (*spatial) of the smallest unsigned type."""
+    labels: np.ndarray[Any, Any] = array[0]
+    if any(not np.array_equal(labels, other) for other in array[1:]):
+        raise ImageError(
+            f"a mask has one channel of class numbers, got {len(array)}; "
+            "save it with a palette or as grey values, one number a class"
+        )
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.floor(labels)):
+        raise ImageError("a mask holds whole class numbers, got fractions or NaN")
+    low, high = labels.min(), labels.max()
+    if low < 0 or high >= 2**32:
+        raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}")
+    return labels.astype(np.min_scalar_type(int(high)))

@@ -1,0 +1,191 @@
+"""TIFF: flat images and stacks, with channels and physical units, through tifffile.
+
+Written as OME-TIFF, which Fiji, QuPath, napari and Bio-Formats open with axes and spacing. The
+orientation tag is not applied, as no scientific reader does. Letters: ``c`` channels.
+"""
+
+import io
+import struct
+import zlib
+from typing import Any, BinaryIO
+from xml.etree.ElementTree import ParseError
+
+import numpy as np
+import tifffile
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
+
+from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from seg.images.axes import Axes
+from seg.images.image import Image, Mask
+from seg.images.limits import Limits, ReadOptions
+from seg.images.tiff_spacing import spacing_of
+
+MAX_PAGES = 20_000
+"""A page costs a header to be read, whatever its size."""
+
+WRITABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+"""The pixel types of OME-TIFF."""
+
+ALPHA = (1, 2)
+
+PLAIN = (
+    PHOTOMETRIC.MINISWHITE,
+    PHOTOMETRIC.MINISBLACK,
+    PHOTOMETRIC.RGB,
+    PHOTOMETRIC.PALETTE,
+    PHOTOMETRIC.MASK,
+)
+"""Photometric interpretations whose samples are intensities as they stand."""
+
+DECODING_ERRORS = (  # what tifffile and its codecs raise on bytes that are not the TIFF they claim
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    ParseError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_tiff(file: BinaryIO, options: ReadOptions) -> Image:
+    """The image, with the spacing in mm where the file states a physical unit.
+
+    Axes come from OME, ImageJ or tifffile metadata. Pages that nothing names are channels where
+    2 spatial axes are wanted, and z otherwise. A print resolution (inch, or the usual dots per
+    inch told in centimetres) is no calibration: a wrong spacing is worse than none.
+    """
+    try:
+        # One file only: an OME header may name others, and they are not ours to open.
+        with TiffFile(file, name="image.tif", _multifile=False) as tiff:
+            return _read(tiff, options)
+    except ImageError:
+        raise
+    except DECODING_ERRORS as error:
+        raise ImageError(
+            f"the TIFF is damaged, cut short or in a compression that is not read ({error}); "
+            "send the whole file, or save it without compression"
+        ) from error
+
+
+def encode_tiff(grid: Image | Mask) -> bytes:
+    """An OME-TIFF of the image or of the labels, uncompressed for images.
+
+    Raises:
+        UnsupportedImageError: OME-TIFF has no such pixel type.
+    """
+    labels = isinstance(grid, Mask)
+    array = grid.array.astype(np.uint8) if labels else grid.array
+    if array.dtype.name not in WRITABLE:
+        raise UnsupportedImageError(
+            f"a TIFF holds {', '.join(WRITABLE)}, got {array.dtype}; convert to float32"
+        )
+    axes = "ZYX"[-grid.dims :]
+    metadata: dict[str, object] = {"axes": axes if labels else f"C{axes}"}
+    resolution: dict[str, Any] = {}
+    if grid.spacing is not None:
+        for axis, mm in zip(axes, grid.spacing, strict=True):
+            metadata |= {f"PhysicalSize{axis}": mm, f"PhysicalSize{axis}Unit": "mm"}
+        y_mm, x_mm = grid.spacing[-2:]
+        resolution = {"resolution": (10 / x_mm, 10 / y_mm), "resolutionunit": "CENTIMETER"}
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        array,
+        ome=True,
+        photometric="minisblack",
+        metadata=metadata,
+        compression="zlib" if labels else None,
+        compressionargs={"level": 1} if labels else None,
+        **resolution,
+    )
+    return buffer.getvalue()
+
+
+def _read(tiff: TiffFile, options: ReadOptions) -> Image:
+    if len(tiff.pages) > MAX_PAGES:
+        raise ImageTooLargeError(
+            f"at most {MAX_PAGES:,} pages are read, this TIFF has {len(tiff.pages):,}; split it"
+        )
+    if len(tiff.series) != 1:
+        raise UnsupportedImageError(
+            f"a TIFF with one image is needed, this one holds {len(tiff.series)} of different "
+            "sizes; save the one you mean into a file of its own"
+        )
+    series = tiff.series[0]
+    page = series.keyframe
+    _check_samples(page, series)
+    axes = Axes.of(series.get_axes(squeeze=False), series.get_shape(squeeze=False), options.dims)
+    palette = _palette(tiff, page, options)
+    _check_size(page, axes, options.limits, channels=3 if palette is not None else axes.channels)
+    pixels = series.asarray().reshape(series.get_shape(squeeze=False))
+    array = axes.arrange(_as_seen(tiff, page, pixels, options.labels))
+    if palette is not None:
+        array = palette[:, array[0]]
+    elif page.photometric == PHOTOMETRIC.RGB and page.planarconfig == 1:
+        array = _without_alpha(array, page)
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return Image(array, spacing=spacing_of(tiff, page, axes.dims))
+
+
+def _check_samples(page: TiffPage, series: TiffPageSeries) -> None:
+    if series.dtype is None or series.dtype.kind not in "buif":
+        raise UnsupportedImageError(
+            f"a TIFF of whole or real numbers is needed, got {series.dtype}; "
+            "save magnitude or intensity"
+        )
+    converted = page.photometric == PHOTOMETRIC.YCBCR and page.compression in (6, 7)
+    if page.photometric not in PLAIN and not converted:
+        name = getattr(page.photometric, "name", page.photometric)
+        raise UnsupportedImageError(
+            f"a grey, RGB or palette TIFF is needed, got {name}; convert it to RGB"
+        )
+
+
+def _check_size(page: TiffPage, axes: Axes, limits: Limits, channels: int) -> None:
+    itemsize = np.dtype(page.dtype).itemsize
+    limits.check(axes.spatial, channels, itemsize)
+    if page.tile is not None:  # a small image may be said to lie in one enormous tile
+        limits.check(page.tile, page.samplesperpixel, itemsize)
+
+
+def _palette(tiff: TiffFile, page: TiffPage, options: ReadOptions) -> np.ndarray[Any, Any] | None:
+    """Colours (3, number of entries) where the file's numbers stand for colours."""
+    # ImageJ writes its display colours as a palette: the numbers are still the measurement.
+    if (
+        page.photometric != PHOTOMETRIC.PALETTE
+        or options.labels
+        or tiff.is_imagej
+        or page.colormap is None
+    ):
+        return None
+    return (page.colormap >> 8).astype(np.uint8)
+
+
+def _as_seen(
+    tiff: TiffFile, page: TiffPage, pixels: np.ndarray[Any, Any], labels: bool
+) -> np.ndarray[Any, Any]:
+    """One-bit pictures as bytes, and white where the file says that 0 is white."""
+    bilevel = pixels.dtype == bool
+    inverted = page.photometric == PHOTOMETRIC.MINISWHITE and not tiff.is_imagej
+    if bilevel:
+        pixels = (pixels != inverted).astype(np.uint8)
+        return pixels if labels else pixels * np.uint8(255)
+    if inverted and not labels and pixels.dtype.kind == "u":
+        pixels = np.full_like(pixels, 2**page.bitspersample - 1) - pixels
+    return pixels
+
+
+def _without_alpha(array: np.ndarray[Any, Any], page: TiffPage) -> np.ndarray[Any, Any]:
+    colors = len(array) - len(page.extrasamples)
+    kept = [
+        i for i in range(len(array)) if i < colors or page.extrasamples[i - colors] not in ALPHA
+    ]
+    return array[kept]

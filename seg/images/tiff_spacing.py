@@ -1,0 +1,99 @@
+"""Voxel size of a TIFF in mm, from wherever the writing program has put it."""
+
+import math
+from xml.etree import ElementTree
+
+from tifffile import RESUNIT, TiffFile, TiffPage
+
+from seg.images.image import Spacing
+
+MM = {
+    "m": 1e3,
+    "cm": 10.0,
+    "centimeter": 10.0,
+    "mm": 1.0,
+    "millimeter": 1.0,
+    "\u00b5m": 1e-3,
+    "um": 1e-3,
+    "micron": 1e-3,
+    "microns": 1e-3,
+    "micrometer": 1e-3,
+    "nm": 1e-6,
+    "nanometer": 1e-6,
+    "\u00e5": 1e-7,
+}
+"""A unit, in lower case, in mm. The inch is not there: programs write it for printers."""
+
+PRINT_DPI = (72, 96, 100, 120, 150, 200, 240, 300, 400, 600, 1200)
+"""Dots an inch that programs write unasked; some tell them in centimetres."""
+
+
+def spacing_of(tiff: TiffFile, page: TiffPage, dims: int) -> Spacing | None:
+    """Millimetres along ``(z, y, x)`` or ``(y, x)``; None where one of them is not stated."""
+    if tiff.is_ome and tiff.ome_metadata is not None:
+        found = _from_ome(tiff.ome_metadata)
+    elif tiff.is_imagej and tiff.imagej_metadata is not None:
+        found = _from_imagej(tiff.imagej_metadata, page)
+    else:
+        found = _from_tags(page)
+    spacing = tuple(found.get(axis, math.nan) for axis in "zyx"[-dims:])
+    return spacing if all(0 < mm < math.inf for mm in spacing) else None
+
+
+def _from_ome(xml: str) -> dict[str, float]:
+    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
+    if pixels is None:
+        return {}
+    found = {}
+    for axis in "ZYX":
+        size = pixels.get(f"PhysicalSize{axis}")
+        unit = pixels.get(f"PhysicalSize{axis}Unit", "um")
+        if size is not None and _known(unit):
+            found[axis.lower()] = _in_mm(float(size), unit)
+    return found
+
+
+def _from_imagej(metadata: dict[str, object], page: TiffPage) -> dict[str, float]:
+    unit = str(metadata.get("unit", ""))
+    if not _known(unit):
+        return {}
+    found = {axis: _in_mm(size, unit) for axis, size in _pixel_size(page).items()}
+    if isinstance(depth := metadata.get("spacing"), (int, float)):
+        found["z"] = _in_mm(abs(depth), unit)
+    return found
+
+
+def _from_tags(page: TiffPage) -> dict[str, float]:
+    if page.tags.valueof("ResolutionUnit") != RESUNIT.CENTIMETER:
+        return {}
+    found = {axis: _in_mm(size, "cm") for axis, size in _pixel_size(page).items()}
+    return {} if any(_is_for_print(mm) for mm in found.values()) else found
+
+
+def _pixel_size(page: TiffPage) -> dict[str, float]:
+    """Size of a pixel in the file's own unit."""
+    found = {}
+    for axis, tag in (("x", "XResolution"), ("y", "YResolution")):
+        pixels, units = page.tags.valueof(tag) or (0, 0)
+        if pixels > 0:
+            found[axis] = units / pixels
+    return found
+
+
+def _is_for_print(mm: float) -> bool:
+    if mm == 10.0:  # one pixel a centimetre: the number that was never set
+        return True
+    return any(math.isclose(25.4 / mm, dpi, rel_tol=1e-3) for dpi in PRINT_DPI if mm > 0)
+
+
+def _known(unit: str) -> bool:
+    return _plain(unit) in MM
+
+
+def _in_mm(size: float, unit: str) -> float:
+    return size * MM[_plain(unit)]
+
+
+def _plain(unit: str) -> str:
+    # Micro has two code points, the sign and the Greek letter, and ImageJ escapes it.
+    return unit.strip().lower().replace("\\u00b5", "\u00b5").replace("\u03bc", "\u00b5")

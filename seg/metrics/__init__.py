@@ -1,0 +1,17 @@
+"""How good a mask is, and how sure that is."""
+
+from seg.metrics.bootstrap import Estimate, bootstrap_mean
+from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
+from seg.metrics.threshold import otsu_dice, otsu_threshold
+
+__all__ = [
+    "Estimate",
+    "bootstrap_mean",
+    "confusion_matrix",
+    "dice",
+    "dice_per_class",
+    "iou",
+    "iou_per_class",
+    "otsu_dice",
+    "otsu_threshold",
+]
