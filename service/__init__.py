@@ -1,0 +1,1 @@
+"""An HTTP service for a model package: image in, mask out."""

@@ -1,0 +1,209 @@
+"""All public routes, as a Starlette application.
+
+The event loop reads headers and streams bodies; images are decoded, segmented and encoded in
+threads, so that a large one does not hold up a probe.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import BinaryIO
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from seg.images import MaskFormat
+from service import problems
+from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
+from service.edge import CLIENT_CLOSED_REQUEST, Edge
+from service.formats import choose_format
+from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from service.model import NotReadyError, ReadyModel, ServedModel
+from service.problems import Problem
+from service.uploads import uploaded_files
+
+
+def create_app(model: ServedModel, native: Mapping[str, ASGIApp] | None = None) -> ASGIApp:
+    """The application that serves a model.
+
+    Args:
+        model: is started by the caller.
+        native: paths that another application answers, within the same limits and logs.
+    """
+    public = _PublicRoutes(model)
+    routes = [
+        Route("/segment", public.segment, methods=["POST"]),
+        Route("/model", public.card, methods=["GET"]),
+        Route("/livez", public.livez, methods=["GET"]),
+        Route("/readyz", public.readyz, methods=["GET"]),
+        Route("/metrics", public.metrics, methods=["GET"]),
+        *(Route(path, app) for path, app in (native or {}).items()),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            HTTPException: problems.on_http_exception,
+            **dict.fromkeys(problems.STATUS_OF_ERROR, problems.on_error),
+            NotReadyError: _on_not_ready,
+            Exception: problems.on_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    return Edge(
+        app,
+        routes=[route.path for route in routes],
+        max_body_bytes=model.settings.max_body_bytes,
+        metrics=model.metrics,
+    )
+
+
+async def _on_not_ready(_: Request, error: Exception) -> Response:
+    return problems.problem_response(503, str(error), {"Retry-After": "1"})
+
+
+class _Admission:
+    """Counts segmentations, so that more than can be served soon are sent away at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._mean_seconds = 1.0
+        self.active = 0
+
+    @contextmanager
+    def admitted(self, side_by_side: int) -> Iterator[None]:
+        """Hold a place.
+
+        503 and not 429: it is not this client who asks too much, the service is full.
+
+        Raises:
+            Problem: 503 with ``Retry-After`` when all places are taken.
+        """
+        if self.active >= self._most:
+            seconds = math.ceil(self._mean_seconds * self.active / side_by_side)
+            raise Problem(
+                503,
+                f"{self.active} segmentations run or wait already; try again later",
+                {"Retry-After": str(min(max(seconds, 1), 60))},
+            )
+        self.active += 1
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self._mean_seconds += 0.1 * (perf_counter() - start - self._mean_seconds)
+
+
+class _PublicRoutes:
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+        self._metrics = model.metrics
+        self._admission = _Admission(model.settings.max_requests)
+        self._threads: anyio.CapacityLimiter | None = None
+        self._metrics.watch(
+            waiting=lambda: model.ready().scheduler.waiting if model.is_ready else 0,
+            active=lambda: self._admission.active,
+            ready=lambda: model.is_ready,
+        )
+
+    async def segment(self, request: Request) -> Response:
+        """``POST /segment``: an image in, its mask out."""
+        model = self._model.ready()
+        mask_format = choose_format(
+            request.query_params.get("format"), request.headers.get("accept"), model.formats
+        )
+        threads = self._limiter(model.scheduler.policy)
+        with self._admission.admitted(int(threads.total_tokens)):
+            with anyio.move_on_after(self._model.settings.timeout_s) as upload:
+                async with uploaded_files(request) as files:
+                    upload.deadline = math.inf
+                    return await self._segment(request, model, files, mask_format)
+        raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
+
+    async def _segment(
+        self,
+        request: Request,
+        model: ReadyModel,
+        files: list[BinaryIO],
+        mask_format: MaskFormat,
+    ) -> Response:
+        backend = model.backend()
+        timeout_s = self._model.settings.timeout_s
+        watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
+        queued = perf_counter()
+
+        def work() -> bytes:
+            self._metrics.waited(perf_counter() - queued)
+            return model.segment(files, mask_format, backend)
+
+        try:
+            body = await run_sync(work, limiter=self._limiter(model.scheduler.policy))
+        except RequestCancelledError:
+            if await watch:
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
+            raise Problem(
+                504, f"the segmentation took longer than {timeout_s:g} s and was stopped"
+            ) from None
+        finally:
+            watch.cancel()
+        name = f"mask{mask_format.suffix}"
+        return Response(
+            body,
+            media_type=mask_format.media_type,
+            headers={"Content-Disposition": f'inline; filename="{name}"'},
+        )
+
+    async def card(self, _: Request) -> Response:
+        """``GET /model``: the package's card, and what runs it here."""
+        model = self._model.ready()
+        backend, policy = model.scheduler.backend, model.scheduler.policy
+        card = model.package.card.model_dump(mode="json")
+        card["runtime"] = {
+            "provider": backend.provider,
+            "variant": model.package.card.variant(self._model.settings.variant).name,
+            "runners": policy.runners,
+            "batch_size": policy.batch_size,
+            "golden_error": model.golden_error,
+            "formats": list(model.formats),
+        }
+        return Response(json.dumps(card) + "\n", media_type="application/json")
+
+    async def livez(self, _: Request) -> Response:
+        """``GET /livez``: the event loop turns."""
+        return Response("alive\n", media_type="text/plain")
+
+    async def readyz(self, _: Request) -> Response:
+        """``GET /readyz``: the golden samples agree."""
+        self._model.ready()
+        return Response("ready\n", media_type="text/plain")
+
+    async def metrics(self, _: Request) -> Response:
+        """``GET /metrics``: for Prometheus."""
+        return Response(self._metrics.exposition(), headers={"Content-Type": METRICS_MEDIA_TYPE})
+
+    def _limiter(self, policy: BatchingPolicy) -> anyio.CapacityLimiter:
+        """Bounds the images in memory; enough of them to fill every batch."""
+        if self._threads is None:
+            fitting = policy.runners * policy.batch_size + 2
+            self._threads = anyio.CapacityLimiter(self._model.settings.threads or fitting)
+        return self._threads
+
+
+async def _cancel_when_useless(request: Request, backend: SharedBackend, timeout_s: float) -> bool:
+    """Cancel when the client leaves or the time is up; whether it was the client."""
+    left = False
+    with anyio.move_on_after(timeout_s):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left = True
+    backend.cancel()
+    return left

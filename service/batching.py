@@ -1,0 +1,251 @@
+"""Patches of all requests share batches.
+
+A device that becomes free takes the patches that wait, from any request, up to a batch; it never
+waits for more to come (Triton's rule, without a delay). Requests take turns patch by patch, so a
+volume of a thousand patches does not hold up an image of one.
+
+Letters: ``b`` patches, ``c`` channels, ``k`` classes.
+"""
+
+import itertools
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from seg.inference import Backend
+
+GPU_BATCH_SIZE = 8
+"""Patches in a batch where batches are forced on a backend that asks for single patches."""
+
+Patch = Float[np.ndarray, "c *patch"]
+Logits = Float[np.ndarray, "k *patch"]
+BatchListener = Callable[[int, int], None]
+"""Called with the number of patches and of requests in a batch that is about to run."""
+
+
+class RequestCancelledError(Exception):
+    """The client has gone or the time is up: nobody waits for the answer."""
+
+
+class SchedulerClosedError(Exception):
+    """The service is shutting down."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchingPolicy:
+    """How many runs at the same time, and how many patches in each.
+
+    On CPU batches do not pay: measured on two cores, two callers of one thread segment 1.26 times
+    as many images a second as batches of eight on two threads. On GPU they do.
+    """
+
+    runners: int
+    batch_size: int
+
+    @classmethod
+    def of(
+        cls,
+        backend: Backend,
+        mode: Literal["auto", "cpu", "gpu"] = "auto",
+        batch_size: int | None = None,
+    ) -> "BatchingPolicy":
+        """The policy that fits a backend, or the one that is forced."""
+        if mode == "cpu":
+            return cls(runners=max(backend.callers, os.cpu_count() or 1), batch_size=1)
+        if mode == "gpu":
+            forced = batch_size or max(backend.batch_size, GPU_BATCH_SIZE)
+            return cls(runners=1, batch_size=forced)
+        return cls(runners=backend.callers, batch_size=batch_size or backend.batch_size)
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """One patch on its way; it carries its own answer, so that answers cannot be mixed up."""
+
+    request: int
+    patch: Patch
+    logits: "Future[Logits]" = field(default_factory=Future)
+
+
+class _Turns:
+    """Tickets that wait, one queue a request; requests take turns."""
+
+    def __init__(self) -> None:
+        self._queues: OrderedDict[int, deque[_Ticket]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._queues.values())
+
+    def put(self, tickets: Sequence[_Ticket]) -> None:
+        for ticket in tickets:
+            self._queues.setdefault(ticket.request, deque()).append(ticket)
+
+    def take(self, most: int) -> list[_Ticket]:
+        taken: list[_Ticket] = []
+        while self._queues and len(taken) < most:
+            request, queue = self._queues.popitem(last=False)
+            taken.append(queue.popleft())
+            if queue:
+                self._queues[request] = queue
+        return taken
+
+    def drop(self, request: int) -> list[_Ticket]:
+        return list(self._queues.pop(request, ()))
+
+
+class BatchScheduler:
+    """Runs the patches of all requests on one backend.
+
+    A batch that fails is run again patch by patch: only the request whose patch is to blame fails.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        policy: BatchingPolicy,
+        on_batch: BatchListener = lambda patches, requests: None,
+    ) -> None:
+        self.backend = backend
+        self.policy = policy
+        self._on_batch = on_batch
+        self._turns = _Turns()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._runners = [
+            threading.Thread(target=self._serve, name=f"batches-{n}", daemon=True)
+            for n in range(policy.runners)
+        ]
+        for runner in self._runners:
+            runner.start()
+
+    @property
+    def waiting(self) -> int:
+        """Patches that wait for a free device."""
+        with self._changed:
+            return len(self._turns)
+
+    def submit(
+        self, request: int, patches: Float[np.ndarray, "b c *patch"]
+    ) -> "list[Future[Logits]]":
+        """Queue the patches of a request; one future of logits for each."""
+        tickets = [_Ticket(request, patch) for patch in patches]
+        with self._changed:
+            if self._closed:
+                raise SchedulerClosedError("the service is shutting down")
+            self._turns.put(tickets)
+            self._changed.notify(len(tickets))
+        return [ticket.logits for ticket in tickets]
+
+    def cancel(self, request: int) -> None:
+        """Drop what waits of a request; a patch that runs is finished."""
+        with self._changed:
+            dropped = self._turns.drop(request)
+        for ticket in dropped:
+            ticket.logits.set_exception(RequestCancelledError())
+
+    def close(self) -> None:
+        """Finish what waits, take no more, and end the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for runner in self._runners:
+            runner.join()
+
+    def _serve(self) -> None:
+        while batch := self._next_batch():
+            self._run(batch)
+
+    def _next_batch(self) -> list[_Ticket]:
+        """Tickets to run now; empty when the scheduler is closed and nothing waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._turns) > 0)
+            return self._turns.take(_power_of_two(len(self._turns), self.policy.batch_size))
+
+    def _run(self, batch: list[_Ticket]) -> None:
+        self._on_batch(len(batch), len({ticket.request for ticket in batch}))
+        try:
+            logits = self.backend.run(np.stack([ticket.patch for ticket in batch]))
+            if len(logits) != len(batch):
+                raise RuntimeError(f"{len(batch)} patches gave {len(logits)} answers")
+        except Exception as error:  # whatever a backend raises belongs to the request that waits
+            if len(batch) == 1:
+                batch[0].logits.set_exception(error)
+                return
+            for ticket in batch:
+                self._run([ticket])
+            return
+        for ticket, answer in zip(batch, logits, strict=True):
+            ticket.logits.set_result(answer)
+
+
+class SharedBackend:
+    """The backend that one request sees: its patches run in batches with those of others.
+
+    ``batch_size`` and ``callers`` tell the predictor how many patches to hand over at a time:
+    enough for one request alone to keep the device busy.
+    """
+
+    def __init__(self, scheduler: BatchScheduler) -> None:
+        self._scheduler = scheduler
+        self._request = next(_REQUESTS)
+        self._cancelled = threading.Event()
+        self.patch = scheduler.backend.patch
+        self.provider = scheduler.backend.provider
+        self.batch_size = scheduler.policy.batch_size
+        self.callers = scheduler.policy.runners + 1  # the next patches wait when a device is free
+
+    def run(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of each patch, in the order of the patches.
+
+        Raises:
+            RequestCancelledError: `cancel` was called, before or while the patches wait.
+            SchedulerClosedError: the service is shutting down.
+        """
+        self.raise_if_cancelled()
+        futures = self._scheduler.submit(self._request, patches)
+        if self._cancelled.is_set():  # it may have come between the check and the queue
+            self._scheduler.cancel(self._request)
+        try:
+            return np.stack([future.result() for future in futures])
+        except BaseException:  # one patch failed: nobody waits for the others
+            self._scheduler.cancel(self._request)
+            raise
+
+    def cancel(self) -> None:
+        """Stop at the next patch."""
+        self._cancelled.set()
+        self._scheduler.cancel(self._request)
+
+    def raise_if_cancelled(self) -> None:
+        """For the steps between patches.
+
+        Raises:
+            RequestCancelledError: `cancel` was called.
+        """
+        if self._cancelled.is_set():
+            raise RequestCancelledError
+
+
+_REQUESTS = itertools.count()
+
+
+def _power_of_two(waiting: int, most: int) -> int:
+    """Number of patches to run now.
+
+    GPU libraries tune themselves when they first meet a batch size, and powers of two are few
+    enough to be met before the first request.
+    """
+    fitting = min(waiting, most)
+    return 1 << (fitting.bit_length() - 1) if fitting else 0
+
+
+def batch_sizes(policy: BatchingPolicy) -> list[int]:
+    """The batch sizes that a scheduler uses."""
+    return [1 << n for n in range(policy.batch_size.bit_length())]

@@ -1,0 +1,125 @@
+"""The service as BentoML hosts, starts and builds it: ``bentoml serve``.
+
+BentoML's supervisor imports this module as well, only to start the process that serves. Whatever
+takes time to import is therefore imported where it is used.
+"""
+
+# BentoML is read as untyped: its decorators and its base class are Any to mypy.
+# mypy: disable-error-code="misc, untyped-decorator"
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated, Any
+
+import bentoml
+import numpy as np
+from bentoml.exceptions import BentoMLException, ServiceUnavailable
+from pydantic import AfterValidator
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from service.model import ServedModel
+
+INFER_ROUTE = "/infer_patches"
+NATIVE_ROUTES = (INFER_ROUTE, "/schema.json", "/docs.json")
+"""What BentoML answers itself: its own API, and the descriptions that its clients read."""
+
+MAX_NATIVE_BATCH = 8
+
+
+@functools.cache
+def served_model() -> ServedModel:
+    """The one model of this process."""
+    from service.metrics import Metrics
+    from service.model import ServedModel
+    from service.settings import Settings
+
+    return ServedModel(Settings.from_environment(), Metrics())
+
+
+def _fitting(patches: np.ndarray) -> np.ndarray:
+    # BentoML joins the arrays of several requests: one of another shape would fail them all.
+    model = served_model()
+    if model.is_ready:
+        expected = model.ready().patch_shape
+        if patches.shape[1:] != expected:
+            raise ValueError(f"patches must be (b, {', '.join(map(str, expected))})")
+    return patches
+
+
+Patches = Annotated[np.ndarray, AfterValidator(_fitting)]
+
+
+class HostedService(bentoml.Service):
+    """A BentoML service whose own application stands in front of BentoML's.
+
+    A mounted application would come behind BentoML's /livez, /readyz and /metrics, and inside a
+    timer that BentoML keeps for every request for as long as its timeout.
+    """
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """The application of a serving process."""
+        from service.app import create_app
+        from service.logs import configure_logging
+
+        configure_logging()
+        native = bentoml.Service.to_asgi(self, is_main)
+        public = create_app(served_model(), dict.fromkeys(NATIVE_ROUTES, native))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            answers = native if scope["type"] == "lifespan" else public
+            await answers(scope, receive, send)
+
+        return app
+
+
+@bentoml.service(
+    name="segmenter",
+    service_class=HostedService,
+    http={"host": "127.0.0.1"},  # nobody is asked for a key: other machines need --host 0.0.0.0
+    metrics={"enabled": False},  # they would name raw paths
+    logging={"access": {"enabled": False}},
+)
+class Segmenter:
+    """Image in, mask out."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Say that there is nothing to serve before a process is started for it."""
+        from seg.errors import ConfigError
+        from service.settings import Settings
+
+        try:
+            package = Settings.from_environment().package
+        except ConfigError as error:
+            raise BentoMLException(str(error)) from error
+        if not (package / "model.json").is_file():
+            raise BentoMLException(
+                f"{package} is no model package: it has no model.json; name the folder that "
+                "`python -m training.fit` wrote as package/: SEG_PACKAGE=DIR bentoml serve"
+            )
+
+    @bentoml.on_startup
+    def start(self) -> None:
+        """Begin to load the model."""
+        served_model().start()
+
+    @bentoml.on_shutdown
+    def stop(self) -> None:
+        """Finish what runs."""
+        served_model().close()
+
+    @bentoml.api(batchable=True, max_batch_size=MAX_NATIVE_BATCH)
+    def infer_patches(self, patches: Patches) -> np.ndarray:
+        """Logits of prepared patches ``(b, c, *patch)``, for clients of BentoML."""
+        from service.model import NotReadyError
+
+        try:
+            logits = served_model().infer(patches)
+        except NotReadyError as error:
+            raise ServiceUnavailable(str(error)) from error
+        assert len(logits) == len(patches)
+        return logits

@@ -1,0 +1,69 @@
+"""``python -m service.build PACKAGE``: a bento that carries a model package.
+
+A bento takes files of one folder only, while a package lies where the user put it. So the code, the
+package and ``bentofile.yaml`` are laid side by side in a temporary folder, and built there.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import bentoml
+from bentoml.exceptions import BentoMLException
+
+from seg.errors import ConfigError, SegError
+from seg.model_package import ModelPackage
+from service.settings import PACKAGED
+
+ROOT = Path(__file__).parents[1]
+BENTOFILE = "bentofile.yaml"
+CODE = ("seg", "service")
+
+
+def build(package: Path) -> bentoml.Bento:
+    """Build a bento of a model package into BentoML's store.
+
+    Raises:
+        PackageError: the package is incomplete or altered.
+        ConfigError: this is not the repository, or BentoML cannot build.
+    """
+    card = ModelPackage.load(package).card
+    if not (ROOT / BENTOFILE).is_file():
+        raise ConfigError(f"{ROOT} has no {BENTOFILE}; build in a copy of the repository")
+    with tempfile.TemporaryDirectory(prefix="bento-") as folder:
+        stage(package, Path(folder))
+        try:
+            return bentoml.bentos.build_bentofile(
+                BENTOFILE,
+                build_ctx=folder,
+                labels={"model": card.name, "model_version": card.version},
+            )
+        except BentoMLException as error:
+            raise ConfigError(f"BentoML cannot build this bento: {error}") from error
+
+
+def stage(package: Path, folder: Path) -> None:
+    """Lay all that a bento holds into ``folder``."""
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for room in CODE:
+        shutil.copytree(ROOT / room, folder / room, ignore=without_caches)
+    shutil.copytree(package, folder / PACKAGED.name)
+    shutil.copy(ROOT / BENTOFILE, folder)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m service.build", description=__doc__)
+    parser.add_argument("package", type=Path, help="folder of the model package")
+    arguments = parser.parse_args()
+    try:
+        bento = build(arguments.package)
+    except SegError as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"{bento.tag}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The outermost layer: request ids, the limit of bytes, metrics and the access log."""
+
+import re
+import uuid
+from collections.abc import Collection
+from time import perf_counter
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.logs import LOGGER, where_it_failed
+from service.metrics import Metrics
+from service.problems import problem_response
+
+REQUEST_ID = "X-Request-ID"
+VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+UNKNOWN_ROUTE = "unknown"
+QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked every few seconds by machines; their successes are not logged."""
+CLIENT_CLOSED_REQUEST = 499
+
+
+class BodyTooLargeError(Exception):
+    """More bytes came than a body may have."""
+
+
+class Edge:
+    """Wraps an application.
+
+    Args:
+        app: answers the requests.
+        routes: paths that logs and metrics may name.
+        max_body_bytes: most bytes of a request's body.
+        metrics: where requests are counted.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, routes: Collection[str], max_body_bytes: int, metrics: Metrics
+    ) -> None:
+        self._app = app
+        self._routes = frozenset(routes)
+        self._max_body_bytes = max_body_bytes
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; other scopes pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._max_body_bytes)
+        await exchange.run(self._app)
+        route = scope["path"] if scope["path"] in self._routes else UNKNOWN_ROUTE
+        self._metrics.request(scope["method"], route, exchange.status, exchange.seconds)
+        if route not in QUIET_ROUTES or exchange.status >= 400:
+            LOGGER.info("request", extra={"fields": {"route": route, **exchange.log_fields()}})
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._max_body_bytes = max_body_bytes
+        self._start = perf_counter()
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._too_large = False
+        self.status = CLIENT_CLOSED_REQUEST
+        self.request_id = _request_id(scope)
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self._start
+
+    def log_fields(self) -> dict[str, object]:
+        return {
+            "request_id": self.request_id,
+            "method": self._scope["method"],
+            "status": self.status,
+            "milliseconds": round(1000 * self.seconds, 1),
+            "bytes_in": self._bytes_in,
+            "bytes_out": self._bytes_out,
+        }
+
+    async def run(self, app: ASGIApp) -> None:
+        if _declared_length(self._scope) > self._max_body_bytes:
+            await self._refuse()
+            return
+        try:
+            await app(self._scope, self._counted_receive, self._labelled_send)
+        except BodyTooLargeError:
+            pass
+        except Exception as error:
+            fields = {"request_id": self.request_id, **where_it_failed(error)}
+            LOGGER.error("error", extra={"fields": fields})
+            if self.status == CLIENT_CLOSED_REQUEST:
+                await self._answer(500, "the service failed; its log says more")
+        if self._too_large:
+            await self._refuse()
+
+    async def _refuse(self) -> None:
+        limit = self._max_body_bytes / 1e6
+        await self._answer(
+            413,
+            f"a request may have {limit:g} MB, this one has more; raise SEG_MAX_BODY_MB",
+            {"Connection": "close"},  # without it the server would read the body to its end
+        )
+
+    async def _answer(
+        self, status: int, detail: str, headers: dict[str, str] | None = None
+    ) -> None:
+        self._too_large = False
+        response = problem_response(status, detail, headers)
+        await response(self._scope, self._receive, self._labelled_send)
+
+    async def _counted_receive(self) -> Message:
+        message = await self._receive()
+        self._bytes_in += len(message.get("body", b""))
+        if self._bytes_in > self._max_body_bytes:
+            self._too_large = True
+            raise BodyTooLargeError
+        return message
+
+    async def _labelled_send(self, message: Message) -> None:
+        if self._too_large:  # an inner layer took the cut for an error of its own
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Cache-Control"] = "no-store"
+        self._bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if VALID_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _declared_length(scope: Scope) -> int:
+    value = Headers(scope=scope).get("content-length", "0")
+    return int(value) if value.isdecimal() else 0

@@ -1,0 +1,109 @@
+"""What the service counts.
+
+Labels are route templates, stages and statuses: never a path, a file name or anything else that a
+client sent.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+# One process serves. With this variable, which BentoML sets, the numbers would go through files in
+# a folder that the next server on the machine empties.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+PATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Metrics:
+    """The numbers of one running service."""
+
+    def __init__(self) -> None:
+        # They double the series and tell nothing.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "seg_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "seg_request_seconds",
+            "Seconds from the first byte in to the last byte out.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "seg_stage_seconds",
+            "Seconds of a segmentation spent to wait, decode, predict and encode.",
+            ("stage",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._batch_patches = Histogram(
+            "seg_batch_patches", "Patches in a run.", buckets=PATCHES, registry=registry
+        )
+        self._batch_requests = Histogram(
+            "seg_batch_requests", "Requests that share a run.", buckets=PATCHES, registry=registry
+        )
+        self._waiting = Gauge(
+            "seg_patches_waiting", "Patches that wait for a device.", registry=registry
+        )
+        self._active = Gauge(
+            "seg_requests_active", "Segmentations running or waiting.", registry=registry
+        )
+        self._ready = Gauge(
+            "seg_ready", "1 when the golden samples agree, else 0.", registry=registry
+        )
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        known = method if method in METHODS else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def batch(self, patches: int, requests: int) -> None:
+        """Count a run."""
+        self._batch_patches.observe(patches)
+        self._batch_requests.observe(requests)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage of a segmentation."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self._stages.labels(name).observe(perf_counter() - start)
+
+    def waited(self, seconds: float) -> None:
+        """Count the seconds that a segmentation waited for a thread."""
+        self._stages.labels("wait").observe(seconds)
+
+    def watch(
+        self, *, waiting: Callable[[], int], active: Callable[[], int], ready: Callable[[], bool]
+    ) -> None:
+        """Where to read the gauges when they are asked for."""
+        self._waiting.set_function(waiting)
+        self._active.set_function(active)
+        self._ready.set_function(lambda: float(ready()))
+
+    def exposition(self) -> bytes:
+        """All numbers in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,53 @@
+"""Errors as ``application/problem+json`` (RFC 9457)."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from service.batching import SchedulerClosedError
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS_OF_ERROR: Mapping[type[Exception], int] = {
+    ImageTooLargeError: 413,
+    UnsupportedImageError: 415,
+    ImageError: 422,
+    SchedulerClosedError: 503,
+}
+"""The first that fits counts; any other error is ours and a 500."""
+
+
+class Problem(HTTPException):
+    """An answer that is no success; ``detail`` is one sentence for the caller."""
+
+
+def problem_response(
+    status: int, detail: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A problem as a response."""
+    phrase = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": phrase, "status": status}
+    if detail and detail != phrase:
+        body["detail"] = detail
+    return Response(
+        json.dumps(body) + "\n", status_code=status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+async def on_http_exception(_: Request, error: Exception) -> Response:
+    """For errors that carry their status: ours and Starlette's own."""
+    assert isinstance(error, HTTPException)
+    return problem_response(error.status_code, error.detail, error.headers)
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """For errors of seg; those that are no fault of the caller's say nothing of the inside."""
+    for kind, status in STATUS_OF_ERROR.items():
+        if isinstance(error, kind):
+            return problem_response(status, str(error))
+    return problem_response(500, "the service failed; its log has more under this X-Request-ID")

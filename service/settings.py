@@ -1,0 +1,76 @@
+"""Every knob of the service, set by environment variables: ``SEG_`` and the field's name."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seg.errors import ConfigError
+
+PACKAGED = Path(__file__).parents[1] / "package"
+"""Where a bento carries its model package; beside ``service/``."""
+
+PREFIX = "SEG_"
+
+
+class Settings(BaseModel):
+    """What an operator can choose.
+
+    Usage::
+
+        SEG_PACKAGE=runs/nuclei/package SEG_MAX_BODY_MB=500 bentoml serve
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    package: Path = PACKAGED
+    """Folder of the model package."""
+    variant: str | None = None
+    """Variant of the package to serve; None is the first one."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """What runs the network."""
+    batching: Literal["auto", "cpu", "gpu"] = "auto"
+    """``cpu``: one patch a run on every core; ``gpu``: batches, one run at a time; ``auto`` follows
+    the provider."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Most patches in one run; None leaves it to the provider."""
+    max_body_mb: Annotated[float, Field(gt=0)] = 100.0
+    """Largest request body, in 10⁶ bytes."""
+    max_pixels: Annotated[int, Field(ge=1)] | None = None
+    """Most pixels of an image or of a slice; None is the image readers' own limit."""
+    max_voxels: Annotated[int, Field(ge=1)] | None = None
+    """Most voxels of a volume; None is the image readers' own limit."""
+    max_requests: Annotated[int, Field(ge=1)] = 64
+    """Segmentations accepted at the same time, running or waiting; more get 503."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Images decoded and held in memory at the same time; None follows the batching."""
+    timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds after which a segmentation is stopped."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest request body."""
+        return int(self.max_body_mb * 1e6)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """The settings of this process; an empty variable counts as not set.
+
+        Raises:
+            ConfigError: a variable has a value that it cannot have.
+        """
+        values = {
+            name: environment[PREFIX + name.upper()]
+            for name in cls.model_fields
+            if environment.get(PREFIX + name.upper())
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            variable = PREFIX + str(first["loc"][0]).upper()
+            raise ConfigError(
+                f"{variable} cannot be {first['input']!r}: {first['msg'].lower()}"
+            ) from error

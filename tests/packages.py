@@ -1,0 +1,127 @@
+"""Tiny model packages for tests: real networks, really run, whose masks a person can foretell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from seg.images import ClassInfo
+from seg.model_package import (
+    Channel,
+    GoldenSamples,
+    InputSpec,
+    ModelCard,
+    Provenance,
+    TrainingFingerprint,
+    Variant,
+    sha256_of,
+    write_card,
+    write_golden,
+    written_whole,
+)
+from seg.transforms import Normalisation, Preprocessing
+
+CLASSES = (
+    ClassInfo(index=0, name="background", color=(0, 0, 0)),
+    ClassInfo(index=1, name="cytoplasm", color=(0, 160, 0)),
+    ClassInfo(index=2, name="nucleus", color=(200, 0, 0)),
+)
+LEVELS = (0.1, 0.5, 0.8)
+"""A voxel gets the class whose level is nearest to its smoothed intensity / 255."""
+SPARK = 250
+"""A fragile network fails on a batch with an intensity above this."""
+
+
+def write_package(
+    target: Path, *, patch: Sequence[int] = (32, 32), channels: int = 1, fragile: bool = False
+) -> Path:
+    """Write a package of a network that smooths its first channel and compares with LEVELS.
+
+    Golden logits come from onnx's own evaluator, not from the runtime that is tested.
+    """
+    model = _network(tuple(patch), channels, fragile)
+    patches = np.random.default_rng(0).uniform(0, 0.9, (3, channels, *patch)).astype(np.float32)
+    (logits,) = ReferenceEvaluator(model).run(None, {"patches": patches})
+    with written_whole(target) as folder:
+        onnx.save(model, folder / "network.onnx")
+        golden = write_golden(folder, GoldenSamples(patches, logits))
+        write_card(
+            folder, _card(tuple(patch), channels, sha256_of(folder / "network.onnx"), golden)
+        )
+    return target
+
+
+def _network(patch: tuple[int, ...], channels: int, fragile: bool) -> onnx.ModelProto:
+    dims = len(patch)
+    smooth = np.zeros((1, channels, *(3,) * dims), np.float32)
+    smooth[:, 0] = 1 / 3**dims
+    levels = np.array(LEVELS, np.float32)
+    # -(x - level)² without x²: linear in x, and largest for the nearest level
+    weights = {
+        "smooth": smooth,
+        "slope": (40 * levels).reshape(-1, *(1,) * (dims + 1)),
+        "offset": -20 * levels**2,
+    }
+    nodes = [
+        helper.make_node("Conv", ["patches", "smooth"], ["smoothed"], pads=[1] * (2 * dims)),
+        helper.make_node("Conv", ["smoothed", "slope", "offset"], ["bands"]),
+    ]
+    if fragile:
+        nodes += _fuse(weights)
+    else:
+        nodes.append(helper.make_node("Identity", ["bands"], ["logits"]))
+    graph = helper.make_graph(
+        nodes,
+        "nearest_level",
+        [helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["b", channels, *patch])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", len(LEVELS), *patch])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _fuse(weights: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
+    """Nodes that look up entry 1 of a table of one entry when any intensity is above SPARK."""
+    weights["spark"] = np.array(SPARK / 255, np.float32)
+    weights["table"] = np.zeros(1, np.float32)
+    return [
+        helper.make_node("ReduceMax", ["patches"], ["brightest"], keepdims=0),
+        helper.make_node("Greater", ["brightest", "spark"], ["sparks"]),
+        helper.make_node("Cast", ["sparks"], ["entry"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "entry"], ["nothing"]),
+        helper.make_node("Add", ["bands", "nothing"], ["logits"]),
+    ]
+
+
+def _card(patch: tuple[int, ...], channels: int, network: str, golden: str) -> ModelCard:
+    return ModelCard(
+        name="nearest-level",
+        version="1",
+        classes=CLASSES,
+        input=InputSpec(
+            channels=tuple(Channel(name=f"channel {n}") for n in range(channels)),
+            patch=patch,
+            preprocessing=Preprocessing(
+                normalisation=(Normalisation(kind="rescale", low=0, high=255),) * channels
+            ),
+        ),
+        variants=(Variant(name="float32", file="network.onnx", sha256=network),),
+        golden_sha256=golden,
+        fingerprint=TrainingFingerprint(
+            cases=1, shape=((16, 512),) * len(patch), intensity=((0, 255),) * channels
+        ),
+        provenance=Provenance(
+            created="2026-01-01T00:00:00Z",
+            seed=0,
+            dataset="none",
+            dataset_sha256="0" * 64,
+            command="tests",
+            versions={},
+        ),
+    )

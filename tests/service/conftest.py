@@ -1,0 +1,96 @@
+"""A service that really runs: its own process, a real port."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests.packages import write_package
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+
+
+@contextmanager
+def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
+    """A client of ``bentoml serve`` on a package, as soon as it is alive."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        **settings,
+        "SEG_PACKAGE": str(package),
+        "BENTOML_HOME": str(log.parent / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
+            until_status(client, "/livez", 200, server)
+            yield client
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE_S)
+
+
+def until_status(client: httpx.Client, path: str, status: int, server=None) -> httpx.Response:
+    """The first answer of that status."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        assert server is None or server.poll() is None, "the server ended"
+        try:
+            answer = client.get(path)
+            if answer.status_code == status:
+                return answer
+        except httpx.TransportError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not answer {status}")
+
+
+@pytest.fixture(scope="session")
+def server_log(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("server") / "log.txt"
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory, server_log) -> Iterator[httpx.Client]:
+    """A client of a ready server that makes batches; a too bright image breaks its network."""
+    package = write_package(tmp_path_factory.mktemp("fragile") / "package", fragile=True)
+    with served(
+        package, server_log, SEG_BATCHING="gpu", SEG_MAX_BODY_MB="1", SEG_MAX_PIXELS="1000000"
+    ) as client:
+        until_status(client, "/readyz", 200)
+        yield client
+
+
+def png(array) -> bytes:
+    """A picture as a PNG file."""
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.asarray(array, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def labels_of(body: bytes):
+    """The class indices of a palette PNG."""
+    return np.asarray(PIL.Image.open(io.BytesIO(body)))
+
+
+def log_lines(log: Path) -> list[dict]:
+    """The JSON lines of a server's log."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
