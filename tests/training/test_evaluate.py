@@ -1,0 +1,217 @@
+"""Whole-image scores against counts made by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data.phantom import draw
+from seg.errors import DatasetError
+from seg.images import ClassInfo, Image, Mask, read_mask, write_image
+from seg.inference import Predictor
+from seg.metrics import dice, otsu_threshold
+from seg.model_package import ModelPackage
+from tests.packages import write_package
+from training.dataset import load_dataset
+from training.evaluate import evaluate, main, prediction_file
+from training.floor import choose_thresholding
+from training.regions import confusion_of_region, foreground_name, regions
+
+CLASSES = {"background": 0, "cytoplasm": 1, "nucleus": 2}
+
+
+class Threshold:
+    """A backend that calls voxels above 0.3 cytoplasm and above 0.6 nucleus."""
+
+    patch = (16, 16)
+    provider = "numpy"
+    batch_size = 1
+    callers = 1
+
+    def run(self, patches):
+        level = patches[:, 0]
+        labels = (level > 0.3).astype(int) + (level > 0.6)
+        return np.moveaxis(np.eye(3, dtype=np.float32)[labels], -1, 1) * 100
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return write_package(tmp_path_factory.mktemp("evaluate") / "package", patch=(16, 16))
+
+
+def write_dataset(folder, cases, classes=CLASSES):
+    """Cases as (split, rows of intensities, rows of labels), in nnU-Net raw format."""
+    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+        (folder / name).mkdir(parents=True)
+    for number, (split, image, labels) in enumerate(cases):
+        end = {"train": "Tr", "test": "Ts"}[split]
+        arrays = np.array([image], np.uint8), np.array([labels], np.uint8)
+        write_image(folder / f"images{end}" / f"c{number}_0000.tif", Image(arrays[0]))
+        write_image(folder / f"labels{end}" / f"c{number}.tif", Image(arrays[1]))
+    card = {
+        "channel_names": {"0": "light"},
+        "labels": classes,
+        "numTraining": sum(split == "train" for split, *_ in cases),
+        "file_ending": ".tif",
+    }
+    (folder / "dataset.json").write_text(json.dumps(card))
+    return load_dataset(folder)
+
+
+# intensities of background, cytoplasm, nucleus for the backend above
+B, C, N = 0, 120, 240
+
+TRAIN = ("train", [[B, B, N, N], [B, B, N, N]], [[0, 0, 2, 2], [0, 0, 2, 2]])
+# predicted: 4 cytoplasm, 2 nucleus; reference: 3 cytoplasm of which 3 shared, 2 nucleus, 1 shared
+FIRST = ("test", [[C, C, N, B], [C, C, N, B]], [[1, 1, 2, 2], [1, 0, 0, 0]])
+# predicted: 2 cytoplasm, shared with the reference; no nucleus anywhere
+SECOND = ("test", [[C, C, B, B], [B, B, B, B]], [[1, 1, 0, 0], [0, 0, 0, 0]])
+
+
+@pytest.fixture
+def evaluation(package, tmp_path):
+    dataset = write_dataset(tmp_path / "data", [TRAIN, FIRST, SECOND])
+    return evaluate(Predictor(ModelPackage.load(package), Threshold()), dataset, dataset.test)
+
+
+def test_scores_of_a_case_equal_the_hand_count(evaluation):
+    first = evaluation.cases[0]
+    assert first.classes["cytoplasm"].model_dump() == {
+        "dice": pytest.approx(2 * 3 / (4 + 3)),
+        "iou": pytest.approx(3 / 4),
+        "voxels_predicted": 4,
+        "voxels_reference": 3,
+    }
+    assert first.classes["nucleus"].dice == pytest.approx(2 * 1 / (2 + 2))
+    assert first.foreground.dice == pytest.approx(2 * 4 / (6 + 5))
+    assert first.mean_dice == pytest.approx((6 / 7 + 1 / 2) / 2)
+
+
+def test_a_class_that_is_in_neither_mask_counts_in_no_mean(evaluation):
+    second = evaluation.cases[1]
+    assert second.classes["nucleus"].dice is None
+    assert second.mean_dice == 1
+    assert evaluation.summary["nucleus"].cases == 1
+    assert evaluation.summary["nucleus"].dice == pytest.approx(1 / 2)
+
+
+def test_the_summary_is_the_mean_over_cases_and_pools_over_voxels(evaluation):
+    summary = evaluation.summary["cytoplasm"]
+    assert summary.cases == 2
+    assert summary.dice == pytest.approx((6 / 7 + 1) / 2)
+    assert summary.iou == pytest.approx((3 / 4 + 1) / 2)
+    assert summary.dice_pooled == pytest.approx(2 * (3 + 2) / ((4 + 2) + (3 + 2)))
+    low, high = summary.ci95
+    assert 6 / 7 <= low <= summary.dice <= high <= 1
+    assert list(evaluation.summary) == ["cytoplasm", "nucleus", "foreground"]
+
+
+def test_cases_are_ranked_worst_first(evaluation):
+    assert [case.case for case in evaluation.ranked] == ["c1", "c2"]
+
+
+def test_the_floor_is_the_rule_that_was_best_in_training_measured_on_the_test(evaluation):
+    # nucleus: above the threshold; in FIRST that is the 2 bright pixels or the 6 not black ones
+    bright = np.array(FIRST[1]) > otsu_threshold(np.array(FIRST[1]))
+    first = dice(bright, np.array(FIRST[2]) == 2)
+    # SECOND has no nucleus but something above its threshold: 0
+    assert evaluation.summary["nucleus"].floor == pytest.approx((first + 0) / 2)
+
+
+def test_thresholding_takes_the_dark_side_where_a_class_is_dark(tmp_path):
+    dark = ("train", [[9, 9, 9, 0]], [[0, 0, 0, 1]])
+    dataset = write_dataset(tmp_path, [dark, ("test", *dark[1:])], {"background": 0, "hole": 1})
+    thresholding = choose_thresholding(dataset, dataset.train)
+    assert not thresholding.rules["hole"].above
+    assert thresholding.dice(*dataset.read(dataset.test[0])) == {"hole": 1}
+
+
+def test_foreground_is_named_only_where_classes_come_together():
+    def classes(*names):
+        return [
+            ClassInfo(index=i, name=name, color=(0, 0, 0))
+            for i, name in enumerate(["background", *names])
+        ]
+
+    assert regions(classes("cell")) == {"cell": (1,)}
+    assert regions(classes("a", "b")) == {"a": (1,), "b": (2,), "foreground": (1, 2)}
+    assert foreground_name(classes("foreground", "b")) == "any foreground class"
+
+
+def test_a_region_counts_voxels_of_any_of_its_classes():
+    prediction, reference = np.array([0, 1, 2, 2, 1, 0]), np.array([0, 1, 1, 0, 0, 2])
+    confusion = np.zeros((3, 3), np.int64)
+    np.add.at(confusion, (reference, prediction), 1)
+    merged = confusion_of_region(confusion, (1, 2))
+    expected = np.zeros((2, 2), np.int64)
+    np.add.at(expected, ((reference > 0).astype(int), (prediction > 0).astype(int)), 1)
+    np.testing.assert_array_equal(merged, expected)
+
+
+def test_predicted_masks_are_kept_for_people(package, tmp_path):
+    dataset = write_dataset(tmp_path / "data", [TRAIN, FIRST])
+    predictor = Predictor(ModelPackage.load(package), Threshold())
+    evaluate(predictor, dataset, dataset.test, predictions=tmp_path / "kept")
+    kept = read_mask(prediction_file(tmp_path / "kept", "c1", dims=2), dims=2)
+    np.testing.assert_array_equal(kept.array, [[1, 1, 2, 0], [1, 1, 2, 0]])
+
+
+def test_a_dataset_with_other_classes_is_refused(package, tmp_path):
+    dataset = write_dataset(tmp_path, [TRAIN, FIRST], {"background": 0, "nucleus": 2, "lipid": 1})
+    predictor = Predictor(ModelPackage.load(package), Threshold())
+    with pytest.raises(DatasetError, match=r"classes cytoplasm, nucleus, the dataset has"):
+        evaluate(predictor, dataset, dataset.test)
+
+
+def test_an_image_that_the_model_cannot_take_is_named(package, tmp_path):
+    draw(tmp_path / "data", cases=2, size=(32, 32))
+    dataset = load_dataset(tmp_path / "data")
+    with pytest.raises(DatasetError, match=r"case phantom_001: .*channel"):
+        evaluate(Predictor(ModelPackage.load(package)), dataset, dataset.test)
+
+
+def test_the_command_writes_the_contract_and_prints_a_table(tmp_path, capsys):
+    folder = write_package(tmp_path / "package", channels=2)
+    data = draw(tmp_path / "data", cases=5, size=(48, 40))
+    out = tmp_path / "metrics.json"
+    arguments = [str(folder), str(data), "--split", "train", "--out", str(out)]
+    assert main([*arguments, "--provider", "cpu"]) == 0
+    metrics = json.loads(out.read_text())
+    assert [case["case"] for case in metrics["cases"]] == [f"phantom_00{n}" for n in range(4)]
+    assert set(metrics["cases"][0]["classes"]) == {"cytoplasm", "nucleus"}
+    assert set(metrics["summary"]) == {"cytoplasm", "nucleus", "foreground"}
+    assert {"dice", "ci95", "iou", "dice_pooled", "cases", "floor"} == set(
+        metrics["summary"]["nucleus"]
+    )
+    printed = capsys.readouterr().out
+    assert f"{metrics['summary']['nucleus']['dice']:.3f}" in printed
+    assert "thresholding" in printed
+
+
+def test_a_folder_that_is_no_package_is_one_sentence_and_exit_code_2(tmp_path, capsys):
+    assert main([str(tmp_path), str(tmp_path)]) == 2
+    message = capsys.readouterr().err
+    assert "is no model package" in message
+    assert message.count("\n") == 1
+
+
+def test_masks_lie_where_their_images_lie(tiny_package_3d, tmp_path):
+    """A volume is scored on its own grid, whatever its spacing."""
+    data = draw(tmp_path / "data", dims=3, cases=2, size=(8, 24, 24))
+    raw = json.loads((data / "dataset.json").read_text())
+    raw["channel_names"] = {"0": "cells"}
+    (data / "dataset.json").write_text(json.dumps(raw))
+    for surplus in data.glob("images*/*_0001.nii.gz"):
+        surplus.unlink()
+    dataset = load_dataset(data)
+    evaluate(
+        Predictor(ModelPackage.load(tiny_package_3d)),
+        dataset,
+        dataset.test,
+        predictions=tmp_path / "kept",
+    )
+    image, _ = dataset.read(dataset.test[0])
+    kept = read_mask(prediction_file(tmp_path / "kept", dataset.test[0].name, dims=3), dims=3)
+    assert isinstance(kept, Mask)
+    assert kept.spatial_shape == image.spatial_shape
+    assert kept.spacing == pytest.approx(image.spacing)

@@ -1,0 +1,295 @@
+"""Score whole images: ``python -m training.evaluate PACKAGE PATH``.
+
+The masks come from the same ``Predictor`` that serves, so a Dice here is the Dice that a user of
+the service gets. Beside every score stands the floor: what plain thresholding reaches.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from seg.errors import ConfigError, DatasetError, ImageError, SegError
+from seg.images import MASK_FORMATS, Image, Mask, replace_file, write_mask
+from seg.inference import OnnxBackend, Predictor
+from seg.metrics import bootstrap_mean, confusion_matrix, dice_per_class, iou_per_class
+from seg.model_package import ModelCard, ModelPackage
+from training.dataset import Case, Dataset, load_dataset
+from training.floor import choose_thresholding
+from training.regions import confusion_of_region, foreground_name, regions
+
+SEED = 0
+"""Of the bootstrap."""
+PREDICTION_FORMATS = {2: "png", 3: "nifti"}
+"""Format of the masks that an evaluation keeps, by number of dimensions."""
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RegionScore(_Data):
+    """One class, or all foreground classes together, in one case.
+
+    ``dice`` and ``iou`` are None where neither mask has the class: such a case counts in no mean.
+    """
+
+    dice: float | None
+    iou: float | None
+    voxels_predicted: int
+    voxels_reference: int
+
+
+class CaseScore(_Data):
+    """One case."""
+
+    case: str
+    classes: dict[str, RegionScore]
+    """The foreground classes by name."""
+    foreground: RegionScore | None = None
+    """All foreground classes together, where there is more than one."""
+
+    @property
+    def mean_dice(self) -> float | None:
+        """Mean over the classes that count in this case."""
+        counted = [each.dice for each in self.classes.values() if each.dice is not None]
+        return sum(counted) / len(counted) if counted else None
+
+
+class Summary(_Data):
+    """One class, or all foreground classes together, over all cases."""
+
+    dice: float | None
+    """Mean over cases."""
+    ci95: tuple[float, float] | None
+    """Bootstrap interval of ``dice`` over cases."""
+    iou: float | None
+    """Mean over cases."""
+    dice_pooled: float | None
+    """Dice over the voxels of all cases, as if they were one image."""
+    cases: int
+    """Cases that count."""
+    floor: float | None
+    """Mean Dice of plain thresholding on the same cases."""
+
+
+class Evaluation(_Data):
+    """``metrics.json``."""
+
+    cases: tuple[CaseScore, ...]
+    summary: dict[str, Summary]
+    """By class, then ``foreground`` where there is more than one class."""
+
+    @property
+    def ranked(self) -> list[CaseScore]:
+        """The cases with a score, worst first."""
+        scored = [(case.mean_dice, case) for case in self.cases]
+        known = [(score, case) for score, case in scored if score is not None]
+        return [case for _, case in sorted(known, key=lambda pair: pair[0])]
+
+    def write(self, path: Path) -> None:
+        """Write ``metrics.json``, whole or not at all.
+
+        Raises:
+            ConfigError: the path cannot be written.
+        """
+        try:
+            replace_file(path, (self.model_dump_json(indent=2) + "\n").encode())
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    cases: Sequence[Case],
+    *,
+    predictions: Path | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Scores of whole images, one in memory at a time.
+
+    Args:
+        predictor: of a package with the dataset's classes.
+        dataset: whose files are read; its training cases choose the thresholds of the floor.
+        cases: to score.
+        predictions: folder for the predicted masks, one file a case (``prediction_file``).
+        progress: show a bar.
+
+    Raises:
+        DatasetError: package and dataset do not fit, or a case cannot be read.
+        BackendError: the network failed.
+    """
+    card = predictor.package.card
+    _check_fit(card, dataset, cases)
+    thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
+    found = regions(card.classes)
+    confusions: list[Mapping[str, Int64[np.ndarray, "2 2"]]] = []
+    floors: list[Mapping[str, float]] = []
+    for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
+        image, reference = dataset.read(case)
+        mask = _predict(predictor, case, image)
+        if predictions is not None:
+            _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
+        confusion = confusion_matrix(mask.array, reference.array, len(card.classes))
+        confusions.append({name: confusion_of_region(confusion, i) for name, i in found.items()})
+        floors.append(thresholding.dice(image, reference) if thresholding else {})
+    together = foreground_name(card.classes)
+    return Evaluation(
+        cases=tuple(
+            _case_score(case.name, confusion, together)
+            for case, confusion in zip(cases, confusions, strict=True)
+        ),
+        summary={
+            name: _summary([c[name] for c in confusions], [f.get(name, math.nan) for f in floors])
+            for name in found
+        },
+    )
+
+
+def prediction_file(folder: Path, case: str, dims: int) -> Path:
+    """Where ``evaluate`` keeps the predicted mask of a case."""
+    return folder / (case + MASK_FORMATS[PREDICTION_FORMATS[dims]].suffix)
+
+
+def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None:
+    if not cases:
+        raise DatasetError("there is no case to evaluate; name a split that has cases")
+    ours, theirs = ([c.name for c in each.classes[1:]] for each in (card, dataset))
+    if ours != theirs:
+        raise DatasetError(
+            f"the package knows the classes {', '.join(ours)}, the dataset has "
+            f"{', '.join(theirs)}; evaluate on a dataset with the same classes in the same order"
+        )
+
+
+def _predict(predictor: Predictor, case: Case, image: Image) -> Mask:
+    try:
+        return predictor.predict(image)
+    except ImageError as error:
+        raise DatasetError(f"case {case.name}: {error}") from error
+
+
+def _keep(mask: Mask, card: ModelCard, path: Path) -> None:
+    try:
+        write_mask(path, mask, PREDICTION_FORMATS[mask.dims], card.classes)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _case_score(
+    name: str, confusion: Mapping[str, Int64[np.ndarray, "2 2"]], together: str | None
+) -> CaseScore:
+    scores = {region: _region_score(matrix) for region, matrix in confusion.items()}
+    foreground = scores.pop(together) if together else None
+    return CaseScore(case=name, classes=scores, foreground=foreground)
+
+
+def _region_score(confusion: Int64[np.ndarray, "2 2"]) -> RegionScore:
+    return RegionScore(
+        dice=_known(dice_per_class(confusion)[1]),
+        iou=_known(iou_per_class(confusion)[1]),
+        voxels_predicted=int(confusion[:, 1].sum()),
+        voxels_reference=int(confusion[1].sum()),
+    )
+
+
+def _summary(confusions: Sequence[Int64[np.ndarray, "2 2"]], floors: Sequence[float]) -> Summary:
+    dice = np.array([dice_per_class(each)[1] for each in confusions])
+    iou = np.array([iou_per_class(each)[1] for each in confusions])
+    estimate = bootstrap_mean(dice, np.random.default_rng(SEED))
+    return Summary(
+        dice=_known(estimate.mean),
+        ci95=(estimate.low, estimate.high) if estimate.cases else None,
+        iou=_mean_of_known(iou),
+        dice_pooled=_known(dice_per_class(np.sum(confusions, axis=0))[1]),
+        cases=estimate.cases,
+        floor=_mean_of_known(np.array(floors)),
+    )
+
+
+def _mean_of_known(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def table(evaluation: Evaluation) -> str:
+    """The summary for a terminal."""
+    width = max(len("class"), *(len(name) for name in evaluation.summary))
+    head = f"{'class':{width}}  Dice   95% interval    pooled  IoU    thresholding  cases"
+    return "\n".join([head, *(_row(n.ljust(width), s) for n, s in evaluation.summary.items())])
+
+
+def _row(name: str, score: Summary) -> str:
+    interval = f"{score.ci95[0]:.3f} to {score.ci95[1]:.3f}" if score.ci95 else "-"
+    return (
+        f"{name}  {_text(score.dice)}  {interval:14}  {_text(score.dice_pooled)}   "
+        f"{_text(score.iou)}  {_text(score.floor):12}  {score.cases:5}"
+    )
+
+
+def _text(value: float | None) -> str:
+    return f"{'-':5}" if value is None else f"{value:.3f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 where all went well, 2 where a user must repair something."""
+    options = _parser().parse_args(arguments)
+    try:
+        package = ModelPackage.load(options.package)
+        dataset = load_dataset(options.path)
+        cases = dataset.train if options.split == "train" else dataset.test
+        backend = OnnxBackend(package.model_file(options.variant), provider=options.provider)
+        evaluation = evaluate(
+            Predictor(package, backend),
+            dataset,
+            cases,
+            predictions=options.predictions,
+            progress=True,
+        )
+        evaluation.write(options.out)
+    except SegError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(f"{table(evaluation)}\nwritten to {options.out}")  # noqa: T201
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Score a model package on a dataset, whole images as the service sees them.",
+    )
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
+    parser.add_argument("path", type=Path, metavar="PATH", help="folder of the dataset")
+    parser.add_argument(
+        "--split", choices=("train", "test"), default="test", help="cases to score (default: test)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("metrics.json"), help="default: metrics.json"
+    )
+    parser.add_argument(
+        "--predictions", type=Path, metavar="DIR", help="keep the predicted masks in this folder"
+    )
+    parser.add_argument("--variant", help="variant of the package (default: its first)")
+    parser.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the network runs (default: a CUDA device where there is one)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
