@@ -4,7 +4,6 @@ Axis order is ``(c, z, y, x)``, without z in 2D. Letters: ``c`` channels.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float, Integer, Real
@@ -19,7 +18,7 @@ Affine = Float[np.ndarray, "4 4"]
 class _Grid:
     """Where an array lies in the world."""
 
-    array: np.ndarray[Any, Any]
+    array: np.ndarray
     spacing: Spacing | None = None
     """Distance of neighbouring voxels in mm, one number a spatial axis; None where the file
     says nothing, as most PNG files do."""
@@ -87,7 +86,7 @@ class Mask(_Grid):
         return self.array.shape
 
     @classmethod
-    def on_grid_of(cls, image: Image, labels: Integer[np.ndarray, "*spatial"]) -> Self:
+    def on_grid_of(cls, image: Image, labels: Integer[np.ndarray, "*spatial"]) -> "Mask":
         """A mask that lies exactly where the image lies."""
         if labels.shape != image.spatial_shape:
             raise ImageError(

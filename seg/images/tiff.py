@@ -14,14 +14,12 @@ import numpy as np
 import tifffile
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
-from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from seg.errors import ImageError, UnsupportedImageError
 from seg.images.axes import Axes
 from seg.images.image import Image, Mask
 from seg.images.limits import Limits, ReadOptions
 from seg.images.tiff_spacing import spacing_of
-
-MAX_PAGES = 20_000
-"""A page costs a header to be read, whatever its size."""
+from seg.images.tiff_structure import check_extent, check_pages
 
 WRITABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """The pixel types of OME-TIFF."""
@@ -62,10 +60,11 @@ def read_tiff(file: BinaryIO, options: ReadOptions) -> Image:
     2 spatial axes are wanted, and z otherwise. A print resolution (inch, or the usual dots per
     inch told in centimetres) is no calibration: a wrong spacing is worse than none.
     """
+    check_pages(file)
     try:
         # One file only: an OME header may name others, and they are not ours to open.
         with TiffFile(file, name="image.tif", _multifile=False) as tiff:
-            return _read(tiff, options)
+            return _read(file, tiff, options)
     except ImageError:
         raise
     except DECODING_ERRORS as error:
@@ -109,11 +108,7 @@ def encode_tiff(grid: Image | Mask) -> bytes:
     return buffer.getvalue()
 
 
-def _read(tiff: TiffFile, options: ReadOptions) -> Image:
-    if len(tiff.pages) > MAX_PAGES:
-        raise ImageTooLargeError(
-            f"at most {MAX_PAGES:,} pages are read, this TIFF has {len(tiff.pages):,}; split it"
-        )
+def _read(file: BinaryIO, tiff: TiffFile, options: ReadOptions) -> Image:
     if len(tiff.series) != 1:
         raise UnsupportedImageError(
             f"a TIFF with one image is needed, this one holds {len(tiff.series)} of different "
@@ -121,6 +116,7 @@ def _read(tiff: TiffFile, options: ReadOptions) -> Image:
         )
     series = tiff.series[0]
     page = series.keyframe
+    check_extent(file, tiff, series)
     _check_samples(page, series)
     axes = Axes.of(series.get_axes(squeeze=False), series.get_shape(squeeze=False), options.dims)
     palette = _palette(tiff, page, options)

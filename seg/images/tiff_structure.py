@@ -1,0 +1,118 @@
+"""Whether a TIFF is all there: tifffile reads what it finds and fills the rest with zeros.
+
+A volume that lacks slices, or that has lost the header with its spacing, looks like an image.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
+
+from seg.errors import ImageError, ImageTooLargeError
+
+MAX_PAGES = 20_000
+"""A page costs a header to be read, whatever its size."""
+
+VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+VALUE_BYTES |= {16: 8, 17: 8, 18: 8}
+"""Size of a tag's value by its type."""
+
+PRIVATE_TAGS = 32768
+"""From here on tags belong to the programs that write them, and may be broken without harm."""
+
+IMAGEJ_TAGS = (50838, 50839)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How numbers are packed in classic TIFF or BigTIFF of either byte order."""
+
+    offset: str
+    tag_count: str
+    tag: str
+    """Code, type, number of values, value or where it lies."""
+
+    @classmethod
+    def of(cls, head: bytes) -> "_Words":
+        order = "<" if head[:2] == b"II" else ">"
+        if head[2:4] in (b"+\0", b"\0+"):
+            return cls(f"{order}Q", f"{order}Q", f"{order}HHQQ")
+        return cls(f"{order}I", f"{order}H", f"{order}HHII")
+
+
+def check_pages(file: BinaryIO) -> None:
+    """Walk from page to page to the last one, and leave the file at its start.
+
+    Raises:
+        ImageTooLargeError: there are more pages than ``MAX_PAGES``.
+        ImageError: the pages run in a circle, or they or their tags lie outside of the file.
+    """
+    size = file.seek(0, os.SEEK_END)
+    seen: set[int] = set()
+    try:
+        for page, end in _pages(file):
+            if page in seen:
+                raise ImageError("the pages of the TIFF run in a circle; write the file anew")
+            if len(seen) == MAX_PAGES:
+                raise ImageTooLargeError(
+                    f"at most {MAX_PAGES:,} pages are read, this TIFF has more; split it"
+                )
+            if end > size:
+                raise ImageError("the TIFF is cut short within its header; send the whole file")
+            seen.add(page)
+    except (struct.error, OSError, OverflowError, ValueError) as error:
+        raise ImageError(
+            f"page {len(seen) + 1} of the TIFF lies outside of the file; send the whole file"
+        ) from error
+    file.seek(0)
+
+
+def check_extent(file: BinaryIO, tiff: TiffFile, series: TiffPageSeries) -> None:
+    """Pass where all pixels of the series lie within the file.
+
+    Raises:
+        ImageError: some lie beyond its end, or pages that the header announces are missing.
+    """
+    size = file.seek(0, os.SEEK_END)
+    pages = list(series.pages)
+    whole = [page for page in pages if page is not None]
+    is_other_kind = (tiff.is_imagej and series.kind != "imagej") or (
+        tiff.is_ome and series.kind != "ome" and len(pages) > 1
+    )
+    if is_other_kind or len(whole) < len(pages):
+        raise ImageError(
+            "the TIFF lacks pages that its header announces; send the whole image as one file"
+        )
+    if any(_last_pixel(page) > size for page in whole):
+        raise ImageError("the TIFF is cut short; send the whole file")
+
+
+def _pages(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Where each page lies, and where the last value of its tags ends."""
+    file.seek(0)
+    head = file.read(16)
+    words = _Words.of(head)
+    offset_bytes = struct.calcsize(words.offset)
+    (page,) = struct.unpack_from(words.offset, head, offset_bytes if offset_bytes == 8 else 4)
+    while page:
+        file.seek(page)
+        (count,) = struct.unpack(words.tag_count, file.read(struct.calcsize(words.tag_count)))
+        tags = file.read(count * struct.calcsize(words.tag))
+        (following,) = struct.unpack(words.offset, file.read(offset_bytes))
+        yield page, max(_value_ends(tags, words.tag, offset_bytes), default=0)
+        page = following
+
+
+def _value_ends(tags: bytes, word: str, inline_bytes: int) -> Iterator[int]:
+    for code, kind, count, where in struct.iter_unpack(word, tags):
+        length = VALUE_BYTES.get(kind, 0) * count
+        if length > inline_bytes and (code < PRIVATE_TAGS or code in IMAGEJ_TAGS):
+            yield where + length
+
+
+def _last_pixel(page: TiffPage | TiffFrame) -> int:
+    pixels = zip(page.dataoffsets, page.databytecounts, strict=True)
+    return max((offset + count for offset, count in pixels), default=0)
