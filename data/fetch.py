@@ -34,9 +34,12 @@ def fetch(name: str, out: Path = Path("datasets")) -> Path:
     if _is_there(card, target):
         log.info("%s is there already", target)
         return target
-    with written_whole(target) as folder:
-        _fill(card, folder)
-        (folder / CARD_COPY).write_text(_copy_of(card), encoding="utf-8")
+    try:
+        with written_whole(target) as folder:
+            _fill(card, folder)
+            (folder / CARD_COPY).write_text(_copy_of(card), encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(f"{target} cannot be written: {error}; name another --out") from error
     log.info("%s is ready; licence: %s; rights: %s", target, card.licence, card.rights)
     return target
 

@@ -38,6 +38,12 @@ def test_a_folder_of_the_users_own_is_not_touched(tmp_path):
     assert (tmp_path / "phantom" / "notes.txt").read_text() == "mine"
 
 
+def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(DatasetError, match=r"file.phantom cannot be written: .*; name another"):
+        fetch("phantom", tmp_path / "file")
+
+
 def test_without_a_registry_nothing_is_left_behind(no_registry, tmp_path):
     with pytest.raises(RegistryError, match="cannot be downloaded"):
         fetch("hela", tmp_path / "out")
