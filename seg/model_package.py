@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -53,7 +53,7 @@ class InputSpec(_Data):
     preprocessing: Preprocessing
 
     @model_validator(mode="after")
-    def _axes_agree(self) -> Self:
+    def _axes_agree(self) -> "InputSpec":
         spacing = self.preprocessing.spacing
         if len(self.patch) not in (2, 3):
             raise ValueError(f"a patch has 2 or 3 axes, got {self.patch}")
@@ -142,7 +142,7 @@ class ModelCard(_Data):
     intended_use: str = "research; not a medical device"
 
     @model_validator(mode="after")
-    def _classes_count_from_zero(self) -> Self:
+    def _classes_count_from_zero(self) -> "ModelCard":
         if [c.index for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("classes must be listed by index 0, 1, 2, ...")
         if self.task == "regions":

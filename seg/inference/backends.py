@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import onnxruntime as ort
@@ -16,6 +16,7 @@ from seg.model_package import PROBABILITY_TOLERANCE, ModelPackage
 GPU_BATCH_SIZE = 8
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What runs the network. ``run`` may be called from several threads."""
 

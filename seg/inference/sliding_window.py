@@ -20,6 +20,8 @@ from seg.transforms import pad_to
 
 GAUSSIAN_SIGMA = 1 / 8
 """Deviation of the blending weights, as a share of the patch."""
+AHEAD = 2
+"""Runs in work or waiting, per caller: the network never waits for the blending."""
 SMALLEST_WEIGHT = 1e-3
 """Weight at the far corners, so that no voxel divides by nothing."""
 
@@ -106,22 +108,22 @@ def _run_windows(
         ]
         return backend.run(np.ascontiguousarray(np.stack(windows)))
 
+    chunks = [starts[i : i + backend.batch_size] for i in range(0, len(starts), backend.batch_size)]
     done = 0
-    waiting: deque[tuple[Sequence[_Start], Future[Float[np.ndarray, "b k *patch"]]]] = deque()
+    waiting: deque[Future[Float[np.ndarray, "b k *patch"]]] = deque()
     with ThreadPoolExecutor(backend.callers) as pool:
         try:
-            for i in range(0, len(starts) + 1, backend.batch_size):
-                chunk = starts[i : i + backend.batch_size]
-                if chunk:
-                    waiting.append((chunk, pool.submit(run, chunk)))
-                while waiting and (not chunk or len(waiting) > 2 * backend.callers):
-                    places, future = waiting.popleft()
-                    yield from zip(places, future.result(), strict=True)
-                    done += len(places)
-                    if progress:
-                        progress(done, len(starts))
+            for number, chunk in enumerate(chunks):
+                while len(waiting) < AHEAD * backend.callers and number + len(waiting) < len(
+                    chunks
+                ):
+                    waiting.append(pool.submit(run, chunks[number + len(waiting)]))
+                yield from zip(chunk, waiting.popleft().result(), strict=True)
+                done += len(chunk)
+                if progress:
+                    progress(done, len(starts))
         finally:
-            for _, future in waiting:
+            for future in waiting:
                 future.cancel()
 
 

@@ -35,7 +35,7 @@ def _channel(
         return _zscore(x, float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64)))
     if rule.kind == "percentile":
         low, high = np.percentile(x, PERCENTILES)
-        x = np.clip(x, low, high)
+        x = np.clip(x, np.float32(low), np.float32(high))
         return _zscore(x, float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64)))
     low, high = np.float32(_given(rule.low)), np.float32(_given(rule.high))
     if rule.kind == "clip_zscore":

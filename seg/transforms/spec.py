@@ -1,6 +1,6 @@
 """What happens to an image before the network, as plain data that travels in ``model.json``."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -25,7 +25,7 @@ class Normalisation(BaseModel):
     std: float | None = None
 
     @model_validator(mode="after")
-    def _numbers_are_there(self) -> Self:
+    def _numbers_are_there(self) -> "Normalisation":
         needed = {
             "clip_zscore": ("low", "high", "mean", "std"),
             "rescale": ("low", "high"),

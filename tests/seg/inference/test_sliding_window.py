@@ -1,0 +1,95 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.random import default_rng
+
+from seg.errors import BackendError
+from seg.inference import predict_slabs
+from seg.inference.sliding_window import gaussian_weights, window_starts
+
+
+class Pointwise:
+    """A network that looks at one voxel at a time: tiling must not change it."""
+
+    provider = "numpy"
+
+    def __init__(self, patch, batch_size=1, callers=2):
+        self.patch, self.batch_size, self.callers = tuple(patch), batch_size, callers
+        self.batches = []
+
+    def run(self, patches):
+        self.batches.append(len(patches))
+        return np.concatenate([3 * patches, -patches], axis=1)
+
+
+def stitched(backend, array, overlap=0.5):
+    slabs = list(predict_slabs(backend, array, overlap))
+    assert [slab.start for slab in slabs[1:]] == [slab.stop for slab in slabs[:-1]]
+    return np.concatenate([slab.logits for slab in slabs], axis=1)
+
+
+@given(
+    shape=st.lists(st.integers(1, 40), min_size=2, max_size=3),
+    patch=st.lists(st.integers(1, 16), min_size=3, max_size=3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+    batch_size=st.integers(1, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_tiling_a_pointwise_network_changes_nothing(shape, patch, overlap, batch_size):
+    array = default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    backend = Pointwise(patch[: len(shape)], batch_size)
+    expected = np.concatenate([3 * array, -array])
+    np.testing.assert_allclose(stitched(backend, array, overlap), expected, rtol=1e-5, atol=1e-5)
+
+
+@given(size=st.integers(1, 500), patch=st.integers(1, 64), overlap=st.floats(0, 0.9))
+def test_windows_cover_the_axis_and_overlap_enough(size, patch, overlap):
+    starts = window_starts(size, patch, overlap)
+    assert starts[0] == 0
+    assert starts[-1] == max(0, size - patch)
+    gaps = np.diff(starts)
+    assert (gaps > 0).all()
+    assert (gaps <= max(1, np.ceil(patch * (1 - overlap)))).all()
+
+
+def test_weights_are_largest_in_the_centre_and_never_zero():
+    weights = gaussian_weights((9, 15))
+    assert np.unravel_index(weights.argmax(), weights.shape) == (4, 7)
+    assert weights.max() == pytest.approx(1)
+    assert weights.min() > 0
+
+
+def test_progress_counts_all_windows():
+    seen = []
+    array = np.zeros((1, 20, 20), np.float32)
+    list(predict_slabs(Pointwise((8, 8)), array, 0.5, lambda *at: seen.append(at)))
+    assert seen == [(i, 16) for i in range(1, 17)]
+
+
+def test_batches_are_as_large_as_the_backend_wants():
+    backend = Pointwise((8, 8), batch_size=3, callers=1)
+    stitched(backend, np.zeros((1, 20, 20), np.float32))
+    assert backend.batches == [3, 3, 3, 3, 3, 1]
+
+
+def test_as_many_runs_go_side_by_side_as_the_backend_wants():
+    meeting = threading.Barrier(3, timeout=10)
+
+    class Meeting(Pointwise):
+        def run(self, patches):
+            meeting.wait()
+            return super().run(patches)
+
+    stitched(Meeting((8,) * 2, callers=3), np.zeros((1, 8, 24), np.float32), overlap=0.0)
+
+
+def test_the_network_s_error_reaches_the_caller():
+    class Broken(Pointwise):
+        def run(self, patches):
+            raise BackendError("out of memory")
+
+    with pytest.raises(BackendError, match="out of memory"):
+        stitched(Broken((8, 8)), np.zeros((1, 30, 30), np.float32))

@@ -1,0 +1,94 @@
+import json
+import shutil
+
+import pytest
+
+from seg.errors import PackageError
+from seg.model_package import ModelPackage, written_whole
+
+
+@pytest.fixture
+def package(tiny_package, tmp_path):
+    return shutil.copytree(tiny_package, tmp_path / "package")
+
+
+def edit(package, **fields):
+    card = json.loads((package / "model.json").read_text())
+    (package / "model.json").write_text(json.dumps(card | fields))
+
+
+def test_a_package_reads_back_what_was_written(tiny_package):
+    package = ModelPackage.load(tiny_package)
+    assert [info.name for info in package.card.classes] == ["background", "cytoplasm", "nucleus"]
+    assert package.golden().patches.shape[1:] == (1, 32, 32)
+
+
+def test_a_changed_byte_is_found(package):
+    content = bytearray((package / "network.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (package / "network.onnx").write_bytes(content)
+    with pytest.raises(PackageError, match=r"network.onnx was changed after the export"):
+        ModelPackage.load(package)
+
+
+@pytest.mark.parametrize("name", ["network.onnx", "golden.npz"])
+def test_a_missing_file_is_named(package, name):
+    (package / name).unlink()
+    with pytest.raises(PackageError, match=f"lacks {name}"):
+        ModelPackage.load(package)
+
+
+def test_a_folder_without_a_card_is_no_package(tmp_path):
+    with pytest.raises(PackageError, match=r"is no model package: it has no model.json"):
+        ModelPackage.load(tmp_path)
+
+
+def test_another_schema_version_is_refused(package):
+    edit(package, schema_version=2)
+    with pytest.raises(PackageError, match="schema version 1, the package has 2"):
+        ModelPackage.load(package)
+
+
+def test_an_unknown_field_is_refused(package):
+    edit(package, suprise=1)
+    with pytest.raises(PackageError, match="not valid at suprise"):
+        ModelPackage.load(package)
+
+
+def test_a_file_outside_of_the_package_is_refused(package):
+    card = json.loads((package / "model.json").read_text())
+    card["variants"][0]["file"] = "../network.onnx"
+    edit(package, **card)
+    with pytest.raises(PackageError, match="in its own folder only"):
+        ModelPackage.load(package)
+
+
+def test_garbage_in_the_card_is_one_clear_error(package):
+    (package / "model.json").write_bytes(b"\xff{")
+    with pytest.raises(PackageError, match="cannot be read"):
+        ModelPackage.load(package)
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    target = tmp_path / "package"
+    for content in ("old", "new"):
+        with written_whole(target) as folder:
+            (folder / "file").write_text(content)
+    assert (target / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_stays_as_it_was_when_writing_fails(tmp_path):
+    target = tmp_path / "package"
+    with written_whole(target) as folder:
+        (folder / "file").write_text("old")
+
+    def write_half() -> None:
+        with written_whole(target) as folder:
+            (folder / "file").write_text("half")
+            (folder / "no such folder" / "file").write_text("lost")
+
+    with pytest.raises(FileNotFoundError):
+        write_half()
+    assert (target / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
