@@ -12,97 +12,30 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
-from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, ImageError, SegError
 from seg.images import MASK_FORMATS, Image, Mask, replace_file, write_mask
 from seg.inference import OnnxBackend, Predictor
-from seg.metrics import bootstrap_mean, confusion_matrix, dice_per_class, iou_per_class
+from seg.metrics import confusion_matrix
 from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Case, Dataset, load_dataset
 from training.floor import choose_thresholding
 from training.regions import confusion_of_region, foreground_name, regions
+from training.scores import Evaluation, Summary, score_of_case, summary_of_region
 
-SEED = 0
-"""Of the bootstrap."""
+__all__ = [
+    "Evaluation",
+    "evaluate",
+    "prediction_file",
+    "read_metrics",
+    "summary_table",
+    "write_metrics",
+]
+
 PREDICTION_FORMATS = {2: "png", 3: "nifti"}
 """Format of the masks that an evaluation keeps, by number of dimensions."""
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RegionScore(_Data):
-    """One class, or all foreground classes together, in one case.
-
-    ``dice`` and ``iou`` are None where neither mask has the class: such a case counts in no mean.
-    """
-
-    dice: float | None
-    iou: float | None
-    voxels_predicted: int
-    voxels_reference: int
-
-
-class CaseScore(_Data):
-    """One case."""
-
-    case: str
-    classes: dict[str, RegionScore]
-    """The foreground classes by name."""
-    foreground: RegionScore | None = None
-    """All foreground classes together, where there is more than one."""
-
-    @property
-    def mean_dice(self) -> float | None:
-        """Mean over the classes that count in this case."""
-        counted = [each.dice for each in self.classes.values() if each.dice is not None]
-        return sum(counted) / len(counted) if counted else None
-
-
-class Summary(_Data):
-    """One class, or all foreground classes together, over all cases."""
-
-    dice: float | None
-    """Mean over cases."""
-    ci95: tuple[float, float] | None
-    """Bootstrap interval of ``dice`` over cases."""
-    iou: float | None
-    """Mean over cases."""
-    dice_pooled: float | None
-    """Dice over the voxels of all cases, as if they were one image."""
-    cases: int
-    """Cases that count."""
-    floor: float | None
-    """Mean Dice of plain thresholding on the same cases."""
-
-
-class Evaluation(_Data):
-    """``metrics.json``."""
-
-    cases: tuple[CaseScore, ...]
-    summary: dict[str, Summary]
-    """By class, then ``foreground`` where there is more than one class."""
-
-    @property
-    def ranked(self) -> list[CaseScore]:
-        """The cases with a score, worst first."""
-        scored = [(case.mean_dice, case) for case in self.cases]
-        known = [(score, case) for score, case in scored if score is not None]
-        return [case for _, case in sorted(known, key=lambda pair: pair[0])]
-
-    def write(self, path: Path) -> None:
-        """Write ``metrics.json``, whole or not at all.
-
-        Raises:
-            ConfigError: the path cannot be written.
-        """
-        try:
-            replace_file(path, (self.model_dump_json(indent=2) + "\n").encode())
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def evaluate(
@@ -111,7 +44,7 @@ def evaluate(
     cases: Sequence[Case],
     *,
     predictions: Path | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Scores of whole images, one in memory at a time.
 
@@ -120,7 +53,7 @@ def evaluate(
         dataset: whose files are read; its training cases choose the thresholds of the floor.
         cases: to score.
         predictions: folder for the predicted masks, one file a case (``prediction_file``).
-        progress: show a bar.
+        progress: show a bar where there is a terminal.
 
     Raises:
         DatasetError: package and dataset do not fit, or a case cannot be read.
@@ -143,11 +76,13 @@ def evaluate(
     together = foreground_name(card.classes)
     return Evaluation(
         cases=tuple(
-            _case_score(case.name, confusion, together)
+            score_of_case(case.name, confusion, together)
             for case, confusion in zip(cases, confusions, strict=True)
         ),
         summary={
-            name: _summary([c[name] for c in confusions], [f.get(name, math.nan) for f in floors])
+            name: summary_of_region(
+                [c[name] for c in confusions], [f.get(name, math.nan) for f in floors]
+            )
             for name in found
         },
     )
@@ -183,47 +118,35 @@ def _keep(mask: Mask, card: ModelCard, path: Path) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _case_score(
-    name: str, confusion: Mapping[str, Int64[np.ndarray, "2 2"]], together: str | None
-) -> CaseScore:
-    scores = {region: _region_score(matrix) for region, matrix in confusion.items()}
-    foreground = scores.pop(together) if together else None
-    return CaseScore(case=name, classes=scores, foreground=foreground)
+def write_metrics(evaluation: Evaluation, path: Path) -> None:
+    """Write ``metrics.json``, whole or not at all.
+
+    Raises:
+        ConfigError: the path cannot be written.
+    """
+    try:
+        replace_file(path, (evaluation.model_dump_json(indent=2) + "\n").encode())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _region_score(confusion: Int64[np.ndarray, "2 2"]) -> RegionScore:
-    return RegionScore(
-        dice=_known(dice_per_class(confusion)[1]),
-        iou=_known(iou_per_class(confusion)[1]),
-        voxels_predicted=int(confusion[:, 1].sum()),
-        voxels_reference=int(confusion[1].sum()),
-    )
+def read_metrics(path: Path) -> Evaluation:
+    """Read ``metrics.json`` back.
+
+    Raises:
+        ConfigError: the file is missing or is not what ``write_metrics`` wrote.
+    """
+    try:
+        return Evaluation.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its beginning"
+        raise ConfigError(f"{path} is no metrics.json: {first['msg']} at {where}") from error
 
 
-def _summary(confusions: Sequence[Int64[np.ndarray, "2 2"]], floors: Sequence[float]) -> Summary:
-    dice = np.array([dice_per_class(each)[1] for each in confusions])
-    iou = np.array([iou_per_class(each)[1] for each in confusions])
-    estimate = bootstrap_mean(dice, np.random.default_rng(SEED))
-    return Summary(
-        dice=_known(estimate.mean),
-        ci95=(estimate.low, estimate.high) if estimate.cases else None,
-        iou=_mean_of_known(iou),
-        dice_pooled=_known(dice_per_class(np.sum(confusions, axis=0))[1]),
-        cases=estimate.cases,
-        floor=_mean_of_known(np.array(floors)),
-    )
-
-
-def _mean_of_known(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def table(evaluation: Evaluation) -> str:
+def summary_table(evaluation: Evaluation) -> str:
     """The summary for a terminal."""
     width = max(len("class"), *(len(name) for name in evaluation.summary))
     head = f"{'class':{width}}  Dice   95% interval    pooled  IoU    thresholding  cases"
@@ -255,13 +178,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dataset,
             cases,
             predictions=options.predictions,
-            progress=True,
         )
-        evaluation.write(options.out)
+        write_metrics(evaluation, options.out)
     except SegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"{table(evaluation)}\nwritten to {options.out}")  # noqa: T201
+    print(f"{summary_table(evaluation)}\nwritten to {options.out}")  # noqa: T201
     return 0
 
 

@@ -1,28 +1,40 @@
 """The floor: what plain thresholding scores. A network that is not above it has learnt nothing.
 
-Letters: ``c`` channels, ``k`` classes, ``r`` regions.
+Letters: ``c`` channels, ``k`` classes, ``r`` regions, ``t`` thresholds.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Integer
+from jaxtyping import Float64, Int64, Integer, Real
 
 from seg.images import ClassInfo, Image, Mask
-from seg.metrics import confusion_matrix, dice_per_class, otsu_threshold
+from seg.metrics import confusion_matrix, otsu_threshold
 from training.dataset import Case, Dataset
 from training.regions import regions
 
 MOST_CASES = 12
 """Training cases that the rules are chosen on, spread over all of them."""
+LEVELS = np.arange(1, 32) / 32
+"""Thresholds that are tried beside Otsu's, as shares of an image's range of intensities."""
+PERCENTILES = (0.5, 99.5)
+"""Where that range begins and ends."""
+SAMPLES = 2**20
+"""Voxels that the percentiles are taken from."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """All voxels on one side of a channel's Otsu threshold, found anew for every image."""
+    """All voxels on one side of a threshold in one channel.
+
+    Source of Otsu's threshold: Otsu, A threshold selection method from gray-level histograms,
+    IEEE Transactions on Systems, Man, and Cybernetics 9 (1979).
+    """
 
     channel: int
+    threshold: int
+    """0: Otsu's, found anew for every image; from 1 on: ``LEVELS[threshold - 1]``."""
     above: bool
 
 
@@ -34,16 +46,16 @@ class Thresholding:
     rules: Mapping[str, Rule]
 
     def dice(self, image: Image, mask: Mask) -> dict[str, float]:
-        """Dice of each region's rule on one case; NaN where rule and mask are both empty."""
+        """Dice of each region's rule on one case; NaN where the mask has none of the region."""
         table = _dice_of_all_rules(image, mask, self.classes)
         return {
-            region: float(table[row, rule.channel, int(rule.above)])
+            region: float(table[row, rule.channel, rule.threshold, int(rule.above)])
             for row, (region, rule) in enumerate(self.rules.items())
         }
 
 
 def choose_thresholding(dataset: Dataset, cases: Sequence[Case]) -> Thresholding:
-    """For each region the best of all channels, above and below their Otsu thresholds.
+    """For each region the best of all channels, thresholds and sides.
 
     Args:
         dataset: whose files are read, one case in memory at a time.
@@ -60,38 +72,57 @@ def choose_thresholding(dataset: Dataset, cases: Sequence[Case]) -> Thresholding
     mean = np.where(counted, tables, 0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     rules = {}
     for region, scores in zip(regions(dataset.classes), mean, strict=True):
-        channel, above = divmod(int(scores.argmax()), 2)
-        rules[region] = Rule(channel, bool(above))
+        channel, threshold, above = np.unravel_index(int(scores.argmax()), scores.shape)
+        rules[region] = Rule(int(channel), int(threshold), bool(above))
     return Thresholding(dataset.classes, rules)
 
 
 def _dice_of_all_rules(
     image: Image, mask: Mask, classes: Sequence[ClassInfo]
-) -> Float64[np.ndarray, "r c 2"]:
-    """Dice of each region with each channel, below (0) and above (1) its threshold."""
-    found = regions(classes)
-    table = np.empty((len(found), image.channels, 2))
+) -> Float64[np.ndarray, "r c t 2"]:
+    """Dice of each region with each channel and threshold, below (0) and above (1) it.
+
+    NaN where the mask has none of the region: thresholding cannot say that something is absent,
+    and a floor of zeros would flatter the network.
+    """
+    found = regions(classes).values()
+    table = np.empty((len(found), image.channels, 1 + len(LEVELS), 2))
     for index, channel in enumerate(image.array):
-        above = channel > otsu_threshold(channel)
-        table[:, index] = _dice_of_both_sides(above, mask.array, len(classes), found)
+        below, above = _voxels_on_both_sides(channel, mask.array, len(classes))
+        for row, indices in enumerate(found):
+            table[row, index] = _dice_of_both_sides(below, above, list(indices))
     return table
+
+
+def _voxels_on_both_sides(
+    channel: Real[np.ndarray, "*spatial"], labels: Integer[np.ndarray, "*spatial"], num_classes: int
+) -> tuple[Int64[np.ndarray, "k t"], Int64[np.ndarray, "k t"]]:
+    """Voxels of each class up to each threshold and above it, in one pass over the image."""
+    thresholds = _thresholds(channel)
+    order = np.argsort(thresholds)
+    bins = np.searchsorted(thresholds[order], channel).astype(np.uint8)
+    size = max(num_classes, len(thresholds) + 1)
+    counts = confusion_matrix(bins, labels, size)[:num_classes, : len(thresholds) + 1]
+    below = np.empty((num_classes, len(thresholds)), np.int64)
+    below[:, order] = counts.cumsum(axis=1)[:, :-1]
+    return below, counts.sum(axis=1, keepdims=True) - below
+
+
+def _thresholds(channel: Real[np.ndarray, "*spatial"]) -> Float64[np.ndarray, " t"]:
+    values = channel.reshape(-1)[:: 1 + channel.size // SAMPLES]
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, PERCENTILES) if finite.size else (0.0, 0.0)
+    return np.array([otsu_threshold(channel), *(low + LEVELS * (high - low))])
 
 
 def _dice_of_both_sides(
-    above: Bool[np.ndarray, "*spatial"],
-    labels: Integer[np.ndarray, "*spatial"],
-    num_classes: int,
-    found: Mapping[str, tuple[int, ...]],
-) -> Float64[np.ndarray, "r 2"]:
-    # rows: classes of the reference; columns: below, above
-    sides = confusion_matrix(above.view(np.uint8), labels, num_classes)[:, :2]
-    table = np.empty((len(found), 2))
-    for row, indices in enumerate(found.values()):
-        inside = sides[list(indices)].sum(axis=0)
-        outside = sides.sum(axis=0) - inside
-        for side in (0, 1):
-            agreement = np.array(
-                [[outside[1 - side], outside[side]], [inside[1 - side], inside[side]]]
-            )
-            table[row, side] = dice_per_class(agreement)[1]
-    return table
+    below: Int64[np.ndarray, "k t"], above: Int64[np.ndarray, "k t"], region: Sequence[int]
+) -> Float64[np.ndarray, "t 2"]:
+    size = (below + above)[region].sum(axis=0)
+    sides = []
+    for selected in (below, above):
+        total = selected.sum(axis=0) + size
+        dice = np.full(len(total), np.nan)
+        np.divide(2 * selected[region].sum(axis=0), total, out=dice, where=size > 0)
+        sides.append(dice)
+    return np.stack(sides, axis=1)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from data.phantom import draw
-from seg.errors import DatasetError
+from seg.errors import ConfigError, DatasetError
 from seg.images import ClassInfo, Image, Mask, read_mask, write_image
 from seg.inference import Predictor
 from seg.metrics import dice, otsu_threshold
 from seg.model_package import ModelPackage
 from tests.packages import write_package
 from training.dataset import load_dataset
-from training.evaluate import evaluate, main, prediction_file
-from training.floor import choose_thresholding
+from training.evaluate import evaluate, main, prediction_file, read_metrics, write_metrics
+from training.floor import LEVELS, choose_thresholding
 from training.regions import confusion_of_region, foreground_name, regions
 
 CLASSES = {"background": 0, "cytoplasm": 1, "nucleus": 2}
@@ -111,11 +111,11 @@ def test_cases_are_ranked_worst_first(evaluation):
 
 
 def test_the_floor_is_the_rule_that_was_best_in_training_measured_on_the_test(evaluation):
-    # nucleus: above the threshold; in FIRST that is the 2 bright pixels or the 6 not black ones
+    # of rules that are equally good in TRAIN the first is taken: above Otsu's threshold
     bright = np.array(FIRST[1]) > otsu_threshold(np.array(FIRST[1]))
-    first = dice(bright, np.array(FIRST[2]) == 2)
-    # SECOND has no nucleus but something above its threshold: 0
-    assert evaluation.summary["nucleus"].floor == pytest.approx((first + 0) / 2)
+    # SECOND has no nucleus to find
+    expected = dice(bright, np.array(FIRST[2]) == 2)
+    assert evaluation.summary["nucleus"].floor == pytest.approx(expected)
 
 
 def test_thresholding_takes_the_dark_side_where_a_class_is_dark(tmp_path):
@@ -124,6 +124,31 @@ def test_thresholding_takes_the_dark_side_where_a_class_is_dark(tmp_path):
     thresholding = choose_thresholding(dataset, dataset.train)
     assert not thresholding.rules["hole"].above
     assert thresholding.dice(*dataset.read(dataset.test[0])) == {"hole": 1}
+
+
+def test_thresholding_finds_a_level_where_two_groups_are_the_wrong_question(tmp_path):
+    # one glaring pixel pulls Otsu's threshold above the class
+    image, labels = [[0] * 50 + [20] * 49 + [255]], [[0] * 50 + [1] * 50]
+    case = ("train", image, labels)
+    dataset = write_dataset(tmp_path, [case, ("test", *case[1:])], {"background": 0, "cell": 1})
+    assert otsu_threshold(np.array(image)) > 20
+    thresholding = choose_thresholding(dataset, dataset.train)
+    assert thresholding.dice(*dataset.read(dataset.test[0])) == {"cell": 1}
+
+
+def test_no_rule_of_the_same_kind_beats_the_chosen_one(tmp_path):
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, (20, 20))
+    image = (40 * labels + rng.integers(0, 90, (20, 20))).tolist()
+    case = (image, labels.tolist())
+    dataset = write_dataset(tmp_path, [("train", *case), ("test", *case)])
+    chosen = choose_thresholding(dataset, dataset.train).dice(*dataset.read(dataset.train[0]))
+    light = np.array(image)
+    low, high = np.percentile(light, (0.5, 99.5))
+    for threshold in (otsu_threshold(light), *(low + LEVELS * (high - low))):
+        for name, region in {"cytoplasm": labels == 1, "foreground": labels > 0}.items():
+            assert dice(light > threshold, region) <= chosen[name] + 1e-9
+            assert dice(light <= threshold, region) <= chosen[name] + 1e-9
 
 
 def test_foreground_is_named_only_where_classes_come_together():
@@ -186,6 +211,22 @@ def test_the_command_writes_the_contract_and_prints_a_table(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"{metrics['summary']['nucleus']['dice']:.3f}" in printed
     assert "thresholding" in printed
+
+
+def test_metrics_come_back_as_they_were_written(evaluation, tmp_path):
+    path = tmp_path / "metrics.json"
+    write_metrics(evaluation, path)
+    assert json.loads(path.read_text())["cases"][1]["classes"]["nucleus"]["dice"] is None
+    assert read_metrics(path) == evaluation
+
+
+def test_a_file_that_is_no_metrics_is_refused(tmp_path):
+    path = tmp_path / "metrics.json"
+    with pytest.raises(ConfigError, match=r"metrics.json cannot be read: No such file"):
+        read_metrics(path)
+    path.write_text('{"cases": []}')
+    with pytest.raises(ConfigError, match=r"is no metrics.json: Field required at summary"):
+        read_metrics(path)
 
 
 def test_a_folder_that_is_no_package_is_one_sentence_and_exit_code_2(tmp_path, capsys):
