@@ -1,0 +1,43 @@
+# make demo, make test, make serve PACKAGE=DIR; make help lists all.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint serve bento clean
+
+help:  ## list what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(READY)  ## train on real images, serve the model, segment an image over HTTP
+	@$(BIN)/python -m training.demo
+
+test: lint  ## lint, types, imports and tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
+	@test -n "$(PACKAGE)" || { echo "name a package: make serve PACKAGE=runs/demo/package"; exit 2; }
+	SEG_PACKAGE="$(PACKAGE)" $(BIN)/bentoml serve
+
+bento: $(READY)  ## build a bento that carries a model package: make bento PACKAGE=DIR
+	@test -n "$(PACKAGE)" || { echo "name a package: make bento PACKAGE=runs/demo/package"; exit 2; }
+	$(BIN)/python -m service.build "$(PACKAGE)"
+
+clean:  ## remove the environment
+	rm -rf .venv
+
+# The mark is set last, so an installation that was cut off is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
+	@echo "installing into .venv, once; some minutes and 6 GB"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[train,serve,dev]'
+	@touch $@

@@ -1,0 +1,140 @@
+"""A trained network to a model package, proven. Letters: ``b`` batch, ``c`` channels.
+
+Nothing is exported that does not say what the network said: ONNX and network are compared on real
+patches, and the package is written whole or not at all.
+"""
+
+import contextlib
+import io
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from seg.errors import BackendError
+from seg.inference import OnnxBackend
+from seg.inference.backends import probability_error
+from seg.model_package import (
+    PROBABILITY_TOLERANCE,
+    GoldenSamples,
+    Variant,
+    sha256_of,
+    write_golden,
+)
+from seg.networks import ResidualUNet
+
+FULL = "full"
+OPSET = 20
+SAMPLES_A_BATCH = 2
+"""More than one, so that a network which mixes up its batch is found out."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was exported, and how near it is to the network."""
+
+    variant: Variant
+    golden_sha256: str
+    error: float
+    """Largest absolute error of a probability on the golden samples."""
+
+
+def export_variant(
+    network: ResidualUNet, patches: Float32[np.ndarray, "b c *patch"], folder: Path
+) -> Proof:
+    """Write the network as float32 ONNX and the golden samples into ``folder``, and compare.
+
+    Args:
+        network: trained, on any device.
+        patches: real validation patches, preprocessed.
+        folder: the package that is being filled.
+
+    Raises:
+        BackendError: onnxruntime's probabilities differ from the network's by more than 1e-4.
+    """
+    network = network.cpu().float().eval()
+    logits = reference_logits(network, patches)
+    file = folder / f"{FULL}.onnx"
+    write_onnx(network, patches[:SAMPLES_A_BATCH], file)
+    error = _disagreement(file, GoldenSamples(patches, logits))
+    if not error <= PROBABILITY_TOLERANCE:
+        raise BackendError(
+            f"the exported network disagrees with the trained one: probabilities differ by "
+            f"{error:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}; nothing was written"
+        )
+    variant = Variant(name=FULL, file=file.name, sha256=sha256_of(file))
+    return Proof(variant, write_golden(folder, GoldenSamples(patches, logits)), error)
+
+
+def reference_logits(
+    network: ResidualUNet, patches: Float32[np.ndarray, "b c *patch"]
+) -> Float32[np.ndarray, "b k *patch"]:
+    """What the network itself says, one patch at a time."""
+    with torch.inference_mode():
+        return np.concatenate([network(torch.from_numpy(p[None])).numpy() for p in patches])
+
+
+def write_onnx(
+    network: ResidualUNet, example: Float32[np.ndarray, "b c *patch"], file: Path
+) -> None:
+    """Write ONNX with the example's patch and any batch size."""
+    if len(example) < SAMPLES_A_BATCH:  # torch.export takes a batch of 1 for a constant
+        example = np.concatenate([example] * SAMPLES_A_BATCH)
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (torch.from_numpy(np.ascontiguousarray(example)),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["patches"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            external_data=False,
+        )
+    assert program is not None
+    program.save(str(file), external_data=False)
+
+
+def milliseconds_per_patch(
+    backend: OnnxBackend, patches: Float32[np.ndarray, "b c *patch"], repeats: int = 3
+) -> float:
+    """Median time of one run, per patch."""
+    batch = np.ascontiguousarray(patches[: backend.batch_size])
+    seconds = []
+    for _ in range(1 + repeats):
+        start = time.perf_counter()
+        backend.run(batch)
+        seconds.append(time.perf_counter() - start)
+    return 1000 * float(np.median(seconds[1:])) / len(batch)
+
+
+def _disagreement(file: Path, golden: GoldenSamples) -> float:
+    """Worst probability error, patches alone and together in one batch."""
+    backend = OnnxBackend(file, provider="cpu")
+    alone = np.concatenate([backend.run(p[None]) for p in golden.patches])
+    together = backend.run(golden.patches)
+    return max(probability_error(each, golden.logits) for each in (alone, together))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks to stdout and warns about its own insides."""
+    loggers: Sequence[logging.Logger] = [
+        logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")
+    ]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

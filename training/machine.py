@@ -1,0 +1,71 @@
+"""What this machine can do, measured."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from seg.networks import ResidualUNet
+from training.losses import dice_and_cross_entropy
+from training.plan import Plan
+
+TIMED_STEPS = 2
+CLEARLY_FASTER = 0.85
+"""A lower precision is taken only where a step takes at most this share of the time."""
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the network trains."""
+
+    kind: Literal["cpu", "cuda"]
+    name: str
+
+
+def find_device() -> Device:
+    """The CUDA device where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return Device("cuda", torch.cuda.get_device_name())
+    return Device("cpu", f"CPU, {torch.get_num_threads()} threads")
+
+
+def fastest_precision(plan: Plan, num_classes: int, device: Device) -> tuple[Precision, float]:
+    """The precision in which a real training step is fastest, and seconds a step.
+
+    bfloat16 keeps float32's range, so that it needs no loss scaling; it is tried only where the
+    processor has instructions for it.
+    """
+    seconds = {"float32": _seconds_a_step(plan, num_classes, device, "float32")}
+    if _has_bfloat16(device):
+        seconds["bfloat16"] = _seconds_a_step(plan, num_classes, device, "bfloat16")
+        if seconds["bfloat16"] < CLEARLY_FASTER * seconds["float32"]:
+            return "bfloat16", seconds["bfloat16"]
+    return "float32", seconds["float32"]
+
+
+def _has_bfloat16(device: Device) -> bool:
+    if device.kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _seconds_a_step(plan: Plan, num_classes: int, device: Device, precision: Precision) -> float:
+    network = ResidualUNet(plan.network_config(num_classes)).to(device.kind)
+    loss = dice_and_cross_entropy()
+    shape = (plan.batch_size, len(plan.normalisation), *plan.patch)
+    images = torch.randn(shape, device=device.kind)
+    labels = torch.randint(num_classes, (shape[0], 1, *plan.patch), device=device.kind).float()
+    best = float("inf")
+    for _ in range(1 + TIMED_STEPS):
+        start = time.perf_counter()
+        lower = precision == "bfloat16"
+        with torch.autocast(device.kind, torch.bfloat16, enabled=lower):
+            logits = network(images)
+        loss(logits, labels).backward()
+        if device.kind == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best

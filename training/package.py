@@ -1,0 +1,181 @@
+"""From a trained network to a finished model package: golden samples, proof, scores, card.
+
+Letters: ``b`` batch, ``c`` channels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from seg.inference import OnnxBackend, Predictor
+from seg.inference.sliding_window import window_starts
+from seg.model_package import (
+    InputSpec,
+    ModelCard,
+    ModelPackage,
+    Provenance,
+    Score,
+    TrainingFingerprint,
+    write_card,
+    written_whole,
+)
+from seg.networks import ResidualUNet
+from seg.transforms import pad_to, prepare, resample_labels
+from training.dataset import Case, Dataset
+from training.evaluate import Evaluation
+from training.export import Proof, export_variant, milliseconds_per_patch
+from training.fingerprint import Fingerprint
+from training.machine import Device
+from training.plan import Plan
+
+_Number = TypeVar("_Number", int, float)
+
+GOLDEN_SAMPLES = 4
+LIBRARIES = ("seg", "torch", "monai", "lightning", "albumentations", "onnx", "onnxruntime-gpu")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, on what, where, and by which command."""
+
+    plan: Plan
+    fingerprint: Fingerprint
+    dataset: Dataset
+    device: Device
+    command: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A package on disk with its scores and its proof."""
+
+    package: ModelPackage
+    evaluation: Evaluation
+    proof: Proof
+
+
+def write_package(
+    network: ResidualUNet,
+    job: Job,
+    target: Path,
+    assess: Callable[[Predictor], Evaluation],
+) -> Finished:
+    """Export, prove, evaluate and write ``target``, whole or not at all.
+
+    The scores in the card are those of the very file that will serve: ``assess`` is given a
+    predictor of the exported package.
+
+    Raises:
+        BackendError: the exported network disagrees with the trained one.
+    """
+    patches = golden_patches(job.dataset, job.plan)
+    with written_whole(target) as folder:
+        proof = export_variant(network, patches, folder)
+        card = _card(proof, job)
+        write_card(folder, card)
+        backend = OnnxBackend(folder / proof.variant.file)
+        evaluation = assess(Predictor(ModelPackage.load(folder), backend))
+        card = _scored(card, evaluation, milliseconds_per_patch(backend, patches), job.device)
+        write_card(folder, card)
+    return Finished(ModelPackage.load(target), evaluation, proof)
+
+
+def golden_patches(dataset: Dataset, plan: Plan) -> Float32[np.ndarray, "b c *patch"]:
+    """Of some held-out cases the window that shows most classes, then most foreground."""
+    cases = dataset.test or dataset.train
+    chosen = [cases[i * len(cases) // GOLDEN_SAMPLES] for i in range(GOLDEN_SAMPLES)]
+    patches = [_richest_window(dataset, case, plan, turn) for turn, case in enumerate(chosen)]
+    return np.stack(patches)
+
+
+def _richest_window(
+    dataset: Dataset, case: Case, plan: Plan, turn: int
+) -> Float32[np.ndarray, "c *patch"]:
+    image, mask = dataset.read(case)
+    array = prepare(image, plan.preprocessing).array
+    labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
+    array, labels = pad_to(array, plan.patch), pad_to(labels[None], plan.patch)[0]
+    starts = product(
+        *(window_starts(n, p, overlap=0.0) for n, p in zip(labels.shape, plan.patch, strict=True))
+    )
+    windows = [tuple(slice(s, s + p) for s, p in zip(at, plan.patch, strict=True)) for at in starts]
+    # where one case is drawn several times, each turn takes another of its windows
+    ranked = sorted(windows, key=lambda at: _richness(labels[at]), reverse=True)
+    return np.ascontiguousarray(array[:, *ranked[turn % min(len(ranked), GOLDEN_SAMPLES)]])
+
+
+def _richness(labels: UInt8[np.ndarray, "*patch"]) -> tuple[int, int]:
+    return len(np.unique(labels)), int(np.count_nonzero(labels))
+
+
+def _card(proof: Proof, job: Job) -> ModelCard:
+    plan, fingerprint, dataset = job.plan, job.fingerprint, job.dataset
+    now = datetime.now(UTC)
+    spacings = fingerprint.spacings
+    return ModelCard(
+        name=dataset.name,
+        version=now.strftime("%Y%m%d.%H%M%S"),
+        classes=dataset.classes,
+        input=InputSpec(
+            channels=dataset.channels,
+            patch=plan.patch,
+            overlap=plan.overlap,
+            preprocessing=plan.preprocessing,
+        ),
+        variants=(proof.variant,),
+        golden_sha256=proof.golden_sha256,
+        fingerprint=TrainingFingerprint(
+            cases=fingerprint.cases,
+            shape=_ranges(fingerprint.shapes),
+            spacing=_ranges(spacings) if spacings else None,
+            intensity=tuple(channel.range for channel in fingerprint.channels),
+        ),
+        provenance=Provenance(
+            created=now.isoformat(timespec="seconds"),
+            seed=plan.seed,
+            dataset=dataset.name,
+            dataset_sha256=dataset.sha256(),
+            command=job.command,
+            versions=_versions(),
+        ),
+        licence=dataset.licence,
+    )
+
+
+def _ranges(rows: Sequence[tuple[_Number, ...]]) -> tuple[tuple[_Number, _Number], ...]:
+    return tuple((min(axis), max(axis)) for axis in zip(*rows, strict=True))
+
+
+def _scored(
+    card: ModelCard, evaluation: Evaluation, milliseconds: float, device: Device
+) -> ModelCard:
+    scores = {
+        name: Score(dice=each.dice, ci95=each.ci95, cases=each.cases)
+        for name, each in evaluation.summary.items()
+        if each.dice is not None and each.ci95 is not None
+    }
+    variant = card.variants[0].model_copy(
+        update={
+            "dice": scores,
+            "milliseconds_per_patch": round(milliseconds, 3),
+            "measured_on": device.name,
+        }
+    )
+    return card.model_copy(update={"metrics": scores, "variants": (variant,)})
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,113 @@
+"""Batches of training patches, out of preprocessed cases that stay on disk.
+
+Letters: ``b`` batch, ``c`` channels. A batch depends on the seed and its number alone, so a run
+that is resumed, or that has another number of workers, sees the same batches.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch.utils.data import IterableDataset, get_worker_info
+
+from seg.images import Image, Mask
+from seg.transforms import pad_to, prepare, resample_labels
+from training.augment import Augmentation
+from training.plan import Plan
+
+LOCATIONS_A_CLASS = 10_000
+"""Voxels of each class that are remembered as centres for patches."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A training case on the network's grid, memory-mapped."""
+
+    image: Float32[np.ndarray, "c *grid"]
+    labels: UInt8[np.ndarray, "*grid"]
+    locations: dict[int, np.ndarray]
+    """For each foreground class that occurs: some of its voxels, ``(n, dims)``."""
+
+
+def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
+    """Preprocess a case into a folder of its own."""
+    array = prepare(image, plan.preprocessing).array
+    labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
+    folder.mkdir(parents=True)
+    np.save(folder / "image.npy", pad_to(array, plan.patch))
+    np.save(folder / "labels.npy", pad_to(labels[None], plan.patch)[0])
+
+
+def open_case(folder: Path, rng: np.random.Generator) -> PreparedCase:
+    """A preprocessed case; ``rng`` draws the voxels that are remembered."""
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    classes = [int(index) for index in np.unique(labels) if index > 0]
+    return PreparedCase(
+        image=np.load(folder / "image.npy", mmap_mode="r"),
+        labels=labels,
+        locations={index: _some(np.argwhere(labels == index), rng) for index in classes},
+    )
+
+
+def _some(places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if len(places) > LOCATIONS_A_CLASS:
+        places = places[rng.choice(len(places), LOCATIONS_A_CLASS, replace=False)]
+    return places.astype(np.int32)
+
+
+class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """An endless row of batches ``(b, c, *patch)`` with labels ``(b, 1, *patch)``."""
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedCase],
+        plan: Plan,
+        augmentation: Augmentation,
+        first_batch: int = 0,
+    ) -> None:
+        self.cases = cases
+        self.plan = plan
+        self.augmentation = augmentation
+        self.first_batch = first_batch
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        worker = get_worker_info()
+        offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        number = self.first_batch + offset
+        while True:
+            yield self.batch(number)
+            number += step
+
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Batch ``number`` of the run."""
+        rng = np.random.default_rng([self.plan.seed, number])
+        size = self.plan.batch_size
+        forced = round(size * self.plan.foreground_share)
+        samples = [self._sample(rng, show_class=i >= size - forced) for i in range(size)]
+        images, labels = zip(*samples, strict=True)
+        return (
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.stack(labels)[:, None].astype(np.int64)),
+        )
+
+    def _sample(
+        self, rng: np.random.Generator, show_class: bool
+    ) -> tuple[Float32[np.ndarray, "c *patch"], UInt8[np.ndarray, "*patch"]]:
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        region = self.augmentation.region(rng)
+        shape = case.labels.shape
+        region = tuple(min(n, size) for n, size in zip(region, shape, strict=True))
+        if show_class and case.locations:
+            places = case.locations[int(rng.choice(list(case.locations)))]
+            centre = places[rng.integers(len(places))]
+            start = [
+                int(np.clip(c - n // 2, 0, size - n))
+                for c, n, size in zip(centre, region, shape, strict=True)
+            ]
+        else:
+            start = [int(rng.integers(s - n + 1)) for n, s in zip(region, shape, strict=True)]
+        at = tuple(slice(s, s + n) for s, n in zip(start, region, strict=True))
+        return self.augmentation(np.array(case.image[:, *at]), np.array(case.labels[at]), rng)

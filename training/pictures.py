@@ -1,0 +1,141 @@
+"""Pictures of a case: the image, and masks drawn on it as outlines."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from seg.images import ClassInfo, Image, Mask, replace_file
+from seg.images.overlay import as_rgb, fullest_slice
+
+LONGEST_EDGE = 900
+"""Pixels of a picture's longer edge at most; larger images are thinned out."""
+PANEL_PIXELS = 640
+"""Width of one panel."""
+WIDE = 1.7
+"""Pictures wider than this times their height are put below each other."""
+DPI = 100
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A flat picture of a case with both masks, small enough to be shown."""
+
+    picture: UInt8[np.ndarray, "y x 3"]
+    reference: Integer[np.ndarray, "y x"]
+    prediction: Integer[np.ndarray, "y x"]
+    shape: tuple[float, float]
+    """Height and width as they are in the world, in any unit."""
+    upside_down: bool
+    """The first row belongs at the bottom."""
+    place: str
+    """Which slice of a volume; empty for an image."""
+
+
+def view_of(image: Image, reference: Mask, prediction: Mask) -> View:
+    """The whole of an image; of a volume the slice with the most foreground."""
+    channels, place = image.array, ""
+    masks = [reference.array, prediction.array]
+    if image.dims == 3:
+        z = fullest_slice(reference.array)
+        channels, masks = channels[:, z], [mask[z] for mask in masks]
+        place = f"slice {z + 1} of {image.spatial_shape[0]}"
+    height, width = channels.shape[1:]
+    step = -(-max(height, width) // LONGEST_EDGE)
+    across = image.spacing[-2:] if image.spacing else (1.0, 1.0)
+    return View(
+        picture=as_rgb(channels[:, ::step, ::step]),
+        reference=masks[0][::step, ::step],
+        prediction=masks[1][::step, ::step],
+        shape=(height * across[0], width * across[1]),
+        # rows that run towards the front of the body are shown with the front on top
+        upside_down=image.affine is not None and bool(image.affine[1, 1] > 0),
+        place=place,
+    )
+
+
+def panel(
+    view: View, labels: Integer[np.ndarray, "y x"] | None, classes: Sequence[ClassInfo]
+) -> bytes:
+    """The picture with outlines, without a margin, as WebP."""
+    height, width = view.shape
+    figure = Figure(figsize=(PANEL_PIXELS / DPI, PANEL_PIXELS / DPI * height / width), dpi=DPI)
+    _draw(figure.add_axes((0, 0, 1, 1)), view, labels, classes)
+    return _encoded(figure, format="webp", pil_kwargs={"quality": 88})
+
+
+def write_comparison(path: Path, view: View, classes: Sequence[ClassInfo], title: str) -> None:
+    """Write image, reference and prediction beside each other as PNG, with a legend."""
+    height, width = view.shape
+    rows, columns = (3, 1) if width > WIDE * height else (1, 3)
+    edge = 4.2 if columns == 3 else 9.0
+    figure = Figure(
+        figsize=(columns * edge, rows * (edge * height / width + 0.3) + 0.8),
+        dpi=DPI,
+        layout="constrained",
+    )
+    figure.suptitle(title, fontsize=13)
+    panels = (("image", None), ("reference", view.reference), ("prediction", view.prediction))
+    for number, (name, labels) in enumerate(panels, start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        _draw(axes, view, labels, classes)
+        axes.set_title(name, fontsize=12)
+    lines = [Line2D([], [], color=color_of(each), linewidth=3) for each in classes[1:]]
+    figure.legend(
+        lines,
+        [each.name for each in classes[1:]],
+        loc="outside lower center",
+        ncols=min(len(lines), 6),
+        frameon=False,
+        fontsize=12,
+    )
+    replace_file(path, _encoded(figure, format="png", facecolor="white"))
+
+
+def color_of(info: ClassInfo) -> tuple[float, float, float]:
+    """A class's colour as matplotlib wants it."""
+    red, green, blue = info.color
+    return red / 255, green / 255, blue / 255
+
+
+def _draw(
+    axes: Axes,
+    view: View,
+    labels: Integer[np.ndarray, "y x"] | None,
+    classes: Sequence[ClassInfo],
+) -> None:
+    axes.set_axis_off()
+    rows, columns = view.picture.shape[:2]
+    height, width = view.shape
+    aspect = (height / rows) / (width / columns)
+    axes.imshow(view.picture, aspect=aspect, interpolation="nearest")
+    if labels is not None:
+        for info in classes[1:]:
+            _outline(axes, labels == info.index, color_of(info))
+    axes.set_xlim(-0.5, columns - 0.5)
+    bottom, top = rows - 0.5, -0.5
+    axes.set_ylim((top, bottom) if view.upside_down else (bottom, top))
+
+
+def _outline(axes: Axes, inside: np.ndarray, color: tuple[float, float, float]) -> None:
+    if not inside.any():
+        return
+    # a border of nothing closes the outlines of what touches the edge
+    bordered = np.pad(inside.astype(np.float32), 1)
+    columns, rows = np.arange(-1, inside.shape[1] + 1), np.arange(-1, inside.shape[0] + 1)
+    axes.contour(columns, rows, bordered, levels=[0.5], colors=[color], linewidths=1.3)
+
+
+def _encoded(figure: Figure, **options: Any) -> bytes:
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, **options)
+    return content.getvalue()

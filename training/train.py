@@ -1,0 +1,136 @@
+"""From a plan and prepared cases to a trained network."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from monai.data import ThreadDataLoader
+from tqdm import tqdm
+
+from seg.errors import SegError
+from seg.model_package import written_whole
+from seg.networks import ResidualUNet
+from training.augment import Augmentation
+from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, MovingAverage, StopInTime
+from training.clock import Clock
+from training.dataset import Dataset
+from training.machine import Device
+from training.module import LARGEST_GRADIENT_NORM, SegmentationModule
+from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
+from training.plan import Plan
+
+BATCHES_AHEAD = 4
+"""Made by a thread while the network computes."""
+STEPS_BETWEEN_LOGS = 5
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with averaged weights, and what it took."""
+
+    network: ResidualUNet
+    steps: int
+    seconds: float
+
+
+def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCase]:
+    """Preprocess all training cases into ``folder``, or open them where that is done."""
+    if not folder.exists():
+        with written_whole(folder) as beside:
+            for case in tqdm(dataset.train, desc="preparing", unit="case", disable=None):
+                prepare_case(*dataset.read(case), plan, beside / case.name)
+    rng = np.random.default_rng(plan.seed)
+    return [open_case(folder / case.name, rng) for case in dataset.train]
+
+
+def train(
+    plan: Plan,
+    cases: Sequence[PreparedCase],
+    num_classes: int,
+    device: Device,
+    folder: Path,
+    clock: Clock,
+) -> Trained:
+    """Train until the clock has run out, going on from the folder's checkpoint if there is one.
+
+    Raises:
+        SegError: the loss is no longer finite, or the checkpoint cannot be read.
+    """
+    checkpoint = folder / CHECKPOINT_FILE
+    done = _steps_done(checkpoint)
+    pl.seed_everything(plan.seed, verbose=False)
+    module = SegmentationModule(plan, num_classes, clock)
+    batches = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch), done)
+    with _quiet_lightning():
+        trainer = _trainer(plan, device, folder, clock)
+        loader = ThreadDataLoader(
+            batches, buffer_size=BATCHES_AHEAD, num_workers=0, batch_size=None
+        )
+        trainer.fit(module, loader, ckpt_path=str(checkpoint) if done else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return Trained(module.network.eval(), trainer.global_step, clock.elapsed_s())
+
+
+def _trainer(plan: Plan, device: Device, folder: Path, clock: Clock) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator=device.kind,
+        devices=1,
+        precision=PRECISIONS[plan.precision],
+        max_epochs=1,
+        max_steps=plan.steps or -1,
+        gradient_clip_val=LARGEST_GRADIENT_NORM,
+        callbacks=[
+            MovingAverage(plan.ema_decay),
+            StopInTime(clock),
+            Checkpoint(folder),
+            Bar(clock),
+        ],
+        logger=[
+            CSVLogger(folder, name="logs", flush_logs_every_n_steps=20),
+            TensorBoardLogger(folder, name="tensorboard"),
+        ],
+        log_every_n_steps=STEPS_BETWEEN_LOGS,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _steps_done(checkpoint: Path) -> int:
+    if not checkpoint.is_file():
+        return 0
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return int(state["global_step"])
+    except Exception as error:  # torch raises half a dozen unrelated types for a bad file
+        raise SegError(
+            f"{checkpoint} cannot be read ({type(error).__name__}); remove it to train from the "
+            "beginning"
+        ) from error
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning greets, and warns of what is meant so here; our own bar says what matters."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*|torch\..*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
