@@ -52,7 +52,7 @@ def read_log(folder: Path) -> Log | None:
     for path in sorted(folder.rglob("metrics.csv"), key=lambda each: each.stat().st_mtime):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                if row.get("loss"):
+                if row.get("loss") and row.get("step"):
                     rows[float(row["step"])] = (float(row["loss"]), float(row.get("dice") or "nan"))
     if not rows:
         return None

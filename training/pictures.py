@@ -21,7 +21,7 @@ LONGEST_EDGE = 900
 PANEL_PIXELS = 640
 """Width of one panel."""
 WIDE = 1.7
-"""Pictures wider than this times their height are put below each other."""
+"""Width over height from which pictures are put below each other."""
 DPI = 100
 
 
@@ -38,6 +38,11 @@ class View:
     """The first row belongs at the bottom."""
     place: str
     """Which slice of a volume; empty for an image."""
+
+    @property
+    def is_wide(self) -> bool:
+        """Pictures of it are better put below each other."""
+        return self.shape[1] > WIDE * self.shape[0]
 
 
 def view_of(image: Image, reference: Mask, prediction: Mask) -> View:
@@ -75,7 +80,7 @@ def panel(
 def write_comparison(path: Path, view: View, classes: Sequence[ClassInfo], title: str) -> None:
     """Write image, reference and prediction beside each other as PNG, with a legend."""
     height, width = view.shape
-    rows, columns = (3, 1) if width > WIDE * height else (1, 3)
+    rows, columns = (3, 1) if view.is_wide else (1, 3)
     edge = 4.2 if columns == 3 else 9.0
     figure = Figure(
         figsize=(columns * edge, rows * (edge * height / width + 0.3) + 0.8),

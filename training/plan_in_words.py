@@ -1,0 +1,104 @@
+"""A plan and a dataset as sentences for people who did not write the program."""
+
+from collections.abc import Sequence
+
+from seg.transforms import Normalisation
+from training.dataset import Dataset
+from training.fingerprint import Fingerprint
+from training.plan import Plan
+
+Row = tuple[str, str]
+"""What, and what about it."""
+
+AXES = {2: "y, x", 3: "z, y, x"}
+
+
+def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
+    """What was decided before the training."""
+    unit = {2: "pixels", 3: "voxels"}[plan.dims]
+    return [
+        ("Image", _preprocessing_in_words(plan)),
+        (
+            "Patch",
+            f"{times(plan.patch)} {unit}; whole images are covered by windows of this size that "
+            f"overlap by {plan.overlap:.0%}",
+        ),
+        (
+            "Network",
+            f"{plan.network}, {len(plan.strides)} stages, {plan.shortcut} shortcuts, "
+            f"{parameters / 1e6:.1f} million parameters"
+            + (", a loss at every resolution" if plan.deep_supervision else ""),
+        ),
+        (
+            "Batch",
+            f"{plan.batch_size} patches a step, {plan.foreground_share:.0%} of them chosen to show "
+            "a class",
+        ),
+        ("Augmentation", plan.augmentation),
+        (
+            "Optimiser",
+            f"AdamW, learning rate up to {plan.learning_rate:g} and down to 0, weight decay "
+            f"{plan.weight_decay:g}; exported are weights averaged with decay {plan.ema_decay:g}",
+        ),
+        ("Precision", plan.precision),
+    ]
+
+
+def data_in_words(dataset: Dataset, fingerprint: Fingerprint) -> list[Row]:
+    """What the network learnt from."""
+    shares = zip(dataset.classes, fingerprint.class_shares, strict=True)
+    rows = [
+        ("Cases", f"{len(dataset.train)} to train on, {len(dataset.test)} held back for the test"),
+        ("Size", f"{_range_of_sizes(fingerprint.shapes)} ({AXES[dataset.dims]})"),
+        ("Spacing", _spacing_in_words(fingerprint)),
+        ("Classes", ", ".join(f"{each.name} {share:.1%}" for each, share in shares)),
+    ]
+    for channel, seen in zip(dataset.channels, fingerprint.channels, strict=True):
+        rows.append(
+            (
+                f"Channel {channel.name}",
+                f"{channel.modality}; intensities mostly {seen.range[0]:g} to {seen.range[1]:g}, "
+                f"in the classes {seen.mean:.4g} ± {seen.std:.3g}",
+            )
+        )
+    return rows
+
+
+def times(shape: Sequence[float]) -> str:
+    """``192 × 192``."""
+    return " × ".join(f"{size:g}" for size in shape)  # noqa: RUF001
+
+
+def _preprocessing_in_words(plan: Plan) -> str:
+    resampled = (
+        f"resampled to {times(plan.spacing)} mm" if plan.spacing else "at the pixels of its file"
+    )
+    rules = [normalisation_in_words(each) for each in plan.normalisation]
+    if len(set(rules)) == 1:
+        return f"{resampled}; intensities {rules[0]}"
+    listed = "; ".join(f"of channel {number} {rule}" for number, rule in enumerate(rules))
+    return f"{resampled}; intensities {listed}"
+
+
+def normalisation_in_words(rule: Normalisation) -> str:
+    """What happens to a channel's intensities."""
+    if rule.kind == "clip_zscore":
+        return (
+            f"clipped to {rule.low:g} to {rule.high:g}, less {rule.mean:.4g}, divided by "
+            f"{rule.std:.4g}"
+        )
+    if rule.kind == "rescale":
+        return f"from {rule.low:g} to {rule.high:g} brought to 0 to 1"
+    if rule.kind == "percentile":
+        return "clipped to the image's own 0.5 and 99.5 percentiles, then to mean 0, deviation 1"
+    return "brought to mean 0 and deviation 1, image by image"
+
+
+def _range_of_sizes(shapes: Sequence[Sequence[int]]) -> str:
+    low, high = (tuple(pick(axis) for axis in zip(*shapes, strict=True)) for pick in (min, max))
+    return times(low) if low == high else f"{times(low)} to {times(high)}"
+
+
+def _spacing_in_words(fingerprint: Fingerprint) -> str:
+    spacing = fingerprint.median_spacing
+    return f"{times(spacing)} mm (median)" if spacing else "not stated in the files"
