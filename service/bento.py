@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException, ServiceUnavailable
+from bentoml.images import Image
 from pydantic import AfterValidator
+
+from seg.errors import ConfigError
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -34,7 +38,6 @@ def served_model() -> ServedModel:
     """The one model of this process."""
     from service.metrics import Metrics
     from service.model import ServedModel
-    from service.settings import Settings
 
     return ServedModel(Settings.from_environment(), Metrics())
 
@@ -78,6 +81,9 @@ class HostedService(bentoml.Service):
 @bentoml.service(
     name="segmenter",
     service_class=HostedService,
+    # No distribution is named: for one it knows, BentoML installs a compiler, git and gnupg, while
+    # all requirements come as wheels.
+    image=Image(base_image="python:3.11-slim", distro="", python_version="3.11"),
     http={"host": "127.0.0.1"},  # nobody is asked for a key: other machines need --host 0.0.0.0
     metrics={"enabled": False},  # they would name raw paths
     logging={"access": {"enabled": False}},
@@ -89,9 +95,6 @@ class Segmenter:
     @staticmethod
     def check() -> None:
         """Say that there is nothing to serve before a process is started for it."""
-        from seg.errors import ConfigError
-        from service.settings import Settings
-
         try:
             package = Settings.from_environment().package
         except ConfigError as error:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,10 +25,7 @@ PATIENCE_S = 60
 
 @contextmanager
 def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
-    """A client of ``bentoml serve`` on a package, as soon as it is alive."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """A client of plain ``bentoml serve`` on a package, as soon as it is alive."""
     environment = {
         **os.environ,
         **settings,
@@ -36,9 +33,23 @@ def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
         "BENTOML_HOME": str(log.parent / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
-    command = [sys.executable, "-m", "bentoml", "serve", "--port", str(port)]
+    with served_by([], environment, ROOT, log) as client:
+        yield client
+
+
+@contextmanager
+def served_by(
+    target: list[str], environment: dict[str, str], folder: Path, log: Path
+) -> Iterator[httpx.Client]:
+    """A client of ``bentoml serve TARGET`` in a folder, as soon as it is alive."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "bentoml", "serve", *target, "--port", str(port)]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output
+        )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             until_status(client, "/livez", 200, server)
@@ -73,7 +84,7 @@ def client(tmp_path_factory, server_log) -> Iterator[httpx.Client]:
     """A client of a ready server that makes batches; a too bright image breaks its network."""
     package = write_package(tmp_path_factory.mktemp("fragile") / "package", fragile=True)
     with served(
-        package, server_log, SEG_BATCHING="gpu", SEG_MAX_BODY_MB="1", SEG_MAX_PIXELS="1000000"
+        package, server_log, SEG_BATCHING="gpu", SEG_MAX_BODY_MB="1", SEG_MAX_PIXELS="4000000"
     ) as client:
         until_status(client, "/readyz", 200)
         yield client
@@ -91,6 +102,15 @@ def labels_of(body: bytes):
     return np.asarray(PIL.Image.open(io.BytesIO(body)))
 
 
-def log_lines(log: Path) -> list[dict]:
-    """The JSON lines of a server's log."""
-    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+def log_lines(log: Path, request_id: str) -> list[dict]:
+    """What a server's log says about a request."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("request_id") == request_id]
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

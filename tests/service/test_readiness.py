@@ -2,6 +2,8 @@ import gzip
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import httpx
@@ -16,7 +18,7 @@ from service.app import create_app
 from service.metrics import Metrics
 from service.model import ServedModel
 from service.settings import Settings
-from tests.service.conftest import ROOT, png
+from tests.service.conftest import ROOT, png, served, until_status
 from tests.service.test_errors import problem
 
 IMAGE = png([[100] * 40] * 40)
@@ -161,3 +163,17 @@ def test_the_service_imports_no_torch():
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert ended.stdout.strip() == "[]"
+
+
+def test_a_service_that_is_stopped_finishes_what_it_has_begun(tiny_package, tmp_path):
+    body = png(np.zeros((700, 700)))
+    with ThreadPoolExecutor(1) as pool:
+        with served(tiny_package, tmp_path / "log.txt") as client:
+            until_status(client, "/readyz", 200)
+            url = client.base_url.join("/segment")
+            answer = pool.submit(httpx.post, url, content=body, timeout=60)
+            while "seg_requests_active 0.0" in client.get("/metrics").text:
+                pass
+            stopped = time.monotonic()
+        assert time.monotonic() - stopped < 30
+    assert answer.result().status_code == 200

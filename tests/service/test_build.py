@@ -1,0 +1,91 @@
+import os
+import subprocess
+import sys
+import tomllib
+
+import httpx
+import pytest
+import yaml
+
+from tests.service.conftest import ROOT, png, served_by, until_status
+
+
+def requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+
+
+@pytest.fixture(scope="module")
+def bento(tiny_package, tmp_path_factory):
+    """Folder of a built bento, and the environment that knows its tag."""
+    home = tmp_path_factory.mktemp("bentoml")
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SEG_")},
+        "BENTOML_HOME": str(home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "UV_OFFLINE": "1",
+        "PIP_NO_INDEX": "1",
+    }
+    built = subprocess.run(
+        [sys.executable, "-m", "service.build", str(tiny_package)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name, _, version = built.stdout.strip().partition(":")
+    return home / "bentos" / name / version, environment
+
+
+def test_the_requirements_are_those_of_the_project():
+    bentofile = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+    assert bentofile["python"]["packages"] == requirements()
+    assert bentofile["python"]["lock_packages"] is False
+
+
+def test_a_bento_holds_the_package_the_code_and_nothing_else(bento, tiny_package):
+    folder, _ = bento
+    files = {path.relative_to(folder / "src") for path in (folder / "src").rglob("*")}
+    assert {path.parts[0] for path in files} == {"seg", "service", "package", "bentofile.yaml"}
+    assert not [path for path in files if "__pycache__" in path.parts]
+    packed = {path.name: path.read_bytes() for path in (folder / "src" / "package").iterdir()}
+    assert packed == {path.name: path.read_bytes() for path in tiny_package.iterdir()}
+    info = yaml.safe_load((folder / "bento.yaml").read_text())
+    assert info["labels"] == {"model": "nearest-level", "model_version": "1"}
+
+
+def test_an_image_has_its_python_its_requirements_and_a_user_without_rights(bento):
+    folder, _ = bento
+    dockerfile = (folder / "env" / "docker" / "Dockerfile").read_text()
+    lines = dockerfile.splitlines()
+    assert "FROM python:3.11-slim AS base-container" in lines
+    assert [line for line in lines if line.startswith("USER")] == ["USER bentoml"]
+    assert "apt-get" not in dockerfile
+    assert "ARG BENTOML_HOST=0.0.0.0" in lines
+    assert "ARG BENTOML_DO_NOT_TRACK=True" in lines
+    required = (folder / "env" / "python" / "requirements.txt").read_text()
+    wanted = {line.replace("'", '"') for line in requirements()}
+    assert set(required.splitlines()) == wanted
+    assert "torch" not in required
+
+
+def test_a_bento_serves_its_own_package(bento, tmp_path):
+    folder, environment = bento
+    with served_by([str(folder)], environment, tmp_path, tmp_path / "log.txt") as client:
+        until_status(client, "/readyz", 200)
+        assert client.get("/model").json()["name"] == "nearest-level"
+        answer = client.post("/segment", content=png([[100] * 40] * 40))
+        assert answer.status_code == httpx.codes.OK
+
+
+def test_what_is_no_package_is_not_built(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.build", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert "is no model package" in ended.stderr
+    assert "Traceback" not in ended.stderr
