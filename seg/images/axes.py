@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Self
 
 import numpy as np
+from jaxtyping import Shaped
 
 from seg.errors import ImageError, UnsupportedImageError
 
@@ -25,7 +25,7 @@ class Axes:
     dims: int
 
     @classmethod
-    def of(cls, letters: str, shape: tuple[int, ...], dims: int | None) -> Self:
+    def of(cls, letters: str, shape: tuple[int, ...], dims: int | None) -> "Axes":
         """The axes as the caller needs them.
 
         Raises:
@@ -64,7 +64,7 @@ class Axes:
         """Number of channels."""
         return prod(self.shape) // prod(self.spatial)
 
-    def arrange(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def arrange(self, array: Shaped[np.ndarray, "*file"]) -> Shaped[np.ndarray, "c *spatial"]:
         """The file's array as (c, *spatial)."""
         spatial = [self.letters.index(axis) for axis in "ZYX"[-self.dims :]]
         others = [i for i in range(array.ndim) if i not in spatial]

@@ -6,13 +6,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from seg.errors import ImageError
 
+BinaryFile = io.BytesIO | io.BufferedReader
+"""What readers get: a file that can be read from any place."""
+
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[BinaryIO]:
+def opened(source: Path | bytes) -> Iterator[BinaryFile]:
     """The source as a binary file, at its start.
 
     Raises:

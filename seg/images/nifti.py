@@ -8,14 +8,16 @@ import gzip
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import nibabel
 import numpy as np
+from jaxtyping import Float, Real
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from seg.errors import ImageError, UnsupportedImageError
+from seg.images.files import BinaryFile
 from seg.images.image import Affine, Image, Mask, Spacing
 from seg.images.limits import ReadOptions
 
@@ -30,6 +32,8 @@ LONGEST_NIFTI1_AXIS = 2**15 - 1
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 
 HEADER_ERRORS = (HeaderDataError, WrapStructError, ValueError, OverflowError, LookupError)
+Stream = gzip.GzipFile | BinaryFile
+
 STREAM_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 
@@ -62,7 +66,7 @@ class _Layout:
         return np.dtype(np.float32 if self.dtype.itemsize <= 2 else np.float64)
 
 
-def read_nifti(file: BinaryIO, options: ReadOptions) -> Image:
+def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
     """The image with spacing and affine in mm; the fourth axis holds channels.
 
     An image of one slice, ``(x, y, 1)``, is flat where 2 spatial axes are wanted. A header
@@ -72,7 +76,7 @@ def read_nifti(file: BinaryIO, options: ReadOptions) -> Image:
     try:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        stream = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file
+        stream = gzip.GzipFile(fileobj=file) if zipped else file
         header = _header(stream.read(HEADER_BYTES))
         layout = _layout(header, options.dims)
         itemsize = max(layout.dtype.itemsize, layout.decoded.itemsize)
@@ -136,7 +140,9 @@ def _header(block: bytes) -> Any:
     if len(block) < size:
         raise ImageError("the NIfTI file ends within its header; send the whole file")
     kind = nibabel.Nifti1Header if size == 348 else nibabel.Nifti2Header
-    header = kind(block[:size])
+    header = kind(block[:size], check=False)  # the check would turn a spacing of zero into one
+    if abs(header["pixdim"][0]) != 1:  # the side of the z axis; the standard reads others as 1
+        header["pixdim"][0] = 1
     if bytes(header["magic"])[:2] != b"n+":
         raise UnsupportedImageError(
             "a NIfTI file in one piece is read, this is one half of a .hdr/.img pair; "
@@ -146,6 +152,9 @@ def _header(block: bytes) -> Any:
 
 
 def _layout(header: Any, dims: int | None) -> _Layout:
+    code = int(header["datatype"])
+    if code not in nibabel.nifti1.data_type_codes:
+        raise ImageError(f"the NIfTI header names voxel type {code}, which is none; repair it")
     dtype = header.get_data_dtype()
     if dtype.kind not in "uif" or dtype.itemsize > 8:
         raise UnsupportedImageError(
@@ -185,7 +194,7 @@ def _shape(shape: tuple[int, ...], dims: int | None) -> tuple[int, ...]:
     return (*shape[:2], further[0]) if flat else (*shape[:2], depth, further[0])
 
 
-def _voxels(stream: BinaryIO, layout: _Layout) -> np.ndarray[Any, Any]:
+def _voxels(stream: Stream, layout: _Layout) -> Real[np.ndarray, "c *spatial"]:
     stored = np.empty(layout.shape, layout.dtype, order="F").T
     stream.seek(layout.offset)
     if _fill(stream, stored.data.cast("B")) < stored.nbytes:
@@ -201,11 +210,11 @@ def _voxels(stream: BinaryIO, layout: _Layout) -> np.ndarray[Any, Any]:
     return array
 
 
-def _fill(stream: BinaryIO, buffer: memoryview) -> int:
+def _fill(stream: Stream, buffer: memoryview) -> int:
     """Number of bytes that were there."""
     filled = 0
     while filled < len(buffer):
-        count = cast(Any, stream).readinto(buffer[filled:])
+        count = stream.readinto(buffer[filled:])
         if not count:
             break
         filled += count
@@ -217,7 +226,7 @@ def _world(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
     unit = header.get_xyzt_units()[0]
     mm = MM[unit]
     if header["sform_code"] == 0 and header["qform_code"] == 0:
-        sizes = header["pixdim"][1 : dims + 1]
+        sizes = np.abs(header["pixdim"][1 : dims + 1])
         nothing_said = unit == "unknown" and bool((sizes == 1).all())
         return (None if nothing_said else _shortest(sizes * mm)), None
     affine = np.diag([mm, mm, mm, 1.0]) @ header.get_best_affine()
@@ -228,6 +237,6 @@ def _world(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
     return _shortest(np.linalg.norm(affine[:3, :dims], axis=0)), affine
 
 
-def _shortest(sizes: np.ndarray[Any, Any]) -> Spacing:
+def _shortest(sizes: Float[np.ndarray, "axes"]) -> Spacing:
     # The file keeps 0.7 as the float32 0.699999988; its shortest decimal is what was meant.
     return tuple(float(str(np.float32(size))) for size in sizes[::-1])

@@ -4,12 +4,13 @@ import io
 import struct
 import zipfile
 import zlib
-from typing import BinaryIO
 
 import numpy as np
+from jaxtyping import Real
 from numpy.lib import format as npy
 
 from seg.errors import ImageError
+from seg.images.files import BinaryFile
 from seg.images.image import Image, Mask
 from seg.images.limits import Limits, ReadOptions
 
@@ -41,7 +42,7 @@ def encode_npz(mask: Mask) -> bytes:
     return buffer.getvalue()
 
 
-def read_npz(file: BinaryIO, options: ReadOptions) -> Image:
+def read_npz(file: BinaryFile, options: ReadOptions) -> Image:
     """The labels of a mask written by ``encode_npz``, as an image of one channel."""
     if not options.labels:
         raise ImageError("a NumPy archive is read as a mask only; send the image as TIFF or NIfTI")
@@ -73,7 +74,7 @@ def read_npz(file: BinaryIO, options: ReadOptions) -> Image:
     )
 
 
-def _array(archive: zipfile.ZipFile, name: str, limits: Limits) -> np.ndarray:
+def _array(archive: zipfile.ZipFile, name: str, limits: Limits) -> Real[np.ndarray, "..."]:
     """One array, its announced size checked before it is inflated."""
     with archive.open(f"{name}.npy") as member:
         version = npy.read_magic(member)

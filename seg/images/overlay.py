@@ -4,7 +4,6 @@ Letters: ``c`` channels.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -105,5 +104,5 @@ def _stretched(channel: Real[np.ndarray, "y x"]) -> Float32[np.ndarray, "y x"]:
         low, high = float(values.min()), float(values.max())
     if high <= low:
         return np.zeros_like(values)
-    stretched: np.ndarray[Any, Any] = (values - low) / (high - low)
+    stretched: Float32[np.ndarray, "y x"] = (values - low) / (high - low)
     return stretched.clip(0, 1).astype(np.float32)

@@ -8,11 +8,11 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
 import PIL.Image
+from jaxtyping import Shaped
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -21,12 +21,14 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images.classes import ClassInfo
+from seg.images.files import BinaryFile
 from seg.images.image import Image, Mask
 from seg.images.limits import ReadOptions
 
 ORIENTATION_TAG = 0x0112
 
-Pixels = np.ndarray[Any, Any]
+Pixels = Shaped[np.ndarray, "..."]
+"""Axes (y, x) or (y, x, c)."""
 
 UPRIGHT: dict[
     int, Callable[[Pixels], Pixels]
@@ -55,22 +57,22 @@ DECODING_ERRORS = (  # what Pillow and libpng raise on bytes that are not the pi
 )
 
 
-def read_png(file: BinaryIO, options: ReadOptions) -> Image:
+def read_png(file: BinaryFile, options: ReadOptions) -> Image:
     """The picture; 16 bits stay 16 bits, a palette becomes RGB, transparency is dropped."""
     return _read(PngImageFile, file, options)
 
 
-def read_jpeg(file: BinaryIO, options: ReadOptions) -> Image:
+def read_jpeg(file: BinaryFile, options: ReadOptions) -> Image:
     """The picture, turned upright as its EXIF orientation says."""
     return _read(JpegImageFile, file, options)
 
 
-def read_bmp(file: BinaryIO, options: ReadOptions) -> Image:
+def read_bmp(file: BinaryFile, options: ReadOptions) -> Image:
     """The picture."""
     return _read(BmpImageFile, file, options)
 
 
-def read_webp(file: BinaryIO, options: ReadOptions) -> Image:
+def read_webp(file: BinaryFile, options: ReadOptions) -> Image:
     """The picture; an animation is refused."""
     return _read(WebPImageFile, file, options)
 
@@ -103,7 +105,7 @@ def png_bytes(picture: PIL.Image.Image, *, strategy: int = zlib.Z_DEFAULT_STRATE
     return buffer.getvalue()
 
 
-def _read(plugin: type[ImageFile], file: BinaryIO, options: ReadOptions) -> Image:
+def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Image:
     # The plugin itself, not PIL.Image.open: no guessing of the format, and no size check that
     # warns, raises another type and hangs on a global variable.
     try:
@@ -142,7 +144,7 @@ def _check(picture: ImageFile, options: ReadOptions) -> None:
     options.limits.check((picture.height, picture.width), channels, itemsize)
 
 
-def _pixels(picture: ImageFile, file: BinaryIO, labels: bool) -> Pixels:
+def _pixels(picture: ImageFile, file: BinaryFile, labels: bool) -> Pixels:
     """Array (y, x) or (y, x, c)."""
     if picture.mode == "1":  # as a mask the class indices 0 and 1, as a picture black and white
         return np.asarray(picture).astype(np.uint8) * np.uint8(1 if labels else 255)
@@ -157,7 +159,7 @@ def _pixels(picture: ImageFile, file: BinaryIO, labels: bool) -> Pixels:
     return np.asarray(picture.convert("RGB"))
 
 
-def _png_samples(file: BinaryIO) -> Pixels:
+def _png_samples(file: BinaryFile) -> Pixels:
     # libpng, because Pillow cuts 16-bit colour to 8 bits; it is the faster one as well.
     file.seek(0)
     samples: Pixels = imagecodecs.png_decode(file.read())

@@ -6,12 +6,12 @@ What a file is, its first bytes say; its name and a declared content type are no
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
+from jaxtyping import Real, UInt
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.files import opened
+from seg.images.files import BinaryFile, opened
 from seg.images.image import Image, Mask
 from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.nifti import read_nifti
@@ -30,7 +30,7 @@ class FileFormat:
     name: str
     magic: tuple[tuple[int, bytes], ...]
     """Places and what stands there; one of them suffices."""
-    read: Callable[[BinaryIO, ReadOptions], Image]
+    read: Callable[[BinaryFile, ReadOptions], Image]
     lossy: bool = False
     """Compression alters values, so class indices do not survive it."""
 
@@ -168,9 +168,9 @@ def _check_grid(first: Image, other: Image, number: int) -> None:
             )
 
 
-def _labels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial"]:
     """(c, *spatial) of any type to (*spatial) of the smallest unsigned type."""
-    labels: np.ndarray[Any, Any] = array[0]
+    labels: Real[np.ndarray, "*spatial"] = array[0]
     if any(not np.array_equal(labels, other) for other in array[1:]):
         raise ImageError(
             f"a mask has one channel of class numbers, got {len(array)}; "

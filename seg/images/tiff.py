@@ -7,15 +7,17 @@ orientation tag is not applied, as no scientific reader does. Letters: ``c`` cha
 import io
 import struct
 import zlib
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import tifffile
+from jaxtyping import Real, Shaped, UInt8
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.axes import Axes
+from seg.images.files import BinaryFile
 from seg.images.image import Image, Mask
 from seg.images.limits import Limits, ReadOptions
 from seg.images.tiff_spacing import spacing_of
@@ -53,7 +55,7 @@ DECODING_ERRORS = (  # what tifffile and its codecs raise on bytes that are not 
 )
 
 
-def read_tiff(file: BinaryIO, options: ReadOptions) -> Image:
+def read_tiff(file: BinaryFile, options: ReadOptions) -> Image:
     """The image, with the spacing in mm where the file states a physical unit.
 
     Axes come from OME, ImageJ or tifffile metadata. Pages that nothing names are channels where
@@ -108,7 +110,7 @@ def encode_tiff(grid: Image | Mask) -> bytes:
     return buffer.getvalue()
 
 
-def _read(file: BinaryIO, tiff: TiffFile, options: ReadOptions) -> Image:
+def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
     if len(tiff.series) != 1:
         raise UnsupportedImageError(
             f"a TIFF with one image is needed, this one holds {len(tiff.series)} of different "
@@ -122,7 +124,7 @@ def _read(file: BinaryIO, tiff: TiffFile, options: ReadOptions) -> Image:
     palette = _palette(tiff, page, options)
     _check_size(page, axes, options.limits, channels=3 if palette is not None else axes.channels)
     pixels = series.asarray().reshape(series.get_shape(squeeze=False))
-    array = axes.arrange(_as_seen(tiff, page, pixels, options.labels))
+    array = _as_seen(tiff, page, axes.arrange(pixels), options.labels)
     if palette is not None:
         array = palette[:, array[0]]
     elif page.photometric == PHOTOMETRIC.RGB and page.planarconfig == 1:
@@ -152,7 +154,9 @@ def _check_size(page: TiffPage, axes: Axes, limits: Limits, channels: int) -> No
         limits.check(page.tile, page.samplesperpixel, itemsize)
 
 
-def _palette(tiff: TiffFile, page: TiffPage, options: ReadOptions) -> np.ndarray[Any, Any] | None:
+def _palette(
+    tiff: TiffFile, page: TiffPage, options: ReadOptions
+) -> UInt8[np.ndarray, "3 n"] | None:
     """Colours (3, number of entries) where the file's numbers stand for colours."""
     # ImageJ writes its display colours as a palette: the numbers are still the measurement.
     if (
@@ -166,8 +170,8 @@ def _palette(tiff: TiffFile, page: TiffPage, options: ReadOptions) -> np.ndarray
 
 
 def _as_seen(
-    tiff: TiffFile, page: TiffPage, pixels: np.ndarray[Any, Any], labels: bool
-) -> np.ndarray[Any, Any]:
+    tiff: TiffFile, page: TiffPage, pixels: Shaped[np.ndarray, "c *spatial"], labels: bool
+) -> Real[np.ndarray, "c *spatial"]:
     """One-bit pictures as bytes, and white where the file says that 0 is white."""
     bilevel = pixels.dtype == bool
     inverted = page.photometric == PHOTOMETRIC.MINISWHITE and not tiff.is_imagej
@@ -179,7 +183,9 @@ def _as_seen(
     return pixels
 
 
-def _without_alpha(array: np.ndarray[Any, Any], page: TiffPage) -> np.ndarray[Any, Any]:
+def _without_alpha(
+    array: Real[np.ndarray, "c *spatial"], page: TiffPage
+) -> Real[np.ndarray, "d *spatial"]:
     colors = len(array) - len(page.extrasamples)
     kept = [
         i for i in range(len(array)) if i < colors or page.extrasamples[i - colors] not in ALPHA

@@ -59,7 +59,7 @@ def _from_imagej(metadata: dict[str, object], page: TiffPage) -> dict[str, float
         return {}
     found = {axis: _in_mm(size, unit) for axis, size in _pixel_size(page).items()}
     if isinstance(depth := metadata.get("spacing"), (int, float)):
-        found["z"] = _in_mm(abs(depth), unit)
+        found["z"] = _in_mm(float(abs(depth)), unit)
     return found
 
 

@@ -7,11 +7,11 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, ImageTooLargeError
+from seg.images.files import BinaryFile
 
 MAX_PAGES = 20_000
 """A page costs a header to be read, whatever its size."""
@@ -43,7 +43,7 @@ class _Words:
         return cls(f"{order}I", f"{order}H", f"{order}HHII")
 
 
-def check_pages(file: BinaryIO) -> None:
+def check_pages(file: BinaryFile) -> None:
     """Walk from page to page to the last one, and leave the file at its start.
 
     Raises:
@@ -70,7 +70,7 @@ def check_pages(file: BinaryIO) -> None:
     file.seek(0)
 
 
-def check_extent(file: BinaryIO, tiff: TiffFile, series: TiffPageSeries) -> None:
+def check_extent(file: BinaryFile, tiff: TiffFile, series: TiffPageSeries) -> None:
     """Pass where all pixels of the series lie within the file.
 
     Raises:
@@ -90,7 +90,7 @@ def check_extent(file: BinaryIO, tiff: TiffFile, series: TiffPageSeries) -> None
         raise ImageError("the TIFF is cut short; send the whole file")
 
 
-def _pages(file: BinaryIO) -> Iterator[tuple[int, int]]:
+def _pages(file: BinaryFile) -> Iterator[tuple[int, int]]:
     """Where each page lies, and where the last value of its tags ends."""
     file.seek(0)
     head = file.read(16)
