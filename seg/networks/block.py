@@ -75,9 +75,23 @@ def bottleneck_convs(shape: BlockShape) -> Sequence[ConvShape]:
     )
 
 
+def densenet_convs(shape: BlockShape) -> Sequence[ConvShape]:
+    """Widen to four times what the block adds, then convolve with the stride.
+
+    Source: Huang et al., Densely Connected Convolutional Networks, CVPR 2017 (DenseNet-B).
+    """
+    once = (1,) * len(shape.stride)
+    width = 4 * shape.branch_channels
+    return (
+        ConvShape(shape.in_channels, width, once, once),
+        ConvShape(width, shape.branch_channels, shape.kernel_size, shape.stride),
+    )
+
+
 BLOCKS: dict[str, Callable[[BlockShape], Sequence[ConvShape]]] = {
     "basic": basic_convs,
     "bottleneck": bottleneck_convs,
+    "densenet": densenet_convs,
 }
 
 
@@ -87,6 +101,7 @@ class BlockKind:
 
     shortcut: type[Shortcut]
     convs: Callable[[BlockShape], Sequence[ConvShape]]
+    squeeze_excitation: bool = False
 
 
 class StochasticDepth(nn.Module):
@@ -99,7 +114,7 @@ class StochasticDepth(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, fx: Float[Tensor, "b c *spatial"]) -> Float[Tensor, "b c *spatial"]:
+    def forward(self, fx: Float[Tensor, "b *shape"]) -> Float[Tensor, "b *shape"]:
         """Return ``fx`` with some of its samples set to 0."""
         if not self.training or self.rate == 0:
             return fx
@@ -108,14 +123,47 @@ class StochasticDepth(nn.Module):
         return fx * (mask / keep).to(fx.dtype)
 
 
-class ResidualBlock(nn.Module):
-    """A branch F of convolutions and a shortcut that joins x and F(x).
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a number that the means of all channels decide.
 
-    Branches of additive shortcuts start at F(x) = 0: their last normalisation (or, where the
-    branch ends in a convolution, that) is 0. A gate that is 0 itself does the same.
-
-    Source of the zeros: Goyal et al., Accurate, Large Minibatch SGD, 2017, section 5.1.
+    Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018, fig. 2, with their ratio 16.
     """
+
+    def __init__(self, layers: Layers, channels: int) -> None:
+        super().__init__()
+        self.axes = tuple(range(2, 2 + layers.spatial_dims))
+        width = max(4, channels // 16)
+        self.squeeze = layers.pointwise(channels, width, bias=True)
+        self.act = nn.ReLU()
+        self.excite = layers.pointwise(width, channels, bias=True)
+
+    def forward(self, x: Float[Tensor, "b c *spatial"]) -> Float[Tensor, "b c *spatial"]:
+        """Return scaled features."""
+        means = x.mean(self.axes, keepdim=True)
+        return x * torch.sigmoid(self.excite(self.act(self.squeeze(means))))
+
+
+class Droppable(nn.Module):
+    """Something that adds what its ``branch`` makes, and can go without it."""
+
+    branch: nn.Module
+
+    @property
+    def is_droppable(self) -> bool:
+        """Input and output have the same shape and meaning."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Set the weights that start at a special value, after all others are drawn."""
+        raise NotImplementedError
+
+    def without_branch(self) -> nn.Module:
+        """What the block does when F(x) is 0."""
+        raise NotImplementedError
+
+
+class ResidualBlock(Droppable):
+    """A branch F of convolutions and a shortcut that joins x and F(x)."""
 
     def __init__(
         self, layers: Layers, shape: BlockShape, kind: BlockKind, drop_rate: float = 0.0
@@ -128,6 +176,11 @@ class ResidualBlock(nn.Module):
             if kind.shortcut.preactivated
             else (*(ConvNormAct(layers, c) for c in first), ConvNormAct(layers, last, act=False))
         )
+        self.excite = (
+            SqueezeExcitation(layers, shape.branch_channels)
+            if kind.squeeze_excitation
+            else nn.Identity()
+        )
         self.drop = StochasticDepth(drop_rate) if drop_rate else nn.Identity()
         self.shortcut = kind.shortcut(layers, shape)
 
@@ -136,11 +189,10 @@ class ResidualBlock(nn.Module):
         """The shortcut adds and the shape is kept."""
         return self.shortcut.additive and self.shape.is_kept
 
-    def start_as_identity(self) -> None:
-        """Set the end of the branch to 0 where the shortcut adds and has no gate of its own."""
-        if self.shortcut.additive and not self.shortcut.gated:
-            *_, end = self.branch.modules()
-            nn.init.zeros_(end.get_parameter("weight"))
+    def start(self) -> None:
+        """Set the weights that start at a special value, after all others are drawn."""
+        *_, end_of_branch = self.branch.modules()
+        self.shortcut.start(end_of_branch)
 
     def without_branch(self) -> nn.Module:
         """What the block does when F(x) is 0."""
@@ -149,4 +201,19 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c_in *spatial"]) -> Float[Tensor, "b c_out *smaller"]:
         """Return features at ``1 / stride`` of the input size."""
-        return self.shortcut(x, self.drop(self.branch(x)))
+        return self.shortcut(x, self.drop(self.excite(self.branch(x))))
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw convolutions from He's normal distribution, then set what starts at special values.
+
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            nn.init.kaiming_normal_(module.weight, a=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, Droppable):
+            module.start()

@@ -8,19 +8,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seg.networks.block import initialise
 from seg.networks.config import UNetConfig
 from seg.networks.fusion import FUSIONS
 from seg.networks.shortcut import BlockShape
 
 
 class Decoder(nn.Module):
-    """Levels that upsample, take the encoder's features beside their own, and fuse both."""
+    """Levels that upsample, take the encoder's features beside their own, and fuse both.
+
+    Where the encoder's finest features are coarser than the image, a last level without skip
+    leads to the image's size.
+    """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(
-            Level(config, index) for index in reversed(range(len(config.features) - 1))
+        skip_widths = config.level_features[1 if config.starts_strided else 0 :]
+        channels = config.features[-1]
+        self.levels = nn.ModuleList()
+        for index in reversed(range(len(skip_widths))):
+            self.levels.append(Level(config, index, channels, skip_widths[index]))
+            channels = skip_widths[index]
+        self.finish = (
+            nn.Sequential(
+                config.layers.upsample(channels, config.level_features[0], config.strides[0]),
+                _fusion(config, 0, config.level_features[0], config.level_features[0]),
+            )
+            if config.starts_strided
+            else nn.Identity()
         )
+        self.out_channels = (config.level_features[0], *skip_widths[1:])
+        initialise(self)
 
     def forward(self, features: Sequence[Float[Tensor, "b _ *_"]]) -> list[Float[Tensor, "b _ *_"]]:
         """Return the features of every level, finest first.
@@ -33,29 +51,32 @@ class Decoder(nn.Module):
         for level, skip in zip(self.levels, reversed(skips), strict=True):
             x = level(x, skip)
             decoded.append(x)
+        decoded[-1] = self.finish(x)
         return decoded[::-1]
 
 
 class Level(nn.Module):
     """Upsample to the skip's resolution, join, fuse."""
 
-    def __init__(self, config: UNetConfig, index: int) -> None:
+    def __init__(self, config: UNetConfig, index: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        channels = config.features[index]
-        self.upsample = config.layers.upsample(
-            config.features[index + 1], channels, config.strides[index + 1]
-        )
-        shape = BlockShape(
-            in_channels=2 * channels,
-            branch_channels=channels,
-            out_channels=channels,
-            kernel_size=config.kernel_sizes[index],
-            stride=(1,) * config.spatial_dims,
-        )
-        self.fuse = FUSIONS[config.decoder](config.layers, shape, config.block_kind)
+        self.upsample = config.layers.upsample(in_channels, out_channels, config.strides[index + 1])
+        self.fuse = _fusion(config, index, out_channels + config.features[index], out_channels)
 
     def forward(
-        self, x: Float[Tensor, "b c_coarse *smaller"], skip: Float[Tensor, "b c *spatial"]
+        self, x: Float[Tensor, "b c_coarse *smaller"], skip: Float[Tensor, "b c_skip *spatial"]
     ) -> Float[Tensor, "b c *spatial"]:
         """Return features at the skip's resolution."""
         return self.fuse(torch.cat((self.upsample(x), skip), dim=1))
+
+
+def _fusion(config: UNetConfig, stage: int, in_channels: int, out_channels: int) -> nn.Module:
+    ((branch_channels, _),) = config.block_kind.shortcut.plan(out_channels, 1)
+    shape = BlockShape(
+        in_channels=in_channels,
+        branch_channels=branch_channels,
+        out_channels=out_channels,
+        kernel_size=config.kernel_sizes[stage],
+        stride=(1,) * config.spatial_dims,
+    )
+    return FUSIONS[config.decoder](config.layers, shape, config.block_kind)

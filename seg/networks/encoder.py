@@ -1,31 +1,41 @@
-# mypy: disable-error-code=no-any-return
-# Calling an nn.Module is typed Any.
+# mypy: disable-error-code="no-any-return, no-untyped-call"
+# Calling an nn.Module is typed Any, and torch's checkpointing not at all.
 """The encoder: stages of residual blocks, each at a coarser resolution than the one before."""
 
+import math
 from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint_sequential
 
-from seg.networks.block import ConvNormAct, ConvShape, ResidualBlock
+from seg.networks.attention import AttentionBlock
+from seg.networks.block import ConvNormAct, ConvShape, ResidualBlock, initialise
 from seg.networks.config import UNetConfig
 from seg.networks.shortcut import BlockShape
+from seg.networks.stem import STEMS
 
 
 class Encoder(nn.Module):
-    """A stem at full resolution and stages of residual blocks."""
+    """A stem, stages of residual blocks, and attention at the coarsest resolution."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        stem = ConvShape(
-            config.in_channels, config.features[0], config.kernel_sizes[0], config.strides[0]
-        )
+        kernel_size = STEMS[config.stem].kernel(config.kernel_sizes[0])
+        stem = ConvShape(config.in_channels, config.features[0], kernel_size, config.strides[0])
         self.stem = ConvNormAct(config.layers, stem)
         rates = iter(drop_rates(config.stochastic_depth, sum(config.blocks)))
         self.stages = nn.ModuleList(
             Stage(config, index, [next(rates) for _ in range(blocks)])
             for index, blocks in enumerate(config.blocks)
         )
+        self.attention = nn.Sequential(
+            *(
+                AttentionBlock(config.features[-1], config.stochastic_depth)
+                for _ in range(config.attention_blocks)
+            )
+        )
+        initialise(self)
 
     def forward(self, x: Float[Tensor, "b c *spatial"]) -> list[Float[Tensor, "b _ *_"]]:
         """Return the features of every stage, finest first."""
@@ -34,11 +44,12 @@ class Encoder(nn.Module):
         for stage in self.stages:
             x = stage(x)
             features.append(x)
+        features[-1] = self.attention(x)
         return features
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution; the first takes the stride.
+    """Blocks at one resolution; the first takes the stride, or a max pool before it.
 
     A stage of preactivated blocks closes with the normalisation and activation that its last
     block does not have.
@@ -46,9 +57,14 @@ class Stage(nn.Module):
 
     def __init__(self, config: UNetConfig, index: int, rates: Sequence[float]) -> None:
         super().__init__()
-        kind = config.block_kind
+        layers, kind = config.layers, config.block_kind
+        once = (1,) * config.spatial_dims
         channels = config.features[max(index - 1, 0)]
-        stride = config.strides[index]
+        # The stem takes the first stage's stride.
+        stride = config.strides[index] if index > 0 else once
+        self.pool: nn.Module = nn.Identity()
+        if index == 1 and STEMS[config.stem].max_pool:
+            self.pool, stride = layers.max_pool(stride), once
         blocks = []
         plan = kind.shortcut.plan(config.features[index], len(rates))
         for (branch_channels, out_channels), rate in zip(plan, rates, strict=True):
@@ -59,17 +75,24 @@ class Stage(nn.Module):
                 kernel_size=config.kernel_sizes[index],
                 stride=stride,
             )
-            blocks.append(ResidualBlock(config.layers, shape, kind, drop_rate=rate))
-            channels, stride = out_channels, (1,) * config.spatial_dims
+            blocks.append(ResidualBlock(layers, shape, kind, drop_rate=rate))
+            channels, stride = out_channels, once
         self.blocks = nn.Sequential(*blocks)
         self.close = (
-            nn.Sequential(config.layers.norm(channels), config.layers.act())
-            if kind.shortcut.preactivated
+            nn.Sequential(layers.norm(channels), layers.act())
+            if kind.shortcut.preactivated and blocks
             else nn.Identity()
         )
+        self.checkpointed = config.checkpointed and len(blocks) > 1
 
     def forward(self, x: Float[Tensor, "b c_in *spatial"]) -> Float[Tensor, "b c_out *smaller"]:
         """Return features at the stage's resolution."""
+        x = self.pool(x)
+        if self.checkpointed and self.training:
+            # Segments of the square root's length keep the fewest activations (Chen et al.,
+            # Training Deep Nets with Sublinear Memory Cost, 2016).
+            segments = math.isqrt(len(self.blocks))
+            return self.close(checkpoint_sequential(self.blocks, segments, x, use_reentrant=False))
         return self.close(self.blocks(x))
 
 

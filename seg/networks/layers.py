@@ -20,6 +20,7 @@ TRANSPOSED_CONV: dict[int, Callable[..., nn.Module]] = {
     3: nn.ConvTranspose3d,
 }
 AVERAGE_POOL: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+MAX_POOL: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
 
 def _group_norm(channels: int) -> nn.Module:
@@ -67,18 +68,31 @@ class Layers:
     spatial_dims: int
     normalisation: str
     activation: str
+    projections: str = "pooled"
 
     def conv(
-        self, in_channels: int, out_channels: int, kernel_size: Axes, stride: Axes | None = None
+        self, in_channels: int, out_channels: int, kernel_size: Axes, stride: Axes
     ) -> nn.Module:
         """A convolution that keeps the size, but for its stride."""
         return CONV[self.spatial_dims](
             in_channels,
             out_channels,
             kernel_size,
-            stride=stride or 1,
+            stride=stride,
             padding=tuple(k // 2 for k in kernel_size),
             bias=False,
+        )
+
+    def biased_conv(
+        self, in_channels: int, out_channels: int, kernel_size: Axes, stride: Axes
+    ) -> nn.Module:
+        """The same with a bias, where no normalisation follows."""
+        return CONV[self.spatial_dims](
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=tuple(k // 2 for k in kernel_size),
         )
 
     def pointwise(self, in_channels: int, out_channels: int, *, bias: bool = False) -> nn.Module:
@@ -91,11 +105,21 @@ class Layers:
             in_channels, out_channels, kernel_size=stride, stride=stride
         )
 
-    def pool(self, stride: Axes) -> nn.Module:
-        """Mean over each ``stride``-sized block."""
-        if max(stride) == 1:
-            return nn.Identity()
+    def average_pool(self, stride: Axes) -> nn.Module:
+        """Mean over each ``stride``-sized box."""
         return AVERAGE_POOL[self.spatial_dims](stride, stride)
+
+    def max_pool(self, stride: Axes) -> nn.Module:
+        """Largest value of 3 voxels along each axis that has a stride."""
+        kernel_size = tuple(3 if s > 1 else 1 for s in stride)
+        padding = tuple(k // 2 for k in kernel_size)
+        return MAX_POOL[self.spatial_dims](kernel_size, stride, padding)
+
+    def projection(self, in_channels: int, out_channels: int, stride: Axes) -> nn.Module:
+        """What carries a shortcut to another shape; empty where the shape is kept."""
+        if in_channels == out_channels and max(stride) == 1:
+            return nn.Identity()
+        return PROJECTIONS[self.projections](self, in_channels, out_channels, stride)
 
     def norm(self, channels: int) -> nn.Module:
         """A normalisation with learned scale and shift."""
@@ -106,16 +130,37 @@ class Layers:
         return ACTIVATIONS[self.activation]()
 
 
-def initialise(network: nn.Module) -> None:
-    """Draw convolutions from He's normal distribution; biases start at 0.
+def pooled(layers: Layers, in_channels: int, out_channels: int, stride: Axes) -> nn.Module:
+    """Mean over the stride, then a 1x1 convolution where the channels change.
 
-    Source: He et al., Delving Deep into Rectifiers, ICCV 2015.
+    Every voxel gets through; a strided 1x1 convolution would drop three of four.
+
+    Source: He et al., Bag of Tricks for Image Classification with CNNs, CVPR 2019, fig. 2c.
     """
-    for module in network.modules():
-        if isinstance(module, nn.modules.conv._ConvNd):
-            nn.init.kaiming_normal_(module.weight, a=0.01)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    project = nn.Sequential()
+    if max(stride) > 1:
+        project.add_module("pool", layers.average_pool(stride))
+    if in_channels != out_channels:
+        project.add_module("conv", layers.pointwise(in_channels, out_channels))
+        project.add_module("norm", layers.norm(out_channels))
+    return project
+
+
+def strided(layers: Layers, in_channels: int, out_channels: int, stride: Axes) -> nn.Module:
+    """A 1x1 convolution with the stride.
+
+    Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, option B.
+    """
+    project = nn.Sequential()
+    project.add_module("conv", layers.conv(in_channels, out_channels, (1,) * len(stride), stride))
+    project.add_module("norm", layers.norm(out_channels))
+    return project
+
+
+PROJECTIONS: dict[str, Callable[[Layers, int, int, Axes], nn.Module]] = {
+    "pooled": pooled,
+    "strided": strided,
+}
 
 
 def parameter_count(network: nn.Module) -> int:

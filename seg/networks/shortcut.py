@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seg.errors import ConfigError
 from seg.networks.layers import Axes, Layers
 
 Features = Float[Tensor, "b c_in *spatial"]
@@ -43,14 +44,12 @@ class BlockShape:
 
 
 class Shortcut(nn.Module):
-    """Joins ``x`` and ``fx``; decides whether the branch starts with normalisation."""
+    """Joins ``x`` and ``fx``; says how the branch is built and how it starts."""
 
     additive: ClassVar[bool] = False
     """``fx`` is added, so that a branch of 0 leaves the input: such a block can be dropped."""
     preactivated: ClassVar[bool] = False
     """The branch is norm, act, conv (He et al. 2016) and not conv, norm, act."""
-    gated: ClassVar[bool] = False
-    """A gate decides how much of ``fx`` is added; the branch need not start at 0."""
 
     def __init__(self, layers: Layers, shape: BlockShape) -> None:
         super().__init__()
@@ -59,6 +58,13 @@ class Shortcut(nn.Module):
     def plan(out_channels: int, blocks: int) -> Sequence[tuple[int, int]]:
         """Channels of branch and output, for each block of a stage."""
         return [(out_channels, out_channels)] * blocks
+
+    def start(self, end_of_branch: nn.Module) -> None:
+        """Set the weights that start at a special value, after all others are drawn.
+
+        Args:
+            end_of_branch: the branch's last layer, a normalisation or a convolution.
+        """
 
     def forward(self, x: Features, fx: Branch) -> Joined:
         """Return the block's output."""
@@ -77,36 +83,23 @@ class Plain(Shortcut):
         return self.act(fx)
 
 
-class Projection(nn.Sequential):
-    """What carries ``x`` to another shape: mean over the stride, then a 1x1 convolution.
-
-    Empty where the shape is kept. Pooling first lets every voxel of ``x`` through, a strided 1x1
-    convolution drops three of four.
-
-    Source: He et al., Bag of Tricks for Image Classification with CNNs, CVPR 2019, fig. 2c.
-    """
-
-    def __init__(self, layers: Layers, in_channels: int, out_channels: int, stride: Axes) -> None:
-        super().__init__()
-        if max(stride) > 1:
-            self.add_module("pool", layers.pool(stride))
-        if in_channels != out_channels:
-            self.add_module("conv", layers.pointwise(in_channels, out_channels))
-            self.add_module("norm", layers.norm(out_channels))
-
-
 class Additive(Shortcut):
     """x + F(x), with a projection where the shape changes; base of the shortcuts that add.
 
-    Branches end in zero at initialisation (see ``ResidualBlock``), so that each block starts as
-    identity.
+    F(x) starts at 0, so that each block starts as identity.
+
+    Source of the start: Goyal et al., Accurate, Large Minibatch SGD, 2017, section 5.1.
     """
 
     additive = True
 
     def __init__(self, layers: Layers, shape: BlockShape) -> None:
         super().__init__(layers, shape)
-        self.project = Projection(layers, shape.in_channels, shape.out_channels, shape.stride)
+        self.project = layers.projection(shape.in_channels, shape.out_channels, shape.stride)
+
+    def start(self, end_of_branch: nn.Module) -> None:
+        """Set the end of the branch to 0."""
+        nn.init.zeros_(end_of_branch.get_parameter("weight"))
 
     def forward(self, x: Features, fx: Branch) -> Joined:
         """Return x + F(x)."""
@@ -165,11 +158,13 @@ class ScalarGated(Additive):
     """
 
     preactivated = True
-    gated = True
 
     def __init__(self, layers: Layers, shape: BlockShape) -> None:
         super().__init__(layers, shape)
         self.gate = nn.Parameter(torch.zeros(1))
+
+    def start(self, end_of_branch: nn.Module) -> None:
+        """Leave the branch as drawn: were it 0 as well, no gradient would reach the gate."""
 
     def forward(self, x: Features, fx: Branch) -> Joined:
         """Return x + g·F(x)."""
@@ -180,12 +175,74 @@ class ChannelGated(ScalarGated):
     """x + g·F(x), g one learned number a channel that starts at 0.
 
     Source: Touvron et al., Going Deeper with Image Transformers (LayerScale), ICCV 2021; they
-    start g at 1e-4 or less, here as the scalar gate at 0.
+    start g at 0.1 or less, here it starts at 0 like the scalar gate.
     """
 
     def __init__(self, layers: Layers, shape: BlockShape) -> None:
         super().__init__(layers, shape)
         self.gate = nn.Parameter(torch.zeros(shape.out_channels, *[1] * layers.spatial_dims))
+
+
+class Highway(Shortcut):
+    """T(x)·act(F(x)) + (1 - T(x))·x, T a convolution and a sigmoid, a gate for every voxel.
+
+    T starts near 0.1: most of x is carried.
+
+    Source: Srivastava et al., Training Very Deep Networks, NeurIPS 2015, eq. 3 and section 2.2.
+    """
+
+    closed = -2.0
+    """Where the gate's bias starts; the paper takes -1 to -4, by depth."""
+
+    def __init__(self, layers: Layers, shape: BlockShape) -> None:
+        super().__init__(layers, shape)
+        self.project = layers.projection(shape.in_channels, shape.out_channels, shape.stride)
+        self.act = layers.act()
+        self.transform = layers.biased_conv(
+            shape.in_channels, shape.out_channels, shape.kernel_size, shape.stride
+        )
+
+    def start(self, end_of_branch: nn.Module) -> None:
+        """Close the gates."""
+        nn.init.constant_(self.transform.get_parameter("bias"), self.closed)
+
+    def forward(self, x: Features, fx: Branch) -> Joined:
+        """Return a blend of F(x) and x."""
+        transform = torch.sigmoid(self.transform(x))
+        return torch.lerp(self.project(x), self.act(fx), transform)
+
+
+class Dense(Shortcut):
+    """concat(x, F(x)): every block of a stage sees the outputs of all before it.
+
+    Stages keep the channels that the configuration asks for: a stage starts at half of them and
+    its blocks add the other half in equal parts, as DenseNet's transitions halve (theta = 0.5).
+
+    Source: Huang et al., Densely Connected Convolutional Networks, CVPR 2017.
+    """
+
+    preactivated = True
+
+    def __init__(self, layers: Layers, shape: BlockShape) -> None:
+        super().__init__(layers, shape)
+        carried = shape.out_channels - shape.branch_channels
+        self.project = layers.projection(shape.in_channels, carried, shape.stride)
+
+    @staticmethod
+    def plan(out_channels: int, blocks: int) -> Sequence[tuple[int, int]]:
+        """Channels of branch and output, for each block of a stage."""
+        growth = max(1, out_channels // (2 * max(1, blocks)))
+        start = out_channels - blocks * growth
+        if start < 1:
+            raise ConfigError(
+                f"dense shortcuts need more features than blocks in a stage, got {out_channels} "
+                f"features for {blocks} blocks"
+            )
+        return [(growth, start + growth * (index + 1)) for index in range(blocks)]
+
+    def forward(self, x: Features, fx: Branch) -> Joined:
+        """Return x and F(x) side by side."""
+        return torch.cat((self.project(x), fx), dim=1)
 
 
 SHORTCUTS: dict[str, type[Shortcut]] = {
@@ -194,4 +251,6 @@ SHORTCUTS: dict[str, type[Shortcut]] = {
     "preact": Preactivated,
     "gated": ScalarGated,
     "gated-channel": ChannelGated,
+    "highway": Highway,
+    "dense": Dense,
 }

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
-from seg.networks.block import ResidualBlock
-from seg.networks.config import UNetConfig
+from seg.networks.block import Droppable, initialise
+from seg.networks.config import RESIDUAL, UNetConfig
 from seg.networks.decoder import Decoder
 from seg.networks.encoder import Encoder
-from seg.networks.layers import initialise
+from seg.networks.pretrained import PretrainedEncoder
 
 
 class ResidualUNet(nn.Module):
@@ -30,19 +30,18 @@ class ResidualUNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder: nn.Module = (
+            Encoder(config) if config.encoder == RESIDUAL else PretrainedEncoder(config)
+        )
         self.decoder = Decoder(config)
         # nnU-Net gives the coarsest head the weight 0, so it is not built; its weights would
         # never see a gradient.
-        levels = max(1, len(config.features) - 2) if config.deep_supervision else 1
+        supervised = max(1, len(self.decoder.levels) - 1) if config.deep_supervision else 1
         self.heads = nn.ModuleList(
             config.layers.pointwise(width, config.num_classes, bias=True)
-            for width in config.features[:levels]
+            for width in self.decoder.out_channels[:supervised]
         )
-        initialise(self)
-        for block in self.modules():
-            if isinstance(block, ResidualBlock):
-                block.start_as_identity()
+        initialise(self.heads)
 
     def forward(
         self, x: Float[Tensor, "b c *spatial"]
@@ -70,7 +69,7 @@ class ResidualUNet(nn.Module):
         return tuple(
             name
             for name, module in self.named_modules()
-            if isinstance(module, ResidualBlock) and module.is_droppable
+            if isinstance(module, Droppable) and module.is_droppable
         )
 
     def without(self, blocks: Iterable[str]) -> "ResidualUNet":
@@ -90,6 +89,6 @@ class ResidualUNet(nn.Module):
                     f"no droppable block is called {name!r}; the nearest are {', '.join(near)}"
                 )
             block = shallower.get_submodule(name)
-            assert isinstance(block, ResidualBlock)
+            assert isinstance(block, Droppable)
             shallower.set_submodule(name, block.without_branch())
         return shallower
