@@ -162,10 +162,18 @@ def write_plan(plan: Plan, path: Path) -> None:
         "",
     ]
     for name, value in plan.model_dump(mode="json").items():
-        text = yaml.safe_dump({name: value}, default_flow_style=None, sort_keys=False, width=10**6)
-        first, *rest = text.rstrip().splitlines()
-        lines += [f"{first}  # {Plan.model_fields[name].description}", *rest]
+        nested = isinstance(value, list) and bool(value) and isinstance(value[0], list | dict)
+        comment = f"  # {Plan.model_fields[name].description}"
+        if nested:
+            lines += [f"{name}:{comment}", *(f"  - {_inline(entry)}" for entry in value)]
+        else:
+            lines.append(f"{name}: {_inline(value)}{comment}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def read_plan(path: Path) -> Plan:

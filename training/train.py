@@ -12,10 +12,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from monai.data import ThreadDataLoader
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from seg.errors import SegError
+from seg.inference.backends import cores
 from seg.model_package import written_whole
 from seg.networks import ResidualUNet
 from training.augment import Augmentation
@@ -27,8 +28,10 @@ from training.module import LARGEST_GRADIENT_NORM, SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
 from training.plan import Plan
 
+WORKERS = {"cpu": 1, "cuda": 8}
+"""Processes that make patches, at most one a core; on a CPU the cores belong to the network."""
 BATCHES_AHEAD = 4
-"""Made by a thread while the network computes."""
+"""Made by each of them while the network computes."""
 STEPS_BETWEEN_LOGS = 5
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "float32": "32-true",
@@ -75,8 +78,12 @@ def train(
     batches = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch), done)
     with _quiet_lightning():
         trainer = _trainer(plan, device, folder, clock)
-        loader = ThreadDataLoader(
-            batches, buffer_size=BATCHES_AHEAD, num_workers=0, batch_size=None
+        loader = DataLoader(
+            batches,
+            batch_size=None,
+            num_workers=min(WORKERS[device.kind], cores()),
+            prefetch_factor=BATCHES_AHEAD,
+            pin_memory=device.kind == "cuda",
         )
         trainer.fit(module, loader, ckpt_path=str(checkpoint) if done else None, weights_only=True)
     if trainer.interrupted:

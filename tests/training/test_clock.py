@@ -1,0 +1,29 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.clock import Clock, learning_rate_factor
+
+
+def test_progress_is_the_share_of_the_minutes_that_is_spent():
+    assert Clock(minutes=2, spent_s=30).progress(step=999) == pytest.approx(0.25, abs=0.01)
+
+
+def test_with_a_number_of_steps_time_does_not_count():
+    assert Clock(minutes=1, steps=10, spent_s=1e6).progress(step=5) == 0.5
+
+
+def test_progress_ends_at_1():
+    assert Clock(minutes=1, spent_s=61).progress(step=0) == 1
+    assert Clock(minutes=1, spent_s=61).left_s() == 0
+
+
+@given(st.floats(0, 1), st.floats(0, 0.9))
+def test_the_learning_rate_stays_between_0_and_its_highest(progress, warmup):
+    assert 0 <= learning_rate_factor(progress, warmup) <= 1
+
+
+def test_the_learning_rate_rises_then_falls_to_0():
+    factors = [learning_rate_factor(p / 100, 0.1) for p in range(101)]
+    assert factors.index(max(factors)) == 10
+    assert factors[-1] == 0
