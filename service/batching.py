@@ -143,12 +143,12 @@ class BatchScheduler:
             self._changed.notify(len(tickets))
         return [ticket.logits for ticket in tickets]
 
-    def cancel(self, request: int) -> None:
-        """Drop what waits of a request; a patch that runs is finished."""
+    def drop(self, request: int, reason: BaseException) -> None:
+        """Give what waits of a request that reason for an answer; a patch that runs is finished."""
         with self._changed:
             dropped = self._turns.drop(request)
         for ticket in dropped:
-            ticket.logits.set_exception(RequestCancelledError())
+            ticket.logits.set_exception(reason)
 
     def close(self) -> None:
         """Finish what waits, take no more, and end the threads."""
@@ -211,17 +211,17 @@ class SharedBackend:
         self.raise_if_cancelled()
         futures = self._scheduler.submit(self._request, patches)
         if self._cancelled.is_set():  # it may have come between the check and the queue
-            self._scheduler.cancel(self._request)
+            self.cancel()
         try:
             return np.stack([future.result() for future in futures])
-        except BaseException:  # one patch failed: nobody waits for the others
-            self._scheduler.cancel(self._request)
+        except BaseException as error:  # one patch failed: the others are of no use
+            self._scheduler.drop(self._request, error)
             raise
 
     def cancel(self) -> None:
         """Stop at the next patch."""
         self._cancelled.set()
-        self._scheduler.cancel(self._request)
+        self._scheduler.drop(self._request, RequestCancelledError())
 
     def raise_if_cancelled(self) -> None:
         """For the steps between patches.

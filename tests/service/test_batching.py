@@ -16,6 +16,7 @@ from service.batching import (
     batch_sizes,
 )
 from tests.packages import SPARK, write_package
+from tests.service.conftest import until
 
 GPU = BatchingPolicy(runners=1, batch_size=8)
 CPU = BatchingPolicy(runners=2, batch_size=1)
@@ -118,6 +119,22 @@ def test_a_poisoned_patch_fails_its_own_request_alone(held, network):
     np.testing.assert_allclose(bad[0].result(30), network.run(poisoned[:1])[0], atol=1e-5)
 
 
+def test_a_failed_patch_gives_its_error_to_all_that_waits_of_its_request(held):
+    gate, scheduler = held
+    backend = SharedBackend(scheduler)
+    poisoned = random_patches(8)
+    poisoned[3] = 1
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(backend.run, poisoned)
+        until(lambda: scheduler.waiting == 8)
+        second = pool.submit(backend.run, random_patches(200))
+        until(lambda: scheduler.waiting == 208)
+        gate.set()
+        for answer in (first, second):
+            with pytest.raises(BackendError, match="failed on a batch"):
+                answer.result(30)
+
+
 def test_a_backend_that_loses_an_answer_is_caught(network):
     class Forgetful(HeldBackend):
         def run(self, patches):
@@ -160,8 +177,7 @@ def test_a_cancelled_request_leaves_the_queue(held, batches):
     backend = SharedBackend(scheduler)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(backend.run, random_patches(50))
-        while scheduler.waiting < 50:
-            pass
+        until(lambda: scheduler.waiting == 50)
         backend.cancel()
         with pytest.raises(RequestCancelledError):
             answer.result(30)
