@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 MOST_POINTS = 400
 """Points of a curve; longer logs are averaged down."""
-WINDOW_SHARE = 0.05
+WINDOW_SHARE = 0.06
 """Width of the moving average, as a share of the logged steps."""
+SMALLEST_WINDOW = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,25 +62,22 @@ def read_log(folder: Path) -> Log | None:
     return Log(np.array(steps), loss, dice)
 
 
-def draw_curves(log: Log, test_dice: float | None, ink: Ink) -> bytes:
+def draw_curves(log: Log, test_dice: float, ink: Ink) -> bytes:
     """Loss and Dice over steps as SVG on no background, with the test's Dice as a line."""
     figure = Figure(figsize=(10, 3.1), layout="constrained")
     loss, dice = figure.subplots(1, 2)
     _draw(loss, "loss", log.step, log.loss, ink)
     _draw(dice, "Dice", log.step, log.dice, ink)
     dice.set_ylim(0, 1)
-    if test_dice is not None:
-        dice.axhline(test_dice, color=ink.mark, linestyle="--", linewidth=1.2)
-        dice.annotate(
-            f"test images {test_dice:.3f}",
-            (1, test_dice),
-            xycoords=("axes fraction", "data"),
-            xytext=(-4, -4 if test_dice > 0.5 else 4),
-            textcoords="offset points",
-            ha="right",
-            va="top" if test_dice > 0.5 else "bottom",
+    if np.isfinite(test_dice):
+        dice.axhline(
+            test_dice,
             color=ink.mark,
+            linestyle="--",
+            linewidth=1.4,
+            label=f"whole test images {test_dice:.3f}",
         )
+    dice.legend(loc="lower right", labelcolor=ink.text, frameon=False, fontsize=9)
     content = io.BytesIO()
     figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
     return content.getvalue()
@@ -100,8 +98,8 @@ def _draw(
         [array[each].mean() for each in bins if len(each)] for array in (steps, values, smooth)
     )
     axes.plot(x, raw, color=ink.line, alpha=0.3, linewidth=0.8)
-    axes.plot(x, mean, color=ink.line, linewidth=1.8)
-    axes.set_title(f"{name} of training patches", fontsize=11, color=ink.text)
+    axes.plot(x, mean, color=ink.line, linewidth=1.8, label="training patches, moving average")
+    axes.set_title(name, fontsize=11, color=ink.text)
     axes.set_xlabel("step", color=ink.text)
     axes.tick_params(colors=ink.text, length=0)
     axes.grid(color=ink.grid, linewidth=0.8)
@@ -112,7 +110,7 @@ def _draw(
 
 def moving_average(values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Mean over a centred window, which is cut off at the ends."""
-    width = min(len(values), max(1, round(WINDOW_SHARE * len(values))) | 1)
+    width = min(len(values), max(SMALLEST_WINDOW, round(WINDOW_SHARE * len(values))))
     if not width:
         return values
     window = np.ones(width)

@@ -23,6 +23,10 @@ PANEL_PIXELS = 640
 WIDE = 1.7
 """Width over height from which pictures are put below each other."""
 DPI = 100
+OUTLINE = 2.0
+"""Points; a panel is shown at about half of its pixels."""
+FILL = 0.18
+"""Share of a class's colour inside its outline, so that inside and outside are told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +127,18 @@ def _draw(
     aspect = (height / rows) / (width / columns)
     axes.imshow(view.picture, aspect=aspect, interpolation="nearest")
     if labels is not None:
+        axes.imshow(_tint(labels, classes), aspect=aspect, interpolation="nearest")
         for info in classes[1:]:
             _outline(axes, labels == info.index, color_of(info))
     axes.set_xlim(-0.5, columns - 0.5)
     bottom, top = rows - 0.5, -0.5
     axes.set_ylim((top, bottom) if view.upside_down else (bottom, top))
+
+
+def _tint(labels: Integer[np.ndarray, "y x"], classes: Sequence[ClassInfo]) -> np.ndarray:
+    """Class colours as red, green, blue and opacity."""
+    colors = np.array([(*color_of(info), FILL if info.index else 0.0) for info in classes])
+    return np.asarray(colors[labels], dtype=np.float32)
 
 
 def _outline(axes: Axes, inside: np.ndarray, color: tuple[float, float, float]) -> None:
@@ -136,7 +147,7 @@ def _outline(axes: Axes, inside: np.ndarray, color: tuple[float, float, float]) 
     # a border of nothing closes the outlines of what touches the edge
     bordered = np.pad(inside.astype(np.float32), 1)
     columns, rows = np.arange(-1, inside.shape[1] + 1), np.arange(-1, inside.shape[0] + 1)
-    axes.contour(columns, rows, bordered, levels=[0.5], colors=[color], linewidths=1.3)
+    axes.contour(columns, rows, bordered, levels=[0.5], colors=[color], linewidths=OUTLINE)
 
 
 def _encoded(figure: Figure, **options: Any) -> bytes:

@@ -71,7 +71,9 @@ def times(shape: Sequence[float]) -> str:
 
 def _preprocessing_in_words(plan: Plan) -> str:
     resampled = (
-        f"resampled to {times(plan.spacing)} mm" if plan.spacing else "at the pixels of its file"
+        f"resampled to {times(plan.spacing)} mm"
+        if plan.spacing
+        else "in the pixels of its file, not resampled"
     )
     rules = [normalisation_in_words(each) for each in plan.normalisation]
     if len(set(rules)) == 1:

@@ -5,6 +5,7 @@ test cases: treat it like them.
 """
 
 import base64
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import jinja2
 import numpy as np
 
 from seg.images import Mask, read_mask, replace_file
+from seg.metrics import Estimate, bootstrap_mean
 from seg.networks import parameter_count
 from training.curves import INKS, draw_curves, read_log
 from training.dataset import Case, Dataset
@@ -20,7 +22,7 @@ from training.evaluate import prediction_file
 from training.package import Finished, Job
 from training.pictures import View, panel, view_of, write_comparison
 from training.plan_in_words import data_in_words, plan_in_words
-from training.scores import CaseScore, Evaluation, Summary
+from training.scores import SEED, CaseScore, Evaluation, Summary
 from training.train import Trained
 
 REPORT_FILE = "report.html"
@@ -94,7 +96,7 @@ def write_report(folder: Path, job: Job, trained: Trained, finished: Finished) -
         case_columns=_case_columns(evaluation),
         few_cases=len(evaluation.cases) < FEW_CASES,
         shown=_shown(folder, job.dataset, evaluation),
-        curves=_curves(folder, headline),
+        curves=_curves(folder, headline.dice.mean),
         plan=plan_in_words(job.plan, parameter_count(trained.network)),
         steps=trained.steps,
         minutes=trained.seconds / 60,
@@ -117,15 +119,32 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["score"] = lambda value: "–" if value is None else f"{value:.3f}"  # noqa: RUF001
+    environment.filters["score"] = _score
     return environment.get_template("report.html.j2")
 
 
-def _headline(evaluation: Evaluation) -> float | None:
-    """Mean Dice over cases and then over classes."""
+def _score(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """All classes and cases in one number."""
+
+    dice: Estimate
+    """Mean over the classes of a case, then over cases."""
+    floor: float | None
+    """The same of thresholding."""
+
+
+def _headline(evaluation: Evaluation) -> Headline:
+    scores = [math.nan if case.mean_dice is None else case.mean_dice for case in evaluation.cases]
     names = evaluation.cases[0].classes
-    known = [d for name in names if (d := evaluation.summary[name].dice) is not None]
-    return float(np.mean(known)) if known else None
+    floors = [f for name in names if (f := evaluation.summary[name].floor) is not None]
+    return Headline(
+        dice=bootstrap_mean(np.array(scores), np.random.default_rng(SEED)),
+        floor=float(np.mean(floors)) if floors else None,
+    )
 
 
 def _cards(evaluation: Evaluation, dataset: Dataset) -> list[Card]:
@@ -176,7 +195,7 @@ def _view(folder: Path, dataset: Dataset, case: Case) -> View:
     return view_of(image, reference, Mask.on_grid_of(image, kept.array))
 
 
-def _curves(folder: Path, test_dice: float | None) -> dict[str, str] | None:
+def _curves(folder: Path, test_dice: float) -> dict[str, str] | None:
     log = read_log(folder / "logs")
     if log is None:
         return None
