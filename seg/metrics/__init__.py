@@ -2,6 +2,7 @@
 
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
+from seg.metrics.surface import hausdorff95, surface_dice
 from seg.metrics.threshold import otsu_dice, otsu_threshold
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "confusion_matrix",
     "dice",
     "dice_per_class",
+    "hausdorff95",
     "iou",
     "iou_per_class",
     "otsu_dice",
     "otsu_threshold",
+    "surface_dice",
 ]
