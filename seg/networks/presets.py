@@ -1,36 +1,99 @@
 """Presets: layouts that have proved themselves, for any dimension and number of stages."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
 from seg.networks.layers import Axes, chosen
+from seg.networks.pretrained import is_pretrained_name, stages_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """A layout before dimension, channels and number of stages are known."""
+    """A layout before dimension, channels and number of stages are known.
 
-    features: int
-    """Channels of the first stage; each further stage doubles them."""
-    most_features: dict[int, int]
-    """Where the doubling ends, by number of spatial dimensions."""
+    Where a planner asks for more stages than are listed, they repeat the last numbers.
+    """
+
+    features: Mapping[int, tuple[int, ...]]
+    """Channels a stage, by number of spatial dimensions."""
     blocks: tuple[int, ...]
-    """Blocks a stage; further stages repeat the last number."""
-    stages: int
-    """Number of stages where no planner says otherwise."""
+    """Blocks a stage."""
+    patch: Mapping[int, Axes]
+    """Voxels that the layout is meant for, by number of spatial dimensions."""
+    gpu_memory_gb: int | None = None
+    """Memory that a planner may fill with patch and batch."""
+    first_stride: int = 1
+    thin_decoder: bool = False
+    """The decoder starts with 16 channels at the image's size and doubles up to 256."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Other fields of ``UNetConfig``."""
+
+
+_IMAGENET = {"normalisation": "batch", "activation": "relu", "projection": "strided"}
+
+
+def _resunet(edge_2d: int, edge_3d: int, gpu_memory_gb: int) -> Preset:
+    """Isensee et al., nnU-Net Revisited, MICCAI 2024: the residual encoder presets.
+
+    They differ in the memory that patch and batch may fill, not in the layout.
+    """
+    return Preset(
+        features={2: (32, 64, 128, 256, 512, 512, 512), 3: (32, 64, 128, 256, 320, 320)},
+        blocks=(1, 3, 4, 6, 6, 6, 6),
+        patch={2: (edge_2d,) * 2, 3: (edge_3d,) * 3},
+        gpu_memory_gb=gpu_memory_gb,
+    )
+
+
+def _resnet(blocks: tuple[int, ...], block: str = "basic") -> Preset:
+    """He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 1."""
+    width = {"basic": 64, "bottleneck": 256}[block]
+    features = (64, *(width * 2**stage for stage in range(4)))
+    return Preset(
+        features={2: features, 3: features},
+        blocks=(0, *blocks),
+        patch={2: (256, 256), 3: (96, 96, 96)},
+        first_stride=2,
+        thin_decoder=True,
+        options={**_IMAGENET, "stem": "resnet", "block": block},
+    )
+
+
+def _thousand_layers(blocks: int, features: tuple[int, ...], **options: Any) -> Preset:
+    """Three stages of many thin blocks, for small images."""
+    return Preset(
+        features={2: features, 3: features},
+        blocks=(blocks,) * 3,
+        patch={2: (32, 32), 3: (16, 16, 16)},
+        options={**_IMAGENET, **options},
+    )
 
 
 PRESETS: dict[str, Preset] = {
     # Trains to a useful model in minutes on a CPU.
     "resunet-s": Preset(
-        features=24, most_features={2: 256, 3: 192}, blocks=(1, 2, 2, 2, 2), stages=5
+        features={2: (24, 48, 96, 192, 256), 3: (24, 48, 96, 192, 192)},
+        blocks=(1, 2, 2, 2, 2),
+        patch={2: (192, 192), 3: (64, 64, 64)},
     ),
-    # Isensee et al., nnU-Net Revisited, MICCAI 2024: the residual encoder presets.
-    "resunet-m": Preset(
-        features=32, most_features={2: 512, 3: 320}, blocks=(1, 3, 4, 6, 6, 6), stages=6
+    "resunet-m": _resunet(512, 128, gpu_memory_gb=8),
+    "resunet-l": _resunet(832, 192, gpu_memory_gb=24),
+    "resunet-xl": _resunet(1024, 224, gpu_memory_gb=40),
+    "resnet18": _resnet((2, 2, 2, 2)),
+    "resnet34": _resnet((3, 4, 6, 3)),
+    "resnet50": _resnet((3, 4, 6, 3), "bottleneck"),
+    "resnet101": _resnet((3, 4, 23, 3), "bottleneck"),
+    "resnet152": _resnet((3, 8, 36, 3), "bottleneck"),
+    # He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, table 4.
+    "preact-164": _thousand_layers(18, (64, 128, 256), shortcut="preact", block="bottleneck"),
+    "preact-1001": _thousand_layers(
+        111, (64, 128, 256), shortcut="preact", block="bottleneck", checkpointed=True
     ),
+    # He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 6.
+    "identity-1202": _thousand_layers(200, (16, 32, 64), checkpointed=True),
 }
 
 
@@ -43,35 +106,87 @@ def preset(
     strides: Sequence[Axes] | None = None,
     kernel_sizes: Sequence[Axes] | None = None,
 ) -> UNetConfig:
-    """The configuration of a preset.
+    """The configuration of a preset, or of a U-Net around a foreign encoder.
 
     Args:
-        name: one of ``PRESETS``.
+        name: one of ``PRESETS``, ``smp:`` and an encoder of segmentation-models-pytorch, or
+            ``tu-`` and an encoder of timm.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         num_classes: classes with background.
         strides: one entry a stage, which also says how many stages there are; without it the
-            preset's own number of stages, each halving every axis but the first.
+            preset's own number of stages, each halving every axis. A foreign encoder has its own.
         kernel_sizes: one entry a stage; 3 along every axis where not given.
 
     Raises:
         ConfigError: the name is not known, or the numbers do not go together.
     """
+    if is_pretrained_name(name):
+        if spatial_dims != 2:
+            raise ConfigError(f"{name} is an encoder for 2D, got spatial_dims={spatial_dims}")
+        config = _around(name, in_channels, num_classes)
+        _check_same_size(config, strides)
+        return config
     layout = chosen(PRESETS, name, "preset")
-    if spatial_dims not in layout.most_features:
+    if spatial_dims not in layout.features:
         raise ConfigError(f"spatial_dims is 2 or 3, got {spatial_dims}")
+    stages = len(strides or layout.features[spatial_dims])
     if strides is None:
-        strides = [(1,) * spatial_dims] + [(2,) * spatial_dims] * (layout.stages - 1)
-    if kernel_sizes is None:
-        kernel_sizes = [(3,) * spatial_dims] * len(strides)
-    most = layout.most_features[spatial_dims]
-    last = len(layout.blocks) - 1
-    return UNetConfig(
+        strides = [(layout.first_stride,) * spatial_dims] + [(2,) * spatial_dims] * (stages - 1)
+    config = UNetConfig(
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         num_classes=num_classes,
-        features=tuple(min(layout.features * 2**stage, most) for stage in range(len(strides))),
-        blocks=tuple(layout.blocks[min(stage, last)] for stage in range(len(strides))),
+        features=_extended(layout.features[spatial_dims], stages),
+        blocks=_extended(layout.blocks, stages),
         strides=tuple(tuple(axes) for axes in strides),
-        kernel_sizes=tuple(tuple(axes) for axes in kernel_sizes),
+        kernel_sizes=tuple(tuple(axes) for axes in kernel_sizes or [(3,) * spatial_dims] * stages),
+        **layout.options,
     )
+    return _with_thin_decoder(config) if layout.thin_decoder else config
+
+
+def _around(name: str, in_channels: int, num_classes: int) -> UNetConfig:
+    features, strides = stages_of(name, in_channels)
+    config = UNetConfig(
+        encoder=name,
+        spatial_dims=2,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        features=features,
+        blocks=(0,) * len(features),
+        strides=strides,
+        kernel_sizes=((3, 3),) * len(features),
+        normalisation="batch",
+        activation="relu",
+    )
+    return _with_thin_decoder(config)
+
+
+def _check_same_size(config: UNetConfig, strides: Sequence[Axes] | None) -> None:
+    """A plan's patch fits an encoder that divides it by the same number."""
+    if strides is None:
+        return
+    planned = replace(
+        config,
+        features=(1,) * len(strides),
+        blocks=(0,) * len(strides),
+        strides=tuple(strides),
+        kernel_sizes=((3, 3),) * len(strides),
+        decoder_features=None,
+    )
+    if planned.total_stride != config.total_stride:
+        raise ConfigError(
+            f"{config.encoder} divides an image by {config.total_stride}, the strides asked for "
+            f"by {planned.total_stride}; leave the strides out or plan for {config.strides}"
+        )
+
+
+def _with_thin_decoder(config: UNetConfig) -> UNetConfig:
+    """16 channels at the image's size, doubling up to 256, as segmentation-models-pytorch has."""
+    levels = len(config.level_features)
+    return replace(config, decoder_features=tuple(min(16 * 2**i, 256) for i in range(levels)))
+
+
+def _extended(numbers: tuple[int, ...], stages: int) -> tuple[int, ...]:
+    return tuple(numbers[min(stage, len(numbers) - 1)] for stage in range(stages))

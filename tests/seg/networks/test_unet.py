@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from seg.errors import ConfigError
-from seg.networks import SHORTCUTS, Additive, ResidualUNet, UNetConfig, preset
+from seg.networks import SHORTCUTS, Additive, ResidualUNet, UNetConfig
 from seg.networks.block import BLOCKS, ResidualBlock
 from seg.networks.fusion import FUSIONS
 from seg.networks.layers import ACTIVATIONS, NORMALISATIONS, PROJECTIONS
@@ -225,30 +225,6 @@ def test_sizes_that_do_not_divide_are_refused():
 def test_a_config_that_cannot_work_is_refused_in_one_sentence(changes, words):
     with pytest.raises(ConfigError, match=words):
         tiny(**changes)
-
-
-@pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_a_planner_decides_the_stages_of_a_preset(spatial_dims):
-    strides = [(1,) * spatial_dims] + [(2,) * spatial_dims] * 6
-    config = preset(
-        "resunet-m", spatial_dims=spatial_dims, in_channels=1, num_classes=3, strides=strides
-    )
-    assert config.blocks == (1, 3, 4, 6, 6, 6, 6)
-    assert config.features[-1] == {2: 512, 3: 320}[spatial_dims]
-
-
-def test_an_unknown_preset_is_told_with_the_nearest():
-    with pytest.raises(ConfigError, match="no preset is called 'resunet'; did you mean resunet-"):
-        preset("resunet", spatial_dims=2, in_channels=1, num_classes=2)
-
-
-def test_the_medium_preset_has_the_size_of_nnunets():
-    """102 M parameters: counted from nnU-Net's own network for one channel and three classes."""
-    config = preset("resunet-m", spatial_dims=3, in_channels=1, num_classes=3)
-    with torch.device("meta"):
-        network = ResidualUNet(config)
-    count = sum(weight.numel() for weight in network.parameters())
-    assert count == pytest.approx(102e6, rel=0.01)
 
 
 def test_heads_are_the_only_layers_with_a_bias_that_no_normalisation_removes():
