@@ -14,7 +14,6 @@ from tqdm import tqdm
 from training.clock import Clock
 
 CHECKPOINT_FILE = "checkpoint.ckpt"
-SECONDS_BETWEEN_CHECKPOINTS = 20.0
 SMOOTHING = 0.95
 """Of the loss and Dice that the bar shows."""
 
@@ -53,14 +52,15 @@ class StopInTime(Callback):
 class Checkpoint(Callback):
     """Writes one checkpoint every so often, whole or not at all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seconds: float) -> None:
         self.path = folder / CHECKPOINT_FILE
+        self.seconds = seconds
         self._last = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Write where it is time, or where this was the last step."""
         now = time.monotonic()
-        if now - self._last < SECONDS_BETWEEN_CHECKPOINTS and not trainer.should_stop:
+        if now - self._last < self.seconds and not trainer.should_stop:
             return
         beside = self.path.with_suffix(".part")
         trainer.save_checkpoint(beside)

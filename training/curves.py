@@ -50,7 +50,8 @@ def read_log(folder: Path) -> Log | None:
     A run that was resumed leaves several: where they overlap, the later one holds.
     """
     rows: dict[float, tuple[float, float]] = {}
-    for path in sorted(folder.rglob("metrics.csv"), key=lambda each: each.stat().st_mtime):
+    # version_2 comes before version_10
+    for path in sorted(folder.rglob("metrics.csv"), key=lambda each: (len(str(each)), str(each))):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row.get("loss") and row.get("step"):

@@ -30,7 +30,7 @@ from training.machine import Device, fastest_precision, find_device
 from training.package import Job, write_package
 from training.plan import Plan, changed_plan, make_plan, read_plan, write_plan
 from training.report import write_report
-from training.train import prepare_cases, train
+from training.train import PRECISIONS, prepare_cases, train
 
 DEFAULT_DATASET = "scratch-assay"
 FALLBACK_DATASET = "phantom"
@@ -166,9 +166,10 @@ def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: 
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
         plan = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
-        precision, seconds = fastest_precision(plan, len(dataset.classes), device)
-        plan = changed_plan(plan, {"precision": precision})
-        log.info("machine   %s: %.2f s a step in %s", device.name, seconds, precision)
+        if "precision" not in chosen:
+            precision, seconds = fastest_precision(plan, len(dataset.classes), device)
+            plan = changed_plan(plan, {"precision": precision})
+            log.info("machine   %s: %.2f s a step in %s", device.name, seconds, precision)
     log.info(
         "plan      %s, patch %s, batch %d, %g minutes",
         plan.network,
@@ -228,17 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    names = (
-        "minutes",
-        "steps",
-        "seed",
-        "network",
-        "shortcut",
-        "patch",
-        "batch_size",
-        "augmentation",
-    )
-    chosen = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
+    chosen = {
+        name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
+    }
     if "patch" in chosen:
         chosen["patch"] = tuple(chosen["patch"])
     return Options(
@@ -271,7 +265,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
     add("--batch-size", type=int, metavar="N", help="patches a step")
+    add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
     add("--augmentation", choices=augment.PRESETS, help="preset")
+    add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
     return parser
 
 

@@ -16,15 +16,18 @@ from matplotlib.lines import Line2D
 from seg.images import ClassInfo, Image, Mask, replace_file
 from seg.images.overlay import as_rgb, fullest_slice
 
-LONGEST_EDGE = 900
+LONGEST_EDGE = 1200
 """Pixels of a picture's longer edge at most; larger images are thinned out."""
 PANEL_PIXELS = 640
 """Width of one panel."""
 WIDE = 1.7
 """Width over height from which pictures are put below each other."""
 DPI = 100
-OUTLINE = 2.0
-"""Points; a panel is shown at about half of its pixels."""
+COMPARISON_DPI = 150
+OUTLINE_PIXELS = 1.3
+"""Width of an outline in pixels of the image, so that it never covers small objects ..."""
+OUTLINE_POINTS = (0.8, 2.0)
+"""... and is neither too thin nor too thick to be seen."""
 FILL = 0.18
 """Share of a class's colour inside its outline, so that inside and outside are told apart."""
 
@@ -88,7 +91,7 @@ def write_comparison(path: Path, view: View, classes: Sequence[ClassInfo], title
     edge = 4.2 if columns == 3 else 9.0
     figure = Figure(
         figsize=(columns * edge, rows * (edge * height / width + 0.3) + 0.8),
-        dpi=DPI,
+        dpi=COMPARISON_DPI,
         layout="constrained",
     )
     figure.suptitle(title, fontsize=13)
@@ -125,11 +128,15 @@ def _draw(
     rows, columns = view.picture.shape[:2]
     height, width = view.shape
     aspect = (height / rows) / (width / columns)
-    axes.imshow(view.picture, aspect=aspect, interpolation="nearest")
+    axes.imshow(view.picture, aspect=aspect)
     if labels is not None:
-        axes.imshow(_tint(labels, classes), aspect=aspect, interpolation="nearest")
+        axes.imshow(_tint(labels, classes), aspect=aspect)
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        points_a_pixel = 72 * axes.bbox.width / figure.dpi / columns
+        outline = float(np.clip(OUTLINE_PIXELS * points_a_pixel, *OUTLINE_POINTS))
         for info in classes[1:]:
-            _outline(axes, labels == info.index, color_of(info))
+            _outline(axes, labels == info.index, color_of(info), outline)
     axes.set_xlim(-0.5, columns - 0.5)
     bottom, top = rows - 0.5, -0.5
     axes.set_ylim((top, bottom) if view.upside_down else (bottom, top))
@@ -141,13 +148,15 @@ def _tint(labels: Integer[np.ndarray, "y x"], classes: Sequence[ClassInfo]) -> n
     return np.asarray(colors[labels], dtype=np.float32)
 
 
-def _outline(axes: Axes, inside: np.ndarray, color: tuple[float, float, float]) -> None:
+def _outline(
+    axes: Axes, inside: np.ndarray, color: tuple[float, float, float], linewidth: float
+) -> None:
     if not inside.any():
         return
     # a border of nothing closes the outlines of what touches the edge
     bordered = np.pad(inside.astype(np.float32), 1)
     columns, rows = np.arange(-1, inside.shape[1] + 1), np.arange(-1, inside.shape[0] + 1)
-    axes.contour(columns, rows, bordered, levels=[0.5], colors=[color], linewidths=OUTLINE)
+    axes.contour(columns, rows, bordered, levels=[0.5], colors=[color], linewidths=linewidth)
 
 
 def _encoded(figure: Figure, **options: Any) -> bytes:

@@ -92,6 +92,9 @@ class Plan(BaseModel):
     precision: Annotated[
         Literal["float32", "bfloat16"], Field(description="of the network while it trains")
     ] = "float32"
+    checkpoint_seconds: Annotated[
+        float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
+    ] = 20.0
     overlap: Annotated[
         float, Field(ge=0, lt=1, description="of windows when whole images are segmented")
     ] = 0.5

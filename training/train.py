@@ -102,7 +102,7 @@ def _trainer(plan: Plan, device: Device, folder: Path, clock: Clock) -> pl.Train
         callbacks=[
             MovingAverage(plan.ema_decay),
             StopInTime(clock),
-            Checkpoint(folder),
+            Checkpoint(folder, plan.checkpoint_seconds),
             Bar(clock),
         ],
         logger=[
