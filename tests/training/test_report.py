@@ -191,7 +191,7 @@ def test_a_volume_is_shown_at_its_fullest_slice_in_its_true_proportions(tmp_path
 def test_large_images_are_thinned_out():
     labels = np.zeros((2000, 500), np.uint8)
     view = view_of(Image(labels[None]), Mask(labels), Mask(labels))
-    assert view.picture.shape == (667, 167, 3)
+    assert view.picture.shape == (1000, 250, 3)
     assert view.shape == (2000, 500)
 
 
