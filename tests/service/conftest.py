@@ -48,7 +48,12 @@ def served_by(
     command = [sys.executable, "-m", "bentoml", "serve", *target, "--port", str(port)]
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
@@ -56,7 +61,11 @@ def served_by(
             yield client
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(PATIENCE_S)
+        try:
+            server.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            raise
 
 
 def until_status(client: httpx.Client, path: str, status: int, server=None) -> httpx.Response:
