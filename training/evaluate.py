@@ -179,11 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cases,
             predictions=options.predictions,
         )
+        print(summary_table(evaluation))  # noqa: T201
         write_metrics(evaluation, options.out)
     except SegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"{summary_table(evaluation)}\nwritten to {options.out}")  # noqa: T201
+    print(f"written to {options.out}")  # noqa: T201
     return 0
 
 
