@@ -52,6 +52,7 @@ def test_one_slice_is_flat_unless_a_volume_is_wanted():
 
 def test_a_nameless_stack_beside_a_z_axis_of_one_slice_is_z():
     assert arranged("IZYX", 3, Z=1) == (1, 3, 4, 5)
+    assert arranged("ZIYX", 3, Z=1) == (1, 3, 4, 5)
 
 
 @pytest.mark.parametrize(
