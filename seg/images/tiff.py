@@ -5,6 +5,7 @@ orientation tag is not applied, as no scientific reader does. Letters: ``c`` cha
 """
 
 import io
+import logging
 import struct
 import zlib
 from typing import Any
@@ -22,6 +23,9 @@ from seg.images.image import Image, Mask
 from seg.images.limits import Limits, ReadOptions
 from seg.images.tiff_spacing import spacing_of
 from seg.images.tiff_structure import check_extent, check_pages
+
+# tifffile quotes tags in its remarks, and a tag may hold a patient's name. What matters is raised.
+logging.getLogger("tifffile").addFilter(lambda record: False)
 
 WRITABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """The pixel types of OME-TIFF."""

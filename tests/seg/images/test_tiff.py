@@ -188,6 +188,14 @@ def pages_of(*nexts):
     return b"II*\0" + struct.pack("<I", 8) + pages
 
 
+def test_what_stands_in_a_tag_is_not_logged(caplog):
+    tag = (305, "s", 0, b"Jane Doe \x81\x8d\x8f\x90", True)  # Software, in no known encoding
+    content = saved(FLAT, software=False, extratags=[tag])
+    np.testing.assert_array_equal(read_image(content).array[0], FLAT)
+    assert b"Jane Doe" in content
+    assert not caplog.records
+
+
 def test_pages_that_run_in_a_circle_are_refused():
     with pytest.raises(ImageError, match="run in a circle"):
         read_image(pages_of(*range(2, 151), 130))
