@@ -23,7 +23,7 @@ lint: $(READY)
 
 serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 	@test -n "$(PACKAGE)" || { echo "name a package: make serve PACKAGE=runs/demo/package"; exit 2; }
-	SEG_PACKAGE="$(PACKAGE)" $(BIN)/bentoml serve
+	SEG_PACKAGE="$(PACKAGE)" BENTOML_DO_NOT_TRACK=True $(BIN)/bentoml serve
 
 bento: $(READY)  ## build a bento that carries a model package: make bento PACKAGE=DIR
 	@test -n "$(PACKAGE)" || { echo "name a package: make bento PACKAGE=runs/demo/package"; exit 2; }

@@ -12,7 +12,7 @@ from data.packages import extract
 from data.phantom import draw
 from data.recipe import write_cases
 from seg.errors import DatasetError, SegError
-from seg.model_package import written_whole
+from seg.files import written_whole
 
 CARD_COPY = "card.json"
 """Beside the data: the card as it was; it also says that the folder is complete."""

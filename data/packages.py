@@ -14,7 +14,7 @@ from typing import IO
 from data import sdist_metadata
 from data.card import PackageFile, PackageSource
 from seg.errors import DatasetError
-from seg.model_package import sha256_of
+from seg.files import sha256_of
 
 _FLAGS = {
     "wheel": ("--only-binary", ":all:"),

@@ -4,12 +4,7 @@ A folder with ``model.json`` (the card), one ONNX file a variant and ``golden.np
 with the network's own logits). It is read strictly and written whole or not at all.
 """
 
-import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +14,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seg.errors import PackageError
+from seg.files import sha256_of
 from seg.images import ClassInfo
 from seg.transforms import Preprocessing
 
@@ -231,43 +227,6 @@ def write_golden(folder: Path, samples: GoldenSamples) -> str:
     """Write the golden samples and return their sha256."""
     np.savez_compressed(folder / GOLDEN_FILE, patches=samples.patches, logits=samples.logits)
     return sha256_of(folder / GOLDEN_FILE)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
-    """A folder beside ``target`` that takes its place when the block ends well.
-
-    When the block raises, or the process dies, ``target`` is what it was before.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        _replace_folder(folder, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace_folder(folder: Path, target: Path) -> None:
-    if not target.exists():
-        folder.replace(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.replace(old / target.name)
-    try:
-        folder.replace(target)
-    except OSError:
-        (old / target.name).replace(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _read_card(path: Path) -> ModelCard:

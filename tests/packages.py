@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from seg.files import sha256_of, written_whole
 from seg.images import ClassInfo
 from seg.model_package import (
     Channel,
@@ -17,10 +18,8 @@ from seg.model_package import (
     Provenance,
     TrainingFingerprint,
     Variant,
-    sha256_of,
     write_card,
     write_golden,
-    written_whole,
 )
 from seg.transforms import Normalisation, Preprocessing
 

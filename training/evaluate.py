@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, ImageError, SegError
-from seg.images import MASK_FORMATS, Image, Mask, replace_file, write_mask
+from seg.files import replace_file
+from seg.images import MASK_FORMATS, Image, Mask, write_mask
 from seg.inference import OnnxBackend, Predictor
 from seg.metrics import confusion_matrix
 from seg.model_package import ModelCard, ModelPackage

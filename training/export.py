@@ -18,15 +18,10 @@ import torch
 from jaxtyping import Float32
 
 from seg.errors import BackendError
+from seg.files import sha256_of
 from seg.inference import OnnxBackend
 from seg.inference.backends import probability_error
-from seg.model_package import (
-    PROBABILITY_TOLERANCE,
-    GoldenSamples,
-    Variant,
-    sha256_of,
-    write_golden,
-)
+from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Variant, write_golden
 from seg.networks import ResidualUNet
 
 FULL = "full"

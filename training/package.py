@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from seg.files import written_whole
 from seg.inference import OnnxBackend, Predictor
 from seg.inference.sliding_window import window_starts
 from seg.model_package import (
@@ -24,7 +25,6 @@ from seg.model_package import (
     Score,
     TrainingFingerprint,
     write_card,
-    written_whole,
 )
 from seg.networks import ResidualUNet
 from seg.transforms import pad_to, prepare, resample_labels

@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from seg.images import ClassInfo, Image, Mask, replace_file
+from seg.files import replace_file
+from seg.images import ClassInfo, Image, Mask
 from seg.images.overlay import as_rgb, fullest_slice
 
 LONGEST_EDGE = 1200

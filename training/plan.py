@@ -81,7 +81,7 @@ class Plan(BaseModel):
     augmentation: Annotated[
         Literal["none", "light", "standard"], Field(description="preset of training.augment")
     ] = "standard"
-    learning_rate: Annotated[float, Field(gt=0, description="of AdamW, at its highest")] = 1.5e-3
+    learning_rate: Annotated[float, Field(gt=0, description="of AdamW, at its highest")] = 3e-3
     weight_decay: Annotated[float, Field(ge=0, description="of AdamW")] = 1e-2
     warmup_share: Annotated[
         float, Field(ge=0, lt=1, description="share of the training in which the rate rises")

@@ -13,7 +13,8 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from seg.images import Mask, read_mask, replace_file
+from seg.files import replace_file
+from seg.images import Mask, read_mask
 from seg.metrics import Estimate, bootstrap_mean
 from seg.networks import parameter_count
 from training.curves import INKS, draw_curves, read_log

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from seg.errors import SegError
+from seg.files import written_whole
 from seg.inference.backends import cores
-from seg.model_package import written_whole
 from seg.networks import ResidualUNet
 from training.augment import Augmentation
 from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, MovingAverage, StopInTime

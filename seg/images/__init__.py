@@ -1,7 +1,6 @@
 """Images and masks, and the files they come from and go to."""
 
 from seg.images.classes import ClassInfo
-from seg.images.files import replace_file
 from seg.images.image import Affine, Image, Mask, Spacing
 from seg.images.limits import Limits
 from seg.images.mask_formats import MASK_FORMATS, MaskFormat, encode_mask, write_image, write_mask
@@ -20,7 +19,6 @@ __all__ = [
     "read_channels",
     "read_image",
     "read_mask",
-    "replace_file",
     "write_image",
     "write_mask",
 ]

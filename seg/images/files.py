@@ -1,8 +1,6 @@
-"""Bytes from a path or from memory, and files that are written whole or not at all."""
+"""Bytes from a path or from memory."""
 
 import io
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,20 +31,3 @@ def opened(source: Path | bytes) -> Iterator[BinaryFile]:
             yield file
         except ImageError as error:
             raise type(error)(f"{source}: {error}") from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write the content beside ``path`` and put it in its place when it is complete.
-
-    A reader sees the old file or the new one, never a part of one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from seg.errors import ImageError, UnsupportedImageError
+from seg.files import replace_file
 from seg.images.classes import ClassInfo
-from seg.images.files import replace_file
 from seg.images.image import Image, Mask
 from seg.images.nifti import encode_nifti
 from seg.images.npz import encode_npz

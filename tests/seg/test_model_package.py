@@ -4,7 +4,8 @@ import shutil
 import pytest
 
 from seg.errors import PackageError
-from seg.model_package import ModelPackage, written_whole
+from seg.files import written_whole
+from seg.model_package import ModelPackage
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from seg.errors import DatasetError, ImageError
+from seg.files import sha256_of
 from seg.images import ClassInfo, Image, Mask, read_channels, read_mask
-from seg.model_package import Channel, sha256_of
+from seg.model_package import Channel
 
 Split = Literal["train", "test"]
 

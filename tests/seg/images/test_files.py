@@ -1,6 +1,6 @@
 import pytest
 
-from seg.images import replace_file
+from seg.files import replace_file
 
 
 def test_a_file_is_replaced_and_readable_by_others(tmp_path):
