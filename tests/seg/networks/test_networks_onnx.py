@@ -1,10 +1,37 @@
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 from torch.export import Dim
 
-from seg.networks import SHORTCUTS, ResidualUNet, UNetConfig
+from seg.networks import PRESETS, SHORTCUTS, ResidualUNet, UNetConfig, preset
+
+# The layouts of l and xl are m's; the thousand layers take two minutes each to export.
+EXPORTED = sorted(
+    PRESETS.keys() - {"resunet-l", "resunet-xl", "resnet101", "preact-1001", "identity-1202"}
+)
+
+
+def calibrated(config):
+    """A network with weights and statistics that keep activations in a sane range."""
+    torch.manual_seed(0)
+    network = ResidualUNet(config).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+        network(images_for(config, 4))
+    return network.eval()
+
+
+def images_for(config, batch):
+    size = [2 * stride for stride in config.total_stride]
+    return torch.randn(batch, config.in_channels, *size)
 
 
 def exported(network, image, path):
@@ -20,10 +47,18 @@ def exported(network, image, path):
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spatial_dims", [2, 3])
-@pytest.mark.parametrize("shortcut", sorted(SHORTCUTS))
-def test_onnxruntime_agrees_with_torch_at_any_batch_size(shortcut, spatial_dims, tmp_path):
+def check_onnxruntime_agrees(network, folder):
+    session = exported(network, images_for(network.config, 2), folder / "net.onnx")
+    images = images_for(network.config, 3)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    with torch.no_grad():
+        expected = network(images).softmax(1).numpy()
+    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+
+
+def tiny(spatial_dims, **changes):
     once, twice = (1,) * spatial_dims, (2,) * spatial_dims
     config = UNetConfig(
         spatial_dims=spatial_dims,
@@ -33,17 +68,54 @@ def test_onnxruntime_agrees_with_torch_at_any_batch_size(shortcut, spatial_dims,
         blocks=(1, 2),
         strides=(once, twice),
         kernel_sizes=((3,) * spatial_dims,) * 2,
-        shortcut=shortcut,
     )
-    network = ResidualUNet(config).eval()
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.2 * torch.randn_like(weight))
-    size = (8,) * spatial_dims
-    session = exported(network, torch.randn(2, 2, *size), tmp_path / "net.onnx")
-    images = torch.randn(3, 2, *size)
-    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    with torch.no_grad():
-        expected = network(images).softmax(1).numpy()
-    probabilities = torch.from_numpy(logits).softmax(1).numpy()
-    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    return replace(config, **changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("shortcut", sorted(SHORTCUTS))
+def test_onnxruntime_agrees_with_torch_on_every_shortcut(shortcut, spatial_dims, tmp_path):
+    config = tiny(spatial_dims, shortcut=shortcut, features=(8, 16))
+    check_onnxruntime_agrees(calibrated(config), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_onnxruntime_agrees_with_torch_on_everything_at_once(spatial_dims, tmp_path):
+    config = tiny(
+        spatial_dims,
+        features=(8, 32),
+        strides=((2,) * spatial_dims,) * 2,
+        stem="resnet",
+        normalisation="group",
+        squeeze_excitation=True,
+        attention_blocks=1,
+        stochastic_depth=0.2,
+        checkpointed=True,
+        decoder="residual",
+        deep_supervision=True,
+    )
+    check_onnxruntime_agrees(calibrated(config), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_onnxruntime_agrees_with_torch_on_a_shallower_network(spatial_dims, tmp_path):
+    network = calibrated(tiny(spatial_dims))
+    shallower = network.without(network.droppable_blocks())
+    check_onnxruntime_agrees(shallower, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*EXPORTED, "smp:resnet18", "tu-convnext_atto"])
+def test_onnxruntime_agrees_with_torch_on_every_2d_preset(name, tmp_path):
+    config = preset(name, spatial_dims=2, in_channels=1, num_classes=3)
+    check_onnxruntime_agrees(calibrated(config), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resunet-s", "resunet-m", "resnet18"])
+def test_onnxruntime_agrees_with_torch_on_3d_presets(name, tmp_path):
+    config = preset(name, spatial_dims=3, in_channels=1, num_classes=3)
+    check_onnxruntime_agrees(calibrated(config), tmp_path)

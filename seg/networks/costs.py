@@ -1,0 +1,88 @@
+"""What a network costs: parameters, operations, memory, time, and how far it sees."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from seg.errors import ConfigError
+from seg.networks.config import RESIDUAL, UNetConfig
+from seg.networks.layers import Axes, parameter_count
+from seg.networks.receptive_field import receptive_field
+from seg.networks.unet import ResidualUNet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Costs:
+    """Of one patch in float32."""
+
+    parameters: int
+    flops: int
+    """Of one forward pass; a multiplication and an addition count as two."""
+    activation_bytes: int
+    """Kept for the gradient in training."""
+    receptive_field: Axes | None
+    """Voxels along each axis that the convolutions let one output voxel see; None: all."""
+
+
+def costs(config: UNetConfig, patch: Axes) -> Costs:
+    """The costs of a network, counted without running it.
+
+    Raises:
+        ConfigError: the patch does not fit the network.
+    """
+    if len(patch) != config.spatial_dims or min(patch) < 1:
+        raise ConfigError(f"a patch has {config.spatial_dims} numbers of 1 or more, got {patch}")
+    network = without_memory(config)
+    image = torch.zeros(1, config.in_channels, *patch, device="meta")
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(image)
+    return Costs(
+        parameters=parameter_count(network),
+        flops=counter.get_total_flops(),
+        activation_bytes=_activation_bytes(network, image),
+        receptive_field=receptive_field(config),
+    )
+
+
+def milliseconds(config: UNetConfig, patch: Axes, repeats: int = 3) -> float:
+    """Fastest of a few forward passes of one patch on this machine's CPU."""
+    network = ResidualUNet(config).eval()
+    image = torch.zeros(1, config.in_channels, *patch)
+    times = []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            network(image)
+            times.append(time.perf_counter() - start)
+    return 1000 * min(times[1:])
+
+
+def without_memory(config: UNetConfig) -> ResidualUNet:
+    """The network with the shapes of its weights alone."""
+    if config.encoder != RESIDUAL:
+        # Some foreign encoders read numbers from tensors while they are built.
+        return ResidualUNet(config).to("meta")
+    with torch.device("meta"):
+        return ResidualUNet(config)
+
+
+def _activation_bytes(network: ResidualUNet, image: Tensor) -> int:
+    weights = {weight.untyped_storage()._cdata for weight in network.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        # Tensors that share memory, as the steps of an in-place activation do, count once.
+        storage = tensor.untyped_storage()._cdata
+        if storage not in weights:
+            kept[storage] = tensor
+        return tensor
+
+    network.train()
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(image)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
