@@ -13,17 +13,13 @@ from typing import IO
 
 from data import sdist_metadata
 from data.card import PackageFile, PackageSource
-from seg.errors import DatasetError
+from seg.errors import DatasetError, RegistryError
 from seg.files import sha256_of
 
 _FLAGS = {
     "wheel": ("--only-binary", ":all:"),
     "sdist": ("--no-binary", ":all:", "--no-build-isolation", "--use-pep517"),
 }
-
-
-class RegistryError(DatasetError):
-    """A package registry that cannot be reached or that lacks the package."""
 
 
 def extract(source: PackageSource, folder: Path) -> None:

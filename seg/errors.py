@@ -3,6 +3,7 @@
 SegError
 ├── ConfigError             a plan, a network or an option that cannot work
 ├── DatasetError            a folder of images and masks that cannot be trained on
+│   └── RegistryError           a dataset's package that the registry does not give
 ├── ImageError              bytes that are not the image they should be
 │   ├── UnsupportedImageError   a format, or a format for this kind of image, that is not known
 │   └── ImageTooLargeError      more pixels than the limit allows
@@ -23,6 +24,10 @@ class ConfigError(SegError):
 
 class DatasetError(SegError):
     """A dataset folder that cannot be trained on."""
+
+
+class RegistryError(DatasetError):
+    """A dataset's package that the registry does not give, for lack of a network or of the file."""
 
 
 class ImageError(SegError):

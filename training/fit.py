@@ -7,6 +7,7 @@ a run that was stopped goes on with ``--resume``.
 import argparse
 import logging
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -17,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from data.fetch import fetch
-from data.packages import RegistryError
-from seg.errors import ConfigError, SegError
+from seg.errors import ConfigError, RegistryError, SegError
 from seg.inference import Predictor
 from seg.networks import PRESETS, SHORTCUTS
 from training import augment
@@ -211,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log.setLevel(logging.INFO)
     logging.getLogger("data").setLevel(logging.INFO)
     command = shlex.join(["python", "-m", "training.fit", *arguments])
+    signal.signal(signal.SIGTERM, _stopped)
     try:
         if options.resume:
             resume(options.resume, command)
@@ -226,6 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("stopped; go on with: python -m training.fit --resume DIR")
         return 130
     return 0
+
+
+def _stopped(*_: object) -> None:
+    """A request to stop ends the run as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -85,9 +85,14 @@ def train(
             prefetch_factor=BATCHES_AHEAD,
             pin_memory=device.kind == "cuda",
         )
-        trainer.fit(module, loader, ckpt_path=str(checkpoint) if done else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(
+                module, loader, ckpt_path=str(checkpoint) if done else None, weights_only=True
+            )
+        except SystemExit:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        except RuntimeError as error:
+            raise _explained(error) from error
     return Trained(module.network.eval(), trainer.global_step, clock.elapsed_s())
 
 
@@ -127,6 +132,15 @@ def _steps_done(checkpoint: Path) -> int:
             f"{checkpoint} cannot be read ({type(error).__name__}); remove it to train from the "
             "beginning"
         ) from error
+
+
+def _explained(error: RuntimeError) -> Exception:
+    if "DataLoader worker" not in str(error):
+        return error
+    return SegError(
+        "the process that makes patches was ended from outside, most often for lack of memory; "
+        "close other programs or plan a smaller patch, then go on with --resume"
+    )
 
 
 @contextmanager

@@ -4,9 +4,11 @@ Written as OME-TIFF, which Fiji, QuPath, napari and Bio-Formats open with axes a
 orientation tag is not applied, as no scientific reader does. Letters: ``c`` channels.
 """
 
+import hashlib
 import io
 import logging
 import struct
+import uuid
 import zlib
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -93,7 +95,11 @@ def encode_tiff(grid: Image | Mask) -> bytes:
             f"a TIFF holds {', '.join(WRITABLE)}, got {array.dtype}; convert to float32"
         )
     axes = "ZYX"[-grid.dims :]
-    metadata: dict[str, object] = {"axes": axes if labels else f"C{axes}"}
+    # OME wants a name for the file; one drawn at random would make equal images unequal files
+    metadata: dict[str, object] = {
+        "axes": axes if labels else f"C{axes}",
+        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(array.tobytes()).hexdigest())),
+    }
     resolution: dict[str, Any] = {}
     if grid.spacing is not None:
         for axis, mm in zip(axes, grid.spacing, strict=True):

@@ -5,8 +5,7 @@ import pytest
 import tifffile
 
 from data.fetch import fetch, main
-from data.packages import RegistryError
-from seg.errors import DatasetError
+from seg.errors import DatasetError, RegistryError
 
 
 @pytest.fixture

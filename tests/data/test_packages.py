@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from data.card import PackageFile, PackageSource
-from data.packages import RegistryError, extract
-from seg.errors import DatasetError
+from data.packages import extract
+from seg.errors import DatasetError, RegistryError
 
 CONTENT = b"pixels"
 METADATA = "Metadata-Version: 2.1\nName: seg-test-images\nVersion: 1.0\n"

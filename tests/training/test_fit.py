@@ -99,3 +99,23 @@ def test_minutes_are_honoured(phantom, tmp_path):
 def test_what_cannot_work_is_one_sentence(arguments, sentence, caplog):
     assert main(arguments) == 2
     assert sentence in caplog.text
+
+
+@pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on(phantom, tmp_path, request_to_stop):
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "training.fit", str(phantom), "--out", str(tmp_path / "run")),
+            *("--minutes", "5", "--checkpoint-seconds", "0", *SMALL),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while not (tmp_path / "run" / CHECKPOINT_FILE).exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(request_to_stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; go on with: python -m training.fit --resume" in errors
+    assert "Traceback" not in errors

@@ -229,3 +229,10 @@ def test_numbers_that_ome_tiff_lacks_are_refused(tmp_path):
     with pytest.raises(UnsupportedImageError, match="got int64; convert to float32"):
         write_image(tmp_path / "image.tif", Image(np.zeros((1, 4, 5), np.int64)))
     assert not list(tmp_path.iterdir())
+
+
+def test_equal_images_become_equal_files(tmp_path):
+    array = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+    for name in ("a.tif", "b.tif"):
+        write_image(tmp_path / name, Image(array))
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
