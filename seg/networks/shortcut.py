@@ -180,7 +180,13 @@ class ChannelGated(ScalarGated):
 
     def __init__(self, layers: Layers, shape: BlockShape) -> None:
         super().__init__(layers, shape)
-        self.gate = nn.Parameter(torch.zeros(shape.out_channels, *[1] * layers.spatial_dims))
+        # One axis, as torch takes weights of four or five axes for images' memory formats.
+        self.gate = nn.Parameter(torch.zeros(shape.out_channels))
+        self.axes = (-1, *[1] * layers.spatial_dims)
+
+    def forward(self, x: Features, fx: Branch) -> Joined:
+        """Return x + g·F(x)."""
+        return self.project(x) + self.gate.view(self.axes) * fx
 
 
 class Highway(Shortcut):
@@ -209,7 +215,8 @@ class Highway(Shortcut):
     def forward(self, x: Features, fx: Branch) -> Joined:
         """Return a blend of F(x) and x."""
         transform = torch.sigmoid(self.transform(x))
-        return torch.lerp(self.project(x), self.act(fx), transform)
+        # Not torch.lerp, which does not mix the dtypes of autocast.
+        return transform * self.act(fx) + (1 - transform) * self.project(x)
 
 
 class Dense(Shortcut):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from seg.networks.stem import STEMS
 
 
 @st.composite
-def configs(draw: st.DrawFn) -> UNetConfig:
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    """Fields of a configuration."""
     spatial_dims = draw(st.sampled_from([2, 3]))
     stages = draw(st.integers(2, 3))
 
@@ -23,27 +25,29 @@ def configs(draw: st.DrawFn) -> UNetConfig:
         return st.tuples(*[st.sampled_from(numbers)] * spatial_dims)
 
     shortcut = draw(st.sampled_from(sorted(SHORTCUTS)))
-    return UNetConfig(
-        spatial_dims=spatial_dims,
-        in_channels=draw(st.integers(1, 3)),
-        num_classes=draw(st.integers(1, 3)),
-        features=tuple(draw(st.sampled_from([4, 6, 8])) for _ in range(stages)),
-        blocks=tuple(draw(st.integers(1, 2)) for _ in range(stages)),
-        strides=tuple(draw(axes([1, 2])) for _ in range(stages)),
-        kernel_sizes=tuple(draw(axes([1, 3])) for _ in range(stages)),
-        block=draw(st.sampled_from(sorted(BLOCKS))),
-        shortcut=shortcut,
-        projection=draw(st.sampled_from(sorted(PROJECTIONS))),
-        stem=draw(st.sampled_from(sorted(STEMS))),
-        squeeze_excitation=draw(st.booleans()),
-        attention_blocks=draw(st.integers(0, 1)),
-        checkpointed=draw(st.booleans()),
-        normalisation=draw(st.sampled_from(sorted(NORMALISATIONS))),
-        activation=draw(st.sampled_from(sorted(ACTIVATIONS))),
-        stochastic_depth=draw(st.sampled_from([0.0, 0.3])) if SHORTCUTS[shortcut].additive else 0.0,
-        decoder=draw(st.sampled_from(sorted(FUSIONS))),
-        deep_supervision=draw(st.booleans()),
-    )
+    return {
+        "spatial_dims": spatial_dims,
+        "in_channels": draw(st.integers(1, 3)),
+        "num_classes": draw(st.integers(1, 3)),
+        "features": tuple(draw(st.sampled_from([4, 6, 8])) for _ in range(stages)),
+        "blocks": tuple(draw(st.integers(1, 2)) for _ in range(stages)),
+        "strides": tuple(draw(axes([1, 2])) for _ in range(stages)),
+        "kernel_sizes": tuple(draw(axes([1, 3])) for _ in range(stages)),
+        "block": draw(st.sampled_from(sorted(BLOCKS))),
+        "shortcut": shortcut,
+        "projection": draw(st.sampled_from(sorted(PROJECTIONS))),
+        "stem": draw(st.sampled_from(sorted(STEMS))),
+        "squeeze_excitation": draw(st.booleans()),
+        "attention_blocks": draw(st.integers(0, 1)),
+        "checkpointed": draw(st.booleans()),
+        "normalisation": draw(st.sampled_from(sorted(NORMALISATIONS))),
+        "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "stochastic_depth": draw(st.sampled_from([0.0, 0.3]))
+        if SHORTCUTS[shortcut].additive
+        else 0.0,
+        "decoder": draw(st.sampled_from(sorted(FUSIONS))),
+        "deep_supervision": draw(st.booleans()),
+    }
 
 
 def tiny(**changes: object) -> UNetConfig:
@@ -80,7 +84,8 @@ few = settings(max_examples=12, deadline=None)
 
 @few
 @given(configs())
-def test_logits_have_the_size_of_the_image(config):
+def test_logits_have_the_size_of_the_image(fields):
+    config = UNetConfig(**fields)
     image = image_for(config)
     logits = ResidualUNet(config).eval()(image)
     assert logits.shape == (2, config.num_classes, *image.shape[2:])
@@ -88,8 +93,8 @@ def test_logits_have_the_size_of_the_image(config):
 
 @few
 @given(configs())
-def test_deep_supervision_gives_a_list_that_starts_at_full_size(config):
-    config = replace(config, deep_supervision=True)
+def test_deep_supervision_gives_a_list_that_starts_at_full_size(fields):
+    config = UNetConfig(**(fields | {"deep_supervision": True}))
     image = image_for(config)
     levels = ResidualUNet(config).train()(image)
     assert levels[0].shape == (2, config.num_classes, *image.shape[2:])
@@ -100,14 +105,16 @@ def test_deep_supervision_gives_a_list_that_starts_at_full_size(config):
 
 @few
 @given(configs())
-def test_every_weight_has_one_name(config):
+def test_every_weight_has_one_name(fields):
+    config = UNetConfig(**fields)
     tensors = ResidualUNet(config).state_dict(keep_vars=True)
     assert len({id(tensor) for tensor in tensors.values()}) == len(tensors)
 
 
 @few
 @given(configs())
-def test_every_weight_takes_part_in_the_loss(config):
+def test_every_weight_takes_part_in_the_loss(fields):
+    config = UNetConfig(**fields)
     network = trained(config).train()
     logits = network(image_for(config))
     levels = logits if isinstance(logits, list) else [logits]
@@ -117,7 +124,8 @@ def test_every_weight_takes_part_in_the_loss(config):
 
 @few
 @given(configs(), st.data())
-def test_without_a_block_equals_its_branch_at_zero(config, data):
+def test_without_a_block_equals_its_branch_at_zero(fields, data):
+    config = UNetConfig(**fields)
     network = trained(config).eval()
     image = image_for(config)
     droppable = network.droppable_blocks()
@@ -242,3 +250,22 @@ def test_checkpointed_activations_give_the_same_gradients():
         (network(image_for(config)) ** 2).mean().backward()
     for one, other in zip(kept.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("shortcut", sorted(SHORTCUTS))
+def test_bfloat16_and_channels_last_work_with_every_shortcut(shortcut, spatial_dims):
+    config = tiny(
+        shortcut=shortcut,
+        spatial_dims=spatial_dims,
+        strides=((1,) * spatial_dims, (2,) * spatial_dims, (2,) * spatial_dims),
+        kernel_sizes=((3,) * spatial_dims,) * 3,
+        squeeze_excitation=True,
+        attention_blocks=1,
+    )
+    layout = {2: torch.channels_last, 3: torch.channels_last_3d}[spatial_dims]
+    network = trained(config).train().to(memory_format=layout)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(image_for(config))
+    logits.float().square().mean().backward()
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())
