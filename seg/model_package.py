@@ -55,6 +55,9 @@ class InputSpec(_Data):
             raise ValueError(f"a patch has 2 or 3 axes, got {self.patch}")
         if spacing is not None and len(spacing) != len(self.patch):
             raise ValueError(f"spacing {spacing} and patch {self.patch} differ in axes")
+        margin = self.preprocessing.margin
+        if margin is not None and (len(margin) != len(self.patch) or min(margin) < 0):
+            raise ValueError(f"a margin needs one number of 0 or more an axis, got {margin}")
         if len(self.preprocessing.normalisation) != len(self.channels):
             raise ValueError("normalisation needs one entry a channel")
         return self

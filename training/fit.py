@@ -19,6 +19,7 @@ import numpy as np
 
 from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError, SegError
+from seg.files import replace_file
 from seg.inference import Predictor
 from seg.networks import PRESETS, SHORTCUTS
 from training import augment
@@ -28,7 +29,14 @@ from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
 from training.fingerprint import Fingerprint, take_fingerprint
 from training.machine import Device, fastest_precision, find_device
 from training.package import Job, write_package
-from training.plan import Plan, changed_plan, make_plan, read_plan, write_plan
+from training.plan import (
+    Plan,
+    changed_plan,
+    make_plan,
+    planned_augmentation,
+    read_plan,
+    write_plan,
+)
 from training.report import write_report
 from training.train import PRECISIONS, prepare_cases, train
 
@@ -108,8 +116,7 @@ def fit(options: Options, command: str = "training.fit") -> RunFolder:
         np.random.default_rng(options.chosen.get("seed", 0)),
     )
     plan = _plan(options, dataset, fingerprint, device)
-    run.path.mkdir(parents=True, exist_ok=True)
-    run.fingerprint.write_text(fingerprint.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())
     write_plan(plan, run.plan)
     return _carry_out(Job(plan, fingerprint, dataset, device, command), run, clock)
 
@@ -166,18 +173,25 @@ def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: 
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
         plan = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
-        if "precision" not in chosen:
-            precision, seconds = fastest_precision(plan, len(dataset.classes), device)
-            plan = changed_plan(plan, {"precision": precision})
-            log.info("machine   %s: %.2f s a step in %s", device.name, seconds, precision)
+        measured = _measured(plan, len(dataset.classes), device)
+        plan = changed_plan(plan, {k: v for k, v in measured.items() if k not in chosen})
     log.info(
-        "plan      %s, patch %s, batch %d, %g minutes",
+        "plan      %s, patch %s, batch %d, %s augmentation, %g minutes",
         plan.network,
         "x".join(map(str, plan.patch)),
         plan.batch_size,
+        plan.augmentation,
         plan.minutes,
     )
     return plan
+
+
+def _measured(plan: Plan, num_classes: int, device: Device) -> dict[str, Any]:
+    """What depends on how fast this machine trains."""
+    precision, seconds = fastest_precision(plan, num_classes, device)
+    log.info("machine   %s: %.2f s a step in %s", device.name, seconds, precision)
+    steps = plan.steps or 60 * plan.minutes / seconds
+    return {"precision": precision, "augmentation": planned_augmentation(steps)}
 
 
 def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
@@ -192,6 +206,7 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
             predictor, dataset, dataset.test, predictions=run.path / "predictions", progress=True
         )
 
+    log.info("exporting to ONNX, proving it on real patches, evaluating whole images")
     finished = write_package(trained.network, job, run.package, assess)
     log.info("proven    ONNX and network agree to %.1e in probabilities", finished.proof.error)
     write_metrics(finished.evaluation, run.metrics)

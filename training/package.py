@@ -27,7 +27,7 @@ from seg.model_package import (
     write_card,
 )
 from seg.networks import ResidualUNet
-from seg.transforms import pad_to, prepare, resample_labels
+from seg.transforms import prepare, resample_labels, surround
 from training.dataset import Case, Dataset
 from training.evaluate import Evaluation
 from training.export import Proof, export_variant, milliseconds_per_patch
@@ -101,7 +101,8 @@ def _richest_window(
     image, mask = dataset.read(case)
     array = prepare(image, plan.preprocessing).array
     labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
-    array, labels = pad_to(array, plan.patch), pad_to(labels[None], plan.patch)[0]
+    array = surround(array, plan.margin, plan.patch)
+    labels = surround(labels[None], plan.margin, plan.patch)[0]
     starts = product(
         *(window_starts(n, p, overlap=0.0) for n, p in zip(labels.shape, plan.patch, strict=True))
     )

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 from torch.utils.data import IterableDataset, get_worker_info
 
 from seg.images import Image, Mask
-from seg.transforms import pad_to, prepare, resample_labels
+from seg.transforms import prepare, resample_labels, surround
 from training.augment import Augmentation
 from training.plan import Plan
 
@@ -37,8 +37,8 @@ def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
     array = prepare(image, plan.preprocessing).array
     labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
     folder.mkdir(parents=True)
-    np.save(folder / "image.npy", pad_to(array, plan.patch))
-    np.save(folder / "labels.npy", pad_to(labels[None], plan.patch)[0])
+    np.save(folder / "image.npy", surround(array, plan.margin, plan.patch))
+    np.save(folder / "labels.npy", surround(labels[None], plan.margin, plan.patch)[0])
 
 
 def open_case(folder: Path, rng: np.random.Generator) -> PreparedCase:

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seg.errors import ConfigError
+from seg.files import replace_file
 from seg.model_package import Channel
 from seg.networks import UNetConfig, preset
 from seg.transforms import Normalisation, Preprocessing, resampled_shape
@@ -22,6 +23,14 @@ ANISOTROPY = 3.0
 """Spacing ratio from which an axis counts as coarse (nnU-Net)."""
 SMALLEST_FEATURE_MAP = 4
 """An axis is not halved below this many voxels (nnU-Net)."""
+
+
+MARGIN = 1 / 8
+"""Share of a patch. Without it a network can't tell an image's edge from a patch's, and labels
+often follow rules of their own there: in hela, cells that touch the edge are left out."""
+STEPS_FOR_STANDARD = 2000
+"""Steps from which the stronger augmentation is planned. With 400 steps a network learns more from
+patches that are mirrored only: measured, nucleus Dice 0.946 against 0.938 on scratch-assay."""
 
 
 class Budget(BaseModel):
@@ -64,6 +73,9 @@ class Plan(BaseModel):
         Field(description="mm a voxel after resampling, one number an axis; null keeps the pixels"),
     ]
     normalisation: Annotated[tuple[Normalisation, ...], Field(description="one rule a channel")]
+    margin: Annotated[
+        tuple[int, ...], Field(description="voxels of 0 around every image, one number an axis")
+    ]
     network: Annotated[str, Field(description="preset of seg.networks")]
     shortcut: Annotated[str, Field(description="what leads around a block")] = "identity"
     strides: Annotated[
@@ -107,7 +119,9 @@ class Plan(BaseModel):
     @property
     def preprocessing(self) -> Preprocessing:
         """What happens to every image, in training as in service."""
-        return Preprocessing(spacing=self.spacing, normalisation=self.normalisation)
+        return Preprocessing(
+            spacing=self.spacing, normalisation=self.normalisation, margin=self.margin
+        )
 
     def network_config(self, num_classes: int) -> UNetConfig:
         """The network's shape.
@@ -143,6 +157,7 @@ def make_plan(
     edges = chosen.get("patch") or _patch(shape, spacing, budget.voxels[fingerprint.dims])
     strides, kernel_sizes = _topology(edges, spacing, budget.stages)
     total = [math.prod(axis) for axis in zip(*strides, strict=True)]
+    patch = tuple(math.ceil(n / t) * t for n, t in zip(edges, total, strict=True))
     planned = {
         "spacing": spacing,
         "normalisation": [
@@ -152,7 +167,8 @@ def make_plan(
         "network": budget.network,
         "strides": strides,
         "kernel_sizes": kernel_sizes,
-        "patch": tuple(math.ceil(n / t) * t for n, t in zip(edges, total, strict=True)),
+        "patch": patch,
+        "margin": tuple(round(MARGIN * n) for n in patch),
         "batch_size": budget.batch_size[fingerprint.dims],
     }
     return _validated(planned | {k: v for k, v in chosen.items() if k != "patch"}, "the plan")
@@ -171,7 +187,7 @@ def write_plan(plan: Plan, path: Path) -> None:
             lines += [f"{name}:{comment}", *(f"  - {_inline(entry)}" for entry in value)]
         else:
             lines.append(f"{name}: {_inline(value)}{comment}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_file(path, ("\n".join(lines) + "\n").encode())
 
 
 def _inline(value: Any) -> str:
@@ -194,6 +210,11 @@ def read_plan(path: Path) -> Plan:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold one field a line, like plan.yaml of a finished run")
     return _validated(raw, str(path))
+
+
+def planned_augmentation(steps: float) -> Literal["light", "standard"]:
+    """The preset for a training of so many steps."""
+    return "standard" if steps >= STEPS_FOR_STANDARD else "light"
 
 
 def changed_plan(plan: Plan, fields: dict[str, Any]) -> Plan:

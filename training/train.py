@@ -48,6 +48,15 @@ class Trained:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Saved:
+    """What a checkpoint says."""
+
+    steps: int
+    seconds: float
+    averaged_weights: dict[str, torch.Tensor]
+
+
 def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCase]:
     """Preprocess all training cases into ``folder``, or open them where that is done."""
     if not folder.exists():
@@ -72,28 +81,43 @@ def train(
         SegError: the loss is no longer finite, or the checkpoint cannot be read.
     """
     checkpoint = folder / CHECKPOINT_FILE
-    done = _steps_done(checkpoint)
+    saved = _saved(checkpoint)
+    if saved:
+        clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
     module = SegmentationModule(plan, num_classes, clock)
-    batches = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch), done)
+    if saved is None or clock.progress(saved.steps) < 1:
+        first = saved.steps if saved else 0
+        batches = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch), first)
+        _fit(module, batches, device, folder, checkpoint if saved else None)
+        saved = _saved(checkpoint)
+    assert saved is not None  # the last step writes one
+    module.load_state_dict(saved.averaged_weights)
+    return Trained(module.network.eval(), saved.steps, saved.seconds)
+
+
+def _fit(
+    module: SegmentationModule,
+    batches: PatchBatches,
+    device: Device,
+    folder: Path,
+    checkpoint: Path | None,
+) -> None:
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=min(WORKERS[device.kind], cores()),
+        prefetch_factor=BATCHES_AHEAD,
+        pin_memory=device.kind == "cuda",
+    )
     with _quiet_lightning():
-        trainer = _trainer(plan, device, folder, clock)
-        loader = DataLoader(
-            batches,
-            batch_size=None,
-            num_workers=min(WORKERS[device.kind], cores()),
-            prefetch_factor=BATCHES_AHEAD,
-            pin_memory=device.kind == "cuda",
-        )
+        trainer = _trainer(module.plan, device, folder, module.clock)
         try:
-            trainer.fit(
-                module, loader, ckpt_path=str(checkpoint) if done else None, weights_only=True
-            )
+            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         except RuntimeError as error:
             raise _explained(error) from error
-    return Trained(module.network.eval(), trainer.global_step, clock.elapsed_s())
 
 
 def _trainer(plan: Plan, device: Device, folder: Path, clock: Clock) -> pl.Trainer:
@@ -121,12 +145,16 @@ def _trainer(plan: Plan, device: Device, folder: Path, clock: Clock) -> pl.Train
     )
 
 
-def _steps_done(checkpoint: Path) -> int:
+def _saved(checkpoint: Path) -> _Saved | None:
     if not checkpoint.is_file():
-        return 0
+        return None
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return int(state["global_step"])
+        return _Saved(
+            steps=int(state["global_step"]),
+            seconds=float(state["callbacks"][StopInTime.__qualname__]["spent_s"]),
+            averaged_weights=state["state_dict"],
+        )
     except Exception as error:  # torch raises half a dozen unrelated types for a bad file
         raise SegError(
             f"{checkpoint} cannot be read ({type(error).__name__}); remove it to train from the "

@@ -49,7 +49,9 @@ class Predictor:
                 f"with size {image.spatial_shape}"
             )
         prepared = prepare(image, spec.preprocessing)
-        slabs = predict_slabs(self.backend, prepared.array, spec.overlap, progress)
+        slabs = predict_slabs(
+            self.backend, prepared.array, spec.overlap, spec.preprocessing.margin, progress
+        )
         labels = _restored(slabs, prepared) if prepared.is_resampled else _labels(slabs, prepared)
         card = self.package.card
         return Mask.on_grid_of(image, postprocess(labels, card.postprocessing, card.classes))

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from seg.inference.backends import Backend
-from seg.transforms import pad_to
+from seg.transforms import surround
 
 GAUSSIAN_SIGMA = 1 / 8
 """Deviation of the blending weights, as a share of the patch."""
@@ -59,6 +59,7 @@ def predict_slabs(
     backend: Backend,
     array: Float32[np.ndarray, "c *spatial"],
     overlap: float,
+    margin: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Slab]:
     """Blended logits of an image, slab by slab along its first axis.
@@ -69,10 +70,12 @@ def predict_slabs(
         backend: the network.
         array: a prepared image.
         overlap: share of a window that its neighbour covers as well, 0 to below 1.
+        margin: voxels of 0 around the image, one number an axis; none where not given.
         progress: called with windows done and windows in all.
     """
     shape = array.shape[1:]
-    padded = pad_to(array, backend.patch)
+    margin = margin or (0,) * len(shape)
+    padded = surround(array, margin, backend.patch)
     starts = list(
         itertools.product(
             *(
@@ -81,11 +84,12 @@ def predict_slabs(
             )
         )
     )
+    inside = tuple(slice(m, m + n) for m, n in zip(margin[1:], shape[1:], strict=True))
     for slab in _blend(_run_windows(backend, padded, starts, progress), backend.patch, padded):
-        if slab.start < shape[0]:
-            stop = min(slab.stop, shape[0])
-            inside = (slice(None), slice(stop - slab.start), *(slice(n) for n in shape[1:]))
-            yield Slab(slab.start, stop, slab.logits[inside])
+        start, stop = max(slab.start - margin[0], 0), min(slab.stop - margin[0], shape[0])
+        if start < stop:
+            rows = slice(start + margin[0] - slab.start, stop + margin[0] - slab.start)
+            yield Slab(start, stop, slab.logits[(slice(None), rows, *inside)])
 
 
 _Start = tuple[int, ...]

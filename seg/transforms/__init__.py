@@ -1,7 +1,7 @@
 """Resample, normalise, pad: numpy and scipy, deterministic, each with its undo."""
 
 from seg.transforms.intensity import normalise
-from seg.transforms.padding import pad_to
+from seg.transforms.padding import surround
 from seg.transforms.prepare import Prepared, prepare
 from seg.transforms.resample import (
     resample_image,
@@ -16,10 +16,10 @@ __all__ = [
     "Prepared",
     "Preprocessing",
     "normalise",
-    "pad_to",
     "prepare",
     "resample_image",
     "resample_labels",
     "resample_rows",
     "resampled_shape",
+    "surround",
 ]

@@ -1,4 +1,4 @@
-"""Images smaller than a patch are mirrored at their edges until they fill it."""
+"""What lies around an image when it is cut into patches. Letters: ``c`` channels."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,27 @@ import numpy as np
 from jaxtyping import Shaped
 
 
-def pad_to(
-    array: Shaped[np.ndarray, "c *spatial"], shape: Sequence[int]
+def surround(
+    array: Shaped[np.ndarray, "c *spatial"], margin: Sequence[int], patch: Sequence[int]
 ) -> Shaped[np.ndarray, "c *larger"]:
-    """At least ``shape`` along the spatial axes; what is added lies at the end of each axis.
+    """The image with a margin on every side, and at least as large as a patch.
 
-    Undo: cut back to the first ``array.shape[1:]`` voxels.
+    A margin is filled with 0, the mean of normalised images and the background of labels, so that
+    the network sees where the image ends. Without one, an image smaller than a patch is mirrored at
+    its end.
+
+    Undo: cut out ``array.shape[1:]`` voxels from ``margin`` on.
+
+    Args:
+        array: normalised intensities, or labels.
+        margin: voxels on each side, one number an axis.
+        patch: smallest size in voxels of the result.
     """
-    missing = [max(0, want - have) for want, have in zip(shape, array.shape[1:], strict=True)]
-    if not any(missing):
+    missing = [
+        max(0, want - have - 2 * m)
+        for want, have, m in zip(patch, array.shape[1:], margin, strict=True)
+    ]
+    widths = [(0, 0), *((m, m + rest) for m, rest in zip(margin, missing, strict=True))]
+    if not any(after for _, after in widths):
         return array
-    return np.pad(array, [(0, 0), *((0, m) for m in missing)], mode="symmetric")
+    return np.pad(array, widths, mode="constant" if any(margin) else "symmetric")

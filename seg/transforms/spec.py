@@ -45,3 +45,5 @@ class Preprocessing(BaseModel):
     """Target spacing in mm, one number a spatial axis; None leaves the pixels as they are."""
     normalisation: tuple[Normalisation, ...]
     """One entry a channel."""
+    margin: tuple[int, ...] | None = None
+    """Voxels of 0 around the prepared image, one number a spatial axis."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +81,15 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(run, phantom, tmp_p
     )
     for name, weights in ours.items():
         assert torch.equal(weights, theirs[name]), name
+
+
+def test_a_run_that_was_killed_after_its_last_step_is_packaged(run, tmp_path):
+    killed = shutil.copytree(run, tmp_path / "killed")
+    shutil.rmtree(killed / "package")
+    (killed / "report.html").unlink()
+    assert main(["--resume", str(killed)]) == 0
+    ours, theirs = (ModelPackage.load(folder / "package").golden() for folder in (killed, run))
+    np.testing.assert_array_equal(ours.logits, theirs.logits)
 
 
 def test_minutes_are_honoured(phantom, tmp_path):

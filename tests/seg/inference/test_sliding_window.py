@@ -25,8 +25,8 @@ class Pointwise:
         return np.concatenate([3 * patches, -patches], axis=1)
 
 
-def stitched(backend, array, overlap=0.5):
-    slabs = list(predict_slabs(backend, array, overlap))
+def stitched(backend, array, overlap=0.5, margin=None):
+    slabs = list(predict_slabs(backend, array, overlap, margin))
     assert [slab.start for slab in slabs[1:]] == [slab.stop for slab in slabs[:-1]]
     return np.concatenate([slab.logits for slab in slabs], axis=1)
 
@@ -36,13 +36,15 @@ def stitched(backend, array, overlap=0.5):
     patch=st.lists(st.integers(1, 16), min_size=3, max_size=3),
     overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
     batch_size=st.integers(1, 5),
+    margin=st.lists(st.integers(0, 9), min_size=3, max_size=3),
 )
 @settings(max_examples=60, deadline=None)
-def test_tiling_a_pointwise_network_changes_nothing(shape, patch, overlap, batch_size):
+def test_tiling_a_pointwise_network_changes_nothing(shape, patch, overlap, batch_size, margin):
     array = default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     backend = Pointwise(patch[: len(shape)], batch_size)
     expected = np.concatenate([3 * array, -array])
-    np.testing.assert_allclose(stitched(backend, array, overlap), expected, rtol=1e-5, atol=1e-5)
+    tiled = stitched(backend, array, overlap, margin[: len(shape)])
+    np.testing.assert_allclose(tiled, expected, rtol=1e-5, atol=1e-5)
 
 
 @given(size=st.integers(1, 500), patch=st.integers(1, 64), overlap=st.floats(0, 0.9))
@@ -65,7 +67,7 @@ def test_weights_are_largest_in_the_centre_and_never_zero():
 def test_progress_counts_all_windows():
     seen = []
     array = np.zeros((1, 20, 20), np.float32)
-    list(predict_slabs(Pointwise((8, 8)), array, 0.5, lambda *at: seen.append(at)))
+    list(predict_slabs(Pointwise((8, 8)), array, 0.5, progress=lambda *at: seen.append(at)))
     assert seen == [(i, 16) for i in range(1, 17)]
 
 

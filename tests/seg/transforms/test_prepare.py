@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from seg.errors import ImageError
 from seg.images import Image
-from seg.transforms import Normalisation, Preprocessing, normalise, pad_to, prepare
+from seg.transforms import Normalisation, Preprocessing, normalise, prepare, surround
 
 ZSCORE = Normalisation(kind="zscore")
 
@@ -71,13 +71,20 @@ def test_an_image_is_resampled_to_the_target_spacing():
     assert prepared.original_shape == (10, 20)
 
 
-@given(
-    st.lists(st.integers(1, 9), min_size=2, max_size=3),
-    st.lists(st.integers(1, 20), min_size=3, max_size=3),
-)
-def test_padding_then_cutting_is_the_identity(shape, patch):
+SIZES = st.lists(st.integers(1, 20), min_size=3, max_size=3)
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=3), SIZES, SIZES | st.just([0, 0, 0]))
+def test_surrounding_then_cutting_is_the_identity(shape, patch, margin):
+    dims = len(shape)
     array = default_rng(0).normal(size=(2, *shape))
-    padded = pad_to(array, patch[: len(shape)])
-    assert all(have >= want for have, want in zip(padded.shape[1:], patch, strict=False))
-    inside = tuple(slice(n) for n in shape)
-    np.testing.assert_array_equal(padded[(slice(None), *inside)], array)
+    larger = surround(array, margin[:dims], patch[:dims])
+    assert all(have >= want for have, want in zip(larger.shape[1:], patch, strict=False))
+    inside = tuple(slice(m, m + n) for m, n in zip(margin, shape, strict=False))
+    np.testing.assert_array_equal(larger[(slice(None), *inside)], array)
+
+
+def test_a_margin_is_empty_and_no_margin_mirrors():
+    array = np.ones((1, 3, 3))
+    assert surround(array, (2, 1), (8, 8)).sum() == array.sum()
+    assert surround(array, (0, 0), (8, 8)).min() == 1
