@@ -5,6 +5,7 @@ patches, and the package is written whole or not at all.
 """
 
 import contextlib
+import copy
 import io
 import logging
 import time
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
 
 from seg.errors import BackendError
 from seg.files import sha256_of
@@ -83,7 +85,7 @@ def write_onnx(
         example = np.concatenate([example] * SAMPLES_A_BATCH)
     with _quiet():
         program = torch.onnx.export(
-            network,
+            _with_staged_norms(network),
             (torch.from_numpy(np.ascontiguousarray(example)),),
             dynamo=True,
             opset_version=OPSET,
@@ -115,6 +117,40 @@ def _disagreement(file: Path, golden: GoldenSamples) -> float:
     alone = np.concatenate([backend.run(p[None]) for p in golden.patches])
     together = backend.run(golden.patches)
     return max(probability_error(each, golden.logits) for each in (alone, together))
+
+
+class _StagedInstanceNorm(nn.Module):
+    """Instance norm that takes its means axis by axis.
+
+    onnxruntime's own adds up a whole patch in one row of float32: with 192² pixels, half of them
+    empty, its probabilities were off by 1.1e-4, and by 1.5e-6 this way, at 8 % more time.
+    """
+
+    def __init__(self, norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *patch"]:
+        """Return ``x`` with mean 0 and deviation 1 a channel, scaled and shifted."""
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        centred = x - _mean(x)
+        scale = torch.rsqrt(_mean(centred * centred) + self.eps) * self.weight.view(shape)
+        return centred * scale + self.bias.view(shape)
+
+
+def _mean(x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *ones"]:
+    for axis in range(x.ndim - 1, 1, -1):
+        x = x.mean(axis, keepdim=True)
+    return x
+
+
+def _with_staged_norms(network: nn.Module) -> nn.Module:
+    changed = copy.deepcopy(network)
+    for module in list(changed.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.InstanceNorm2d | nn.InstanceNorm3d):
+                setattr(module, name, _StagedInstanceNorm(child))
+    return changed
 
 
 @contextlib.contextmanager

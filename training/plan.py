@@ -77,7 +77,9 @@ class Plan(BaseModel):
         tuple[int, ...], Field(description="voxels of 0 around every image, one number an axis")
     ]
     network: Annotated[str, Field(description="preset of seg.networks")]
-    shortcut: Annotated[str, Field(description="what leads around a block")] = "identity"
+    shortcut: Annotated[
+        str | None, Field(description="what leads around a block; null keeps the preset's")
+    ] = None
     strides: Annotated[
         tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
     ]
@@ -137,7 +139,8 @@ class Plan(BaseModel):
             strides=self.strides,
             kernel_sizes=self.kernel_sizes,
         )
-        return replace(config, shortcut=self.shortcut, deep_supervision=self.deep_supervision)
+        config = replace(config, deep_supervision=self.deep_supervision)
+        return replace(config, shortcut=self.shortcut) if self.shortcut else config
 
 
 def make_plan(

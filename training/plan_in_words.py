@@ -25,7 +25,8 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         ),
         (
             "Network",
-            f"{plan.network}, {len(plan.strides)} stages, {plan.shortcut} shortcuts, "
+            f"{plan.network}, {len(plan.strides)} stages, "
+            f"{plan.network_config(num_classes=2).shortcut} shortcuts, "
             f"{parameters / 1e6:.1f} million parameters"
             + (", a loss at every resolution" if plan.deep_supervision else ""),
         ),

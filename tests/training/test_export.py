@@ -67,3 +67,13 @@ def test_a_network_that_onnx_does_not_repeat_is_not_exported(tmp_path):
     network = Fickle(small_network().config).eval()
     with pytest.raises(BackendError, match="disagrees with the trained one"):
         export_variant(network, patches(), tmp_path)
+
+
+def test_a_half_empty_patch_costs_no_accuracy(tmp_path):
+    half = patches(1, (256, 256))
+    half[..., 128:] = 0
+    network = small_network()
+    with torch.no_grad():
+        for weight in network.parameters():  # as far from its start as training takes it
+            weight.add_(0.3 * torch.randn_like(weight))
+    assert export_variant(network, half, tmp_path).error <= 1e-5
