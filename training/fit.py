@@ -42,7 +42,7 @@ from training.train import PRECISIONS, prepare_cases, train
 
 DEFAULT_DATASET = "scratch-assay"
 FALLBACK_DATASET = "phantom"
-DEFAULT_MINUTES = 4.5
+DEFAULT_MINUTES = 4.8
 
 log = logging.getLogger("training")
 

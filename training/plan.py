@@ -25,8 +25,9 @@ SMALLEST_FEATURE_MAP = 4
 """An axis is not halved below this many voxels (nnU-Net)."""
 
 
-MARGIN = 1 / 8
-"""Share of a patch. Without it a network can't tell an image's edge from a patch's, and labels
+PATCH_TO_MARGIN, IMAGE_TO_MARGIN = 8, 24
+"""A margin is this part of a patch, and no more than this part of an image: else small images would
+mostly train on nothing. Without one a network can't tell an image's edge from a patch's, and labels
 often follow rules of their own there: in hela, cells that touch the edge are left out."""
 STEPS_FOR_STANDARD = 2000
 """Steps from which the stronger augmentation is planned. With 400 steps a network learns more from
@@ -171,7 +172,10 @@ def make_plan(
         "strides": strides,
         "kernel_sizes": kernel_sizes,
         "patch": patch,
-        "margin": tuple(round(MARGIN * n) for n in patch),
+        "margin": tuple(
+            min(round(p / PATCH_TO_MARGIN), n // IMAGE_TO_MARGIN)
+            for p, n in zip(patch, shape, strict=True)
+        ),
         "batch_size": budget.batch_size[fingerprint.dims],
     }
     return _validated(planned | {k: v for k, v in chosen.items() if k != "patch"}, "the plan")

@@ -140,3 +140,15 @@ def test_a_value_that_cannot_be_is_named():
 def test_images_too_small_for_a_u_net_are_refused():
     with pytest.raises(ConfigError, match="too small for a U-Net; they need 8"):
         planned((6, 7))
+
+
+@pytest.mark.parametrize(
+    ("shape", "margin"),
+    [
+        pytest.param((700, 1100), (24, 24), id="a large image: an eighth of the patch"),
+        pytest.param((210, 368), (8, 15), id="a small image: a 24th of itself"),
+        pytest.param((5, 480, 480), (0, 20, 20), id="few slices: none across them"),
+    ],
+)
+def test_a_margin_is_a_small_part_of_patch_and_image(shape, margin):
+    assert planned(shape).margin == margin
