@@ -125,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(MASK_FORMATS),
         help="format of the masks (default: png for 2D, nifti for 3D)",
     )
+    add_backend_options(parser)
+    return parser
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Which variant runs, and where: the same for every command that takes a package."""
     parser.add_argument("--variant", help="variant of the package (default: its first)")
     parser.add_argument(
         "--provider",
@@ -132,7 +138,6 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="where the network runs (default: a CUDA device where there is one)",
     )
-    return parser
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from seg.images import MASK_FORMATS, Image, Mask, write_mask
 from seg.inference import OnnxBackend, Predictor
 from seg.metrics import confusion_matrix
 from seg.model_package import ModelCard, ModelPackage
+from seg.predict import add_backend_options
 from training.dataset import Case, Dataset, load_dataset
 from training.floor import choose_thresholding
 from training.regions import confusion_of_region, foreground_name, regions
@@ -205,13 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--predictions", type=Path, metavar="DIR", help="keep the predicted masks in this folder"
     )
-    parser.add_argument("--variant", help="variant of the package (default: its first)")
-    parser.add_argument(
-        "--provider",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where the network runs (default: a CUDA device where there is one)",
-    )
+    add_backend_options(parser)
     return parser
 
 

@@ -27,12 +27,12 @@ from seg.model_package import (
     write_card,
 )
 from seg.networks import ResidualUNet
-from seg.transforms import prepare, resample_labels, surround
 from training.dataset import Case, Dataset
 from training.evaluate import Evaluation
 from training.export import Proof, export_variant, milliseconds_per_patch
 from training.fingerprint import Fingerprint
 from training.machine import Device
+from training.patches import on_the_network_s_grid
 from training.plan import Plan
 
 _Number = TypeVar("_Number", int, float)
@@ -98,11 +98,7 @@ def golden_patches(dataset: Dataset, plan: Plan) -> Float32[np.ndarray, "b c *pa
 def _richest_window(
     dataset: Dataset, case: Case, plan: Plan, turn: int
 ) -> Float32[np.ndarray, "c *patch"]:
-    image, mask = dataset.read(case)
-    array = prepare(image, plan.preprocessing).array
-    labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
-    array = surround(array, plan.margin, plan.patch)
-    labels = surround(labels[None], plan.margin, plan.patch)[0]
+    array, labels = on_the_network_s_grid(*dataset.read(case), plan)
     starts = product(
         *(window_starts(n, p, overlap=0.0) for n, p in zip(labels.shape, plan.patch, strict=True))
     )

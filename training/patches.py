@@ -34,11 +34,22 @@ class PreparedCase:
 
 def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
     """Preprocess a case into a folder of its own."""
+    array, labels = on_the_network_s_grid(image, mask, plan)
+    folder.mkdir(parents=True)
+    np.save(folder / "image.npy", array)
+    np.save(folder / "labels.npy", labels)
+
+
+def on_the_network_s_grid(
+    image: Image, mask: Mask, plan: Plan
+) -> tuple[Float32[np.ndarray, "c *grid"], UInt8[np.ndarray, "*grid"]]:
+    """Image and labels as patches are cut from them: resampled, normalised, with their margin."""
     array = prepare(image, plan.preprocessing).array
     labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
-    folder.mkdir(parents=True)
-    np.save(folder / "image.npy", surround(array, plan.margin, plan.patch))
-    np.save(folder / "labels.npy", surround(labels[None], plan.margin, plan.patch)[0])
+    return (
+        surround(array, plan.margin, plan.patch),
+        surround(labels[None], plan.margin, plan.patch)[0],
+    )
 
 
 def open_case(folder: Path, rng: np.random.Generator) -> PreparedCase:

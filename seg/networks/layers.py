@@ -71,28 +71,25 @@ class Layers:
     projections: str = "pooled"
 
     def conv(
-        self, in_channels: int, out_channels: int, kernel_size: Axes, stride: Axes
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Axes,
+        stride: Axes,
+        *,
+        bias: bool = False,
     ) -> nn.Module:
-        """A convolution that keeps the size, but for its stride."""
-        return CONV[self.spatial_dims](
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=stride,
-            padding=tuple(k // 2 for k in kernel_size),
-            bias=False,
-        )
+        """A convolution that keeps the size, but for its stride.
 
-    def biased_conv(
-        self, in_channels: int, out_channels: int, kernel_size: Axes, stride: Axes
-    ) -> nn.Module:
-        """The same with a bias, where no normalisation follows."""
+        It has a bias only where no normalisation follows.
+        """
         return CONV[self.spatial_dims](
             in_channels,
             out_channels,
             kernel_size,
             stride=stride,
             padding=tuple(k // 2 for k in kernel_size),
+            bias=bias,
         )
 
     def pointwise(self, in_channels: int, out_channels: int, *, bias: bool = False) -> nn.Module:

@@ -204,8 +204,12 @@ class Highway(Shortcut):
         super().__init__(layers, shape)
         self.project = layers.projection(shape.in_channels, shape.out_channels, shape.stride)
         self.act = layers.act()
-        self.transform = layers.biased_conv(
-            shape.in_channels, shape.out_channels, shape.kernel_size, shape.stride
+        self.transform = layers.conv(
+            shape.in_channels,
+            shape.out_channels,
+            shape.kernel_size,
+            shape.stride,
+            bias=True,
         )
 
     def start(self, end_of_branch: nn.Module) -> None:
