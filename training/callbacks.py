@@ -36,7 +36,9 @@ class StopInTime(Callback):
         self.clock = clock
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop after this step where the budget is used up."""
+        """Stop after this step where the budget is used up, or where a user asks for it."""
+        if self.clock.stop_asked:
+            raise KeyboardInterrupt
         if self.clock.progress(trainer.global_step) >= 1:
             trainer.should_stop = True
 

@@ -22,6 +22,12 @@ class Clock:
         """Seconds spent so far."""
         return self.spent_s + time.monotonic() - self._start
 
+    stop_asked: bool = False
+
+    def ask_to_stop(self) -> None:
+        """End the run after the step that is being taken."""
+        self.stop_asked = True
+
     def left_s(self) -> float:
         """Seconds left."""
         return max(0.0, 60 * self.minutes - self.elapsed_s())

@@ -1,6 +1,7 @@
 """From a plan and prepared cases to a trained network."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -112,12 +113,16 @@ def _fit(
     )
     with _quiet_lightning():
         trainer = _trainer(module.plan, device, folder, module.clock)
+        # an interrupt in the midst of a step may be lost in a callback of C code: it waits
+        before = signal.signal(signal.SIGINT, lambda *_: module.clock.ask_to_stop())
         try:
             trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         except RuntimeError as error:
             raise _explained(error) from error
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _trainer(plan: Plan, device: Device, folder: Path, clock: Clock) -> pl.Trainer:
