@@ -36,7 +36,7 @@ clean:  ## remove the environment
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
-	@echo "installing into .venv, once; some minutes and 6 GB"
+	@echo "installing into .venv, once; some minutes and 8 GB"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[train,serve,dev]'
