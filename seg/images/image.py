@@ -4,6 +4,7 @@ Axis order is ``(c, z, y, x)``, without z in 2D. Letters: ``c`` channels.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Integer, Real
@@ -56,6 +57,10 @@ class Image(_Grid):
     """Channels over a 2D or 3D grid: array ``(c, *spatial)`` in the file's own dtype."""
 
     array: Real[np.ndarray, "c *spatial"]
+    headers: tuple[Any, ...] = ()
+    """pydicom Datasets without pixel data, where the image comes from DICOM: one a slice in the
+    order of the array's first spatial axis, or a single one for a 2D image or a multi-frame file.
+    A DICOM SEG or RTSTRUCT refers to its source by them."""
 
     def __post_init__(self) -> None:
         self._check()
