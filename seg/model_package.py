@@ -5,6 +5,7 @@ with the network's own logits). It is read strictly and written whole or not at 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,9 @@ from seg.transforms import Preprocessing
 SCHEMA_VERSION: Literal[1] = 1
 CARD_FILE = "model.json"
 GOLDEN_FILE = "golden.npz"
+
+Task = Literal["exclusive", "regions"]
+"""``exclusive``: one class a voxel (softmax); ``regions``: classes may overlap (sigmoid)."""
 
 PROBABILITY_TOLERANCE = 1e-4
 """Largest absolute error of a float32 variant's probabilities against the network's."""
@@ -126,12 +130,14 @@ class ModelCard(_Data):
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
     version: str
-    task: Literal["exclusive", "regions"] = "exclusive"
-    """``exclusive``: one class a voxel (softmax); ``regions``: classes may overlap (sigmoid)."""
-    classes: tuple[ClassInfo, ...]
+    task: Task = "exclusive"
+    """Regions have one channel of logits for each class but the background, in their order."""
+    classes: Annotated[tuple[ClassInfo, ...], Field(min_length=2)]
     input: InputSpec
     postprocessing: Postprocessing = Postprocessing()
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+    ensemble: tuple[str, ...] = ()
+    """Variants whose probabilities are averaged where nobody asks for one variant, e.g. folds."""
     golden_sha256: str
     fingerprint: TrainingFingerprint
     metrics: dict[str, Score] = {}
@@ -144,9 +150,29 @@ class ModelCard(_Data):
     def _classes_count_from_zero(self) -> "ModelCard":
         if [c.index for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("classes must be listed by index 0, 1, 2, ...")
-        if self.task == "regions":
-            raise ValueError("overlapping regions are not served yet; use exclusive classes")
         return self
+
+    @model_validator(mode="after")
+    def _ensemble_is_of_variants(self) -> "ModelCard":
+        unknown = set(self.ensemble) - {variant.name for variant in self.variants}
+        if unknown or len(set(self.ensemble)) != len(self.ensemble):
+            raise ValueError(f"an ensemble names variants, each once, got {self.ensemble}")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """Channels of logits."""
+        return len(self.classes) - (self.task == "regions")
+
+    def members(self, variant: str | None = None) -> tuple[str, ...]:
+        """Names of the variants that answer together: one, or the ensemble where none is named.
+
+        Raises:
+            PackageError: no variant has that name.
+        """
+        if variant is None and self.ensemble:
+            return self.ensemble
+        return (self.variant(variant).name,)
 
     def variant(self, name: str | None = None) -> Variant:
         """The variant of that name, or the first one.
@@ -196,26 +222,28 @@ class ModelPackage:
         """The ONNX file of a variant."""
         return self.path / self.card.variant(variant).file
 
-    def golden(self) -> GoldenSamples:
-        """The golden samples.
+    def golden(self, variant: str | None = None) -> GoldenSamples:
+        """The golden samples: what the variant says, or the package where none is named.
 
         Raises:
             PackageError: the arrays are missing or do not fit the card.
         """
         try:
             with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
-                samples = GoldenSamples(arrays["patches"], arrays["logits"])
+                own = f"logits.{variant}"
+                logits = arrays[own if own in arrays else "logits"]
+                samples = GoldenSamples(arrays["patches"], logits)
         except (OSError, ValueError, KeyError) as error:
             raise PackageError(f"{GOLDEN_FILE} cannot be read: {error}") from error
         patch = self.card.input.patch
-        channels, classes = len(self.card.input.channels), len(self.card.classes)
+        channels, outputs = len(self.card.input.channels), self.card.outputs
         if samples.patches.shape[1:] != (channels, *patch) or samples.logits.shape != (
             len(samples.patches),
-            classes,
+            outputs,
             *patch,
         ):
             raise PackageError(
-                f"golden patches must be (b, {channels}, {patch}) with {classes} logits each, got "
+                f"golden patches must be (b, {channels}, {patch}) with {outputs} logits each, got "
                 f"{samples.patches.shape} and {samples.logits.shape}"
             )
         return samples
@@ -226,9 +254,21 @@ def write_card(folder: Path, card: ModelCard) -> None:
     (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def write_golden(folder: Path, samples: GoldenSamples) -> str:
-    """Write the golden samples and return their sha256."""
-    np.savez_compressed(folder / GOLDEN_FILE, patches=samples.patches, logits=samples.logits)
+def write_golden(
+    folder: Path,
+    samples: GoldenSamples,
+    of_variants: Mapping[str, Float[np.ndarray, "b k *patch"]] | None = None,
+) -> str:
+    """Write the golden samples and return their sha256.
+
+    Args:
+        folder: the package that is being filled.
+        samples: patches, and what the package says to them: its ensemble, or its only network.
+        of_variants: logits of variants that are networks of their own, e.g. folds.
+    """
+    others = {f"logits.{name}": logits for name, logits in (of_variants or {}).items()}
+    arrays = {"patches": samples.patches, "logits": samples.logits, **others}
+    np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **arrays)
     return sha256_of(folder / GOLDEN_FILE)
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from seg.errors import DatasetError, SegError
 from seg.images import MASK_FORMATS, read_channels, write_mask
-from seg.inference import OnnxBackend, Predictor
+from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
 
 SUFFIXES = (
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         package = ModelPackage.load(options.package)
         cases = find_cases(options.inputs, channels=len(package.card.input.channels))
-        backend = OnnxBackend(package.model_file(options.variant), provider=options.provider)
+        backend = load_backend(package, options.variant, options.provider)
         name = options.format or ("png" if package.card.input.dims == 2 else "nifti")
     except SegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from seg.errors import SegError
 from seg.images import Limits, MaskFormat, encode_mask, read_channels
-from seg.inference import OnnxBackend, Predictor, verify_golden
+from seg.inference import Predictor, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batching import BatchingPolicy, BatchScheduler, SharedBackend, batch_sizes
 from service.formats import formats_for
@@ -143,13 +143,9 @@ class ServedModel:
 def _load(settings: Settings, metrics: Metrics) -> ReadyModel:
     package = ModelPackage.load(settings.package)
     card = package.card
-    backend = OnnxBackend(
-        package.model_file(settings.variant),
-        provider=settings.provider,
-        batch_size=settings.batch_size,
-    )
+    backend = load_backend(package, settings.variant, settings.provider, settings.batch_size)
     policy = BatchingPolicy.of(backend, settings.batching, settings.batch_size)
-    golden_error = verify_golden(package, backend)
+    golden_error = verify_golden(package, backend, settings.variant)
     for size in batch_sizes(policy):
         backend.run(np.zeros((size, len(card.input.channels), *backend.patch), np.float32))
     return ReadyModel(

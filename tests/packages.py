@@ -16,6 +16,7 @@ from seg.model_package import (
     InputSpec,
     ModelCard,
     Provenance,
+    Task,
     TrainingFingerprint,
     Variant,
     write_card,
@@ -30,39 +31,51 @@ CLASSES = (
 )
 LEVELS = (0.1, 0.5, 0.8)
 """A voxel gets the class whose level is nearest to its smoothed intensity / 255."""
+THRESHOLDS = (0.3, 0.65)
+"""Of regions, a voxel lies in each whose threshold its smoothed intensity / 255 exceeds."""
 SPARK = 250
 """A fragile network fails on a batch with an intensity above this."""
 
 
 def write_package(
-    target: Path, *, patch: Sequence[int] = (32, 32), channels: int = 1, fragile: bool = False
+    target: Path,
+    *,
+    patch: Sequence[int] = (32, 32),
+    channels: int = 1,
+    fragile: bool = False,
+    task: Task = "exclusive",
 ) -> Path:
     """Write a package of a network that smooths its first channel and compares with LEVELS.
 
-    Golden logits come from onnx's own evaluator, not from the runtime that is tested.
+    Regions are compared with THRESHOLDS. Golden logits come from onnx's own evaluator, not from the
+    runtime that is tested.
     """
-    model = _network(tuple(patch), channels, fragile)
+    model = _network(tuple(patch), channels, fragile, task)
     patches = np.random.default_rng(0).uniform(0, 0.9, (3, channels, *patch)).astype(np.float32)
     (logits,) = ReferenceEvaluator(model).run(None, {"patches": patches})
     with written_whole(target) as folder:
         onnx.save(model, folder / "network.onnx")
         golden = write_golden(folder, GoldenSamples(patches, logits))
-        write_card(
-            folder, _card(tuple(patch), channels, sha256_of(folder / "network.onnx"), golden)
-        )
+        card = _card(tuple(patch), channels, sha256_of(folder / "network.onnx"), golden)
+        write_card(folder, card.model_copy(update={"task": task}))
     return target
 
 
-def _network(patch: tuple[int, ...], channels: int, fragile: bool) -> onnx.ModelProto:
+def _network(
+    patch: tuple[int, ...], channels: int, fragile: bool, task: Task = "exclusive"
+) -> onnx.ModelProto:
     dims = len(patch)
     smooth = np.zeros((1, channels, *(3,) * dims), np.float32)
     smooth[:, 0] = 1 / 3**dims
-    levels = np.array(LEVELS, np.float32)
-    # -(x - level)² without x²: linear in x, and largest for the nearest level
+    if task == "regions":
+        slope, offset = np.full(len(THRESHOLDS), 20.0), -20 * np.array(THRESHOLDS)
+    else:  # -(x - level)² without x²: linear in x, and largest for the nearest level
+        levels = np.array(LEVELS)
+        slope, offset = 40 * levels, -20 * levels**2
     weights = {
         "smooth": smooth,
-        "slope": (40 * levels).reshape(-1, *(1,) * (dims + 1)),
-        "offset": -20 * levels**2,
+        "slope": slope.astype(np.float32).reshape(-1, *(1,) * (dims + 1)),
+        "offset": offset.astype(np.float32),
     }
     nodes = [
         helper.make_node("Conv", ["patches", "smooth"], ["smoothed"], pads=[1] * (2 * dims)),
@@ -76,7 +89,7 @@ def _network(patch: tuple[int, ...], channels: int, fragile: bool) -> onnx.Model
         nodes,
         "nearest_level",
         [helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["b", channels, *patch])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", len(LEVELS), *patch])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", len(slope), *patch])],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     opset = [helper.make_opsetid("", 18)]

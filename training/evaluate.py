@@ -18,7 +18,7 @@ from tqdm import tqdm
 from seg.errors import ConfigError, DatasetError, ImageError, SegError
 from seg.files import replace_file
 from seg.images import MASK_FORMATS, Image, Mask, write_mask
-from seg.inference import OnnxBackend, Predictor
+from seg.inference import Predictor, load_backend
 from seg.metrics import confusion_matrix
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict import add_backend_options
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = ModelPackage.load(options.package)
         dataset = load_dataset(options.path)
         cases = dataset.train if options.split == "train" else dataset.test
-        backend = OnnxBackend(package.model_file(options.variant), provider=options.provider)
+        backend = load_backend(package, options.variant, options.provider)
         evaluation = evaluate(
             Predictor(package, backend),
             dataset,

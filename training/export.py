@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from seg.errors import BackendError
 from seg.files import sha256_of
 from seg.inference import OnnxBackend
-from seg.inference.backends import probability_error
+from seg.inference.decision import probability_error
 from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Variant, write_golden
 from seg.networks import ResidualUNet
 

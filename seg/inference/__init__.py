@@ -1,7 +1,20 @@
 """From an image to its mask, with bounded memory."""
 
-from seg.inference.backends import Backend, OnnxBackend, verify_golden
+from seg.inference.backends import Backend, OnnxBackend
+from seg.inference.combined import EnsembleBackend, MirrorBackend
+from seg.inference.golden import verify_golden
+from seg.inference.loading import Provider, load_backend
 from seg.inference.predictor import Predictor
 from seg.inference.sliding_window import predict_slabs
 
-__all__ = ["Backend", "OnnxBackend", "Predictor", "predict_slabs", "verify_golden"]
+__all__ = [
+    "Backend",
+    "EnsembleBackend",
+    "MirrorBackend",
+    "OnnxBackend",
+    "Predictor",
+    "Provider",
+    "load_backend",
+    "predict_slabs",
+    "verify_golden",
+]

@@ -11,7 +11,6 @@ import onnxruntime as ort
 from jaxtyping import Float, Float32
 
 from seg.errors import BackendError
-from seg.model_package import PROBABILITY_TOLERANCE, ModelPackage
 
 GPU_BATCH_SIZE = 8
 
@@ -97,40 +96,6 @@ class OnnxBackend:
         except Exception as error:  # as above
             raise BackendError(f"the network failed on a batch of patches: {error}") from error
         return logits
-
-
-def verify_golden(package: ModelPackage, backend: Backend) -> float:
-    """Largest absolute error of probabilities on the package's golden samples.
-
-    Raises:
-        BackendError: it is above the tolerance, so this machine would give other masks.
-    """
-    golden = package.golden()
-    steps = range(0, len(golden.patches), backend.batch_size)
-    logits = np.concatenate(
-        [backend.run(golden.patches[i : i + backend.batch_size]) for i in steps]
-    )
-    worst = probability_error(logits, golden.logits)
-    if not worst <= PROBABILITY_TOLERANCE:
-        raise BackendError(
-            f"{backend.provider} disagrees with the package's golden samples: probabilities "
-            f"differ by {worst:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}"
-        )
-    return worst
-
-
-def probability_error(
-    logits: Float[np.ndarray, "b k *patch"], reference: Float[np.ndarray, "b k *patch"]
-) -> float:
-    """Largest absolute difference of softmax probabilities."""
-    return float(np.abs(softmax(logits) - softmax(reference)).max())
-
-
-def softmax(logits: Float[np.ndarray, "b k *patch"]) -> Float[np.ndarray, "b k *patch"]:
-    """Probabilities over axis 1."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def cores() -> int:

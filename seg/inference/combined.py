@@ -1,0 +1,89 @@
+"""Backends made of backends: a patch seen in mirrors, and networks that vote.
+
+Letters: ``b`` batch, ``c`` channels, ``k`` classes.
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import chain, combinations
+
+import numpy as np
+from jaxtyping import Float32
+from scipy.special import log_softmax
+
+from seg.errors import BackendError
+from seg.inference.backends import Backend
+from seg.model_package import Task
+
+
+class MirrorBackend:
+    """The mean of the logits over all mirrors of a patch: 4 runs in 2D, 8 in 3D.
+
+    Source: Isensee et al., nnU-Net, Nature Methods 18 (2021), which averages logits as well.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.patch = backend.patch
+        self.provider = backend.provider
+        self.batch_size = backend.batch_size
+        self.callers = backend.callers
+        axes = range(2, 2 + len(self.patch))
+        self._flips = tuple(
+            chain.from_iterable(combinations(axes, n) for n in range(len(self.patch) + 1))
+        )
+
+    def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+        """Mean logits of each patch.
+
+        Raises:
+            BackendError: the network failed.
+        """
+        total = self._backend.run(patches).astype(np.float32)
+        for axes in self._flips[1:]:
+            mirrored = np.ascontiguousarray(np.flip(patches, axes))
+            total += np.flip(self._backend.run(mirrored), axes)
+        total /= len(self._flips)
+        return total
+
+
+class EnsembleBackend:
+    """The mean of the probabilities of several networks, told as logits.
+
+    Their softmax (or sigmoid, of regions) is the mean of the members' probabilities. Blending and
+    resampling go on with them as with the logits of one network.
+    """
+
+    def __init__(self, members: Sequence[Backend], task: Task = "exclusive") -> None:
+        """Take the networks.
+
+        Raises:
+            BackendError: there is none, or their patches differ.
+        """
+        if len({member.patch for member in members}) != 1:
+            sizes = ", ".join(str(member.patch) for member in members) or "no network"
+            raise BackendError(f"an ensemble needs networks of one patch size, got {sizes}")
+        self._members = tuple(members)
+        self._task = task
+        self.patch = members[0].patch
+        self.provider = "+".join(dict.fromkeys(member.provider for member in members))
+        self.batch_size = min(member.batch_size for member in members)
+        self.callers = min(member.callers for member in members)
+
+    def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+        """Logits of the mean probabilities of each patch.
+
+        Raises:
+            BackendError: a network failed.
+        """
+        each = (member.run(patches) for member in self._members)
+        if self._task == "regions":
+            logs = zip(*((_log_sigmoid(x), _log_sigmoid(-x)) for x in each), strict=True)
+            inside, outside = (reduce(np.logaddexp, of_all) for of_all in logs)
+            return np.asarray(inside - outside)
+        total = reduce(np.logaddexp, (log_softmax(x, axis=1) for x in each))
+        return np.asarray(total - np.float32(np.log(len(self._members))))
+
+
+def _log_sigmoid(x: Float32[np.ndarray, "b k *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+    return np.asarray(-np.logaddexp(np.float32(0), -x))

@@ -1,0 +1,28 @@
+"""Whether this machine says what the trained network said."""
+
+import numpy as np
+
+from seg.errors import BackendError
+from seg.inference.backends import Backend
+from seg.inference.decision import probability_error
+from seg.model_package import PROBABILITY_TOLERANCE, ModelPackage
+
+
+def verify_golden(package: ModelPackage, backend: Backend, variant: str | None = None) -> float:
+    """Largest absolute error of probabilities on the package's golden samples.
+
+    Raises:
+        BackendError: it is above the tolerance, so this machine would give other masks.
+    """
+    golden = package.golden(variant)
+    steps = range(0, len(golden.patches), backend.batch_size)
+    logits = np.concatenate(
+        [backend.run(golden.patches[i : i + backend.batch_size]) for i in steps]
+    )
+    worst = probability_error(logits, golden.logits, package.card.task)
+    if not worst <= PROBABILITY_TOLERANCE:
+        raise BackendError(
+            f"{backend.provider} disagrees with the package's golden samples: probabilities "
+            f"differ by {worst:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}"
+        )
+    return worst
