@@ -1,16 +1,33 @@
-"""``metrics.json``: scores of cases and of classes over cases, out of confusion matrices."""
+"""``metrics.json``: scores of cases and of classes over cases. docs/evaluation.md has the rules."""
 
-import math
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
-from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict
 
-from seg.metrics import bootstrap_mean, dice_per_class, iou_per_class
+Unit = Literal["mm", "pixels", "mm or pixels"]
+"""Of distances: pixels where the files state no spacing."""
 
-SEED = 0
-"""Of the bootstrap."""
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that a class gets in a case."""
+
+    name: str
+    """Field of ``RegionScore``."""
+    label: str
+    higher_is_better: bool = True
+    digits: int = 3
+
+
+MEASURES = (
+    Measure("dice", "Dice"),
+    Measure("iou", "IoU"),
+    Measure("surface_dice", "surface Dice"),
+    Measure("hd95", "HD95", higher_is_better=False, digits=2),
+    Measure("volume_error_absolute", "volume error", higher_is_better=False),
+    Measure("ece", "calibration error", higher_is_better=False),
+)
 
 
 class _Data(BaseModel):
@@ -20,13 +37,26 @@ class _Data(BaseModel):
 class RegionScore(_Data):
     """One class, or all foreground classes together, in one case.
 
-    ``dice`` and ``iou`` are None where neither mask has the class: such a case counts in no mean.
+    All are None where neither mask has the class: such a case counts in no mean.
     """
 
     dice: float | None
     iou: float | None
     voxels_predicted: int
     voxels_reference: int
+    hd95: float | None = None
+    """In the case's unit; None also where one mask alone has the class: it would be infinite."""
+    surface_dice: float | None = None
+    """Share of both outlines that lies within the tolerance of the other."""
+    volume_error: float | None = None
+    """(Predicted - reference) / reference; None where the reference is empty."""
+    ece: float | None = None
+    """Of the class's probability, in the box around both masks."""
+
+    @property
+    def volume_error_absolute(self) -> float | None:
+        """Size of the volume error, whatever its sign."""
+        return None if self.volume_error is None else abs(self.volume_error)
 
 
 class CaseScore(_Data):
@@ -37,12 +67,39 @@ class CaseScore(_Data):
     """The foreground classes by name."""
     foreground: RegionScore | None = None
     """All foreground classes together, where there is more than one."""
+    unit: Unit = "pixels"
+    """Of this case's distances."""
+    ece: float | None = None
+    """Of the winning class's probability, over all voxels."""
 
     @property
     def mean_dice(self) -> float | None:
         """Mean over the classes that count in this case."""
         counted = [each.dice for each in self.classes.values() if each.dice is not None]
         return sum(counted) / len(counted) if counted else None
+
+    def region(self, name: str) -> RegionScore | None:
+        """A class's score, or that of all foreground where no class has the name."""
+        return self.classes.get(name, self.foreground)
+
+
+class Interval(_Data):
+    """A mean over cases with its bootstrap interval."""
+
+    mean: float
+    ci95: tuple[float, float]
+    cases: int
+    """Cases that count."""
+
+
+class Reliability(_Data):
+    """Of the voxels of all cases, by bins of probability: what was said and what came true."""
+
+    voxels: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    """Mean probability in the bin; None where it is empty."""
+    accuracy: tuple[float | None, ...]
+    """Share of its voxels that have the class."""
 
 
 class Summary(_Data):
@@ -60,6 +117,13 @@ class Summary(_Data):
     """Cases that count."""
     floor: float | None
     """Mean Dice of plain thresholding on those of the cases whose reference has the class."""
+    measures: dict[str, Interval] = {}
+    """By name of ``MEASURES``, and ``volume_error`` with its sign; those that could be taken."""
+    missed: int = 0
+    """Cases whose reference has the class and whose prediction has none of it."""
+    invented: int = 0
+    """Cases whose prediction has the class and whose reference has none of it."""
+    reliability: Reliability | None = None
 
 
 class Evaluation(_Data):
@@ -68,6 +132,12 @@ class Evaluation(_Data):
     cases: tuple[CaseScore, ...]
     summary: dict[str, Summary]
     """By class, then ``foreground`` where there is more than one class."""
+    tolerance: float | None = None
+    """Of surface Dice, in ``unit``."""
+    unit: Unit = "pixels"
+    """Of all distances."""
+    ece: Interval | None = None
+    """Of the winning class's probability over all voxels of a case."""
 
     @property
     def ranked(self) -> list[CaseScore]:
@@ -75,52 +145,3 @@ class Evaluation(_Data):
         scored = [(case.mean_dice, case) for case in self.cases]
         known = [(score, case) for score, case in scored if score is not None]
         return [case for _, case in sorted(known, key=lambda pair: pair[0])]
-
-
-def score_of_case(
-    name: str, confusion: Mapping[str, Int64[np.ndarray, "2 2"]], together: str | None
-) -> CaseScore:
-    """Scores of a case out of one matrix a region; ``together`` is the region of all classes."""
-    scores = {region: _region_score(matrix) for region, matrix in confusion.items()}
-    foreground = scores.pop(together) if together else None
-    return CaseScore(case=name, classes=scores, foreground=foreground)
-
-
-def _region_score(confusion: Int64[np.ndarray, "2 2"]) -> RegionScore:
-    return RegionScore(
-        dice=_known(dice_per_class(confusion)[1]),
-        iou=_known(iou_per_class(confusion)[1]),
-        voxels_predicted=int(confusion[:, 1].sum()),
-        voxels_reference=int(confusion[1].sum()),
-    )
-
-
-def summary_of_region(
-    confusions: Sequence[Int64[np.ndarray, "2 2"]], floors: Sequence[float]
-) -> Summary:
-    """A region over all cases.
-
-    Args:
-        confusions: one matrix a case.
-        floors: Dice of thresholding, one a case; NaN where it does not count.
-    """
-    dice = np.array([dice_per_class(each)[1] for each in confusions])
-    iou = np.array([iou_per_class(each)[1] for each in confusions])
-    estimate = bootstrap_mean(dice, np.random.default_rng(SEED))
-    return Summary(
-        dice=_known(estimate.mean),
-        ci95=(estimate.low, estimate.high) if estimate.cases else None,
-        iou=_mean_of_known(iou),
-        dice_pooled=_known(dice_per_class(np.sum(confusions, axis=0))[1]),
-        cases=estimate.cases,
-        floor=_mean_of_known(np.array(floors)),
-    )
-
-
-def _mean_of_known(values: np.ndarray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else None
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

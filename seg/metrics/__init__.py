@@ -1,8 +1,9 @@
 """How good a mask is, and how sure that is."""
 
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
+from seg.metrics.calibration import expected_calibration_error, reliability
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
-from seg.metrics.surface import hausdorff95, surface_dice
+from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 from seg.metrics.threshold import otsu_dice, otsu_threshold
 
 __all__ = [
@@ -11,10 +12,13 @@ __all__ = [
     "confusion_matrix",
     "dice",
     "dice_per_class",
+    "expected_calibration_error",
     "hausdorff95",
     "iou",
     "iou_per_class",
     "otsu_dice",
     "otsu_threshold",
+    "reliability",
     "surface_dice",
+    "surface_scores",
 ]

@@ -22,10 +22,7 @@ def hausdorff95(
 
     Source: Maier-Hein et al., Metrics reloaded, Nature Methods 21 (2024).
     """
-    if not prediction.any() or not reference.any():
-        return float("inf") if prediction.any() or reference.any() else float("nan")
-    there, back = _surface_distances(prediction, reference, spacing)
-    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+    return surface_scores(prediction, reference, spacing, 0.0)[0]
 
 
 def surface_dice(
@@ -41,10 +38,22 @@ def surface_dice(
     Source: Nikolov et al., Clinically applicable segmentation of head and neck anatomy, Journal
     of Medical Internet Research 23 (2021); outlines are counted in voxels, not in area.
     """
+    return surface_scores(prediction, reference, spacing, tolerance_mm)[1]
+
+
+def surface_scores(
+    prediction: Bool[np.ndarray, "*spatial"],
+    reference: Bool[np.ndarray, "*spatial"],
+    spacing: Spacing,
+    tolerance_mm: float,
+) -> tuple[float, float]:
+    """``hausdorff95`` and ``surface_dice`` at the price of one of them."""
     if not prediction.any() or not reference.any():
-        return 0.0 if prediction.any() or reference.any() else float("nan")
-    distances = np.concatenate(_surface_distances(prediction, reference, spacing))
-    return float((distances <= tolerance_mm).mean())
+        is_missed = prediction.any() or reference.any()
+        return (float("inf"), 0.0) if is_missed else (float("nan"), float("nan"))
+    there, back = _surface_distances(prediction, reference, spacing)
+    hd95 = max(np.percentile(there, 95), np.percentile(back, 95))
+    return float(hd95), float((np.concatenate((there, back)) <= tolerance_mm).mean())
 
 
 def _surface_distances(

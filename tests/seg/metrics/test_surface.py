@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.distance import cdist
 
-from seg.metrics import hausdorff95, surface_dice
+from seg.metrics import hausdorff95, surface_dice, surface_scores
 
 MASKS = arrays.arrays(bool, st.sampled_from([(6, 7), (4, 5, 3)]))
 
@@ -65,3 +65,13 @@ def test_empty_masks_have_no_score_and_a_miss_is_the_worst_one():
     for pair in ((nothing, something), (something, nothing)):
         assert hausdorff95(*pair, (1.0, 1.0)) == math.inf
         assert surface_dice(*pair, (1.0, 1.0), 1.0) == 0.0
+
+
+def test_both_scores_at_once_are_those_of_each_alone():
+    rng = np.random.default_rng(0)
+    one, other = rng.random((2, 12, 9, 7)) > 0.7
+    spacing = (2.0, 1.0, 0.5)
+    assert surface_scores(one, other, spacing, 1.0) == (
+        hausdorff95(one, other, spacing),
+        surface_dice(one, other, spacing, 1.0),
+    )

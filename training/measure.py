@@ -1,0 +1,148 @@
+"""From masks to scores: of a case, and of a class over cases.
+
+Letters: ``k`` classes, or channels of probabilities.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64, Integer
+
+from seg.images import Spacing
+from seg.metrics import (
+    bootstrap_mean,
+    confusion_matrix,
+    dice_per_class,
+    expected_calibration_error,
+    iou_per_class,
+    reliability,
+    surface_scores,
+)
+from training.scores import MEASURES, Interval, RegionScore, Reliability, Summary
+
+SEED = 0
+"""Of the bootstrap."""
+
+Counts = Float64[np.ndarray, "3 bins"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A region in one case."""
+
+    score: RegionScore
+    confusion: Int64[np.ndarray, "2 2"]
+    reliability: Counts | None
+    """None where no probabilities were given, or neither mask has the region."""
+
+
+def measure_region(
+    prediction: Bool[np.ndarray, "*spatial"],
+    reference: Bool[np.ndarray, "*spatial"],
+    spacing: Spacing,
+    tolerance: float,
+    probability: Float32[np.ndarray, "*spatial"] | None = None,
+) -> Measured:
+    """All measures of one region.
+
+    Args:
+        prediction: where the model says that the region is.
+        reference: where it is.
+        spacing: of voxels, in the unit of the tolerance.
+        tolerance: of surface Dice.
+        probability: of the region, by the model.
+    """
+    confusion = confusion_matrix(prediction.astype(np.uint8), reference.astype(np.uint8), 2)
+    predicted, referred = int(confusion[:, 1].sum()), int(confusion[1].sum())
+    counts = None
+    if probability is not None and (predicted or referred):
+        box = bounding_box(prediction | reference)
+        counts = reliability(probability[box], reference[box])
+    hd95, surface_dice = surface_scores(prediction, reference, spacing, tolerance)
+    score = RegionScore(
+        dice=_known(dice_per_class(confusion)[1]),
+        iou=_known(iou_per_class(confusion)[1]),
+        voxels_predicted=predicted,
+        voxels_reference=referred,
+        hd95=_known(hd95),
+        surface_dice=_known(surface_dice),
+        volume_error=(predicted - referred) / referred if referred else None,
+        ece=None if counts is None else _known(expected_calibration_error(counts)),
+    )
+    return Measured(score, confusion, counts)
+
+
+def bounding_box(mask: Bool[np.ndarray, "*spatial"]) -> tuple[slice, ...]:
+    """The smallest box around the voxels of a mask that is not empty."""
+    others = [tuple(a for a in range(mask.ndim) if a != axis) for axis in range(mask.ndim)]
+    found = [np.flatnonzero(mask.any(axis=rest)) for rest in others]
+    return tuple(slice(int(at[0]), int(at[-1]) + 1) for at in found)
+
+
+def case_ece(
+    probabilities: Float32[np.ndarray, "k *spatial"], reference: Integer[np.ndarray, "*spatial"]
+) -> float:
+    """Calibration error of the winning class's probability, classes excluding each other."""
+    winner = probabilities.argmax(axis=0)
+    return expected_calibration_error(reliability(probabilities.max(axis=0), winner == reference))
+
+
+def summary_of_region(measured: Sequence[Measured], floors: Sequence[float]) -> Summary:
+    """A region over all cases.
+
+    Args:
+        measured: one a case.
+        floors: Dice of thresholding, one a case; NaN where it does not count.
+    """
+    scores = [each.score for each in measured]
+    names = [measure.name for measure in MEASURES] + ["volume_error"]
+    found = {name: interval_of([getattr(each, name) for each in scores]) for name in names}
+    measures = {name: interval for name, interval in found.items() if interval}
+    dice, iou = measures.get("dice"), measures.get("iou")
+    pooled = np.sum([each.confusion for each in measured], axis=0)
+    floor = interval_of(floors)
+    return Summary(
+        dice=dice.mean if dice else None,
+        ci95=dice.ci95 if dice else None,
+        iou=iou.mean if iou else None,
+        dice_pooled=_known(dice_per_class(pooled)[1]),
+        cases=dice.cases if dice else 0,
+        floor=floor.mean if floor else None,
+        measures=measures,
+        missed=sum(bool(s.voxels_reference and not s.voxels_predicted) for s in scores),
+        invented=sum(bool(s.voxels_predicted and not s.voxels_reference) for s in scores),
+        reliability=_reliability([each.reliability for each in measured]),
+    )
+
+
+def interval_of(values: Sequence[float | None]) -> Interval | None:
+    """The mean of those that are known, with its bootstrap interval; None where none is."""
+    numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+    estimate = bootstrap_mean(numbers, np.random.default_rng(SEED))
+    if not estimate.cases:
+        return None
+    return Interval(mean=estimate.mean, ci95=(estimate.low, estimate.high), cases=estimate.cases)
+
+
+def _reliability(of_cases: Sequence[Counts | None]) -> Reliability | None:
+    known = [counts for counts in of_cases if counts is not None]
+    if not known:
+        return None
+    voxels, confidence, right = np.sum(known, axis=0)
+    return Reliability(
+        voxels=tuple(int(n) for n in voxels),
+        confidence=_shares(confidence, voxels),
+        accuracy=_shares(right, voxels),
+    )
+
+
+def _shares(
+    part: Float64[np.ndarray, " bins"], whole: Float64[np.ndarray, " bins"]
+) -> tuple[float | None, ...]:
+    return tuple(float(p / w) if w else None for p, w in zip(part, whole, strict=True))
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
