@@ -10,22 +10,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Int64
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, ImageError, SegError
-from seg.files import replace_file
 from seg.images import MASK_FORMATS, Image, Mask, write_mask
 from seg.inference import Predictor, load_backend
-from seg.metrics import confusion_matrix
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict import add_backend_options
 from training.dataset import Case, Dataset, load_dataset
 from training.floor import choose_thresholding
-from training.regions import confusion_of_region, foreground_name, regions
-from training.scores import Evaluation, Summary, score_of_case, summary_of_region
+from training.measure import Measured, measure_case, summary_of_region
+from training.regions import foreground_name, regions
+from training.score_files import read_metrics, summary_table, write_metrics, write_rows
+from training.scores import CaseScore, Evaluation, Unit
 
 __all__ = [
     "Evaluation",
@@ -38,6 +35,8 @@ __all__ = [
 
 PREDICTION_FORMATS = {2: "png", 3: "nifti"}
 """Format of the masks that an evaluation keeps, by number of dimensions."""
+VOXELS_OF_TOLERANCE = 2
+"""People who draw the same outline twice differ by about as much."""
 
 
 def evaluate(
@@ -46,6 +45,7 @@ def evaluate(
     cases: Sequence[Case],
     *,
     predictions: Path | None = None,
+    tolerance: float | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Scores of whole images, one in memory at a time.
@@ -55,6 +55,8 @@ def evaluate(
         dataset: whose files are read; its training cases choose the thresholds of the floor.
         cases: to score.
         predictions: folder for the predicted masks, one file a case (``prediction_file``).
+        tolerance: of surface Dice, in mm, or in pixels where an image states no spacing; None for
+            ``default_tolerance``.
         progress: show a bar where there is a terminal.
 
     Raises:
@@ -65,29 +67,47 @@ def evaluate(
     _check_fit(card, dataset, cases)
     thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
     found = regions(card.classes)
-    confusions: list[Mapping[str, Int64[np.ndarray, "2 2"]]] = []
+    tolerance = tolerance or default_tolerance(card)
+    measured: list[Mapping[str, Measured]] = []
     floors: list[Mapping[str, float]] = []
+    units: list[Unit] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
         image, reference = dataset.read(case)
         mask = _predict(predictor, case, image)
         if predictions is not None:
             _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
-        confusion = confusion_matrix(mask.array, reference.array, len(card.classes))
-        confusions.append({name: confusion_of_region(confusion, i) for name, i in found.items()})
+        measured.append(measure_case(mask, reference, found, tolerance))
         floors.append(thresholding.dice(image, reference) if thresholding else {})
+        units.append("mm" if image.spacing else "pixels")
     together = foreground_name(card.classes)
     return Evaluation(
         cases=tuple(
-            score_of_case(case.name, confusion, together)
-            for case, confusion in zip(cases, confusions, strict=True)
+            _case_score(case.name, regions_of_case, together, unit)
+            for case, regions_of_case, unit in zip(cases, measured, units, strict=True)
         ),
         summary={
             name: summary_of_region(
-                [c[name] for c in confusions], [f.get(name, math.nan) for f in floors]
+                [each[name] for each in measured], [f.get(name, math.nan) for f in floors]
             )
             for name in found
         },
+        tolerance=tolerance,
+        unit=units[0] if len(set(units)) == 1 else "mm or pixels",
     )
+
+
+def default_tolerance(card: ModelCard) -> float:
+    """Two voxels along the finest axis of the model's grid, in mm; 2 pixels where it has none."""
+    spacing = card.input.preprocessing.spacing or [low for low, _ in card.fingerprint.spacing or ()]
+    return float(f"{VOXELS_OF_TOLERANCE * min(spacing, default=1.0):.2g}")
+
+
+def _case_score(
+    name: str, measured: Mapping[str, Measured], together: str | None, unit: Unit
+) -> CaseScore:
+    scores = {region: each.score for region, each in measured.items()}
+    foreground = scores.pop(together) if together else None
+    return CaseScore(case=name, classes=scores, foreground=foreground, unit=unit)
 
 
 def prediction_file(folder: Path, case: str, dims: int) -> Path:
@@ -120,53 +140,6 @@ def _keep(mask: Mask, card: ModelCard, path: Path) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def write_metrics(evaluation: Evaluation, path: Path) -> None:
-    """Write ``metrics.json``, whole or not at all.
-
-    Raises:
-        ConfigError: the path cannot be written.
-    """
-    try:
-        replace_file(path, (evaluation.model_dump_json(indent=2) + "\n").encode())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def read_metrics(path: Path) -> Evaluation:
-    """Read ``metrics.json`` back.
-
-    Raises:
-        ConfigError: the file is missing or is not what ``write_metrics`` wrote.
-    """
-    try:
-        return Evaluation.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its beginning"
-        raise ConfigError(f"{path} is no metrics.json: {first['msg']} at {where}") from error
-
-
-def summary_table(evaluation: Evaluation) -> str:
-    """The summary for a terminal."""
-    width = max(len("class"), *(len(name) for name in evaluation.summary))
-    head = f"{'class':{width}}  Dice   95% interval    pooled  IoU    thresholding  cases"
-    return "\n".join([head, *(_row(n.ljust(width), s) for n, s in evaluation.summary.items())])
-
-
-def _row(name: str, score: Summary) -> str:
-    interval = f"{score.ci95[0]:.3f} to {score.ci95[1]:.3f}" if score.ci95 else "-"
-    return (
-        f"{name}  {_text(score.dice)}  {interval:14}  {_text(score.dice_pooled)}   "
-        f"{_text(score.iou)}  {_text(score.floor):12}  {score.cases:5}"
-    )
-
-
-def _text(value: float | None) -> str:
-    return f"{'-':5}" if value is None else f"{value:.3f}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     options = _parser().parse_args(arguments)
@@ -180,9 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dataset,
             cases,
             predictions=options.predictions,
+            tolerance=options.tolerance,
         )
         print(summary_table(evaluation))  # noqa: T201
         write_metrics(evaluation, options.out)
+        write_rows(evaluation, options.out.with_suffix(".csv"))
     except SegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -204,10 +179,24 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("metrics.json"), help="default: metrics.json"
     )
     parser.add_argument(
+        "--tolerance",
+        type=_tolerance,
+        metavar="MM",
+        help="of surface Dice, in mm, or in pixels where the images state no spacing (default: two "
+        "voxels along the finest axis of the model's grid)",
+    )
+    parser.add_argument(
         "--predictions", type=Path, metavar="DIR", help="keep the predicted masks in this folder"
     )
     add_backend_options(parser)
     return parser
+
+
+def _tolerance(text: str) -> float:
+    tolerance = float(text)
+    if not 0 < tolerance < math.inf:
+        raise argparse.ArgumentTypeError("a tolerance must be above 0 and finite")
+    return tolerance
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ Letters: ``k`` classes, or channels of probabilities.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Integer
 
-from seg.images import Spacing
+from seg.images import Mask, Spacing
 from seg.metrics import (
     bootstrap_mean,
     confusion_matrix,
@@ -36,6 +36,22 @@ class Measured:
     confusion: Int64[np.ndarray, "2 2"]
     reliability: Counts | None
     """None where no probabilities were given, or neither mask has the region."""
+
+
+def measure_case(
+    prediction: Mask, reference: Mask, regions: Mapping[str, Sequence[int]], tolerance: float
+) -> dict[str, Measured]:
+    """All measures of every region, distances in mm, or in pixels where there is no spacing."""
+    spacing = reference.spacing or (1.0,) * reference.dims
+    return {
+        name: measure_region(
+            np.isin(prediction.array, indices),
+            np.isin(reference.array, indices),
+            spacing,
+            tolerance,
+        )
+        for name, indices in regions.items()
+    }
 
 
 def measure_region(

@@ -20,10 +20,11 @@ from seg.networks import parameter_count
 from training.curves import INKS, draw_curves, read_log
 from training.dataset import Case, Dataset
 from training.evaluate import prediction_file
+from training.measure import SEED
 from training.package import Finished, Job
 from training.pictures import View, panel, view_of, write_comparison
 from training.plan_in_words import data_in_words, plan_in_words
-from training.scores import SEED, CaseScore, Evaluation, Summary
+from training.scores import CaseScore, Evaluation, Summary
 from training.train import Trained
 
 REPORT_FILE = "report.html"
