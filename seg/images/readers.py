@@ -3,6 +3,7 @@
 What a file is, its first bytes say; its name and a declared content type are not asked.
 """
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ import numpy as np
 from jaxtyping import Real, UInt
 
 from seg.errors import ImageError, UnsupportedImageError
+from seg.images.dicom import read_dicom, read_series
+from seg.images.dicom_file import is_dicom
 from seg.images.files import BinaryFile, opened
+from seg.images.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.image import Image, Mask
 from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.nifti import read_nifti
@@ -33,13 +37,39 @@ class FileFormat:
     read: Callable[[BinaryFile, ReadOptions], Image]
     lossy: bool = False
     """Compression alters values, so class indices do not survive it."""
+    also: Callable[[bytes], bool] = lambda head: False
+    """What tells the format where no single word does."""
 
     def begins(self, head: bytes) -> bool:
         """The first bytes of a file are this format's."""
-        return any(head[at : at + len(word)] == word for at, word in self.magic)
+        return self.also(head) or any(head[at : at + len(word)] == word for at, word in self.magic)
+
+
+def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
+    """The one image of an archive: a DICOM series, or the labels of a NumPy archive."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = entries_of_zip(archive, 2 * options.limits.max_bytes)
+            if any(entry.name.endswith(".npy") for entry in entries):
+                return read_npz(file, options)
+            return read_series(entries, options)
+    except ImageError:
+        raise
+    except ZIP_ERRORS as error:
+        raise damaged_zip(error) from error
+
+
+def read_folder(folder: Path, options: ReadOptions) -> Image:
+    """The one image that a folder is: a DICOM series."""
+    try:
+        return read_series(entries_of_folder(folder), options)
+    except ImageError as error:
+        raise type(error)(f"{folder}: {error}") from error
 
 
 FORMATS = (
+    # DICOM first: what stands before its own word may well be the beginning of a TIFF.
+    FileFormat("DICOM", (), read_dicom, also=is_dicom),
     FileFormat("PNG", ((0, b"\x89PNG\r\n\x1a\n"),), read_png),
     FileFormat("JPEG", ((0, b"\xff\xd8\xff"),), read_jpeg, lossy=True),
     FileFormat("WebP", ((8, b"WEBP"),), read_webp, lossy=True),
@@ -49,12 +79,11 @@ FORMATS = (
         ((0, b"\x1f\x8b"), (344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (4, b"ni2\0")),
         read_nifti,
     ),
-    FileFormat("NumPy archive", ((0, b"PK\x03\x04"),), read_npz),
+    FileFormat("ZIP", ((0, b"PK\x03\x04"), (0, b"PK\x05\x06")), read_zip),
     FileFormat("BMP", ((0, b"BM"),), read_bmp),
 )
 
 KNOWN_ELSEWHERE = (
-    ((128, b"DICM"), "a DICOM file; convert the series to NIfTI, for example with dcm2niix"),
     ((0, b"NRRD"), "an NRRD file; convert it to NIfTI, for example with SimpleITK"),
     ((0, b"ObjectType"), "a MetaImage file; convert it to NIfTI, for example with SimpleITK"),
     ((0, b"GIF8"), "a GIF file; save it as PNG"),
@@ -69,7 +98,8 @@ def read_image(
     """An image from a path or from bytes, in the file's own dtype.
 
     Args:
-        source: PNG, JPEG, BMP, WebP, TIFF or NIfTI (also gzipped).
+        source: PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped) or DICOM; a folder or a ZIP file
+            of a DICOM series.
         dims: Spatial axes that are needed; settles what a file leaves open. TIFF pages without a
             name are channels for 2 and z for 3, NIfTI of one slice is flat for 2.
         limits: Sizes beyond which the file is not decoded.
@@ -125,6 +155,8 @@ def read_mask(
 
 
 def _read(source: Path | bytes, options: ReadOptions) -> Image:
+    if isinstance(source, Path) and source.is_dir():
+        return read_folder(source, options)
     with opened(source) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)

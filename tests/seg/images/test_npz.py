@@ -45,7 +45,7 @@ def test_a_fortran_ordered_array_is_read_in_its_own_order():
             archive(labels=LABELS, spacing=np.ones(3)), "spacing needs 2 numbers", id="spacing"
         ),
         pytest.param(archive(labels=np.array(3)), "2 or 3 spatial axes", id="scalar"),
-        pytest.param(archive(labels=LABELS)[:60], "the NumPy archive is damaged", id="cut short"),
+        pytest.param(archive(labels=LABELS)[:60], "the ZIP file is damaged", id="cut short"),
     ],
 )
 def test_other_archives_are_refused(content, words):

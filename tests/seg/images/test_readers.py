@@ -33,7 +33,7 @@ def test_the_content_decides_and_not_the_name(tmp_path):
     [
         (b"", ImageError, "^the file is empty$"),
         (b"a,b\n1,2\n", UnsupportedImageError, "is needed, the file is none of them"),
-        (bytes(128) + b"DICM" + bytes(99), UnsupportedImageError, "a DICOM file; convert"),
+        (bytes(128) + b"DICM" + bytes(99), ImageError, "the DICOM file holds no image"),
         (b"NRRD0004\n", UnsupportedImageError, "an NRRD file; convert it to NIfTI"),
         (b"GIF89a" + bytes(99), UnsupportedImageError, "a GIF file; save it as PNG"),
     ],
@@ -54,8 +54,6 @@ def test_a_path_is_named_in_the_message_and_bytes_have_no_name(tmp_path):
 def test_a_path_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"gone\.png cannot be opened: No such file"):
         read_image(tmp_path / "gone.png")
-    with pytest.raises(ImageError, match="cannot be opened: Is a directory"):
-        read_image(tmp_path)
 
 
 def test_channels_come_from_one_file_each_or_all_from_one():

@@ -1,0 +1,192 @@
+"""DICOM images: single files, multi-frame files, and series of slices.
+
+Compressed pixels are decoded by Pillow, CharLS and gdcm through pydicom. Letters: ``c`` channels.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images.dicom_file import Dataset, is_dicom, parse, translated
+from seg.images.dicom_geometry import Plane, Stack, flat, plane_of, stack
+from seg.images.dicom_pixels import PixelLayout, Scale, decode_into, value_type
+from seg.images.files import BinaryFile
+from seg.images.folders import Entry
+from seg.images.image import Image
+from seg.images.limits import ReadOptions
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+"""SOP class of a DICOM SEG."""
+
+TIME_TAGS = (0x00181063, 0x00181065)
+"""Frame Time and Frame Time Vector: frames that follow each other in time."""
+
+
+def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
+    """The image of one file: flat, or a volume where it has several frames.
+
+    Intensities are rescaled (Hounsfield in CT), MONOCHROME1 is turned so that more is brighter
+    unless it measures something, colours are RGB.
+    """
+    header = parse(file, pixels=False)
+    layout = _layout(header, options)
+    if layout.frames == 1 and options.dims == 3:
+        raise ImageError(
+            "a volume is needed, this DICOM file is one slice; send the whole series as a folder "
+            "or as a ZIP file"
+        )
+    if layout.frames > 1 and options.dims == 2:
+        raise ImageError(
+            f"a 2D image is needed, the DICOM file has {layout.frames} frames; send one of them"
+        )
+    with translated():
+        grid = _frames(header, layout) if layout.frames > 1 else flat(plane_of(header))
+    scales = [Scale.of(header, frame) for frame in range(layout.frames)]
+    dtype = value_type(layout, header, scales)
+    shape = (layout.frames, layout.rows, layout.columns)
+    options.limits.check(shape, layout.channels, dtype.itemsize)
+    array = np.empty((layout.channels, *shape), dtype)
+    file.seek(0)
+    places = np.argsort(grid.order).tolist()
+    decode_into(array, places, parse(file, pixels=True), layout, scales)
+    return Image(
+        array if layout.frames > 1 else array[:, 0],
+        spacing=grid.spacing,
+        affine=grid.affine,
+        headers=(header,),
+    )
+
+
+def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
+    """The volume of one series, its slices sorted by where they lie.
+
+    Files that hold no image (DICOMDIR, reports, contours) and files that are not DICOM are passed
+    over, and so are segmentations.
+
+    Raises:
+        ImageError: no image, several series, slices missing or doubled, or of different kinds.
+    """
+    found = _slices(entries)
+    if len(found) == 1:
+        with found[0][0].open() as file:
+            return read_dicom(file, options)
+    if options.dims == 2:
+        raise ImageError(
+            f"a 2D image is needed, this is a DICOM series of {len(found)} slices; send one slice"
+        )
+    headers = [header for _, header in found]
+    layouts = [_layout(header, options) for header in headers]
+    _check_alike(layouts)
+    with translated():
+        grid = stack([plane_of(header) for header in headers])
+    scales = [Scale.of(header) for header in headers]
+    dtype = np.result_type(
+        *(value_type(layout, headers[0], scales) for layout in dict.fromkeys(layouts))
+    )
+    first = layouts[0]
+    shape = (len(found), first.rows, first.columns)
+    options.limits.check(shape, first.channels, dtype.itemsize)
+    array = np.empty((first.channels, *shape), dtype)
+    for place, index in enumerate(grid.order):
+        with found[index][0].open() as file:
+            whole = parse(file, pixels=True)
+        decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
+    return Image(
+        array,
+        spacing=grid.spacing,
+        affine=grid.affine,
+        headers=tuple(headers[index] for index in grid.order),
+    )
+
+
+def _slices(entries: Sequence[Entry]) -> list[tuple[Entry, Dataset]]:
+    """The files with pixels, all of one series."""
+    found = []
+    for entry in entries:
+        with entry.open() as file:
+            head = file.read(132)
+            file.seek(0)
+            if not is_dicom(head):
+                continue
+            header = parse(file, pixels=False)
+        with translated():
+            if header.get("Rows") is not None and header.get("SOPClassUID") != SEGMENTATION:
+                found.append((entry, header))
+    if not found:
+        raise ImageError("there is no DICOM image among the files; send the slices of one series")
+    with translated():
+        sizes = Counter(str(header.get("SeriesInstanceUID")) for _, header in found).values()
+    if len(sizes) > 1:
+        raise ImageError(
+            f"one DICOM series is needed, the files belong to {len(sizes)}, with "
+            f"{' and '.join(str(size) for size in sorted(sizes, reverse=True))} slices; send one "
+            "of them"
+        )
+    return found
+
+
+def _layout(header: Dataset, options: ReadOptions) -> PixelLayout:
+    with translated():
+        if header.get("SOPClassUID") == SEGMENTATION:
+            raise UnsupportedImageError(
+                "this DICOM file is a segmentation, which is a mask and no image"
+            )
+        if "TotalPixelMatrixRows" in header:
+            raise UnsupportedImageError(
+                "this DICOM file is a whole slide in tiles; convert it to a tiled OME-TIFF"
+            )
+    if options.labels:
+        raise UnsupportedImageError(
+            "a mask in DICOM is a segmentation object (DICOM SEG), this file is an image"
+        )
+    return PixelLayout.of(header)
+
+
+def _check_alike(layouts: Sequence[PixelLayout]) -> None:
+    sizes = Counter((layout.rows, layout.columns) for layout in layouts)
+    if len(sizes) > 1:
+        told = ", ".join(f"{n} of {rows} x {columns}" for (rows, columns), n in sizes.most_common())
+        raise ImageError(f"the DICOM slices differ in size: {told}; send one series")
+    if any(layout.frames > 1 for layout in layouts):
+        raise ImageError(
+            f"{len(layouts)} DICOM files with several frames each are several volumes; send one"
+        )
+    if len({layout.channels for layout in layouts}) > 1:
+        raise ImageError("some DICOM slices are grey and some are in colour; send one kind")
+
+
+def _frames(header: Dataset, layout: PixelLayout) -> Stack:
+    """The grid of a multi-frame file."""
+    pointer = header.get("FrameIncrementPointer")
+    if pointer in TIME_TAGS or "FrameTime" in header:
+        raise UnsupportedImageError(
+            f"one moment is needed, the DICOM file holds {layout.frames}; send its frames one by "
+            "one"
+        )
+    if "PerFrameFunctionalGroupsSequence" in header:
+        planes = [plane_of(header, frame) for frame in range(layout.frames)]
+        if any(plane.is_placed for plane in planes):
+            return stack(planes)
+        plane = planes[0]
+    else:
+        plane = plane_of(header)
+        offsets = header.get("GridFrameOffsetVector")
+        if offsets and plane.is_placed:
+            return stack(_offset(plane, offsets, layout.frames))
+    spacing = None
+    if plane.pixel is not None and plane.thickness is not None:
+        spacing = (plane.thickness, *plane.pixel)
+    return Stack(tuple(range(layout.frames)), spacing, None)
+
+
+def _offset(plane: Plane, offsets: Sequence[float], frames: int) -> list[Plane]:
+    if len(offsets) != frames:
+        raise ImageError(
+            f"the DICOM file announces {frames} frames and places {len(offsets)}; repair the header"
+        )
+    assert plane.position is not None
+    normal = plane.normal
+    return [replace(plane, position=plane.position + mm * normal) for mm in map(float, offsets)]

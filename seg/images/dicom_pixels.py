@@ -1,0 +1,215 @@
+"""The pixels of a DICOM file as the numbers that they mean: Hounsfield, counts, red-green-blue."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Real, Shaped
+
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images.dicom_file import Dataset, pydicom, translated
+from seg.images.dicom_geometry import functional
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PALETTE = "PALETTE COLOR"
+
+MEASURED = ("CT", "PT")
+"""Modalities whose numbers are measurements, so that they are not turned to be looked at."""
+
+DECODERS = ("pydicom", "pillow", "pyjpegls", "gdcm", "")
+"""In this order, where a library knows the compression; gdcm, which knows them all, is the last,
+since it is the one that garbage brings down."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLayout:
+    """What the header says of the pixels."""
+
+    frames: int
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    bits_stored: int
+    stored: np.dtype[Any]
+
+    @classmethod
+    def of(cls, header: Dataset) -> "PixelLayout":
+        """Read from the Image Pixel Module.
+
+        Raises:
+            ImageError: there is no image, or the numbers about it contradict each other.
+            UnsupportedImageError: a kind of pixels that is not read.
+        """
+        with translated():
+            return cls._of(header)
+
+    @classmethod
+    def _of(cls, header: Dataset) -> "PixelLayout":
+        if header.get("Rows") is None or header.get("Columns") is None:
+            raise ImageError("the DICOM file holds no image; send one with pixels")
+        frames = int(header.get("NumberOfFrames") or 1)
+        rows, columns = int(header.Rows), int(header.Columns)
+        samples = int(header.get("SamplesPerPixel") or 1)
+        photometric = str(header.get("PhotometricInterpretation") or "MONOCHROME2")
+        if min(frames, rows, columns) < 1:
+            raise ImageError(f"the DICOM image is empty: {frames} x {rows} x {columns}")
+        wanted = 3 if photometric in COLORS else 1
+        if photometric not in (*GREY, *COLORS, PALETTE) or samples != wanted:
+            raise UnsupportedImageError(
+                f"a grey, palette, RGB or YBR DICOM image is needed, got {photometric[:20]} with "
+                f"{samples} samples a pixel; convert it to RGB"
+            )
+        allocated, stored = int(header.BitsAllocated), int(header.get("BitsStored") or 0)
+        if allocated not in (1, 8, 16, 32, 64) or not 0 <= stored <= allocated:
+            raise ImageError(
+                f"the DICOM header tells of {stored} bits stored in {allocated}; repair the header"
+            )
+        is_real = allocated >= 32 and not {"BitsStored", "PixelRepresentation"} & set(header.dir())
+        kind = "f" if is_real else "i" if header.get("PixelRepresentation") == 1 else "u"
+        return cls(
+            frames=frames,
+            rows=rows,
+            columns=columns,
+            samples=samples,
+            photometric=photometric,
+            bits_stored=stored or allocated,
+            stored=np.dtype(f"{kind}{max(allocated // 8, 1)}"),
+        )
+
+    @property
+    def channels(self) -> int:
+        """3 for colours, also those of a palette."""
+        return 1 if self.photometric in GREY else 3
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest number that a pixel can hold."""
+        if self.stored.kind == "i":
+            return -(2 ** (self.bits_stored - 1)), 2 ** (self.bits_stored - 1) - 1
+        return 0, 2**self.bits_stored - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From stored numbers to measured ones."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @classmethod
+    def of(cls, header: Dataset, frame: int = 0) -> "Scale":
+        """Rescale slope and intercept (to Hounsfield in CT), or the scaling of a dose.
+
+        Raises:
+            ImageError: they are no finite numbers.
+        """
+        with translated():
+            values = functional(header, frame, "PixelValueTransformationSequence")
+            slope = values.get("RescaleSlope") or header.get("DoseGridScaling") or 1.0
+            scale = cls(float(slope), float(values.get("RescaleIntercept") or 0.0))
+        if not np.isfinite([scale.slope, scale.intercept]).all():
+            raise ImageError("the DICOM rescale slope or intercept is not finite; repair it")
+        return scale
+
+
+def value_type(layout: PixelLayout, header: Dataset, scales: Sequence[Scale]) -> np.dtype[Any]:
+    """The smallest type that holds the values of all slices."""
+    if layout.channels == 3:
+        if layout.photometric == PALETTE:
+            return np.dtype(np.uint8)
+        return layout.stored
+    if "ModalityLUTSequence" in header:
+        return np.dtype(np.float32)
+    if layout.stored.kind == "f" or all(scale == Scale() for scale in scales):
+        return layout.stored
+    intercepts = [scale.intercept for scale in scales]
+    if all(scale.slope == 1 for scale in scales) and all(i.is_integer() for i in intercepts):
+        low, high = layout.range
+        ends = int(low + min(intercepts)), int(high + max(intercepts))
+        for kind in (np.int16, np.int32):
+            if np.iinfo(kind).min <= ends[0] and ends[1] <= np.iinfo(kind).max:
+                return np.dtype(kind)
+    return np.dtype(np.float32 if layout.stored.itemsize <= 2 else np.float64)
+
+
+def decode_into(
+    out: Real[np.ndarray, "c z y x"],
+    places: Sequence[int],
+    whole: Dataset,
+    layout: PixelLayout,
+    scales: Sequence[Scale],
+) -> None:
+    """Put the frame ``i`` of a file, as it is meant, to ``out[:, places[i]]``.
+
+    Raises:
+        ImageError: the pixels are damaged or fewer than announced.
+        UnsupportedImageError: a compression that is not read.
+    """
+    failed: ImageError | None = None
+    for decoder in _decoders(whole):
+        try:
+            with translated():
+                _decode(out, places, whole, layout, scales, decoder)
+            return
+        except ImageError as error:
+            failed = error
+    assert failed is not None
+    raise failed
+
+
+def _decode(
+    out: Real[np.ndarray, "c z y x"],
+    places: Sequence[int],
+    whole: Dataset,
+    layout: PixelLayout,
+    scales: Sequence[Scale],
+    decoder: str,
+) -> None:
+    for index, (place, scale) in enumerate(zip(places, scales, strict=True)):
+        pixels = pydicom().pixels.pixel_array(whole, index=index, decoding_plugin=decoder)
+        values = _values(whole, pixels, layout, scale)
+        out[:, place] = values if values.ndim == 2 else np.moveaxis(values, -1, 0)
+
+
+def _values(
+    header: Dataset, pixels: Shaped[np.ndarray, "..."], layout: PixelLayout, scale: Scale
+) -> Shaped[np.ndarray, "..."]:
+    """(y, x) or (y, x, c) as they are meant."""
+    if layout.photometric == PALETTE:
+        colors: Shaped[np.ndarray, ...] = pydicom().pixels.apply_color_lut(pixels, header)
+        return (colors >> 8 if colors.dtype == np.uint16 else colors)[..., :3]
+    if layout.channels == 3:
+        return pixels
+    if layout.photometric == "MONOCHROME1" and not _is_measured(header):
+        low, high = layout.range
+        pixels = np.asarray(low + high - pixels.astype(np.int64))
+    if "ModalityLUTSequence" in header:
+        table: Shaped[np.ndarray, ...] = pydicom().pixels.apply_modality_lut(pixels, header)
+        return table
+    return pixels if scale == Scale() else pixels * scale.slope + scale.intercept
+
+
+def _is_measured(header: Dataset) -> bool:
+    return header.get("Modality") in MEASURED or header.get("RescaleType") not in (None, "", "US")
+
+
+def _decoders(whole: Dataset) -> Iterator[str]:
+    """Names of the decoders that know the file's compression, the sturdiest first."""
+    with translated():
+        syntax = whole.file_meta.TransferSyntaxUID
+        if not syntax.is_encapsulated:
+            yield ""
+            return
+        try:
+            available = pydicom().pixels.get_decoder(syntax).available_plugins
+        except NotImplementedError:
+            available = ()
+    if not available:
+        raise UnsupportedImageError(
+            f"the DICOM compression {syntax.name} is not read; save the file uncompressed, for "
+            "example with gdcmconv --raw"
+        )
+    yield from (name for name in DECODERS if name in available)

@@ -1,0 +1,108 @@
+"""Files in a folder or in a ZIP archive, which is never unpacked to disk."""
+
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from seg.errors import ImageError, ImageTooLargeError
+from seg.images.files import BinaryFile
+
+MAX_FILES = 20_000
+"""Files of one image, in a folder or in an archive."""
+
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    RuntimeError,  # encrypted
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file by its name within the folder or archive."""
+
+    name: str
+    open: Callable[[], AbstractContextManager[BinaryFile]]
+
+
+def entries_of_folder(folder: Path) -> list[Entry]:
+    """All files below a folder, hidden ones left out, in the order of their names.
+
+    Raises:
+        ImageTooLargeError: there are more than ``MAX_FILES``.
+    """
+    entries: list[Entry] = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            if len(entries) == MAX_FILES:
+                raise ImageTooLargeError(f"at most {MAX_FILES:,} files are read, {folder} has more")
+            name = str(path.relative_to(folder))
+            entries.append(Entry(name, partial(_file, path, name)))
+    return entries
+
+
+def entries_of_zip(archive: zipfile.ZipFile, max_bytes: int) -> list[Entry]:
+    """All files of an archive.
+
+    Raises:
+        ImageTooLargeError: more files than ``MAX_FILES``, or more than ``max_bytes`` unpacked.
+        ImageError: a name that points out of the archive, or a link.
+    """
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    if len(infos) > MAX_FILES:
+        raise ImageTooLargeError(f"at most {MAX_FILES:,} files are read, the ZIP has more")
+    total = sum(info.file_size for info in infos)
+    if total > max_bytes:
+        raise ImageTooLargeError(
+            f"at most {max_bytes:,} bytes are unpacked, the ZIP file announces {total:,}"
+        )
+    for info in infos:
+        name = PurePosixPath(info.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            raise ImageError("the ZIP file names a path outside of itself; pack the folder anew")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ImageError("the ZIP file holds a link; pack the files themselves")
+    return [Entry(info.filename, partial(_member, archive, info)) for info in infos]
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryFile]:
+    try:
+        with archive.open(info) as member:
+            yield io.BufferedReader(member)  # type: ignore[arg-type]  # raw in all but name
+    except ImageError:
+        raise
+    except ZIP_ERRORS as error:
+        raise damaged_zip(error) from error
+
+
+@contextmanager
+def _file(path: Path, name: str) -> Iterator[BinaryFile]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except ImageError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def damaged_zip(error: BaseException) -> ImageError:
+    """The error for an archive that cannot be unpacked."""
+    return ImageError(
+        f"the ZIP file is damaged, encrypted or cut short ({type(error).__name__}); pack it anew"
+    )
