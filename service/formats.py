@@ -2,32 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from seg.errors import SegError
-from seg.images import MASK_FORMATS, ClassInfo, Image, Mask, MaskFormat, encode_mask
+from seg.images import MASK_FORMATS, MaskFormat
 from service.problems import Problem
 
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
 
-def formats_for(dims: int, classes: Sequence[ClassInfo]) -> dict[str, MaskFormat]:
-    """The formats that can hold a mask of 2 or 3 dimensions, the default first.
-
-    Found by trial, so that the encoders alone know what they can do.
-    """
-    voxel = np.zeros((1,) * dims, np.uint8)
-    image, mask = Image(voxel[None]), Mask(voxel)
+def formats_for(dims: int) -> dict[str, MaskFormat]:
+    """The formats that can hold a mask of 2 or 3 dimensions, the default first."""
     names = sorted(MASK_FORMATS, key=lambda name: name != DEFAULT_FORMAT[dims])
-    return {name: MASK_FORMATS[name] for name in names if _can_encode(name, mask, image, classes)}
-
-
-def _can_encode(name: str, mask: Mask, image: Image, classes: Sequence[ClassInfo]) -> bool:
-    try:
-        encode_mask(mask, name, classes, image)
-    except SegError:
-        return False
-    return True
+    return {name: MASK_FORMATS[name] for name in names if dims in MASK_FORMATS[name].dims}
 
 
 def choose_format(

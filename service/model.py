@@ -151,7 +151,7 @@ def _load(settings: Settings, metrics: Metrics) -> ReadyModel:
     return ReadyModel(
         package=package,
         scheduler=BatchScheduler(backend, policy, on_batch=metrics.batch),
-        formats=formats_for(card.input.dims, card.classes),
+        formats=formats_for(card.input.dims),
         limits=_limits(settings),
         golden_error=golden_error,
         metrics=metrics,

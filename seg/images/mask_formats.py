@@ -8,11 +8,15 @@ from types import MappingProxyType
 from seg.errors import ImageError, UnsupportedImageError
 from seg.files import replace_file
 from seg.images.classes import ClassInfo
+from seg.images.geojson import encode_geojson
 from seg.images.image import Image, Mask
+from seg.images.itk_files import encode_itk, encode_nrrd
+from seg.images.measurements import encode_measurements
 from seg.images.nifti import encode_nifti
 from seg.images.npz import encode_npz
 from seg.images.overlay import encode_overlay
 from seg.images.raster import encode_png
+from seg.images.rle import encode_rle
 from seg.images.summary import encode_summary
 from seg.images.tiff import encode_tiff
 
@@ -25,33 +29,36 @@ class MaskFormat:
 
     name: str
     media_type: str
-    """Registered where there is one; NIfTI and NPZ have none."""
+    """Registered where there is one; NIfTI, NPZ and NRRD have none."""
     suffix: str
     encode: Encode
+    dims: tuple[int, ...] = (2, 3)
+    """Dimensions of the masks that it can hold."""
 
 
 MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
+            MaskFormat("png", "image/png", ".png", lambda m, k, _: encode_png(m, k), dims=(2,)),
+            MaskFormat("tiff", "image/tiff", ".tif", lambda m, *_: encode_tiff(m)),
+            MaskFormat("nifti", "application/x-nifti", ".nii.gz", lambda m, *_: encode_nifti(m)),
+            MaskFormat("npz", "application/x-npz", ".npz", lambda m, *_: encode_npz(m)),
             MaskFormat(
-                "png", "image/png", ".png", lambda mask, classes, _: encode_png(mask, classes)
+                "nrrd", "application/x-nrrd", ".seg.nrrd", lambda m, k, _: encode_nrrd(m, k)
             ),
-            MaskFormat("tiff", "image/tiff", ".tif", lambda mask, *_: encode_tiff(mask)),
+            MaskFormat("json", "application/json", ".json", lambda m, k, _: encode_summary(m, k)),
+            MaskFormat("csv", "text/csv", ".csv", encode_measurements),
             MaskFormat(
-                "nifti", "application/x-nifti", ".nii.gz", lambda mask, *_: encode_nifti(mask)
+                "geojson", "application/geo+json", ".geojson", lambda m, k, _: encode_geojson(m, k)
             ),
-            MaskFormat("npz", "application/x-npz", ".npz", lambda mask, *_: encode_npz(mask)),
-            MaskFormat(
-                "json",
-                "application/json",
-                ".json",
-                lambda mask, classes, _: encode_summary(mask, classes),
-            ),
+            MaskFormat("rle", "application/json", ".rle.json", lambda m, k, _: encode_rle(m, k)),
             MaskFormat("overlay", "image/png", ".png", encode_overlay),
         )
     }
 )
+"""By name. Letters: ``m`` the mask, ``k`` its classes. Of formats with one media type the first is
+the one that an ``Accept`` header gets."""
 
 
 def encode_mask(
@@ -62,9 +69,11 @@ def encode_mask(
     Args:
         mask: Labels and where they lie.
         format: ``png`` (palette, a pixel's value is its class), ``tiff``, ``nifti`` (gzipped),
-            ``npz``, ``json`` (class sizes) or ``overlay`` (a picture for people).
+            ``npz``, ``nrrd`` (3D Slicer's segmentation), ``json`` (class sizes), ``csv``
+            (measurements), ``geojson`` (polygons), ``rle`` (COCO run lengths) or ``overlay`` (a
+            picture for people).
         classes: Names and colours of all labels in the mask.
-        image: What was segmented; an overlay is drawn on it.
+        image: What was segmented; an overlay is drawn on it, intensities are measured on it.
 
     Raises:
         UnsupportedImageError: no such format, or it cannot hold this mask.
@@ -100,9 +109,10 @@ def write_mask(
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write a TIFF or a NIfTI file by its suffix, whole or not at all.
+    """Write a TIFF, NIfTI, NRRD or MetaImage file by its suffix, whole or not at all.
 
-    TIFF (``.tif``, ``.tiff``) keeps the spacing, NIfTI (``.nii``, ``.nii.gz``) the affine as well.
+    TIFF (``.tif``, ``.tiff``) keeps the spacing, NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``)
+    and MetaImage (``.mha``) the affine as well.
 
     Raises:
         UnsupportedImageError: another suffix, or a type of numbers that the format lacks.
@@ -112,8 +122,11 @@ def write_image(path: Path, image: Image) -> None:
         content = encode_tiff(image)
     elif name.endswith((".nii", ".nii.gz")):
         content = encode_nifti(image, zipped=name.endswith(".gz"))
+    elif name.endswith((".nrrd", ".mha")):
+        content = encode_itk(image, name[name.rindex(".") :])
     else:
         raise UnsupportedImageError(
-            f"images are written as .tif, .tiff, .nii or .nii.gz, got {path.suffix or path.name!r}"
+            "images are written as .tif, .tiff, .nii, .nii.gz, .nrrd or .mha, "
+            f"got {path.suffix or path.name!r}"
         )
     replace_file(path, content)

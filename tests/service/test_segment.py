@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from seg.images import MASK_FORMATS
 from tests.packages import CLASSES, LEVELS, SPARK
 from tests.service.conftest import labels_of, log_lines, png, until
 
@@ -44,14 +45,14 @@ def test_a_form_and_a_raw_body_give_the_same_mask(client):
     assert form.content == raw.content == wrongly_labelled.content
 
 
-@pytest.mark.parametrize("name", ["png", "tiff", "npz", "json", "overlay", "nifti"])
+@pytest.mark.parametrize("name", MASK_FORMATS)
 def test_every_format_can_be_asked_for_by_name(client, name):
-    formats = client.get("/model").json()["runtime"]["formats"]
-    if name not in formats:
-        pytest.skip(f"a 2D mask has no {name}")
+    assert name in client.get("/model").json()["runtime"]["formats"]
     answer = client.post("/segment", params={"format": name}, content=png(blocks(40, 40)))
     assert answer.status_code == 200
-    assert answer.headers["Content-Disposition"].startswith('inline; filename="mask.')
+    entry = MASK_FORMATS[name]
+    assert answer.headers["Content-Type"].partition(";")[0] == entry.media_type
+    assert answer.headers["Content-Disposition"] == f'inline; filename="mask{entry.suffix}"'
     assert len(answer.content) > 20
 
 
@@ -60,6 +61,8 @@ def test_the_accept_header_chooses_and_a_format_by_name_wins(client):
     as_json = client.post("/segment", content=image, headers={"Accept": "application/json"})
     assert as_json.headers["Content-Type"] == "application/json"
     json.loads(as_json.content)
+    as_polygons = client.post("/segment", content=image, headers={"Accept": "application/geo+json"})
+    assert as_polygons.json()["type"] == "FeatureCollection"
     as_png = client.post(
         "/segment",
         params={"format": "png"},

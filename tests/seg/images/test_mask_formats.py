@@ -6,6 +6,7 @@ import pytest
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images import MASK_FORMATS, Image, Mask, encode_mask, write_image, write_mask
 
+VOLUME = Mask(np.array([[[0, 1, 2]]]))
 MASK = Mask(np.array([[0, 1, 2]]))
 IMAGE = Image(np.zeros((1, 1, 3), np.uint8))
 
@@ -19,16 +20,34 @@ def test_every_format_writes_what_its_suffix_says(name, classes):
         ".nii.gz": b"\x1f\x8b",
         ".npz": b"PK",
         ".json": b"{",
+        ".seg.nrrd": b"NRRD",
+        ".csv": b"index,name,",
+        ".geojson": b'{"type":"FeatureCollection"',
+        ".rle.json": b'{"images":',
     }
     assert content.startswith(begins[MASK_FORMATS[name].suffix])
 
 
+@pytest.mark.parametrize("name", MASK_FORMATS)
+def test_every_format_says_whether_it_holds_a_volume(name, classes):
+    image = Image(np.zeros((1, 1, 1, 3), np.uint8))
+    if 3 in MASK_FORMATS[name].dims:
+        assert encode_mask(VOLUME, name, classes, image)
+    else:
+        with pytest.raises(UnsupportedImageError, match="this one is a volume"):
+            encode_mask(VOLUME, name, classes, image)
+
+
 def test_media_types_are_whole():
-    assert all(re.fullmatch(r"[a-z]+/[a-z-]+", entry.media_type) for entry in MASK_FORMATS.values())
+    assert all(
+        re.fullmatch(r"[a-z]+/[a-z+-]+", entry.media_type) for entry in MASK_FORMATS.values()
+    )
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(classes):
-    with pytest.raises(UnsupportedImageError, match="written as png, tiff, nifti, npz, json, over"):
+    with pytest.raises(
+        UnsupportedImageError, match="written as png, tiff, nifti, npz, nrrd, json, csv"
+    ):
         encode_mask(MASK, "bmp", classes)
 
 
