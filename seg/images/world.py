@@ -4,15 +4,14 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import UnsupportedImageError
+from seg.images.dicom_geometry import LPS_TO_RAS
 from seg.images.image import Affine, Image, Mask
-
-RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def lps_affine(grid: Image | Mask) -> Affine:
     """Maps voxel indices ``(x, y, z, 1)`` to LPS+ mm; without a position from 0 along the axes."""
     if grid.affine is not None:
-        affine: Affine = RAS_TO_LPS @ grid.affine
+        affine: Affine = LPS_TO_RAS @ grid.affine  # its own inverse
         return affine
     zooms = (*(grid.spacing or (1.0,) * grid.dims)[::-1], 1.0)[:3]
     return np.diag([*zooms, 1.0])
