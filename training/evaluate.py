@@ -7,7 +7,9 @@ the service gets. Beside every score stands the floor: what plain thresholding r
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -144,25 +146,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     options = _parser().parse_args(arguments)
     try:
-        package = ModelPackage.load(options.package)
-        dataset = load_dataset(options.path)
-        cases = dataset.train if options.split == "train" else dataset.test
-        backend = load_backend(package, options.variant, options.provider)
-        evaluation = evaluate(
-            Predictor(package, backend),
-            dataset,
-            cases,
-            predictions=options.predictions,
-            tolerance=options.tolerance,
-        )
-        print(summary_table(evaluation))  # noqa: T201
-        write_metrics(evaluation, options.out)
-        write_rows(evaluation, options.out.with_suffix(".csv"))
+        written = _run(options)
     except SegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    print(f"written to {options.out}")  # noqa: T201
+    print("written to " + ", ".join(map(str, written)))  # noqa: T201
     return 0
+
+
+def _run(options: argparse.Namespace) -> list[Path]:
+    # a page is drawn with what this module computes
+    from training.evaluation_report import Scored, report_beside, write_evaluation_report
+
+    package = ModelPackage.load(options.package)
+    dataset = load_dataset(options.path)
+    cases = dataset.train if options.split == "train" else dataset.test
+    backend = load_backend(package, options.variant, options.provider)
+    predictor = Predictor(package, backend, mirror=options.mirror)
+    with _folder_for(options.predictions) as predictions:
+        evaluation = evaluate(
+            predictor, dataset, cases, predictions=predictions, tolerance=options.tolerance
+        )
+        print(summary_table(evaluation))  # noqa: T201
+        written = [options.out, options.out.with_suffix(".csv"), report_beside(options.out)]
+        write_metrics(evaluation, written[0])
+        write_rows(evaluation, written[1])
+        write_evaluation_report(
+            written[2],
+            Scored(package, dataset, evaluation, predictions, options.split, options.mirror),
+        )
+    return written
+
+
+@contextmanager
+def _folder_for(predictions: Path | None) -> Iterator[Path]:
+    if predictions is not None:
+        yield predictions
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,7 +198,14 @@ def _parser() -> argparse.ArgumentParser:
         "--split", choices=("train", "test"), default="test", help="cases to score (default: test)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("metrics.json"), help="default: metrics.json"
+        "--out",
+        type=Path,
+        default=Path("metrics.json"),
+        metavar="FILE",
+        help="scores as JSON; the CSV and the report go beside it (default: metrics.json)",
+    )
+    parser.add_argument(
+        "--mirror", action="store_true", help="average over all mirrors of every patch"
     )
     parser.add_argument(
         "--tolerance",

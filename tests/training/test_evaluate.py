@@ -1,5 +1,6 @@
 """Whole-image scores against counts made by hand."""
 
+import csv
 import json
 
 import numpy as np
@@ -210,6 +211,13 @@ def test_the_command_writes_the_contract_and_prints_a_table(tmp_path, capsys):
     summary = metrics["summary"]["nucleus"]
     assert {"dice", "ci95", "iou", "dice_pooled", "cases", "floor"} <= set(summary)
     assert summary["measures"]["dice"]["mean"] == summary["dice"]
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open(newline="")))
+    assert len(rows) == 4 * 3
+    by_name = {case["case"]: case["classes"]["cytoplasm"]["dice"] for case in metrics["cases"]}
+    assert float(rows[0]["dice"]) == by_name[rows[0]["case"]]
+    page = (tmp_path / "report.html").read_text()
+    assert "4 train cases" in page
+    assert "Best, median and worst case" in page
     printed = capsys.readouterr().out
     assert f"{metrics['summary']['nucleus']['dice']:.3f}" in printed
     assert "thresholding" in printed
