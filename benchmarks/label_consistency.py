@@ -21,7 +21,7 @@ from seg.images import read_mask
 from seg.metrics import dice
 from training.dataset import Dataset, load_dataset
 from training.evaluate import prediction_file
-from training.plan import read_plan
+from training.plan_file import read_plan
 
 CYTOPLASM, NUCLEUS = 1, 2
 SMALLEST_NUCLEUS = 40

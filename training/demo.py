@@ -22,8 +22,10 @@ from seg.metrics import dice
 from seg.model_package import ModelPackage
 from training.dataset import load_dataset
 from training.evaluate import Evaluation, read_metrics
-from training.fit import Options, RunFolder, fit, resume
-from training.plan import read_plan
+from training.fit import fit, resume
+from training.options import Options
+from training.plan_file import read_plan
+from training.run_folder import RunFolder
 
 SECONDS_TO_READY = 120
 

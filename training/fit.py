@@ -4,14 +4,12 @@ Look, plan, train, evaluate, export, report; each step's result is a file in the
 a run that was stopped goes on with ``--resume``.
 """
 
-import argparse
 import logging
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,78 +19,29 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError, SegError
 from seg.files import replace_file
 from seg.inference import Predictor
-from seg.networks import PRESETS, SHORTCUTS
-from training import augment
 from training.clock import Clock
 from training.dataset import Dataset, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
 from training.fingerprint import Fingerprint, take_fingerprint
 from training.machine import Device, fastest_precision, find_device
-from training.package import Job, write_package
-from training.plan import (
-    Plan,
-    changed_plan,
-    make_plan,
-    planned_augmentation,
-    read_plan,
-    write_plan,
+from training.options import (
+    DEFAULT_DATASET,
+    DEFAULT_MINUTES,
+    Options,
+    command_line,
+    options_from,
 )
+from training.package import Job, write_package
+from training.plan import Plan, changed_plan
+from training.plan_file import read_plan, write_plan
+from training.plan_rules import make_plan, planned_augmentation
 from training.report import write_report
-from training.train import PRECISIONS, prepare_cases, train
+from training.run_folder import RunFolder
+from training.train import prepare_cases, train
 
-DEFAULT_DATASET = "scratch-assay"
 FALLBACK_DATASET = "phantom"
-DEFAULT_MINUTES = 4.8
 
 log = logging.getLogger("training")
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Where a run keeps what."""
-
-    path: Path
-
-    @property
-    def plan(self) -> Path:
-        """The plan, the first file of a run."""
-        return self.path / "plan.yaml"
-
-    @property
-    def fingerprint(self) -> Path:
-        """The data in numbers."""
-        return self.path / "fingerprint.json"
-
-    @property
-    def cache(self) -> Path:
-        """Preprocessed cases; may be removed when the run is finished."""
-        return self.path / "cache"
-
-    @property
-    def package(self) -> Path:
-        """The model package."""
-        return self.path / "package"
-
-    @property
-    def metrics(self) -> Path:
-        """Scores on the held-back cases."""
-        return self.path / "metrics.json"
-
-    @property
-    def report(self) -> Path:
-        """The report; the last file of a run."""
-        return self.path / "report.html"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for."""
-
-    data: Path | None = None
-    out: Path | None = None
-    plan: Path | None = None
-    chosen: dict[str, Any] = field(default_factory=dict)
-    """Fields of the plan that the command line sets."""
 
 
 def fit(options: Options, command: str = "training.fit") -> RunFolder:
@@ -221,7 +170,7 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the package is there, 2 when it cannot be, 130 when stopped."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     logging.getLogger("data").setLevel(logging.INFO)
@@ -231,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.resume:
             resume(options.resume, command)
         else:
-            fit(_options(options), command)
+            fit(options_from(options), command)
     except SegError as error:
         log.error("error: %s", error)
         return 2
@@ -247,56 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _stopped(*_: object) -> None:
     """A request to stop ends the run as Ctrl-C does."""
     raise KeyboardInterrupt
-
-
-def _options(arguments: argparse.Namespace) -> Options:
-    names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
-    chosen = {
-        name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
-    }
-    if "patch" in chosen:
-        chosen["patch"] = tuple(chosen["patch"])
-    return Options(
-        data=arguments.data,
-        out=arguments.out,
-        plan=arguments.plan,
-        chosen=chosen,
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.fit",
-        description="Train a residual U-Net on a folder of images and masks, prove it, package it.",
-    )
-    add = parser.add_argument
-    add("data", type=Path, nargs="?", metavar="PATH",
-        help=f"dataset folder: nnU-Net raw format, or images/ and masks/ (default: "
-             f"{DEFAULT_DATASET}, fetched once)")  # fmt: skip
-    add("--minutes", type=_minutes, metavar="M",
-        help=f"when training ends, from the start of all (default: {DEFAULT_MINUTES})")  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME-TIME)")
-    add("--resume", type=Path, metavar="DIR", help="go on with a run that was stopped")
-    add("--plan", type=Path, metavar="FILE", help="obey this plan.yaml")
-    plan = parser.add_argument_group("in place of what would be planned")
-    add = plan.add_argument
-    add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
-    add("--seed", type=int, metavar="N", help="of weights, patches and augmentation (default: 0)")
-    add("--network", choices=sorted(PRESETS), help="preset")
-    add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
-    add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
-    add("--batch-size", type=int, metavar="N", help="patches a step")
-    add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
-    add("--augmentation", choices=augment.PRESETS, help="preset")
-    add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
-    return parser
-
-
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not minutes > 0:
-        raise argparse.ArgumentTypeError("minutes must be above 0")
-    return minutes
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from seg.model_package import Channel
 from training.augment import Augmentation
 from training.fingerprint import take_fingerprint
 from training.patches import PatchBatches, open_case, prepare_case
-from training.plan import make_plan
+from training.plan_rules import make_plan
 
 
 def case(shape, rare=False):

@@ -8,7 +8,9 @@ from seg.errors import ConfigError
 from seg.model_package import Channel
 from seg.networks import ResidualUNet
 from training.fingerprint import ChannelStatistics, Fingerprint
-from training.plan import BUDGETS, changed_plan, make_plan, read_plan, write_plan
+from training.plan import changed_plan
+from training.plan_file import read_plan, write_plan
+from training.plan_rules import BUDGETS, make_plan
 
 STATISTICS = ChannelStatistics(
     mean=40, std=20, percentile_00_5=-100, percentile_99_5=200, range=(-1000, 1000)

@@ -28,8 +28,8 @@ from training.machine import Device
 from training.package import Finished, Job
 from training.pages import Card
 from training.pictures import panel, view_of, write_comparison
-from training.plan import make_plan
 from training.plan_in_words import normalisation_in_words, plan_in_words
+from training.plan_rules import make_plan
 from training.report import write_report
 from training.scores import Summary
 from training.train import Trained

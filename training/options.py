@@ -1,0 +1,77 @@
+"""The command line of ``training.fit``."""
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seg.networks import PRESETS, SHORTCUTS
+from training import augment
+from training.plan import Plan
+from training.train import PRECISIONS
+
+DEFAULT_DATASET = "scratch-assay"
+DEFAULT_MINUTES = 4.8
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for."""
+
+    data: Path | None = None
+    out: Path | None = None
+    plan: Path | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """Fields of the plan that the command line sets."""
+
+
+def options_from(arguments: argparse.Namespace) -> Options:
+    """What was asked for, out of parsed arguments."""
+    names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
+    chosen = {
+        name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
+    }
+    if "patch" in chosen:
+        chosen["patch"] = tuple(chosen["patch"])
+    return Options(
+        data=arguments.data,
+        out=arguments.out,
+        plan=arguments.plan,
+        chosen=chosen,
+    )
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Arguments and their help."""
+    command = argparse.ArgumentParser(
+        prog="python -m training.fit",
+        description="Train a residual U-Net on a folder of images and masks, prove it, package it.",
+    )
+    add = command.add_argument
+    add("data", type=Path, nargs="?", metavar="PATH",
+        help=f"dataset folder: nnU-Net raw format, or images/ and masks/ (default: "
+             f"{DEFAULT_DATASET}, fetched once)")  # fmt: skip
+    add("--minutes", type=_minutes, metavar="M",
+        help=f"when training ends, from the start of all (default: {DEFAULT_MINUTES})")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME-TIME)")
+    add("--resume", type=Path, metavar="DIR", help="go on with a run that was stopped")
+    add("--plan", type=Path, metavar="FILE", help="obey this plan.yaml")
+    plan = command.add_argument_group("in place of what would be planned")
+    add = plan.add_argument
+    add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
+    add("--seed", type=int, metavar="N", help="of weights, patches and augmentation (default: 0)")
+    add("--network", choices=sorted(PRESETS), help="preset")
+    add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
+    add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
+    add("--batch-size", type=int, metavar="N", help="patches a step")
+    add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
+    add("--augmentation", choices=augment.PRESETS, help="preset")
+    add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
+    return command
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError("minutes must be above 0")
+    return minutes

@@ -1,0 +1,41 @@
+"""The folder of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps what."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan, the first file of a run."""
+        return self.path / "plan.yaml"
+
+    @property
+    def fingerprint(self) -> Path:
+        """The data in numbers."""
+        return self.path / "fingerprint.json"
+
+    @property
+    def cache(self) -> Path:
+        """Preprocessed cases; may be removed when the run is finished."""
+        return self.path / "cache"
+
+    @property
+    def package(self) -> Path:
+        """The model package."""
+        return self.path / "package"
+
+    @property
+    def metrics(self) -> Path:
+        """Scores on the held-back cases."""
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The report; the last file of a run."""
+        return self.path / "report.html"
