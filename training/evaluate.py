@@ -68,7 +68,7 @@ def evaluate(
     card = predictor.package.card
     _check_fit(card, dataset, cases)
     thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
-    found = regions(card.classes)
+    found = regions(dataset.legend)
     tolerance = tolerance or default_tolerance(card)
     measured: list[Mapping[str, Measured]] = []
     floors: list[Mapping[str, float]] = []
@@ -81,7 +81,7 @@ def evaluate(
         measured.append(measure_case(mask, reference, found, tolerance))
         floors.append(thresholding.dice(image, reference) if thresholding else {})
         units.append("mm" if image.spacing else "pixels")
-    together = foreground_name(card.classes)
+    together = foreground_name(dataset.legend)
     return Evaluation(
         cases=tuple(
             _case_score(case.name, regions_of_case, together, unit)
@@ -125,6 +125,12 @@ def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None
         raise DatasetError(
             f"the package knows the classes {', '.join(ours)}, the dataset has "
             f"{', '.join(theirs)}; evaluate on a dataset with the same classes in the same order"
+        )
+    if card.task != dataset.legend.task:
+        kinds = {"exclusive": "exclude each other", "regions": "overlap"}
+        raise DatasetError(
+            f"the package's classes {kinds[card.task]}, those of the dataset "
+            f"{kinds[dataset.legend.task]}; evaluate on a dataset of the same kind"
         )
 
 

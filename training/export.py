@@ -23,7 +23,7 @@ from seg.errors import BackendError
 from seg.files import sha256_of
 from seg.inference import OnnxBackend
 from seg.inference.decision import probability_error
-from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Variant, write_golden
+from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task, Variant, write_golden
 from seg.networks import ResidualUNet
 
 FULL = "full"
@@ -43,7 +43,10 @@ class Proof:
 
 
 def export_variant(
-    network: ResidualUNet, patches: Float32[np.ndarray, "b c *patch"], folder: Path
+    network: ResidualUNet,
+    patches: Float32[np.ndarray, "b c *patch"],
+    folder: Path,
+    task: Task = "exclusive",
 ) -> Proof:
     """Write the network as float32 ONNX and the golden samples into ``folder``, and compare.
 
@@ -51,6 +54,7 @@ def export_variant(
         network: trained, on any device.
         patches: real validation patches, preprocessed.
         folder: the package that is being filled.
+        task: says which probabilities the logits stand for.
 
     Raises:
         BackendError: onnxruntime's probabilities differ from the network's by more than 1e-4.
@@ -59,7 +63,7 @@ def export_variant(
     logits = reference_logits(network, patches)
     file = folder / f"{FULL}.onnx"
     write_onnx(network, patches[:SAMPLES_A_BATCH], file)
-    error = _disagreement(file, GoldenSamples(patches, logits))
+    error = _disagreement(file, GoldenSamples(patches, logits), task)
     if not error <= PROBABILITY_TOLERANCE:
         raise BackendError(
             f"the exported network disagrees with the trained one: probabilities differ by "
@@ -111,12 +115,12 @@ def milliseconds_per_patch(
     return 1000 * float(np.median(seconds[1:])) / len(batch)
 
 
-def _disagreement(file: Path, golden: GoldenSamples) -> float:
+def _disagreement(file: Path, golden: GoldenSamples, task: Task) -> float:
     """Worst probability error, patches alone and together in one batch."""
     backend = OnnxBackend(file, provider="cpu")
     alone = np.concatenate([backend.run(p[None]) for p in golden.patches])
     together = backend.run(golden.patches)
-    return max(probability_error(each, golden.logits) for each in (alone, together))
+    return max(probability_error(each, golden.logits, task) for each in (alone, together))
 
 
 class _StagedInstanceNorm(nn.Module):

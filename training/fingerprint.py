@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from seg.errors import DatasetError
 from seg.images import Image, Mask
+from training.dataset.legend import IGNORE, Legend
 
 VOXELS_A_CASE = 100_000
 """Foreground voxels drawn from each case for the intensity statistics."""
@@ -41,7 +42,7 @@ class Fingerprint(BaseModel):
     """In mm, one entry a case; None where the files do not say."""
     channels: tuple[ChannelStatistics, ...]
     class_shares: tuple[float, ...]
-    """Share of all voxels that each class has."""
+    """Share of all annotated voxels that each class has."""
 
     @property
     def dims(self) -> int:
@@ -62,7 +63,7 @@ class Fingerprint(BaseModel):
 
 
 def take_fingerprint(
-    cases: Iterable[tuple[Image, Mask]], num_classes: int, rng: np.random.Generator
+    cases: Iterable[tuple[Image, Mask]], legend: Legend, rng: np.random.Generator
 ) -> Fingerprint:
     """Look once at every training case, one in memory at a time.
 
@@ -73,12 +74,14 @@ def take_fingerprint(
     spacings: list[tuple[float, ...] | None] = []
     foreground: list[np.ndarray] = []
     everything: list[np.ndarray] = []
-    counts = np.zeros(num_classes, np.int64)
+    counts = np.zeros(IGNORE + 1, np.int64)
     for image, mask in cases:
         shapes.append(image.spatial_shape)
         spacings.append(image.spacing)
-        counts += np.bincount(mask.array.ravel(), minlength=num_classes)[:num_classes]
-        inside = mask.array > 0 if (mask.array > 0).any() else np.ones(mask.array.shape, bool)
+        counts += np.bincount(mask.array.ravel(), minlength=len(counts))
+        inside = (mask.array > 0) & (mask.array != IGNORE)
+        if not inside.any():
+            inside = np.ones(mask.array.shape, bool)
         foreground.append(_drawn(image.array[:, inside], rng))
         everything.append(_drawn(image.array.reshape(image.channels, -1), rng))
     _same_kind(shapes, everything)
@@ -93,8 +96,14 @@ def take_fingerprint(
                 np.concatenate(foreground, axis=1), np.concatenate(everything, axis=1), strict=True
             )
         ),
-        class_shares=tuple(float(share) for share in counts / counts.sum()),
+        class_shares=_shares(counts, legend),
     )
+
+
+def _shares(counts: np.ndarray, legend: Legend) -> tuple[float, ...]:
+    annotated = max(1, int(counts[:IGNORE].sum()))
+    foreground = counts @ legend.members()
+    return (float(counts[0] / annotated), *(float(n / annotated) for n in foreground))
 
 
 def _same_kind(shapes: Sequence[tuple[int, ...]], voxels: Sequence[np.ndarray]) -> None:

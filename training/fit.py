@@ -20,7 +20,7 @@ from seg.errors import ConfigError, RegistryError, SegError
 from seg.files import replace_file
 from seg.inference import Predictor
 from training.clock import Clock
-from training.dataset import Dataset, check, load_dataset
+from training.dataset import Dataset, Legend, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
 from training.fingerprint import Fingerprint, take_fingerprint
 from training.machine import Device, fastest_precision, find_device
@@ -61,7 +61,7 @@ def fit(options: Options, command: str = "training.fit") -> RunFolder:
     device = find_device()
     fingerprint = take_fingerprint(
         (dataset.read(case) for case in dataset.train),
-        len(dataset.classes),
+        dataset.legend,
         np.random.default_rng(options.chosen.get("seed", 0)),
     )
     plan = _plan(options, dataset, fingerprint, device)
@@ -122,7 +122,7 @@ def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: 
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
         plan = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
-        measured = _measured(plan, len(dataset.classes), device)
+        measured = _measured(plan, dataset.legend, device)
         plan = changed_plan(plan, {k: v for k, v in measured.items() if k not in chosen})
     log.info(
         "plan      %s, patch %s, batch %d, %s augmentation, %g minutes",
@@ -135,9 +135,9 @@ def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: 
     return plan
 
 
-def _measured(plan: Plan, num_classes: int, device: Device) -> dict[str, Any]:
+def _measured(plan: Plan, legend: Legend, device: Device) -> dict[str, Any]:
     """What depends on how fast this machine trains."""
-    precision, seconds = fastest_precision(plan, num_classes, device)
+    precision, seconds = fastest_precision(plan, legend, device)
     log.info("machine   %s: %.2f s a step in %s", device.name, seconds, precision)
     steps = plan.steps or 60 * plan.minutes / seconds
     return {"precision": precision, "augmentation": planned_augmentation(steps)}
@@ -147,7 +147,7 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
     plan, dataset = job.plan, job.dataset
     clock.minutes, clock.steps = plan.minutes, plan.steps
     cases = prepare_cases(dataset, plan, run.cache)
-    trained = train(plan, cases, len(dataset.classes), job.device, run.path, clock)
+    trained = train(plan, cases, dataset.legend, job.device, run.path, clock)
     log.info("trained   %d steps in %.1f minutes", trained.steps, trained.seconds / 60)
 
     def assess(predictor: Predictor) -> Evaluation:

@@ -1,6 +1,6 @@
 """The floor: what plain thresholding scores. A network that is not above it has learnt nothing.
 
-Letters: ``c`` channels, ``k`` classes, ``r`` regions, ``t`` thresholds.
+Letters: ``c`` channels, ``l`` labels, ``r`` regions, ``t`` thresholds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64, Integer, Real
 
-from seg.images import ClassInfo, Image, Mask
+from seg.images import Image, Mask
 from seg.metrics import confusion_matrix, otsu_threshold
-from training.dataset import Case, Dataset
+from training.dataset import IGNORE, Case, Dataset, Legend
 from training.regions import regions
 
 MOST_CASES = 12
@@ -42,12 +42,12 @@ class Rule:
 class Thresholding:
     """For each region the rule that did best on training cases."""
 
-    classes: tuple[ClassInfo, ...]
+    legend: Legend
     rules: Mapping[str, Rule]
 
     def dice(self, image: Image, mask: Mask) -> dict[str, float]:
         """Dice of each region's rule on one case; NaN where the mask has none of the region."""
-        table = _dice_of_all_rules(image, mask, self.classes)
+        table = _dice_of_all_rules(image, mask, self.legend)
         return {
             region: float(table[row, rule.channel, rule.threshold, int(rule.above)])
             for row, (region, rule) in enumerate(self.rules.items())
@@ -66,44 +66,44 @@ def choose_thresholding(dataset: Dataset, cases: Sequence[Case]) -> Thresholding
     """
     stride = -(-len(cases) // MOST_CASES)
     tables = np.stack(
-        [_dice_of_all_rules(*dataset.read(case), dataset.classes) for case in cases[::stride]]
+        [_dice_of_all_rules(*dataset.read(case), dataset.legend) for case in cases[::stride]]
     )
     counted = np.isfinite(tables)
     mean = np.where(counted, tables, 0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     rules = {}
-    for region, scores in zip(regions(dataset.classes), mean, strict=True):
+    for region, scores in zip(regions(dataset.legend), mean, strict=True):
         channel, threshold, above = np.unravel_index(int(scores.argmax()), scores.shape)
         rules[region] = Rule(int(channel), int(threshold), bool(above))
-    return Thresholding(dataset.classes, rules)
+    return Thresholding(dataset.legend, rules)
 
 
-def _dice_of_all_rules(
-    image: Image, mask: Mask, classes: Sequence[ClassInfo]
-) -> Float64[np.ndarray, "r c t 2"]:
+def _dice_of_all_rules(image: Image, mask: Mask, legend: Legend) -> Float64[np.ndarray, "r c t 2"]:
     """Dice of each region with each channel and threshold, below (0) and above (1) it.
 
     NaN where the mask has none of the region: thresholding cannot say that something is absent,
     and a floor of zeros would flatter the network.
     """
-    found = regions(classes).values()
+    found = regions(legend).values()
     table = np.empty((len(found), image.channels, 1 + len(LEVELS), 2))
+    annotated = mask.array != IGNORE if legend.ignores else ...
+    labels = mask.array[annotated]
     for index, channel in enumerate(image.array):
-        below, above = _voxels_on_both_sides(channel, mask.array, len(classes))
-        for row, indices in enumerate(found):
-            table[row, index] = _dice_of_both_sides(below, above, list(indices))
+        below, above = _voxels_on_both_sides(channel[annotated], labels, legend.num_labels)
+        for row, region in enumerate(found):
+            table[row, index] = _dice_of_both_sides(below, above, list(region.labels))
     return table
 
 
 def _voxels_on_both_sides(
-    channel: Real[np.ndarray, "*spatial"], labels: Integer[np.ndarray, "*spatial"], num_classes: int
-) -> tuple[Int64[np.ndarray, "k t"], Int64[np.ndarray, "k t"]]:
-    """Voxels of each class up to each threshold and above it, in one pass over the image."""
+    channel: Real[np.ndarray, "*spatial"], labels: Integer[np.ndarray, "*spatial"], num_labels: int
+) -> tuple[Int64[np.ndarray, "l t"], Int64[np.ndarray, "l t"]]:
+    """Voxels of each label up to each threshold and above it, in one pass over the image."""
     thresholds = _thresholds(channel)
     order = np.argsort(thresholds)
     bins = np.searchsorted(thresholds[order], channel).astype(np.uint8)
-    size = max(num_classes, len(thresholds) + 1)
-    counts = confusion_matrix(bins, labels, size)[:num_classes, : len(thresholds) + 1]
-    below = np.empty((num_classes, len(thresholds)), np.int64)
+    size = max(num_labels, len(thresholds) + 1)
+    counts = confusion_matrix(bins, labels, size)[:num_labels, : len(thresholds) + 1]
+    below = np.empty((num_labels, len(thresholds)), np.int64)
     below[:, order] = counts.cumsum(axis=1)[:, :-1]
     return below, counts.sum(axis=1, keepdims=True) - below
 
@@ -116,7 +116,7 @@ def _thresholds(channel: Real[np.ndarray, "*spatial"]) -> Float64[np.ndarray, " 
 
 
 def _dice_of_both_sides(
-    below: Int64[np.ndarray, "k t"], above: Int64[np.ndarray, "k t"], region: Sequence[int]
+    below: Int64[np.ndarray, "l t"], above: Int64[np.ndarray, "l t"], region: Sequence[int]
 ) -> Float64[np.ndarray, "t 2"]:
     size = (below + above)[region].sum(axis=0)
     sides = []

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from seg.networks import ResidualUNet
+from training.dataset.legend import Legend
 from training.losses import dice_and_cross_entropy
 from training.plan import Plan
 
@@ -32,15 +33,15 @@ def find_device() -> Device:
     return Device("cpu", f"CPU, {torch.get_num_threads()} threads")
 
 
-def fastest_precision(plan: Plan, num_classes: int, device: Device) -> tuple[Precision, float]:
+def fastest_precision(plan: Plan, legend: Legend, device: Device) -> tuple[Precision, float]:
     """The precision in which a real training step is fastest, and seconds a step.
 
     bfloat16 keeps float32's range, so that it needs no loss scaling; it is tried only where the
     processor has instructions for it.
     """
-    full = _seconds_a_step(plan, num_classes, device, "float32")
+    full = _seconds_a_step(plan, legend, device, "float32")
     if _has_bfloat16(device):
-        lower = _seconds_a_step(plan, num_classes, device, "bfloat16")
+        lower = _seconds_a_step(plan, legend, device, "bfloat16")
         if lower < CLEARLY_FASTER * full:
             return "bfloat16", lower
     return "float32", full
@@ -52,13 +53,15 @@ def _has_bfloat16(device: Device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _seconds_a_step(plan: Plan, num_classes: int, device: Device, precision: Precision) -> float:
+def _seconds_a_step(plan: Plan, legend: Legend, device: Device, precision: Precision) -> float:
     """Seconds of a real training step; the fastest of some, since other programs disturb."""
-    network = ResidualUNet(plan.network_config(num_classes)).to(device.kind)
-    loss = dice_and_cross_entropy()
+    network = ResidualUNet(plan.network_config(legend.outputs)).to(device.kind)
+    loss = dice_and_cross_entropy(legend)
     shape = (plan.batch_size, len(plan.normalisation), *plan.patch)
     images = torch.randn(shape, device=device.kind)
-    labels = torch.randint(num_classes, (shape[0], 1, *plan.patch), device=device.kind).float()
+    labels = torch.randint(
+        legend.num_labels, (shape[0], 1, *plan.patch), device=device.kind
+    ).float()
     best = float("inf")
     for _ in range(1 + TIMED_STEPS):
         start = time.perf_counter()

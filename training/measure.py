@@ -20,6 +20,7 @@ from seg.metrics import (
     reliability,
     surface_scores,
 )
+from training.regions import Region
 from training.scores import MEASURES, Interval, RegionScore, Reliability, Summary
 
 SEED = 0
@@ -39,18 +40,18 @@ class Measured:
 
 
 def measure_case(
-    prediction: Mask, reference: Mask, regions: Mapping[str, Sequence[int]], tolerance: float
+    prediction: Mask, reference: Mask, regions: Mapping[str, Region], tolerance: float
 ) -> dict[str, Measured]:
     """All measures of every region, distances in mm, or in pixels where there is no spacing."""
     spacing = reference.spacing or (1.0,) * reference.dims
     return {
         name: measure_region(
-            np.isin(prediction.array, indices),
-            np.isin(reference.array, indices),
+            region.predicted(prediction.array, reference.array),
+            region.referred(reference.array),
             spacing,
             tolerance,
         )
-        for name, indices in regions.items()
+        for name, region in regions.items()
     }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from seg.errors import SegError
 from seg.networks import ResidualUNet
 from training.clock import Clock, learning_rate_factor
+from training.dataset.legend import IGNORE, Legend
 from training.losses import dice_and_cross_entropy
 from training.plan import Plan
 
@@ -20,13 +21,13 @@ LARGEST_GRADIENT_NORM = 12.0
 class SegmentationModule(pl.LightningModule):
     """A residual U-Net that learns as its plan says, until its clock has run out."""
 
-    def __init__(self, plan: Plan, num_classes: int, clock: Clock) -> None:
+    def __init__(self, plan: Plan, legend: Legend, clock: Clock) -> None:
         super().__init__()
         self.plan = plan
         self.clock = clock
-        self.network = ResidualUNet(plan.network_config(num_classes))
-        self.loss = dice_and_cross_entropy()
-        self.num_classes = num_classes
+        self.network = ResidualUNet(plan.network_config(legend.outputs))
+        self.loss = dice_and_cross_entropy(legend)
+        self.legend = legend
 
     def forward(self, x: Float[Tensor, "b c *patch"]) -> Any:
         """Logits; in training with deep supervision a list of them, finest first."""
@@ -51,7 +52,7 @@ class SegmentationModule(pl.LightningModule):
                 "plan.yaml, or look for images with extreme intensities"
             )
         finest = logits[0] if isinstance(logits, list | tuple) else logits
-        dice = _foreground_dice(finest.detach().argmax(dim=1), labels[:, 0], self.num_classes)
+        dice = self._foreground_dice(finest.detach(), labels[:, 0])
         self.log_dict(
             {"loss": loss.detach(), "dice": dice, "learning_rate": self._rate()}, on_step=True
         )
@@ -78,15 +79,18 @@ class SegmentationModule(pl.LightningModule):
         progress = self.clock.progress(self.global_step)
         return self.plan.learning_rate * learning_rate_factor(progress, self.plan.warmup_share)
 
-
-def _foreground_dice(
-    predicted: Int[Tensor, "b *patch"], labels: Int[Tensor, "b *patch"], num_classes: int
-) -> Tensor:
-    """Mean over the foreground classes that occur in prediction or labels."""
-    scores = []
-    for index in range(1, num_classes):
-        p, r = predicted == index, labels == index
-        total = p.sum() + r.sum()
-        if total:
-            scores.append(2 * (p & r).sum() / total)
-    return torch.stack(scores).mean() if scores else torch.tensor(float("nan"))
+    def _foreground_dice(
+        self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]
+    ) -> Tensor:
+        """Mean over the foreground classes that occur in prediction or labels."""
+        overlapping = bool(self.legend.regions)
+        chosen = logits > 0 if overlapping else logits.argmax(dim=1)
+        annotated = labels != IGNORE
+        scores = []
+        for index in range(1, len(self.legend.classes)):
+            p = (chosen[:, index - 1] if overlapping else chosen == index) & annotated
+            r = torch.isin(labels, torch.tensor(self.legend.labels_of(index), device=labels.device))
+            total = p.sum() + r.sum()
+            if total:
+                scores.append(2 * (p & r).sum() / total)
+        return torch.stack(scores).mean() if scores else torch.tensor(float("nan"))

@@ -27,7 +27,7 @@ from seg.model_package import (
     write_card,
 )
 from seg.networks import ResidualUNet
-from training.dataset import Case, Dataset
+from training.dataset import IGNORE, Case, Dataset
 from training.evaluate import Evaluation
 from training.export import Proof, export_variant, milliseconds_per_patch
 from training.fingerprint import Fingerprint
@@ -77,7 +77,7 @@ def write_package(
     """
     patches = golden_patches(job.dataset, job.plan)
     with written_whole(target) as folder:
-        proof = export_variant(network, patches, folder)
+        proof = export_variant(network, patches, folder, job.dataset.legend.task)
         card = _card(proof, job)
         write_card(folder, card)
         backend = OnnxBackend(folder / proof.variant.file)
@@ -109,7 +109,8 @@ def _richest_window(
 
 
 def _richness(labels: UInt8[np.ndarray, "*patch"]) -> tuple[int, int]:
-    return len(np.unique(labels)), int(np.count_nonzero(labels))
+    shown = labels[labels != IGNORE]
+    return len(np.unique(shown)), int(np.count_nonzero(shown))
 
 
 def _card(proof: Proof, job: Job) -> ModelCard:
@@ -119,6 +120,7 @@ def _card(proof: Proof, job: Job) -> ModelCard:
     return ModelCard(
         name=dataset.name,
         version=now.strftime("%Y%m%d.%H%M%S"),
+        task=dataset.legend.task,
         classes=dataset.classes,
         input=InputSpec(
             channels=dataset.channels,

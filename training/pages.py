@@ -178,7 +178,8 @@ def _panels(view: View, dataset: Dataset) -> dict[str, str]:
 
 
 def _view(predictions: Path, dataset: Dataset, case: Case) -> View:
-    image, reference = dataset.read(case)
+    image, labels = dataset.read(case)
+    reference = Mask.on_grid_of(image, dataset.legend.painted(labels.array))
     kept = read_mask(prediction_file(predictions, case.name, image.dims), dims=image.dims)
     return view_of(image, reference, Mask.on_grid_of(image, kept.array))
 

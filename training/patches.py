@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from seg.images import Image, Mask
 from seg.transforms import prepare, resample_labels, surround
 from training.augment import Augmentation
+from training.dataset.legend import IGNORE
 from training.plan import Plan
 
 LOCATIONS_A_CLASS = 10_000
@@ -29,7 +30,9 @@ class PreparedCase:
     image: Float32[np.ndarray, "c *grid"]
     labels: UInt8[np.ndarray, "*grid"]
     locations: dict[int, np.ndarray]
-    """For each foreground class that occurs: some of its voxels, ``(n, dims)``."""
+    """For each foreground label that occurs: some of its voxels, ``(n, dims)``."""
+    annotated: np.ndarray | None
+    """Some annotated voxels, ``(n, dims)``; None where all voxels are annotated."""
 
 
 def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
@@ -46,20 +49,27 @@ def on_the_network_s_grid(
     """Image and labels as patches are cut from them: resampled, normalised, with their margin."""
     array = prepare(image, plan.preprocessing).array
     labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
+    # around an image that is annotated in parts nothing is annotated: 0 ^ 255
+    flip = IGNORE if (labels == IGNORE).any() else 0
     return (
         surround(array, plan.margin, plan.patch),
-        surround(labels[None], plan.margin, plan.patch)[0],
+        surround(labels[None] ^ flip, plan.margin, plan.patch)[0] ^ flip,
     )
 
 
 def open_case(folder: Path, rng: np.random.Generator) -> PreparedCase:
     """A preprocessed case; ``rng`` draws the voxels that are remembered."""
     labels = np.load(folder / "labels.npy", mmap_mode="r")
-    classes = [int(index) for index in np.unique(labels) if index > 0]
+    present = [int(label) for label in np.unique(labels)]
     return PreparedCase(
         image=np.load(folder / "image.npy", mmap_mode="r"),
         labels=labels,
-        locations={index: _some(np.argwhere(labels == index), rng) for index in classes},
+        locations={
+            label: _some(np.argwhere(labels == label), rng)
+            for label in present
+            if label not in (0, IGNORE)
+        },
+        annotated=_some(np.argwhere(labels != IGNORE), rng) if IGNORE in present else None,
     )
 
 
@@ -111,8 +121,10 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         region = self.augmentation.region(rng)
         shape = case.labels.shape
         region = tuple(min(n, size) for n, size in zip(region, shape, strict=True))
+        places = case.annotated
         if show_class and case.locations:
             places = case.locations[int(rng.choice(list(case.locations)))]
+        if places is not None and len(places):
             centre = places[rng.integers(len(places))]
             start = [
                 int(np.clip(c - n // 2, 0, size - n))

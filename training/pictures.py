@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from seg.files import replace_file
 from seg.images import ClassInfo, Image, Mask
 from seg.images.overlay import as_rgb, fullest_slice
+from training.dataset import IGNORE
 
 LONGEST_EDGE = 1200
 """Pixels of a picture's longer edge at most; larger images are thinned out."""
@@ -31,6 +32,8 @@ OUTLINE_POINTS = (0.8, 2.0)
 """... and is neither too thin nor too thick to be seen."""
 FILL = 0.18
 """Share of a class's colour inside its outline, so that inside and outside are told apart."""
+UNKNOWN = (0.5, 0.5, 0.5, 0.6)
+"""Red, green, blue and opacity of what nobody annotated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ def view_of(image: Image, reference: Mask, prediction: Mask) -> View:
     channels, place = image.array, ""
     masks = [reference.array, prediction.array]
     if image.dims == 3:
-        z = fullest_slice(reference.array)
+        z = fullest_slice(np.where(reference.array == IGNORE, 0, reference.array))
         channels, masks = channels[:, z], [mask[z] for mask in masks]
         place = f"slice {z + 1} of {image.spatial_shape[0]}"
     height, width = channels.shape[1:]
@@ -145,7 +148,10 @@ def _draw(
 
 def _tint(labels: Integer[np.ndarray, "y x"], classes: Sequence[ClassInfo]) -> np.ndarray:
     """Class colours as red, green, blue and opacity."""
-    colors = np.array([(*color_of(info), FILL if info.index else 0.0) for info in classes])
+    colors = np.zeros((IGNORE + 1, 4))
+    for info in classes[1:]:
+        colors[info.index] = (*color_of(info), FILL)
+    colors[IGNORE] = UNKNOWN
     return np.asarray(colors[labels], dtype=np.float32)
 
 

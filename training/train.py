@@ -23,7 +23,7 @@ from seg.networks import ResidualUNet
 from training.augment import Augmentation
 from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, MovingAverage, StopInTime
 from training.clock import Clock
-from training.dataset import Dataset
+from training.dataset import Dataset, Legend
 from training.machine import Device
 from training.module import LARGEST_GRADIENT_NORM, SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
@@ -71,7 +71,7 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
 def train(
     plan: Plan,
     cases: Sequence[PreparedCase],
-    num_classes: int,
+    legend: Legend,
     device: Device,
     folder: Path,
     clock: Clock,
@@ -86,7 +86,7 @@ def train(
     if saved:
         clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
-    module = SegmentationModule(plan, num_classes, clock)
+    module = SegmentationModule(plan, legend, clock)
     if saved is None or clock.progress(saved.steps) < 1:
         first = saved.steps if saved else 0
         batches = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch), first)

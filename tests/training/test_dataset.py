@@ -127,8 +127,18 @@ def test_one_rgb_file_serves_three_declared_channels(tmp_path):
         pytest.param({"numTraining": 9}, "counts 9 training cases, imagesTr holds 3", id="count"),
         pytest.param({"labels": None}, "needs labels such as", id="no labels"),
         pytest.param({"labels": {"cell": 1, "rest": 2}}, "0 for background", id="no background"),
-        pytest.param({"labels": {"background": 0, "a": [1, 2]}}, "is a region", id="regions"),
-        pytest.param({"labels": {"background": 0, "ignore": 1}}, "ignore label", id="ignore"),
+        pytest.param(
+            {"labels": {"background": 0, "a": [1, 2]}}, "needs regions_class_order", id="no order"
+        ),
+        pytest.param(
+            {"labels": {"background": 0, "a": [1, 2], "b": 2}, "regions_class_order": [1]},
+            "one value for each of the 2 labels",
+            id="short order",
+        ),
+        pytest.param(
+            {"labels": {"background": 0, "a": 1, "ignore": 1}}, "a value of its own", id="ignore"
+        ),
+        pytest.param({"labels": {"background": 0, "a": 1, "b": 1}}, "the same value", id="twice"),
         pytest.param({"labels": {"background": 0, "a": "x"}}, "a whole number", id="no number"),
         pytest.param({"channel_names": None}, "needs channel_names such as", id="no channels"),
         pytest.param({"channel_names": {"0": "a"}}, "1 channel files, it has 2", id="channels"),
@@ -257,7 +267,7 @@ def test_dataset_yaml_names_classes_channels_and_test_cases(tmp_path):
     [
         pytest.param("classes: [", "cannot be read", id="no YAML"),
         pytest.param("clases: []", "not valid at clases", id="misspelt"),
-        pytest.param("classes: [{name: a}]", "needs 2 to 256 classes", id="one class"),
+        pytest.param("classes: [{name: a}]", "needs 2 to 255 classes", id="one class"),
         pytest.param("classes: [{name: a}, {name: a}]", "different names", id="same name"),
         pytest.param("classes: [{name: a}, {name: b, value: 0}]", "the same value", id="values"),
         pytest.param("split: {test: [z]}", "names z, which is no case", id="unknown case"),

@@ -8,15 +8,20 @@ import pytest
 
 from data.phantom import draw
 from seg.errors import ConfigError, DatasetError
-from seg.images import ClassInfo, Image, Mask, read_mask, write_image
+from seg.images import Image, Mask, read_mask, write_image
 from seg.inference import Predictor
 from seg.metrics import dice, otsu_threshold
 from seg.model_package import ModelPackage
 from tests.packages import write_package
-from training.dataset import load_dataset
+from training.dataset import IGNORE, Legend, load_dataset
+from training.dataset.classes import make_classes
 from training.evaluate import evaluate, main, prediction_file, read_metrics, write_metrics
 from training.floor import LEVELS, choose_thresholding
-from training.regions import confusion_of_region, foreground_name, regions
+from training.regions import (
+    Region,
+    foreground_name,
+    regions,
+)
 
 CLASSES = {"background": 0, "cytoplasm": 1, "nucleus": 2}
 
@@ -155,25 +160,46 @@ def test_no_rule_of_the_same_kind_beats_the_chosen_one(tmp_path):
 
 
 def test_foreground_is_named_only_where_classes_come_together():
-    def classes(*names):
-        return [
-            ClassInfo(index=i, name=name, color=(0, 0, 0))
-            for i, name in enumerate(["background", *names])
-        ]
+    def legend(*names):
+        return Legend(make_classes(["background", *names], {}))
 
-    assert regions(classes("cell")) == {"cell": (1,)}
-    assert regions(classes("a", "b")) == {"a": (1,), "b": (2,), "foreground": (1, 2)}
-    assert foreground_name(classes("foreground", "b")) == "any foreground class"
+    assert regions(legend("cell")) == {"cell": Region((1,), (1,))}
+    assert {name: region.labels for name, region in regions(legend("a", "b")).items()} == {
+        "a": (1,),
+        "b": (2,),
+        "foreground": (1, 2),
+    }
+    assert foreground_name(legend("foreground", "b")) == "any foreground class"
 
 
-def test_a_region_counts_voxels_of_any_of_its_classes():
-    prediction, reference = np.array([0, 1, 2, 2, 1, 0]), np.array([0, 1, 1, 0, 0, 2])
-    confusion = np.zeros((3, 3), np.int64)
-    np.add.at(confusion, (reference, prediction), 1)
-    merged = confusion_of_region(confusion, (1, 2))
-    expected = np.zeros((2, 2), np.int64)
-    np.add.at(expected, ((reference > 0).astype(int), (prediction > 0).astype(int)), 1)
-    np.testing.assert_array_equal(merged, expected)
+def test_all_classes_together_count_whichever_it_is():
+    painted, labels = np.array([0, 1, 2, 2, 1, 0]), np.array([0, 1, 1, 0, 0, 2], np.uint8)
+    together = regions(Legend(make_classes(["background", "a", "b"], {})))["foreground"]
+    assert together.predicted(painted, labels).tolist() == (painted > 0).tolist()
+    assert together.referred(labels).tolist() == (labels > 0).tolist()
+
+
+def test_a_region_counts_what_is_painted_over_it():
+    # whole tumour = 1, 2, 3; its core = 2, 3; a part of that = 3
+    classes = make_classes(["background", "whole", "core", "active"], {})
+    labels = np.array([0, 1, 2, 3, 3, 3], np.uint8)
+    painted = np.array([1, 1, 2, 3, 2, 0], np.uint8)
+    found = regions(Legend(classes, regions=((1, 2, 3), (2, 3), (3,))))
+    hits = {
+        name: int((each.predicted(painted, labels) & each.referred(labels)).sum())
+        for name, each in found.items()
+    }
+    assert hits == {"whole": 4, "core": 3, "active": 1, "foreground": 4}
+    shown = {name: int(each.predicted(painted, labels).sum()) for name, each in found.items()}
+    assert shown == {"whole": 5, "core": 3, "active": 1, "foreground": 5}
+
+
+def test_voxels_that_nobody_annotated_do_not_count():
+    cell = regions(Legend(make_classes(["background", "cell"], {}), ignores=True))["cell"]
+    labels = np.array([[0, 1, IGNORE, IGNORE]], np.uint8)
+    painted = np.array([[0, 1, 1, 0]], np.uint8)
+    assert cell.predicted(painted, labels).tolist() == [[False, True, False, False]]
+    assert cell.referred(labels).tolist() == [[False, True, False, False]]
 
 
 def test_predicted_masks_are_kept_for_people(package, tmp_path):

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from seg.images import Mask
 from training.measure import bounding_box, case_ece, measure_case, measure_region, summary_of_region
+from training.regions import Region
 from training.score_files import summary_table, write_rows
 from training.scores import CaseScore, Evaluation
 
@@ -63,7 +64,7 @@ def test_distances_and_tolerance_are_in_millimetres():
 
 
 def test_without_spacing_distances_are_in_pixels():
-    regions = {"cell": (1,)}
+    regions = {"cell": Region((1,), (1,))}
     masks = Mask(HALF.astype(np.uint8)), Mask(FULL.astype(np.uint8))
     assert measure_case(*masks, regions, 1.0)["cell"].score.hd95 == 2
     in_mm = [Mask(mask.array, spacing=(0.1, 0.1)) for mask in masks]

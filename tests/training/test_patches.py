@@ -8,9 +8,13 @@ from numpy.random import default_rng
 from seg.images import Image, Mask
 from seg.model_package import Channel
 from training.augment import Augmentation
+from training.dataset import IGNORE, Legend
+from training.dataset.classes import make_classes
 from training.fingerprint import take_fingerprint
 from training.patches import PatchBatches, open_case, prepare_case
 from training.plan_rules import make_plan
+
+LEGEND = Legend(make_classes(["background", "a", "b"], {}))
 
 
 def case(shape, rare=False):
@@ -23,7 +27,7 @@ def case(shape, rare=False):
 
 
 def batches(folder, pair, first_batch=0, **chosen):
-    fingerprint = take_fingerprint([pair], 3, default_rng(0))
+    fingerprint = take_fingerprint([pair], LEGEND, default_rng(0))
     plan = make_plan(
         fingerprint, (Channel(name="a"),), "cpu", minutes=1, dataset="t", data="t", **chosen
     )
@@ -72,6 +76,16 @@ def test_forced_patches_show_a_rare_class(tmp_path):
     )  # fmt: skip
     shown = [(labels == 2).flatten(1).any(dim=1) for _, labels in take(source, 10)]
     assert torch.stack(shown)[:, 2:].float().mean() > 0.9
+
+
+def test_patches_lie_where_somebody_annotated(tmp_path):
+    image, _ = case((200, 200))
+    labels = np.full((200, 200), IGNORE, np.uint8)
+    labels[90:100, 20:60] = 0
+    labels[95, 30] = 1
+    source = batches(tmp_path / "c", (image, Mask(labels)), patch=(32, 32))
+    seen = [(labels != IGNORE).flatten(1).sum(dim=1) for _, labels in take(source, 10)]
+    assert torch.stack(seen).min() > 100
 
 
 def test_images_smaller_than_a_patch_are_filled_up(tmp_path):

@@ -45,7 +45,9 @@ def run(tmp_path_factory):
     data = draw(folder / "data", cases=12, size=(48, 40), name="<b>cells")
     dataset = load_dataset(data)
     package = ModelPackage.load(write_package(folder / "package", channels=2))
-    fingerprint = take_fingerprint(map(dataset.read, dataset.train), 3, np.random.default_rng(0))
+    fingerprint = take_fingerprint(
+        map(dataset.read, dataset.train), dataset.legend, np.random.default_rng(0)
+    )
     chosen = {"dataset": dataset.name, "data": str(data), "minutes": 1.0}
     plan = make_plan(fingerprint, dataset.channels, "cpu", patch=(32, 32), **chosen)
     predictions = folder / "predictions"

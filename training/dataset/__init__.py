@@ -10,8 +10,9 @@ from seg.errors import DatasetError
 from training.dataset import nnunet, plain
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.inspection import check
+from training.dataset.legend import IGNORE, Legend
 
-__all__ = ["Case", "Dataset", "Split", "check", "load_dataset"]
+__all__ = ["IGNORE", "Case", "Dataset", "Legend", "Split", "check", "load_dataset"]
 
 
 def load_dataset(path: Path | str) -> Dataset:

@@ -13,6 +13,7 @@ from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
 from seg.images import ClassInfo, Image, Mask, read_channels, read_mask
 from seg.model_package import Channel
+from training.dataset.legend import IGNORE, Legend
 
 Split = Literal["train", "test"]
 
@@ -40,12 +41,17 @@ class Dataset:
     name: str
     folder: Path
     dims: Literal[2, 3]
-    classes: tuple[ClassInfo, ...]
+    legend: Legend
     channels: tuple[Channel, ...]
     cases: tuple[Case, ...]
     label_values: Mapping[int, int] = field(default_factory=dict)
-    """Value in the mask files to class index; empty where both are the same."""
+    """Value in the mask files to label; empty where both are the same."""
     licence: str = "not stated"
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """Background first."""
+        return self.legend.classes
 
     @property
     def train(self) -> tuple[Case, ...]:
@@ -58,7 +64,7 @@ class Dataset:
         return tuple(case for case in self.cases if case.split == "test")
 
     def read(self, case: Case) -> tuple[Image, Mask]:
-        """The image and its mask, labels as class indices.
+        """The image and its mask, labels as the legend has them.
 
         Raises:
             DatasetError: a file cannot be read, or both do not fit together or the dataset.
@@ -79,7 +85,7 @@ class Dataset:
                 f"{image.spatial_shape} and {mask.spatial_shape}"
             )
         _check_place(case, image, mask)
-        return image, Mask.on_grid_of(image, self._class_indices(case.name, mask.array))
+        return image, Mask.on_grid_of(image, self._labels(case.name, mask.array))
 
     def sha256(self) -> str:
         """Hex digest over case names, splits and the contents of all files."""
@@ -89,28 +95,36 @@ class Dataset:
             digest.update("\n".join((case.name, case.split, *files, "")).encode())
         return digest.hexdigest()
 
-    def _class_indices(
+    def _labels(
         self, case: str, labels: Integer[np.ndarray, "*spatial"]
     ) -> UInt8[np.ndarray, "*spatial"]:
-        index_of = self._index_of_value()
-        values = np.array(sorted(index_of))
+        label_of = self._label_of_value()
+        values = np.array(sorted(label_of))
         position = np.searchsorted(values, labels).clip(max=len(values) - 1)
         known = values[position] == labels
         if not known.all():
             unknown = np.unique(labels[~known])
             raise DatasetError(
                 f"case {case}: the mask holds the values {_listed(unknown)}, which no class has; "
-                f"the classes are {self._legend()}"
+                f"the classes are {self._values_in_words()}"
             )
-        indices = np.array([index_of[int(value)] for value in values], dtype=np.uint8)
+        indices = np.array([label_of[int(value)] for value in values], dtype=np.uint8)
         return indices.take(position)
 
-    def _index_of_value(self) -> Mapping[int, int]:
-        return self.label_values or {each.index: each.index for each in self.classes}
+    def _label_of_value(self) -> Mapping[int, int]:
+        return self.label_values or {label: label for label in range(self.legend.num_labels)}
 
-    def _legend(self) -> str:
-        rows = sorted(self._index_of_value().items())
-        return ", ".join(f"{value} = {self.classes[index].name}" for value, index in rows)
+    def _values_in_words(self) -> str:
+        rows = sorted(self._label_of_value().items())
+        return ", ".join(f"{value} = {self._words(label)}" for value, label in rows)
+
+    def _words(self, label: int) -> str:
+        if label == IGNORE:
+            return "ignore"
+        names = [
+            each.name for each in self.classes[1:] if label in self.legend.labels_of(each.index)
+        ]
+        return " and ".join(names) or self.classes[0].name
 
 
 def _check_place(case: Case, image: Image, mask: Mask) -> None:

@@ -28,7 +28,9 @@ def check(dataset: Dataset) -> None:
         if not np.isfinite(image.array).all():
             problems.append(f"case {case.name}: the image holds NaN or infinity; replace them")
         if case.split == "train":
-            seen[np.unique(mask.array)] = True
+            present = dataset.legend.members()[np.unique(mask.array)].any(axis=0)
+            seen[1:] |= present
+            seen[0] |= bool((mask.array == 0).any())
     if problems:
         listed = "\n  ".join(problems[:_MOST_LISTED])
         more = len(problems) - _MOST_LISTED

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from seg.errors import DatasetError
-from seg.images import ClassInfo
 from seg.model_package import Channel
 from training.dataset.cases import Case, Dataset, Split, dims_of, with_held_out
 from training.dataset.classes import make_classes
 from training.dataset.files import channels_of, files_in, pair
+from training.dataset.legend import IGNORE, Legend
 
 CARD = "dataset.json"
+IGNORE_NAME = "ignore"
+"""Label of voxels that nobody annotated."""
 
 _Raw = dict[str, Any]
 
@@ -40,12 +42,12 @@ def load(folder: Path) -> Dataset:
             "complete the copy or correct numTraining"
         )
     cases = _with_test_cases(folder, train, ending, len(channels))
-    classes, values = _classes(raw)
+    legend, values = _legend(raw)
     return Dataset(
         name=str(raw.get("name", folder.name)),
         folder=folder,
         dims=dims_of(cases[0].mask),
-        classes=classes,
+        legend=legend,
         channels=channels,
         cases=cases,
         label_values=values,
@@ -84,35 +86,59 @@ def _modality(name: object, modalities: list[str], index: int) -> str:
     return "CT" if str(name).upper() == "CT" else "unknown"
 
 
-def _classes(raw: _Raw) -> tuple[tuple[ClassInfo, ...], dict[int, int]]:
-    labels = raw.get("labels")
-    if not isinstance(labels, dict) or not labels:
+def _legend(raw: _Raw) -> tuple[Legend, dict[int, int]]:
+    """The legend, and the label of each value in the mask files."""
+    entries = raw.get("labels")
+    if not isinstance(entries, dict) or not entries:
         raise DatasetError(f'{CARD} needs labels such as {{"background": 0, "lesion": 1}}')
-    by_value = dict(sorted(_value_and_name(key, entry) for key, entry in labels.items()))
-    if len(by_value) != len(labels) or min(by_value) != 0:
+    values = dict(_name_and_values(key, entry) for key, entry in entries.items())
+    ignored = values.pop(IGNORE_NAME, ())
+    has_regions = any(len(each) > 1 for each in values.values())
+    # regions keep the order in which they are painted, behind the background
+    values = dict(sorted(values.items(), key=lambda e: e[1] != (0,) if has_regions else e[1]))
+    if len(values) + bool(ignored) != len(entries) or next(iter(values.values()), ()) != (0,):
         raise DatasetError(
-            f"labels in {CARD} need one value each and 0 for background, got {labels}"
+            f"labels in {CARD} need one value each and 0 for background, got {entries}"
         )
-    classes = make_classes(list(by_value.values()), raw.get("colors", {}))
-    return classes, {value: index for index, value in enumerate(by_value)}
+    labels = {value: label for label, value in enumerate(sorted(set().union(*values.values())))}
+    if len(ignored) > 1 or labels.keys() & set(ignored):
+        raise DatasetError(f"the label ignore in {CARD} needs a value of its own, got {entries}")
+    if not has_regions and len(labels) != len(values):
+        raise DatasetError(f"two labels in {CARD} have the same value: {entries}")
+    foreground = list(values.values())[1:]
+    legend = Legend(
+        make_classes(list(values), raw.get("colors", {})),
+        regions=_regions(raw, foreground, labels) if has_regions else (),
+        ignores=bool(ignored),
+    )
+    return legend, labels | dict.fromkeys(ignored, IGNORE)
 
 
-def _value_and_name(key: str, entry: object) -> tuple[int, str]:
-    if isinstance(entry, list):
+def _regions(
+    raw: _Raw, foreground: list[tuple[int, ...]], labels: dict[int, int]
+) -> tuple[tuple[int, ...], ...]:
+    order = raw.get("regions_class_order")
+    if not isinstance(order, list) or len(order) != len(foreground):
         raise DatasetError(
-            f"label {key!r} is a region of several values; regions that overlap cannot be trained "
-            "yet, give every class one value"
+            f"labels in {CARD} have regions, so it needs regions_class_order with one value for "
+            f"each of the {len(foreground)} labels above background, got {order!r}"
         )
+    return tuple(tuple(labels[value] for value in region) for region in foreground)
+
+
+def _name_and_values(key: str, entry: object) -> tuple[str, tuple[int, ...]]:
     by_value = key.isdigit() and isinstance(entry, str)
     name, value = (str(entry), key) if by_value else (key, entry)
-    if name == "ignore":
-        raise DatasetError("an ignore label cannot be trained around yet; make it background")
+    numbers = value if isinstance(value, list) else [value]
     try:
-        return int(cast(str, value)), name
+        found = tuple(int(cast(str, number)) for number in numbers)
     except (TypeError, ValueError) as error:
         raise DatasetError(
             f"label {key!r} in {CARD} needs a whole number, got {entry!r}"
         ) from error
+    if not found or min(found) < 0:
+        raise DatasetError(f"label {key!r} in {CARD} needs numbers from 0 up, got {entry!r}")
+    return name, found
 
 
 def _with_test_cases(

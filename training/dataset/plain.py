@@ -24,6 +24,7 @@ from seg.model_package import Channel
 from training.dataset.cases import Case, Dataset, Split, dims_of, with_held_out
 from training.dataset.classes import make_classes
 from training.dataset.files import cases_of, files_in, pair
+from training.dataset.legend import Legend
 
 CARD = "dataset.yaml"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz")
@@ -71,7 +72,7 @@ def load(folder: Path) -> Dataset:
         name=card.name or folder.resolve().name,
         folder=folder,
         dims=dims,
-        classes=classes,
+        legend=Legend(classes),
         channels=_channels(card, cases[0], dims),
         cases=cases,
         label_values=values,
