@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from seg.errors import PackageError
 from seg.files import sha256_of
 from seg.images import ClassInfo
+from seg.metrics import SelfAssessment
 from seg.transforms import Preprocessing
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -142,6 +143,8 @@ class ModelCard(_Data):
     fingerprint: TrainingFingerprint
     metrics: dict[str, Score] = {}
     """Class name to its score on the test cases."""
+    quality: SelfAssessment | None = None
+    """What the model knows of its own errors; older packages know nothing."""
     provenance: Provenance
     licence: str = "not stated"
     intended_use: str = "research; not a medical device"

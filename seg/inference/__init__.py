@@ -2,18 +2,24 @@
 
 from seg.inference.backends import Backend, OnnxBackend
 from seg.inference.combined import EnsembleBackend, MirrorBackend
+from seg.inference.disagreement import fewer_blocks
 from seg.inference.golden import verify_golden
 from seg.inference.loading import Provider, load_backend
 from seg.inference.predictor import Predictor
+from seg.inference.quality import MapName, Quality, Segmentation
 from seg.inference.sliding_window import predict_slabs
 
 __all__ = [
     "Backend",
     "EnsembleBackend",
+    "MapName",
     "MirrorBackend",
     "OnnxBackend",
     "Predictor",
     "Provider",
+    "Quality",
+    "Segmentation",
+    "fewer_blocks",
     "load_backend",
     "predict_slabs",
     "verify_golden",

@@ -3,8 +3,8 @@
 Letters: ``b`` batch, ``c`` channels, ``k`` classes.
 """
 
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from itertools import chain, combinations
 
 import numpy as np
@@ -14,6 +14,9 @@ from scipy.special import log_softmax
 from seg.errors import BackendError
 from seg.inference.backends import Backend
 from seg.model_package import Task
+
+Heard = Callable[[Float32[np.ndarray, "b k *patch"]], None]
+"""Is told the logits of each network and of each mirror, before they are averaged."""
 
 
 class MirrorBackend:
@@ -33,16 +36,19 @@ class MirrorBackend:
             chain.from_iterable(combinations(axes, n) for n in range(len(self.patch) + 1))
         )
 
-    def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+    def run(
+        self, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None = None
+    ) -> Float32[np.ndarray, "b k *patch"]:
         """Mean logits of each patch.
 
         Raises:
             BackendError: the network failed.
         """
-        total = self._backend.run(patches).astype(np.float32)
+        total = ask(self._backend, patches, heard).astype(np.float32)
         for axes in self._flips[1:]:
             mirrored = np.ascontiguousarray(np.flip(patches, axes))
-            total += np.flip(self._backend.run(mirrored), axes)
+            here = partial(_tell_flipped, heard, axes) if heard else None
+            total += np.flip(ask(self._backend, mirrored, here), axes)
         total /= len(self._flips)
         return total
 
@@ -70,19 +76,39 @@ class EnsembleBackend:
         self.batch_size = min(member.batch_size for member in members)
         self.callers = min(member.callers for member in members)
 
-    def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+    def run(
+        self, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None = None
+    ) -> Float32[np.ndarray, "b k *patch"]:
         """Logits of the mean probabilities of each patch.
 
         Raises:
             BackendError: a network failed.
         """
-        each = (member.run(patches) for member in self._members)
+        each = (ask(member, patches, heard) for member in self._members)
         if self._task == "regions":
             logs = zip(*((_log_sigmoid(x), _log_sigmoid(-x)) for x in each), strict=True)
             inside, outside = (reduce(np.logaddexp, of_all) for of_all in logs)
             return np.asarray(inside - outside)
         total = reduce(np.logaddexp, (log_softmax(x, axis=1) for x in each))
         return np.asarray(total - np.float32(np.log(len(self._members))))
+
+
+def ask(
+    backend: Backend, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None
+) -> Float32[np.ndarray, "b k *patch"]:
+    """Logits of each patch; ``heard`` is told those of every network that has a part in them."""
+    if isinstance(backend, MirrorBackend | EnsembleBackend):
+        return backend.run(patches, heard)
+    logits = backend.run(patches)
+    if heard:
+        heard(logits)
+    return logits
+
+
+def _tell_flipped(
+    heard: Heard, axes: tuple[int, ...], logits: Float32[np.ndarray, "b k *patch"]
+) -> None:
+    heard(np.flip(logits, axes))
 
 
 def _log_sigmoid(x: Float32[np.ndarray, "b k *patch"]) -> Float32[np.ndarray, "b k *patch"]:

@@ -3,16 +3,20 @@
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
 from seg.metrics.calibration import expected_calibration_error, reliability
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
+from seg.metrics.predicted_dice import DiceCalibration, SelfAssessment, expected_dice
 from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 from seg.metrics.threshold import otsu_dice, otsu_threshold
 
 __all__ = [
+    "DiceCalibration",
     "Estimate",
+    "SelfAssessment",
     "bootstrap_mean",
     "confusion_matrix",
     "dice",
     "dice_per_class",
     "expected_calibration_error",
+    "expected_dice",
     "hausdorff95",
     "iou",
     "iou_per_class",

@@ -1,0 +1,101 @@
+"""Where several networks, or one network on mirrored patches, contradict each other.
+
+Their mutual information: the entropy of the mean of their probabilities, less the mean of their
+entropies. A voxel on which all of them waver alike has none; it is the part of the uncertainty
+that more training data could remove.
+
+Source: Smith & Gal, Understanding measures of uncertainty for adversarial example detection, UAI
+2018. Letters: ``b`` batch, ``c`` channels, ``k`` channels of logits.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from seg.errors import ConfigError
+from seg.inference.backends import Backend
+from seg.inference.combined import EnsembleBackend, MirrorBackend, ask
+from seg.inference.decision import probabilities_of
+from seg.inference.loading import Provider, load_backend
+from seg.inference.quality import entropy
+from seg.model_package import ModelPackage, Task
+
+
+class Disagreement:
+    """Mutual information of the networks heard so far."""
+
+    def __init__(self, task: Task = "exclusive") -> None:
+        self._task: Task = task
+        self._count = 0
+        self._mean: np.ndarray = np.zeros((), np.float32)
+        self._entropies: np.ndarray = np.zeros((), np.float32)
+
+    def hear(self, logits: Float32[np.ndarray, "b k *patch"]) -> None:
+        """Take what a network says."""
+        probabilities = probabilities_of(logits, self._task, axis=1)
+        self._count += 1
+        self._mean = self._mean + probabilities
+        self._entropies = self._entropies + entropy(probabilities, self._task, axis=1)
+
+    def result(self) -> Float32[np.ndarray, "b *patch"]:
+        """In [0, 1], 0 where all agree."""
+        together = entropy(self._mean / np.float32(self._count), self._task, axis=1)
+        shared = together - self._entropies / np.float32(self._count)
+        return np.asarray(np.clip(shared, 0, 1))
+
+
+class DisagreementBackend:
+    """Logits of a backend, and as one channel more the disagreement of all that are heard."""
+
+    def __init__(
+        self, backend: Backend, voices: Sequence[Backend] = (), task: Task = "exclusive"
+    ) -> None:
+        """Listen to the members of ``backend`` and to other networks.
+
+        Raises:
+            ConfigError: one network alone has nothing to disagree with.
+        """
+        if not voices and not isinstance(backend, MirrorBackend | EnsembleBackend):
+            raise ConfigError(
+                "disagreement needs several voices: an ensemble, mirrored passes, or variants with "
+                "fewer blocks; this is one network"
+            )
+        self._backend = backend
+        self._voices = tuple(voices)
+        self._task: Task = task
+        self.patch = backend.patch
+        self.provider = backend.provider
+        self.batch_size = backend.batch_size
+        self.callers = backend.callers
+
+    def run(
+        self, patches: Float32[np.ndarray, "b c *patch"]
+    ) -> Float32[np.ndarray, "b more *patch"]:
+        """Logits, then disagreement.
+
+        Raises:
+            BackendError: a network failed.
+        """
+        heard = Disagreement(self._task)
+        logits = ask(self._backend, patches, heard.hear)
+        for voice in self._voices:
+            ask(voice, patches, heard.hear)
+        return np.concatenate([logits, heard.result()[:, None]], axis=1)
+
+
+def fewer_blocks(package: ModelPackage, provider: Provider = "auto") -> list[Backend]:
+    """The float32 variants of a package that lack some residual blocks of the first one.
+
+    A network without a block is a network of its own that came for free.
+    Source: Huang et al., Deep networks with stochastic depth, ECCV 2016.
+
+    Raises:
+        BackendError: a variant cannot be loaded.
+    """
+    first, *others = package.card.variants
+    return [
+        load_backend(package, other.name, provider)
+        for other in others
+        if other.precision == "float32" and other.blocks_dropped != first.blocks_dropped
+    ]

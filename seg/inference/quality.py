@@ -1,0 +1,167 @@
+"""What a model knows of its own mask: how sure it is, and how well it will have done.
+
+Everything is computed from slabs of logits as they come, so it costs no more memory than the maps
+that are asked for. Letters: ``b`` batch, ``k`` channels of logits.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from scipy.special import entr
+
+from seg.images import Image, Mask
+from seg.inference.decision import probabilities_of
+from seg.inference.sliding_window import Slab
+from seg.metrics import expected_dice
+from seg.model_package import ModelCard, Task
+
+MapName = Literal["probabilities", "uncertainty", "disagreement"]
+"""``probabilities`` of each channel of logits; ``uncertainty``, their entropy; ``disagreement`` of
+several networks, or of one network on mirrored patches. All in [0, 1]."""
+
+BLOCK = 2**20
+"""Voxels whose probabilities are held at once."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a mask is thought to be."""
+
+    predicted_dice: Mapping[str, float] = field(default_factory=dict)
+    """By class, of the classes in the mask on which the package has a calibration."""
+    expected_error: Mapping[str, float] = field(default_factory=dict)
+    """Mean absolute error of ``predicted_dice`` on cases with a reference, where it is known."""
+    uncertainty: float | None = None
+    """Mean normalised entropy, in [0, 1], over the voxels of the mask's foreground."""
+    disagreement: float | None = None
+    """The same of the disagreement, where its map was asked for."""
+    warnings: tuple[str, ...] = ()
+    """In which ways the image is unlike those of the training, as sentences."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A mask with what the model knows of it."""
+
+    mask: Mask
+    quality: Quality
+    maps: Mapping[MapName, Image] = field(default_factory=dict)
+    """float16, on the mask's grid."""
+
+
+def entropy(
+    probabilities: Float[np.ndarray, "..."], task: Task = "exclusive", axis: int = 0
+) -> Float[np.ndarray, "..."]:
+    """Entropy over the classes, in [0, 1]: 0 where one is certain, 1 where all are as likely.
+
+    Of overlapping regions the mean over the regions, each in or out.
+    """
+    if task == "regions":
+        each = entr(probabilities) + entr(1 - probabilities)
+        result = each.mean(axis=axis) / np.log(2)
+    else:
+        result = entr(probabilities).sum(axis=axis) / np.log(probabilities.shape[axis])
+    return np.asarray(np.clip(result, 0, 1), probabilities.dtype)
+
+
+class QualityMeter:
+    """Sees the slabs of one image and then says what they tell."""
+
+    def __init__(
+        self, card: ModelCard, shape: tuple[int, ...], maps: Collection[MapName] = ()
+    ) -> None:
+        self._card = card
+        self._assessment = card.quality
+        self._temperature = card.quality.temperature if card.quality else 1.0
+        self._sums = np.zeros((3, card.outputs))
+        self._unsure = np.zeros(2)
+        self._foreground = 0
+        sizes: dict[MapName, int] = {
+            "probabilities": card.outputs, "uncertainty": 1, "disagreement": 1,
+        }  # fmt: skip
+        self.maps: dict[MapName, np.ndarray] = {
+            name: np.zeros((sizes[name], *shape), np.float16) for name in maps
+        }
+        self._disagrees = "disagreement" in maps
+
+    def __call__(self, slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
+        """Take the next rows."""
+        for rows in _blocks(labels.shape):
+            self._take(slab.logits[:, rows], labels[rows], slab.start + rows.start)
+
+    def quality(self, warnings: tuple[str, ...] = ()) -> Quality:
+        """What the slabs told."""
+        card, known = self._card, self._assessment.dice if self._assessment else {}
+        expected = expected_dice(*self._sums)
+        classes = [info.name for info in card.classes[len(card.classes) - card.outputs :]]
+        predicted = {
+            name: float(known[name].predicted(np.array([value]))[0])
+            for name, value in zip(classes, expected, strict=True)
+            if name in known and np.isfinite(value)
+        }
+        errors = {name: known[name].expected_error for name in predicted}
+        uncertainty, disagreement = (
+            float(each / self._foreground) if self._foreground else None for each in self._unsure
+        )
+        return Quality(
+            predicted_dice=predicted,
+            expected_error={name: each for name, each in errors.items() if each is not None},
+            uncertainty=uncertainty,
+            disagreement=disagreement if self._disagrees else None,
+            warnings=warnings,
+        )
+
+    def _take(
+        self,
+        logits: Float32[np.ndarray, "channels *rows"],
+        labels: UInt8[np.ndarray, "*rows"],
+        first: int,
+    ) -> None:
+        outputs, task = self._card.outputs, self._card.task
+        own = logits[:outputs]
+        probabilities = probabilities_of(own, task)
+        add_sums(self._sums, probabilities, labels, task)
+        if self._temperature != 1:
+            probabilities = probabilities_of(own / np.float32(self._temperature), task)
+        found: dict[MapName, np.ndarray] = {
+            "probabilities": probabilities,
+            "uncertainty": entropy(probabilities, task)[None],
+            "disagreement": logits[outputs:],
+        }
+        inside = labels > 0
+        self._foreground += int(inside.sum())
+        for row, each in enumerate((found["uncertainty"], found["disagreement"])):
+            self._unsure[row] += each.sum(where=inside, dtype=np.float64)
+        for name, array in self.maps.items():
+            array[:, first : first + len(labels)] = found[name]
+
+
+def add_sums(
+    sums: Float[np.ndarray, "3 k"],
+    probabilities: Float32[np.ndarray, "k *rows"],
+    labels: UInt8[np.ndarray, "*rows"],
+    task: Task,
+) -> None:
+    """Add what ``expected_dice`` needs: overlap, probability and predicted voxels of each class.
+
+    The probabilities are the network's own, without a temperature: the calibration of the Dice
+    takes its place.
+    """
+    for channel, probability in enumerate(probabilities):
+        # regions overlap, and the later ones hide the earlier ones in a label map
+        where = probability > 0.5 if task == "regions" else labels == channel
+        sums[:, channel] += (
+            probability.sum(where=where, dtype=np.float64),
+            probability.sum(dtype=np.float64),
+            np.count_nonzero(where),
+        )
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    rows = max(1, BLOCK // max(1, prod(shape[1:])))
+    for start in range(0, shape[0], rows):
+        yield slice(start, min(start + rows, shape[0]))

@@ -1,0 +1,91 @@
+import re
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from seg.images import Image
+from seg.inference import Predictor
+from seg.inference.familiarity import unfamiliar
+from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
+from seg.transforms import Normalisation, Preprocessing
+
+CT = Normalisation(kind="clip_zscore", low=-1000, high=1000, mean=0, std=300)
+SEEN = TrainingFingerprint(
+    cases=9,
+    shape=((50, 100), (200, 256), (200, 256)),
+    spacing=((1.0, 3.0), (0.7, 0.9), (0.7, 0.9)),
+    intensity=((-1000, 600),),
+)
+
+
+def spec(normalisation=CT, spacing=(1.5, 0.8, 0.8), dims=3):
+    return InputSpec(
+        channels=(Channel(name="CT"),),
+        patch=(8,) * dims,
+        preprocessing=Preprocessing(spacing=spacing, normalisation=(normalisation,)),
+    )
+
+
+def scan(shape=(60, 220, 220), spacing=(2.0, 0.8, 0.8), low=-1000, high=600):
+    array = default_rng(0).uniform(low, high, (1, *shape)).astype(np.float32)
+    return Image(array, spacing=spacing)
+
+
+def test_an_image_like_those_of_training_draws_no_warning():
+    assert unfamiliar(scan(), spec(), SEEN) == ()
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        pytest.param(
+            scan(spacing=(5.0, 0.8, 0.8)),
+            "the spacing along z is 5 mm, the model was trained on 1 to 3 mm",
+            id="thick slices",
+        ),
+        pytest.param(scan(spacing=None), "does not state its spacing", id="no spacing"),
+        pytest.param(
+            scan(shape=(9, 220, 220)),
+            "measures 18 mm along z, the model was trained on 50 to 300 mm",
+            id="three slices",
+        ),
+        pytest.param(
+            scan(low=0, high=4000),
+            r"intensities go from 20\S* to 39\d\d, the model was trained on -1000 to 600",
+            id="not Hounsfield",
+        ),
+        pytest.param(scan(low=0, high=1), r"from 0.005\d* to 0.99\d* only", id="rescaled"),
+        pytest.param(scan(low=7, high=7), "almost all intensities are 7", id="empty"),
+    ],
+)
+def test_what_is_unlike_the_training_is_said_with_numbers(image, sentence):
+    (warning,) = unfamiliar(image, spec(), SEEN)
+    assert re.search(sentence, warning), warning
+
+
+def test_intensities_that_each_image_is_normalised_by_draw_no_warning():
+    unscaled = scan(low=0, high=4000)
+    assert unfamiliar(unscaled, spec(Normalisation(kind="zscore")), SEEN) == ()
+
+
+def test_sizes_without_resampling_are_told_in_pixels():
+    seen = TrainingFingerprint(cases=2, shape=((64, 64),) * 2, intensity=((0, 255),))
+    image = Image(default_rng(0).integers(0, 255, (1, 20, 64)).astype(np.uint8))
+    found = unfamiliar(image, spec(Normalisation(), None, dims=2), seen)
+    assert found == ("the image measures 20 pixels along y, the model was trained on 64 pixels",)
+
+
+def test_percentiles_of_a_large_image_do_not_come_from_one_column():
+    columns = np.linspace(0, 255, 1024, dtype=np.float32)
+    image = Image(np.broadcast_to(columns, (1, 2048, 1024)))
+    seen = TrainingFingerprint(cases=2, shape=((1024, 2048),) * 2, intensity=((0, 255),))
+    rescale = Normalisation(kind="rescale", low=0, high=255)
+    assert unfamiliar(image, spec(rescale, None, dims=2), seen) == ()
+
+
+def test_a_segmentation_carries_the_warnings(tiny_package):
+    image = Image(default_rng(0).integers(0, 255, (1, 5, 40)).astype(np.uint8))
+    warnings = Predictor(ModelPackage.load(tiny_package)).segment(image).quality.warnings
+    assert len(warnings) == 1
+    assert "5 pixels along y" in warnings[0]

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.random import default_rng
+
+from seg.images import Image
+from seg.inference import Predictor
+from seg.inference.decision import probabilities_of
+from seg.inference.quality import BLOCK, QualityMeter, entropy
+from seg.inference.sliding_window import Slab
+from seg.metrics import DiceCalibration, SelfAssessment
+from seg.model_package import ModelPackage
+from tests.packages import CLASSES, write_package
+
+TASKS = st.sampled_from(["exclusive", "regions"])
+
+
+@given(arrays(np.float32, (3, 4, 5), elements=st.floats(-1e3, 1e3, width=32)), TASKS)
+def test_entropy_lies_between_0_and_1(logits, task):
+    found = entropy(probabilities_of(logits, task), task)
+    assert found.shape == (4, 5)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 20])
+def test_entropy_is_0_of_a_certain_class_and_1_of_equal_ones(classes):
+    certain = np.zeros((classes, 4), np.float32)
+    certain[0] = 1
+    assert (entropy(certain) == 0).all()
+    np.testing.assert_allclose(entropy(np.full((classes, 4), 1 / classes)), 1, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def package(tiny_package):
+    return ModelPackage.load(tiny_package)
+
+
+def assessed(package, **fields):
+    card = package.card.model_copy(update={"quality": SelfAssessment(**fields)})
+    return ModelPackage(package.path, card)
+
+
+def image(shape=(40, 60), seed=0):
+    return Image(default_rng(seed).integers(0, 255, (1, *shape)).astype(np.uint8))
+
+
+def test_segment_gives_the_mask_that_predict_gives(package):
+    predictor = Predictor(package)
+    found = predictor.segment(image(), maps=("uncertainty", "probabilities"))
+    np.testing.assert_array_equal(found.mask.array, predictor.predict(image()).array)
+    assert found.maps["uncertainty"].array.shape == (1, 40, 60)
+    winner = found.maps["probabilities"].array.argmax(axis=0)
+    assert (winner == found.mask.array).mean() > 0.99  # float16 makes a few ties
+
+
+def test_maps_are_put_together_from_slabs(package):
+    long = image((150, 40))
+    maps = Predictor(package).segment(long, maps=("probabilities",)).maps
+    observed = []
+    Predictor(package).predict(long, observe=lambda slab, _: observed.append(slab))
+    assert len(observed) > 1
+    whole = probabilities_of(np.concatenate([slab.logits for slab in observed], axis=1))
+    np.testing.assert_allclose(maps["probabilities"].array, whole, atol=1e-3)
+
+
+def test_a_slab_larger_than_a_block_is_taken_whole(package):
+    shape = (3, BLOCK)
+    logits = default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    meter = QualityMeter(package.card, shape, ("uncertainty",))
+    labels = np.ones(shape, np.uint8)
+    meter(Slab(0, 3, logits), labels)
+    expected = entropy(probabilities_of(logits))
+    np.testing.assert_allclose(meter.maps["uncertainty"][0], expected, atol=1e-3)
+    assert meter.quality().uncertainty == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_a_higher_temperature_is_less_sure_and_leaves_mask_and_predicted_dice(package):
+    dice = {"nucleus": DiceCalibration()}
+    sure, unsure = (
+        Predictor(assessed(package, temperature=t, dice=dice)).segment(image()) for t in (1, 3)
+    )
+    assert unsure.quality.uncertainty > sure.quality.uncertainty
+    assert unsure.quality.predicted_dice == sure.quality.predicted_dice
+    np.testing.assert_array_equal(unsure.mask.array, sure.mask.array)
+
+
+def test_only_calibrated_classes_of_the_mask_get_a_predicted_dice(package):
+    dice = {
+        "cytoplasm": DiceCalibration(offset=-1, expected_error=0.05),
+        "nucleus": DiceCalibration(),
+    }
+    calibrated = Predictor(assessed(package, dice=dice))
+    grey = calibrated.segment(Image(np.full((1, 40, 40), 128, np.uint8))).quality
+    assert set(grey.predicted_dice) == {"cytoplasm"}
+    assert grey.expected_error == {"cytoplasm": 0.05}
+    assert Predictor(package).segment(image()).quality.predicted_dice == {}
+
+
+def test_an_empty_mask_has_no_uncertainty_to_speak_of(package):
+    quality = Predictor(package).segment(Image(np.zeros((1, 40, 40), np.uint8))).quality
+    assert quality.uncertainty is None
+
+
+def test_regions_have_a_predicted_dice_each(tmp_path):
+    package = ModelPackage.load(write_package(tmp_path / "package", task="regions"))
+    names = [info.name for info in CLASSES[1:]]
+    dice = {name: DiceCalibration() for name in names}
+    found = Predictor(assessed(package, dice=dice)).segment(image(), maps=("probabilities",))
+    assert list(found.quality.predicted_dice) == names
+    inner = found.maps["probabilities"].array.astype(np.float64)
+    for channel, name in enumerate(names):
+        where = inner[channel] > 0.5
+        expected = 2 * inner[channel][where].sum() / (inner[channel].sum() + where.sum())
+        assert found.quality.predicted_dice[name] == pytest.approx(expected, abs=2e-3)
