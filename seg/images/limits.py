@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
 from seg.errors import ImageTooLargeError
 
@@ -51,5 +52,7 @@ class ReadOptions:
     dims: int | None = None
     """Spatial axes that the caller needs; None takes what the file says."""
     limits: Limits = DEFAULT_LIMITS
+    folder: Path | None = None
+    """Where the file lies, so that it may name a second one beside it; None for bytes."""
     labels: bool = False
     """The file is a mask: its numbers are class indices, not colours or intensities."""

@@ -5,7 +5,7 @@ What a file is, its first bytes say; its name and a declared content type are no
 
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from seg.images.files import BinaryFile, opened
 from seg.images.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.image import Image, Mask
 from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
+from seg.images.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.nifti import read_nifti
 from seg.images.npz import read_npz
+from seg.images.nrrd import read_nrrd
 from seg.images.raster import read_bmp, read_jpeg, read_png, read_webp
 from seg.images.tiff import read_tiff
 
@@ -80,12 +82,12 @@ FORMATS = (
         read_nifti,
     ),
     FileFormat("ZIP", ((0, b"PK\x03\x04"), (0, b"PK\x05\x06")), read_zip),
+    FileFormat("NRRD", ((0, b"NRRD000"),), read_nrrd),
+    FileFormat("MetaImage", tuple((0, word) for word in METAIMAGE_WORDS), read_metaimage),
     FileFormat("BMP", ((0, b"BM"),), read_bmp),
 )
 
 KNOWN_ELSEWHERE = (
-    ((0, b"NRRD"), "an NRRD file; convert it to NIfTI, for example with SimpleITK"),
-    ((0, b"ObjectType"), "a MetaImage file; convert it to NIfTI, for example with SimpleITK"),
     ((0, b"GIF8"), "a GIF file; save it as PNG"),
     ((4, b"jP  \r\n"), "a JPEG 2000 file; save it as TIFF"),
     ((4, b"ftyp"), "a HEIC or AVIF file; save it as PNG or JPEG"),
@@ -157,6 +159,8 @@ def read_mask(
 def _read(source: Path | bytes, options: ReadOptions) -> Image:
     if isinstance(source, Path) and source.is_dir():
         return read_folder(source, options)
+    if isinstance(source, Path):
+        options = replace(options, folder=source.parent)
     with opened(source) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)

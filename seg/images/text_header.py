@@ -1,0 +1,116 @@
+"""What the text headers of NRRD and MetaImage have in common."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath, PureWindowsPath
+
+import numpy as np
+from jaxtyping import Float
+
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images.files import BinaryFile
+from seg.images.image import Affine, Spacing
+from seg.images.limits import ReadOptions
+
+MAX_LINE_BYTES = 2**16
+MAX_LINES = 4096
+
+
+def header_lines(file: BinaryFile, end: str) -> list[str]:
+    """Lines from where the file stands to the one that begins with ``end``, or to the last."""
+    lines: list[str] = []
+    while len(lines) < MAX_LINES:
+        line = file.readline(MAX_LINE_BYTES)
+        text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+        if not line or (end == "" and text == ""):
+            break
+        lines.append(text)
+        if end and text.startswith(end):
+            break
+    return lines
+
+
+def numbers(text: str, count: int, what: str) -> Float[np.ndarray, "n"]:
+    """``count`` finite numbers of a header's line.
+
+    Raises:
+        ImageError: there are others.
+    """
+    try:
+        values = np.array([float(word) for word in text.split()])
+    except ValueError:
+        values = np.empty(0)
+    if len(values) != count or not np.isfinite(values).all():
+        raise ImageError(f"the header's {what} must be {count} finite numbers; repair the header")
+    return values
+
+
+def lengths(text: str, count: int, what: str) -> tuple[int, ...]:
+    """``count`` whole numbers above 0.
+
+    Raises:
+        ImageError: there are others.
+    """
+    values = numbers(text, count, what)
+    if not ((values >= 1) & (values < 2**53) & (values == np.floor(values))).all():
+        raise ImageError(f"the header's {what} must be whole numbers above 0; repair the header")
+    return tuple(int(value) for value in values)
+
+
+def grid(
+    axes: Sequence[Float[np.ndarray, "3"]], origin: Float[np.ndarray, "3"]
+) -> tuple[Spacing, Affine]:
+    """Spacing and affine from the steps along the file's axes x, y, z, in RAS+ mm.
+
+    Two axes get a third at a right angle, 1 mm long.
+
+    Raises:
+        ImageError: the steps span no volume.
+    """
+    steps = list(axes)
+    sizes = [float(np.linalg.norm(step)) for step in steps]
+    if len(steps) == 2:
+        normal = np.cross(steps[0], steps[1])
+        steps.append(normal / (np.linalg.norm(normal) or 1.0))
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack(steps, axis=1)
+    affine[:3, 3] = origin
+    if min(sizes) == 0 or np.linalg.det(affine[:3, :3]) == 0:
+        raise ImageError("the header's axes span no volume; repair its directions")
+    return tuple(sizes[::-1]), affine
+
+
+def check_dims(spatial: tuple[int, ...], options: ReadOptions, kind: str) -> int:
+    """How many axes the image is to have: 2 also for a single slice where 2 are wanted.
+
+    Raises:
+        ImageError: the file is no such image.
+    """
+    if options.dims == 3 and len(spatial) == 2:
+        raise ImageError(f"a volume is needed, the {kind} file is flat")
+    if options.dims == 2 and len(spatial) == 3 and spatial[0] > 1:
+        raise ImageError(
+            f"a 2D image is needed, the {kind} file is a volume of {spatial[0]} slices; "
+            "send one slice"
+        )
+    return 2 if options.dims == 2 else len(spatial)
+
+
+def beside(name: str, options: ReadOptions, kind: str) -> BinaryFile:
+    """The file with the voxels, opened, where a header only names it.
+
+    Raises:
+        ImageError: it does not lie beside the header, or the header came without a folder.
+    """
+    if options.folder is None:
+        raise UnsupportedImageError(
+            f"the {kind} header names a second file that holds the voxels; send both in one, as "
+            "SimpleITK writes .nrrd or .mha"
+        )
+    if {PurePosixPath(name).name, PureWindowsPath(name).name} != {name}:
+        raise ImageError(f"the {kind} header must name a file beside it, not a path elsewhere")
+    try:
+        return (options.folder / name).open("rb")
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"the {kind} header names a file for the voxels that is not beside it"
+        ) from error
