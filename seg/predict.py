@@ -15,13 +15,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seg.errors import DatasetError, SegError
-from seg.images import MASK_FORMATS, read_channels, write_mask
+from seg.images import IMAGE_ENDINGS, MASK_FORMATS, images_at, read_channels, stem_of, write_mask
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
 
-SUFFIXES = (
-    ".nii.gz", ".nii", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp",
-)  # fmt: skip
 _CHANNEL = re.compile(r"_(\d{4})$")
 
 
@@ -38,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         package = ModelPackage.load(options.package)
-        cases = find_cases(options.inputs, channels=len(package.card.input.channels))
+        wanted = package.card.input
+        cases = find_cases(options.inputs, channels=len(wanted.channels), dims=wanted.dims)
         backend = load_backend(package, options.variant, options.provider)
         name = options.format or ("png" if package.card.input.dims == 2 else "nifti")
     except SegError as error:
@@ -70,15 +68,15 @@ def segment_all(
     return failures
 
 
-def find_cases(inputs: Sequence[Path], channels: int) -> list[Case]:
+def find_cases(inputs: Sequence[Path], channels: int, dims: int = 3) -> list[Case]:
     """Files and folders to cases, sorted by stem.
 
     Raises:
         DatasetError: a path does not exist, a folder holds no image, or two cases share a stem.
     """
     groups: dict[str, list[Path]] = {}
-    for path in _files(inputs):
-        stem = _stem(path)
+    for path in _files(inputs, dims):
+        stem = stem_of(path)
         groups.setdefault(_CHANNEL.sub("", stem) if channels > 1 else stem, []).append(path)
     for stem, files in groups.items():
         if len(files) not in (1, channels):
@@ -89,26 +87,16 @@ def find_cases(inputs: Sequence[Path], channels: int) -> list[Case]:
     return [Case(stem, tuple(sorted(files))) for stem, files in sorted(groups.items())]
 
 
-def _files(inputs: Sequence[Path]) -> list[Path]:
+def _files(inputs: Sequence[Path], dims: int) -> list[Path]:
     files = []
     for path in inputs:
-        if path.is_dir():
-            found = [p for p in sorted(path.iterdir()) if p.name.lower().endswith(SUFFIXES)]
-            if not found:
-                raise DatasetError(f"no image in {path}; known endings are {', '.join(SUFFIXES)}")
-            files += found
-        elif path.is_file():
-            files.append(path)
-        else:
+        if not path.exists():
             raise DatasetError(f"{path} does not exist")
+        found = images_at(path, dims)
+        if not found:
+            raise DatasetError(f"no image in {path}; known endings are {', '.join(IMAGE_ENDINGS)}")
+        files += found
     return files
-
-
-def _stem(path: Path) -> str:
-    for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
-    return path.stem
 
 
 def _parser() -> argparse.ArgumentParser:

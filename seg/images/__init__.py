@@ -1,12 +1,14 @@
 """Images and masks, and the files they come from and go to."""
 
 from seg.images.classes import ClassInfo
+from seg.images.endings import IMAGE_ENDINGS, images_at, stem_of
 from seg.images.image import Affine, Image, Mask, Spacing
 from seg.images.limits import Limits
 from seg.images.mask_formats import MASK_FORMATS, MaskFormat, encode_mask, write_image, write_mask
 from seg.images.readers import read_channels, read_image, read_mask
 
 __all__ = [
+    "IMAGE_ENDINGS",
     "MASK_FORMATS",
     "Affine",
     "ClassInfo",
@@ -16,9 +18,11 @@ __all__ = [
     "MaskFormat",
     "Spacing",
     "encode_mask",
+    "images_at",
     "read_channels",
     "read_image",
     "read_mask",
+    "stem_of",
     "write_image",
     "write_mask",
 ]

@@ -12,14 +12,12 @@ import numpy as np
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom_file import Dataset, is_dicom, parse, translated
 from seg.images.dicom_geometry import Plane, Stack, flat, plane_of, stack
+from seg.images.dicom_mask import SEGMENTATION, read_segmentation
 from seg.images.dicom_pixels import PixelLayout, Scale, decode_into, value_type
 from seg.images.files import BinaryFile
 from seg.images.folders import Entry
 from seg.images.image import Image
 from seg.images.limits import ReadOptions
-
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
-"""SOP class of a DICOM SEG."""
 
 TIME_TAGS = (0x00181063, 0x00181065)
 """Frame Time and Frame Time Vector: frames that follow each other in time."""
@@ -32,6 +30,8 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     unless it measures something, colours are RGB.
     """
     header = parse(file, pixels=False)
+    if options.labels and _is_segmentation(header):
+        return read_segmentation(file, header, options)
     layout = _layout(header, options)
     if layout.frames == 1 and options.dims == 3:
         raise ImageError(
@@ -64,12 +64,12 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     """The volume of one series, its slices sorted by where they lie.
 
     Files that hold no image (DICOMDIR, reports, contours) and files that are not DICOM are passed
-    over, and so are segmentations.
+    over, and so are segmentations; where a mask is wanted, everything but a segmentation is.
 
     Raises:
         ImageError: no image, several series, slices missing or doubled, or of different kinds.
     """
-    found = _slices(entries)
+    found = _slices(entries, options.labels)
     if len(found) == 1:
         with found[0][0].open() as file:
             return read_dicom(file, options)
@@ -77,6 +77,8 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
         raise ImageError(
             f"a 2D image is needed, this is a DICOM series of {len(found)} slices; send one slice"
         )
+    if options.labels:
+        raise ImageError(f"one DICOM SEG is needed as a mask, got {len(found)}; send one of them")
     headers = [header for _, header in found]
     layouts = [_layout(header, options) for header in headers]
     _check_alike(layouts)
@@ -102,7 +104,7 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     )
 
 
-def _slices(entries: Sequence[Entry]) -> list[tuple[Entry, Dataset]]:
+def _slices(entries: Sequence[Entry], labels: bool) -> list[tuple[Entry, Dataset]]:
     """The files with pixels, all of one series."""
     found = []
     for entry in entries:
@@ -113,9 +115,11 @@ def _slices(entries: Sequence[Entry]) -> list[tuple[Entry, Dataset]]:
                 continue
             header = parse(file, pixels=False)
         with translated():
-            if header.get("Rows") is not None and header.get("SOPClassUID") != SEGMENTATION:
+            if header.get("Rows") is not None and _is_segmentation(header) == labels:
                 found.append((entry, header))
     if not found:
+        if labels:
+            raise ImageError("there is no DICOM SEG among the files, which a mask in DICOM is")
         raise ImageError("there is no DICOM image among the files; send the slices of one series")
     with translated():
         sizes = Counter(str(header.get("SeriesInstanceUID")) for _, header in found).values()
@@ -128,9 +132,13 @@ def _slices(entries: Sequence[Entry]) -> list[tuple[Entry, Dataset]]:
     return found
 
 
+def _is_segmentation(header: Dataset) -> bool:
+    return header.get("SOPClassUID") in SEGMENTATION
+
+
 def _layout(header: Dataset, options: ReadOptions) -> PixelLayout:
     with translated():
-        if header.get("SOPClassUID") == SEGMENTATION:
+        if _is_segmentation(header):
             raise UnsupportedImageError(
                 "this DICOM file is a segmentation, which is a mask and no image"
             )

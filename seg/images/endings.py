@@ -24,7 +24,8 @@ def stem_of(path: Path) -> str:
     for ending in IMAGE_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
-    return path.name if path.is_dir() else path.stem
+    # DICOM files are named by their UID, in whose dots no ending hides
+    return path.name if path.is_dir() or path.suffix[1:].isdecimal() else path.stem
 
 
 def images_at(path: Path, dims: int | None = None) -> list[Path]:
@@ -67,7 +68,7 @@ def is_zarr(folder: Path) -> bool:
 
 
 def _is_image_file(path: Path) -> bool:
-    return path.name.lower().endswith(IMAGE_ENDINGS) or (not path.suffix and _is_dicom_file(path))
+    return path.name.lower().endswith(IMAGE_ENDINGS) or _is_dicom_file(path)
 
 
 def _is_dicom_file(path: Path) -> bool:
