@@ -215,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tolerance",
-        type=_tolerance,
+        type=positive,
         metavar="MM",
         help="of surface Dice, in mm, or in pixels where the images state no spacing (default: two "
         "voxels along the finest axis of the model's grid)",
@@ -227,11 +227,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tolerance(text: str) -> float:
-    tolerance = float(text)
-    if not 0 < tolerance < math.inf:
-        raise argparse.ArgumentTypeError("a tolerance must be above 0 and finite")
-    return tolerance
+def positive(text: str) -> float:
+    """A number of the command line that must be above 0 and finite."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("must be above 0 and finite")
+    return number
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
 from seg.metrics.calibration import expected_calibration_error, reliability
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
+from seg.metrics.paired import PairedTest, paired_test
 from seg.metrics.predicted_dice import DiceCalibration, SelfAssessment, expected_dice
 from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 from seg.metrics.threshold import otsu_dice, otsu_threshold
@@ -10,6 +11,7 @@ from seg.metrics.threshold import otsu_dice, otsu_threshold
 __all__ = [
     "DiceCalibration",
     "Estimate",
+    "PairedTest",
     "SelfAssessment",
     "bootstrap_mean",
     "confusion_matrix",
@@ -22,6 +24,7 @@ __all__ = [
     "iou_per_class",
     "otsu_dice",
     "otsu_threshold",
+    "paired_test",
     "reliability",
     "surface_dice",
     "surface_scores",

@@ -1,0 +1,56 @@
+"""Whether two models differ on the same cases, and how far that can be told."""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Real
+from scipy import stats
+
+from seg.metrics.bootstrap import Estimate, bootstrap_mean
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """Differences of pairs, second less first; pairs with a NaN count nowhere."""
+
+    difference: Estimate
+    """Mean with its bootstrap interval."""
+    p_value: float
+    """Of Wilcoxon's signed-rank test, two-sided; NaN where all pairs are equal."""
+    higher: int
+    """Pairs whose second value is the higher one."""
+    lower: int
+
+    @property
+    def smallest_p(self) -> float:
+        """What the test could give at best with so many unequal pairs: all differ in one sense."""
+        return float(min(1.0, 2.0 ** (1 - self.higher - self.lower)))
+
+
+def paired_test(
+    first: Real[np.ndarray, "cases"],
+    second: Real[np.ndarray, "cases"],
+    rng: np.random.Generator,
+) -> PairedTest:
+    """Compare two values of each case.
+
+    The interval comes from drawing cases, with both of their values, with replacement.
+
+    Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993); Wilcoxon, Individual
+    comparisons by ranking methods, Biometrics Bulletin 1 (1945).
+    """
+    differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    known = differences[~np.isnan(differences)]
+    p_value = math.nan
+    if known.any():
+        with warnings.catch_warnings():  # of a normal approximation of few pairs with ties
+            warnings.simplefilter("ignore")
+            p_value = float(stats.wilcoxon(known).pvalue)
+    return PairedTest(
+        bootstrap_mean(differences, rng),
+        p_value,
+        higher=int((known > 0).sum()),
+        lower=int((known < 0).sum()),
+    )

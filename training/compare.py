@@ -1,0 +1,93 @@
+"""Two packages on the same cases: ``python -m training.compare A B PATH``.
+
+A and B are packages, or ``metrics.json`` files of evaluations that were made before.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from seg.errors import ConfigError, SegError
+from seg.files import replace_file
+from seg.inference import Predictor, load_backend
+from seg.model_package import ModelPackage
+from training.comparison import compare, comparison_table, draw_comparison
+from training.dataset import load_dataset
+from training.evaluate import default_tolerance, evaluate, positive
+from training.score_files import read_metrics
+from training.scores import Evaluation
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 where all went well, 2 where a user must repair something."""
+    options = _parser().parse_args(arguments)
+    try:
+        a, b = _evaluations(options)
+        comparison = compare(a, b, (str(options.a), str(options.b)))
+        picture = options.out.with_suffix(".png")
+        _write(options.out, (comparison.model_dump_json(indent=2) + "\n").encode())
+        _write(picture, draw_comparison(a, b, comparison))
+    except SegError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    print(comparison_table(comparison))  # noqa: T201
+    print(f"written to {options.out}, {picture}")  # noqa: T201
+    return 0
+
+
+def _evaluations(options: argparse.Namespace) -> list[Evaluation]:
+    paths = (options.a, options.b)
+    packages = [None if path.is_file() else ModelPackage.load(path) for path in paths]
+    tolerance = options.tolerance
+    known = [package for package in packages if package]
+    if known and options.path is None:
+        raise ConfigError("packages are compared on a dataset; name its folder as third argument")
+    if tolerance is None:  # that of the file, or of the first package, for both
+        written = [read_metrics(path).tolerance for path in paths if path.is_file()]
+        tolerance = next((each for each in written if each), None)
+        tolerance = tolerance or (default_tolerance(known[0].card) if known else None)
+    return [
+        _evaluation(package, options, tolerance) if package else read_metrics(path)
+        for path, package in zip(paths, packages, strict=True)
+    ]
+
+
+def _evaluation(
+    package: ModelPackage, options: argparse.Namespace, tolerance: float | None
+) -> Evaluation:
+    dataset = load_dataset(options.path)
+    cases = dataset.train if options.split == "train" else dataset.test
+    predictor = Predictor(package, load_backend(package, provider=options.provider))
+    return evaluate(predictor, dataset, cases, tolerance=tolerance)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.compare",
+        description="Whether two model packages differ on the same cases, and how far that can be "
+        "told: mean differences with bootstrap intervals, and Wilcoxon's signed-rank test.",
+    )
+    add = parser.add_argument
+    add("a", type=Path, metavar="A", help="package, or a metrics.json")
+    add("b", type=Path, metavar="B", help="package, or a metrics.json")
+    add("path", type=Path, nargs="?", metavar="PATH", help="folder of the dataset, for packages")
+    add("--split", choices=("train", "test"), default="test", help="of PATH (default: test)")
+    add("--tolerance", type=positive, metavar="MM",
+        help="of surface Dice, in mm, or in pixels where the images state no spacing")  # fmt: skip
+    add("--out", type=Path, default=Path("comparison.json"), metavar="FILE",
+        help="differences as JSON, with a picture beside (default: comparison.json)")  # fmt: skip
+    add("--provider", choices=("auto", "cpu", "cuda"), default="auto",
+        help="where the networks run (default: a CUDA device where there is one)")  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""Two evaluations of the same cases side by side: differences, how sure they are, and a picture."""
+
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pydantic import BaseModel, ConfigDict
+
+from seg.errors import ConfigError
+from seg.metrics import PairedTest, paired_test
+from training.curves import INKS
+from training.measure import SEED
+from training.scores import MEASURES, CaseScore, Evaluation, Interval, Measure, RegionScore
+
+SIGNIFICANT = 0.05
+_DISTANCES = ("surface_dice", "hd95")
+_LIMITS = "mean difference with its 95% interval"
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Difference(_Data):
+    """One measure of one class: B less A."""
+
+    region: str
+    measure: str
+    mean_a: float
+    mean_b: float
+    difference: Interval
+    p_value: float | None
+    """Of Wilcoxon's signed-rank test, two-sided; None where all pairs are equal."""
+    smallest_p: float
+    """The smallest one that the test can give with so many unequal pairs."""
+    better: int
+    """Cases in which B is better."""
+    worse: int
+
+
+class Comparison(_Data):
+    """``comparison.json``."""
+
+    a: str
+    b: str
+    cases: tuple[str, ...]
+    """That both were scored on."""
+    left_out: tuple[str, ...]
+    """That only one of them was scored on."""
+    differences: tuple[Difference, ...]
+    says: dict[str, str]
+    """By class: what the differences of Dice allow to say."""
+
+
+def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
+    """Pair the cases of two evaluations by name.
+
+    Args:
+        a: scores of one package.
+        b: scores of the other, on the same references.
+        names: of both, for people.
+
+    Raises:
+        ConfigError: they share no case or no class, or their references differ.
+    """
+    of_a, of_b = ({case.case: case for case in each.cases} for each in (a, b))
+    shared = [name for name in of_a if name in of_b]
+    if not shared:
+        raise ConfigError("the two evaluations share no case; score both on the same dataset")
+    pairs = [(of_a[name], of_b[name]) for name in shared]
+    found = [region for region in a.summary if region in b.summary]
+    if not found:
+        raise ConfigError(
+            f"the two evaluations share no class, got {', '.join(a.summary)} and "
+            f"{', '.join(b.summary)}"
+        )
+    same_distances = (a.tolerance, a.unit) == (b.tolerance, b.unit)
+    measures = [each for each in MEASURES if same_distances or each.name not in _DISTANCES]
+    tests = {
+        (region, measure.name): _difference(region, measure, pairs)
+        for region in found
+        for measure in measures
+    }
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        cases=tuple(shared),
+        left_out=tuple(sorted(set(of_a) ^ set(of_b))),
+        differences=tuple(each for each in tests.values() if each),
+        says={name: _in_words(each) for name in found if (each := tests[name, "dice"])},
+    )
+
+
+def _difference(
+    region: str, measure: Measure, pairs: Sequence[tuple[CaseScore, CaseScore]]
+) -> Difference | None:
+    scores = [_same_reference(region, *pair) for pair in pairs]
+    values = np.array([[_value(s, measure) for s in pair] for pair in scores])
+    known = values[~np.isnan(values).any(axis=1)]
+    if not len(known):
+        return None
+    test = paired_test(known[:, 0], known[:, 1], np.random.default_rng(SEED))
+    up, down = test.higher, test.lower
+    return Difference(
+        region=region,
+        measure=measure.name,
+        mean_a=float(known[:, 0].mean()),
+        mean_b=float(known[:, 1].mean()),
+        difference=_interval(test),
+        p_value=None if math.isnan(test.p_value) else test.p_value,
+        smallest_p=test.smallest_p,
+        better=up if measure.higher_is_better else down,
+        worse=down if measure.higher_is_better else up,
+    )
+
+
+def _interval(test: PairedTest) -> Interval:
+    estimate = test.difference
+    return Interval(mean=estimate.mean, ci95=(estimate.low, estimate.high), cases=estimate.cases)
+
+
+def _value(score: RegionScore, measure: Measure) -> float:
+    value = getattr(score, measure.name)
+    return math.nan if value is None else float(value)
+
+
+def _same_reference(region: str, a: CaseScore, b: CaseScore) -> tuple[RegionScore, RegionScore]:
+    first, second = a.region(region), b.region(region)
+    if first is None or second is None:
+        raise ConfigError(f"case {a.case} has no score for {region} in one of the evaluations")
+    if first.voxels_reference != second.voxels_reference:
+        raise ConfigError(
+            f"case {a.case}: the references differ, {first.voxels_reference} and "
+            f"{second.voxels_reference} voxels of {region}; score both on the same masks"
+        )
+    return first, second
+
+
+def _in_words(dice: Difference) -> str:
+    """What a difference of Dice allows to say, and what it does not."""
+    mean, (low, high) = dice.difference.mean, dice.difference.ci95
+    cases = "1 case" if dice.difference.cases == 1 else f"{dice.difference.cases} cases"
+    if dice.p_value is None:
+        return f"no difference in any of {cases}"
+    found = f"B - A is {mean:+.4f} ({low:+.4f} to {high:+.4f}), p = {dice.p_value:.2g}"
+    if dice.smallest_p > SIGNIFICANT:
+        return (
+            f"{found}: {cases} are too few to say anything, the test cannot give less than "
+            f"p = {dice.smallest_p:.2g} and the interval is too narrow; score more cases"
+        )
+    if dice.p_value <= SIGNIFICANT and (low > 0 or high < 0):
+        return f"{found}: B is {'better' if mean > 0 else 'worse'} on {cases} like these"
+    if dice.p_value <= SIGNIFICANT or low > 0 or high < 0:
+        return f"{found}: interval and test disagree on these {cases}; take it for undecided"
+    return (
+        f"{found}: no difference shown; on {cases} that vary so much, one below about "
+        f"{(high - low) / 2:.3f} goes unseen"
+    )
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """The differences for a terminal."""
+    width = max(len("class"), *(len(each.region) for each in comparison.differences))
+    by_name = {measure.name: measure for measure in MEASURES}
+    lines = [f"A  {comparison.a}", f"B  {comparison.b}"]
+    lines += [
+        f"{'class':{width}}  measure            A        B        B - A    95% interval        "
+        "p       B better  worse  cases"
+    ]
+    for each in comparison.differences:
+        low, high = each.difference.ci95
+        p = "-" if each.p_value is None else f"{each.p_value:.2g}"
+        lines.append(
+            f"{each.region:{width}}  {by_name[each.measure].label:17}  {each.mean_a:<7.4g}  "
+            f"{each.mean_b:<7.4g}  {each.difference.mean:<+7.4f}  "
+            f"{f'{low:+.4f} to {high:+.4f}':18}  {p:6}  {each.better:8}  {each.worse:5}  "
+            f"{each.difference.cases:5}"
+        )
+    lines += [f"{region}: {words}" for region, words in comparison.says.items()]
+    if len(comparison.says) > 1:
+        lines.append(f"{len(comparison.says)} classes are {len(comparison.says)} tests: one p of "
+                     f"{SIGNIFICANT} in so many is less than it seems")  # fmt: skip
+    if comparison.left_out:
+        lines.append(f"left out, scored on one side only: {', '.join(comparison.left_out)}")
+    return "\n".join(lines)
+
+
+def draw_comparison(a: Evaluation, b: Evaluation, comparison: Comparison) -> bytes:
+    """Dice of every case, A against B, and the differences by class, as PNG."""
+    regions = list(comparison.says)
+    figure = Figure(figsize=(11, max(4.4, 1.4 + 0.5 * len(regions))), dpi=140, layout="constrained")
+    scatter, spread = figure.subplots(1, 2, width_ratios=(1, 1.5))
+    ink = INKS["light"]
+    of_a, of_b = ({case.case: case for case in each.cases} for each in (a, b))
+    scatter.plot((0, 1), (0, 1), color=ink.grid, linewidth=1.4)
+    spread.axvline(0, color=ink.text, linewidth=1)
+    for row, region in enumerate(regions):
+        pairs = np.array(
+            [
+                [_value(score, MEASURES[0]) for score in _same_reference(region, of_a[n], of_b[n])]
+                for n in comparison.cases
+            ]
+        )
+        scatter.scatter(*pairs.T, s=16, alpha=0.6, linewidths=0, label=region)
+        heights = row + 0.28 * ((np.arange(len(pairs)) * 0.618034) % 1 - 0.5)
+        spread.scatter(pairs[:, 1] - pairs[:, 0], heights, s=16, alpha=0.6, linewidths=0)
+    dice = [each for each in comparison.differences if each.measure == "dice"]
+    for row, each in enumerate(dice):
+        spread.plot(each.difference.ci95, (row, row), color=ink.text, linewidth=2.2)
+        spread.plot(each.difference.mean, row, "o", color=ink.text, markersize=5)
+    spread.set_yticks(range(len(regions)), regions)
+    spread.set_ylim(len(regions) - 0.5, -0.5)
+    _label(scatter, f"Dice of A: {comparison.a}", f"Dice of B: {comparison.b}")
+    _label(spread, f"B - A in Dice, cases and {_LIMITS}", "")
+    scatter.set_aspect("equal")
+    scatter.legend(loc="lower right", frameon=False, fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", facecolor="white")
+    return content.getvalue()
+
+
+def _label(axes: Axes, x: str, y: str) -> None:
+    ink = INKS["light"]
+    axes.set_xlabel(x, fontsize=9, color=ink.text)
+    axes.set_ylabel(y, fontsize=9, color=ink.text)
+    axes.grid(color=ink.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=ink.text, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
