@@ -19,9 +19,16 @@ from seg.images import MASK_FORMATS, Image, Mask, write_mask
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict import add_backend_options
+from training.calibration import CalibrationMeter
 from training.dataset import Case, Dataset, load_dataset
 from training.floor import choose_thresholding
-from training.measure import Measured, measure_case, summary_of_region
+from training.measure import (
+    Measured,
+    calibration_error,
+    interval_of,
+    measure_case,
+    summary_of_region,
+)
 from training.regions import foreground_name, regions
 from training.score_files import read_metrics, summary_table, write_metrics, write_rows
 from training.scores import CaseScore, Evaluation, Unit
@@ -73,19 +80,22 @@ def evaluate(
     measured: list[Mapping[str, Measured]] = []
     floors: list[Mapping[str, float]] = []
     units: list[Unit] = []
+    errors: list[float | None] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
         image, reference = dataset.read(case)
-        mask = _predict(predictor, case, image)
+        meter = CalibrationMeter(card, found, reference)
+        mask = _predict(predictor, case, image, meter)
         if predictions is not None:
             _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
-        measured.append(measure_case(mask, reference, found, tolerance))
+        measured.append(measure_case(mask, reference, found, tolerance, meter.regions))
+        errors.append(calibration_error(meter.winner))
         floors.append(thresholding.dice(image, reference) if thresholding else {})
         units.append("mm" if image.spacing else "pixels")
     together = foreground_name(dataset.legend)
     return Evaluation(
         cases=tuple(
-            _case_score(case.name, regions_of_case, together, unit)
-            for case, regions_of_case, unit in zip(cases, measured, units, strict=True)
+            _case_score(case.name, of_regions, together, unit).model_copy(update={"ece": error})
+            for case, of_regions, unit, error in zip(cases, measured, units, errors, strict=True)
         ),
         summary={
             name: summary_of_region(
@@ -95,6 +105,7 @@ def evaluate(
         },
         tolerance=tolerance,
         unit=units[0] if len(set(units)) == 1 else "mm or pixels",
+        ece=interval_of(errors),
     )
 
 
@@ -134,9 +145,9 @@ def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None
         )
 
 
-def _predict(predictor: Predictor, case: Case, image: Image) -> Mask:
+def _predict(predictor: Predictor, case: Case, image: Image, meter: CalibrationMeter) -> Mask:
     try:
-        return predictor.predict(image)
+        return predictor.predict(image, observe=meter)
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {error}") from error
 

@@ -1,14 +1,11 @@
-"""From masks to scores: of a case, and of a class over cases.
-
-Letters: ``k`` classes, or channels of probabilities.
-"""
+"""From masks to scores: of a case, and of a class over cases."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, Integer
+from jaxtyping import Bool, Float64, Int64
 
 from seg.images import Mask, Spacing
 from seg.metrics import (
@@ -17,16 +14,14 @@ from seg.metrics import (
     dice_per_class,
     expected_calibration_error,
     iou_per_class,
-    reliability,
     surface_scores,
 )
+from training.calibration import Counts
 from training.regions import Region
 from training.scores import MEASURES, Interval, RegionScore, Reliability, Summary
 
 SEED = 0
 """Of the bootstrap."""
-
-Counts = Float64[np.ndarray, "3 bins"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +31,15 @@ class Measured:
     score: RegionScore
     confusion: Int64[np.ndarray, "2 2"]
     reliability: Counts | None
-    """None where no probabilities were given, or neither mask has the region."""
+    """None where the reference has none of the region."""
 
 
 def measure_case(
-    prediction: Mask, reference: Mask, regions: Mapping[str, Region], tolerance: float
+    prediction: Mask,
+    reference: Mask,
+    regions: Mapping[str, Region],
+    tolerance: float,
+    calibration: Mapping[str, Counts],
 ) -> dict[str, Measured]:
     """All measures of every region, distances in mm, or in pixels where there is no spacing."""
     spacing = reference.spacing or (1.0,) * reference.dims
@@ -50,6 +49,7 @@ def measure_case(
             region.referred(reference.array),
             spacing,
             tolerance,
+            calibration.get(name),
         )
         for name, region in regions.items()
     }
@@ -60,7 +60,7 @@ def measure_region(
     reference: Bool[np.ndarray, "*spatial"],
     spacing: Spacing,
     tolerance: float,
-    probability: Float32[np.ndarray, "*spatial"] | None = None,
+    calibration: Counts | None = None,
 ) -> Measured:
     """All measures of one region.
 
@@ -69,14 +69,10 @@ def measure_region(
         reference: where it is.
         spacing: of voxels, in the unit of the tolerance.
         tolerance: of surface Dice.
-        probability: of the region, by the model.
+        calibration: how often the model's probabilities of the region came true.
     """
     confusion = confusion_matrix(prediction.astype(np.uint8), reference.astype(np.uint8), 2)
     predicted, referred = int(confusion[:, 1].sum()), int(confusion[1].sum())
-    counts = None
-    if probability is not None and (predicted or referred):
-        box = bounding_box(prediction | reference)
-        counts = reliability(probability[box], reference[box])
     hd95, surface_dice = surface_scores(prediction, reference, spacing, tolerance)
     score = RegionScore(
         dice=_known(dice_per_class(confusion)[1]),
@@ -86,24 +82,14 @@ def measure_region(
         hd95=_known(hd95),
         surface_dice=_known(surface_dice),
         volume_error=(predicted - referred) / referred if referred else None,
-        ece=None if counts is None else _known(expected_calibration_error(counts)),
+        ece=calibration_error(calibration),
     )
-    return Measured(score, confusion, counts)
+    return Measured(score, confusion, calibration)
 
 
-def bounding_box(mask: Bool[np.ndarray, "*spatial"]) -> tuple[slice, ...]:
-    """The smallest box around the voxels of a mask that is not empty."""
-    others = [tuple(a for a in range(mask.ndim) if a != axis) for axis in range(mask.ndim)]
-    found = [np.flatnonzero(mask.any(axis=rest)) for rest in others]
-    return tuple(slice(int(at[0]), int(at[-1]) + 1) for at in found)
-
-
-def case_ece(
-    probabilities: Float32[np.ndarray, "k *spatial"], reference: Integer[np.ndarray, "*spatial"]
-) -> float:
-    """Calibration error of the winning class's probability, classes excluding each other."""
-    winner = probabilities.argmax(axis=0)
-    return expected_calibration_error(reliability(probabilities.max(axis=0), winner == reference))
+def calibration_error(counts: Counts | None) -> float | None:
+    """Of counts that may be missing."""
+    return None if counts is None else _known(expected_calibration_error(counts))
 
 
 def summary_of_region(measured: Sequence[Measured], floors: Sequence[float]) -> Summary:

@@ -9,9 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from seg.images import Mask
-from training.measure import bounding_box, case_ece, measure_case, measure_region, summary_of_region
-from training.regions import Region
+from seg.images import ClassInfo, Mask
+from seg.inference.decision import labels_of
+from seg.inference.sliding_window import Slab
+from seg.metrics import SelfAssessment
+from seg.model_package import ModelPackage
+from training.calibration import CalibrationMeter, widened_box
+from training.dataset import IGNORE, Legend
+from training.measure import (
+    calibration_error,
+    measure_case,
+    measure_region,
+    summary_of_region,
+)
+from training.regions import Region, regions
 from training.score_files import summary_table, write_rows
 from training.scores import CaseScore, Evaluation
 
@@ -28,8 +39,8 @@ FULL = square(slice(1, 5), slice(1, 5))
 HALF = square(slice(1, 5), slice(1, 3))
 
 
-def measured(prediction, reference, spacing=(1.0, 1.0), tolerance=1.0, probability=None):
-    return measure_region(prediction, reference, spacing, tolerance, probability)
+def measured(prediction, reference, spacing=(1.0, 1.0), tolerance=1.0):
+    return measure_region(prediction, reference, spacing, tolerance)
 
 
 def test_a_class_in_neither_mask_has_no_score_at_all():
@@ -64,35 +75,84 @@ def test_distances_and_tolerance_are_in_millimetres():
 
 
 def test_without_spacing_distances_are_in_pixels():
-    regions = {"cell": Region((1,), (1,))}
+    cell = {"cell": Region((1,), (1,))}
     masks = Mask(HALF.astype(np.uint8)), Mask(FULL.astype(np.uint8))
-    assert measure_case(*masks, regions, 1.0)["cell"].score.hd95 == 2
+    assert measure_case(*masks, cell, 1.0, {})["cell"].score.hd95 == 2
     in_mm = [Mask(mask.array, spacing=(0.1, 0.1)) for mask in masks]
-    assert measure_case(*in_mm, regions, 1.0)["cell"].score.hd95 == pytest.approx(0.2)
+    assert measure_case(*in_mm, cell, 1.0, {})["cell"].score.hd95 == pytest.approx(0.2)
 
 
-def test_calibration_is_judged_in_the_box_around_both_masks():
-    probability = np.full(EMPTY.shape, 0.99, np.float32)  # wildly wrong outside of the box
-    probability[1:5, 1:5] = np.where(FULL, 0.75, 0)[1:5, 1:5]
-    # in the box all 16 voxels are the class, and 0.75 was said
-    assert measured(HALF, FULL, probability=probability).score.ece == pytest.approx(0.25)
+CLASSES = tuple(
+    ClassInfo(index=i, name=name, color=(i, i, i)) for i, name in enumerate(("none", "a", "b"))
+)
 
 
-def test_a_case_is_calibrated_where_it_is_right_as_often_as_it_says():
-    probabilities = np.stack([np.full(4, 0.75), np.full(4, 0.25)]).astype(np.float32)
-    assert case_ece(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(0)
-    assert case_ece(probabilities, np.array([0, 0, 1, 1])) == pytest.approx(0.25)
+def meter_of(card, legend, reference, logits, rows=2):
+    """After the slabs of an image, a few rows each."""
+    meter = CalibrationMeter(card, regions(legend), Mask(reference))
+    for start in range(0, len(reference), rows):
+        part = logits[:, start : start + rows]
+        labels = labels_of(part, card.task)
+        meter(Slab(start, start + part.shape[1], part), labels)
+    return meter
+
+
+def card_of(package, **changes):
+    return ModelPackage.load(package).card.model_copy(update=changes)
+
+
+def test_calibration_is_judged_in_a_box_around_the_reference(tiny_package):
+    reference = np.zeros((12, 12), np.uint8)
+    reference[4:8, 4:8] = 1
+    said = np.full((3, 12, 12), 1e-6, np.float32)
+    said[1] = 1  # everywhere: right in 16 of the 36 voxels of the box
+    meter = meter_of(card_of(tiny_package), Legend(CLASSES), reference, np.log(said))
+    assert meter.regions["a"][0].sum() == 6 * 6
+    assert calibration_error(meter.regions["a"]) == pytest.approx(1 - 16 / 36, abs=1e-3)
+    assert "b" not in meter.regions
+    assert meter.winner[0].sum() == reference.size
+    assert calibration_error(meter.winner) == pytest.approx(1 - 16 / 144, abs=1e-3)
+
+
+def test_voxels_that_nobody_annotated_are_not_judged(tiny_package):
+    reference = np.full((4, 4), IGNORE, np.uint8)
+    reference[1:3, 1:3] = 1
+    logits = np.zeros((3, 4, 4), np.float32)
+    logits[1] = 50
+    meter = meter_of(card_of(tiny_package), Legend(CLASSES, ignores=True), reference, logits)
+    assert meter.winner[0].sum() == meter.regions["a"][0].sum() == 4
+    assert calibration_error(meter.regions["a"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_overlapping_regions_are_judged_each_by_its_own_channel(tiny_package):
+    legend = Legend(CLASSES, regions=((1, 2), (2,)))  # b lies in a
+    reference = np.array([[0, 1, 2, 2]] * 4, np.uint8)
+    inside = np.stack([reference > 0, reference > 1])
+    meter = meter_of(
+        card_of(tiny_package, task="regions"),
+        legend,
+        reference,
+        np.where(inside, 9, -9).astype(np.float32),
+    )
+    assert meter.winner is None
+    for name in ("a", "b", "foreground"):
+        assert calibration_error(meter.regions[name]) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_temperature_is_part_of_the_probabilities(tiny_package):
+    reference = np.ones((2, 2), np.uint8)
+    logits = np.zeros((3, 2, 2), np.float32)
+    logits[1] = 8
+    warm = card_of(tiny_package, quality=SelfAssessment(temperature=4.0))
+    meter = meter_of(warm, Legend(CLASSES), reference, logits)
+    sure = np.exp(2) / (np.exp(2) + 2)
+    assert calibration_error(meter.regions["a"]) == pytest.approx(1 - sure, rel=1e-4)
 
 
 @given(arrays(bool, st.sampled_from([(7, 5), (3, 4, 6)])))
-def test_a_bounding_box_holds_all_and_touches_every_side(mask):
-    if not mask.any():
-        return
-    inside = mask[bounding_box(mask)]
-    assert inside.sum() == mask.sum()
-    for axis in range(mask.ndim):
-        for end in (0, -1):
-            assert inside.take(end, axis=axis).any()
+def test_a_widened_box_holds_all_of_a_mask(mask):
+    if mask.any():
+        assert mask[widened_box(mask)].sum() == mask.sum()
 
 
 def test_a_summary_counts_what_is_missed_and_what_is_invented():
