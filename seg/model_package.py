@@ -43,6 +43,18 @@ class Channel(_Data):
     """``CT`` (Hounsfield units), ``MR``, ``microscopy``, ``photo``, ..."""
 
 
+class Empty(_Data):
+    """Intensities of air or glass: a window of nothing else holds no foreground.
+
+    A window is empty where all its voxels are at the limit or beyond it, in every channel.
+    """
+
+    side: Literal["below", "above"]
+    """Of the limits: air in CT and dark microscopes is below, glass in bright ones above."""
+    limits: tuple[float, ...]
+    """One a channel, in the intensities of the image's file."""
+
+
 class InputSpec(_Data):
     """What the network takes: a batch of patches ``(b, c, *patch)`` float32."""
 
@@ -52,6 +64,8 @@ class InputSpec(_Data):
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of a window that its neighbour covers as well."""
     preprocessing: Preprocessing
+    empty: Empty | None = None
+    """What tells empty windows, which the network is not asked about; None asks about all."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> "InputSpec":
@@ -65,6 +79,8 @@ class InputSpec(_Data):
             raise ValueError(f"a margin needs one number of 0 or more an axis, got {margin}")
         if len(self.preprocessing.normalisation) != len(self.channels):
             raise ValueError("normalisation needs one entry a channel")
+        if self.empty is not None and len(self.empty.limits) != len(self.channels):
+            raise ValueError("what is empty needs one limit a channel")
         return self
 
     @property

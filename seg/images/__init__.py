@@ -6,6 +6,7 @@ from seg.images.image import Affine, Image, Mask, Spacing
 from seg.images.limits import Limits
 from seg.images.mask_formats import MASK_FORMATS, MaskFormat, encode_mask, write_image, write_mask
 from seg.images.readers import read_channels, read_image, read_mask
+from seg.images.source import ImageSource
 
 __all__ = [
     "IMAGE_ENDINGS",
@@ -13,6 +14,7 @@ __all__ = [
     "Affine",
     "ClassInfo",
     "Image",
+    "ImageSource",
     "Limits",
     "Mask",
     "MaskFormat",

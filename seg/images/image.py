@@ -75,6 +75,10 @@ class Image(_Grid):
         """Number of channels."""
         return int(self.array.shape[0])
 
+    def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
+        """A part of it, as of an image that stays in its file."""
+        return self.array[(slice(None), *region)]
+
 
 @dataclass(frozen=True, eq=False)
 class Mask(_Grid):

@@ -7,7 +7,7 @@ from seg.inference.golden import verify_golden
 from seg.inference.loading import Provider, load_backend
 from seg.inference.predictor import Predictor
 from seg.inference.quality import MapName, Quality, Segmentation
-from seg.inference.sliding_window import predict_slabs
+from seg.inference.sliding_window import Tiling, WindowCounts, predict_slabs
 
 __all__ = [
     "Backend",
@@ -19,6 +19,8 @@ __all__ = [
     "Provider",
     "Quality",
     "Segmentation",
+    "Tiling",
+    "WindowCounts",
     "fewer_blocks",
     "load_backend",
     "predict_slabs",

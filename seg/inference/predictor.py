@@ -3,30 +3,34 @@
 Evaluation, ``python -m seg.predict`` and the service all call this. Letters: ``k`` classes.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from threading import Event
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from seg.errors import ImageError
-from seg.images import Image, Mask
+from seg.images import Image, ImageSource, Mask
+from seg.inference.ahead import ahead
 from seg.inference.backends import Backend
+from seg.inference.blending import Slab
 from seg.inference.combined import MirrorBackend
-from seg.inference.decision import labels_of
+from seg.inference.decision import labels_of, probabilities_of
 from seg.inference.disagreement import DisagreementBackend
+from seg.inference.empty import background_logits, emptiness
 from seg.inference.familiarity import unfamiliar
 from seg.inference.loading import load_backend
 from seg.inference.postprocess import postprocess
 from seg.inference.quality import MapName, QualityMeter, Segmentation
-from seg.inference.sliding_window import Slab, predict_slabs
+from seg.inference.restoring import restored
+from seg.inference.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
 from seg.model_package import ModelPackage
-from seg.transforms import Prepared, prepare, resample_rows
+from seg.transforms import Rows, prepare_rows
 
-Progress = Callable[[int, int], None]
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
 
-ROWS_AT_ONCE = 32
-"""Rows of a resampled mask that are computed together; bounds the memory, changes no result."""
+SLABS_AHEAD = 3
+"""Slabs that wait while earlier ones are resampled, labelled and written."""
 
 
 class Predictor:
@@ -39,6 +43,7 @@ class Predictor:
         *,
         mirror: bool = False,
         voices: Sequence[Backend] = (),
+        skip_empty: bool = True,
     ) -> None:
         """Use ``backend``, or load the package with onnxruntime: its ensemble, or first variant.
 
@@ -48,6 +53,7 @@ class Predictor:
             mirror: average the logits over all mirrors of a patch: slower by 4 in 2D, by 8 in 3D.
             voices: networks that are heard for a map of disagreement only, e.g. the variants with
                 fewer blocks (``fewer_blocks``).
+            skip_empty: do not ask the network about windows that the package knows to be empty.
 
         Raises:
             BackendError: the model cannot be loaded here.
@@ -56,6 +62,7 @@ class Predictor:
         backend = backend or load_backend(package)
         self.backend = MirrorBackend(backend) if mirror else backend
         self.voices = tuple(voices)
+        self.skip_empty = skip_empty
 
     def segment(
         self,
@@ -80,18 +87,20 @@ class Predictor:
         backend = self.backend
         if "disagreement" in maps:
             backend = DisagreementBackend(backend, self.voices, card.task)
-        mask = self._mask(backend, image, progress, meter)
+        counts = WindowCounts()
+        mask = self._mask(backend, image, progress, meter, counts)
         quality = meter.quality(unfamiliar(image, card.input, card.fingerprint))
         found = {
             name: Image(array, image.spacing, image.affine) for name, array in meter.maps.items()
         }
-        return Segmentation(mask, quality, found)
+        return Segmentation(mask, quality, found, counts)
 
     def predict(
         self,
         image: Image,
         progress: Progress | None = None,
         observe: Observe | None = None,
+        counts: WindowCounts | None = None,
     ) -> Mask:
         """The mask of an image, on the image's own grid.
 
@@ -99,11 +108,30 @@ class Predictor:
             image: in the intensities of its file; spacing in mm.
             progress: called with windows done and windows in all.
             observe: called with each slab of logits on the image's grid and its labels.
+            counts: is filled in with what became of the windows.
 
         Raises:
             ImageError: the image does not fit the model (dimensions, channels, NaN).
         """
-        return self._mask(self.backend, image, progress, observe)
+        return self._mask(self.backend, image, progress, observe, counts)
+
+    def predict_probabilities(
+        self, image: Image, progress: Progress | None = None
+    ) -> Float32[np.ndarray, "k *spatial"]:
+        """Probabilities on the image's own grid: of all classes, or of each region.
+
+        Calibrated where the package has a temperature.
+
+        Raises:
+            ImageError: as ``predict``.
+        """
+        card = self.package.card
+        temperature = np.float32(card.quality.temperature if card.quality else 1)
+        probabilities = np.empty((card.outputs, *image.spatial_shape), np.float32)
+        for slab in self._slabs(self.backend, image, progress):
+            found = probabilities_of(slab.logits / temperature, card.task)
+            probabilities[:, slab.start : slab.stop] = found
+        return probabilities
 
     def _mask(
         self,
@@ -111,41 +139,69 @@ class Predictor:
         image: Image,
         progress: Progress | None,
         observe: Observe | None,
+        counts: WindowCounts | None = None,
     ) -> Mask:
-        spec = self.package.card.input
-        if image.dims != spec.dims:
-            raise ImageError(
-                f"this model segments {spec.dims}D images, got one of {image.dims} dimensions "
-                f"with size {image.spatial_shape}"
-            )
-        prepared = prepare(image, spec.preprocessing)
-        slabs = predict_slabs(
-            backend, prepared.array, spec.overlap, spec.preprocessing.margin, progress
-        )
+        labels = np.empty(image.spatial_shape, np.uint8)
+        for start, rows in self._label_rows(backend, image, progress, observe, counts):
+            labels[start : start + len(rows)] = rows
         card = self.package.card
-        labels = np.empty(prepared.original_shape, np.uint8)
-        for slab in _restored(slabs, prepared) if prepared.is_resampled else slabs:
-            rows = labels_of(slab.logits[: card.outputs], card.task)
-            labels[slab.start : slab.stop] = rows
-            if observe:
-                observe(slab, rows)
         return Mask.on_grid_of(image, postprocess(labels, card.postprocessing, card.classes))
 
+    def _label_rows(
+        self,
+        backend: Backend,
+        source: ImageSource,
+        progress: Progress | None,
+        observe: Observe | None,
+        counts: WindowCounts | None,
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
+        """First row and labels of each part, in order, before postprocessing."""
+        card = self.package.card
+        for slab in self._slabs(backend, source, progress, counts):
+            rows = labels_of(slab.logits[: card.outputs], card.task)
+            if observe:
+                observe(slab, rows)
+            yield slab.start, rows
 
-def _restored(slabs: Iterable[Slab], prepared: Prepared) -> Iterator[Slab]:
-    """Slabs on the original grid: logits are interpolated, since labels can't be."""
-    shape = prepared.original_shape
-    logits = _collected(slabs, prepared)
-    for start in range(0, shape[0], ROWS_AT_ONCE):
-        rows = range(start, min(start + ROWS_AT_ONCE, shape[0]))
-        yield Slab(rows.start, rows.stop, resample_rows(logits, shape, rows))
+    def _slabs(
+        self,
+        backend: Backend,
+        source: ImageSource,
+        progress: Progress | None,
+        counts: WindowCounts | None = None,
+    ) -> Iterator[Slab]:
+        """Logits on the image's own grid, in the memory of one patch's depth."""
+        spec = self.package.card.input
+        shape = tuple(source.spatial_shape)
+        if len(shape) != spec.dims:
+            raise ImageError(
+                f"this model segments {spec.dims}D images, got one of {len(shape)} dimensions "
+                f"with size {shape}"
+            )
+        image = prepare_rows(source, spec.preprocessing)
+        stopped = Event()
 
+        def tick(done: int, total: int) -> None:
+            if stopped.is_set():
+                raise InterruptedError
+            if progress:
+                progress(done, total)
 
-def _collected(slabs: Iterable[Slab], prepared: Prepared) -> Float32[np.ndarray, "k *grid"]:
-    logits: np.ndarray | None = None
-    for slab in slabs:
-        if logits is None:
-            logits = np.empty((len(slab.logits), *prepared.array.shape[1:]), np.float32)
-        logits[:, slab.start : slab.stop] = slab.logits
-    assert logits is not None  # an image has at least one slab
-    return logits
+        tiling = self._tiling(backend, image)
+        slabs = predict_slabs(backend, image, tiling, tick, counts)
+        yield from restored(ahead(slabs, SLABS_AHEAD, stopped.set), image.shape[1:], shape)
+
+    def _tiling(self, backend: Backend, image: Rows) -> Tiling:
+        card = self.package.card
+        overlap, margin = card.input.overlap, card.input.preprocessing.margin
+        if card.input.empty is None or not self.skip_empty:
+            return Tiling(overlap=overlap, margin=margin)
+        background = background_logits(card.outputs, card.task)
+        if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
+            background = np.append(background, np.float32(0))
+        return Tiling(
+            overlap=overlap,
+            margin=margin,
+            is_empty=emptiness(card.input.empty, image.scalings),
+            background=background,
+        )

@@ -14,8 +14,9 @@ from jaxtyping import Float, Float32, UInt8
 from scipy.special import entr
 
 from seg.images import Image, Mask
+from seg.inference.blending import Slab
 from seg.inference.decision import probabilities_of
-from seg.inference.sliding_window import Slab
+from seg.inference.sliding_window import WindowCounts
 from seg.metrics import expected_dice
 from seg.model_package import ModelCard, Task
 
@@ -51,6 +52,7 @@ class Segmentation:
     quality: Quality
     maps: Mapping[MapName, Image] = field(default_factory=dict)
     """float16, on the mask's grid."""
+    windows: WindowCounts = field(default_factory=WindowCounts)
 
 
 def entropy(

@@ -4,6 +4,9 @@ Letters: ``b`` batch, ``c`` channels, ``k`` classes.
 
 Windows overlap and are averaged with Gaussian weights, since a network knows least at the edge
 of its patch. Source: Isensee et al., nnU-Net, Nature Methods 18 (2021).
+
+Rows are read, and slabs come out, while the network runs; in memory are one patch's depth of the
+image and of its logits, however long the image is.
 """
 
 import itertools
@@ -15,24 +18,39 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
+from seg.inference.ahead import ahead
 from seg.inference.backends import Backend
-from seg.transforms import surround
+from seg.inference.blending import Slab, blend
+from seg.transforms import Rows, border
 
-GAUSSIAN_SIGMA = 1 / 8
-"""Deviation of the blending weights, as a share of the patch."""
 AHEAD = 2
 """Runs in work or waiting, per caller: the network never waits for the blending."""
-SMALLEST_WEIGHT = 1e-3
-"""Weight at the far corners, so that no voxel divides by nothing."""
+
+Progress = Callable[[int, int], None]
+"""Called with windows done and windows in all."""
 
 
-@dataclass(frozen=True, eq=False)
-class Slab:
-    """Finished rows ``start`` to ``stop`` along the first spatial axis."""
+@dataclass(kw_only=True, slots=True)
+class WindowCounts:
+    """What became of the windows of an image."""
 
-    start: int
-    stop: int
-    logits: Float32[np.ndarray, "k *slab"]
+    total: int = 0
+    skipped: int = 0
+    """Known to be background without asking the network."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tiling:
+    """How an image is cut into windows, and which of them are not worth a look."""
+
+    overlap: float = 0.5
+    """Share of a window that its neighbour covers as well, 0 to below 1."""
+    margin: tuple[int, ...] | None = None
+    """Voxels of 0 around the image, one number an axis; none where not given."""
+    is_empty: Callable[[Float32[np.ndarray, "c *part"]], bool] | None = None
+    """Whether what a window shows of the image is known to be background."""
+    background: Float32[np.ndarray, " k"] | None = None
+    """Logits of voxels that lie in empty windows only; needed where ``is_empty`` is given."""
 
 
 def window_starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -46,118 +64,143 @@ def window_starts(size: int, patch: int, overlap: float) -> list[int]:
     return [round(i * (size - patch) / steps) for i in range(steps + 1)]
 
 
-def gaussian_weights(patch: Sequence[int]) -> Float32[np.ndarray, "*patch"]:
-    """Blending weights, 1 in the centre."""
-    weights = np.ones((), dtype=np.float64)
-    for size in patch:
-        distance = (np.arange(size) - (size - 1) / 2) / (size * GAUSSIAN_SIGMA)
-        weights = weights[..., None] * np.exp(-0.5 * distance**2)
-    return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
-
-
 def predict_slabs(
     backend: Backend,
-    array: Float32[np.ndarray, "c *spatial"],
-    overlap: float,
-    margin: Sequence[int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    image: Rows,
+    tiling: Tiling,
+    progress: Progress | None = None,
+    counts: WindowCounts | None = None,
 ) -> Iterator[Slab]:
     """Blended logits of an image, slab by slab along its first axis.
 
-    Holds one patch's depth of logits at a time, however long the image is.
-
     Args:
         backend: the network.
-        array: a prepared image.
-        overlap: share of a window that its neighbour covers as well, 0 to below 1.
-        margin: voxels of 0 around the image, one number an axis; none where not given.
+        image: prepared rows.
+        tiling: how it is cut.
         progress: called with windows done and windows in all.
+        counts: is filled in.
+
+    Raises:
+        BackendError: the network failed.
+        ImageError: rows of the image cannot be read.
     """
-    shape = array.shape[1:]
-    margin = margin or (0,) * len(shape)
-    padded = surround(array, margin, backend.patch)
-    starts = list(
-        itertools.product(
-            *(
-                window_starts(n, p, overlap)
-                for n, p in zip(padded.shape[1:], backend.patch, strict=True)
-            )
-        )
-    )
-    inside = tuple(slice(m, m + n) for m, n in zip(margin[1:], shape[1:], strict=True))
-    for slab in _blend(_run_windows(backend, padded, starts, progress), backend.patch, padded):
-        start, stop = max(slab.start - margin[0], 0), min(slab.stop - margin[0], shape[0])
-        if start < stop:
-            rows = slice(start + margin[0] - slab.start, stop + margin[0] - slab.start)
-            yield Slab(start, stop, slab.logits[(slice(None), rows, *inside)])
+    shape = image.shape[1:]
+    margin = tiling.margin or (0,) * len(shape)
+    surrounded = _Surrounded(image, margin, backend.patch)
+    starts = [
+        window_starts(n, p, tiling.overlap)
+        for n, p in zip(surrounded.shape, backend.patch, strict=True)
+    ]
+    counts = counts or WindowCounts()
+    counts.total = int(np.prod([len(of_axis) for of_axis in starts]))
+    batches = _batches(surrounded, starts, backend, tiling, counts)
+    windows = _run(backend, ahead(batches, AHEAD), counts, progress)
+    inside = tuple(slice(m, m + n) for m, n in zip(margin, shape, strict=True))
+    yield from blend(windows, backend.patch, surrounded.shape, inside, tiling.background)
 
 
 _Start = tuple[int, ...]
 
 
-def _run_windows(
+@dataclass(frozen=True, eq=False, slots=True)
+class _Batch:
+    starts: Sequence[_Start]
+    patches: Float32[np.ndarray, "b c *patch"]
+
+
+class _Surrounded:
+    """An image with its border, of which the rows of one window are at hand."""
+
+    def __init__(self, image: Rows, margin: Sequence[int], patch: Sequence[int]) -> None:
+        self._image, self._patch = image, tuple(patch)
+        self._widths, self._mode = border(image.shape[1:], margin, patch)
+        self.shape = tuple(
+            n + before + after
+            for n, (before, after) in zip(image.shape[1:], self._widths, strict=True)
+        )
+        self._first = 0
+        self._band: np.ndarray | None = None
+
+    def windows(
+        self, at: _Start
+    ) -> tuple[Float32[np.ndarray, "c *patch"], Float32[np.ndarray, "c *part"]]:
+        """The window that starts there, and the part of it that is image. Rows never go back."""
+        band = self._band_at(at[0])
+        window, part = [slice(None), slice(None)], [slice(None), slice(None)]
+        for s, p, n, (before, _) in zip(
+            at[1:], self._patch[1:], self._image.shape[2:], self._widths[1:], strict=True
+        ):
+            window.append(slice(s, s + p))
+            part.append(slice(max(s, before), min(s + p, before + n)))
+        before, n = self._widths[0][0], self._image.shape[1]
+        part[1] = slice(max(before - at[0], 0), max(before + n - at[0], 0))
+        return band[tuple(window)], band[tuple(part)]
+
+    def _band_at(self, row: int) -> Float32[np.ndarray, "c *band"]:
+        depth = self._patch[0]
+        if self._band is None:
+            self._band, self._first = self._read(row, row + depth), row
+        elif row > self._first:
+            kept = max(0, depth - (row - self._first))
+            fresh = self._read(row + kept, row + depth)
+            self._band = np.concatenate([self._band[:, depth - kept :], fresh], axis=1)
+            self._first = row
+        return self._band
+
+    def _read(self, start: int, stop: int) -> Float32[np.ndarray, "c *rows"]:
+        before, n = self._widths[0][0], self._image.shape[1]
+        low, high = max(start - before, 0), min(stop - before, n)
+        if low >= high:
+            return np.zeros((self._image.shape[0], stop - start, *self.shape[1:]), np.float32)
+        rows = self._image.rows(low, high)
+        widths = ((0, 0), (low + before - start, stop - before - high), *self._widths[1:])
+        return rows if not any(map(sum, widths)) else np.pad(rows, widths, mode=self._mode)
+
+
+def _batches(
+    image: _Surrounded,
+    starts: Sequence[Sequence[int]],
     backend: Backend,
-    padded: Float32[np.ndarray, "c *spatial"],
-    starts: Sequence[_Start],
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[tuple[_Start, Float32[np.ndarray, "k *patch"]]]:
-    """Logits of each window, in the order of ``starts``, with ``backend.callers`` at work."""
+    tiling: Tiling,
+    counts: WindowCounts,
+) -> Iterator[_Batch]:
+    """Windows in the order of their starts, as many together as the backend wants."""
+    chosen: list[_Start] = []
+    patches: list[np.ndarray] = []
+    for at in itertools.product(*starts):
+        window, part = image.windows(at)
+        if tiling.is_empty and tiling.is_empty(part):
+            counts.skipped += 1
+            continue
+        chosen.append(at)
+        patches.append(window.copy())
+        if len(chosen) == backend.batch_size:
+            yield _Batch(chosen, np.stack(patches))
+            chosen, patches = [], []
+    if chosen:
+        yield _Batch(chosen, np.stack(patches))
 
-    def run(chunk: Sequence[_Start]) -> Float[np.ndarray, "b k *patch"]:
-        windows = [
-            padded[
-                (slice(None), *(slice(s, s + p) for s, p in zip(at, backend.patch, strict=True)))
-            ]
-            for at in chunk
-        ]
-        return backend.run(np.ascontiguousarray(np.stack(windows)))
 
-    chunks = [starts[i : i + backend.batch_size] for i in range(0, len(starts), backend.batch_size)]
+def _run(
+    backend: Backend, batches: Iterator[_Batch], counts: WindowCounts, progress: Progress | None
+) -> Iterator[tuple[_Start, Float[np.ndarray, "k *patch"]]]:
+    """Logits of each window, in order, with ``backend.callers`` at work."""
+    waiting: deque[tuple[_Batch, Future[Float[np.ndarray, "b k *patch"]]]] = deque()
     done = 0
-    waiting: deque[Future[Float[np.ndarray, "b k *patch"]]] = deque()
-    with ThreadPoolExecutor(backend.callers) as pool:
+    with ThreadPoolExecutor(backend.callers, thread_name_prefix="network") as pool:
         try:
-            for number, chunk in enumerate(chunks):
-                while len(waiting) < AHEAD * backend.callers and number + len(waiting) < len(
-                    chunks
-                ):
-                    waiting.append(pool.submit(run, chunks[number + len(waiting)]))
-                yield from zip(chunk, waiting.popleft().result(), strict=True)
-                done += len(chunk)
+            for batch in itertools.chain(batches, itertools.repeat(None)):
+                if batch is not None:
+                    waiting.append((batch, pool.submit(backend.run, batch.patches)))
+                    if len(waiting) < AHEAD * backend.callers:
+                        continue
+                if not waiting:
+                    break
+                finished, logits = waiting.popleft()
+                yield from zip(finished.starts, logits.result(), strict=True)
+                done += len(finished.starts)
                 if progress:
-                    progress(done, len(starts))
+                    progress(min(done + counts.skipped, counts.total), counts.total)
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
-
-
-def _blend(
-    windows: Iterator[tuple[_Start, Float32[np.ndarray, "k *patch"]]],
-    patch: Sequence[int],
-    padded: Float32[np.ndarray, "c *spatial"],
-) -> Iterator[Slab]:
-    weights = gaussian_weights(patch)
-    rest = padded.shape[2:]
-    total = np.zeros((patch[0], *rest), np.float32)
-    sums: np.ndarray | None = None
-    base = 0
-    for (row, *others), logits in windows:
-        if sums is None:
-            sums = np.zeros((len(logits), patch[0], *rest), np.float32)
-        if row > base:
-            yield Slab(base, row, sums[:, : row - base] / total[: row - base])
-            _shift(sums, row - base)
-            _shift(total[None], row - base)
-            base = row
-        at = tuple(slice(s, s + p) for s, p in zip(others, patch[1:], strict=True))
-        sums[(slice(None), slice(None), *at)] += logits * weights
-        total[(slice(None), *at)] += weights
-    assert sums is not None  # there is always one window
-    yield Slab(base, base + patch[0], sums / total)
-
-
-def _shift(rows: Float32[np.ndarray, "k rows *rest"], by: int) -> None:
-    """Move the rows up by ``by`` and clear those that become free."""
-    kept = max(0, rows.shape[1] - by)
-    rows[:, :kept] = rows[:, rows.shape[1] - kept :].copy()
-    rows[:, kept:] = 0

@@ -1,6 +1,7 @@
 """Intensities to the range that a network likes. Letters: ``c`` channels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Real
@@ -10,6 +11,16 @@ from seg.transforms.spec import Normalisation
 
 PERCENTILES = (0.5, 99.5)
 SMALLEST_DEVIATION = 1e-8
+
+
+def check_finite(array: Real[np.ndarray, "c *spatial"]) -> None:
+    """Pass where every intensity is a number.
+
+    Raises:
+        ImageError: an intensity is NaN or infinite.
+    """
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ImageError("the image holds NaN or infinite intensities; replace them, e.g. by 0")
 
 
 def normalise(
@@ -22,31 +33,61 @@ def normalise(
     """
     if len(array) != len(rules):
         raise ImageError(f"expected {len(rules)} channels, got {len(array)}")
-    if not np.isfinite(array).all():
-        raise ImageError("the image holds NaN or infinite intensities; replace them, e.g. by 0")
-    return np.stack([_channel(channel, rule) for channel, rule in zip(array, rules, strict=True)])
+    check_finite(array)
+    return np.stack([scaling_of(x, rule).apply(x) for x, rule in zip(array, rules, strict=True)])
 
 
-def _channel(
-    x: Real[np.ndarray, "*spatial"], rule: Normalisation
-) -> Float32[np.ndarray, "*spatial"]:
-    x = x.astype(np.float32)
-    if rule.kind == "zscore":
-        return _zscore(x, float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64)))
-    if rule.kind == "percentile":
-        low, high = np.percentile(x, PERCENTILES)
-        x = np.clip(x, np.float32(low), np.float32(high))
-        return _zscore(x, float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64)))
-    low, high = np.float32(_given(rule.low)), np.float32(_given(rule.high))
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """A channel's rule with all its numbers: clip, then ``(x - mean) / std``."""
+
+    mean: np.float32
+    std: np.float32
+    low: np.float32 | None = None
+    high: np.float32 | None = None
+
+    @classmethod
+    def of(
+        cls, mean: float, std: float, low: float | None = None, high: float | None = None
+    ) -> "Scaling":
+        """The numbers as float32, without a division by nothing."""
+        clip = (
+            None if low is None else np.float32(low),
+            None if high is None else np.float32(high),
+        )
+        return cls(np.float32(mean), np.float32(max(std, SMALLEST_DEVIATION)), *clip)
+
+    def apply(self, x: Real[np.ndarray, "*spatial"]) -> Float32[np.ndarray, "*spatial"]:
+        """The intensities that the network sees."""
+        x = x.astype(np.float32)
+        if self.low is not None and self.high is not None:
+            np.clip(x, self.low, self.high, out=x)
+        x -= self.mean
+        x /= self.std
+        return x
+
+
+def fixed_scaling(rule: Normalisation) -> Scaling | None:
+    """The scaling of a rule that asks nothing of the image; None of the others."""
     if rule.kind == "clip_zscore":
-        return _zscore(np.clip(x, low, high), _given(rule.mean), _given(rule.std))
-    return (x - low) / max(high - low, np.float32(SMALLEST_DEVIATION))
+        return Scaling.of(_given(rule.mean), _given(rule.std), rule.low, rule.high)
+    if rule.kind == "rescale":
+        low, high = np.float32(_given(rule.low)), np.float32(_given(rule.high))
+        return Scaling.of(float(low), float(high - low))
+    return None
 
 
-def _zscore(
-    x: Float32[np.ndarray, "*spatial"], mean: float, std: float
-) -> Float32[np.ndarray, "*spatial"]:
-    return (x - np.float32(mean)) / np.float32(max(std, SMALLEST_DEVIATION))
+def scaling_of(x: Real[np.ndarray, "*spatial"], rule: Normalisation) -> Scaling:
+    """The scaling of one whole channel."""
+    if fixed := fixed_scaling(rule):
+        return fixed
+    x = x.astype(np.float32, copy=False)
+    low, high = None, None
+    if rule.kind == "percentile":
+        low, high = (float(p) for p in np.percentile(x, PERCENTILES))
+        x = np.clip(x, np.float32(low), np.float32(high))
+    mean, std = float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64))
+    return Scaling.of(mean, std, low, high)
 
 
 def _given(number: float | None) -> float:

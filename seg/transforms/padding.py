@@ -1,9 +1,29 @@
 """What lies around an image when it is cut into patches. Letters: ``c`` channels."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Shaped
+
+Widths = tuple[tuple[int, int], ...]
+
+
+def border(
+    shape: Sequence[int], margin: Sequence[int], patch: Sequence[int]
+) -> tuple[Widths, Literal["constant", "symmetric"]]:
+    """How wide ``surround``'s border is before and after each axis, and what ``np.pad`` puts there.
+
+    Args:
+        shape: size of the image in voxels.
+        margin: voxels on each side, one number an axis.
+        patch: smallest size in voxels of the result.
+    """
+    missing = (
+        max(0, want - have - 2 * m) for want, have, m in zip(patch, shape, margin, strict=True)
+    )
+    widths = tuple((m, m + rest) for m, rest in zip(margin, missing, strict=True))
+    return widths, "constant" if any(margin) else "symmetric"
 
 
 def surround(
@@ -22,11 +42,7 @@ def surround(
         margin: voxels on each side, one number an axis.
         patch: smallest size in voxels of the result.
     """
-    missing = [
-        max(0, want - have - 2 * m)
-        for want, have, m in zip(patch, array.shape[1:], margin, strict=True)
-    ]
-    widths = [(0, 0), *((m, m + rest) for m, rest in zip(margin, missing, strict=True))]
+    widths, mode = border(array.shape[1:], margin, patch)
     if not any(after for _, after in widths):
         return array
-    return np.pad(array, widths, mode="constant" if any(margin) else "symmetric")
+    return np.pad(array, ((0, 0), *widths), mode=mode)

@@ -7,7 +7,7 @@ from jaxtyping import Float32
 
 from seg.errors import ImageError
 from seg.images import Image
-from seg.transforms.intensity import normalise
+from seg.transforms.intensity import Scaling, check_finite, scaling_of
 from seg.transforms.resample import resample_image, resampled_shape
 from seg.transforms.spec import Preprocessing
 
@@ -18,11 +18,17 @@ class Prepared:
 
     array: Float32[np.ndarray, "c *grid"]
     original_shape: tuple[int, ...]
+    scalings: tuple[Scaling, ...]
+    """What was done to the intensities, one a channel."""
 
     @property
-    def is_resampled(self) -> bool:
-        """Whether the network's grid differs from the image's own."""
-        return self.array.shape[1:] != self.original_shape
+    def shape(self) -> tuple[int, ...]:
+        """Channels and size on the network's grid."""
+        return self.array.shape
+
+    def rows(self, start: int, stop: int) -> Float32[np.ndarray, "c *slab"]:
+        """Some rows along the first spatial axis."""
+        return self.array[:, start:stop]
 
 
 def prepare(image: Image, spec: Preprocessing) -> Prepared:
@@ -33,11 +39,23 @@ def prepare(image: Image, spec: Preprocessing) -> Prepared:
     Raises:
         ImageError: the channels differ from the model's, or an intensity is not finite.
     """
-    if image.channels != len(spec.normalisation):
-        raise ImageError(
-            f"this model needs images of {len(spec.normalisation)} channels, got "
-            f"{image.channels}; send all channels in one file, or one file a channel"
-        )
+    check_channels(image.channels, spec)
     shape = resampled_shape(image.spatial_shape, image.spacing, spec.spacing)
     array = resample_image(image.array, shape, image.spacing)
-    return Prepared(normalise(array, spec.normalisation), image.spatial_shape)
+    check_finite(array)
+    scalings = tuple(scaling_of(x, r) for x, r in zip(array, spec.normalisation, strict=True))
+    scaled = np.stack([scaling.apply(x) for scaling, x in zip(scalings, array, strict=True)])
+    return Prepared(scaled, image.spatial_shape, scalings)
+
+
+def check_channels(channels: int, spec: Preprocessing) -> None:
+    """Pass where an image has the channels of the model.
+
+    Raises:
+        ImageError: it has others.
+    """
+    if channels != len(spec.normalisation):
+        raise ImageError(
+            f"this model needs images of {len(spec.normalisation)} channels, got "
+            f"{channels}; send all channels in one file, or one file a channel"
+        )

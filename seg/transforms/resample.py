@@ -4,6 +4,7 @@ The grids share their outer edges, so a voxel's index maps to ``(i + 0.5) * in /
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,8 +13,9 @@ from scipy import ndimage
 
 from seg.images.image import Spacing
 
-CONSTANT: Literal[0] = 0
 CUBIC: Literal[3] = 3
+SPLINE_REACH = 16
+"""Rows beyond which a cubic spline does not feel an input: 0.27 ** 16 is below 1e-9."""
 ANISOTROPY = 3.0
 """Spacing ratio beyond which an axis is resampled by nearest neighbour, since an interpolation
 between far slices invents anatomy. Source: Isensee et al., nnU-Net, Nature Methods 18 (2021)."""
@@ -42,8 +44,53 @@ def resample_image(
     """
     if array.shape[1:] == shape:
         return array.astype(np.float32)
+    window = Window(0, array.shape[1])
+    return resample_image_rows(array, window, shape, range(shape[0]), spacing)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which rows, along the first spatial axis, of a larger array are at hand."""
+
+    first: int
+    """Index of the first row in the larger array."""
+    size: int
+    """Rows of the larger array."""
+
+
+def rows_needed(size_in: int, size_out: int, rows: range) -> range:
+    """The input rows on which ``rows`` of the output depend, as far as float32 can tell."""
+    if size_in == size_out:
+        return rows
+    scale = size_in / size_out
+    low = int(np.floor((rows.start + 0.5) * scale - 0.5)) - SPLINE_REACH
+    high = int(np.ceil((rows.stop - 0.5) * scale - 0.5)) + SPLINE_REACH
+    return range(max(0, low), min(size_in, high + 1))
+
+
+def resample_image_rows(
+    array: Real[np.ndarray, "c *window"],
+    window: Window,
+    shape: tuple[int, ...],
+    rows: range,
+    spacing: Spacing | None = None,
+) -> Float32[np.ndarray, "c *slab"]:
+    """Rows ``rows`` of ``resample_image``'s result, from the ``rows_needed`` of its input.
+
+    Args:
+        array: intensities of the rows that are at hand.
+        window: which rows these are.
+        shape: the size in voxels of the whole result.
+        rows: those to compute, along the first spatial axis.
+        spacing: mm of ``array``, to find a coarse axis.
+    """
     coarse = _coarse_axes(spacing)
-    return np.stack([_zoom(channel.astype(np.float32), shape, coarse) for channel in array])
+    fine = tuple(set(range(len(shape))) - set(coarse))
+    if 0 in coarse and window.size != shape[0]:
+        nearest = np.floor(_places(window.size, shape[0])[rows.start : rows.stop] + 0.5)
+        array = array[:, np.clip(nearest, 0, window.size - 1).astype(np.intp) - window.first]
+        window = Window(rows.start, shape[0])
+    return np.stack([_zoom(_nearest(x, shape, coarse), window, shape, rows, fine) for x in array])
 
 
 def resample_labels(
@@ -59,31 +106,61 @@ def resample_labels(
 
 
 def resample_rows(
-    logits: Float[np.ndarray, "k *grid"], shape: tuple[int, ...], rows: range
+    logits: Float32[np.ndarray, "k *window"],
+    shape: tuple[int, ...],
+    rows: range,
+    window: Window | None = None,
 ) -> Float32[np.ndarray, "k *slab"]:
-    """Rows ``rows`` (along the first spatial axis) of ``logits`` at a size of ``shape``.
+    """Rows ``rows`` (along the first spatial axis) of logits at a size of ``shape``.
 
     Linear interpolation. A part of the result costs only its own memory, and the parts put
     together equal the whole.
+
+    Args:
+        logits: on the network's grid, all rows or those that ``rows`` lie between.
+        shape: the size in voxels of the whole result.
+        rows: those to compute.
+        window: which rows of the network's grid ``logits`` are; all where not given.
     """
+    window = window or Window(0, logits.shape[1])
     for axis, size in enumerate(shape, start=1):
-        low, high, share = _neighbours(logits.shape[axis], size)
         if axis == 1:
-            low, high, share = (part[rows.start : rows.stop] for part in (low, high, share))
+            low, high, share = (
+                part[rows.start : rows.stop] for part in _neighbours(window.size, size)
+            )
+            low, high = low - window.first, high - window.first
+        elif logits.shape[axis] == size:
+            continue
+        else:
+            low, high, share = _neighbours(logits.shape[axis], size)
         column = share.reshape([-1 if i == axis else 1 for i in range(logits.ndim)])
-        upper, lower = np.take(logits, high, axis=axis), np.take(logits, low, axis=axis)
-        logits = lower + column * (upper - lower)
-    return logits.astype(np.float32, copy=False)
+        lower, logits = np.take(logits, low, axis=axis), np.take(logits, high, axis=axis)
+        logits -= lower
+        logits *= column
+        logits += lower
+    return logits
+
+
+def rows_within(size_in: int, size_out: int, known: int) -> int:
+    """How many rows of a result ``resample_rows`` can compute when ``known`` rows of input are."""
+    if known >= size_in:
+        return size_out
+    _, high, _ = _neighbours(size_in, size_out)
+    return int(np.searchsorted(high, known))
 
 
 def _neighbours(
     size_in: int, size_out: int
 ) -> tuple[np.ndarray, np.ndarray, Float32[np.ndarray, " n"]]:
     """For each output index: the two input indices beside it and the share of the upper one."""
-    place = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
-    place = np.clip(place, 0, size_in - 1)
+    place = np.clip(_places(size_in, size_out), 0, size_in - 1)
     low = np.floor(place).astype(np.intp)
     return low, np.minimum(low + 1, size_in - 1), (place - low).astype(np.float32)
+
+
+def _places(size_in: int, size_out: int) -> Float[np.ndarray, " n"]:
+    """Where each output index lies among the input's."""
+    return (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
 
 
 def _coarse_axes(spacing: Spacing | None) -> tuple[int, ...]:
@@ -92,15 +169,37 @@ def _coarse_axes(spacing: Spacing | None) -> tuple[int, ...]:
     return tuple(i for i, mm in enumerate(spacing) if mm > ANISOTROPY * min(spacing))
 
 
-def _zoom(
-    channel: Float32[np.ndarray, "*spatial"],
-    shape: tuple[int, ...],
-    coarse: tuple[int, ...],
+def _nearest(
+    x: Real[np.ndarray, "*window"], shape: tuple[int, ...], axes: tuple[int, ...]
 ) -> Float32[np.ndarray, "*grid"]:
-    fine = tuple(set(range(len(shape))) - set(coarse))
-    for axes, degree in ((coarse, CONSTANT), (fine, CUBIC)):
-        goal = tuple(shape[i] if i in axes else n for i, n in enumerate(channel.shape))
-        if goal != channel.shape:
-            factors = tuple(new / old for new, old in zip(goal, channel.shape, strict=True))
-            channel = ndimage.zoom(channel, factors, order=degree, mode="nearest", grid_mode=True)
-    return channel
+    """Nearest neighbour along those axes, but the first."""
+    for axis in axes:
+        if axis > 0 and x.shape[axis] != shape[axis]:
+            places = np.floor(_places(x.shape[axis], shape[axis]) + 0.5)
+            x = np.take(x, np.clip(places, 0, x.shape[axis] - 1).astype(np.intp), axis=axis)
+    return x.astype(np.float32)
+
+
+def _zoom(
+    x: Float32[np.ndarray, "*window"],
+    window: Window,
+    shape: tuple[int, ...],
+    rows: range,
+    fine: tuple[int, ...],
+) -> Float32[np.ndarray, "*slab"]:
+    """Cubic interpolation to rows of the whole result."""
+    sizes = (window.size, *x.shape[1:])
+    if all(sizes[axis] == shape[axis] for axis in fine):
+        return x[rows.start - window.first : rows.stop - window.first]
+    scales = [n / m for n, m in zip(sizes, shape, strict=True)]
+    offsets = [0.5 * scale - 0.5 for scale in scales]
+    offsets[0] = (rows.start + 0.5) * scales[0] - 0.5 - window.first
+    zoomed: np.ndarray = ndimage.affine_transform(
+        x,
+        np.array(scales),
+        offsets,
+        (len(rows), *shape[1:]),
+        order=CUBIC,
+        mode="nearest",
+    )
+    return zoomed

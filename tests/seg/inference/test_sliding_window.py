@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from seg.errors import BackendError
-from seg.inference import predict_slabs
-from seg.inference.sliding_window import gaussian_weights, window_starts
+from seg.inference import Tiling, predict_slabs
+from seg.inference.blending import gaussian_weights
+from seg.inference.sliding_window import window_starts
+from seg.transforms import Prepared
 
 
 class Pointwise:
@@ -25,8 +27,13 @@ class Pointwise:
         return np.concatenate([3 * patches, -patches], axis=1)
 
 
-def stitched(backend, array, overlap=0.5, margin=None):
-    slabs = list(predict_slabs(backend, array, overlap, margin))
+def rows_of(array):
+    return Prepared(array, array.shape[1:], ())
+
+
+def stitched(backend, array, **tiling):
+    slabs = list(predict_slabs(backend, rows_of(array), Tiling(**tiling)))
+    assert slabs[0].start == 0
     assert [slab.start for slab in slabs[1:]] == [slab.stop for slab in slabs[:-1]]
     return np.concatenate([slab.logits for slab in slabs], axis=1)
 
@@ -43,7 +50,7 @@ def test_tiling_a_pointwise_network_changes_nothing(shape, patch, overlap, batch
     array = default_rng(0).normal(size=(1, *shape)).astype(np.float32)
     backend = Pointwise(patch[: len(shape)], batch_size)
     expected = np.concatenate([3 * array, -array])
-    tiled = stitched(backend, array, overlap, margin[: len(shape)])
+    tiled = stitched(backend, array, overlap=overlap, margin=tuple(margin[: len(shape)]))
     np.testing.assert_allclose(tiled, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -67,7 +74,11 @@ def test_weights_are_largest_in_the_centre_and_never_zero():
 def test_progress_counts_all_windows():
     seen = []
     array = np.zeros((1, 20, 20), np.float32)
-    list(predict_slabs(Pointwise((8, 8)), array, 0.5, progress=lambda *at: seen.append(at)))
+    list(
+        predict_slabs(
+            Pointwise((8, 8)), rows_of(array), Tiling(), progress=lambda *at: seen.append(at)
+        )
+    )
     assert seen == [(i, 16) for i in range(1, 17)]
 
 

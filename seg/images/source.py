@@ -1,0 +1,41 @@
+"""An image that is read part by part. Letters: ``c`` channels."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Real
+
+from seg.images.image import Affine, Spacing
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """What an ``Image`` is, but its pixels may lie in a file. An ``Image`` is one."""
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size along the spatial axes."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        ...
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """Distance of neighbouring voxels in mm; None where the file says nothing."""
+        ...
+
+    @property
+    def affine(self) -> Affine | None:
+        """Maps voxel indices to RAS+ world mm, as that of an ``Image`` does."""
+        ...
+
+    def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
+        """The intensities of a region: one slice a spatial axis, each with start and stop.
+
+        Raises:
+            ImageError: the file is damaged there.
+        """
+        ...

@@ -1,0 +1,122 @@
+"""Logits of overlapping windows to logits of an image, slab by slab. Letters: ``k`` classes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+GAUSSIAN_SIGMA = 1 / 8
+"""Deviation of the blending weights, as a share of the patch."""
+SMALLEST_WEIGHT = 1e-3
+"""Weight at the far corners, so that no voxel divides by nothing."""
+SLAB_BYTES = 2**24
+"""About the size of a slab: what follows works in the cache, and holds little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """Finished rows ``start`` to ``stop`` along the first spatial axis."""
+
+    start: int
+    stop: int
+    logits: Float32[np.ndarray, "k *slab"]
+
+
+def gaussian_weights(patch: Sequence[int]) -> Float32[np.ndarray, "*patch"]:
+    """Blending weights, 1 in the centre."""
+    weights = np.ones((), dtype=np.float64)
+    for size in patch:
+        distance = (np.arange(size) - (size - 1) / 2) / (size * GAUSSIAN_SIGMA)
+        weights = weights[..., None] * np.exp(-0.5 * distance**2)
+    return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
+
+
+def blend(
+    windows: Iterator[tuple[tuple[int, ...], Float[np.ndarray, "k *patch"]]],
+    patch: Sequence[int],
+    shape: Sequence[int],
+    inside: Sequence[slice],
+    background: Float32[np.ndarray, " k"] | None = None,
+) -> Iterator[Slab]:
+    """The weighted mean of all windows at each voxel.
+
+    Args:
+        windows: where each starts, never back along the first axis, and what it says.
+        patch: size of a window.
+        shape: size of the image with its border.
+        inside: the image within its border: what is wanted.
+        background: logits of voxels that no window covers.
+    """
+    sums = _Sums(patch, shape, inside, background)
+    for at, logits in windows:
+        yield from sums.moved_to(at[0], len(logits))
+        sums.add(at, logits)
+    yield from sums.moved_to(shape[0], 0)
+
+
+class _Sums:
+    """Weighted sums over one patch's depth of rows."""
+
+    def __init__(
+        self,
+        patch: Sequence[int],
+        shape: Sequence[int],
+        inside: Sequence[slice],
+        background: Float32[np.ndarray, " k"] | None,
+    ) -> None:
+        self._patch, self._rest, self._inside = tuple(patch), tuple(shape[1:]), tuple(inside)
+        self._background = background
+        self._weights = gaussian_weights(patch)
+        self._total = np.zeros((patch[0], *self._rest), np.float32)
+        self._logits: np.ndarray | None = None
+        self._weighted: np.ndarray | None = None
+        self._base = 0
+
+    def add(self, at: tuple[int, ...], logits: Float[np.ndarray, "k *patch"]) -> None:
+        """Add a window that starts at the first row at hand."""
+        assert self._logits is not None
+        where = tuple(slice(s, s + p) for s, p in zip(at[1:], self._patch[1:], strict=True))
+        self._weighted = np.multiply(logits, self._weights, out=self._weighted, dtype=np.float32)
+        self._logits[(slice(None), slice(None), *where)] += self._weighted
+        self._total[(slice(None), *where)] += self._weights
+
+    def moved_to(self, row: int, classes: int) -> Iterator[Slab]:
+        """Give away all rows before ``row``, and clear the place for later ones."""
+        if self._logits is None:
+            classes = classes or (0 if self._background is None else len(self._background))
+            self._logits = np.zeros((classes, self._patch[0], *self._rest), np.float32)
+        if row == self._base:
+            return
+        at_once = max(1, SLAB_BYTES // max(1, 4 * len(self._logits) * prod(self._rest)))
+        first, last = max(self._base, self._inside[0].start), min(row, self._inside[0].stop)
+        for start in range(first, last, at_once):
+            stop = min(start + at_once, last)
+            offset = self._inside[0].start
+            yield Slab(start - offset, stop - offset, self._mean(start, stop))
+        _shift(self._total, row - self._base)
+        for channel in self._logits:
+            _shift(channel, row - self._base)
+        self._base = row
+
+    def _mean(self, start: int, stop: int) -> Float32[np.ndarray, "k *slab"]:
+        assert self._logits is not None
+        depth = self._patch[0]
+        rows = slice(min(start - self._base, depth), min(stop - self._base, depth))
+        where = (rows, *self._inside[1:])
+        total, sums = self._total[where], self._logits[(slice(None), *where)]
+        if self._background is None:
+            return sums / total
+        sizes = (stop - start, *(part.stop - part.start for part in self._inside[1:]))
+        mean = np.empty((len(sums), *sizes), np.float32)
+        mean[:] = self._background.reshape(-1, *(1,) * len(sizes))
+        np.divide(sums, total, out=mean[:, : rows.stop - rows.start], where=total > 0)
+        return mean
+
+
+def _shift(rows: Float32[np.ndarray, "rows *rest"], by: int) -> None:
+    """Move the rows up by ``by`` and clear those that become free."""
+    kept = max(0, len(rows) - by)
+    rows[:kept] = rows[len(rows) - kept :].copy() if kept else 0
+    rows[kept:] = 0
