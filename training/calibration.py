@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
 from seg.images import Mask
+from seg.inference.blending import Slab
 from seg.inference.decision import probabilities_of
-from seg.inference.sliding_window import Slab
 from seg.metrics import reliability
 from seg.model_package import ModelCard
 from training.dataset import IGNORE
