@@ -14,6 +14,7 @@ from jaxtyping import Real, UInt
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom import read_dicom, read_series
 from seg.images.dicom_file import is_dicom
+from seg.images.endings import is_zarr
 from seg.images.files import BinaryFile, opened
 from seg.images.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.image import Image, Mask
@@ -22,6 +23,7 @@ from seg.images.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.nifti import read_nifti
 from seg.images.npz import read_npz
 from seg.images.nrrd import read_nrrd
+from seg.images.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 from seg.images.raster import read_bmp, read_jpeg, read_png, read_webp
 from seg.images.tiff import read_tiff
 
@@ -48,12 +50,14 @@ class FileFormat:
 
 
 def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
-    """The one image of an archive: a DICOM series, or the labels of a NumPy archive."""
+    """The one image of an archive: DICOM, OME-Zarr, or the labels of a NumPy archive."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = entries_of_zip(archive, 2 * options.limits.max_bytes)
             if any(entry.name.endswith(".npy") for entry in entries):
                 return read_npz(file, options)
+            if zarr_root([entry.name for entry in entries]) is not None:
+                return read_zarr_entries(entries, options)
             return read_series(entries, options)
     except ImageError:
         raise
@@ -62,8 +66,10 @@ def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Image:
-    """The one image that a folder is: a DICOM series."""
+    """The one image that a folder is: a DICOM series or an OME-Zarr."""
     try:
+        if is_zarr(folder):
+            return read_zarr_folder(folder, options)
         return read_series(entries_of_folder(folder), options)
     except ImageError as error:
         raise type(error)(f"{folder}: {error}") from error
@@ -100,8 +106,8 @@ def read_image(
     """An image from a path or from bytes, in the file's own dtype.
 
     Args:
-        source: PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped) or DICOM; a folder or a ZIP file
-            of a DICOM series.
+        source: PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage or DICOM; a
+            folder or a ZIP file of a DICOM series or of an OME-Zarr.
         dims: Spatial axes that are needed; settles what a file leaves open. TIFF pages without a
             name are channels for 2 and z for 3, NIfTI of one slice is flat for 2.
         limits: Sizes beyond which the file is not decoded.

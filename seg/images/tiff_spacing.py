@@ -9,6 +9,7 @@ from seg.images.image import Spacing
 
 MM = {
     "m": 1e3,
+    "meter": 1e3,
     "cm": 10.0,
     "centimeter": 10.0,
     "mm": 1.0,
@@ -21,6 +22,7 @@ MM = {
     "nm": 1e-6,
     "nanometer": 1e-6,
     "\u00e5": 1e-7,
+    "angstrom": 1e-7,
 }
 """A unit, in lower case, in mm. The inch is not there: programs write it for printers."""
 

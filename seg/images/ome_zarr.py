@@ -1,0 +1,179 @@
+"""OME-Zarr (0.1 to 0.5, on Zarr 2 and 3), a folder or a ZIP file of it, through zarr.
+
+The first of its resolutions, the full one, is read. Source: ngff.openmicroscopy.org, version 0.5.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images.axes import Axes
+from seg.images.endings import ZARR_FILES
+from seg.images.folders import Entry
+from seg.images.image import Image, Spacing
+from seg.images.limits import ReadOptions
+from seg.images.tiff_spacing import MM
+from seg.images.zarr_chunks import check_chunk, compression_of
+
+ZARR_ERRORS = (  # what zarr and its codecs raise on what is not the Zarr it should be
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+LAYOUT = "bioformats2raw.layout"
+"""Key of groups whose images lie in subgroups 0, 1, ..."""
+
+
+def read_zarr_folder(folder: Path, options: ReadOptions) -> Image:
+    """The image of an OME-Zarr folder."""
+    with _translated():
+        from zarr.storage import LocalStore
+
+        return _read(LocalStore(folder, read_only=True), options)
+
+
+def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
+    """The image of an OME-Zarr in an archive, which may lie in one folder of it.
+
+    What a chunk unpacks to is checked before it is unpacked.
+    """
+    with _translated():
+        from zarr.core.buffer import cpu
+        from zarr.storage import MemoryStore
+
+        root = zarr_root([entry.name for entry in entries])
+        assert root is not None
+        files = {}
+        for entry in entries:
+            if entry.name.startswith(root):
+                with entry.open() as file:
+                    files[entry.name.removeprefix(root)] = file.read()
+        buffers = {name: cpu.Buffer.from_bytes(content) for name, content in files.items()}
+        return _read(MemoryStore(buffers, read_only=True), options, files)
+
+
+def zarr_root(names: Sequence[str]) -> str | None:
+    """The folder of the archive that is a Zarr, with its slash; None where there is none."""
+    found = [path for name in names if (path := PurePosixPath(name)).name in ZARR_FILES]
+    if not found:
+        return None
+    parent = str(min(found, key=lambda path: len(path.parts)).parent)
+    return "" if parent == "." else f"{parent}/"
+
+
+def _read(store: Any, options: ReadOptions, files: Mapping[str, bytes] | None = None) -> Image:
+    import zarr
+
+    group = zarr.open_group(store, mode="r")
+    scales = _multiscales(group)
+    array = group[scales["datasets"][0]["path"]]
+    if not isinstance(array, zarr.Array):
+        raise ImageError("the OME-Zarr names a group where its pixels should be; write it anew")
+    names, units = _axes(scales, array.ndim)
+    axes = Axes.of(names, array.shape, options.dims)
+    if array.dtype.kind not in "buif":
+        raise UnsupportedImageError(
+            f"an OME-Zarr of whole or real numbers is needed, got {array.dtype}"
+        )
+    options.limits.check(axes.spatial, axes.channels, array.dtype.itemsize)
+    _check_chunks(array, options, files)
+    pixels = np.asarray(array[...])
+    kind = np.dtype(np.uint8) if pixels.dtype == bool else pixels.dtype.newbyteorder("=")
+    return Image(
+        np.ascontiguousarray(axes.arrange(pixels), dtype=kind),
+        spacing=_spacing(scales, names, units, axes.dims),
+    )
+
+
+def _multiscales(group: Any) -> Mapping[str, Any]:
+    attributes = dict(group.attrs)
+    attributes |= attributes.get("ome", {})
+    if LAYOUT in attributes and "multiscales" not in attributes:
+        if "1" in group:
+            raise UnsupportedImageError(
+                "the OME-Zarr holds several images; send the folder of one, such as its folder 0"
+            )
+        return _within(_multiscales(group["0"]), "0")
+    if "multiscales" not in attributes:
+        kind = "a plate" if "plate" in attributes else "no image (it has no multiscales)"
+        raise UnsupportedImageError(f"an OME-Zarr image is needed, this one is {kind}")
+    scales: Mapping[str, Any] = attributes["multiscales"][0]
+    return scales
+
+
+def _within(scales: Mapping[str, Any], folder: str) -> Mapping[str, Any]:
+    first = dict(scales["datasets"][0])
+    return {**scales, "datasets": [{**first, "path": f"{folder}/{first['path']}"}]}
+
+
+def _axes(scales: Mapping[str, Any], ndim: int) -> tuple[str, list[str | None]]:
+    """A letter and a unit an axis; before version 0.3 all arrays are tczyx, without units."""
+    told = scales.get("axes") or list("tczyx")
+    if len(told) != ndim:
+        raise ImageError(f"the OME-Zarr names {len(told)} axes for an array of {ndim}; repair it")
+    letters, units = "", []
+    for axis in told:
+        name = axis if isinstance(axis, str) else axis["name"]
+        letters += name.upper() if name.lower() in ("t", "c", "z", "y", "x") else "Q"
+        units.append(None if isinstance(axis, str) else axis.get("unit"))
+    return letters, units
+
+
+def _spacing(
+    scales: Mapping[str, Any], names: str, units: Sequence[str | None], dims: int
+) -> Spacing | None:
+    """Millimetres a spatial axis, where each has a unit."""
+    sizes = np.ones(len(names))
+    for place in (scales["datasets"][0], scales):
+        for transform in place.get("coordinateTransformations", ()):
+            if transform["type"] == "scale":
+                sizes = sizes * np.array(transform["scale"], dtype=np.float64)
+    spacing = []
+    for letter in "ZYX"[-dims:]:
+        at = names.index(letter)
+        unit = (units[at] or "").lower()
+        if unit not in MM:
+            return None
+        spacing.append(float(sizes[at]) * MM[unit])
+    return tuple(spacing)
+
+
+def _check_chunks(array: Any, options: ReadOptions, files: Mapping[str, bytes] | None) -> None:
+    options.limits.check(tuple(array.shards or array.chunks), 1, array.dtype.itemsize)
+    if files is None:  # a folder on the user's own disk
+        return
+    compression = compression_of(array.metadata)
+    needed = prod(array.chunks) * array.dtype.itemsize
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        if name.startswith(f"{array.path}/") and not path.name.startswith((".z", "zarr.json")):
+            check_chunk(content, compression, needed)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except ZARR_ERRORS as error:
+        raise ImageError(
+            f"the OME-Zarr is damaged or not one ({type(error).__name__}); write it anew"
+        ) from error
