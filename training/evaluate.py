@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, ImageError, SegError
 from seg.images import MASK_FORMATS, Image, Mask, write_mask
 from seg.inference import Predictor, load_backend
+from seg.inference.blending import Slab
+from seg.inference.predictor import Observe
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict import add_backend_options
 from training.calibration import CalibrationMeter
@@ -32,6 +36,7 @@ from training.measure import (
 from training.regions import foreground_name, regions
 from training.score_files import read_metrics, summary_table, write_metrics, write_rows
 from training.scores import CaseScore, Evaluation, Unit
+from training.self_assessment import CaseWatcher, Told, assess
 
 __all__ = [
     "Evaluation",
@@ -81,10 +86,13 @@ def evaluate(
     floors: list[Mapping[str, float]] = []
     units: list[Unit] = []
     errors: list[float | None] = []
+    told: list[Told] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
         image, reference = dataset.read(case)
         meter = CalibrationMeter(card, found, reference)
-        mask = _predict(predictor, case, image, meter)
+        watcher = CaseWatcher(card)
+        mask = _predict(predictor, case, image, (meter, watcher))
+        told.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
             _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
         measured.append(measure_case(mask, reference, found, tolerance, meter.regions))
@@ -106,6 +114,12 @@ def evaluate(
         tolerance=tolerance,
         unit=units[0] if len(set(units)) == 1 else "mm or pixels",
         ece=interval_of(errors),
+        quality=assess(
+            told,
+            {c.name: [each[c.name].score.dice for each in measured] for c in card.classes[1:]},
+            card.task,
+            fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
+        ),
     )
 
 
@@ -145,9 +159,13 @@ def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None
         )
 
 
-def _predict(predictor: Predictor, case: Case, image: Image, meter: CalibrationMeter) -> Mask:
+def _predict(predictor: Predictor, case: Case, image: Image, observers: Sequence[Observe]) -> Mask:
+    def observe(slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
+        for each in observers:
+            each(slab, labels)
+
     try:
-        return predictor.predict(image, observe=meter)
+        return predictor.predict(image, observe=observe)
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {error}") from error
 

@@ -19,6 +19,7 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError, SegError
 from seg.files import replace_file
 from seg.inference import Predictor
+from training.calibrate import in_words
 from training.clock import Clock
 from training.dataset import Dataset, Legend, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
@@ -161,6 +162,8 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
     write_metrics(finished.evaluation, run.metrics)
     write_report(run.path, job, trained, finished)
     log.info("%s", summary_table(finished.evaluation))
+    if finished.evaluation.quality:
+        log.info("%s", in_words(finished.evaluation.quality))
     log.info("package   %s", run.package)
     log.info("report    %s", run.report)
     log.info("serve it  SEG_PACKAGE=%s bentoml serve", run.package)

@@ -167,7 +167,9 @@ def _scored(
             "measured_on": device.name,
         }
     )
-    return card.model_copy(update={"metrics": scores, "variants": (variant,)})
+    return card.model_copy(
+        update={"metrics": scores, "variants": (variant,), "quality": evaluation.quality}
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from seg.metrics import SelfAssessment
+
 Unit = Literal["mm", "pixels", "mm or pixels"]
 """Of distances: pixels where the files state no spacing."""
 
@@ -138,6 +140,8 @@ class Evaluation(_Data):
     """Of all distances."""
     ece: Interval | None = None
     """Of the winning class's probability over all voxels of a case."""
+    quality: SelfAssessment | None = None
+    """What the model may say of its own masks, fitted on these cases."""
 
     @property
     def ranked(self) -> list[CaseScore]:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.random import default_rng
@@ -15,6 +15,7 @@ from tests.seg.inference.test_combined import Says, patches
 logits = arrays(np.float32, (2, 3, 4), elements=st.floats(-50, 50, width=32))
 
 
+@settings(deadline=None)
 @given(st.lists(logits, min_size=1, max_size=4), st.sampled_from(["exclusive", "regions"]))
 def test_disagreement_lies_between_0_and_1(voices, task):
     heard = Disagreement(task)
@@ -23,6 +24,7 @@ def test_disagreement_lies_between_0_and_1(voices, task):
     assert ((heard.result() >= 0) & (heard.result() <= 1)).all()
 
 
+@settings(deadline=None)
 @given(logits)
 def test_those_who_say_the_same_do_not_disagree(voice):
     heard = Disagreement()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.random import default_rng
@@ -17,6 +17,7 @@ from tests.packages import CLASSES, write_package
 TASKS = st.sampled_from(["exclusive", "regions"])
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, (3, 4, 5), elements=st.floats(-1e3, 1e3, width=32)), TASKS)
 def test_entropy_lies_between_0_and_1(logits, task):
     found = entropy(probabilities_of(logits, task), task)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ masks = arrays(bool, (6, 7))
 shares = st.floats(0, 1)
 
 
+@settings(deadline=None)
 @given(truth=masks, mask=masks)
 def test_certain_and_right_probabilities_expect_the_true_dice(truth, mask):
     sums = ((truth & mask).sum(), truth.sum(), mask.sum())
@@ -21,6 +22,7 @@ def test_certain_and_right_probabilities_expect_the_true_dice(truth, mask):
         assert np.isnan(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(shares, min_size=2, max_size=9), st.floats(0, 5), st.floats(-5, 5))
 def test_a_calibration_never_falls_and_stays_a_dice(expected, slope, offset):
     calibration = DiceCalibration(slope=slope, offset=offset)
