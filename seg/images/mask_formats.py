@@ -8,6 +8,7 @@ from types import MappingProxyType
 from seg.errors import ImageError, UnsupportedImageError
 from seg.files import replace_file
 from seg.images.classes import ClassInfo
+from seg.images.dicom_seg import encode_dicom_seg
 from seg.images.geojson import encode_geojson
 from seg.images.image import Image, Mask
 from seg.images.itk_files import encode_itk, encode_nrrd
@@ -17,6 +18,7 @@ from seg.images.npz import encode_npz
 from seg.images.overlay import encode_overlay
 from seg.images.raster import encode_png
 from seg.images.rle import encode_rle
+from seg.images.rtstruct import encode_rtstruct
 from seg.images.summary import encode_summary
 from seg.images.tiff import encode_tiff
 
@@ -47,6 +49,8 @@ MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
             MaskFormat(
                 "nrrd", "application/x-nrrd", ".seg.nrrd", lambda m, k, _: encode_nrrd(m, k)
             ),
+            MaskFormat("dicom-seg", "application/dicom", ".dcm", encode_dicom_seg),
+            MaskFormat("rtstruct", "application/dicom", ".dcm", encode_rtstruct),
             MaskFormat("json", "application/json", ".json", lambda m, k, _: encode_summary(m, k)),
             MaskFormat("csv", "text/csv", ".csv", encode_measurements),
             MaskFormat(
@@ -69,15 +73,16 @@ def encode_mask(
     Args:
         mask: Labels and where they lie.
         format: ``png`` (palette, a pixel's value is its class), ``tiff``, ``nifti`` (gzipped),
-            ``npz``, ``nrrd`` (3D Slicer's segmentation), ``json`` (class sizes), ``csv``
-            (measurements), ``geojson`` (polygons), ``rle`` (COCO run lengths) or ``overlay`` (a
-            picture for people).
+            ``npz``, ``nrrd`` (3D Slicer's segmentation), ``dicom-seg``, ``rtstruct`` (contours in
+            DICOM), ``json`` (class sizes), ``csv`` (measurements), ``geojson`` (polygons), ``rle``
+            (COCO run lengths) or ``overlay`` (a picture for people).
         classes: Names and colours of all labels in the mask.
-        image: What was segmented; an overlay is drawn on it, intensities are measured on it.
+        image: What was segmented; an overlay is drawn on it, intensities are measured on it,
+            and DICOM objects refer to its headers.
 
     Raises:
         UnsupportedImageError: no such format, or it cannot hold this mask.
-        ImageError: a label has no class, or an overlay has no image.
+        ImageError: a label has no class, or the image that the format needs is not there.
     """
     if format not in MASK_FORMATS:
         raise UnsupportedImageError(

@@ -5,15 +5,19 @@ import pytest
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images import MASK_FORMATS, Image, Mask, encode_mask, write_image, write_mask
+from tests.seg.images.dicom_files import slice_of
 
-VOLUME = Mask(np.array([[[0, 1, 2]]]))
-MASK = Mask(np.array([[0, 1, 2]]))
-IMAGE = Image(np.zeros((1, 1, 3), np.uint8))
+VOLUME = Mask(np.array([[[0, 1, 2]]]), (1.0, 1.0, 1.0), np.eye(4))
+MASK = Mask(np.array([[0, 1, 2]]), (1.0, 1.0), np.eye(4))
+HEADER = slice_of(np.zeros((1, 3), np.int16), FrameOfReferenceUID="1.2", SliceThickness=1)
+IMAGE = Image(np.zeros((1, 1, 3), np.uint8), (1.0, 1.0), np.eye(4), (HEADER,))
 
 
 @pytest.mark.parametrize("name", MASK_FORMATS)
 def test_every_format_writes_what_its_suffix_says(name, classes):
     content = encode_mask(MASK, name, classes, IMAGE)
+    if MASK_FORMATS[name].suffix == ".dcm":
+        content = content[128:]
     begins = {
         ".png": b"\x89PNG",
         ".tif": b"II*",
@@ -21,6 +25,7 @@ def test_every_format_writes_what_its_suffix_says(name, classes):
         ".npz": b"PK",
         ".json": b"{",
         ".seg.nrrd": b"NRRD",
+        ".dcm": b"DICM",
         ".csv": b"index,name,",
         ".geojson": b'{"type":"FeatureCollection"',
         ".rle.json": b'{"images":',
@@ -30,7 +35,7 @@ def test_every_format_writes_what_its_suffix_says(name, classes):
 
 @pytest.mark.parametrize("name", MASK_FORMATS)
 def test_every_format_says_whether_it_holds_a_volume(name, classes):
-    image = Image(np.zeros((1, 1, 1, 3), np.uint8))
+    image = Image(IMAGE.array[:, None], (1.0, 1.0, 1.0), np.eye(4), (HEADER,))
     if 3 in MASK_FORMATS[name].dims:
         assert encode_mask(VOLUME, name, classes, image)
     else:
@@ -46,7 +51,7 @@ def test_media_types_are_whole():
 
 def test_an_unknown_format_is_refused_with_the_known_ones(classes):
     with pytest.raises(
-        UnsupportedImageError, match="written as png, tiff, nifti, npz, nrrd, json, csv"
+        UnsupportedImageError, match="written as png, tiff, nifti, npz, nrrd, dicom-seg,"
     ):
         encode_mask(MASK, "bmp", classes)
 
