@@ -5,12 +5,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pydicom
 import pytest
 
 from seg.images import MASK_FORMATS
 from tests.packages import CLASSES, LEVELS, SPARK
+from tests.seg.images.dicom_files import content_of, slice_of
 from tests.service.conftest import labels_of, log_lines, png, until
 
+FRAME = pydicom.uid.generate_uid()
 RNG = np.random.default_rng(7)
 
 
@@ -45,15 +48,37 @@ def test_a_form_and_a_raw_body_give_the_same_mask(client):
     assert form.content == raw.content == wrongly_labelled.content
 
 
+def dicom(pixels):
+    return content_of(slice_of(pixels, FrameOfReferenceUID=FRAME, SliceThickness=2))
+
+
 @pytest.mark.parametrize("name", MASK_FORMATS)
 def test_every_format_can_be_asked_for_by_name(client, name):
     assert name in client.get("/model").json()["runtime"]["formats"]
-    answer = client.post("/segment", params={"format": name}, content=png(blocks(40, 40)))
+    answer = client.post("/segment", params={"format": name}, content=dicom(blocks(40, 40)))
     assert answer.status_code == 200
     entry = MASK_FORMATS[name]
     assert answer.headers["Content-Type"].partition(";")[0] == entry.media_type
     assert answer.headers["Content-Disposition"] == f'inline; filename="mask{entry.suffix}"'
     assert len(answer.content) > 20
+
+
+def test_a_dicom_answer_refers_to_the_dicom_image_that_was_sent(client):
+    image = dicom(blocks(40, 90))
+    answer = client.post("/segment", content=image, headers={"Accept": "application/dicom"})
+    segmentation = pydicom.dcmread(io.BytesIO(answer.content))
+    assert segmentation.Modality == "SEG"
+    (series,) = segmentation.ReferencedSeriesSequence
+    (instance,) = series.ReferencedInstanceSequence
+    source = pydicom.dcmread(io.BytesIO(image))
+    assert instance.ReferencedSOPInstanceUID == source.SOPInstanceUID
+
+
+@pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])
+def test_a_dicom_answer_to_an_image_that_is_none_is_refused(client, name):
+    answer = client.post("/segment", params={"format": name}, content=png(blocks(40, 40)))
+    assert answer.status_code == 422
+    assert "did not come from DICOM" in answer.json()["detail"]
 
 
 def test_the_accept_header_chooses_and_a_format_by_name_wins(client):
