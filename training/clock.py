@@ -1,6 +1,8 @@
 """How far a training run has come, in minutes or in steps, across interruptions."""
 
+import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -28,21 +30,27 @@ class Clock:
         """End the run after the step that is being taken."""
         self.stop_asked = True
 
-    def left_s(self) -> float:
-        """Seconds left."""
-        return max(0.0, 60 * self.minutes - self.elapsed_s())
-
     def progress(self, step: int) -> float:
         """Share of the budget that is used up after ``step`` steps, 0 to 1."""
         used = step / self.steps if self.steps else self.elapsed_s() / (60 * self.minutes)
         return min(1.0, used)
 
 
-def learning_rate_factor(progress: float, warmup_share: float) -> float:
-    """Linear warm-up, then polynomial decay of exponent 0.9, reaching 0 at the end.
+def polynomial(share: float) -> float:
+    """Exponent 0.9, as in Chen et al., DeepLab, TPAMI 2018."""
+    return math.pow(1 - share, 0.9)
 
-    Source: the decay of Chen et al., DeepLab, TPAMI 2018.
-    """
+
+def cosine(share: float) -> float:
+    """Half a period, as in Loshchilov & Hutter, SGDR, ICLR 2017."""
+    return (1 + math.cos(math.pi * share)) / 2
+
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = {"poly": polynomial, "cosine": cosine}
+
+
+def learning_rate_factor(progress: float, warmup_share: float, schedule: str = "poly") -> float:
+    """Linear warm-up, then the schedule down to 0 at the end."""
     if progress < warmup_share:
         return max(1e-3, progress / warmup_share)
-    return float((1 - (progress - warmup_share) / (1 - warmup_share)) ** 0.9)
+    return SCHEDULES[schedule]((progress - warmup_share) / (1 - warmup_share))

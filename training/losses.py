@@ -1,81 +1,225 @@
-"""The loss: Dice and cross-entropy, at every resolution that the network answers in.
+"""Losses by name, at every resolution that the network answers in.
 
-Voxels that nobody annotated (``IGNORE``) count in neither. Letters: ``b`` batch, ``k`` channels.
+All of them are sums of terms, and every term takes exclusive and overlapping classes, weights of
+classes, and voxels that nobody annotated (``IGNORE``), which count in none. Letters: ``b`` batch,
+``k`` channels of logits, ``f`` foreground classes.
+
+Dice and Tversky are written here and not taken from MONAI, since their sums run over the whole
+batch, and with several processes a batch lies on several devices.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
 import torch
-from jaxtyping import Float
-from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
+from jaxtyping import Bool, Float, Int
+from monai.losses import BoundaryLoss, DeepSupervisionLoss, SoftclDiceLoss
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 
+from seg.errors import ConfigError
 from training.dataset.legend import IGNORE, Legend
 
 SMOOTH = 1e-5
+"""Of Dice and Tversky: a class that occurs nowhere and is predicted nowhere costs nothing."""
+FOCUS = 2.0
+"""Exponent of the focal loss (Lin et al.)."""
+MISSES = 0.7
+"""Weight of missed voxels in the Tversky loss; false alarms have the rest (Salehi et al.)."""
 
 
-def dice_and_cross_entropy(legend: Legend) -> DeepSupervisionLoss:
-    """Batch Dice over the foreground classes plus cross-entropy, halved a level of resolution.
+@dataclass(frozen=True)
+class Answer:
+    """What a network says at one resolution, and what is right there."""
+
+    logits: Float[Tensor, "b k *patch"]
+    labels: Int[Tensor, "b *patch"]
+    probabilities: Float[Tensor, "b f *patch"]
+    """Of the foreground classes; 0 where nobody annotated."""
+    truth: Float[Tensor, "b f *patch"]
+    annotated: Bool[Tensor, "b 1 *patch"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What all terms of a loss go by."""
+
+    legend: Legend
+    weights: Tensor
+    """One a class, background first."""
+    shared: bool
+    """Several processes hold a part of the batch each."""
+
+    def total(self, sums: Tensor) -> Tensor:
+        """Sums over the whole batch, with their gradient."""
+        return all_reduce(sums) if self.shared else sums  # type: ignore[no-untyped-call]
+
+    def mean_of_classes(self, costs: Float[Tensor, "*_ f"]) -> Float[Tensor, ""]:
+        """Weighted over the foreground classes, plain over what else there is."""
+        weights = self.weights[1:].to(costs)
+        return (costs * weights).sum(-1).mean() / weights.sum()
+
+
+Term = Callable[[Answer, Rules], Tensor]
+
+
+def overlap(misses: float = 0.5) -> Term:
+    """One minus the Tversky index of the foreground classes over the whole batch.
+
+    With ``misses`` 0.5 that is the Dice coefficient.
+
+    Source: Milletari et al., V-Net, 3DV 2016; Salehi et al., Tversky loss, MLMI 2017.
+    """
+
+    def term(answer: Answer, rules: Rules) -> Tensor:
+        p, t = answer.probabilities, answer.truth
+        over = (0, *range(2, p.ndim))
+        hits, said, right = rules.total(
+            torch.stack([(p * t).sum(over), p.sum(over), t.sum(over)])
+        ).unbind()
+        wrong = (1 - misses) * (said - hits) + misses * (right - hits)
+        return rules.mean_of_classes(1 - (hits + SMOOTH) / (hits + wrong + SMOOTH))
+
+    return term
+
+
+def entropy(focus: float = 0.0) -> Term:
+    """Cross-entropy; with a ``focus`` voxels that are right already count less.
 
     Where classes overlap, each is a question of its own: sigmoid and binary cross-entropy.
 
-    Source: Isensee et al., nnU-Net, Nature Methods 18 (2021).
+    Source: Lin et al., Focal loss, ICCV 2017.
     """
-    loss: nn.Module
-    if legend.regions:
-        loss = _OverlappingClasses(legend)
-    elif legend.ignores:
-        loss = _PartlyAnnotated()
-    else:
-        loss = DiceCELoss(
-            to_onehot_y=True, softmax=True, include_background=False, batch=True,
-            smooth_nr=SMOOTH, smooth_dr=SMOOTH,
-        )  # fmt: skip
-    return DeepSupervisionLoss(loss, weight_mode="exp")
+
+    def term(answer: Answer, rules: Rules) -> Tensor:
+        weights = rules.weights.to(answer.logits)
+        if rules.legend.regions:
+            costs = functional.binary_cross_entropy_with_logits(
+                answer.logits, answer.truth, reduction="none"
+            )
+            shape = (1, -1) + (1,) * (costs.ndim - 2)
+            weight = weights[1:].view(shape) * answer.annotated
+        else:
+            costs = functional.cross_entropy(
+                answer.logits, answer.labels, ignore_index=IGNORE, reduction="none"
+            )
+            table = functional.pad(weights, (0, IGNORE + 1 - len(weights)))
+            weight = table[answer.labels]
+        if focus:
+            costs = costs * (1 - torch.exp(-costs)) ** focus
+        cost, count = rules.total(torch.stack([(costs * weight).sum(), weight.sum()]))
+        mean: Tensor = cost / count.clamp(min=SMOOTH)
+        return mean
+
+    return term
 
 
-class _PartlyAnnotated(nn.Module):
-    """One class a voxel, some voxels without."""
+def centrelines(answer: Answer, rules: Rules) -> Tensor:
+    """One minus the Dice of centrelines, for tubes and nets that must not break.
 
-    def __init__(self) -> None:
+    Source: Shit et al., clDice, CVPR 2021.
+    """
+    loss = SoftclDiceLoss(reduction="none")
+    p, t = answer.probabilities, answer.truth
+    costs = [loss(p[:, i : i + 1], t[:, i : i + 1]) for i in range(p.shape[1])]
+    return rules.mean_of_classes(torch.stack(costs, dim=-1))
+
+
+def boundary(answer: Answer, rules: Rules) -> Tensor:
+    """How far from the true boundary, in voxels, the probability lies that is wrong.
+
+    The paper's loss less that of the truth itself, so that it ends at 0; the gradient is the same.
+
+    Source: Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019.
+    """
+    distance = BoundaryLoss().compute_distance_map(answer.truth)
+    wrong = ((answer.probabilities - answer.truth) * distance).flatten(2).sum(-1).sum(0)
+    wrong, count = rules.total(torch.stack([wrong, answer.annotated.sum().expand_as(wrong)]))
+    return rules.mean_of_classes(wrong / count.clamp(min=1))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Terms with their weights."""
+
+    terms: Sequence[tuple[float, Term]]
+    rising: Sequence[tuple[float, Term]] = ()
+    """These count 0 at the beginning of a training and all at its end."""
+
+
+LOSSES: Mapping[str, Recipe] = {
+    # Isensee et al., nnU-Net, Nature Methods 18 (2021).
+    "dice_ce": Recipe([(1.0, overlap()), (1.0, entropy())]),
+    "dice_focal": Recipe([(1.0, overlap()), (1.0, entropy(FOCUS))]),
+    "tversky": Recipe([(1.0, overlap(MISSES))]),
+    # The paper's schedule that did best raises the weight step by step.
+    "boundary": Recipe([(1.0, overlap()), (1.0, entropy())], rising=[(1.0, boundary)]),
+    "cldice": Recipe([(0.5, overlap()), (0.5, centrelines), (1.0, entropy())]),
+}
+
+
+class SegmentationLoss(nn.Module):
+    """A recipe for one dataset, at one resolution."""
+
+    def __init__(self, recipe: Recipe, rules: Rules) -> None:
         super().__init__()
-        self.dice = DiceLoss(
-            to_onehot_y=True, softmax=True, include_background=False, batch=True,
-            smooth_nr=SMOOTH, smooth_dr=SMOOTH, ignore_index=IGNORE,
-        )  # fmt: skip
-
-    def forward(
-        self, logits: Float[Tensor, "b k *patch"], labels: Float[Tensor, "b 1 *patch"]
-    ) -> Float[Tensor, ""]:
-        targets = labels[:, 0].long()
-        entropy = functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
-        overlap: Tensor = self.dice(logits, labels)
-        return overlap + _mean(entropy[:, None], labels != IGNORE)
-
-
-class _OverlappingClasses(nn.Module):
-    """Any number of classes a voxel."""
-
-    def __init__(self, legend: Legend) -> None:
-        super().__init__()
-        self.dice = DiceLoss(batch=True, smooth_nr=SMOOTH, smooth_dr=SMOOTH)
+        self.recipe = recipe
+        self.rules = rules
+        self.progress = 1.0
+        """Share of the training that is done."""
         # no buffer, which the moving average of the weights would average
-        self.members = torch.from_numpy(legend.members())
+        self._members = torch.from_numpy(rules.legend.members())
 
     def forward(
         self, logits: Float[Tensor, "b k *patch"], labels: Float[Tensor, "b 1 *patch"]
     ) -> Float[Tensor, ""]:
-        targets = self.members.to(labels.device)[labels[:, 0].long()].movedim(-1, 1).to(logits)
-        annotated = labels != IGNORE
-        entropy = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        # neither a hit nor a miss: no probability and, as no class has IGNORE, no target
-        overlap: Tensor = self.dice(logits.sigmoid() * annotated, targets)
-        return overlap + _mean(entropy, annotated)
+        """Return the cost, 0 where all is right and sure."""
+        answer = self._answer(logits, labels[:, 0].long())
+        cost = torch.zeros((), device=logits.device)
+        for weight, term in self.recipe.terms:
+            cost = cost + weight * term(answer, self.rules)
+        for weight, term in self.recipe.rising if self.progress else ():
+            cost = cost + self.progress * weight * term(answer, self.rules)
+        return cost
+
+    def _answer(
+        self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]
+    ) -> Answer:
+        legend = self.rules.legend
+        annotated = (labels != IGNORE)[:, None]
+        probabilities = logits.sigmoid() if legend.regions else logits.softmax(dim=1)[:, 1:]
+        if legend.ignores:  # no probability and, as no class has IGNORE, no truth
+            probabilities = probabilities * annotated
+        truth = self._members.to(labels.device)[labels].movedim(-1, 1).to(logits)
+        return Answer(logits, labels, probabilities, truth, annotated)
 
 
-def _mean(
-    values: Float[Tensor, "b k *patch"], annotated: Float[Tensor, "b 1 *patch"]
-) -> Float[Tensor, ""]:
-    """Over the annotated voxels; 0 where there is none."""
-    count = annotated.sum().clamp(min=1) * values.shape[1]
-    return (values * annotated).sum() / count
+def make_loss(
+    legend: Legend,
+    name: str = "dice_ce",
+    class_weights: Mapping[str, float] | None = None,
+    shared: bool = False,
+) -> DeepSupervisionLoss:
+    """The loss of that name, halved a level of resolution.
+
+    Args:
+        legend: what the labels mean.
+        name: one of ``LOSSES``.
+        class_weights: by class name; 1 where nothing is said.
+        shared: several processes hold a part of the batch each, and all call this.
+
+    Raises:
+        ConfigError: a class is not known.
+    """
+    names = [info.name for info in legend.classes]
+    for unknown in set(class_weights or {}) - set(names):
+        near = get_close_matches(unknown, names, n=1) or names
+        raise ConfigError(
+            f"class_weights names the class {unknown!r}, which the dataset does not have; did you "
+            f"mean {' or '.join(near)}?"
+        )
+    weights = torch.tensor([(class_weights or {}).get(each, 1.0) for each in names])
+    loss = SegmentationLoss(LOSSES[name], Rules(legend, weights, shared))
+    return DeepSupervisionLoss(loss, weight_mode="exp")

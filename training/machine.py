@@ -8,8 +8,9 @@ import torch
 
 from seg.networks import ResidualUNet
 from training.dataset.legend import Legend
-from training.losses import dice_and_cross_entropy
+from training.losses import make_loss
 from training.plan import Plan
+from training.world import ALONE, World
 
 TIMED_STEPS = 2
 CLEARLY_FASTER = 0.85
@@ -24,13 +25,15 @@ class Device:
 
     kind: Literal["cpu", "cuda"]
     name: str
+    world: World = ALONE
+    """The processes that train together, each on a device of this kind."""
 
 
-def find_device() -> Device:
+def find_device(world: World = ALONE) -> Device:
     """The CUDA device where there is one, else the CPU."""
     if torch.cuda.is_available():
-        return Device("cuda", torch.cuda.get_device_name())
-    return Device("cpu", f"CPU, {torch.get_num_threads()} threads")
+        return Device("cuda", torch.cuda.get_device_name(), world)
+    return Device("cpu", f"CPU, {torch.get_num_threads()} threads", world)
 
 
 def fastest_precision(plan: Plan, legend: Legend, device: Device) -> tuple[Precision, float]:
@@ -56,8 +59,8 @@ def _has_bfloat16(device: Device) -> bool:
 def _seconds_a_step(plan: Plan, legend: Legend, device: Device, precision: Precision) -> float:
     """Seconds of a real training step; the fastest of some, since other programs disturb."""
     network = ResidualUNet(plan.network_config(legend.outputs)).to(device.kind)
-    loss = dice_and_cross_entropy(legend)
-    shape = (plan.batch_size, len(plan.normalisation), *plan.patch)
+    loss = make_loss(legend, plan.loss, plan.class_weights)
+    shape = (max(1, plan.batch_size // device.world.size), len(plan.normalisation), *plan.patch)
     images = torch.randn(shape, device=device.kind)
     labels = torch.randint(
         legend.num_labels, (shape[0], 1, *plan.patch), device=device.kind

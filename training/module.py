@@ -1,33 +1,45 @@
 """The Lightning module: loss, optimiser, schedule. Letters: ``b`` batch, ``c`` channels."""
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from seg.errors import SegError
 from seg.networks import ResidualUNet
-from training.clock import Clock, learning_rate_factor
+from training.clock import learning_rate_factor
 from training.dataset.legend import IGNORE, Legend
-from training.losses import dice_and_cross_entropy
+from training.losses import make_loss
 from training.plan import Plan
 
-LARGEST_GRADIENT_NORM = 12.0
+MOMENTUM = 0.99
 """Isensee et al., nnU-Net."""
+
+Optimiser = Callable[..., torch.optim.Optimizer]
+
+
+def _sgd(groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True)
+
+
+OPTIMISERS: dict[str, Optimiser] = {"adamw": torch.optim.AdamW, "sgd": _sgd}
 
 
 class SegmentationModule(pl.LightningModule):
-    """A residual U-Net that learns as its plan says, until its clock has run out."""
+    """A residual U-Net that learns as its plan says."""
 
-    def __init__(self, plan: Plan, legend: Legend, clock: Clock) -> None:
+    def __init__(self, plan: Plan, legend: Legend, processes: int = 1) -> None:
         super().__init__()
         self.plan = plan
-        self.clock = clock
         self.network = ResidualUNet(plan.network_config(legend.outputs))
-        self.loss = dice_and_cross_entropy(legend)
+        self.loss = make_loss(legend, plan.loss, plan.class_weights, shared=processes > 1)
         self.legend = legend
+        self.progress = 0.0
+        """Share of the training that is done; ``callbacks.StopInTime`` keeps it."""
 
     def forward(self, x: Float[Tensor, "b c *patch"]) -> Any:
         """Logits; in training with deep supervision a list of them, finest first."""
@@ -44,30 +56,34 @@ class SegmentationModule(pl.LightningModule):
             SegError: the loss is not finite.
         """
         images, labels = batch
+        self.loss.loss.progress = self.progress
         logits = self(images)
         loss = self.loss(logits, labels.float())
         if not torch.isfinite(loss):
-            raise SegError(
-                f"the loss is no longer finite at step {self.global_step}; lower learning_rate in "
-                "plan.yaml, or look for images with extreme intensities"
-            )
+            raise SegError(self._why_not_finite())
         finest = logits[0] if isinstance(logits, list | tuple) else logits
-        dice = self._foreground_dice(finest.detach(), labels[:, 0])
+        dice = self.dice(finest.detach(), labels[:, 0])
         self.log_dict(
             {"loss": loss.detach(), "dice": dice, "learning_rate": self._rate()}, on_step=True
         )
         return {"loss": loss, "dice": dice}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate of this step."""
+        """Set the learning rate of this step, and what chance there is in the network.
+
+        Both follow from the step alone, so that a run that is resumed goes on as it would have.
+        """
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self._rate()
+        place = (self.plan.seed, self.global_step, batch_idx % self.plan.accumulate)
+        sequence = np.random.SeedSequence((*place, self.global_rank))
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW without decay of biases, norms and gates."""
+        """The plan's optimiser, without decay of biases, norms and gates."""
         weights = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
-        return torch.optim.AdamW(
+        return OPTIMISERS[self.plan.optimiser](
             [
                 {"params": weights, "weight_decay": self.plan.weight_decay},
                 {"params": others, "weight_decay": 0.0},
@@ -76,12 +92,20 @@ class SegmentationModule(pl.LightningModule):
         )
 
     def _rate(self) -> float:
-        progress = self.clock.progress(self.global_step)
-        return self.plan.learning_rate * learning_rate_factor(progress, self.plan.warmup_share)
+        plan = self.plan
+        factor = learning_rate_factor(self.progress, plan.warmup_share, plan.schedule)
+        return plan.learning_rate * factor
 
-    def _foreground_dice(
-        self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]
-    ) -> Tensor:
+    def _why_not_finite(self) -> str:
+        remedy = "lower learning_rate in plan.yaml, or look for images with extreme intensities"
+        if self.plan.precision == "float16":
+            remedy = "set precision to bfloat16 or float32 in plan.yaml: float16 ends at 65504"
+        return (
+            f"the loss is no longer finite at step {self.global_step}; {remedy}; the last "
+            "checkpoint is from before"
+        )
+
+    def dice(self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]) -> Tensor:
         """Mean over the foreground classes that occur in prediction or labels."""
         overlapping = bool(self.legend.regions)
         chosen = logits > 0 if overlapping else logits.argmax(dim=1)

@@ -7,6 +7,9 @@ from typing import Any
 
 from seg.networks import PRESETS, SHORTCUTS
 from training import augment
+from training.clock import SCHEDULES
+from training.losses import LOSSES
+from training.module import OPTIMISERS
 from training.plan import Plan
 from training.train import PRECISIONS
 
@@ -31,6 +34,8 @@ def options_from(arguments: argparse.Namespace) -> Options:
     chosen = {
         name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
     }
+    if "class_weights" in chosen:
+        chosen["class_weights"] = dict(chosen["class_weights"])
     if "patch" in chosen:
         chosen["patch"] = tuple(chosen["patch"])
     return Options(
@@ -66,6 +71,15 @@ def command_line() -> argparse.ArgumentParser:
     add("--batch-size", type=int, metavar="N", help="patches a step")
     add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
     add("--augmentation", choices=augment.PRESETS, help="preset")
+    add("--loss", choices=sorted(LOSSES), help="by name (default: dice_ce)")
+    add("--class-weights", type=_weight, nargs="+", metavar="CLASS=W", help="in the loss")
+    add("--optimiser", choices=sorted(OPTIMISERS), help="adamw, or sgd as nnU-Net has it")
+    add("--learning-rate", type=float, metavar="R", help="at its highest")
+    add("--schedule", choices=sorted(SCHEDULES), help="how the learning rate comes down")
+    add("--accumulate", type=int, metavar="N", help="batches a step (default: 1)")
+    add("--gradient-clip", type=float, metavar="X", help="largest norm (default: 12; 0: none)")
+    add("--ema", type=float, metavar="D", help="decay of averaged weights (default: 0.98; 0: none)")
+    add("--track", choices=("mlflow", "wandb"), help="log there beside CSV and TensorBoard")
     add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
     return command
 
@@ -75,3 +89,10 @@ def _minutes(text: str) -> float:
     if not minutes > 0:
         raise argparse.ArgumentTypeError("minutes must be above 0")
     return minutes
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, weight = text.rpartition("=")
+    if not name or not float(weight) > 0:
+        raise argparse.ArgumentTypeError(f"expected a class and a weight, CLASS=2.5, got {text!r}")
+    return name, float(weight)

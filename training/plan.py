@@ -3,11 +3,16 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seg.errors import ConfigError
 from seg.networks import UNetConfig, preset
 from seg.transforms import Normalisation, Preprocessing
+
+OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
+    # Isensee et al., nnU-Net: no warm-up, 0.01, 3e-5.
+    "sgd": {"learning_rate": 1e-2, "weight_decay": 3e-5, "warmup_share": 0.0},
+}
 
 
 class Plan(BaseModel):
@@ -49,16 +54,38 @@ class Plan(BaseModel):
     augmentation: Annotated[
         Literal["none", "light", "standard"], Field(description="preset of training.augment")
     ] = "standard"
-    learning_rate: Annotated[float, Field(gt=0, description="of AdamW, at its highest")] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0, description="of AdamW")] = 1e-2
+    loss: Annotated[
+        Literal["dice_ce", "dice_focal", "tversky", "boundary", "cldice"],
+        Field(description="by name, as in docs/training.md"),
+    ] = "dice_ce"
+    class_weights: Annotated[
+        dict[str, Annotated[float, Field(gt=0)]],
+        Field(description="of classes in the loss, by name; 1 where nothing is said"),
+    ] = {}
+    optimiser: Annotated[Literal["adamw", "sgd"], Field(description="adamw, or sgd of nnU-Net")] = (
+        "adamw"
+    )
+    learning_rate: Annotated[float, Field(gt=0, description="at its highest")] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0, description="none of biases and norms")] = 1e-2
+    schedule: Annotated[
+        Literal["poly", "cosine"], Field(description="how the learning rate comes down to 0")
+    ] = "poly"
     warmup_share: Annotated[
         float, Field(ge=0, lt=1, description="share of the training in which the rate rises")
     ] = 0.03
-    ema_decay: Annotated[
-        float, Field(ge=0, lt=1, description="of the moving average of weights that is exported")
+    accumulate: Annotated[
+        int, Field(ge=1, description="batches whose gradients are added up for one step")
+    ] = 1
+    gradient_clip: Annotated[
+        float, Field(ge=0, description="largest norm of the gradient; 0 for none")
+    ] = 12.0
+    ema: Annotated[
+        float,
+        Field(ge=0, lt=1, description="decay of the moving average of weights that is exported"),
     ] = 0.98
     precision: Annotated[
-        Literal["float32", "bfloat16"], Field(description="of the network while it trains")
+        Literal["float32", "bfloat16", "float16"],
+        Field(description="of the network while it trains"),
     ] = "float32"
     checkpoint_seconds: Annotated[
         float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
@@ -66,6 +93,16 @@ class Plan(BaseModel):
     overlap: Annotated[
         float, Field(ge=0, lt=1, description="of windows when whole images are segmented")
     ] = 0.5
+    track: Annotated[
+        Literal["mlflow", "wandb"] | None,
+        Field(description="where to log beside CSV and TensorBoard"),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_optimiser(cls, fields: Any) -> Any:
+        chosen = fields.get("optimiser") if isinstance(fields, dict) else None
+        return OPTIMISER_DEFAULTS.get(chosen, {}) | fields if chosen else fields
 
     @property
     def dims(self) -> int:
@@ -103,7 +140,10 @@ def changed_plan(plan: Plan, fields: dict[str, Any]) -> Plan:
     Raises:
         ConfigError: a value cannot be.
     """
-    return validated(plan.model_dump() | fields, "the plan")
+    kept = plan.model_dump()
+    if fields.get("optimiser", plan.optimiser) != plan.optimiser:  # its numbers go with it
+        kept = {k: v for k, v in kept.items() if k not in OPTIMISER_DEFAULTS["sgd"]}
+    return validated(kept | fields, "the plan")
 
 
 def validated(fields: dict[str, Any], where: str) -> Plan:

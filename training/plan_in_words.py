@@ -10,6 +10,15 @@ from training.plan import Plan
 Row = tuple[str, str]
 """What, and what about it."""
 
+LOSSES = {
+    "dice_ce": "batch Dice and cross-entropy",
+    "dice_focal": "batch Dice and focal loss",
+    "tversky": "Tversky",
+    "boundary": "batch Dice, cross-entropy and boundary loss",
+    "cldice": "batch Dice, centreline Dice and cross-entropy",
+}
+OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with Nesterov momentum"}
+SCHEDULES = {"poly": "down as a polynomial", "cosine": "down as a cosine"}
 AXES = {2: "y, x", 3: "z, y, x"}
 
 
@@ -36,13 +45,20 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
             "a class",
         ),
         ("Augmentation", plan.augmentation),
+        ("Loss", _loss_in_words(plan)),
         (
             "Optimiser",
-            f"AdamW, learning rate up to {plan.learning_rate:g} and down to 0, weight decay "
-            f"{plan.weight_decay:g}; exported are weights averaged with decay {plan.ema_decay:g}",
+            f"{OPTIMISERS[plan.optimiser]}, learning rate up to {plan.learning_rate:g} and "
+            f"{SCHEDULES[plan.schedule]} to 0, weight decay {plan.weight_decay:g}; exported are "
+            f"weights averaged with decay {plan.ema:g}",
         ),
         ("Precision", plan.precision),
     ]
+
+
+def _loss_in_words(plan: Plan) -> str:
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in plan.class_weights.items())
+    return LOSSES[plan.loss] + (f"; classes weighted {weights}" if weights else "")
 
 
 def data_in_words(dataset: Dataset, fingerprint: Fingerprint) -> list[Row]:

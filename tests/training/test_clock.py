@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.clock import Clock, learning_rate_factor
+from training.clock import SCHEDULES, Clock, learning_rate_factor
 
 
 def test_progress_is_the_share_of_the_minutes_that_is_spent():
@@ -15,15 +15,21 @@ def test_with_a_number_of_steps_time_does_not_count():
 
 def test_progress_ends_at_1():
     assert Clock(minutes=1, spent_s=61).progress(step=0) == 1
-    assert Clock(minutes=1, spent_s=61).left_s() == 0
 
 
-@given(st.floats(0, 1), st.floats(0, 0.9))
-def test_the_learning_rate_stays_between_0_and_its_highest(progress, warmup):
-    assert 0 <= learning_rate_factor(progress, warmup) <= 1
+@given(st.floats(0, 1), st.floats(0, 0.9), st.sampled_from(sorted(SCHEDULES)))
+def test_the_learning_rate_stays_between_0_and_its_highest(progress, warmup, schedule):
+    assert 0 <= learning_rate_factor(progress, warmup, schedule) <= 1
 
 
-def test_the_learning_rate_rises_then_falls_to_0():
-    factors = [learning_rate_factor(p / 100, 0.1) for p in range(101)]
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_the_learning_rate_rises_then_falls_to_0(schedule):
+    factors = [learning_rate_factor(p / 100, 0.1, schedule) for p in range(101)]
     assert factors.index(max(factors)) == 10
+    assert factors[10:] == sorted(factors[10:], reverse=True)
     assert factors[-1] == 0
+
+
+def test_half_way_down_the_schedules_are_where_their_sources_say():
+    assert learning_rate_factor(0.5, 0.0, "poly") == pytest.approx(0.5**0.9)
+    assert learning_rate_factor(0.5, 0.0, "cosine") == pytest.approx(0.5)
