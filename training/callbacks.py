@@ -1,6 +1,7 @@
 """What happens beside the training steps: the end in time, checkpoints, and the bar."""
 
 import math
+import signal
 import sys
 import time
 from pathlib import Path
@@ -8,38 +9,52 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from training.clock import Clock
+from training.module import SegmentationModule
+from training.watch import Watch, is_step
+from training.world import World
 
 CHECKPOINT_FILE = "checkpoint.ckpt"
 SMOOTHING = 0.95
 """Of the loss and Dice that the bar shows."""
 
 
-class MovingAverage(WeightAveraging):
-    """Exponential moving average of the weights, short while there are few steps to average."""
-
-    def __init__(self, decay: float) -> None:
-        def average(old: torch.Tensor, new: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
-            weight = torch.clamp((updates + 1) / (updates + 10), max=decay)
-            return old + (1 - weight) * (new - old)
-
-        super().__init__(avg_fn=average)
-
-
 class StopInTime(Callback):
-    """Ends the training when the clock has run out, and writes its time into checkpoints."""
+    """Ends the training when the clock has run out or a user asks for it.
 
-    def __init__(self, clock: Clock) -> None:
+    All processes count the same progress and stop after the same step. A request to stop waits
+    for the end of a step: in the midst of one it may be lost in a callback of C code.
+    """
+
+    def __init__(self, clock: Clock, world: World) -> None:
         self.clock = clock
+        self.world = world
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop after this step where the budget is used up, or where a user asks for it."""
-        if self.clock.stop_asked:
-            raise KeyboardInterrupt
-        if self.clock.progress(trainer.global_step) >= 1:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the requests to stop over from Lightning, which gives them back at the end."""
+        for request in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(request, lambda *_: self.clock.ask_to_stop())
+        self._look(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *batch: Any
+    ) -> None:
+        """Look at the clock after each step."""
+        if is_step(trainer, batch[-1]):
+            self._look(trainer, pl_module)
+
+    def _look(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, SegmentationModule)
+        progress, stop = self.world.agreed(
+            self.clock.progress(trainer.global_step), float(self.clock.stop_asked)
+        )
+        module.progress = progress
+        self.clock.stop_asked = bool(stop)
+        if stop or progress >= 1:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -47,34 +62,61 @@ class StopInTime(Callback):
         return {"spent_s": self.clock.elapsed_s()}
 
 
-class Checkpoint(Callback):
-    """Writes one checkpoint every so often, whole or not at all."""
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all, beside the one that they replace."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write beside ``path``, then take its place.
+
+        Raises:
+            OSError: the disk is full, or not there; what was at ``path`` still is.
+        """
+        beside = Path(path).with_suffix(".part")
+        try:
+            with beside.open("wb") as file:
+                torch.save(checkpoint, file)
+            beside.replace(path)
+        except RuntimeError as error:  # torch's zip writer, when a write fails beneath it
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+class Checkpoint(Callback):
+    """Writes one checkpoint every so often, and at the end."""
+
+    def __init__(self, folder: Path, seconds: float, world: World) -> None:
         self.path = folder / CHECKPOINT_FILE
         self.seconds = seconds
+        self.world = world
         self._last = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *batch: Any
+    ) -> None:
         """Write where it is time, or where this was the last step."""
-        now = time.monotonic()
-        if now - self._last < self.seconds and not trainer.should_stop:
+        if not is_step(trainer, batch[-1]):
             return
-        beside = self.path.with_suffix(".part")
-        trainer.save_checkpoint(beside)
-        beside.replace(self.path)
-        self._last = time.monotonic()
+        (waited,) = self.world.agreed(time.monotonic() - self._last)
+        if waited >= self.seconds or trainer.should_stop:
+            trainer.save_checkpoint(self.path)
+            self._last = time.monotonic()
 
 
 class Bar(Callback):
-    """A bar of the budget with loss, Dice and steps a second; the time left is its own."""
+    """A bar of the budget with step, loss, Dice and steps a second; the time left is its own."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
         self._shown: dict[str, float] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar."""
+        assert isinstance(pl_module, SegmentationModule)
         self._first = trainer.global_step
         self._begun = time.monotonic()
         interactive = sys.stderr.isatty()
@@ -83,26 +125,34 @@ class Bar(Callback):
             desc="training",
             bar_format="{desc} {percentage:3.0f}% |{bar:24}| {elapsed}<{remaining}{postfix}",
             mininterval=0.2 if interactive else 15,
-            initial=100 * self.clock.progress(trainer.global_step),
+            initial=100 * pl_module.progress,
+            disable=not trainer.is_global_zero,
         )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
     ) -> None:
         """Move the bar."""
+        assert isinstance(pl_module, SegmentationModule)
         for name in ("loss", "dice"):
             new = float(outputs[name])
             if not math.isnan(new):
                 old = self._shown.get(name, new)
                 self._shown[name] = SMOOTHING * old + (1 - SMOOTHING) * new
+        shown = self._shown | ({} if self.watch.dice is None else {"val": self.watch.dice})
         steps = trainer.global_step - self._first
         rate = steps / (time.monotonic() - self._begun)
-        shown = {name: f"{value:.3f}" for name, value in self._shown.items()}
+        texts = {name: f"{value:.3f}" for name, value in shown.items()}
         self._bar.set_postfix(
-            {"step": trainer.global_step, **shown, "steps/s": f"{rate:.1f}"}, refresh=False
+            {"step": trainer.global_step, **texts, "steps/s": f"{rate:.1f}"}, refresh=False
         )
-        self._bar.update(100 * self.clock.progress(trainer.global_step) - self._bar.n)
+        self._bar.update(100 * pl_module.progress - self._bar.n)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
         self._bar.close()
+
+    def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Close the bar, so that a message stands on a line of its own."""
+        if hasattr(self, "_bar"):
+            self._bar.close()

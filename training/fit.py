@@ -39,18 +39,21 @@ from training.plan_rules import make_plan, planned_augmentation
 from training.report import write_report
 from training.run_folder import RunFolder
 from training.train import prepare_cases, train
+from training.world import ALONE, World, joined
 
 FALLBACK_DATASET = "phantom"
 
 log = logging.getLogger("training")
 
 
-def fit(options: Options, command: str = "training.fit") -> RunFolder:
-    """The whole job.
+def fit(options: Options, command: str = "training.fit", world: World = ALONE) -> RunFolder:
+    """The whole job; of several processes that train together the first does all but training.
 
     Raises:
         SegError: the data, the plan or the machine do not allow it.
     """
+    if not world.leads:
+        return _follow(world)
     clock = Clock(DEFAULT_MINUTES)
     dataset = _look(options.data or _default_data())
     run = RunFolder(options.out or _fresh_folder(dataset.name))
@@ -59,7 +62,7 @@ def fit(options: Options, command: str = "training.fit") -> RunFolder:
             f"{run.path} is not empty; name another folder with --out, or go on with "
             f"--resume {run.path}"
         )
-    device = find_device()
+    device = find_device(world)
     fingerprint = take_fingerprint(
         (dataset.read(case) for case in dataset.train),
         dataset.legend,
@@ -71,12 +74,14 @@ def fit(options: Options, command: str = "training.fit") -> RunFolder:
     return _carry_out(Job(plan, fingerprint, dataset, device, command), run, clock)
 
 
-def resume(folder: Path, command: str = "training.fit --resume") -> RunFolder:
+def resume(folder: Path, command: str = "training.fit --resume", world: World = ALONE) -> RunFolder:
     """Go on with a run that was stopped.
 
     Raises:
         SegError: the folder holds no run, or its data are gone.
     """
+    if not world.leads:
+        return _follow(world)
     run = RunFolder(folder)
     if not run.plan.is_file() or not run.fingerprint.is_file():
         raise ConfigError(
@@ -87,8 +92,24 @@ def resume(folder: Path, command: str = "training.fit --resume") -> RunFolder:
         return run
     plan = read_plan(run.plan)
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
-    job = Job(plan, fingerprint, load_dataset(plan.data), find_device(), command)
+    job = Job(plan, fingerprint, load_dataset(plan.data), find_device(world), command)
     return _carry_out(job, run, Clock(plan.minutes))
+
+
+def _follow(world: World) -> RunFolder:
+    """Take part in the training of a run that the leading process has prepared."""
+    run = RunFolder(Path(world.told()))
+    if not run.plan.is_file():
+        raise ConfigError(
+            f"process {world.rank} does not see {run.path}; the run's folder must lie where all "
+            "machines can read it"
+        )
+    plan = read_plan(run.plan)
+    clock = Clock(plan.minutes, plan.steps)
+    dataset = load_dataset(plan.data)
+    cases = prepare_cases(dataset, plan, run.cache)
+    train(plan, cases, dataset, find_device(world), run.path, clock)
+    return run
 
 
 def _look(path: Path) -> Dataset:
@@ -123,6 +144,8 @@ def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: 
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
         plan = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
+        if "batch_size" not in chosen:  # each process has a device of its own
+            plan = changed_plan(plan, {"batch_size": plan.batch_size * device.world.size})
         measured = _measured(plan, dataset.legend, device)
         plan = changed_plan(plan, {k: v for k, v in measured.items() if k not in chosen})
     log.info(
@@ -145,10 +168,25 @@ def _measured(plan: Plan, legend: Legend, device: Device) -> dict[str, Any]:
 
 
 def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
+    try:
+        return _train_and_package(job, run, clock)
+    except BaseException as error:
+        error.add_note(f"go on with: python -m training.fit --resume {run.path}")
+        raise
+
+
+def _how(error: BaseException) -> str:
+    """What to do about it, where that is known."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+
+
+def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
     plan, dataset = job.plan, job.dataset
     clock.minutes, clock.steps = plan.minutes, plan.steps
+    job.device.world.check(plan.batch_size)
     cases = prepare_cases(dataset, plan, run.cache)
-    trained = train(plan, cases, dataset.legend, job.device, run.path, clock)
+    job.device.world.told(str(run.path.resolve()))
+    trained = train(plan, cases, dataset, job.device, run.path, clock)
     log.info("trained   %d steps in %.1f minutes", trained.steps, trained.seconds / 60)
 
     def assess(predictor: Predictor) -> Evaluation:
@@ -180,18 +218,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "training.fit", *arguments])
     signal.signal(signal.SIGTERM, _stopped)
     try:
-        if options.resume:
-            resume(options.resume, command)
-        else:
-            fit(options_from(options), command)
+        with joined() as world:
+            if not world.leads:
+                log.setLevel(logging.ERROR)
+            if options.resume:
+                resume(options.resume, command, world)
+            else:
+                fit(options_from(options), command, world)
     except SegError as error:
-        log.error("error: %s", error)
+        log.error("error: %s%s", error, _how(error))
         return 2
     except OSError as error:
-        log.error("error: %s: %s", error.filename or "a file", error.strerror or error)
+        log.error(
+            "error: %s: %s%s", error.filename or "a file", error.strerror or error, _how(error)
+        )
         return 2
-    except KeyboardInterrupt:
-        log.error("stopped; go on with: python -m training.fit --resume DIR")
+    except KeyboardInterrupt as stop:
+        log.error("stopped%s", _how(stop))
         return 130
     return 0
 

@@ -7,16 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from jaxtyping import Float32, UInt8
-
 from seg.files import written_whole
 from seg.inference import OnnxBackend, Predictor
-from seg.inference.sliding_window import window_starts
 from seg.model_package import (
     InputSpec,
     ModelCard,
@@ -27,12 +22,12 @@ from seg.model_package import (
     write_card,
 )
 from seg.networks import ResidualUNet
-from training.dataset import IGNORE, Case, Dataset
+from training.dataset import Dataset
 from training.evaluate import Evaluation
 from training.export import Proof, export_variant, milliseconds_per_patch
 from training.fingerprint import Fingerprint
+from training.held_back import held_back_patches
 from training.machine import Device
-from training.patches import on_the_network_s_grid
 from training.plan import Plan
 
 _Number = TypeVar("_Number", int, float)
@@ -75,7 +70,7 @@ def write_package(
     Raises:
         BackendError: the exported network disagrees with the trained one.
     """
-    patches = golden_patches(job.dataset, job.plan)
+    patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     with written_whole(target) as folder:
         proof = export_variant(network, patches, folder, job.dataset.legend.task)
         card = _card(proof, job)
@@ -85,32 +80,6 @@ def write_package(
         card = _scored(card, evaluation, milliseconds_per_patch(backend, patches), job.device)
         write_card(folder, card)
     return Finished(ModelPackage.load(target), evaluation, proof)
-
-
-def golden_patches(dataset: Dataset, plan: Plan) -> Float32[np.ndarray, "b c *patch"]:
-    """Of some held-out cases the window that shows most classes, then most foreground."""
-    cases = dataset.test or dataset.train
-    chosen = [cases[i * len(cases) // GOLDEN_SAMPLES] for i in range(GOLDEN_SAMPLES)]
-    patches = [_richest_window(dataset, case, plan, turn) for turn, case in enumerate(chosen)]
-    return np.stack(patches)
-
-
-def _richest_window(
-    dataset: Dataset, case: Case, plan: Plan, turn: int
-) -> Float32[np.ndarray, "c *patch"]:
-    array, labels = on_the_network_s_grid(*dataset.read(case), plan)
-    starts = product(
-        *(window_starts(n, p, overlap=0.0) for n, p in zip(labels.shape, plan.patch, strict=True))
-    )
-    windows = [tuple(slice(s, s + p) for s, p in zip(at, plan.patch, strict=True)) for at in starts]
-    # where one case is drawn several times, each turn takes another of its windows
-    ranked = sorted(windows, key=lambda at: _richness(labels[at]), reverse=True)
-    return np.ascontiguousarray(array[:, *ranked[turn % min(len(ranked), GOLDEN_SAMPLES)]])
-
-
-def _richness(labels: UInt8[np.ndarray, "*patch"]) -> tuple[int, int]:
-    shown = labels[labels != IGNORE]
-    return len(np.unique(shown)), int(np.count_nonzero(shown))
 
 
 def _card(proof: Proof, job: Job) -> ModelCard:

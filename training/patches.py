@@ -1,7 +1,8 @@
 """Batches of training patches, out of preprocessed cases that stay on disk.
 
-Letters: ``b`` batch, ``c`` channels. A batch depends on the seed and its number alone, so a run
-that is resumed, or that has another number of workers, sees the same batches.
+Letters: ``b`` batch, ``c`` channels. A patch depends on the seed, its batch's number and its place
+there alone, so a run that is resumed, or that has another number of workers or of processes that
+share the work, sees the same batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -88,11 +89,17 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         plan: Plan,
         augmentation: Augmentation,
         first_batch: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
+        """Batches from ``first_batch`` on; ``part`` is which of how many equal parts of each."""
         self.cases = cases
         self.plan = plan
         self.augmentation = augmentation
         self.first_batch = first_batch
+        index, count = part
+        size = plan.batch_size
+        self.places = range(index * size // count, (index + 1) * size // count)
+        """Of this part's samples in the whole batch."""
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
@@ -103,11 +110,12 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
             number += step
 
     def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Batch ``number`` of the run."""
-        rng = np.random.default_rng([self.plan.seed, number])
-        size = self.plan.batch_size
-        forced = round(size * self.plan.foreground_share)
-        samples = [self._sample(rng, show_class=i >= size - forced) for i in range(size)]
+        """Batch ``number`` of the run, or this part of it."""
+        plain = self.plan.batch_size - round(self.plan.batch_size * self.plan.foreground_share)
+        samples = [
+            self._sample(np.random.default_rng([self.plan.seed, number, i]), show_class=i >= plain)
+            for i in self.places
+        ]
         images, labels = zip(*samples, strict=True)
         return (
             torch.from_numpy(np.stack(images)),

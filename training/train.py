@@ -1,7 +1,6 @@
 """From a plan and prepared cases to a trained network."""
 
 import logging
-import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,31 +11,34 @@ from typing import Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from seg.errors import SegError
+from seg.errors import ConfigError, SegError
 from seg.files import written_whole
 from seg.inference.backends import cores
 from seg.networks import ResidualUNet
 from training.augment import Augmentation
-from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, MovingAverage, StopInTime
+from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, StopInTime, WholeCheckpoints
 from training.clock import Clock
-from training.dataset import Dataset, Legend
+from training.dataset import Dataset
 from training.machine import Device
-from training.module import LARGEST_GRADIENT_NORM, SegmentationModule
+from training.module import SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
 from training.plan import Plan
+from training.tracking import loggers
+from training.watch import MovingAverage, Watch
 
 WORKERS = {"cpu": 1, "cuda": 8}
 """Processes that make patches, at most one a core; on a CPU the cores belong to the network."""
 BATCHES_AHEAD = 4
 """Made by each of them while the network computes."""
 STEPS_BETWEEN_LOGS = 5
-PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "float32": "32-true",
     "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
 }
 
 
@@ -71,26 +73,38 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
 def train(
     plan: Plan,
     cases: Sequence[PreparedCase],
-    legend: Legend,
+    dataset: Dataset,
     device: Device,
     folder: Path,
     clock: Clock,
 ) -> Trained:
     """Train until the clock has run out, going on from the folder's checkpoint if there is one.
 
+    All processes of ``device.world`` call this with the same plan and folder; the first writes.
+
     Raises:
+        ConfigError: the device cannot train in the plan's precision.
         SegError: the loss is no longer finite, or the checkpoint cannot be read.
+        KeyboardInterrupt: a user asked to stop; a checkpoint of the last step is written.
     """
+    if plan.precision == "float16" and device.kind == "cpu":
+        raise ConfigError("float16 trains on a GPU only; on a CPU choose float32 or bfloat16")
     checkpoint = folder / CHECKPOINT_FILE
     saved = _saved(checkpoint)
     if saved:
         clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
-    module = SegmentationModule(plan, legend, clock)
-    if saved is None or clock.progress(saved.steps) < 1:
-        first = saved.steps if saved else 0
-        batches = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch), first)
-        _fit(module, batches, device, folder, checkpoint if saved else None)
+    module = SegmentationModule(plan, dataset.legend, device.world.size)
+    if saved is None or device.world.agreed(clock.progress(saved.steps))[0] < 1:
+        first = saved.steps * plan.accumulate if saved else 0
+        augmentation = Augmentation(plan.augmentation, plan.patch)
+        part = (device.world.rank, device.world.size)
+        batches = PatchBatches(cases, plan, augmentation, first, part)
+        with _quiet_lightning():
+            trainer = _trainer(plan, dataset, device, folder, clock)
+            _fit(trainer, module, batches, checkpoint if saved else None)
+        if clock.stop_asked:
+            raise KeyboardInterrupt
         saved = _saved(checkpoint)
     assert saved is not None  # the last step writes one
     module.load_state_dict(saved.averaged_weights)
@@ -98,52 +112,55 @@ def train(
 
 
 def _fit(
+    trainer: pl.Trainer,
     module: SegmentationModule,
     batches: PatchBatches,
-    device: Device,
-    folder: Path,
     checkpoint: Path | None,
 ) -> None:
+    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
     loader = DataLoader(
         batches,
         batch_size=None,
-        num_workers=min(WORKERS[device.kind], cores()),
+        num_workers=min(WORKERS["cuda" if on_gpu else "cpu"], cores()),
         prefetch_factor=BATCHES_AHEAD,
-        pin_memory=device.kind == "cuda",
+        pin_memory=on_gpu,
     )
-    with _quiet_lightning():
-        trainer = _trainer(module.plan, device, folder, module.clock)
-        # an interrupt in the midst of a step may be lost in a callback of C code: it waits
-        before = signal.signal(signal.SIGINT, lambda *_: module.clock.ask_to_stop())
-        try:
-            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
-        except SystemExit:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        except RuntimeError as error:
-            raise _explained(error) from error
-        finally:
-            signal.signal(signal.SIGINT, before)
+    try:
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        raise _explained(error) from error
 
 
-def _trainer(plan: Plan, device: Device, folder: Path, clock: Clock) -> pl.Trainer:
+def _trainer(
+    plan: Plan, dataset: Dataset, device: Device, folder: Path, clock: Clock
+) -> pl.Trainer:
+    world = device.world
+    average = MovingAverage(plan.ema)
+    watch = Watch(average, dataset, folder)
     return pl.Trainer(
         accelerator=device.kind,
-        devices=1,
+        devices=world.devices,
+        num_nodes=world.machines,
+        strategy="auto" if world.size == 1 else "ddp",
+        sync_batchnorm=world.size > 1 and device.kind == "cuda",
         precision=PRECISIONS[plan.precision],
         max_epochs=1,
         max_steps=plan.steps or -1,
-        gradient_clip_val=LARGEST_GRADIENT_NORM,
+        accumulate_grad_batches=plan.accumulate,
+        gradient_clip_val=plan.gradient_clip or None,
         callbacks=[
-            MovingAverage(plan.ema_decay),
-            StopInTime(clock),
-            Checkpoint(folder, plan.checkpoint_seconds),
-            Bar(clock),
+            average,
+            StopInTime(clock, world),
+            watch,
+            Checkpoint(folder, plan.checkpoint_seconds, world),
+            Bar(watch),
         ],
-        logger=[
-            CSVLogger(folder, name="logs", flush_logs_every_n_steps=20),
-            TensorBoardLogger(folder, name="tensorboard"),
-        ],
+        logger=loggers(plan, folder),
+        plugins=[WholeCheckpoints()],
         log_every_n_steps=STEPS_BETWEEN_LOGS,
+        use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -1,0 +1,152 @@
+"""How well the network does on held-back patches, while it trains: a number and a picture.
+
+Nothing is chosen by it: the scores of a run are those of whole images, at its end. Letters: ``b``
+batch, ``c`` channels.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from seg.files import replace_file
+from seg.images import ClassInfo
+from seg.images.overlay import as_rgb, blend, fullest_slice
+from seg.inference.decision import labels_of
+from training.dataset import Dataset
+from training.dataset.legend import IGNORE
+from training.held_back import HeldBack, held_back_patches
+from training.module import SegmentationModule
+
+WATCHED_PATCHES = 4
+SHARE_OF_TIME = 0.01
+"""Of the training that looking may take."""
+LEAST_SECONDS = 10.0
+"""Between two looks."""
+PICTURES = 20
+"""That a training leaves."""
+PICTURE_FOLDER = "pictures"
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of the weights, short while there are few steps to average."""
+
+    def __init__(self, decay: float) -> None:
+        def average(old: torch.Tensor, new: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
+            weight = torch.clamp((updates + 1) / (updates + 10), max=decay)
+            return old + (1 - weight) * (new - old)
+
+        super().__init__(avg_fn=average)
+
+    @property
+    def module(self) -> SegmentationModule:
+        """What trains, with averaged weights; while a training runs."""
+        assert self._average_model is not None
+        module = self._average_model.module
+        assert isinstance(module, SegmentationModule)
+        return module
+
+
+def is_step(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether the weights were changed after this batch, not only gradients added up."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+class Watch(Callback):
+    """Now and then the Dice of the averaged weights on held-back patches, and a picture."""
+
+    def __init__(self, average: MovingAverage, dataset: Dataset, folder: Path) -> None:
+        self.average = average
+        self.dataset = dataset
+        self.folder = folder / PICTURE_FOLDER
+        self.dice: float | None = None
+        """Of the last look."""
+        self._held_back: HeldBack | None = None
+        self._looked = time.monotonic()
+        self._took = 0.0
+        self._drawn = -1
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *batch: Any
+    ) -> None:
+        """Look where it is time, and at the end."""
+        if not trainer.is_global_zero or not is_step(trainer, batch[-1]):
+            return
+        now = time.monotonic()
+        pause = max(LEAST_SECONDS, self._took / SHARE_OF_TIME)
+        if now - self._looked < pause and not trainer.should_stop:
+            return
+        assert isinstance(pl_module, SegmentationModule)
+        self._look(trainer, pl_module.progress)
+        self._looked = time.monotonic()
+        self._took = self._looked - now
+
+    def _look(self, trainer: pl.Trainer, progress: float) -> None:
+        module = self.average.module
+        if self._held_back is None:
+            self._held_back = held_back_patches(self.dataset, module.plan, WATCHED_PATCHES)
+        logits = _logits(trainer, module, self._held_back)
+        labels = torch.from_numpy(self._held_back.labels.astype(np.int64))
+        dice = float(module.dice(logits, labels))
+        self.dice = None if math.isnan(dice) else dice
+        for logger in trainer.loggers:
+            logger.log_metrics({"validation_dice": dice}, trainer.global_step)
+        if int(progress * PICTURES) > self._drawn:
+            self._drawn = int(progress * PICTURES)
+            self._draw(trainer, self._held_back, logits.numpy())
+
+    def _draw(
+        self, trainer: pl.Trainer, patches: HeldBack, logits: Float32[np.ndarray, "b k *patch"]
+    ) -> None:
+        legend = self.dataset.legend
+        rows = [
+            _row(image, legend.painted(truth), labels_of(each, legend.task), legend.classes)
+            for image, truth, each in zip(patches.images, patches.labels, logits, strict=True)
+        ]
+        picture = np.concatenate(rows)
+        step = trainer.global_step
+        replace_file(self.folder / f"step-{step:07d}.png", bytes(imagecodecs.png_encode(picture)))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("held back", picture, step, dataformats="HWC")
+
+
+def _logits(
+    trainer: pl.Trainer, module: SegmentationModule, patches: HeldBack
+) -> Float32[Tensor, "b k *patch"]:
+    was_training = module.training
+    module.eval()
+    with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        logits = [
+            module(torch.from_numpy(image[None]).to(module.device)).float().cpu()
+            for image in patches.images
+        ]
+    module.train(was_training)
+    return torch.cat(logits)
+
+
+def _row(
+    image: Float32[np.ndarray, "c *patch"],
+    reference: UInt8[np.ndarray, "*patch"],
+    prediction: UInt8[np.ndarray, "*patch"],
+    classes: Sequence[ClassInfo],
+) -> UInt8[np.ndarray, "y x 3"]:
+    """Image, reference and prediction beside each other; of a volume its fullest slice."""
+    if reference.ndim == 3:
+        z = fullest_slice(reference)
+        image, reference, prediction = image[:, z], reference[z], prediction[z]
+    picture = as_rgb(image)
+    known = np.where(reference == IGNORE, np.uint8(0), reference)
+    return np.concatenate(
+        [picture, blend(picture, known, classes), blend(picture, prediction, classes)], axis=1
+    )
