@@ -8,7 +8,7 @@ import argparse
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,19 +23,13 @@ from seg.inference.blending import Slab
 from seg.inference.predictor import Observe
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict import add_backend_options
-from training.calibration import CalibrationMeter
+from training.calibration import CalibrationMeter, Counts
 from training.dataset import Case, Dataset, load_dataset
 from training.floor import choose_thresholding
-from training.measure import (
-    Measured,
-    calibration_error,
-    interval_of,
-    measure_case,
-    summary_of_region,
-)
+from training.measure import calibration_error, evaluation_of, measure_case
 from training.regions import foreground_name, regions
 from training.score_files import read_metrics, summary_table, write_metrics, write_rows
-from training.scores import CaseScore, Evaluation, Unit
+from training.scores import CaseScore, Evaluation
 from training.self_assessment import CaseWatcher, Told, assess
 
 __all__ = [
@@ -81,11 +75,10 @@ def evaluate(
     _check_fit(card, dataset, cases)
     thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
     found = regions(dataset.legend)
+    together = foreground_name(dataset.legend)
     tolerance = tolerance or default_tolerance(card)
-    measured: list[Mapping[str, Measured]] = []
-    floors: list[Mapping[str, float]] = []
-    units: list[Unit] = []
-    errors: list[float | None] = []
+    scored: list[CaseScore] = []
+    calibration: dict[str, Counts] = {}
     told: list[Told] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
         image, reference = dataset.read(case)
@@ -95,46 +88,34 @@ def evaluate(
         told.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
             _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
-        measured.append(measure_case(mask, reference, found, tolerance, meter.regions))
-        errors.append(calibration_error(meter.winner))
-        floors.append(thresholding.dice(image, reference) if thresholding else {})
-        units.append("mm" if image.spacing else "pixels")
-    together = foreground_name(dataset.legend)
-    return Evaluation(
-        cases=tuple(
-            _case_score(case.name, of_regions, together, unit).model_copy(update={"ece": error})
-            for case, of_regions, unit, error in zip(cases, measured, units, errors, strict=True)
-        ),
-        summary={
-            name: summary_of_region(
-                [each[name] for each in measured], [f.get(name, math.nan) for f in floors]
+        floors = thresholding.dice(image, reference) if thresholding else {}
+        scores = measure_case(mask, reference, found, tolerance, meter.regions, floors)
+        foreground = scores.pop(together) if together else None
+        scored.append(
+            CaseScore(
+                case=case.name,
+                classes=scores,
+                foreground=foreground,
+                unit="mm" if image.spacing else "pixels",
+                ece=calibration_error(meter.winner),
             )
-            for name in found
-        },
-        tolerance=tolerance,
-        unit=units[0] if len(set(units)) == 1 else "mm or pixels",
-        ece=interval_of(errors),
-        quality=assess(
-            told,
-            {c.name: [each[c.name].score.dice for each in measured] for c in card.classes[1:]},
-            card.task,
-            fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
-        ),
+        )
+        for name, counts in meter.regions.items():
+            calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
+    quality = assess(
+        told,
+        {c.name: [each.classes[c.name].dice for each in scored] for c in card.classes[1:]},
+        card.task,
+        fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
     )
+    evaluation = evaluation_of(scored, list(found), calibration, tolerance)
+    return evaluation.model_copy(update={"quality": quality})
 
 
 def default_tolerance(card: ModelCard) -> float:
     """Two voxels along the finest axis of the model's grid, in mm; 2 pixels where it has none."""
     spacing = card.input.preprocessing.spacing or [low for low, _ in card.fingerprint.spacing or ()]
     return float(f"{VOXELS_OF_TOLERANCE * min(spacing, default=1.0):.2g}")
-
-
-def _case_score(
-    name: str, measured: Mapping[str, Measured], together: str | None, unit: Unit
-) -> CaseScore:
-    scores = {region: each.score for region, each in measured.items()}
-    foreground = scores.pop(together) if together else None
-    return CaseScore(case=name, classes=scores, foreground=foreground, unit=unit)
 
 
 def prediction_file(folder: Path, case: str, dims: int) -> Path:

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
 from seg.images import Mask, Spacing
 from seg.metrics import (
@@ -18,20 +17,18 @@ from seg.metrics import (
 )
 from training.calibration import Counts
 from training.regions import Region
-from training.scores import MEASURES, Interval, RegionScore, Reliability, Summary
+from training.scores import (
+    MEASURES,
+    CaseScore,
+    Evaluation,
+    Interval,
+    RegionScore,
+    Reliability,
+    Summary,
+)
 
 SEED = 0
 """Of the bootstrap."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A region in one case."""
-
-    score: RegionScore
-    confusion: Int64[np.ndarray, "2 2"]
-    reliability: Counts | None
-    """None where the reference has none of the region."""
 
 
 def measure_case(
@@ -40,7 +37,8 @@ def measure_case(
     regions: Mapping[str, Region],
     tolerance: float,
     calibration: Mapping[str, Counts],
-) -> dict[str, Measured]:
+    floors: Mapping[str, float],
+) -> dict[str, RegionScore]:
     """All measures of every region, distances in mm, or in pixels where there is no spacing."""
     spacing = reference.spacing or (1.0,) * reference.dims
     return {
@@ -50,7 +48,7 @@ def measure_case(
             spacing,
             tolerance,
             calibration.get(name),
-        )
+        ).model_copy(update={"floor": _known(floors.get(name, math.nan))})
         for name, region in regions.items()
     }
 
@@ -61,7 +59,7 @@ def measure_region(
     spacing: Spacing,
     tolerance: float,
     calibration: Counts | None = None,
-) -> Measured:
+) -> RegionScore:
     """All measures of one region.
 
     Args:
@@ -74,7 +72,7 @@ def measure_region(
     confusion = confusion_matrix(prediction.astype(np.uint8), reference.astype(np.uint8), 2)
     predicted, referred = int(confusion[:, 1].sum()), int(confusion[1].sum())
     hd95, surface_dice = surface_scores(prediction, reference, spacing, tolerance)
-    score = RegionScore(
+    return RegionScore(
         dice=_known(dice_per_class(confusion)[1]),
         iou=_known(iou_per_class(confusion)[1]),
         voxels_predicted=predicted,
@@ -84,7 +82,6 @@ def measure_region(
         volume_error=(predicted - referred) / referred if referred else None,
         ece=calibration_error(calibration),
     )
-    return Measured(score, confusion, calibration)
 
 
 def calibration_error(counts: Counts | None) -> float | None:
@@ -92,32 +89,70 @@ def calibration_error(counts: Counts | None) -> float | None:
     return None if counts is None else _known(expected_calibration_error(counts))
 
 
-def summary_of_region(measured: Sequence[Measured], floors: Sequence[float]) -> Summary:
-    """A region over all cases.
+def evaluation_of(
+    cases: Sequence[CaseScore],
+    names: Sequence[str],
+    calibration: Mapping[str, Counts],
+    tolerance: float | None,
+) -> Evaluation:
+    """Cases and what they come to together.
 
     Args:
-        measured: one a case.
-        floors: Dice of thresholding, one a case; NaN where it does not count.
+        cases: at least one.
+        names: of the regions, in the order of the summary.
+        calibration: by region, over all cases.
+        tolerance: of surface Dice.
     """
-    scores = [each.score for each in measured]
-    names = [measure.name for measure in MEASURES] + ["volume_error"]
+    units = {case.unit for case in cases}
+    return Evaluation(
+        cases=tuple(cases),
+        summary={
+            name: summary_of_region(
+                [score for case in cases if (score := case.region(name))], calibration.get(name)
+            )
+            for name in names
+        },
+        tolerance=tolerance,
+        unit=units.pop() if len(units) == 1 else "mm or pixels",
+        ece=interval_of([case.ece for case in cases]),
+    )
+
+
+def summary_of_region(scores: Sequence[RegionScore], calibration: Counts | None = None) -> Summary:
+    """A region over all cases."""
+    names = [measure.name for measure in MEASURES] + ["volume_error", "floor"]
     found = {name: interval_of([getattr(each, name) for each in scores]) for name in names}
     measures = {name: interval for name, interval in found.items() if interval}
-    dice, iou = measures.get("dice"), measures.get("iou")
-    pooled = np.sum([each.confusion for each in measured], axis=0)
-    floor = interval_of(floors)
+    dice, iou, floor = (measures.get(name) for name in ("dice", "iou", "floor"))
+    voxels = sum(each.voxels_predicted + each.voxels_reference for each in scores)
     return Summary(
         dice=dice.mean if dice else None,
         ci95=dice.ci95 if dice else None,
         iou=iou.mean if iou else None,
-        dice_pooled=_known(dice_per_class(pooled)[1]),
+        dice_pooled=2 * sum(each.hits for each in scores) / voxels if voxels else None,
         cases=dice.cases if dice else 0,
         floor=floor.mean if floor else None,
         measures=measures,
         missed=sum(bool(s.voxels_reference and not s.voxels_predicted) for s in scores),
         invented=sum(bool(s.voxels_predicted and not s.voxels_reference) for s in scores),
-        reliability=_reliability([each.reliability for each in measured]),
+        reliability=_reliability(calibration),
     )
+
+
+def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Evaluations of different cases as one, e.g. those of folds.
+
+    They must be of the same classes and tolerance.
+    """
+    calibration: dict[str, Counts] = {}
+    for evaluation in evaluations:
+        for name, summary in evaluation.summary.items():
+            if summary.reliability:
+                counts = _counts(summary.reliability)
+                calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
+    cases = [case for evaluation in evaluations for case in evaluation.cases]
+    names = list(evaluations[0].summary)
+    return evaluation_of(cases, names, calibration, evaluations[0].tolerance)
 
 
 def interval_of(values: Sequence[float | None]) -> Interval | None:
@@ -129,16 +164,24 @@ def interval_of(values: Sequence[float | None]) -> Interval | None:
     return Interval(mean=estimate.mean, ci95=(estimate.low, estimate.high), cases=estimate.cases)
 
 
-def _reliability(of_cases: Sequence[Counts | None]) -> Reliability | None:
-    known = [counts for counts in of_cases if counts is not None]
-    if not known:
+def _reliability(counts: Counts | None) -> Reliability | None:
+    if counts is None:
         return None
-    voxels, confidence, right = np.sum(known, axis=0)
+    voxels, confidence, right = counts
     return Reliability(
         voxels=tuple(int(n) for n in voxels),
         confidence=_shares(confidence, voxels),
         accuracy=_shares(right, voxels),
     )
+
+
+def _counts(reliability: Reliability) -> Counts:
+    shares = [reliability.confidence, reliability.accuracy]
+    rows = [
+        [(share or 0) * n for share, n in zip(each, reliability.voxels, strict=True)]
+        for each in shares
+    ]
+    return np.array([reliability.voxels, *rows], np.float64)
 
 
 def _shares(

@@ -53,7 +53,14 @@ class RegionScore(_Data):
     volume_error: float | None = None
     """(Predicted - reference) / reference; None where the reference is empty."""
     ece: float | None = None
-    """Of the class's probability, in the box around both masks."""
+    """Of the class's probability, in a box around the reference."""
+    floor: float | None = None
+    """Dice of plain thresholding; None where the reference has none of the class."""
+
+    @property
+    def hits(self) -> int:
+        """Voxels of the class in both masks."""
+        return round((self.dice or 0) * (self.voxels_predicted + self.voxels_reference) / 2)
 
     @property
     def volume_error_absolute(self) -> float | None:

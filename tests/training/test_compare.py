@@ -30,10 +30,10 @@ def evaluation(lengths, tolerance=1.0, reference=20):
     ]
     return Evaluation(
         cases=tuple(
-            CaseScore(case=f"c{number}", classes={"cell": each.score})
+            CaseScore(case=f"c{number}", classes={"cell": each})
             for number, each in enumerate(found)
         ),
-        summary={"cell": summary_of_region(found, [float("nan")] * len(found))},
+        summary={"cell": summary_of_region(found)},
         tolerance=tolerance,
     )
 

@@ -12,14 +12,16 @@ from hypothesis.extra.numpy import arrays
 from seg.images import ClassInfo, Mask
 from seg.inference.decision import labels_of
 from seg.inference.sliding_window import Slab
-from seg.metrics import SelfAssessment
+from seg.metrics import SelfAssessment, reliability
 from seg.model_package import ModelPackage
 from training.calibration import CalibrationMeter, widened_box
 from training.dataset import IGNORE, Legend
 from training.measure import (
     calibration_error,
+    evaluation_of,
     measure_case,
     measure_region,
+    merged,
     summary_of_region,
 )
 from training.regions import Region, regions
@@ -44,7 +46,7 @@ def measured(prediction, reference, spacing=(1.0, 1.0), tolerance=1.0):
 
 
 def test_a_class_in_neither_mask_has_no_score_at_all():
-    score = measured(EMPTY, EMPTY).score
+    score = measured(EMPTY, EMPTY)
     assert (score.voxels_predicted, score.voxels_reference) == (0, 0)
     others = score.model_dump(exclude={"voxels_predicted", "voxels_reference"})
     assert set(others.values()) == {None}
@@ -60,26 +62,26 @@ def test_a_class_in_neither_mask_has_no_score_at_all():
 def test_a_class_in_one_mask_alone_scores_zero_and_has_no_distance(
     prediction, reference, volume_error
 ):
-    score = measured(prediction, reference).score
+    score = measured(prediction, reference)
     assert (score.dice, score.iou, score.surface_dice) == (0, 0, 0)
     assert score.hd95 is None
     assert score.volume_error == volume_error
 
 
 def test_distances_and_tolerance_are_in_millimetres():
-    score = measured(HALF, FULL, spacing=(1.0, 0.25), tolerance=0.5).score
+    score = measured(HALF, FULL, spacing=(1.0, 0.25), tolerance=0.5)
     assert score.hd95 == 0.5  # two columns of 0.25 mm
     assert score.surface_dice == 1
-    assert measured(HALF, FULL, spacing=(1.0, 0.25), tolerance=0.4).score.surface_dice < 1
+    assert measured(HALF, FULL, spacing=(1.0, 0.25), tolerance=0.4).surface_dice < 1
     assert score.volume_error == -0.5
 
 
 def test_without_spacing_distances_are_in_pixels():
     cell = {"cell": Region((1,), (1,))}
     masks = Mask(HALF.astype(np.uint8)), Mask(FULL.astype(np.uint8))
-    assert measure_case(*masks, cell, 1.0, {})["cell"].score.hd95 == 2
+    assert measure_case(*masks, cell, 1.0, {}, {})["cell"].hd95 == 2
     in_mm = [Mask(mask.array, spacing=(0.1, 0.1)) for mask in masks]
-    assert measure_case(*in_mm, cell, 1.0, {})["cell"].score.hd95 == pytest.approx(0.2)
+    assert measure_case(*in_mm, cell, 1.0, {}, {})["cell"].hd95 == pytest.approx(0.2)
 
 
 CLASSES = tuple(
@@ -157,7 +159,7 @@ def test_a_widened_box_holds_all_of_a_mask(mask):
 
 def test_a_summary_counts_what_is_missed_and_what_is_invented():
     cases = [measured(FULL, FULL), measured(EMPTY, FULL), measured(FULL, EMPTY)]
-    summary = summary_of_region([*cases, measured(EMPTY, EMPTY)], [float("nan")] * 4)
+    summary = summary_of_region([*cases, measured(EMPTY, EMPTY)])
     assert (summary.missed, summary.invented, summary.cases) == (1, 1, 3)
     assert summary.measures["dice"].mean == pytest.approx(1 / 3)
     assert summary.measures["hd95"].cases == 1
@@ -171,10 +173,10 @@ def evaluation(*cases):
     found = [measured(prediction, reference) for _, prediction, reference in cases]
     return Evaluation(
         cases=tuple(
-            CaseScore(case=name, classes={"cell": each.score})
+            CaseScore(case=name, classes={"cell": each})
             for (name, *_), each in zip(cases, found, strict=True)
         ),
-        summary={"cell": summary_of_region(found, [float("nan")] * len(found))},
+        summary={"cell": summary_of_region(found)},
         tolerance=1.0,
     )
 
@@ -192,3 +194,21 @@ def test_rows_of_the_table_are_worst_first_and_unknown_is_empty(tmp_path):
 
 def test_the_table_says_when_distances_are_in_pixels():
     assert "distances are in pixels" in summary_table(evaluation(("good", FULL, FULL)))
+
+
+def test_evaluations_of_different_cases_come_together_as_if_they_were_one():
+    cases = ("a", FULL, FULL), ("b", HALF, FULL), ("c", EMPTY, FULL), ("d", EMPTY, EMPTY)
+    whole = evaluation(*cases)
+    assert merged([evaluation(*cases[:1]), evaluation(*cases[1:])]) == whole
+    assert whole.summary["cell"].dice_pooled == pytest.approx(2 * (16 + 8) / (48 + 16 + 8))
+
+
+def test_calibration_of_parts_comes_together():
+    counts = reliability(np.array([0.1, 0.5, 0.5, 0.9]), np.array([False, True, False, True]))
+    case = CaseScore(case="a", classes={"cell": measured(FULL, FULL)})
+    parts = [evaluation_of([case], ["cell"], {"cell": each}, 1.0) for each in (counts, 2 * counts)]
+    whole = evaluation_of([case, case], ["cell"], {"cell": 3 * counts}, 1.0)
+    found, expected = (each.summary["cell"].reliability for each in (merged(parts), whole))
+    assert found.voxels == expected.voxels
+    for ours, theirs in zip(found.confidence, expected.confidence, strict=True):
+        assert ours == pytest.approx(theirs)
