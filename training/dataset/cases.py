@@ -1,24 +1,22 @@
 """``Dataset``: what a folder of images and masks holds, whatever its layout."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from nibabel.orientations import aff2axcodes
 
 from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
-from seg.images import ClassInfo, Image, Mask, read_channels, read_mask
+from seg.images import ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
 from seg.model_package import Channel
-from training.dataset.legend import IGNORE, Legend
+from training.dataset.card import MaskKind
+from training.dataset.legend import Legend
+from training.dataset.masks import MaskFiles, hinted
 
 Split = Literal["train", "test"]
-
-TEST_SHARE = 0.2
-"""Share of the cases held out where the folder names no test cases."""
 
 _PLACE_TOLERANCE = 0.05
 """Of a voxel: headers hold rounded numbers."""
@@ -32,6 +30,13 @@ class Case:
     images: tuple[Path, ...]
     mask: Path
     split: Split
+    subject: str | None = None
+    """Cases of one subject never lie on both sides of a split; None where nobody told."""
+
+    @property
+    def group(self) -> str:
+        """What a split keeps together: the subject, or the case alone."""
+        return self.name if self.subject is None else self.subject
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +49,7 @@ class Dataset:
     legend: Legend
     channels: tuple[Channel, ...]
     cases: tuple[Case, ...]
-    label_values: Mapping[int, int] = field(default_factory=dict)
-    """Value in the mask files to label; empty where both are the same."""
+    masks: MaskFiles = field(default_factory=MaskFiles)
     licence: str = "not stated"
 
     @property
@@ -71,110 +75,90 @@ class Dataset:
         """
         try:
             image = read_channels(case.images, dims=self.dims)
-            mask = read_mask(case.mask, dims=self.dims)
+            mask = self.masks.read(case.mask, self.dims, self.legend)
         except ImageError as error:
-            raise DatasetError(f"case {case.name}: {error}") from error
+            raise DatasetError(f"case {case.name}: {hinted(error, self.masks.kind)}") from error
+        for problem, advice in self.misfits(image, mask):
+            raise DatasetError(f"case {case.name}: {problem}; {advice}")
+        return image, Mask.on_grid_of(image, mask.array)
+
+    def misfits(self, image: Image, mask: Mask) -> list[tuple[str, str]]:
+        """What keeps an image and its mask from going together, and what to do about it."""
+        found = []
         if image.channels != len(self.channels):
-            raise DatasetError(
-                f"case {case.name}: the dataset has {len(self.channels)} channels, the image "
-                f"{image.channels}"
+            found.append(
+                (
+                    f"the dataset has {len(self.channels)} channels, the image {image.channels}",
+                    "save it with the channels of the others",
+                )
             )
         if image.spatial_shape != mask.spatial_shape:
-            raise DatasetError(
-                f"case {case.name}: image and mask must have the same size, got "
-                f"{image.spatial_shape} and {mask.spatial_shape}"
+            found.append(
+                (
+                    "image and mask must have the same size, got "
+                    f"{image.spatial_shape} and {mask.spatial_shape}",
+                    "resample the mask onto the image's grid",
+                )
             )
-        _check_place(case, image, mask)
-        return image, Mask.on_grid_of(image, self._labels(case.name, mask.array))
+        return found + _misplaced(image, mask)
 
     def sha256(self) -> str:
         """Hex digest over case names, splits and the contents of all files."""
         digest = hashlib.sha256()
         for case in sorted(self.cases, key=lambda each: each.name):
-            files = (sha256_of(path) for path in (*case.images, case.mask))
+            paths = (each for path in (*case.images, case.mask) for each in _files_of(path))
+            files = (sha256_of(path) for path in paths)
             digest.update("\n".join((case.name, case.split, *files, "")).encode())
         return digest.hexdigest()
 
-    def _labels(
-        self, case: str, labels: Integer[np.ndarray, "*spatial"]
-    ) -> UInt8[np.ndarray, "*spatial"]:
-        label_of = self._label_of_value()
-        values = np.array(sorted(label_of))
-        position = np.searchsorted(values, labels).clip(max=len(values) - 1)
-        known = values[position] == labels
-        if not known.all():
-            unknown = np.unique(labels[~known])
-            raise DatasetError(
-                f"case {case}: the mask holds the values {_listed(unknown)}, which no class has; "
-                f"the classes are {self._values_in_words()}"
-            )
-        indices = np.array([label_of[int(value)] for value in values], dtype=np.uint8)
-        return indices.take(position)
 
-    def _label_of_value(self) -> Mapping[int, int]:
-        return self.label_values or {label: label for label in range(self.legend.num_labels)}
-
-    def _values_in_words(self) -> str:
-        rows = sorted(self._label_of_value().items())
-        return ", ".join(f"{value} = {self._words(label)}" for value, label in rows)
-
-    def _words(self, label: int) -> str:
-        if label == IGNORE:
-            return "ignore"
-        names = [
-            each.name for each in self.classes[1:] if label in self.legend.labels_of(each.index)
-        ]
-        return " and ".join(names) or self.classes[0].name
-
-
-def _check_place(case: Case, image: Image, mask: Mask) -> None:
+def _misplaced(image: Image, mask: Mask) -> list[tuple[str, str]]:
     # A mask without a place of its own, such as a PNG file, lies where the image lies.
     if image.spacing and mask.spacing and not np.allclose(image.spacing, mask.spacing, rtol=1e-3):
-        raise DatasetError(
-            f"case {case.name}: image and mask must have the same spacing, got {image.spacing} and "
-            f"{mask.spacing} mm; resample the mask onto the image's grid"
+        problem = (
+            f"image and mask must have the same spacing, got {_mm(image.spacing)} and "
+            f"{_mm(mask.spacing)} mm"
         )
+        return [(problem, "resample the mask onto the image's grid or correct its header")]
     if image.affine is None or mask.affine is None:
-        return
+        return []
     tolerance = _PLACE_TOLERANCE * float(np.abs(image.affine[:3, :3]).max())
-    if np.abs(image.affine[:3] - mask.affine[:3]).max() > tolerance:
-        raise DatasetError(
-            f"case {case.name}: image and mask have the same size but lie at different places "
-            "(their affines differ); resample the mask onto the image or correct its header"
+    if np.abs(image.affine[:3] - mask.affine[:3]).max() <= tolerance:
+        return []
+    ours, theirs = ("".join(aff2axcodes(each.affine)) for each in (image, mask))
+    if ours != theirs:
+        return [
+            (
+                f"image and mask are turned differently, the axes of one run {ours}, of the other "
+                f"{theirs}",
+                "resample the mask onto the image's grid or correct its header",
+            )
+        ]
+    return [
+        (
+            "image and mask have the same size but lie at different places (their affines differ)",
+            "resample the mask onto the image's grid or correct its header",
         )
+    ]
 
 
-def _listed(values: Integer[np.ndarray, " n"], most: int = 5) -> str:
-    text = ", ".join(str(value) for value in values[:most])
-    return f"{text} and {len(values) - most} more" if len(values) > most else text
+def _mm(spacing: Spacing) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing)
 
 
-def with_held_out(cases: Sequence[Case]) -> tuple[Case, ...]:
-    """The cases with a fifth of them, at least one, as the test split.
-
-    Those with the smallest hashes of their names: neither the order of the files nor a random seed
-    matters, and one more case moves at most one other.
-
-    Raises:
-        DatasetError: there are fewer than two cases.
-    """
-    if len(cases) < 2:
-        raise DatasetError(
-            f"a dataset needs at least 2 cases, one to train and one to test on, got {len(cases)}; "
-            "add cases or cut the image into two regions"
-        )
-    names = sorted((c.name for c in cases), key=lambda n: hashlib.sha256(n.encode()).digest())
-    test = set(names[: max(1, round(TEST_SHARE * len(names)))])
-    return tuple(replace(c, split="test" if c.name in test else "train") for c in cases)
+def _files_of(path: Path) -> list[Path]:
+    """The path itself, or the files of the folder that it is."""
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
 
 
-def dims_of(mask: Path) -> Literal[2, 3]:
+def dims_of(mask: Path, kind: MaskKind = "values") -> Literal[2, 3]:
     """Whether a dataset's masks are images or volumes, by one of them.
 
     Raises:
         DatasetError: the mask cannot be read.
     """
     try:
-        return 2 if read_mask(mask).dims == 2 else 3
+        found = read_image(mask) if kind == "colors" else read_mask(mask)
     except ImageError as error:
-        raise DatasetError(f"{mask}: {error}") from error
+        raise DatasetError(hinted(error, kind)) from error
+    return 2 if found.dims == 2 else 3

@@ -48,6 +48,13 @@ class Legend:
         """The labels that belong to a foreground class."""
         return self.regions[index - 1] if self.regions else (index,)
 
+    def in_words(self, label: int) -> str:
+        """The names of the classes that a label belongs to."""
+        if label == IGNORE:
+            return "ignore"
+        names = [each.name for each in self.classes[1:] if label in self.labels_of(each.index)]
+        return " and ".join(names) or self.classes[0].name
+
     def members(self) -> Bool[np.ndarray, "256 k"]:
         """For every label, ``IGNORE`` included, the foreground classes that it belongs to."""
         table = np.zeros((IGNORE + 1, len(self.classes) - 1), dtype=bool)

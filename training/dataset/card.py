@@ -1,0 +1,147 @@
+"""``dataset.yaml``: what the files of a folder do not say by themselves.
+
+::
+
+    name: vessels
+    licence: CC-BY-4.0
+    classes:                        # without it the values in the masks are the classes
+      - {name: background, value: 0}
+      - {name: vessel, value: 255, color: [230, 159, 0]}
+      - {name: bleeding, values: [3, 4]}    # several values: classes overlap
+    masks: values                   # or colors (RGB masks), or instances (object numbers)
+    ignore: 128                     # value, or color, of what nobody annotated
+    channels: [red, green, blue]    # {name: CT, modality: CT} says more
+    subjects: {pattern: "(p[0-9]+)_.*"}     # or {file: subjects.csv}
+    split: {test: [p7_a, p9_b]}     # or the name of a text file with one case a line
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from seg.errors import DatasetError
+from seg.model_package import Channel
+
+CARD = "dataset.yaml"
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Byte, Byte, Byte]
+Value = Annotated[int, Field(ge=0)]
+MaskKind = Literal["values", "colors", "instances"]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CardClass(_Data):
+    """A class and how mask files show it."""
+
+    name: str
+    value: Value | None = None
+    values: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
+    color: Color | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CardClass":
+        if self.value is not None and self.values is not None:
+            raise ValueError(f"class {self.name} has value and values; keep one of them")
+        if self.name == "ignore":
+            raise ValueError("ignore is no class; write ignore: VALUE beside classes")
+        return self
+
+
+class Subjects(_Data):
+    """Which cases belong together, by a pattern on their names or by a table."""
+
+    pattern: str | None = None
+    """Its first group is the subject."""
+    file: str | None = None
+    """CSV with a header."""
+    case: str = "case"
+    subject: str = "subject"
+    """Columns of the file."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Subjects":
+        if (self.pattern is None) == (self.file is None):
+            raise ValueError("subjects need either a pattern or a file")
+        return self
+
+
+class SplitLists(_Data):
+    """Own lists: names, or a text file with one name a line."""
+
+    test: Annotated[tuple[str, ...], Field(min_length=1)] | str
+    train: tuple[str, ...] | str | None = None
+    """All others where it is left out."""
+
+
+class Card(_Data):
+    """``dataset.yaml``."""
+
+    name: str | None = None
+    licence: str | None = None
+    classes: tuple[str | CardClass, ...] = ()
+    masks: MaskKind = "values"
+    ignore: Value | Color | None = None
+    channels: tuple[str | Channel, ...] = ()
+    subjects: Subjects | None = None
+    split: SplitLists | None = None
+
+
+def read_card(folder: Path) -> Card:
+    """The folder's ``dataset.yaml``; an empty one where there is none.
+
+    Raises:
+        DatasetError: it cannot be read, or says something that is not known.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        return Card()
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    try:
+        return Card.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        raise DatasetError(f"{path} {_in_words(error.errors())}") from error
+
+
+def _in_words(errors: list[ErrorDetails]) -> str:
+    # of a union every branch complains; the one that got furthest knows what was meant
+    error = max(errors, key=lambda e: (e["type"] == "value_error", len(e["loc"])))
+    place = [str(part) for part in error["loc"] if not _is_branch(part)]
+    where = ".".join(place) or "its top"
+    if error["type"] == "extra_forbidden":
+        return f"is not valid at {where}: no such field{_near(place[-1])}"
+    return f"is not valid at {where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _is_branch(part: int | str) -> bool:
+    """Pydantic puts the names of types into places."""
+    return isinstance(part, str) and (part[:1].isupper() or "[" in part or part in ("int", "str"))
+
+
+def _near(name: str) -> str:
+    models = (Card, CardClass, Subjects, SplitLists, Channel)
+    known = sorted({field for model in models for field in model.model_fields})
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def refuse(card: Card, fields: Iterable[str], where: str) -> None:
+    """Say that another file already settles these fields.
+
+    Raises:
+        DatasetError: ``dataset.yaml`` sets one of them.
+    """
+    twice = [name for name in fields if name in card.model_fields_set]
+    if twice:
+        raise DatasetError(f"{CARD} and {where} both set {', '.join(twice)}; keep it in {where}")

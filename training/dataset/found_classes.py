@@ -1,0 +1,146 @@
+"""Classes and channels by ``dataset.yaml``, or by what the files hold where it says nothing."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from seg.errors import DatasetError, ImageError
+from seg.images import read_channels, read_mask
+from seg.model_package import Channel
+from training.dataset.card import CARD, Card, CardClass, Color
+from training.dataset.cases import Case
+from training.dataset.classes import distinct_color, make_classes
+from training.dataset.legend import IGNORE, Legend
+from training.dataset.masks import MaskFiles, hinted, packed
+
+MOST_FOUND_CLASSES = 32
+"""More values than this in undeclared masks are no classes: JPEG noise or object numbers."""
+OBJECT = "object"
+"""The one class of object numbers that no card names."""
+
+
+def legend_of(card: Card, cases: Sequence[Case], dims: int) -> tuple[Legend, MaskFiles]:
+    """What the numbers, or colours, in mask files mean.
+
+    Raises:
+        DatasetError: card and files contradict each other.
+    """
+    classes = [CardClass(name=each) if isinstance(each, str) else each for each in card.classes]
+    colors = {each.name: each.color for each in classes if each.color}
+    names = [each.name for each in classes]
+    ignored = _ignored(card)
+    if card.masks == "instances":
+        names = names or ["background", OBJECT]
+        if len(names) != 2:
+            raise DatasetError(
+                f"{CARD} says masks: instances, which have background and one class, and names "
+                f"{len(names)} classes: {', '.join(names)}"
+            )
+        return Legend(make_classes(names, colors), ignores=bool(ignored)), MaskFiles(
+            "instances", ignored
+        )
+    if card.masks == "colors":
+        label_of = {packed(color): i for i, color in enumerate(_colors(classes))}
+        legend = Legend(make_classes(names, colors), ignores=bool(ignored))
+    elif any(each.values for each in classes):
+        legend, label_of = _overlapping(classes, colors)
+    else:
+        values = (
+            [i if each.value is None else each.value for i, each in enumerate(classes)]
+            if classes
+            else _values_in(cases, dims, card)
+        )
+        names = names or ["background", *(f"class_{index}" for index in range(1, len(values)))]
+        label_of = {value: label for label, value in enumerate(values)}
+        legend = Legend(make_classes(names, colors))
+    if len(label_of) != legend.num_labels:
+        raise DatasetError(f"two classes in {CARD} have the same {card.masks[:-1]}")
+    if label_of.keys() & ignored.keys():
+        raise DatasetError(f"ignore in {CARD} needs a {card.masks[:-1]} that no class has")
+    legend = Legend(legend.classes, legend.regions, ignores=bool(ignored))
+    return legend, MaskFiles(card.masks, label_of | ignored)
+
+
+def _ignored(card: Card) -> dict[int, int]:
+    if card.ignore is None:
+        return {}
+    if isinstance(card.ignore, int) == (card.masks == "colors"):
+        wanted = "a color, [red, green, blue]" if card.masks == "colors" else "a number"
+        raise DatasetError(f"ignore in {CARD} is {wanted} where masks are {card.masks}")
+    return {packed(card.ignore) if isinstance(card.ignore, tuple) else card.ignore: IGNORE}
+
+
+def _colors(classes: Sequence[CardClass]) -> list[Color]:
+    found = []
+    for index, each in enumerate(classes):
+        if each.color is None and index > 0:
+            raise DatasetError(
+                f"{CARD} says masks: colors, so class {each.name} needs a color, [red, green, blue]"
+            )
+        found.append(each.color or distinct_color(0))
+    if not found:
+        raise DatasetError(f"{CARD} says masks: colors, so it needs classes, each with its color")
+    return found
+
+
+def _overlapping(
+    classes: Sequence[CardClass], colors: Mapping[str, Color]
+) -> tuple[Legend, dict[int, int]]:
+    background, *foreground = classes
+    if background.values is not None:
+        raise DatasetError(f"the first class in {CARD} is background, which has one value")
+    values = [
+        each.values or (index if each.value is None else each.value,)
+        for index, each in enumerate(foreground, start=1)
+    ]
+    label_of = {background.value or 0: 0}
+    for value in sorted(set().union(*values)):
+        if value in label_of:
+            raise DatasetError(f"two classes in {CARD} have the value {value}, one is background")
+        label_of[value] = len(label_of)
+    regions = tuple(tuple(label_of[value] for value in each) for each in values)
+    names = [each.name for each in classes]
+    return Legend(make_classes(names, colors), regions), label_of
+
+
+def _values_in(cases: Sequence[Case], dims: int, card: Card) -> list[int]:
+    found = {0}
+    for case in cases:
+        try:
+            found.update(np.unique(read_mask(case.mask, dims=dims).array).tolist())
+        except ImageError as error:
+            raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
+        if isinstance(card.ignore, int):
+            found.discard(card.ignore)
+        if len(found) > MOST_FOUND_CLASSES:
+            raise DatasetError(
+                f"the masks hold more than {MOST_FOUND_CLASSES} different values; masks need one "
+                f"value a class, saved without loss (PNG or TIFF); where the values number "
+                f"objects, write masks: instances into {CARD}; where there are that many classes, "
+                "list them in it"
+            )
+    if len(found) == 1:
+        raise DatasetError(
+            f"masks need values above 0 for what is not background, got {min(found)}..{max(found)}"
+        )
+    return sorted(found)
+
+
+def channels_of_files(card: Card, case: Case, dims: int) -> tuple[Channel, ...]:
+    """The channels that the card names, or those of one case.
+
+    Raises:
+        DatasetError: the case cannot be read.
+    """
+    if card.channels:
+        return tuple(Channel(name=c) if isinstance(c, str) else c for c in card.channels)
+    try:
+        image = read_channels(case.images, dims=dims)
+    except ImageError as error:
+        raise DatasetError(f"case {case.name}: {error}") from error
+    count = image.channels
+    photo = ("red", "green", "blue") if count == 3 and len(case.images) == 1 and dims == 2 else None
+    return tuple(
+        Channel(name=photo[index], modality="photo") if photo else Channel(name=f"channel_{index}")
+        for index in range(count)
+    )

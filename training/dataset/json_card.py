@@ -1,0 +1,125 @@
+"""``dataset.json``: channels and labels as nnU-Net and the Decathlon write them.
+
+Formats: nnU-Net's documentation/dataset_format.md, whose version 1 is the Decathlon's.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from seg.errors import DatasetError
+from seg.model_package import Channel
+from training.dataset.classes import make_classes
+from training.dataset.legend import IGNORE, Legend
+from training.dataset.masks import MaskFiles
+
+CARD = "dataset.json"
+IGNORE_NAME = "ignore"
+"""Label of voxels that nobody annotated."""
+
+Raw = dict[str, Any]
+
+
+def read_json(path: Path) -> Raw:
+    """The one object in a file.
+
+    Raises:
+        DatasetError: it cannot be read or is no object.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise DatasetError(f"{path} must hold one JSON object")
+    return raw
+
+
+def channels_of(raw: Raw) -> tuple[Channel, ...]:
+    """The channels by ``channel_names``, or ``modality`` as it was called before.
+
+    Raises:
+        DatasetError: they are missing or not numbered from 0.
+    """
+    names = raw.get("channel_names", raw.get("modality"))
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        raise DatasetError(
+            f'{CARD} needs channel_names such as {{"0": "CT", "1": "PET"}}, got {names!r}'
+        )
+    modalities = raw.get("modalities", [])
+    return tuple(
+        Channel(
+            name=str(names[str(index)]), modality=_modality(names[str(index)], modalities, index)
+        )
+        for index in range(len(names))
+    )
+
+
+def _modality(name: object, modalities: list[str], index: int) -> str:
+    if index < len(modalities):
+        return modalities[index]
+    return "CT" if str(name).upper() == "CT" else "unknown"
+
+
+def legend_of(raw: Raw) -> tuple[Legend, MaskFiles]:
+    """What the values in mask files mean.
+
+    Raises:
+        DatasetError: labels are missing or contradict each other.
+    """
+    entries = raw.get("labels")
+    if not isinstance(entries, dict) or not entries:
+        raise DatasetError(f'{CARD} needs labels such as {{"background": 0, "lesion": 1}}')
+    values = dict(_name_and_values(key, entry) for key, entry in entries.items())
+    ignored = values.pop(IGNORE_NAME, ())
+    has_regions = any(len(each) > 1 for each in values.values())
+    # regions keep the order in which they are painted, behind the background
+    values = dict(sorted(values.items(), key=lambda e: e[1] != (0,) if has_regions else e[1]))
+    if len(values) + bool(ignored) != len(entries) or next(iter(values.values()), ()) != (0,):
+        raise DatasetError(
+            f"labels in {CARD} need one value each and 0 for background, got {entries}"
+        )
+    labels = {value: label for label, value in enumerate(sorted(set().union(*values.values())))}
+    if len(ignored) > 1 or labels.keys() & set(ignored):
+        raise DatasetError(f"the label ignore in {CARD} needs a value of its own, got {entries}")
+    if not has_regions and len(labels) != len(values):
+        raise DatasetError(f"two labels in {CARD} have the same value: {entries}")
+    foreground = list(values.values())[1:]
+    legend = Legend(
+        make_classes(list(values), raw.get("colors", {})),
+        regions=_regions(raw, foreground, labels) if has_regions else (),
+        ignores=bool(ignored),
+    )
+    return legend, MaskFiles(label_of=labels | dict.fromkeys(ignored, IGNORE))
+
+
+def _regions(
+    raw: Raw, foreground: list[tuple[int, ...]], labels: dict[int, int]
+) -> tuple[tuple[int, ...], ...]:
+    order = raw.get("regions_class_order")
+    if not isinstance(order, list) or len(order) != len(foreground):
+        raise DatasetError(
+            f"labels in {CARD} have regions, so it needs regions_class_order with one value for "
+            f"each of the {len(foreground)} labels above background, got {order!r}"
+        )
+    return tuple(tuple(labels[value] for value in region) for region in foreground)
+
+
+def _name_and_values(key: str, entry: object) -> tuple[str, tuple[int, ...]]:
+    by_value = key.isdigit() and isinstance(entry, str)
+    name, value = (str(entry), key) if by_value else (key, entry)
+    numbers = value if isinstance(value, list) else [value]
+    try:
+        found = tuple(int(cast(str, number)) for number in numbers)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"label {key!r} in {CARD} needs a whole number, got {entry!r}"
+        ) from error
+    if not found or min(found) < 0:
+        raise DatasetError(f"label {key!r} in {CARD} needs numbers from 0 up, got {entry!r}")
+    return name, found
+
+
+def licence_of(raw: Raw) -> str:
+    """What the file says about it."""
+    return str(raw.get("licence", raw.get("license", "not stated")))

@@ -1,0 +1,152 @@
+"""Datasets whose JSON file lists every image with its mask.
+
+Medical Segmentation Decathlon: ``dataset.json`` with ``modality``, ``labels``, ``training`` and
+``test``. MONAI datalist: any JSON file with lists ``training`` and ``validation`` or
+``testing``, or with a ``fold`` in each entry; classes and channels may stand in ``dataset.yaml``
+beside it.
+
+Sources: Antonelli et al., The Medical Segmentation Decathlon, Nature Communications 13 (2022);
+MONAI's documentation of ``load_decathlon_datalist`` and Auto3DSeg.
+"""
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from seg.errors import DatasetError
+from seg.images import stem_of
+from training.dataset.card import Card, refuse
+from training.dataset.cases import Case, Dataset, Split, dims_of
+from training.dataset.findings import Finding, raise_errors
+from training.dataset.found_classes import channels_of_files
+from training.dataset.found_classes import legend_of as found_legend
+from training.dataset.json_card import Raw, channels_of, legend_of, licence_of
+from training.dataset.splits import assign
+
+TEST_LISTS = ("testing", "test", "validation")
+"""The first of them whose entries have masks is the test split; other cases are trained on."""
+TEST_FOLD = 0
+"""Held out where entries have a ``fold`` and no list of test cases has masks."""
+
+
+def is_list(raw: Raw) -> bool:
+    """The JSON object lists its cases."""
+    entries = raw.get("training")
+    return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict)
+
+
+def load(path: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
+    """The dataset that a JSON file lists; what is not there goes to the findings.
+
+    Args:
+        path: of the file, or of its folder where it holds no other list.
+        raw: its content.
+        card: ``dataset.yaml`` beside it.
+        findings: to be added to.
+
+    Raises:
+        DatasetError: an entry is not valid, or file and card contradict each other.
+    """
+    folder = path.parent if path.is_file() else path
+    cases = _cases(folder, raw, findings)
+    if not cases:
+        raise_errors(findings)
+    for field in ("labels", "modality", "channel_names"):
+        if field in raw:
+            refuse(card, _SETTLED[field], str(path))
+    dims = dims_of(cases[0].mask, card.masks)
+    legend, masks = legend_of(raw) if "labels" in raw else found_legend(card, cases, dims)
+    has_channels = "modality" in raw or "channel_names" in raw
+    return Dataset(
+        name=card.name or str(raw.get("name", folder.resolve().name)),
+        folder=path,
+        dims=dims,
+        legend=legend,
+        channels=channels_of(raw) if has_channels else channels_of_files(card, cases[0], dims),
+        cases=assign(folder, card, cases),
+        masks=masks,
+        licence=card.licence or licence_of(raw),
+    )
+
+
+_SETTLED = {
+    "labels": ("classes", "masks", "ignore"),
+    "modality": ("channels",),
+    "channel_names": ("channels",),
+}
+
+
+def _cases(folder: Path, raw: Raw, findings: list[Finding]) -> list[Case]:
+    listed = {name: _entries(raw, name) for name in ("training", *TEST_LISTS)}
+    with_masks = [n for n in TEST_LISTS if listed[n] and all("label" in e for e in listed[n])]
+    test = with_masks[0] if with_masks else None
+    rows: list[tuple[Split, Raw]] = []
+    for name in ("training", *with_masks):
+        for entry in listed[name]:
+            held_out = name == test if test else entry.get("fold") == TEST_FOLD
+            rows.append(("test" if held_out else "train", entry))
+    if all(split == "test" for split, _ in rows):  # one fold only, which says nothing
+        rows = [("train", entry) for _, entry in rows]
+    names = _names([_paths(entry, "image")[0] for _, entry in rows])
+    found = [
+        Case(
+            name=name,
+            images=tuple(folder / each for each in _paths(entry, "image")),
+            mask=folder / _mask(entry),
+            split=split,
+        )
+        for name, (split, entry) in zip(names, rows, strict=True)
+    ]
+    return [case for case in found if _is_there(case, findings)]
+
+
+def _entries(raw: Raw, name: str) -> list[Raw]:
+    """Entries with masks and, of lists for tests, plain names of images without."""
+    entries = raw.get(name, [])
+    if not isinstance(entries, list):
+        raise DatasetError(f"{name} must be a list of entries, got {entries!r}")
+    return [each if isinstance(each, dict) else {"image": each} for each in entries]
+
+
+def _paths(entry: Raw, key: str) -> list[str]:
+    value: Any = entry.get(key)
+    paths = value if isinstance(value, list) else [value]
+    if not paths or not all(isinstance(each, str) and each for each in paths):
+        raise DatasetError(
+            f'an entry needs "{key}" with the name of a file, or a list of them, got {entry!r}'
+        )
+    return paths
+
+
+def _mask(entry: Raw) -> str:
+    paths = _paths(entry, "label")
+    if len(paths) > 1:
+        raise DatasetError(
+            f"one mask an image is read, the entry lists {len(paths)}: {', '.join(paths)}; merge "
+            "them into one file with one value a combination"
+        )
+    return paths[0]
+
+
+def _names(images: list[str]) -> list[str]:
+    """The files' stems where they differ, else with the folders above them."""
+    stems = [stem_of(Path(each)) for each in images]
+    if max(Counter(stems).values(), default=0) <= 1:
+        return stems
+    return [
+        "_".join(
+            [*(p for p in PurePosixPath(each).parent.parts if p not in (".", "..", "/")), stem]
+        )
+        for each, stem in zip(images, stems, strict=True)
+    ]
+
+
+def _is_there(case: Case, findings: list[Finding]) -> bool:
+    lost = [path for path in (*case.images, case.mask) if not path.exists()]
+    findings += [
+        Finding(
+            "error", str(path), "it is listed and not there", "add the file or take it off the list"
+        )
+        for path in lost
+    ]
+    return not lost

@@ -1,0 +1,101 @@
+"""How the files of masks become label maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from seg.errors import ImageError
+from seg.images import Mask, read_image, read_mask
+from training.dataset.card import CARD, Color, MaskKind
+from training.dataset.legend import IGNORE, Legend
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFiles:
+    """What stands in a dataset's mask files."""
+
+    kind: MaskKind = "values"
+    """``instances``: every value above 0 is the one class that there is."""
+    label_of: Mapping[int, int] = field(default_factory=dict)
+    """Value, or colour as ``packed``, to label; empty where both are the same."""
+
+    def read(self, path: Path, dims: int, legend: Legend) -> Mask:
+        """A mask with labels as the legend has them.
+
+        Raises:
+            ImageError: the file cannot be read, or holds a value that no class has.
+        """
+        mask = read_colors(path, dims) if self.kind == "colors" else read_mask(path, dims=dims)
+        values = mask.array
+        if self.kind == "instances":
+            labels = (values > 0).astype(np.uint8)
+            for value in self.label_of:
+                labels[values == value] = IGNORE
+        else:
+            labels = self._labels(values, legend)
+        return Mask(labels, spacing=mask.spacing, affine=mask.affine)
+
+    def _labels(
+        self, values: Integer[np.ndarray, "*spatial"], legend: Legend
+    ) -> UInt8[np.ndarray, "*spatial"]:
+        label_of = self.label_of or {label: label for label in range(legend.num_labels)}
+        known = np.array(sorted(label_of))
+        position = np.searchsorted(known, values).clip(max=len(known) - 1)
+        found = known[position] == values
+        if not found.all():
+            unknown = [self._in_words(int(value)) for value in np.unique(values[~found])]
+            what = "colors" if self.kind == "colors" else "values"
+            legend_in_words = ", ".join(
+                f"{self._in_words(value)} = {legend.in_words(label)}"
+                for value, label in sorted(label_of.items())
+            )
+            raise ImageError(
+                f"the mask holds the {what} {_listed(unknown)}, which no class has; the classes "
+                f"are {legend_in_words}"
+            )
+        labels = np.array([label_of[int(value)] for value in known], dtype=np.uint8)
+        return labels.take(position)
+
+    def _in_words(self, value: int) -> str:
+        return str(list(value.to_bytes(3, "big"))) if self.kind == "colors" else str(value)
+
+
+def packed(color: Color) -> int:
+    """Red, green and blue in one number."""
+    return int.from_bytes(bytes(color), "big")
+
+
+def read_colors(path: Path, dims: int | None = None) -> Mask:
+    """A mask of packed colours; a grey picture is one of grey colours.
+
+    Raises:
+        ImageError: the file is no RGB picture of 8 bits.
+    """
+    image = read_image(path, dims=dims)
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        raise ImageError(f"{path}: a mask of colors cannot be a JPEG file, its colors are altered")
+    if image.channels not in (1, 3) or image.array.dtype != np.uint8:
+        raise ImageError(
+            f"{path}: a mask of colors is an RGB picture of 8 bits, this one has "
+            f"{image.channels} channels of {image.array.dtype}"
+        )
+    red, green, blue = np.broadcast_to(image.array, (3, *image.spatial_shape)).astype(np.int32)
+    return Mask((red << 16) + (green << 8) + blue, spacing=image.spacing, affine=image.affine)
+
+
+def hinted(error: ImageError, kind: MaskKind) -> str:
+    """The error, with the way out for a mask of colours that nobody declared."""
+    is_colored = kind != "colors" and "a mask has one channel of class numbers" in str(error)
+    return (
+        f"{error}; or, if colors are classes, write masks: colors into {CARD}"
+        if is_colored
+        else str(error)
+    )
+
+
+def _listed(words: list[str], most: int = 5) -> str:
+    text = ", ".join(words[:most])
+    return f"{text} and {len(words) - most} more" if len(words) > most else text
