@@ -20,12 +20,22 @@ def replace_file(path: Path, content: bytes) -> None:
 
     A reader sees the old file or the new one, never a part of one.
     """
+    with replaced_file(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A file beside ``path``, empty at first, that takes its place when the block ends well.
+
+    When the block raises, or the process dies, ``path`` is what it was before.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
     part = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        yield part
         part.chmod(0o644)
         part.replace(path)
     finally:

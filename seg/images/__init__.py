@@ -5,12 +5,15 @@ from seg.images.endings import IMAGE_ENDINGS, images_at, stem_of
 from seg.images.image import Affine, Image, Mask, Spacing
 from seg.images.limits import Limits
 from seg.images.mask_formats import MASK_FORMATS, MaskFormat, encode_mask, write_image, write_mask
+from seg.images.mask_stream import STREAMED_FORMATS, write_mask_parts
 from seg.images.readers import read_channels, read_image, read_mask
+from seg.images.regions import open_channels, open_image
 from seg.images.source import ImageSource
 
 __all__ = [
     "IMAGE_ENDINGS",
     "MASK_FORMATS",
+    "STREAMED_FORMATS",
     "Affine",
     "ClassInfo",
     "Image",
@@ -21,10 +24,13 @@ __all__ = [
     "Spacing",
     "encode_mask",
     "images_at",
+    "open_channels",
+    "open_image",
     "read_channels",
     "read_image",
     "read_mask",
     "stem_of",
     "write_image",
     "write_mask",
+    "write_mask_parts",
 ]

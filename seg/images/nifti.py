@@ -38,7 +38,7 @@ STREAM_ERRORS = (OSError, EOFError, zlib.error, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """Where the voxels lie in the file and how they are to be seen."""
 
     dtype: np.dtype[Any]
@@ -65,6 +65,14 @@ class _Layout:
             return self.dtype.newbyteorder("=")
         return np.dtype(np.float32 if self.dtype.itemsize <= 2 else np.float64)
 
+    def decode(self, stored: Real[np.ndarray, "c *spatial"]) -> Real[np.ndarray, "c *spatial"]:
+        """The intensities of the numbers in the file."""
+        array = stored.astype(self.decoded, copy=False)
+        if self.is_scaled:
+            array *= self.slope
+            array += self.inter
+        return array
+
 
 def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
     """The image with spacing and affine in mm; the fourth axis holds channels.
@@ -77,12 +85,12 @@ def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         stream = gzip.GzipFile(fileobj=file) if zipped else file
-        header = _header(stream.read(HEADER_BYTES))
-        layout = _layout(header, options.dims)
+        header = parse_header(stream.read(HEADER_BYTES))
+        layout = layout_of(header, options.dims)
         itemsize = max(layout.dtype.itemsize, layout.decoded.itemsize)
         options.limits.check(layout.shape[-2::-1], layout.shape[-1], itemsize)
         array = _voxels(stream, layout)
-        spacing, affine = _world(header, layout.dims)
+        spacing, affine = world_of(header, layout.dims)
     except ImageError:
         raise
     except STREAM_ERRORS as error:
@@ -104,23 +112,34 @@ def encode_nifti(grid: Image | Mask, *, zipped: bool = True) -> bytes:
     if grid.dims == 2:
         array = array[:, np.newaxis]
     array = array.T if len(array) > 1 else array[0].T
+    image = nifti_of(array, grid.spacing, grid.affine)
+    content = bytes(image.to_bytes())
+    return gzip.compress(content, compresslevel=1, mtime=0) if zipped else content
+
+
+def nifti_of(
+    array: Real[np.ndarray, "*xyz"], spacing: Spacing | None, affine: Affine | None
+) -> Any:
+    """Nibabel's image of an array ``(x, y, z, ...)``.
+
+    Raises:
+        UnsupportedImageError: NIfTI has no such voxel type.
+    """
     long = max(array.shape) > LONGEST_NIFTI1_AXIS
     kind = nibabel.Nifti2Image if long else nibabel.Nifti1Image
     try:
-        image = kind(array, grid.affine, dtype=array.dtype)
+        image = kind(array, affine, dtype=array.dtype)
     except HeaderDataError as error:
         raise UnsupportedImageError(
             f"a NIfTI file cannot hold {array.dtype}; convert the image to float32"
         ) from error
-    if grid.spacing is not None and grid.affine is None:
-        zooms = (*grid.spacing[::-1], 1.0, 1.0)[: array.ndim]
-        image.header.set_zooms(zooms)
-    if grid.affine is not None:
-        _set_position(image.header, grid.affine)
-    if grid.affine is not None or grid.spacing is not None:
+    if spacing is not None and affine is None:
+        image.header.set_zooms((*spacing[::-1], 1.0, 1.0)[: array.ndim])
+    if affine is not None:
+        _set_position(image.header, affine)
+    if affine is not None or spacing is not None:
         image.header.set_xyzt_units("mm")
-    content = bytes(image.to_bytes())
-    return gzip.compress(content, compresslevel=1, mtime=0) if zipped else content
+    return image
 
 
 def _set_position(header: Any, affine: Affine) -> None:
@@ -130,7 +149,8 @@ def _set_position(header: Any, affine: Affine) -> None:
         header.set_qform(None, code="unknown")
 
 
-def _header(block: bytes) -> Any:
+def parse_header(block: bytes) -> Any:
+    """The header with which a file begins."""
     sizes = {struct.pack(order + "i", size): size for order in "<>" for size in (348, 540)}
     size = sizes.get(block[:4])
     if size is None:
@@ -151,7 +171,8 @@ def _header(block: bytes) -> Any:
     return header
 
 
-def _layout(header: Any, dims: int | None) -> _Layout:
+def layout_of(header: Any, dims: int | None) -> Layout:
+    """Where the header says that the voxels are."""
     code = int(header["datatype"])
     if code not in nibabel.nifti1.data_type_codes:
         raise ImageError(f"the NIfTI header names voxel type {code}, which is none; repair it")
@@ -165,7 +186,7 @@ def _layout(header: Any, dims: int | None) -> _Layout:
     if not 0 <= offset <= MAX_EXTENSION_BYTES:
         raise ImageError(f"the NIfTI header puts the voxels at byte {offset}; repair it")
     slope, inter = header.get_slope_inter()
-    return _Layout(
+    return Layout(
         dtype=dtype,
         offset=offset,
         shape=_shape(tuple(int(n) for n in header.get_data_shape()), dims),
@@ -194,7 +215,7 @@ def _shape(shape: tuple[int, ...], dims: int | None) -> tuple[int, ...]:
     return (*shape[:2], further[0]) if flat else (*shape[:2], depth, further[0])
 
 
-def _voxels(stream: Stream, layout: _Layout) -> Real[np.ndarray, "c *spatial"]:
+def _voxels(stream: Stream, layout: Layout) -> Real[np.ndarray, "c *spatial"]:
     stored = np.empty(layout.shape, layout.dtype, order="F").T
     stream.seek(layout.offset)
     if _fill(stream, stored.data.cast("B")) < stored.nbytes:
@@ -203,11 +224,7 @@ def _voxels(stream: Stream, layout: _Layout) -> Real[np.ndarray, "c *spatial"]:
             "fewer; send the whole file"
         )
     stream.read(1)  # the end of a gzipped file, where its checksum is compared
-    array = stored.astype(layout.decoded, copy=False)
-    if layout.is_scaled:
-        array *= layout.slope
-        array += layout.inter
-    return array
+    return layout.decode(stored)
 
 
 def _fill(stream: Stream, buffer: memoryview) -> int:
@@ -221,7 +238,7 @@ def _fill(stream: Stream, buffer: memoryview) -> int:
     return filled
 
 
-def _world(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
+def world_of(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
     """Spacing (z, y, x) and affine, in mm."""
     unit = header.get_xyzt_units()[0]
     mm = MM[unit]

@@ -25,6 +25,7 @@ from seg.images.npz import read_npz
 from seg.images.nrrd import read_nrrd
 from seg.images.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 from seg.images.raster import read_bmp, read_jpeg, read_png, read_webp
+from seg.images.source import ImageSource
 from seg.images.tiff import read_tiff
 
 HEAD_BYTES = 348
@@ -132,7 +133,7 @@ def read_channels(
     for number, source in enumerate(sources):
         image = read_image(source, dims=dims, limits=limits)
         images.append(image)
-        _check_grid(images[0], image, number)
+        check_grid(images[0], image, number)
         channels = sum(part.channels for part in images)
         limits.check(image.spatial_shape, channels, image.array.itemsize)
     if len(images) == 1:
@@ -170,7 +171,7 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
     with opened(source) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
-        found = _format_of(head)
+        found = format_of(head)
         if options.labels and found.lossy:
             raise UnsupportedImageError(
                 f"a mask cannot be a {found.name} file, its compression alters class numbers; "
@@ -179,7 +180,12 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
         return found.read(file, options)
 
 
-def _format_of(head: bytes) -> FileFormat:
+def format_of(head: bytes) -> FileFormat:
+    """The format of a file that begins so.
+
+    Raises:
+        UnsupportedImageError: none that is read.
+    """
     if not head:
         raise ImageError("the file is empty")
     for known in FORMATS:
@@ -193,7 +199,12 @@ def _format_of(head: bytes) -> FileFormat:
     )
 
 
-def _check_grid(first: Image, other: Image, number: int) -> None:
+def check_grid(first: ImageSource, other: ImageSource, number: int) -> None:
+    """Pass where both lie on one grid; ``number`` counts files from 0.
+
+    Raises:
+        ImageError: they do not.
+    """
     if other.spatial_shape != first.spatial_shape:
         raise ImageError(
             f"all channels need one size, file 1 has {first.spatial_shape} and file "

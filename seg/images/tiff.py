@@ -21,7 +21,7 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.axes import Axes
 from seg.images.files import BinaryFile
-from seg.images.image import Image, Mask
+from seg.images.image import Image, Mask, Spacing
 from seg.images.limits import Limits, ReadOptions
 from seg.images.tiff_spacing import spacing_of
 from seg.images.tiff_structure import check_extent, check_pages
@@ -94,30 +94,34 @@ def encode_tiff(grid: Image | Mask) -> bytes:
         raise UnsupportedImageError(
             f"a TIFF holds {', '.join(WRITABLE)}, got {array.dtype}; convert to float32"
         )
-    axes = "ZYX"[-grid.dims :]
     # OME wants a name for the file; one drawn at random would make equal images unequal files
-    metadata: dict[str, object] = {
-        "axes": axes if labels else f"C{axes}",
-        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(array.tobytes()).hexdigest())),
-    }
-    resolution: dict[str, Any] = {}
-    if grid.spacing is not None:
-        for axis, mm in zip(axes, grid.spacing, strict=True):
-            metadata |= {f"PhysicalSize{axis}": mm, f"PhysicalSize{axis}Unit": "mm"}
-        y_mm, x_mm = grid.spacing[-2:]
-        resolution = {"resolution": (10 / x_mm, 10 / y_mm), "resolutionunit": "CENTIMETER"}
+    name = str(uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(array.tobytes()).hexdigest()))
+    axes = ("" if labels else "C") + "ZYX"[-grid.dims :]
+    description = ome_description(axes, grid.spacing)
+    description["metadata"]["UUID"] = name
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
         array,
         ome=True,
         photometric="minisblack",
-        metadata=metadata,
         compression="zlib" if labels else None,
         compressionargs={"level": 1} if labels else None,
-        **resolution,
+        **description,
     )
     return buffer.getvalue()
+
+
+def ome_description(axes: str, spacing: Spacing | None) -> dict[str, Any]:
+    """What ``tifffile`` is told of the axes and of the pixel size in mm."""
+    metadata: dict[str, object] = {"axes": axes}
+    if spacing is None:
+        return {"metadata": metadata}
+    for axis, mm in zip(axes[-len(spacing) :], spacing, strict=True):
+        metadata |= {f"PhysicalSize{axis}": mm, f"PhysicalSize{axis}Unit": "mm"}
+    y_mm, x_mm = spacing[-2:]
+    resolution = (10 / x_mm, 10 / y_mm)
+    return {"metadata": metadata, "resolution": resolution, "resolutionunit": "CENTIMETER"}
 
 
 def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
@@ -129,21 +133,23 @@ def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
     series = tiff.series[0]
     page = series.keyframe
     check_extent(file, tiff, series)
-    _check_samples(page, series)
+    check_samples(page, series)
     axes = Axes.of(series.get_axes(squeeze=False), series.get_shape(squeeze=False), options.dims)
     palette = _palette(tiff, page, options)
-    _check_size(page, axes, options.limits, channels=3 if palette is not None else axes.channels)
+    check_size(page, axes, options.limits, channels=3 if palette is not None else axes.channels)
     pixels = series.asarray().reshape(series.get_shape(squeeze=False))
-    array = _as_seen(tiff, page, axes.arrange(pixels), options.labels)
-    if palette is not None:
-        array = palette[:, array[0]]
-    elif page.photometric == PHOTOMETRIC.RGB and page.planarconfig == 1:
-        array = _without_alpha(array, page)
+    array = as_seen(tiff, page, axes.arrange(pixels), options.labels)
+    array = without_alpha(array, page) if palette is None else palette[:, array[0]]
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return Image(array, spacing=spacing_of(tiff, page, axes.dims))
 
 
-def _check_samples(page: TiffPage, series: TiffPageSeries) -> None:
+def check_samples(page: TiffPage, series: TiffPageSeries) -> None:
+    """Pass where the samples are intensities.
+
+    Raises:
+        UnsupportedImageError: they are something else.
+    """
     if series.dtype is None or series.dtype.kind not in "buif":
         raise UnsupportedImageError(
             f"a TIFF of whole or real numbers is needed, got {series.dtype}; "
@@ -157,7 +163,12 @@ def _check_samples(page: TiffPage, series: TiffPageSeries) -> None:
         )
 
 
-def _check_size(page: TiffPage, axes: Axes, limits: Limits, channels: int) -> None:
+def check_size(page: TiffPage, axes: Axes, limits: Limits, channels: int) -> None:
+    """Pass where the image, and each of its tiles, is small enough.
+
+    Raises:
+        ImageTooLargeError: it is not.
+    """
     itemsize = np.dtype(page.dtype).itemsize
     limits.check(axes.spatial, channels, itemsize)
     if page.tile is not None:  # a small image may be said to lie in one enormous tile
@@ -179,7 +190,7 @@ def _palette(
     return (page.colormap >> 8).astype(np.uint8)
 
 
-def _as_seen(
+def as_seen(
     tiff: TiffFile, page: TiffPage, pixels: Shaped[np.ndarray, "c *spatial"], labels: bool
 ) -> Real[np.ndarray, "c *spatial"]:
     """One-bit pictures as bytes, and white where the file says that 0 is white."""
@@ -193,9 +204,12 @@ def _as_seen(
     return pixels
 
 
-def _without_alpha(
+def without_alpha(
     array: Real[np.ndarray, "c *spatial"], page: TiffPage
 ) -> Real[np.ndarray, "d *spatial"]:
+    """Colours without how opaque they are."""
+    if page.photometric != PHOTOMETRIC.RGB or page.planarconfig != 1:
+        return array
     colors = len(array) - len(page.extrasamples)
     kept = [
         i for i in range(len(array)) if i < colors or page.extrasamples[i - colors] not in ALPHA

@@ -3,6 +3,7 @@
 from seg.inference.backends import Backend, OnnxBackend
 from seg.inference.combined import EnsembleBackend, MirrorBackend
 from seg.inference.disagreement import fewer_blocks
+from seg.inference.files import predict_file
 from seg.inference.golden import verify_golden
 from seg.inference.loading import Provider, load_backend
 from seg.inference.predictor import Predictor
@@ -23,6 +24,7 @@ __all__ = [
     "WindowCounts",
     "fewer_blocks",
     "load_backend",
+    "predict_file",
     "predict_slabs",
     "verify_golden",
 ]

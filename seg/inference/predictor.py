@@ -115,6 +115,22 @@ class Predictor:
         """
         return self._mask(self.backend, image, progress, observe, counts)
 
+    def label_rows(
+        self,
+        source: ImageSource,
+        progress: Progress | None = None,
+        counts: WindowCounts | None = None,
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
+        """First row and labels of each part, in order, before postprocessing.
+
+        In memory are one patch's depth of image and logits, so the image may stay in its file.
+
+        Raises:
+            ImageError: as ``predict``.
+        """
+        for slab, rows in self._labelled(self.backend, source, progress, counts):
+            yield slab.start, rows
+
     def predict_probabilities(
         self, image: Image, progress: Progress | None = None
     ) -> Float32[np.ndarray, "k *spatial"]:
@@ -142,26 +158,23 @@ class Predictor:
         counts: WindowCounts | None = None,
     ) -> Mask:
         labels = np.empty(image.spatial_shape, np.uint8)
-        for start, rows in self._label_rows(backend, image, progress, observe, counts):
-            labels[start : start + len(rows)] = rows
+        for slab, rows in self._labelled(backend, image, progress, counts):
+            labels[slab.start : slab.stop] = rows
+            if observe:
+                observe(slab, rows)
         card = self.package.card
         return Mask.on_grid_of(image, postprocess(labels, card.postprocessing, card.classes))
 
-    def _label_rows(
+    def _labelled(
         self,
         backend: Backend,
         source: ImageSource,
         progress: Progress | None,
-        observe: Observe | None,
         counts: WindowCounts | None,
-    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
-        """First row and labels of each part, in order, before postprocessing."""
+    ) -> Iterator[tuple[Slab, UInt8[np.ndarray, "*slab"]]]:
         card = self.package.card
         for slab in self._slabs(backend, source, progress, counts):
-            rows = labels_of(slab.logits[: card.outputs], card.task)
-            if observe:
-                observe(slab, rows)
-            yield slab.start, rows
+            yield slab, labels_of(slab.logits[: card.outputs], card.task)
 
     def _slabs(
         self,

@@ -1,0 +1,141 @@
+"""TIFF, part by part: the tiles or strips of a region are decoded, and nothing else.
+
+Letters: ``c`` channels.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Real, Shaped
+from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
+
+from seg.errors import ImageError, ImageTooLargeError
+from seg.images.axes import Axes
+from seg.images.files import BinaryFile
+from seg.images.image import Affine, Spacing
+from seg.images.limits import ReadOptions
+from seg.images.source import ImageSource
+from seg.images.tiff import (
+    DECODING_ERRORS,
+    as_seen,
+    check_samples,
+    check_size,
+    without_alpha,
+)
+from seg.images.tiff_spacing import spacing_of
+from seg.images.tiff_structure import check_extent, check_pages
+
+LARGEST_CHUNK = 2**28
+"""Bytes of a tile or strip once decoded; it is the least that can be read."""
+
+
+@contextmanager
+def opened_tiff(path: Path, file: BinaryFile, options: ReadOptions) -> Iterator[ImageSource | None]:
+    """The image in the file; None where the file must be read as a whole, as with a palette.
+
+    Raises:
+        ImageError: as ``read_tiff``.
+    """
+    check_pages(file)
+    try:
+        with TiffFile(file, name="image.tif", _multifile=False) as tiff:
+            yield _source(path, file, tiff, options)
+    except ImageError:
+        raise
+    except DECODING_ERRORS as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> ImageError:
+    return ImageError(
+        f"the TIFF is damaged, cut short or in a compression that is not read ({error}); "
+        "send the whole file, or save it without compression"
+    )
+
+
+def _source(
+    path: Path, file: BinaryFile, tiff: TiffFile, options: ReadOptions
+) -> "TiffSource | None":
+    if len(tiff.series) != 1:
+        return None
+    series = tiff.series[0]
+    page = series.keyframe
+    check_extent(file, tiff, series)
+    check_samples(page, series)
+    if page.photometric == PHOTOMETRIC.PALETTE and not tiff.is_imagej:
+        return None
+    axes = Axes.of(series.get_axes(squeeze=False), series.get_shape(squeeze=False), options.dims)
+    check_size(page, axes, options.limits, channels=axes.channels)
+    if (
+        series.dataoffset is None
+        and prod(page.chunks) * np.dtype(page.dtype).itemsize > LARGEST_CHUNK
+    ):
+        raise ImageTooLargeError(
+            f"a compressed strip or tile of {page.chunks} pixels does not fit in the memory that "
+            "is set aside; save the TIFF with tiles of 512 x 512"
+        )
+    return TiffSource(path, _Opened(tiff, series, page, axes))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Opened:
+    tiff: TiffFile
+    series: TiffPageSeries
+    page: TiffPage
+    axes: Axes
+
+
+class TiffSource:
+    """An ``ImageSource``."""
+
+    affine: Affine | None = None
+
+    def __init__(self, path: Path, opened: _Opened) -> None:
+        self._path, self._opened = path, opened
+        self._chunks: Any = None
+        self.spatial_shape: tuple[int, ...] = opened.axes.spatial
+        self.spacing: Spacing | None = spacing_of(opened.tiff, opened.page, opened.axes.dims)
+        self.channels = len(self.read((slice(0, 1),) * opened.axes.dims))
+
+    def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
+        """The intensities of a region.
+
+        Raises:
+            ImageError: the file is damaged there.
+        """
+        axes = self._opened.axes
+        wanted = dict(zip("ZYX"[-axes.dims :], region, strict=True))
+        index = tuple(
+            wanted.get(letter, slice(0, n))
+            for letter, n in zip(axes.letters, axes.shape, strict=True)
+        )
+        shape = tuple(part.stop - part.start for part in index)
+        try:
+            pixels = self._pixels(index).reshape(shape)
+        except DECODING_ERRORS as error:
+            raise _damaged(error) from error
+        arranged = replace(axes, shape=shape).arrange(pixels)
+        array = as_seen(self._opened.tiff, self._opened.page, arranged, labels=False)
+        array = without_alpha(array, self._opened.page)
+        return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+    def _pixels(self, index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:
+        series, tiff = self._opened.series, self._opened.tiff
+        full = series.get_shape(squeeze=False)
+        if series.dataoffset is not None:
+            # mapped anew for each region: a page that stays mapped counts as memory in use
+            dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
+            file = np.memmap(self._path, dtype, "r", series.dataoffset, full)
+            return np.array(file[index])
+        if self._chunks is None:
+            import zarr
+
+            self._chunks = zarr.open(series.aszarr(level=0), mode="r")
+        long = tuple(part for part, n in zip(index, full, strict=True) if n > 1)
+        squeezed = len(self._chunks.shape) == len(long)
+        return np.asarray(self._chunks[long if squeezed else index])
