@@ -6,6 +6,7 @@ from seg.images.image import Affine, Image, Mask, Spacing
 from seg.images.limits import Limits
 from seg.images.mask_formats import MASK_FORMATS, MaskFormat, encode_mask, write_image, write_mask
 from seg.images.mask_stream import STREAMED_FORMATS, write_mask_parts
+from seg.images.probabilities import PROBABILITY_FORMATS, encode_probabilities
 from seg.images.readers import read_channels, read_image, read_mask
 from seg.images.regions import open_channels, open_image
 from seg.images.source import ImageSource
@@ -13,6 +14,7 @@ from seg.images.source import ImageSource
 __all__ = [
     "IMAGE_ENDINGS",
     "MASK_FORMATS",
+    "PROBABILITY_FORMATS",
     "STREAMED_FORMATS",
     "Affine",
     "ClassInfo",
@@ -23,6 +25,7 @@ __all__ = [
     "MaskFormat",
     "Spacing",
     "encode_mask",
+    "encode_probabilities",
     "images_at",
     "open_channels",
     "open_image",

@@ -1,9 +1,11 @@
 """From ``Mask`` and ``Image`` to files: the one registry of output formats."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+
+import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.files import replace_file
@@ -117,12 +119,15 @@ def write_image(path: Path, image: Image) -> None:
     """Write a TIFF, NIfTI, NRRD or MetaImage file by its suffix, whole or not at all.
 
     TIFF (``.tif``, ``.tiff``) keeps the spacing, NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``)
-    and MetaImage (``.mha``) the affine as well.
+    and MetaImage (``.mha``) the affine as well. None of them has 16-bit floats, as maps of
+    uncertainty are kept in memory: they become 32 bits, the same numbers.
 
     Raises:
         UnsupportedImageError: another suffix, or a type of numbers that the format lacks.
     """
     name = path.name.lower()
+    if image.array.dtype == np.float16:
+        image = replace(image, array=image.array.astype(np.float32))
     if name.endswith((".tif", ".tiff")):
         content = encode_tiff(image)
     elif name.endswith((".nii", ".nii.gz")):

@@ -5,8 +5,10 @@ A gzipped file is inflated no further than its header says. Letters: ``c`` chann
 """
 
 import gzip
+import json
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,17 +104,36 @@ def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
     return Image(array, spacing=spacing, affine=affine)
 
 
-def encode_nifti(grid: Image | Mask, *, zipped: bool = True) -> bytes:
+def encode_nifti(
+    grid: Image | Mask,
+    *,
+    zipped: bool = True,
+    step: float | None = None,
+    names: Sequence[str] = (),
+) -> bytes:
     """A NIfTI file on the grid's own affine; a flat grid is one slice, ``(x, y, 1)``.
+
+    Args:
+        grid: What is written.
+        zipped: Into gzip, without a date, so that equal grids are equal files.
+        step: Of 16-bit whole numbers that stand for the values, from 0 on; None writes the values.
+        names: Of the channels, as JSON in a comment behind the header.
 
     Raises:
         UnsupportedImageError: NIfTI has no such voxel type.
     """
     array = grid.array[np.newaxis].astype(np.uint8) if isinstance(grid, Mask) else grid.array
+    if step is not None:
+        array = np.rint(array / step).astype(np.uint16)
     if grid.dims == 2:
         array = array[:, np.newaxis]
     array = array.T if len(array) > 1 else array[0].T
     image = nifti_of(array, grid.spacing, grid.affine)
+    if step is not None:
+        image.header.set_slope_inter(step, 0)
+    if names:
+        comment = json.dumps({"channels": list(names)}).encode()
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", comment))
     content = bytes(image.to_bytes())
     return gzip.compress(content, compresslevel=1, mtime=0) if zipped else content
 

@@ -34,12 +34,16 @@ GRID_BYTES = 4096
 
 def encode_npz(mask: Mask) -> bytes:
     """An archive for ``numpy.load``; what the mask does not know is not there."""
-    arrays = {"labels": mask.array.astype(np.uint8)}
-    grid = {"spacing": mask.spacing, "affine": mask.affine}
-    arrays |= {name: np.asarray(value, float) for name, value in grid.items() if value is not None}
+    labels = mask.array.astype(np.uint8)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, labels=labels, **grid_arrays(mask))
     return buffer.getvalue()
+
+
+def grid_arrays(grid: Image | Mask) -> dict[str, np.ndarray]:
+    """``spacing`` and ``affine``, each where it is known."""
+    known = {"spacing": grid.spacing, "affine": grid.affine}
+    return {name: np.asarray(value, float) for name, value in known.items() if value is not None}
 
 
 def read_npz(file: BinaryFile, options: ReadOptions) -> Image:

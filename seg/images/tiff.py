@@ -10,6 +10,7 @@ import logging
 import struct
 import uuid
 import zlib
+from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -82,8 +83,12 @@ def read_tiff(file: BinaryFile, options: ReadOptions) -> Image:
         ) from error
 
 
-def encode_tiff(grid: Image | Mask) -> bytes:
+def encode_tiff(grid: Image | Mask, *, names: Sequence[str] = ()) -> bytes:
     """An OME-TIFF of the image or of the labels, uncompressed for images.
+
+    Args:
+        grid: What is written.
+        names: Of the channels.
 
     Raises:
         UnsupportedImageError: OME-TIFF has no such pixel type.
@@ -99,6 +104,8 @@ def encode_tiff(grid: Image | Mask) -> bytes:
     axes = ("" if labels else "C") + "ZYX"[-grid.dims :]
     description = ome_description(axes, grid.spacing)
     description["metadata"]["UUID"] = name
+    if names:
+        description["metadata"]["Channel"] = {"Name": list(names)}
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,

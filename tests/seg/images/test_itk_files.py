@@ -4,6 +4,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from seg.errors import UnsupportedImageError
 from seg.images import Image, Mask, write_image, write_mask
+from seg.images.itk_files import encode_itk
 
 SHEARED = np.array(
     [[-0.5, 0.2, 0.0, 30.0], [0.0, 0.7, 0.1, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]]
@@ -52,7 +53,7 @@ def test_an_image_keeps_its_channels_and_numbers(tmp_path, suffix, channels):
 
 def test_what_itk_cannot_hold_is_refused(tmp_path):
     with pytest.raises(UnsupportedImageError, match="got float16; convert to float32"):
-        write_image(tmp_path / "i.nrrd", Image(np.zeros((1, 2, 2), np.float16)))
+        encode_itk(Image(np.zeros((1, 2, 2), np.float16)), ".nrrd")
     flat = Image(np.zeros((1, 2, 2, 2)), (1.0, 1.0, 1.0), np.diag([1.0, 1.0, 0.0, 1.0]))
     with pytest.raises(UnsupportedImageError, match="maps the volume onto a plane"):
         write_image(tmp_path / "i.nrrd", flat)
