@@ -56,7 +56,7 @@ class DisagreementBackend:
         Raises:
             ConfigError: one network alone has nothing to disagree with.
         """
-        if not voices and not isinstance(backend, MirrorBackend | EnsembleBackend):
+        if not are_several(backend, voices):
             raise ConfigError(
                 "disagreement needs several voices: an ensemble, mirrored passes, or variants with "
                 "fewer blocks; this is one network"
@@ -82,6 +82,11 @@ class DisagreementBackend:
         for voice in self._voices:
             ask(voice, patches, heard.hear)
         return np.concatenate([logits, heard.result()[:, None]], axis=1)
+
+
+def are_several(backend: Backend, voices: Sequence[Backend] = ()) -> bool:
+    """Whether there is somebody to disagree."""
+    return bool(voices) or isinstance(backend, MirrorBackend | EnsembleBackend)
 
 
 def fewer_blocks(package: ModelPackage, provider: Provider = "auto") -> list[Backend]:

@@ -1,0 +1,122 @@
+"""From paths, folders and patterns to cases, each of them one image."""
+
+import glob
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seg.errors import DatasetError
+from seg.images import IMAGE_ENDINGS, images_at, stem_of
+
+_CHANNEL = re.compile(r"_(\d{4})$")
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of one image, one a channel or one for all."""
+
+    name: str
+    """The stem of its mask; with the folders above it where nested folders are looked into."""
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for, and where not."""
+
+    channels: int
+    dims: int = 3
+    recursive: bool = False
+    """Look into folders within folders; the masks are then put into folders alike."""
+    out: Path | None = None
+    """Masks that lie in here are no images."""
+
+
+def find_cases(inputs: Sequence[str | Path], search: Search) -> list[Case]:
+    """Files, folders and patterns (``*``, ``?``, ``[]``, ``**``) to cases, sorted by name.
+
+    Where the model has several channels, files that differ only in a trailing ``_0000``,
+    ``_0001``, ... are the channels of one image.
+
+    Raises:
+        DatasetError: an input leads to no image, or two images would have one mask.
+    """
+    found: dict[Path, str] = {}
+    for given in inputs:
+        for base, path in _looked_up(str(given), search):
+            folder = path.parent.relative_to(base).as_posix() + "/" if search.recursive else ""
+            found.setdefault(path.absolute(), folder.removeprefix("./") + stem_of(path))
+    groups: dict[str, list[Path]] = {}
+    for path, name in found.items():
+        groups.setdefault(_CHANNEL.sub("", name) if search.channels > 1 else name, []).append(path)
+    for name, files in groups.items():
+        _check(name, files, search)
+    return [Case(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
+
+
+def _check(name: str, files: Sequence[Path], search: Search) -> None:
+    if len(files) in (1, search.channels):
+        return
+    if search.channels > 1:
+        raise DatasetError(
+            f"{name} has {len(files)} files, but the model takes one file, or one for each of "
+            f"its {search.channels} channels"
+        )
+    hint = "" if search.recursive else ", or -r to keep the folders apart"
+    raise DatasetError(
+        f"{files[0]} and {files[1]} would have the same mask, {name}; segment them into two "
+        f"folders{hint}"
+    )
+
+
+def _looked_up(given: str, search: Search) -> Iterator[tuple[Path, Path]]:
+    """Images, each with the folder from which its name counts."""
+    path = Path(given)
+    is_pattern = not path.exists() and glob.has_magic(given)
+    if is_pattern:
+        base = _before_magic(path)
+        images = _matches(given, search)
+    else:
+        images = list(_images(path, search))
+        base = path if path.is_dir() and images != [path] else path.parent
+    if not images:
+        deeper = "" if search.recursive else "; -r looks into folders within folders"
+        where = f"matches {given}" if is_pattern else f"in {path}"
+        raise DatasetError(
+            f"no image {where}; known endings are {', '.join(IMAGE_ENDINGS)}{deeper}"
+        )
+    for image in images:
+        yield base, image
+
+
+def _matches(pattern: str, search: Search) -> list[Path]:
+    """Images that match, those in folders that match, and series of which slices match."""
+    images: dict[Path, None] = {}
+    # Path.glob takes no absolute pattern
+    for match in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207
+        if match.is_dir():
+            images |= dict.fromkeys(_images(match, search))
+        else:
+            beside = images_at(match.parent, search.dims)
+            images |= dict.fromkeys(beside if beside == [match.parent] else {match} & set(beside))
+    return list(images)
+
+
+def _before_magic(path: Path) -> Path:
+    parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+    return Path(*parts)
+
+
+def _images(path: Path, search: Search) -> Iterator[Path]:
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist")
+    direct = images_at(path, search.dims)
+    yield from direct
+    if not search.recursive or direct == [path]:
+        return
+    for folder in sorted(set(path.iterdir()) - set(direct)):
+        is_out = search.out is not None and folder.resolve() == search.out.resolve()
+        if folder.is_dir() and not folder.name.startswith(".") and not is_out:
+            yield from _images(folder, search)

@@ -1,0 +1,133 @@
+"""What ``python -m seg.predict`` does, and what it says meanwhile."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from tqdm import tqdm
+
+from seg.errors import ConfigError, DatasetError, SegError
+from seg.images import MASK_FORMATS
+from seg.model_package import ModelCard, ModelPackage
+from seg.predict.cases import Case, Search, find_cases
+from seg.predict.options import command_line
+from seg.predict.overlapped import run_here
+from seg.predict.ray_cluster import Cluster, run_on_ray
+from seg.predict.tables import Table
+from seg.predict.work import Job, Outcome, Work, Worker, mask_files
+
+QUALITY_FILE = "quality.csv"
+MEASUREMENTS_FILE = "measurements.csv"
+DEFAULT_FORMAT = {2: "png", 3: "nifti"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when all went well, 1 when a case failed, 2 when none was tried."""
+    options = command_line().parse_args(arguments)
+    try:
+        return _run(options)
+    except SegError as error:
+        _say(f"error: {error}")
+        return 2
+    except OSError as error:
+        _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+        return 2
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on")
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    card = ModelPackage.load(options.package).card
+    work = _work(options, card)
+    search = Search(
+        channels=len(card.input.channels),
+        dims=card.input.dims,
+        recursive=options.recursive,
+        out=options.out,
+    )
+    cases = find_cases(options.inputs, search)
+    tables = {"quality": Table(work.out / QUALITY_FILE)}
+    if work.measurements:
+        tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
+    _keep_inputs(cases, work)
+    jobs = [
+        Job(case, not options.overwrite and all(case.name in table for table in tables.values()))
+        for case in cases
+    ]
+    if options.ray is None:
+        outcomes: Iterator[Outcome] = run_here(Worker(work), jobs)
+    else:
+        outcomes = run_on_ray(work, jobs, Cluster(options.ray or None, options.ray_cpus))
+    try:
+        failures = _followed(outcomes, len(jobs), tables)
+    finally:
+        for table in tables.values():
+            table.save()
+    return 1 if failures else 0
+
+
+def _work(options: argparse.Namespace, card: ModelCard) -> Work:
+    dims = card.input.dims
+    formats = tuple(dict.fromkeys(options.format or [DEFAULT_FORMAT[dims]]))
+    for name in formats:
+        if dims not in MASK_FORMATS[name].dims:
+            fitting = ", ".join(n for n, each in MASK_FORMATS.items() if dims in each.dims)
+            raise ConfigError(f"{name} holds no {dims}D masks; choose one of {fitting}")
+    return Work(
+        package=options.package.resolve(),
+        out=options.out.resolve(),
+        formats=formats,
+        variant=options.variant,
+        provider=options.provider,
+        mirror=options.mirror,
+        probabilities=options.probabilities,
+        uncertainty=options.uncertainty,
+        measurements=options.measurements,
+    )
+
+
+def _keep_inputs(cases: Iterable[Case], work: Work) -> None:
+    """No mask takes the place of an image, or of a table."""
+    taken = {file.resolve(): file for case in cases for file in case.files}
+    tables = (work.out / QUALITY_FILE, work.out / MEASUREMENTS_FILE)
+    for case in cases:
+        for target in mask_files(work, case).values():
+            if target in taken or target in tables:
+                raise DatasetError(
+                    f"the mask of {case.name} would overwrite {taken.get(target, target)}; name "
+                    "another folder with --out"
+                )
+
+
+def _followed(outcomes: Iterable[Outcome], total: int, tables: dict[str, Table]) -> list[Outcome]:
+    """Take all outcomes in, with a bar that tells how far it is; those that failed."""
+    failures: list[Outcome] = []
+    skipped = 0
+    with tqdm(total=total, unit="image", disable=None) as bar:
+        for outcome in outcomes:
+            bar.update()
+            for sentence in outcome.warnings:
+                tqdm.write(f"warning: {outcome.case}: {sentence}", file=sys.stderr)
+            if outcome.failure is not None:
+                failures.append(outcome)
+                bar.set_postfix(failed=len(failures))
+            elif outcome.is_skipped:
+                skipped += 1
+            else:
+                for name, table in tables.items():
+                    rows = [outcome.quality] if name == "quality" else outcome.measurements
+                    table.put(outcome.case, rows)
+    done = total - skipped - len(failures)
+    _say(
+        f"{done} segmented"
+        + (f", {skipped} were finished before" if skipped else "")
+        + (f", {len(failures)} failed:" if failures else "")
+    )
+    for failure in failures:
+        _say(f"failed: {failure.case}: {failure.failure}")
+    return failures
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201

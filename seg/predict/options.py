@@ -1,0 +1,86 @@
+"""The command line of ``python -m seg.predict``, and what others take from it."""
+
+import argparse
+from pathlib import Path
+
+from seg.images import MASK_FORMATS
+
+SWITCHES = {
+    "--recursive -r": "look into folders within folders",
+    "--overwrite": "segment also what is finished already",
+    "--mirror": "average over all mirrors of every patch: 4 times slower in 2D, 8 times in 3D",
+    "--probabilities": "write the probability of each class beside the mask",
+    "--uncertainty": "write a map of how unsure the model is, and one of where networks disagree "
+    "if there are several",
+    "--measurements": "write sizes and intensities of all cases into measurements.csv",
+}
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Parser of all options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m seg.predict",
+        description="Segment images with a model package. Started again, it goes on where it was.",
+    )
+    add = parser.add_argument
+    add("package", type=Path, metavar="PACKAGE", help="folder with model.json")
+    add(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="image files, folders of them, DICOM series, or quoted patterns like 'scans/*.nii'",
+    )
+    add("--out", "-o", type=Path, required=True, metavar="DIR", help="folder for the masks")
+    add(
+        "--format",
+        type=_formats,
+        action="extend",
+        metavar="NAME,...",
+        help=f"formats of the masks: {', '.join(sorted(MASK_FORMATS))} (default: png for 2D, "
+        "nifti for 3D)",
+    )
+    for name, text in SWITCHES.items():
+        add(*name.split(), action="store_true", help=text)
+    add(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="spread the cases over a Ray cluster; without an address over the one that runs "
+        "here, or else over this machine",
+    )
+    add(
+        "--ray-cpus",
+        type=_positive,
+        metavar="N",
+        help="cores of a worker of the cluster (default: all of its smallest machine)",
+    )
+    add_backend_options(parser)
+    return parser
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Which variant runs, and where: the same for every command that takes a package."""
+    parser.add_argument("--variant", help="variant of the package (default: its first)")
+    parser.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the network runs (default: a CUDA device where there is one)",
+    )
+
+
+def _formats(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in MASK_FORMATS:
+            known = ", ".join(sorted(MASK_FORMATS))
+            raise argparse.ArgumentTypeError(f"{name!r} is no format of masks; known are {known}")
+    return names
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return number

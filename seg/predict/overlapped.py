@@ -1,0 +1,59 @@
+"""All cases on this machine: the next is read and the last is written while the network works."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from seg.images import Image
+from seg.predict.work import Job, Outcome, Worker, failed
+
+AHEAD = 1
+"""Images that are read, or masks that are to be written, while another is segmented. With the one
+at work that bounds how many are in memory."""
+
+
+def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Outcomes in the order of the jobs."""
+    reader = ThreadPoolExecutor(1, "read")
+    writer = ThreadPoolExecutor(1, "write")
+    images: deque[Future[Image | None]] = deque()
+    outcomes: deque[Future[Outcome]] = deque()
+    rest = iter(jobs)
+    try:
+        for job in jobs:
+            while len(images) <= AHEAD and (coming := next(rest, None)):
+                images.append(reader.submit(worker.read, coming))
+            outcomes.append(_segmented(worker, job, images.popleft(), writer))
+            while len(outcomes) > AHEAD:
+                yield outcomes.popleft().result()
+        while outcomes:
+            yield outcomes.popleft().result()
+    finally:
+        for pool in (reader, writer):
+            pool.shutdown(cancel_futures=True)
+
+
+def _segmented(
+    worker: Worker, job: Job, image: Future[Image | None], writer: ThreadPoolExecutor
+) -> Future[Outcome]:
+    try:
+        array = image.result()
+        if array is None:
+            return _known(Outcome(job.case.name, is_skipped=True))
+        found = worker.predict(array)
+    except Exception as error:
+        return _known(failed(job.case, error))
+
+    def write() -> Outcome:
+        try:
+            return worker.write(job.case, array, found)
+        except Exception as error:
+            return failed(job.case, error)
+
+    return writer.submit(write)
+
+
+def _known(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future

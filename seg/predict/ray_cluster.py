@@ -1,0 +1,122 @@
+"""Cases spread over a Ray cluster with Ray Data.
+
+Every worker is a process that holds a model. Images and masks do not travel: all machines see the
+same files. A worker that dies is started again, and its case with it: files are written whole or
+not at all, so a case that was begun twice is the same as one that was done once.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seg.errors import BackendError, ConfigError
+from seg.predict.cases import Case
+from seg.predict.work import Job, Outcome, Work, Worker
+
+RETRIES = 3
+"""Times that a case is begun again when its worker dies; one that kills every worker would
+otherwise never end."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where to work."""
+
+    address: str | None = None
+    """None for the cluster that runs here already, or else one on this machine alone."""
+    cpus: int | None = None
+    """Cores of a worker; None for all of the smallest machine."""
+
+
+def run_on_ray(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Outcome]:
+    """Outcomes in the order in which they come.
+
+    Raises:
+        ConfigError: Ray is not installed, or no cluster is at the address.
+        BackendError: the model cannot be loaded on the cluster.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ConfigError(
+            "--ray needs Ray, which is not installed here; install it: pip install 'seg[ray]'"
+        ) from error
+    _connect(ray, cluster)
+    Worker(work)  # what is wrong with the package is said here, and not by every worker
+    return _outcomes(ray, work, jobs, cluster)
+
+
+def _connect(ray: Any, cluster: Cluster) -> None:
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {cluster.address or 'this machine'}: {error}"
+        ) from error
+
+
+def _outcomes(ray: Any, work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Outcome]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # the others go on
+    needs, workers = _workers(ray, work, cluster)
+    rows = [{"job": json.dumps(asdict(job), default=str)} for job in jobs]
+    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _RayWorker,
+        fn_constructor_args=(work,),
+        batch_size=1,
+        concurrency=(1, max(1, min(workers, len(jobs)))),
+        max_restarts=-1,
+        max_task_retries=RETRIES,
+        **needs,
+    )
+    missing = {job.case.name for job in jobs}
+    for row in results.iter_rows():
+        outcome = _outcome(json.loads(row["outcome"]))
+        missing.discard(outcome.case)
+        yield outcome
+    for case in sorted(missing):
+        yield Outcome(
+            case,
+            failure=f"its worker died {RETRIES + 1} times; the image may need more memory than "
+            "a worker has",
+        )
+
+
+def _workers(ray: Any, work: Work, cluster: Cluster) -> tuple[dict[str, float], int]:
+    """What a worker needs, and how many the cluster can hold."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if work.provider != "cpu" and any(node.get("GPU") for node in machines):
+        return {"num_gpus": 1}, int(sum(node.get("GPU", 0) for node in machines))
+    with_cores = [int(node["CPU"]) for node in machines if node.get("CPU", 0) >= 1]
+    if not with_cores:
+        raise BackendError("no machine of the Ray cluster has a free core")
+    cpus = cluster.cpus or min(with_cores)
+    return {"num_cpus": cpus}, sum(cores // cpus for cores in with_cores)
+
+
+class _RayWorker:
+    """A worker as Ray Data calls it: a batch is one job."""
+
+    def __init__(self, work: Work) -> None:
+        self._worker = Worker(work)
+
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, list[str]]:
+        outcomes = [self._worker.run(_job(json.loads(text))) for text in batch["job"]]
+        return {"outcome": [json.dumps(asdict(outcome)) for outcome in outcomes]}
+
+
+def _job(plain: dict[str, Any]) -> Job:
+    case = plain["case"]
+    return Job(Case(case["name"], tuple(map(Path, case["files"]))), plain["may_be_done"])
+
+
+def _outcome(plain: dict[str, Any]) -> Outcome:
+    return Outcome(**plain | {"warnings": tuple(plain["warnings"])})

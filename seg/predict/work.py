@@ -1,0 +1,205 @@
+"""One case, from its files to its mask: what every thread, process and machine does alike."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from seg.errors import SegError
+from seg.files import replace_file
+from seg.images import MASK_FORMATS, Image, encode_mask, read_channels, read_mask, write_image
+from seg.inference import (
+    MapName,
+    Predictor,
+    Provider,
+    Quality,
+    Segmentation,
+    fewer_blocks,
+    load_backend,
+)
+from seg.inference.disagreement import are_several
+from seg.model_package import ModelCard, ModelPackage
+from seg.predict.cases import Case
+from seg.predict.tables import Row
+
+READ_BACK = ("png", "tiff", "nifti", "npz", "nrrd")
+"""Formats of which a finished file is told from a damaged one by reading it."""
+MAP_SUFFIX = {2: ".tif", 3: ".nii.gz"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is done with every case; plain data that can travel to other machines."""
+
+    package: Path
+    out: Path
+    formats: tuple[str, ...]
+    variant: str | None = None
+    provider: Provider = "auto"
+    mirror: bool = False
+    probabilities: bool = False
+    uncertainty: bool = False
+    measurements: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case, and whether it may have been done before."""
+
+    case: Case
+    may_be_done: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case."""
+
+    case: str
+    failure: str | None = None
+    """A sentence; None where all went well."""
+    is_skipped: bool = False
+    """It was finished before."""
+    warnings: tuple[str, ...] = ()
+    quality: Row = field(default_factory=dict)
+    measurements: Sequence[Row] = ()
+
+
+class Worker:
+    """A loaded model and what is done with it."""
+
+    def __init__(self, work: Work) -> None:
+        """Load the package.
+
+        Raises:
+            PackageError: it is damaged, or has no such variant.
+            BackendError: it cannot run here.
+        """
+        self.work = work
+        package = ModelPackage.load(work.package)
+        self.card: ModelCard = package.card
+        backend = load_backend(package, work.variant, work.provider)
+        lesser = work.uncertainty and work.variant is None
+        voices = fewer_blocks(package, work.provider) if lesser else []
+        self.predictor = Predictor(package, backend, mirror=work.mirror, voices=voices)
+        self.maps = tuple(self._maps())
+
+    def run(self, job: Job) -> Outcome:
+        """All steps; never raises for what is wrong with a case."""
+        try:
+            image = self.read(job)
+            if image is None:
+                return Outcome(job.case.name, is_skipped=True)
+            return self.write(job.case, image, self.predict(image))
+        except Exception as error:
+            return failed(job.case, error)
+
+    def read(self, job: Job) -> Image | None:
+        """The image; None where its case is finished."""
+        if job.may_be_done and self._is_done(job.case):
+            return None
+        return read_channels(job.case.files, dims=self.card.input.dims)
+
+    def predict(self, image: Image) -> Segmentation:
+        """The mask and all that is asked for."""
+        return self.predictor.segment(image, maps=self.maps)
+
+    def write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
+        """Write the maps, then the masks: where these are, all is."""
+        for kind, content in found.maps.items():
+            array = content.array.astype(np.float32)
+            target = map_file(self.work.out, case, kind, self.card.input.dims)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_image(target, Image(array, content.spacing, content.affine))
+        for name, target in mask_files(self.work, case).items():
+            replace_file(target, encode_mask(found.mask, name, self.card.classes, image))
+        rows: list[Row] = []
+        if self.work.measurements:
+            text = encode_mask(found.mask, "csv", self.card.classes, image).decode()
+            rows = list(csv.DictReader(io.StringIO(text)))
+        quality = found.quality
+        return Outcome(
+            case.name,
+            warnings=quality.warnings,
+            quality=_quality_row(quality),
+            measurements=rows,
+        )
+
+    def _maps(self) -> Iterator[MapName]:
+        if self.work.probabilities:
+            yield "probabilities"
+        if self.work.uncertainty:
+            yield "uncertainty"
+            if are_several(self.predictor.backend, self.predictor.voices):
+                yield "disagreement"
+
+    def _is_done(self, case: Case) -> bool:
+        maps = (map_file(self.work.out, case, name, self.card.input.dims) for name in self.maps)
+        masks = mask_files(self.work, case)
+        return all(_has_content(path) for path in maps) and all(
+            _is_whole(path, name) for name, path in masks.items()
+        )
+
+
+def failed(case: Case, error: Exception) -> Outcome:
+    """An outcome that says in a sentence why there is no mask."""
+    if isinstance(error, SegError):
+        sentence = str(error)
+    elif isinstance(error, OSError):
+        sentence = error.strerror or str(error)
+    elif isinstance(error, MemoryError):
+        sentence = "not enough memory"
+    else:
+        sentence = f"unexpected {type(error).__name__}, please report it: {error}"
+    return Outcome(case.name, failure=sentence)
+
+
+def mask_files(work: Work, case: Case) -> dict[str, Path]:
+    """Format to file; a format whose suffix an earlier one has puts its name before it."""
+    files: dict[str, Path] = {}
+    for name in work.formats:
+        target = work.out / (case.name + MASK_FORMATS[name].suffix)
+        if target in files.values():
+            target = work.out / f"{case.name}.{name}{MASK_FORMATS[name].suffix}"
+        files[name] = target
+    return files
+
+
+def map_file(out: Path, case: Case, name: MapName, dims: int) -> Path:
+    """Where a map goes."""
+    return out / f"{case.name}.{name}{MAP_SUFFIX[dims]}"
+
+
+def _quality_row(quality: Quality) -> Row:
+    row: dict[str, str | int | float | None] = {
+        "warnings": "; ".join(quality.warnings),
+        "uncertainty": _rounded(quality.uncertainty),
+    }
+    if quality.disagreement is not None:
+        row["disagreement"] = _rounded(quality.disagreement)
+    for name, dice in quality.predicted_dice.items():
+        row[f"predicted_dice_{name}"] = _rounded(dice)
+        row[f"expected_error_{name}"] = _rounded(quality.expected_error.get(name))
+    return row
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _is_whole(path: Path, name: str) -> bool:
+    """Our own files are whole or not there; others may have cut one since."""
+    if not _has_content(path):
+        return False
+    try:
+        if name in READ_BACK:
+            read_mask(path)
+    except SegError:
+        return False
+    return True

@@ -1,0 +1,187 @@
+import csv
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from seg.images import Image, read_image, read_mask, write_image
+from seg.inference import Predictor
+from seg.metrics import DiceCalibration, SelfAssessment
+from seg.model_package import ModelPackage, write_card
+from seg.predict import main
+from tests.packages import write_package
+
+
+def written(out):
+    return sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+
+
+def rows_of(path):
+    return {row["case"]: row for row in csv.DictReader(path.open(newline=""))}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b"):
+        array = default_rng(ord(name)).integers(0, 255, (1, 40, 50)).astype(np.uint8)
+        write_image(tmp_path / "in" / f"{name}.tif", Image(array))
+    return tmp_path
+
+
+def test_masks_carry_the_stems_and_equal_the_predictor_s(tiny_package, folder):
+    assert main([str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]) == 0
+    predictor = Predictor(ModelPackage.load(tiny_package))
+    for name in ("a", "b"):
+        expected = predictor.predict(read_image(folder / "in" / f"{name}.tif"))
+        written = read_mask(folder / "out" / f"{name}.png")
+        np.testing.assert_array_equal(written.array, expected.array)
+
+
+def test_channels_in_files_of_their_own_make_one_mask(folder):
+    package = write_package(folder / "package", channels=2)
+    for channel in range(2):
+        write_image(
+            folder / "pair" / f"case_{channel:04d}.tif", Image(np.ones((1, 9, 9), np.uint8))
+        )
+    assert main([str(package), str(folder / "pair"), "--out", str(folder / "out")]) == 0
+    assert written(folder / "out") == ["case.png", "quality.csv"]
+
+
+def test_a_bad_file_is_named_and_the_others_are_done(tiny_package, folder, capsys):
+    (folder / "in" / "bad.png").write_bytes(b"no picture")
+    assert main([str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]) == 1
+    assert "failed: bad: " in capsys.readouterr().err
+    assert written(folder / "out") == ["a.png", "b.png", "quality.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(["nothing", "in"], "is no model package", id="no package"),
+        pytest.param(["{package}", "nowhere"], "nowhere does not exist", id="no input"),
+        pytest.param(["{package}", "{package}"], "no image in", id="folder without images"),
+        pytest.param(
+            ["{package}", "{image}", "--variant", "tiny"], "no variant 'tiny'", id="no variant"
+        ),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(tiny_package, tmp_path, capsys, arguments, sentence):
+    image = tmp_path / "in" / "a.tif"
+    write_image(image, Image(np.ones((1, 9, 9), np.uint8)))
+    filled = [a.format(package=tiny_package, image=image) for a in arguments]
+    assert main([*filled, "--out", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err
+    assert sentence in errors
+    assert "Traceback" not in errors
+
+
+def test_what_is_finished_is_skipped_and_what_is_damaged_is_done_again(
+    tiny_package, folder, capsys
+):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main(command) == 0
+    whole = (folder / "out" / "b.png").read_bytes()
+    (folder / "out" / "a.png").write_bytes(whole)  # it is whole, so nobody looks what it shows
+    (folder / "out" / "b.png").write_bytes(whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 segmented, 1 were finished before" in capsys.readouterr().err
+    assert (folder / "out" / "a.png").read_bytes() == whole
+    assert (folder / "out" / "b.png").read_bytes() == whole
+    assert main([*command, "--overwrite"]) == 0
+    assert (folder / "out" / "a.png").read_bytes() != whole
+
+
+def test_a_finished_case_keeps_its_rows_and_one_without_rows_is_not_finished(
+    tiny_package, folder, capsys
+):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main(command) == 0
+    before = rows_of(folder / "out" / "quality.csv")
+    assert set(before) == {"a", "b"}
+    write_image(folder / "in" / "c.tif", Image(np.full((1, 40, 50), 128, np.uint8)))
+    assert main(command) == 0
+    after = rows_of(folder / "out" / "quality.csv")
+    assert set(after) == {"a", "b", "c"}
+    assert after["a"] == before["a"]
+    capsys.readouterr()
+    assert main([*command, "--measurements"]) == 0
+    assert "3 segmented" in capsys.readouterr().err
+
+
+def test_all_that_can_be_asked_for_is_written(tiny_package, folder):
+    out = folder / "out"
+    command = [str(tiny_package), str(folder / "in" / "a.tif"), "-o", str(out)]
+    options = ["--format", "png,overlay", "--format", "json", "--mirror", "--probabilities"]
+    assert main([*command, *options, "--uncertainty", "--measurements"]) == 0
+    assert written(out) == [
+        "a.disagreement.tif",
+        "a.json",
+        "a.overlay.png",
+        "a.png",
+        "a.probabilities.tif",
+        "a.uncertainty.tif",
+        "measurements.csv",
+        "quality.csv",
+    ]
+    mask = read_mask(out / "a.png")
+    probabilities = read_image(out / "a.probabilities.tif")
+    assert probabilities.channels == 3
+    assert (probabilities.array.argmax(axis=0) == mask.array).mean() > 0.99
+    measured = list(csv.DictReader((out / "measurements.csv").open(newline="")))
+    assert [row["name"] for row in measured] == ["cytoplasm", "nucleus"]
+    assert int(measured[0]["pixels"]) == (mask.array == 1).sum()
+
+
+def test_nested_folders_come_out_as_they_went_in(tiny_package, folder):
+    write_image(folder / "in" / "deep" / "a.tif", Image(np.full((1, 40, 50), 128, np.uint8)))
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out"), "-r"]
+    assert main(command) == 0
+    assert written(folder / "out") == ["a.png", "b.png", "deep/a.png", "quality.csv"]
+
+
+def test_no_mask_takes_the_place_of_an_image(tiny_package, folder, capsys):
+    image = folder / "in" / "a.tif"
+    before = image.read_bytes()
+    command = [str(tiny_package), str(image), "--out", str(folder / "in"), "--format", "tiff"]
+    assert main(command) == 2
+    assert "the mask of a would overwrite" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+def test_an_image_unlike_the_training_is_warned_of(tiny_package, folder, capsys):
+    write_image(folder / "in" / "small.tif", Image(np.eye(5, dtype=np.uint8)[None]))
+    assert main([str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]) == 0
+    assert "warning: small: the image measures 5 pixels along y" in capsys.readouterr().err
+    rows = rows_of(folder / "out" / "quality.csv")
+    assert "5 pixels along y" in rows["small"]["warnings"]
+    assert rows["a"]["warnings"] == ""
+
+
+def test_a_predicted_dice_stands_in_the_table(tiny_package, folder):
+    package = ModelPackage.load(shutil.copytree(tiny_package, folder / "package"))
+    dice = {"nucleus": DiceCalibration(offset=-1, expected_error=0.03)}
+    write_card(package.path, package.card.model_copy(update={"quality": SelfAssessment(dice=dice)}))
+    assert main([str(package.path), str(folder / "in"), "--out", str(folder / "out")]) == 0
+    row = rows_of(folder / "out" / "quality.csv")["a"]
+    assert 0 < float(row["predicted_dice_nucleus"]) < 1
+    assert row["expected_error_nucleus"] == "0.03"
+
+
+def test_volumes_get_volumes(tiny_package_3d, tmp_path):
+    image = Image(default_rng(0).integers(0, 255, (1, 9, 20, 20)).astype(np.uint8), (2.0, 1.0, 1.0))
+    write_image(tmp_path / "in" / "ct.nii.gz", image)
+    command = [str(tiny_package_3d), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--uncertainty"]) == 0
+    assert written(tmp_path / "out") == ["ct.nii.gz", "ct.uncertainty.nii.gz", "quality.csv"]
+    assert read_image(tmp_path / "out" / "ct.uncertainty.nii.gz").spacing == (2.0, 1.0, 1.0)
+    assert main([*command, "--format", "png"]) == 2
+
+
+def test_without_ray_one_sentence_says_what_to_install(tiny_package, folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out"), "--ray"]
+    assert main(command) == 2
+    assert "pip install 'seg[ray]'" in capsys.readouterr().err
