@@ -24,7 +24,7 @@ from seg.inference.blending import Slab, blend
 from seg.transforms import Rows, border
 
 AHEAD = 2
-"""Runs in work or waiting, per caller: the network never waits for the blending."""
+"""Runs that wait beside those in work, so that the network never waits for the blending."""
 
 Progress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
@@ -192,7 +192,7 @@ def _run(
             for batch in itertools.chain(batches, itertools.repeat(None)):
                 if batch is not None:
                     waiting.append((batch, pool.submit(backend.run, batch.patches)))
-                    if len(waiting) < AHEAD * backend.callers:
+                    if len(waiting) < AHEAD + backend.callers:
                         continue
                 if not waiting:
                     break

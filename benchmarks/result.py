@@ -1,0 +1,49 @@
+"""What all benchmarks print and write."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def bar(what: str, value: float, bound: float, *, at_most: bool) -> dict[str, Any]:
+    """A figure and whether it holds what was promised."""
+    holds = value <= bound if at_most else value >= bound
+    return {"what": what, "value": value, "bound": bound, "holds": bool(holds)}
+
+
+def report(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    bars: Sequence[Mapping[str, Any]],
+    libraries: Sequence[str],
+    target: Path | None,
+) -> None:
+    """Print the bars, and write everything where a file was named."""
+    for each in bars:
+        verdict = "holds" if each["holds"] else "MISSED"
+        print(f"{each['what']}: {each['value']:.3g}, bound {each['bound']:g}: {verdict}")
+    if target is None:
+        return
+    result = {
+        "name": name,
+        "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
+        "versions": {
+            "python": platform.python_version(),
+            **{library: version(library) for library in libraries},
+        },
+        "rows": list(rows),
+        "bars": list(bars),
+    }
+    target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def peak_mib() -> float:
+    """Most memory that this process has had at a time, by the kernel's count."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("this benchmark reads /proc, which only Linux has")

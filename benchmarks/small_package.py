@@ -1,0 +1,85 @@
+"""A model package of two convolutions: a real network that costs next to nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from seg.files import sha256_of
+from seg.images import ClassInfo
+from seg.model_package import (
+    Channel,
+    GoldenSamples,
+    InputSpec,
+    ModelCard,
+    ModelPackage,
+    Provenance,
+    TrainingFingerprint,
+    Variant,
+    write_card,
+    write_golden,
+)
+from seg.transforms import Normalisation, Preprocessing
+
+
+def write_package(
+    folder: Path,
+    patch: tuple[int, ...],
+    channels: int,
+    classes: int,
+    spacing: tuple[float, ...] | None = None,
+) -> ModelPackage:
+    """Write a package for images of 8 bits; ``spacing`` in mm."""
+    folder.mkdir(parents=True)
+    file = folder / "network.onnx"
+    onnx.save(network(patch, channels, classes), file)
+    patches = np.random.default_rng(0).uniform(size=(1, channels, *patch)).astype(np.float32)
+    (logits,) = ort.InferenceSession(file).run(None, {"patches": patches})
+    golden = write_golden(folder, GoldenSamples(patches, logits))
+    rule = Normalisation(kind="rescale", low=0, high=255)
+    card = ModelCard(
+        name="small",
+        version="1",
+        classes=tuple(
+            ClassInfo(index=i, name=f"class {i}", color=(i, i, i)) for i in range(classes)
+        ),
+        input=InputSpec(
+            channels=tuple(Channel(name=str(i)) for i in range(channels)),
+            patch=patch,
+            preprocessing=Preprocessing(spacing=spacing, normalisation=(rule,) * channels),
+        ),
+        variants=(Variant(name="full", file=file.name, sha256=sha256_of(file)),),
+        golden_sha256=golden,
+        fingerprint=TrainingFingerprint(
+            cases=1, shape=((1, 10**6),) * len(patch), intensity=((0, 255),) * channels
+        ),
+        provenance=Provenance(
+            created="", seed=0, dataset="", dataset_sha256="", command="", versions={}
+        ),
+    )
+    write_card(folder, card)
+    return ModelPackage.load(folder)
+
+
+def network(patch: tuple[int, ...], channels: int, classes: int, width: int = 4) -> onnx.ModelProto:
+    """3x3 convolution, ReLU, 1x1 convolution."""
+    rng, dims = np.random.default_rng(1), len(patch)
+    weights = {
+        "look": rng.normal(size=(width, channels, *(3,) * dims)),
+        "decide": rng.normal(size=(classes, width, *(1,) * dims)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["patches", "look"], ["seen"], pads=[1] * (2 * dims)),
+        helper.make_node("Relu", ["seen"], ["kept"]),
+        helper.make_node("Conv", ["kept", "decide"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["b", channels, *patch])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", classes, *patch])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
