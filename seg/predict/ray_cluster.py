@@ -5,7 +5,10 @@ same files. A worker that dies is started again, and its case with it: files are
 not at all, so a case that was begun twice is the same as one that was done once.
 """
 
+import hashlib
 import json
+import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +20,12 @@ from seg.errors import BackendError, ConfigError
 from seg.predict.cases import Case
 from seg.predict.work import Job, Outcome, Work, Worker
 
-RETRIES = 3
-"""Times that a case is begun again when its worker dies; one that kills every worker would
-otherwise never end."""
+MOST_DEATHS = 3
+"""Workers that a case may take with it before it is given up; the others go on."""
+MOST_BLOCKS = 2_000
+"""Parts of the work that Ray hands out one by one; a case each, if there are no more cases."""
+BEGUN = ".begun"
+"""Folder with a file for each case that is at work, as long as it was begun often."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ def run_on_ray(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Ou
             "--ray needs Ray, which is not installed here; install it: pip install 'seg[ray]'"
         ) from error
     _connect(ray, cluster)
+    shutil.rmtree(work.out / BEGUN, ignore_errors=True)
     Worker(work)  # what is wrong with the package is said here, and not by every worker
     return _outcomes(ray, work, jobs, cluster)
 
@@ -63,34 +70,28 @@ def _connect(ray: Any, cluster: Cluster) -> None:
 
 
 def _outcomes(ray: Any, work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Outcome]:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # the others go on
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     needs, workers = _workers(ray, work, cluster)
     rows = [{"job": json.dumps(asdict(job), default=str)} for job in jobs]
-    results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+    data = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
+    results = data.map_batches(
         _RayWorker,
         fn_constructor_args=(work,),
         batch_size=1,
-        concurrency=(1, max(1, min(workers, len(jobs)))),
-        max_restarts=-1,
-        max_task_retries=RETRIES,
+        compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(jobs)))),
         **needs,
     )
-    missing = {job.case.name for job in jobs}
-    for row in results.iter_rows():
-        outcome = _outcome(json.loads(row["outcome"]))
-        missing.discard(outcome.case)
-        yield outcome
-    for case in sorted(missing):
-        yield Outcome(
-            case,
-            failure=f"its worker died {RETRIES + 1} times; the image may need more memory than "
-            "a worker has",
-        )
+    try:
+        for row in results.iter_rows():
+            yield _outcome(json.loads(row["outcome"]))
+    except ray.exceptions.RayError as error:
+        raise BackendError(f"the Ray cluster failed: {str(error).splitlines()[0]}") from error
+    finally:
+        shutil.rmtree(work.out / BEGUN, ignore_errors=True)
 
 
-def _workers(ray: Any, work: Work, cluster: Cluster) -> tuple[dict[str, float], int]:
+def _workers(ray: Any, work: Work, cluster: Cluster) -> tuple[dict[str, int], int]:
     """What a worker needs, and how many the cluster can hold."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if work.provider != "cpu" and any(node.get("GPU") for node in machines):
@@ -109,8 +110,29 @@ class _RayWorker:
         self._worker = Worker(work)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, list[str]]:
-        outcomes = [self._worker.run(_job(json.loads(text))) for text in batch["job"]]
+        """Do the jobs of a batch."""
+        outcomes = [self._run(_job(json.loads(text))) for text in batch["job"]]
         return {"outcome": [json.dumps(asdict(outcome)) for outcome in outcomes]}
+
+    def _run(self, job: Job) -> Outcome:
+        begun = begun_file(self._worker.work.out, job.case)
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        with begun.open("ab") as file:
+            if file.tell() >= MOST_DEATHS:
+                return Outcome(
+                    job.case.name,
+                    failure=f"{MOST_DEATHS} workers died of it; it may need more memory than a "
+                    "worker has",
+                )
+            file.write(b".")
+        outcome = self._worker.run(job)
+        begun.unlink(missing_ok=True)
+        return outcome
+
+
+def begun_file(out: Path, case: Case) -> Path:
+    """Where it is counted how often a case was begun; it is gone when the case has ended."""
+    return out / BEGUN / hashlib.sha256(case.name.encode()).hexdigest()
 
 
 def _job(plain: dict[str, Any]) -> Job:
