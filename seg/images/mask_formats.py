@@ -17,7 +17,7 @@ from seg.images.itk_files import encode_itk, encode_nrrd
 from seg.images.measurements import encode_measurements
 from seg.images.nifti import encode_nifti
 from seg.images.npz import encode_npz
-from seg.images.overlay import encode_overlay
+from seg.images.pictures import encode_overlay
 from seg.images.raster import encode_png
 from seg.images.rle import encode_rle
 from seg.images.rtstruct import encode_rtstruct
