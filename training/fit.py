@@ -121,7 +121,8 @@ def _look(path: Path) -> Dataset:
         len(dataset.test),
         ", ".join(info.name for info in dataset.classes),
     )
-    check(dataset)
+    for finding in check(dataset):
+        log.warning("look      %s", finding)
     return dataset
 
 

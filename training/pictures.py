@@ -84,8 +84,8 @@ def panel(
     """The picture with outlines, without a margin, as WebP."""
     height, width = view.shape
     figure = Figure(figsize=(PANEL_PIXELS / DPI, PANEL_PIXELS / DPI * height / width), dpi=DPI)
-    _draw(figure.add_axes((0, 0, 1, 1)), view, labels, classes)
-    return _encoded(figure, format="webp", pil_kwargs={"quality": 88})
+    draw(figure.add_axes((0, 0, 1, 1)), view, labels, classes)
+    return encoded(figure, format="webp", pil_kwargs={"quality": 88})
 
 
 def write_comparison(path: Path, view: View, classes: Sequence[ClassInfo], title: str) -> None:
@@ -102,8 +102,14 @@ def write_comparison(path: Path, view: View, classes: Sequence[ClassInfo], title
     panels = (("image", None), ("reference", view.reference), ("prediction", view.prediction))
     for number, (name, labels) in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, number)
-        _draw(axes, view, labels, classes)
+        draw(axes, view, labels, classes)
         axes.set_title(name, fontsize=12)
+    add_legend(figure, classes)
+    replace_file(path, encoded(figure, format="png", facecolor="white"))
+
+
+def add_legend(figure: Figure, classes: Sequence[ClassInfo]) -> None:
+    """The names of the foreground classes in their colours, below everything."""
     lines = [Line2D([], [], color=color_of(each), linewidth=3) for each in classes[1:]]
     figure.legend(
         lines,
@@ -113,7 +119,6 @@ def write_comparison(path: Path, view: View, classes: Sequence[ClassInfo], title
         frameon=False,
         fontsize=12,
     )
-    replace_file(path, _encoded(figure, format="png", facecolor="white"))
 
 
 def color_of(info: ClassInfo) -> tuple[float, float, float]:
@@ -122,12 +127,13 @@ def color_of(info: ClassInfo) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def _draw(
+def draw(
     axes: Axes,
     view: View,
     labels: Integer[np.ndarray, "y x"] | None,
     classes: Sequence[ClassInfo],
 ) -> None:
+    """The picture on axes of its own, with filled outlines where labels are given."""
     axes.set_axis_off()
     rows, columns = view.picture.shape[:2]
     height, width = view.shape
@@ -166,7 +172,8 @@ def _outline(
     axes.contour(columns, rows, bordered, levels=[0.5], colors=[color], linewidths=linewidth)
 
 
-def _encoded(figure: Figure, **options: Any) -> bytes:
+def encoded(figure: Figure, **options: Any) -> bytes:
+    """The figure as a file's bytes."""
     FigureCanvasAgg(figure)
     content = io.BytesIO()
     figure.savefig(content, **options)

@@ -11,7 +11,7 @@ from training.dataset import lists, nnunet, plain
 from training.dataset.card import read_card
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.inspection import check
+from training.dataset.inspection import check, inspect
 from training.dataset.json_card import CARD, read_json
 from training.dataset.legend import IGNORE, Legend
 
@@ -23,6 +23,7 @@ __all__ = [
     "Legend",
     "Split",
     "check",
+    "inspect",
     "load_dataset",
     "look_into",
 ]

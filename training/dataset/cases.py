@@ -1,25 +1,29 @@
 """``Dataset``: what a folder of images and masks holds, whatever its layout."""
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from nibabel.orientations import aff2axcodes
 
 from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
-from seg.images import ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
+from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
 from seg.model_package import Channel
 from training.dataset.card import MaskKind
 from training.dataset.legend import Legend
 from training.dataset.masks import MaskFiles, hinted
 
 Split = Literal["train", "test"]
+_Read = TypeVar("_Read")
 
 _PLACE_TOLERANCE = 0.05
 """Of a voxel: headers hold rounded numbers."""
+_REPLACE = "resample the mask onto the image's grid or correct its header"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,10 @@ class Case:
     def group(self) -> str:
         """What a split keeps together: the subject, or the case alone."""
         return self.name if self.subject is None else self.subject
+
+    def files(self) -> list[Path]:
+        """All files of the case, those of a DICOM series one by one."""
+        return [each for path in (*self.images, self.mask) for each in _files_of(path)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,68 +86,49 @@ class Dataset:
             mask = self.masks.read(case.mask, self.dims, self.legend)
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {hinted(error, self.masks.kind)}") from error
-        for problem, advice in self.misfits(image, mask):
+        for problem, advice in self.wrong_channels(image) + misfits(image, mask):
             raise DatasetError(f"case {case.name}: {problem}; {advice}")
         return image, Mask.on_grid_of(image, mask.array)
 
-    def misfits(self, image: Image, mask: Mask) -> list[tuple[str, str]]:
-        """What keeps an image and its mask from going together, and what to do about it."""
-        found = []
-        if image.channels != len(self.channels):
-            found.append(
-                (
-                    f"the dataset has {len(self.channels)} channels, the image {image.channels}",
-                    "save it with the channels of the others",
-                )
-            )
-        if image.spatial_shape != mask.spatial_shape:
-            found.append(
-                (
-                    "image and mask must have the same size, got "
-                    f"{image.spatial_shape} and {mask.spatial_shape}",
-                    "resample the mask onto the image's grid",
-                )
-            )
-        return found + _misplaced(image, mask)
+    def wrong_channels(self, image: Image) -> list[tuple[str, str]]:
+        """What is wrong with the number of channels, and what to do about it."""
+        if image.channels == len(self.channels):
+            return []
+        problem = f"the dataset has {len(self.channels)} channels, the image {image.channels}"
+        return [(problem, "save it with the channels of the others")]
 
     def sha256(self) -> str:
         """Hex digest over case names, splits and the contents of all files."""
         digest = hashlib.sha256()
         for case in sorted(self.cases, key=lambda each: each.name):
-            paths = (each for path in (*case.images, case.mask) for each in _files_of(path))
-            files = (sha256_of(path) for path in paths)
+            files = (sha256_of(path) for path in case.files())
             digest.update("\n".join((case.name, case.split, *files, "")).encode())
         return digest.hexdigest()
 
 
-def _misplaced(image: Image, mask: Mask) -> list[tuple[str, str]]:
+def misfits(image: Image, mask: Mask) -> list[tuple[str, str]]:
+    """What keeps an image and its mask from lying on each other, and what to do about it."""
+    found = []
+    if image.spatial_shape != mask.spatial_shape:
+        sizes = f"{image.spatial_shape} and {mask.spatial_shape}"
+        found.append((f"image and mask must have the same size, got {sizes}", _REPLACE))
     # A mask without a place of its own, such as a PNG file, lies where the image lies.
     if image.spacing and mask.spacing and not np.allclose(image.spacing, mask.spacing, rtol=1e-3):
-        problem = (
-            f"image and mask must have the same spacing, got {_mm(image.spacing)} and "
-            f"{_mm(mask.spacing)} mm"
-        )
-        return [(problem, "resample the mask onto the image's grid or correct its header")]
-    if image.affine is None or mask.affine is None:
+        sizes = f"{_mm(image.spacing)} and {_mm(mask.spacing)} mm"
+        found.append((f"image and mask must have the same spacing, got {sizes}", _REPLACE))
+    elif image.affine is not None and mask.affine is not None:
+        found += _misplaced(image.affine, mask.affine)
+    return found
+
+
+def _misplaced(image: Affine, mask: Affine) -> list[tuple[str, str]]:
+    tolerance = _PLACE_TOLERANCE * float(np.abs(image[:3, :3]).max())
+    if np.abs(image[:3] - mask[:3]).max() <= tolerance:
         return []
-    tolerance = _PLACE_TOLERANCE * float(np.abs(image.affine[:3, :3]).max())
-    if np.abs(image.affine[:3] - mask.affine[:3]).max() <= tolerance:
-        return []
-    ours, theirs = ("".join(aff2axcodes(each.affine)) for each in (image, mask))
+    ours, theirs = ("".join(aff2axcodes(each)) for each in (image, mask))
     if ours != theirs:
-        return [
-            (
-                f"image and mask are turned differently, the axes of one run {ours}, of the other "
-                f"{theirs}",
-                "resample the mask onto the image's grid or correct its header",
-            )
-        ]
-    return [
-        (
-            "image and mask have the same size but lie at different places (their affines differ)",
-            "resample the mask onto the image's grid or correct its header",
-        )
-    ]
+        return [(f"image and mask are turned differently: axes {ours} and {theirs}", _REPLACE)]
+    return [("image and mask lie at different places (their affines differ)", _REPLACE)]
 
 
 def _mm(spacing: Spacing) -> str:
@@ -151,14 +140,38 @@ def _files_of(path: Path) -> list[Path]:
     return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
 
 
-def dims_of(mask: Path, kind: MaskKind = "values") -> Literal[2, 3]:
-    """Whether a dataset's masks are images or volumes, by one of them.
+def dims_of(cases: Sequence[Case], kind: MaskKind = "values") -> Literal[2, 3]:
+    """Whether a dataset's masks are images or volumes, by the first that can be read.
 
     Raises:
-        DatasetError: the mask cannot be read.
+        DatasetError: none can be read.
     """
+    return next(each_that_reads(cases, partial(_dims, kind=kind)))
+
+
+def _dims(case: Case, kind: MaskKind) -> Literal[2, 3]:
     try:
-        found = read_image(mask) if kind == "colors" else read_mask(mask)
+        found = read_image(case.mask) if kind == "colors" else read_mask(case.mask)
     except ImageError as error:
-        raise DatasetError(hinted(error, kind)) from error
+        raise DatasetError(f"case {case.name}: {hinted(error, kind)}") from error
     return 2 if found.dims == 2 else 3
+
+
+def each_that_reads(cases: Sequence[Case], read: Callable[[Case], _Read]) -> Iterator[_Read]:
+    """What ``read`` gives for each case, cases that it fails on left out: a check names them.
+
+    Raises:
+        DatasetError: it fails on all of them; the first reason.
+    """
+    first: DatasetError | None = None
+    any_read = False
+    for case in cases:
+        try:
+            found = read(case)
+        except DatasetError as error:
+            first = first or error
+            continue
+        any_read = True
+        yield found
+    if first and not any_read:
+        raise first

@@ -1,6 +1,7 @@
 """Classes and channels by ``dataset.yaml``, or by what the files hold where it says nothing."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from seg.errors import DatasetError, ImageError
 from seg.images import read_channels, read_mask
 from seg.model_package import Channel
 from training.dataset.card import CARD, Card, CardClass, Color
-from training.dataset.cases import Case
+from training.dataset.cases import Case, each_that_reads
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
@@ -105,13 +106,8 @@ def _overlapping(
 
 def _values_in(cases: Sequence[Case], dims: int, card: Card) -> list[int]:
     found = {0}
-    for case in cases:
-        try:
-            found.update(np.unique(read_mask(case.mask, dims=dims).array).tolist())
-        except ImageError as error:
-            raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
-        if isinstance(card.ignore, int):
-            found.discard(card.ignore)
+    for values in each_that_reads(cases, partial(_values, dims=dims, card=card)):
+        found |= values
         if len(found) > MOST_FOUND_CLASSES:
             raise DatasetError(
                 f"the masks hold more than {MOST_FOUND_CLASSES} different values; masks need one "
@@ -120,27 +116,37 @@ def _values_in(cases: Sequence[Case], dims: int, card: Card) -> list[int]:
                 "list them in it"
             )
     if len(found) == 1:
-        raise DatasetError(
-            f"masks need values above 0 for what is not background, got {min(found)}..{max(found)}"
-        )
+        raise DatasetError("masks need values above 0 for what is not background, got 0 only")
     return sorted(found)
 
 
-def channels_of_files(card: Card, case: Case, dims: int) -> tuple[Channel, ...]:
-    """The channels that the card names, or those of one case.
+def _values(case: Case, dims: int, card: Card) -> set[int]:
+    try:
+        values = set(np.unique(read_mask(case.mask, dims=dims).array).tolist())
+    except ImageError as error:
+        raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
+    return values - {card.ignore}
+
+
+def channels_of_files(card: Card, cases: Sequence[Case], dims: int) -> tuple[Channel, ...]:
+    """The channels that the card names, or those of the first case that can be read.
 
     Raises:
-        DatasetError: the case cannot be read.
+        DatasetError: none can be read.
     """
     if card.channels:
         return tuple(Channel(name=c) if isinstance(c, str) else c for c in card.channels)
-    try:
-        image = read_channels(case.images, dims=dims)
-    except ImageError as error:
-        raise DatasetError(f"case {case.name}: {error}") from error
-    count = image.channels
+    case = cases[0]
+    count = next(each_that_reads(cases, partial(_count, dims=dims)))
     photo = ("red", "green", "blue") if count == 3 and len(case.images) == 1 and dims == 2 else None
     return tuple(
         Channel(name=photo[index], modality="photo") if photo else Channel(name=f"channel_{index}")
         for index in range(count)
     )
+
+
+def _count(case: Case, dims: int) -> int:
+    try:
+        return read_channels(case.images, dims=dims).channels
+    except ImageError as error:
+        raise DatasetError(f"case {case.name}: {error}") from error

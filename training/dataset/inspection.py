@@ -1,44 +1,258 @@
-"""A quick pass over all cases before a training starts."""
+"""Looks at every case as a careful colleague would, and says all that is wrong.
+
+One image is in memory at a time in each process; of a case only a few numbers are kept.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 
 import numpy as np
+from jaxtyping import Float32
+from tqdm import tqdm
 
-from seg.errors import DatasetError
-from training.dataset.cases import Dataset
+from seg.errors import ImageError
+from seg.images import Image, Mask, Spacing, read_channels
+from training.dataset.card import CARD
+from training.dataset.cases import Case, Dataset, misfits
+from training.dataset.findings import Finding, raise_errors
+from training.dataset.legend import IGNORE
+from training.dataset.likeness import NEARLY_THE_SAME, content_hash, thumbnail
+from training.dataset.masks import hinted
 
-_MOST_LISTED = 5
+PROCESSES = 2
+BYTES_FOR_PROCESSES = 200_000_000
+"""Size of all files from which it pays to start processes, which takes seconds itself."""
+_SPLITS = ("train", "test")
 
 
-def check(dataset: Dataset) -> None:
-    """Read every case once, one at a time, and say what is wrong with the first few.
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What is kept of a case."""
 
-    Files that cannot be read, sizes or places of image and mask that differ, mask values without a
-    class, NaN; and classes that no training case shows.
+    case: Case
+    findings: list[Finding] = field(default_factory=list)
+    labels: frozenset[int] = frozenset()
+    spacing: Spacing | None = None
+    content: str | None = None
+    thumbnail: Float32[np.ndarray, " d"] | None = None
+
+
+def check(dataset: Dataset) -> list[Finding]:
+    """Read every case once and give back what looks wrong but can be trained on.
 
     Raises:
-        DatasetError: a case cannot be trained on.
+        DatasetError: something cannot be trained on; all of it in one message.
     """
-    problems: list[str] = []
-    seen = np.zeros(len(dataset.classes), dtype=bool)
-    for case in dataset.cases:
-        try:
-            image, mask = dataset.read(case)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        if not np.isfinite(image.array).all():
-            problems.append(f"case {case.name}: the image holds NaN or infinity; replace them")
-        if case.split == "train":
-            present = dataset.legend.members()[np.unique(mask.array)].any(axis=0)
-            seen[1:] |= present
-            seen[0] |= bool((mask.array == 0).any())
-    if problems:
-        listed = "\n  ".join(problems[:_MOST_LISTED])
-        more = len(problems) - _MOST_LISTED
-        rest = f"\n  and {more} more" if more > 0 else ""
-        raise DatasetError(
-            f"{len(problems)} of {len(dataset.cases)} cases cannot be used; repair or remove "
-            f"them:\n  {listed}{rest}"
+    findings = inspect(dataset)
+    raise_errors(findings)
+    return findings
+
+
+def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
+    """All that is wrong, errors first."""
+    seen = list(
+        tqdm(
+            _look_at_all(dataset),
+            total=len(dataset.cases),
+            desc="checking",
+            unit="case",
+            disable=None if progress else True,
         )
-    absent = [each.name for each in dataset.classes if not seen[each.index]]
-    if len(absent) >= len(dataset.classes) - 1:
-        raise DatasetError(f"no training case shows {', '.join(absent)}: there is nothing to learn")
+    )
+    findings = [finding for each in seen for finding in each.findings]
+    findings += _classes_nobody_shows(dataset, seen)
+    findings += _spacing_that_some_lack(seen)
+    findings += _subjects_on_both_sides(dataset)
+    findings += _duplicates(seen)
+    return sorted(findings, key=lambda finding: finding.severity)
+
+
+def _look_at_all(dataset: Dataset) -> Iterator[Seen]:
+    look = partial(look_at, dataset)
+    size = sum(path.stat().st_size for c in dataset.cases for path in c.files() if path.exists())
+    if size < BYTES_FOR_PROCESSES or (os.cpu_count() or 1) < PROCESSES:
+        yield from map(look, dataset.cases)
+        return
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        yield from pool.map(look, dataset.cases)
+
+
+def look_at(dataset: Dataset, case: Case) -> Seen:
+    """What one case holds, and what is wrong with it."""
+    findings: list[Finding] = []
+    image = _image(dataset, case, findings)
+    mask = _mask(dataset, case, findings)
+    if image and mask:
+        findings += [Finding("error", str(case.mask), *each) for each in misfits(image, mask)]
+    if image:
+        where = str(case.images[0])
+        findings += [Finding("error", where, *each) for each in dataset.wrong_channels(image)]
+        findings += _intensities(dataset, case, image)
+    labels = frozenset(int(label) for label in np.unique(mask.array)) if mask else frozenset()
+    if mask and not labels - {0, IGNORE}:
+        findings.append(_empty(case, labels))
+    return Seen(
+        case,
+        findings,
+        labels,
+        image.spacing if image else None,
+        content_hash(image.array) if image else None,
+        thumbnail(image.array) if image else None,
+    )
+
+
+def _image(dataset: Dataset, case: Case, findings: list[Finding]) -> Image | None:
+    try:
+        return read_channels(case.images, dims=dataset.dims)
+    except ImageError as error:
+        advice = "save it anew or remove the case"
+        findings.append(_unreadable(str(case.images[0]), error, advice))
+        return None
+
+
+def _mask(dataset: Dataset, case: Case, findings: list[Finding]) -> Mask | None:
+    try:
+        return dataset.masks.read(case.mask, dataset.dims, dataset.legend)
+    except ImageError as error:
+        advice = "correct the mask, or declare what it holds"
+        error = ImageError(hinted(error, dataset.masks.kind))
+        findings.append(_unreadable(str(case.mask), error, advice))
+        return None
+
+
+def _unreadable(where: str, error: ImageError, advice: str) -> Finding:
+    return Finding("error", where, str(error).removeprefix(f"{where}: "), advice)
+
+
+def _intensities(dataset: Dataset, case: Case, image: Image) -> list[Finding]:
+    where = str(case.images[0])
+    broken = image.array.size - int(np.count_nonzero(np.isfinite(image.array)))
+    if broken:
+        problem = f"the image holds NaN or infinity in {broken:,} values"
+        return [Finding("error", where, problem, "replace them, for example by the lowest value")]
+    return [
+        Finding(
+            "warning",
+            str(case.images[index] if len(case.images) > 1 else case.images[0]),
+            f"channel {dataset.channels[index].name} is {channel.flat[0]:g} everywhere"
+            if index < len(dataset.channels)
+            else f"channel {index} is {channel.flat[0]:g} everywhere",
+            "look whether this is the right file",
+        )
+        for index, channel in enumerate(image.array)
+        if channel.min() == channel.max()
+    ]
+
+
+def _empty(case: Case, labels: frozenset[int]) -> Finding:
+    if 0 not in labels:
+        return Finding(
+            "warning", str(case.mask), "nobody annotated it", "annotate it or remove the case"
+        )
+    return Finding(
+        "warning",
+        str(case.mask),
+        "the mask shows background only",
+        "keep it if nothing is there, else annotate it",
+    )
+
+
+def _classes_nobody_shows(dataset: Dataset, seen: Sequence[Seen]) -> list[Finding]:
+    shown: set[int] = set().union(*(each.labels for each in seen if each.case.split == "train"))
+    foreground = dataset.classes[1:]
+    absent = [
+        c.name for c in foreground if not shown.intersection(dataset.legend.labels_of(c.index))
+    ]
+    if not absent:
+        return []
+    if len(absent) == len(foreground):
+        problem = f"no training case shows {', '.join(absent)}: there is nothing to learn"
+        return [Finding("error", str(dataset.folder), problem, "annotate training cases")]
+    return [
+        Finding(
+            "warning",
+            str(dataset.folder),
+            f"no training case shows {name}",
+            "add a case that does, or take the class away",
+        )
+        for name in absent
+    ]
+
+
+def _spacing_that_some_lack(seen: Sequence[Seen]) -> list[Finding]:
+    read = [each for each in seen if each.content]
+    without = [each for each in read if each.spacing is None]
+    if not without or len(without) == len(read):
+        return []
+    return [
+        Finding(
+            "warning",
+            str(each.case.images[0]),
+            "the file states no spacing, others do, so no image can be resampled",
+            "write the spacing in mm into its header",
+        )
+        for each in without
+    ]
+
+
+def _subjects_on_both_sides(dataset: Dataset) -> list[Finding]:
+    sides: dict[str, dict[str, str]] = defaultdict(dict)
+    for case in dataset.cases:
+        if case.subject is not None:
+            sides[case.subject].setdefault(case.split, case.name)
+    return [
+        Finding(
+            "error",
+            found["test"],
+            f"subject {subject} is also in training case {found['train']}, so the test would be of "
+            "what was trained on",
+            "put all cases of a subject on one side",
+        )
+        for subject, found in sides.items()
+        if len(found) > 1
+    ]
+
+
+def _duplicates(seen: Sequence[Seen]) -> list[Finding]:
+    """The same image twice; across train and test also one that is nearly the same."""
+    # flat images, which were told already, are all alike
+    seen = [each for each in seen if each.thumbnail is not None and each.thumbnail.any()]
+    by_content: dict[str | None, list[Case]] = defaultdict(list)
+    for each in sorted(seen, key=lambda each: each.case.split == "test"):
+        by_content[each.content].append(each.case)
+    findings = [_twice(first, case) for first, *rest in by_content.values() for case in rest]
+    train, test = ([each for each in seen if each.case.split == split] for split in _SPLITS)
+    if train and test:
+        likeness = _stacked(test) @ _stacked(train).T
+        for row, each in zip(likeness, test, strict=True):
+            nearest = train[int(row.argmax())]
+            if row.max() >= NEARLY_THE_SAME and nearest.content != each.content:
+                findings.append(_look_alike(nearest.case, each.case, float(row.max())))
+    return findings
+
+
+def _stacked(seen: Sequence[Seen]) -> Float32[np.ndarray, "n d"]:
+    return np.stack([each.thumbnail for each in seen if each.thumbnail is not None])
+
+
+def _twice(first: Case, other: Case) -> Finding:
+    where = str(other.images[0])
+    problem = f"the image is the same as that of {first.split} case {first.name}"
+    if first.split == other.split:
+        return Finding("warning", where, problem, "remove one of them")
+    return Finding("error", where, problem, "remove it from train or from test")
+
+
+def _look_alike(train: Case, test: Case, correlation: float) -> Finding:
+    return Finding(
+        "warning",
+        str(test.images[0]),
+        f"the image looks like that of train case {train.name} (correlation {correlation:.3f}), so "
+        "its score may be too good",
+        f"if both show the same, put them on one side: subjects or split in {CARD}",
+    )

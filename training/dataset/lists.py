@@ -54,7 +54,7 @@ def load(path: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
     for field in ("labels", "modality", "channel_names"):
         if field in raw:
             refuse(card, _SETTLED[field], str(path))
-    dims = dims_of(cases[0].mask, card.masks)
+    dims = dims_of(cases, card.masks)
     legend, masks = legend_of(raw) if "labels" in raw else found_legend(card, cases, dims)
     has_channels = "modality" in raw or "channel_names" in raw
     return Dataset(
@@ -62,7 +62,7 @@ def load(path: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
         folder=path,
         dims=dims,
         legend=legend,
-        channels=channels_of(raw) if has_channels else channels_of_files(card, cases[0], dims),
+        channels=channels_of(raw) if has_channels else channels_of_files(card, cases, dims),
         cases=assign(folder, card, cases),
         masks=masks,
         licence=card.licence or licence_of(raw),

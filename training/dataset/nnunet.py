@@ -46,7 +46,7 @@ def load(folder: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset
     return Dataset(
         name=card.name or str(raw.get("name", folder.resolve().name)),
         folder=folder,
-        dims=dims_of(cases[0].mask),
+        dims=dims_of(cases),
         legend=legend,
         channels=channels,
         cases=assign(folder, card, cases),

@@ -30,14 +30,14 @@ def load(folder: Path, card: Card, findings: list[Finding]) -> Dataset:
         cases += _cases(folder / "test", "test", findings)
     if not cases:
         raise_errors(findings)
-    dims = dims_of(cases[0].mask, card.masks)
+    dims = dims_of(cases, card.masks)
     legend, masks = legend_of(card, cases, dims)
     return Dataset(
         name=card.name or folder.resolve().name,
         folder=folder,
         dims=dims,
         legend=legend,
-        channels=channels_of_files(card, cases[0], dims),
+        channels=channels_of_files(card, cases, dims),
         cases=assign(folder, card, cases),
         masks=masks,
         licence=card.licence or "not stated",

@@ -1,71 +1,212 @@
+"""The look at every case, and the likeness of images."""
+
+import json
+
 import nibabel
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.random import default_rng
+from PIL import Image as Picture
+from scipy import ndimage
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from training.dataset import check, load_dataset
+from training.dataset import check, inspect, load_dataset, look_into
+from training.dataset.inspection import BYTES_FOR_PROCESSES
+from training.dataset.likeness import NEARLY_THE_SAME, content_hash, thumbnail
+
+
+def pictures(folder, names="abcdef", *, test=("e", "f"), card=""):
+    """Cases with images of noise, which are all unlike each other."""
+    for index, name in enumerate(names):
+        image = default_rng(index).integers(0, 255, (40, 48))
+        write_png(folder / "images" / f"{name}.png", image)
+        write_png(folder / "masks" / f"{name}.png", mask_values(1, size=(40, 48)))
+    text = f"split: {{test: {json.dumps(list(test))}}}\nclasses: [background, cell]\n{card}"
+    (folder / "dataset.yaml").write_text(text)
+    return folder
+
+
+def found(folder):
+    dataset, findings = look_into(folder)
+    return findings + inspect(dataset)
+
+
+def said(folder):
+    """Severity, file name and problem of every finding."""
+    return [(f.severity, f.where.rsplit("/", 1)[-1], f.problem) for f in found(folder)]
 
 
 def test_a_sound_dataset_passes_the_check(raw):
-    check(load_dataset(raw))
+    assert check(load_dataset(raw)) == []
 
 
-def test_the_check_lists_the_first_cases_that_cannot_be_used(tmp_path):
-    plain_folder(tmp_path, cases=9)
-    dataset = load_dataset(tmp_path)
-    for index in range(7):
-        write_png(tmp_path / "masks" / f"a{index}.png", mask_values(255, size=(4, 5)))
-    with pytest.raises(DatasetError, match=r"(?s)7 of 9 cases.*the same size.*and 2 more") as error:
-        check(dataset)
-    assert "(4, 6) and (4, 5)" in str(error.value)
-
-
-def test_a_value_without_a_class_is_told_with_the_values_that_have_one(tmp_path):
-    dataset = load_dataset(plain_folder(tmp_path))
-    write_png(tmp_path / "masks" / "a0.png", mask_values(255, 9, 8))
-    with pytest.raises(DatasetError, match=r"values 8, 9.*0 = background, 255 = class_1"):
-        check(dataset)
-
-
-def test_an_image_that_cannot_be_read_is_a_dataset_error(tmp_path):
-    dataset = load_dataset(plain_folder(tmp_path))
-    (tmp_path / "images" / "a0.png").write_bytes(b"no image")
-    with pytest.raises(DatasetError, match="case a0: "):
-        check(dataset)
-
-
-def test_nan_is_found(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / "images").mkdir(exist_ok=True)
-        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", np.full((4, 6), np.nan, np.float32))
-        write_png(tmp_path / "masks" / f"{name}.png", mask_values(255))
-    with pytest.raises(DatasetError, match="NaN or infinity"):
+def test_everything_that_is_wrong_is_told_at_once(tmp_path):
+    pictures(tmp_path)
+    (tmp_path / "images" / "a.png").unlink()
+    (tmp_path / "images" / "b.png").write_bytes(b"no image")
+    write_png(tmp_path / "masks" / "c.png", mask_values(1, 7, size=(40, 47)))
+    write_png(tmp_path / "masks" / "d.png", mask_values(1, size=(40, 47)))
+    write_png(tmp_path / "masks" / "e.png", np.zeros((40, 48)))
+    write_png(tmp_path / "images" / "f.png", np.full((40, 48), 9))
+    (tmp_path / "dataset.yaml").write_text("classes: [background, cell]")
+    by_file = {where: (severity, problem) for severity, where, problem in said(tmp_path)}
+    assert by_file["a.png"] == ("error", "no image is called a")
+    assert by_file["b.png"][0] == "error"
+    assert by_file["c.png"][1].startswith("the mask holds the values 7, which no class has")
+    assert by_file["d.png"][1].endswith("the same size, got (40, 48) and (40, 47)")
+    assert by_file["e.png"] == ("warning", "the mask shows background only")
+    assert by_file["f.png"] == ("warning", "channel channel_0 is 9 everywhere")
+    with pytest.raises(DatasetError, match="no image is called a"):
+        load_dataset(tmp_path)
+    (tmp_path / "masks" / "a.png").unlink()
+    with pytest.raises(DatasetError, match="3 things are wrong"):
         check(load_dataset(tmp_path))
+
+
+def test_each_finding_says_what_to_do(tmp_path):
+    write_png(pictures(tmp_path) / "masks" / "c.png", mask_values(1, 7, size=(40, 48)))
+    (finding,) = found(tmp_path)
+    assert str(finding).startswith(str(tmp_path / "masks" / "c.png"))
+    assert finding.advice == "correct the mask, or declare what it holds"
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_nan_and_infinity_are_found(tmp_path, broken):
+    pictures(tmp_path)
+    (tmp_path / "images" / "a.png").unlink()
+    image = default_rng(9).normal(size=(40, 48)).astype(np.float32)
+    image[0, :3] = broken
+    tifffile.imwrite(tmp_path / "images" / "a.tif", image)
+    assert said(tmp_path) == [("error", "a.tif", "the image holds NaN or infinity in 3 values")]
 
 
 @pytest.mark.parametrize(
     ("affine", "words"),
     [
-        pytest.param(np.diag([1, 1, 2.0, 1]), "the same spacing", id="spacing"),
-        pytest.param(np.diag([1, -1, 1.0, 1]), "turned differently", id="flipped"),
+        pytest.param(np.diag([1, 1, 2.0, 1]), "the same spacing, got 1 x 1 x 1 and", id="spacing"),
+        pytest.param(
+            np.diag([1, -1, 1.0, 1]), "turned differently: axes RAS and RPS", id="flipped"
+        ),
+        pytest.param(np.eye(4) + np.eye(4, k=3), "lie at different places", id="moved"),
     ],
 )
 def test_a_mask_that_lies_elsewhere_than_its_image_is_refused(tmp_path, affine, words):
     for folder, place in (("images", np.eye(4)), ("masks", affine)):
         (tmp_path / folder).mkdir()
-        for name in ("a", "b"):
-            volume = nibabel.Nifti1Image(np.ones((4, 5, 6), np.int16), place)
-            nibabel.save(volume, tmp_path / folder / f"{name}.nii")
+        for index, name in enumerate("ab"):
+            values = default_rng(index).integers(0, 2, (4, 5, 6)).astype(np.int16)
+            nibabel.save(nibabel.Nifti1Image(values, place), tmp_path / folder / f"{name}.nii")
     with pytest.raises(DatasetError, match=words):
         check(load_dataset(tmp_path))
 
 
 def test_training_cases_that_show_background_only_are_refused(tmp_path):
-    plain_folder(tmp_path, cases=3)
-    dataset = load_dataset(tmp_path)
+    dataset = load_dataset(plain_folder(tmp_path, cases=3))
     for case in dataset.train:
         write_png(case.mask, mask_values(0))
     with pytest.raises(DatasetError, match="nothing to learn"):
         check(dataset)
+
+
+def test_a_class_that_no_training_case_shows_is_told(tmp_path):
+    pictures(tmp_path)
+    write_png(tmp_path / "masks" / "e.png", mask_values(1, 2, size=(40, 48)))
+    text = (tmp_path / "dataset.yaml").read_text().replace("cell]", "cell, rare]")
+    (tmp_path / "dataset.yaml").write_text(text)
+    assert said(tmp_path) == [("warning", tmp_path.name, "no training case shows rare")]
+
+
+def test_masks_that_nobody_annotated_are_told(tmp_path):
+    pictures(tmp_path, card="ignore: 9")
+    write_png(tmp_path / "masks" / "a.png", np.full((40, 48), 9))
+    assert said(tmp_path) == [("warning", "a.png", "nobody annotated it")]
+
+
+def test_spacing_that_some_files_lack_is_told(tmp_path):
+    for index, name in enumerate("abc"):
+        options = {"resolution": (100, 100), "resolutionunit": "CENTIMETER"} if index else {}
+        (tmp_path / "images").mkdir(exist_ok=True)
+        image = default_rng(index).integers(0, 255, (20, 20)).astype(np.uint8)
+        tifffile.imwrite(tmp_path / "images" / f"{name}.tif", image, **options)
+        write_png(tmp_path / "masks" / f"{name}.png", mask_values(1, size=(20, 20)))
+    ((severity, file, problem),) = said(tmp_path)
+    assert (severity, file) == ("warning", "a.tif")
+    assert problem.startswith("the file states no spacing, others do")
+
+
+def test_a_subject_on_both_sides_is_an_error(tmp_path):
+    names, card = ["p1_a", "p1_b", "p2_a"], "subjects: {pattern: p.}"
+    pictures(tmp_path, names, test=["p1_b"], card=card)
+    ((severity, where, problem),) = said(tmp_path)
+    assert (severity, where) == ("error", "p1_b")
+    assert problem.startswith("subject p1 is also in training case p1_a")
+
+
+# images that are the same
+
+
+def test_the_same_image_in_train_and_test_is_an_error_whatever_its_file(tmp_path):
+    pictures(tmp_path)
+    with Picture.open(tmp_path / "images" / "a.png") as picture:
+        picture.save(tmp_path / "images" / "e.tif")
+    (tmp_path / "images" / "e.png").unlink()
+    assert said(tmp_path) == [
+        ("error", "e.tif", "the image is the same as that of train case a"),
+    ]
+
+
+def test_the_same_image_twice_on_one_side_is_a_warning(tmp_path):
+    pictures(tmp_path)
+    (tmp_path / "images" / "b.png").write_bytes((tmp_path / "images" / "a.png").read_bytes())
+    assert said(tmp_path) == [("warning", "b.png", "the image is the same as that of train case a")]
+
+
+def test_nearly_the_same_image_in_train_and_test_is_a_warning(tmp_path):
+    pictures(tmp_path)
+    image = np.asarray(Picture.open(tmp_path / "images" / "a.png")).astype(float)
+    brighter = 0.8 * image + 40 + default_rng(0).normal(0, 4, image.shape)
+    write_png(tmp_path / "images" / "e.png", brighter)
+    ((severity, file, problem),) = said(tmp_path)
+    assert (severity, file) == ("warning", "e.png")
+    assert problem.startswith("the image looks like that of train case a (correlation 0.99")
+
+
+@given(st.integers(0, 100), st.floats(0.1, 10), st.floats(-100, 100))
+def test_brightness_and_contrast_do_not_change_a_thumbnail(seed, contrast, brightness):
+    image = default_rng(seed).normal(size=(2, 30, 50))
+    np.testing.assert_allclose(
+        thumbnail(contrast * image + brightness), thumbnail(image), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("shape", [(128, 160), (48, 60, 80), (8, 128, 128)])
+def test_a_smaller_copy_is_alike_and_another_image_is_not(shape):
+    light = [ndimage.gaussian_filter(default_rng(n).normal(size=shape), 6) for n in (0, 1)]
+    ours, theirs = (thumbnail(each[None]) for each in light)
+    assert ours @ thumbnail(light[0][None, ..., ::2, ::2]) > NEARLY_THE_SAME
+    assert ours @ theirs < 0.8
+    assert ours @ ours == pytest.approx(1)
+
+
+def test_a_flat_image_is_like_no_other():
+    assert not thumbnail(np.full((1, 40, 40), 1e6 + 0.1)).any()
+
+
+def test_the_hash_is_of_the_intensities_and_not_of_their_byte_order():
+    image = default_rng(0).integers(0, 999, (1, 4, 5)).astype(np.uint16)
+    assert content_hash(image) == content_hash(image.astype(">u2"))
+    assert content_hash(image) != content_hash(image.reshape(1, 5, 4))
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
+    pictures(tmp_path)
+    (tmp_path / "images" / "b.png").write_bytes(b"no image")
+    alone = found(tmp_path)
+    assert BYTES_FOR_PROCESSES > 10_000
+    monkeypatch.setattr("training.dataset.inspection.BYTES_FOR_PROCESSES", 0)
+    assert found(tmp_path) == alone

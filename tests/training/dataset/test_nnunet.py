@@ -129,7 +129,7 @@ def test_a_lost_file_is_named(raw, lost, words):
     (raw / lost).unlink()
     if words is None:
         # One file could hold both channels; reading it tells.
-        with pytest.raises(DatasetError, match=r"phantom_001: .*2 channels, the image 1"):
+        with pytest.raises(DatasetError, match=r"phantom_001_0000.tif: .*2 channels, the image 1"):
             check(load_dataset(raw))
     else:
         with pytest.raises(DatasetError, match=words):

@@ -1,0 +1,45 @@
+"""When two images are the same, or nearly: fingerprints small enough to be kept for all cases.
+
+Letters: ``d`` numbers of a thumbnail.
+"""
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Float32, Real
+
+EDGE = {2: 32, 3: 16}
+"""Numbers along each axis of a thumbnail, by number of dimensions."""
+NEARLY_THE_SAME = 0.98
+"""Correlation of thumbnails from which two images are taken for one.
+
+Measured: an image that was made brighter, noisier by 5 % of its range, half as large, or cut by a
+pixel reaches 0.994 to 1 (hela, cho, phantom). Of cho, a film of the same cells, the nearest
+training frame of a test frame reaches 0.988, of hela 0.957, of regions of scratch-assay 0.13.
+"""
+
+
+def content_hash(array: Real[np.ndarray, "c *spatial"]) -> str:
+    """Hex digest of the intensities, whatever the file's name, format or compression."""
+    digest = hashlib.sha256(f"{array.shape} {array.dtype.kind}".encode())
+    digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def thumbnail(array: Real[np.ndarray, "c *spatial"]) -> Float32[np.ndarray, " d"]:
+    """Local means of the image on a small grid, with mean 0 and length 1; all 0 where it is flat.
+
+    Two thumbnails' product is their correlation, which brightness and contrast do not change.
+    """
+    small = array.mean(axis=0, dtype=np.float64) if len(array) > 1 else array[0].astype(np.float64)
+    small = np.where(np.isfinite(small), small, 0.0)
+    for axis, size in enumerate(small.shape):
+        edges = np.linspace(0, size, EDGE[small.ndim] + 1).astype(int)
+        # where an axis has fewer voxels than the grid, some of them are taken more than once
+        sums = np.add.reduceat(small, np.minimum(edges[:-1], size - 1), axis=axis)
+        small = np.moveaxis(np.moveaxis(sums, axis, -1) / np.maximum(np.diff(edges), 1), -1, axis)
+    centred = (small - small.mean()).ravel()
+    length = float(np.linalg.norm(centred))
+    scale = float(np.abs(small).max())
+    is_flat = length <= 1e-9 * max(scale, 1e-30) * len(centred)
+    return np.zeros(len(centred), np.float32) if is_flat else (centred / length).astype(np.float32)
