@@ -10,7 +10,7 @@ from math import gcd
 import numpy as np
 from jaxtyping import Real
 
-from seg.images import Image
+from seg.images import Image, ImageSource
 from seg.model_package import InputSpec, TrainingFingerprint
 
 SPACING_FACTOR = 1.25
@@ -29,23 +29,23 @@ PER_IMAGE = ("zscore", "percentile")
 """Normalisations that remove an image's own scale and offset."""
 
 
-def unfamiliar(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> tuple[str, ...]:
+def unfamiliar(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> tuple[str, ...]:
     """A sentence for each way in which the image lies outside of the training data.
 
     Args:
         image: that ``Predictor.predict`` takes; another number of channels or axes is an error
-            there and no warning here.
+            there and no warning here. Of one that stays in its file no intensity is looked at.
         spec: of the model's card.
         seen: of the model's card.
     """
     return (
         *_spacing(image, spec, seen),
         *_size(image, spec, seen),
-        *_intensity(image, spec, seen),
+        *(_intensity(image, spec, seen) if isinstance(image, Image) else ()),
     )
 
 
-def _spacing(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
+def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
     if seen.spacing is None:
         return
     if image.spacing is None:
@@ -56,7 +56,7 @@ def _spacing(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> Iterat
                 f"{wanted} mm; a wrong scale gives a wrong mask"
             )
         return
-    axes = "zyx"[-image.dims :]
+    axes = "zyx"[-len(image.spatial_shape) :]
     for axis, mm, (low, high) in zip(axes, image.spacing, seen.spacing, strict=True):
         if not low / SPACING_FACTOR <= mm <= high * SPACING_FACTOR:
             yield (
@@ -65,14 +65,21 @@ def _spacing(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> Iterat
             )
 
 
-def _size(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
+def _size(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
     """Sizes are compared in mm where the model resamples, else in voxels."""
     in_mm = seen.spacing is not None and image.spacing is not None
     in_mm = in_mm and spec.preprocessing.spacing is not None
-    unit = "mm" if in_mm else "pixels" if image.dims == 2 else "voxels"
-    ours = image.spacing if in_mm and image.spacing else (1.0,) * image.dims
-    theirs = seen.spacing if in_mm and seen.spacing else ((1.0, 1.0),) * image.dims
-    axes = zip("zyx"[-image.dims :], image.spatial_shape, ours, seen.shape, theirs, strict=True)
+    unit = "mm" if in_mm else "pixels" if len(image.spatial_shape) == 2 else "voxels"
+    ours = image.spacing if in_mm and image.spacing else (1.0,) * len(image.spatial_shape)
+    theirs = seen.spacing if in_mm and seen.spacing else ((1.0, 1.0),) * len(image.spatial_shape)
+    axes = zip(
+        "zyx"[-len(image.spatial_shape) :],
+        image.spatial_shape,
+        ours,
+        seen.shape,
+        theirs,
+        strict=True,
+    )
     for axis, n, mm, (fewest, most), (finest, coarsest) in axes:
         size, low, high = n * mm, fewest * finest, most * coarsest
         if not low / SIZE_FACTOR <= size <= high * SIZE_FACTOR:

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from seg.images import ImageSource, open_channels, write_mask_parts
 from seg.inference.ahead import ahead
 from seg.inference.postprocess import postprocess
-from seg.inference.predictor import Predictor
+from seg.inference.predictor import Observe, Predictor
 from seg.inference.sliding_window import Progress, WindowCounts
 
 PARTS_AHEAD = 2
@@ -22,6 +22,8 @@ def predict_file(
     target: Path,
     format: str,
     progress: Progress | None = None,
+    *,
+    observe: Observe | None = None,
 ) -> WindowCounts:
     """Write the mask of an image that stays in its file, whole or not at all.
 
@@ -36,6 +38,7 @@ def predict_file(
         format: ``tiff`` (tiles, BigTIFF where needed) or ``nifti`` (gzipped unless the target ends
             with ``.nii``).
         progress: called with windows done and windows in all.
+        observe: as of ``Predictor.predict``.
 
     Returns:
         What became of the windows.
@@ -47,16 +50,20 @@ def predict_file(
     counts = WindowCounts()
     paths = [sources] if isinstance(sources, Path) else sources
     with open_channels(paths, dims=predictor.package.card.input.dims) as source:
-        parts = ahead(_parts(predictor, source, progress, counts), PARTS_AHEAD)
+        parts = ahead(_parts(predictor, source, progress, counts, observe), PARTS_AHEAD)
         write_mask_parts(target, parts, source, format)
     return counts
 
 
 def _parts(
-    predictor: Predictor, source: ImageSource, progress: Progress | None, counts: WindowCounts
+    predictor: Predictor,
+    source: ImageSource,
+    progress: Progress | None,
+    counts: WindowCounts,
+    observe: Observe | None,
 ) -> Iterator[UInt8[np.ndarray, "*slab"]]:
     card = predictor.package.card
-    parts = predictor.label_rows(source, progress, counts=counts)
+    parts = predictor.label_rows(source, progress, counts, observe)
     if not card.postprocessing.smallest_component:
         yield from (rows for _, rows in parts)
         return

@@ -120,6 +120,7 @@ class Predictor:
         source: ImageSource,
         progress: Progress | None = None,
         counts: WindowCounts | None = None,
+        observe: Observe | None = None,
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
         """First row and labels of each part, in order, before postprocessing.
 
@@ -129,6 +130,8 @@ class Predictor:
             ImageError: as ``predict``.
         """
         for slab, rows in self._labelled(self.backend, source, progress, counts):
+            if observe:
+                observe(slab, rows)
             yield slab.start, rows
 
     def predict_probabilities(

@@ -74,8 +74,9 @@ class QualityMeter:
     """Sees the slabs of one image and then says what they tell."""
 
     def __init__(
-        self, card: ModelCard, shape: tuple[int, ...], maps: Collection[MapName] = ()
+        self, card: ModelCard, shape: tuple[int, ...] = (), maps: Collection[MapName] = ()
     ) -> None:
+        """Be ready for the slabs of an image; its shape matters to maps only."""
         self._card = card
         self._assessment = card.quality
         self._temperature = card.quality.temperature if card.quality else 1.0

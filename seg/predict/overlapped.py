@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from seg.images import Image
-from seg.predict.work import Job, Outcome, Worker, failed
+from seg.predict.work import Job, Outcome, Streamed, Worker, failed
 
 AHEAD = 1
 """Images that are read, or masks that are to be written, while another is segmented. With the one
@@ -16,7 +16,7 @@ def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs."""
     reader = ThreadPoolExecutor(1, "read")
     writer = ThreadPoolExecutor(1, "write")
-    images: deque[Future[Image | None]] = deque()
+    images: deque[Future[Image | Streamed | None]] = deque()
     outcomes: deque[Future[Outcome]] = deque()
     rest = iter(jobs)
     try:
@@ -34,23 +34,23 @@ def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
 
 
 def _segmented(
-    worker: Worker, job: Job, image: Future[Image | None], writer: ThreadPoolExecutor
+    worker: Worker, job: Job, image: Future[Image | Streamed | None], writer: ThreadPoolExecutor
 ) -> Future[Outcome]:
     try:
-        array = image.result()
-        if array is None:
+        found = image.result()
+        if found is None:
             return _known(Outcome(job.case.name, is_skipped=True))
-        found = worker.predict(array)
+        write = worker.predict(job.case, found)
     except Exception as error:
         return _known(failed(job.case, error))
 
-    def write() -> Outcome:
+    def finish() -> Outcome:
         try:
-            return worker.write(job.case, array, found)
+            return write()
         except Exception as error:
             return failed(job.case, error)
 
-    return writer.submit(write)
+    return writer.submit(finish)
 
 
 def _known(outcome: Outcome) -> Future[Outcome]:

@@ -2,15 +2,23 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from seg.errors import SegError
+from seg.errors import ImageTooLargeError, SegError
 from seg.files import replace_file
-from seg.images import MASK_FORMATS, Image, encode_mask, read_channels, read_mask, write_image
+from seg.images import (
+    MASK_FORMATS,
+    PROBABILITY_FORMATS,
+    STREAMED_FORMATS,
+    Image,
+    encode_mask,
+    encode_probabilities,
+    open_channels,
+    read_channels,
+    read_mask,
+)
 from seg.inference import (
     MapName,
     Predictor,
@@ -19,15 +27,18 @@ from seg.inference import (
     Segmentation,
     fewer_blocks,
     load_backend,
+    predict_file,
 )
 from seg.inference.disagreement import are_several
+from seg.inference.familiarity import unfamiliar
+from seg.inference.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case
 from seg.predict.tables import Row
 
 READ_BACK = ("png", "tiff", "nifti", "npz", "nrrd")
 """Formats of which a finished file is told from a damaged one by reading it."""
-MAP_SUFFIX = {2: ".tif", 3: ".nii.gz"}
+MAP_FORMAT = {2: "tiff", 3: "nifti"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,13 @@ class Outcome:
     measurements: Sequence[Row] = ()
 
 
+@dataclass(frozen=True)
+class Streamed:
+    """An image that is too large for the memory and stays in its files."""
+
+    files: tuple[Path, ...]
+
+
 class Worker:
     """A loaded model and what is done with it."""
 
@@ -92,38 +110,68 @@ class Worker:
             image = self.read(job)
             if image is None:
                 return Outcome(job.case.name, is_skipped=True)
-            return self.write(job.case, image, self.predict(image))
+            return self.predict(job.case, image)()
         except Exception as error:
             return failed(job.case, error)
 
-    def read(self, job: Job) -> Image | None:
-        """The image; None where its case is finished."""
+    def read(self, job: Job) -> Image | Streamed | None:
+        """The image; None where its case is finished.
+
+        Raises:
+            ImageError: it is none, or too large for what is asked for.
+        """
         if job.may_be_done and self._is_done(job.case):
             return None
-        return read_channels(job.case.files, dims=self.card.input.dims)
+        try:
+            return read_channels(job.case.files, dims=self.card.input.dims)
+        except ImageTooLargeError as error:
+            work = self.work
+            if len(work.formats) > 1 or self.maps or work.measurements:
+                raise ImageTooLargeError(
+                    f"{error}; the mask alone, in one of the formats "
+                    f"{', '.join(STREAMED_FORMATS)}, can be had of larger ones"
+                ) from error
+            if work.formats[0] not in STREAMED_FORMATS:
+                raise ImageTooLargeError(
+                    f"{error}; with --format {' or '.join(STREAMED_FORMATS)} it may be larger"
+                ) from error
+            return Streamed(job.case.files)
 
-    def predict(self, image: Image) -> Segmentation:
-        """The mask and all that is asked for."""
-        return self.predictor.segment(image, maps=self.maps)
+    def predict(self, case: Case, image: Image | Streamed) -> Callable[[], Outcome]:
+        """Segment; what is left to do is to write, and is returned."""
+        if isinstance(image, Streamed):
+            outcome = self._stream(case)
+            return lambda: outcome
+        found = self.predictor.segment(image, maps=self.maps)
+        return lambda: self._write(case, image, found)
 
-    def write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
+    def _stream(self, case: Case) -> Outcome:
+        ((name, target),) = mask_files(self.work, case).items()
+        meter = QualityMeter(self.card)
+        predict_file(self.predictor, case.files, target, name, observe=meter)
+        with open_channels(case.files, dims=self.card.input.dims) as source:
+            warnings = unfamiliar(source, self.card.input, self.card.fingerprint)
+        return Outcome(case.name, warnings=warnings, quality=_quality_row(meter.quality(warnings)))
+
+    def _write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
         """Write the maps, then the masks: where these are, all is."""
+        channels = tuple(info.name for info in self.card.classes[-self.card.outputs :])
         for kind, content in found.maps.items():
-            array = content.array.astype(np.float32)
-            target = map_file(self.work.out, case, kind, self.card.input.dims)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_image(target, Image(array, content.spacing, content.affine))
+            names = channels if kind == "probabilities" else (kind,)
+            target = map_file(self.work.out, case, kind, image.dims)
+            replace_file(
+                target, encode_probabilities(content.array, image, MAP_FORMAT[image.dims], names)
+            )
         for name, target in mask_files(self.work, case).items():
             replace_file(target, encode_mask(found.mask, name, self.card.classes, image))
         rows: list[Row] = []
         if self.work.measurements:
             text = encode_mask(found.mask, "csv", self.card.classes, image).decode()
             rows = list(csv.DictReader(io.StringIO(text)))
-        quality = found.quality
         return Outcome(
             case.name,
-            warnings=quality.warnings,
-            quality=_quality_row(quality),
+            warnings=found.quality.warnings,
+            quality=_quality_row(found.quality),
             measurements=rows,
         )
 
@@ -169,7 +217,7 @@ def mask_files(work: Work, case: Case) -> dict[str, Path]:
 
 def map_file(out: Path, case: Case, name: MapName, dims: int) -> Path:
     """Where a map goes."""
-    return out / f"{case.name}.{name}{MAP_SUFFIX[dims]}"
+    return out / f"{case.name}.{name}{PROBABILITY_FORMATS[MAP_FORMAT[dims]].suffix}"
 
 
 def _quality_row(quality: Quality) -> Row:

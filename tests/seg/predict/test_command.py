@@ -1,12 +1,13 @@
 import csv
 import shutil
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from seg.images import Image, read_image, read_mask, write_image
+from seg.images import Image, Limits, read_channels, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
@@ -185,3 +186,26 @@ def test_without_ray_one_sentence_says_what_to_install(tiny_package, folder, cap
     command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out"), "--ray"]
     assert main(command) == 2
     assert "pip install 'seg[ray]'" in capsys.readouterr().err
+
+
+def test_an_image_too_large_for_the_memory_stays_in_its_file(
+    tiny_package, folder, capsys, monkeypatch
+):
+    small = Limits(max_pixels=1500)
+    monkeypatch.setattr("seg.predict.work.read_channels", partial(read_channels, limits=small))
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main([*command, "--format", "tiff"]) == 0
+    image = read_image(folder / "in" / "a.tif")
+    expected = Predictor(ModelPackage.load(tiny_package)).segment(image)
+    np.testing.assert_array_equal(read_mask(folder / "out" / "a.tif").array, expected.mask.array)
+    row = rows_of(folder / "out" / "quality.csv")["a"]
+    assert float(row["uncertainty"]) == pytest.approx(expected.quality.uncertainty, abs=1e-3)
+    for options, sentence in (
+        (["--format", "png"], "with --format tiff or nifti it may be larger"),
+        (
+            ["--format", "tiff", "--uncertainty"],
+            "the mask alone, in one of the formats tiff",
+        ),
+    ):
+        assert main([*command, *options]) == 1
+        assert sentence in capsys.readouterr().err

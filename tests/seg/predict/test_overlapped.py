@@ -25,14 +25,16 @@ class Fake(Worker):
             self.most_alive = max(self.most_alive, self.alive)
         return getattr(self.steps, "read", lambda name: name)(job.case.name)
 
-    def predict(self, image):
-        return getattr(self.steps, "predict", lambda name: name)(image)
+    def predict(self, case, image):
+        getattr(self.steps, "predict", lambda name: name)(image)
 
-    def write(self, case, image, found):
-        getattr(self.steps, "write", lambda name: name)(image)
-        with self.lock:
-            self.alive -= 1
-        return Outcome(case.name)
+        def write():
+            getattr(self.steps, "write", lambda name: name)(image)
+            with self.lock:
+                self.alive -= 1
+            return Outcome(case.name)
+
+        return write
 
 
 def jobs(names):
