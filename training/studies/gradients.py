@@ -1,0 +1,142 @@
+"""Gradients: how much of them reaches each block, and how alike they are at neighbouring images.
+
+Letters: ``b`` batch, ``c`` channels, ``t`` points of a path between images.
+"""
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from seg.networks import SHORTCUTS, ResidualUNet
+from seg.networks.block import ResidualBlock
+from training.losses import dice_and_cross_entropy
+from training.studies.learning import learn
+from training.studies.plots import name_axes, panels, plot
+from training.studies.runs import Job, Row, Study, Table, every_job
+from training.studies.setting import Setting, study_network
+from training.studies.tables import curve, mean, names, values, where
+from training.studies.task import Batch, Task
+
+NORM, CORRELATION = "gradient norm", "input gradient correlation"
+PATH_POINTS = 24
+PATH_LENGTH = 1.0
+"""Of the way between two images; in units of their z-scores."""
+START, END = "start", "end"
+
+
+def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
+    """Gradients of one network before, amid and after its training."""
+    network = study_network(
+        setting, task.plan.patch, (task.channels, task.classes), job.shortcut, job.layers
+    )
+    batch = task.batches(job.seed).batch(setting.steps)
+    rows: list[Row] = []
+    times = {0: START, setting.steps // 2: "half", setting.steps: END}
+
+    def watch(step: int, _: nn.Module) -> None:
+        if step not in times:
+            return
+        time: dict[str, str | int | float] = {"step": step, "time": times[step]}
+        for index, norm in enumerate(gradient_norms(network, batch)):
+            rows.append({**time, "quantity": NORM, "block": index + 1, "value": norm})
+        correlation = input_gradient_correlation(network, batch[0])
+        rows.append({**time, "quantity": CORRELATION, "block": 0, "value": correlation})
+
+    learn(network, task, setting, job.seed, watch)
+    return rows
+
+
+def gradient_norms(network: ResidualUNet, batch: Batch) -> list[float]:
+    """Norm of the loss's gradient at the output of each encoder block, in forward order."""
+    outputs: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> None:
+        output.retain_grad()
+        outputs.append(output)
+
+    blocks = [m for m in network.encoder.modules() if isinstance(m, ResidualBlock)]
+    hooks = [block.register_forward_hook(keep) for block in blocks]
+    images, labels = batch
+    dice_and_cross_entropy()(network(images), labels.float()).backward()
+    network.zero_grad()
+    for hook in hooks:
+        hook.remove()
+    return [0.0 if out.grad is None else float(out.grad.norm()) for out in outputs]
+
+
+def input_gradient_correlation(network: nn.Module, images: Float[Tensor, "b c *patch"]) -> float:
+    """Mean correlation of the input's gradients at neighbouring points between two images.
+
+    1 where the output bends slowly with the input, 0 where its gradients are like white noise.
+
+    Source: Balduzzi et al., The Shattered Gradients Problem, ICML 2017, section 2; they walk over
+    the inputs of a network with one input, here the walk goes from one patch to another.
+    """
+    way = torch.linspace(0, PATH_LENGTH, PATH_POINTS).view(-1, *[1] * (images.ndim - 1))
+    path = (images[:1] + way * (images[1:2] - images[:1])).requires_grad_()
+    logits = network(path)
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(logits.shape[1:], generator=generator)
+    (gradient,) = torch.autograd.grad((logits * direction).sum(), path)
+    flat = gradient.flatten(1) - gradient.flatten(1).mean(dim=1, keepdim=True)
+    return float(nn.functional.cosine_similarity(flat[:-1], flat[1:]).mean())
+
+
+def draw(table: Table) -> Figure:
+    """Gradient norms by block in the deepest network, and correlation by depth."""
+    figure, axes = panels(2, 2)
+    deepest = max(int(n) for n in values(table, "layers"))
+    for norms, correlations, time in ((axes[0], axes[2], START), (axes[1], axes[3], END)):
+        at = where(table, time=time)
+        for network in names(table):
+            rows = where(at, network=network)
+            deep = where(rows, layers=deepest, quantity=NORM)
+            plot(norms, network, curve(deep, "block", "value"))
+            plot(correlations, network, curve(where(rows, quantity=CORRELATION), "layers", "value"))
+        title = "before training" if time == START else "after training"
+        norms.set_yscale("log")
+        name_axes(norms, "block", "norm of the gradient", f"{deepest} layers, {title}")
+        name_axes(
+            correlations, "convolutions of the encoder", "correlation", f"Input gradients, {title}"
+        )
+    return figure
+
+
+def first_to_last(table: Table, network: str, layers: int, time: str) -> float:
+    """Gradient norm at the first block over that at the last."""
+    rows = where(table, network=network, layers=layers, time=time, quantity=NORM)
+    norms = curve(rows, "block", "value")
+    return float(norms.mean[0] / norms.mean[-1])
+
+
+def say(table: Table) -> str:
+    """What was seen, in a paragraph."""
+    depths = sorted(int(n) for n in values(table, "layers"))
+    low, high = depths[0], depths[-1]
+    told = []
+    for network in names(table):
+        ratio = [first_to_last(table, network, high, time) for time in (START, END)]
+        rows = where(table, network=network, quantity=CORRELATION)
+        near, far = (mean(where(rows, layers=n, time=START), "value")[0] for n in (low, high))
+        told.append(
+            f"`{network}`: the first block's gradient is {ratio[0]:.2g} times the last one's "
+            f"before training and {ratio[1]:.2g} times after it; neighbouring input gradients "
+            f"correlate by {near:.2f} at {low} layers and {far:.2f} at {high}"
+        )
+    return f"At {high} layers. " + "; ".join(told) + "."
+
+
+STUDY = Study(
+    name="gradients",
+    question="gradients that reach each block, and how they shatter with depth",
+    setting={
+        "shortcuts": tuple(name for name in SHORTCUTS if name != "gated-channel"),
+        "layers": (9, 21, 33, 57),
+        "steps": 60,
+    },
+    jobs=every_job,
+    measure=measure,
+    draw=draw,
+    say=say,
+)

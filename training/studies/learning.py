@@ -1,0 +1,95 @@
+"""One small training, the same for every network of a study.
+
+Plain stochastic gradient descent, as the papers have it: an optimiser that scales every weight's
+step by itself hides a part of what shortcuts do. Letters: ``b`` batch, ``c`` channels.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from training.losses import dice_and_cross_entropy
+from training.module import LARGEST_GRADIENT_NORM
+from training.studies.setting import Setting
+from training.studies.task import Batch, Task
+
+MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
+"""He et al., Deep Residual Learning, section 4.2."""
+WARMUP_STEPS = 10
+LAST_STEPS = 20
+"""Whose mean is the final loss."""
+
+Watch = Callable[[int, nn.Module], None]
+
+
+def learn(
+    network: nn.Module, task: Task, setting: Setting, seed: int, watch: Watch | None = None
+) -> list[float]:
+    """Train in place; the loss of every step.
+
+    Args:
+        network: with fresh weights.
+        task: what to learn.
+        setting: steps and rate; the rate falls to 0 with the power 0.9.
+        seed: of the patches.
+        watch: called with the steps done before each step, and after the last.
+    """
+    loss_of = dice_and_cross_entropy()
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=setting.learning_rate,
+        momentum=MOMENTUM,
+        nesterov=True,
+        weight_decay=WEIGHT_DECAY,
+    )
+    batches = task.batches(seed)
+    losses = []
+    network.train()
+    for step in range(setting.steps):
+        if watch:
+            watch(step, network)
+        rise = min(1.0, (step + 1) / WARMUP_STEPS)
+        for group in optimiser.param_groups:
+            group["lr"] = setting.learning_rate * rise * (1 - step / setting.steps) ** 0.9
+        images, labels = batches.batch(step)
+        loss = loss_of(network(images), labels.float())
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
+        optimiser.step()
+        losses.append(loss.item())
+    if watch:
+        watch(setting.steps, network)
+    network.eval()
+    return losses
+
+
+def final_loss(losses: list[float]) -> float:
+    """Mean over the last steps, since one batch says little."""
+    last = losses[-LAST_STEPS:]
+    return sum(last) / len(last)
+
+
+@torch.no_grad()
+def dice_on(network: nn.Module, batch: Batch, classes: int) -> float:
+    """Dice of the foreground classes over all patches together, their mean."""
+    images, labels = batch
+    network.eval()
+    predicted = network(images).argmax(dim=1)
+    scores = [_dice(predicted == index, labels[:, 0] == index) for index in range(1, classes)]
+    return sum(scores) / len(scores)
+
+
+def _dice(predicted: Int[Tensor, "b *patch"], reference: Int[Tensor, "b *patch"]) -> float:
+    total = int(predicted.sum() + reference.sum())
+    return 2 * int((predicted & reference).sum()) / total if total else 1.0
+
+
+@torch.no_grad()
+def loss_on(network: nn.Module, batch: Batch) -> float:
+    """The loss on patches, without learning."""
+    images, labels = batch
+    network.eval()
+    return float(dice_and_cross_entropy()(network(images), labels.float()))

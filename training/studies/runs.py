@@ -1,0 +1,146 @@
+"""Runs of a study side by side in processes; each result is a file, so that none is done twice."""
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from seg.errors import ConfigError, SegError
+from seg.files import replace_file
+from seg.inference.backends import cores
+from seg.networks import SHORTCUTS
+from seg.networks.layers import chosen
+from training.studies.setting import Setting, blocks_a_stage
+from training.studies.task import Task, make_task, open_task
+
+Row = Mapping[str, str | int | float]
+Table = Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network of a study."""
+
+    shortcut: str
+    layers: int
+    seed: int
+    stochastic_depth: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Name of its result."""
+        rate = f"-drop{self.stochastic_depth:g}" if self.stochastic_depth else ""
+        return f"{self.shortcut}-{self.layers}{rate}-seed{self.seed}"
+
+    @property
+    def columns(self) -> dict[str, str | int | float]:
+        """What every row of its result begins with."""
+        name = f"{self.shortcut}, stochastic depth" if self.stochastic_depth else self.shortcut
+        return {"network": name, "layers": self.layers, "seed": self.seed}
+
+
+Measure = Callable[[Job, Setting, Task], Table]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is trained, what is measured on it, and how that is told."""
+
+    name: str
+    question: str
+    setting: Mapping[str, object]
+    """Fields of ``Setting`` that have no default, as this study takes them."""
+    jobs: Callable[[Setting], Sequence[Job]]
+    measure: Measure
+    draw: Callable[[Table], Figure]
+    say: Callable[[Table], str]
+
+
+def every_job(setting: Setting) -> list[Job]:
+    """Each shortcut at each depth with each seed."""
+    return [
+        Job(shortcut, layers, seed)
+        for seed in range(setting.seeds)
+        for layers in setting.layers
+        for shortcut in setting.shortcuts
+    ]
+
+
+def carry_out(study: Study, setting: Setting, folder: Path) -> Table:
+    """Results of all jobs, those of an earlier call included.
+
+    Raises:
+        SegError: the data cannot be used, the folder holds another setting, or a process died.
+    """
+    for layers in setting.layers:
+        blocks_a_stage(layers)
+    for shortcut in setting.shortcuts:
+        chosen(SHORTCUTS, shortcut, "shortcut")
+    _claim(folder, study, setting)
+    make_task(setting, folder)
+    jobs = study.jobs(setting)
+    todo = [job for job in jobs if not _result(folder, job).is_file()]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=study.name, unit="run") as bar:
+        workers = 1 if torch.cuda.is_available() else min(cores(), max(1, len(todo)))
+        pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+        try:
+            waiting = {pool.submit(_run, study.measure, job, setting, folder): job for job in todo}
+            for done in as_completed(waiting):
+                _take(done)
+                bar.set_postfix_str(waiting[done].key, refresh=False)
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [row for job in jobs for row in json.loads(_result(folder, job).read_bytes())]
+
+
+def _take(done: "Future[None]") -> None:
+    try:
+        done.result()
+    except BrokenProcessPool as error:
+        raise SegError(
+            "a process of the study was ended from outside, most often for lack of memory; "
+            "start the same command again, it goes on with the runs that are left"
+        ) from error
+
+
+def _claim(folder: Path, study: Study, setting: Setting) -> None:
+    mark = folder / "setting.json"
+    content = json.dumps(
+        {"study": study.name, **setting.model_dump(mode="json")}, indent=2
+    ).encode()
+    if not mark.is_file():
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} holds something else; name another folder with --out")
+        replace_file(mark, content)
+    elif mark.read_bytes() != content:
+        raise ConfigError(
+            f"{folder} holds a study of other sizes (setting.json); repeat its options to go on "
+            "with it, or name another folder with --out"
+        )
+
+
+def _result(folder: Path, job: Job) -> Path:
+    return folder / "runs" / f"{job.key}.json"
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run(measure: Measure, job: Job, setting: Setting, folder: Path) -> None:
+    torch.manual_seed(job.seed)
+    rows = [{**job.columns, **row} for row in measure(job, setting, open_task(setting, folder))]
+    replace_file(_result(folder, job), json.dumps(rows).encode())

@@ -1,0 +1,78 @@
+"""Rows of a study: grouped, averaged over seeds, written as CSV. Letters: ``n`` points."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from training.studies.runs import Row, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Means over seeds, with their standard deviation as error."""
+
+    x: Float64[np.ndarray, " n"]
+    mean: Float64[np.ndarray, " n"]
+    error: Float64[np.ndarray, " n"]
+
+    def at(self, x: float) -> float:
+        """The mean at one of the curve's points."""
+        return float(self.mean[int(np.argmin(np.abs(self.x - x)))])
+
+
+def where(table: Table, **columns: str | float) -> Table:
+    """The rows that have these values."""
+    return [row for row in table if all(row[name] == value for name, value in columns.items())]
+
+
+def values(table: Table, column: str) -> list[str | int | float]:
+    """The different values of a column, in the order in which they appear."""
+    return list(dict.fromkeys(row[column] for row in table))
+
+
+def deepest(table: Table) -> Table:
+    """The rows of the deepest networks."""
+    return where(table, layers=max(int(n) for n in values(table, "layers")))
+
+
+def names(table: Table) -> list[str]:
+    """The networks of a table."""
+    return [str(name) for name in values(table, "network")]
+
+
+def curve(table: Table, x: str, y: str) -> Curve:
+    """``y`` over ``x``: first averaged within each seed, then over seeds."""
+    points = sorted({float(row[x]) for row in table})
+    spread = [_by_seed([row for row in table if float(row[x]) == point], y) for point in points]
+    return Curve(
+        np.array(points),
+        np.array([np.mean(each) for each in spread]),
+        np.array([np.std(each, ddof=1) if len(each) > 1 else 0.0 for each in spread]),
+    )
+
+
+def mean(table: Table, column: str) -> tuple[float, float]:
+    """Mean and standard deviation over seeds."""
+    each = _by_seed(table, column)
+    return float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else 0.0
+
+
+def _by_seed(table: Iterable[Row], column: str) -> list[float]:
+    seeds: dict[str | int | float, list[float]] = {}
+    for row in table:
+        seeds.setdefault(row["seed"], []).append(float(row[column]))
+    return [float(np.mean(each)) for each in seeds.values()]
+
+
+def as_csv(table: Table) -> bytes:
+    """All rows; a column that a row lacks stays empty."""
+    columns = list(dict.fromkeys(name for row in table for name in row))
+    content = io.StringIO(newline="")
+    writer = csv.DictWriter(content, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return content.getvalue().encode()
