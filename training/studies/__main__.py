@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from data.fetch import fetch
 from seg.errors import ConfigError, SegError
 from seg.files import replace_file
-from training.fit import DEFAULT_DATASET
+from training.options import DEFAULT_DATASET
 from training.studies import depth, gates, gradients, landscape, lesion
 from training.studies.plots import as_file
 from training.studies.runs import Study, carry_out

@@ -18,15 +18,13 @@ PLAIN = "none"
 
 def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     """Train one network; its final loss, and its Dice on held-back patches."""
-    network = study_network(
-        setting, task.plan.patch, (task.channels, task.classes), job.shortcut, job.layers
-    )
+    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     losses = learn(network, task, setting, job.seed)
     weights = sum(each.numel() for each in network.parameters())
     return [
         {
             "loss": final_loss(losses),
-            "dice": dice_on(network, task.held_back(), task.classes),
+            "dice": dice_on(network, task.held_back(), task.legend),
             "parameters": weights,
         }
     ]

@@ -21,12 +21,10 @@ from training.studies.task import Batch, Task
 
 def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then read its gates."""
-    network = study_network(
-        setting, task.plan.patch, (task.channels, task.classes), job.shortcut, job.layers
-    )
+    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     learn(network, task, setting, job.seed)
     held_back = task.held_back()
-    dice = dice_on(network, held_back, task.classes)
+    dice = dice_on(network, held_back, task.legend)
     return [
         {"block": place + 1, "gate": gate, "dice": dice}
         for place, gate in enumerate(open_gates(network, held_back))

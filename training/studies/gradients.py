@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-untyped-call
+# torch does not type backward().
 """Gradients: how much of them reaches each block, and how alike they are at neighbouring images.
 
 Letters: ``b`` batch, ``c`` channels, ``t`` points of a path between images.
@@ -10,13 +12,12 @@ from torch import Tensor, nn
 
 from seg.networks import SHORTCUTS, ResidualUNet
 from seg.networks.block import ResidualBlock
-from training.losses import dice_and_cross_entropy
 from training.studies.learning import learn
 from training.studies.plots import name_axes, panels, plot
 from training.studies.runs import Job, Row, Study, Table, every_job
 from training.studies.setting import Setting, study_network
 from training.studies.tables import curve, mean, names, values, where
-from training.studies.task import Batch, Task
+from training.studies.task import Batch, Loss, Task
 
 NORM, CORRELATION = "gradient norm", "input gradient correlation"
 PATH_POINTS = 24
@@ -27,9 +28,7 @@ START, END = "start", "end"
 
 def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     """Gradients of one network before, amid and after its training."""
-    network = study_network(
-        setting, task.plan.patch, (task.channels, task.classes), job.shortcut, job.layers
-    )
+    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     batch = task.batches(job.seed).batch(setting.steps)
     rows: list[Row] = []
     times = {0: START, setting.steps // 2: "half", setting.steps: END}
@@ -38,7 +37,7 @@ def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
         if step not in times:
             return
         time: dict[str, str | int | float] = {"step": step, "time": times[step]}
-        for index, norm in enumerate(gradient_norms(network, batch)):
+        for index, norm in enumerate(gradient_norms(network, batch, task.loss)):
             rows.append({**time, "quantity": NORM, "block": index + 1, "value": norm})
         correlation = input_gradient_correlation(network, batch[0])
         rows.append({**time, "quantity": CORRELATION, "block": 0, "value": correlation})
@@ -47,7 +46,7 @@ def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     return rows
 
 
-def gradient_norms(network: ResidualUNet, batch: Batch) -> list[float]:
+def gradient_norms(network: ResidualUNet, batch: Batch, loss: Loss) -> list[float]:
     """Norm of the loss's gradient at the output of each encoder block, in forward order."""
     outputs: list[Tensor] = []
 
@@ -58,7 +57,7 @@ def gradient_norms(network: ResidualUNet, batch: Batch) -> list[float]:
     blocks = [m for m in network.encoder.modules() if isinstance(m, ResidualBlock)]
     hooks = [block.register_forward_hook(keep) for block in blocks]
     images, labels = batch
-    dice_and_cross_entropy()(network(images), labels.float()).backward()
+    loss(network(images), labels.float()).backward()
     network.zero_grad()
     for hook in hooks:
         hook.remove()

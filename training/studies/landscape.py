@@ -17,7 +17,7 @@ from training.studies.learning import learn, loss_on
 from training.studies.runs import Job, Row, Study, Table, every_job
 from training.studies.setting import Setting, study_network
 from training.studies.tables import mean, names, values, where
-from training.studies.task import Batch, Task
+from training.studies.task import Batch, Loss, Task
 
 REACH = 1.0
 """The plane goes from -1 to 1 in both directions: a step of 1 is as long as the weights are."""
@@ -31,13 +31,11 @@ HIGHEST_DRAWN = 3.0
 
 def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then look around its weights on training patches."""
-    network = study_network(
-        setting, task.plan.patch, (task.channels, task.classes), job.shortcut, job.layers
-    )
+    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     learn(network, task, setting, job.seed)
     patches = task.batches(0)
     images, labels = zip(*(patches.batch(setting.steps + n) for n in range(BATCHES)), strict=True)
-    surface = loss_surface(network, (torch.cat(images), torch.cat(labels)), job.seed)
+    surface = loss_surface(network, (torch.cat(images), torch.cat(labels)), task.loss, job.seed)
     ways = np.linspace(-REACH, REACH, POINTS)
     return [
         {"a": float(a), "b": float(b), "loss": float(surface[i, j])}
@@ -46,7 +44,9 @@ def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     ]
 
 
-def loss_surface(network: nn.Module, batch: Batch, seed: int) -> Float64[np.ndarray, "p p"]:
+def loss_surface(
+    network: nn.Module, batch: Batch, loss: Loss, seed: int
+) -> Float64[np.ndarray, "p p"]:
     """Loss at ``POINTS`` squared points of a plane through the trained weights."""
     generator = torch.Generator().manual_seed(seed)
     weights = [p.detach().clone() for p in network.parameters()]
@@ -59,7 +59,7 @@ def loss_surface(network: nn.Module, batch: Batch, seed: int) -> Float64[np.ndar
             with torch.no_grad():
                 for p, w, d, e in zip(moved.parameters(), weights, one, other, strict=True):
                     p.copy_(w + float(a) * d + float(b) * e)
-            surface[i, j] = loss_on(moved, batch)
+            surface[i, j] = loss_on(moved, batch, loss)
     return surface
 
 

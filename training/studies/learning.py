@@ -1,3 +1,5 @@
+# mypy: disable-error-code=no-untyped-call
+# torch does not type backward().
 """One small training, the same for every network of a study.
 
 Plain stochastic gradient descent, as the papers have it: an optimiser that scales every weight's
@@ -7,14 +9,15 @@ step by itself hides a part of what shortcuts do. Letters: ``b`` batch, ``c`` ch
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool
 from torch import Tensor, nn
 
-from training.losses import dice_and_cross_entropy
-from training.module import LARGEST_GRADIENT_NORM
+from training.dataset.legend import IGNORE, Legend
 from training.studies.setting import Setting
-from training.studies.task import Batch, Task
+from training.studies.task import Batch, Loss, Task
 
+LARGEST_GRADIENT = 12.0
+"""Norm; Isensee et al., nnU-Net."""
 MOMENTUM, WEIGHT_DECAY = 0.9, 1e-4
 """He et al., Deep Residual Learning, section 4.2."""
 WARMUP_STEPS = 10
@@ -36,7 +39,7 @@ def learn(
         seed: of the patches.
         watch: called with the steps done before each step, and after the last.
     """
-    loss_of = dice_and_cross_entropy()
+    loss_of = task.loss
     optimiser = torch.optim.SGD(
         network.parameters(),
         lr=setting.learning_rate,
@@ -57,7 +60,7 @@ def learn(
         loss = loss_of(network(images), labels.float())
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimiser.step()
         losses.append(loss.item())
     if watch:
@@ -73,23 +76,30 @@ def final_loss(losses: list[float]) -> float:
 
 
 @torch.no_grad()
-def dice_on(network: nn.Module, batch: Batch, classes: int) -> float:
+def dice_on(network: nn.Module, batch: Batch, legend: Legend) -> float:
     """Dice of the foreground classes over all patches together, their mean."""
     images, labels = batch
     network.eval()
-    predicted = network(images).argmax(dim=1)
-    scores = [_dice(predicted == index, labels[:, 0] == index) for index in range(1, classes)]
+    logits = network(images)
+    truth = torch.from_numpy(legend.members())[labels[:, 0]].movedim(-1, 1)
+    predicted = (
+        logits > 0
+        if legend.regions
+        else nn.functional.one_hot(logits.argmax(dim=1), legend.outputs).movedim(-1, 1)[:, 1:] > 0
+    )
+    predicted = predicted & (labels != IGNORE)
+    scores = [_dice(*each) for each in zip(predicted.unbind(1), truth.unbind(1), strict=True)]
     return sum(scores) / len(scores)
 
 
-def _dice(predicted: Int[Tensor, "b *patch"], reference: Int[Tensor, "b *patch"]) -> float:
+def _dice(predicted: Bool[Tensor, "b *patch"], reference: Bool[Tensor, "b *patch"]) -> float:
     total = int(predicted.sum() + reference.sum())
     return 2 * int((predicted & reference).sum()) / total if total else 1.0
 
 
 @torch.no_grad()
-def loss_on(network: nn.Module, batch: Batch) -> float:
+def loss_on(network: nn.Module, batch: Batch, loss: Loss) -> float:
     """The loss on patches, without learning."""
     images, labels = batch
     network.eval()
-    return float(dice_and_cross_entropy()(network(images), labels.float()))
+    return float(loss(network(images), labels.float()))

@@ -40,9 +40,7 @@ def jobs(setting: Setting) -> list[Job]:
 
 def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then hurt copies of it."""
-    network = study_network(
-        setting, task.plan.patch, (task.channels, task.classes), job.shortcut, job.layers
-    )
+    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     if job.stochastic_depth:
         network = with_stochastic_depth(network, job.stochastic_depth)
     learn(network, task, setting, job.seed)
@@ -50,23 +48,23 @@ def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
     rng = np.random.default_rng(job.seed)
     blocks = kept_blocks(network)
     rows: list[Row] = [
-        {"lesion": RANDOM, "count": 0, "dice": dice_on(network, held_back, task.classes)}
+        {"lesion": RANDOM, "count": 0, "dice": dice_on(network, held_back, task.legend)}
     ]
     for place, name in enumerate(blocks):
-        dice = dice_on(without(network, [name]), held_back, task.classes)
+        dice = dice_on(without(network, [name]), held_back, task.legend)
         rows.append({"lesion": SINGLE, "count": 1, "block": place + 1, "dice": dice})
     for count in drop_counts(len(blocks)):
         for _ in range(DRAWS):
             hurt = without(network, rng.choice(blocks, count, replace=False))
-            dice = dice_on(hurt, held_back, task.classes)
+            dice = dice_on(hurt, held_back, task.legend)
             rows.append({"lesion": RANDOM, "count": count, "dice": dice})
     for count in SWAPS:
         for _ in range(DRAWS):
-            dice = dice_on(permuted(network, count, rng), held_back, task.classes)
+            dice = dice_on(permuted(network, count, rng), held_back, task.legend)
             rows.append({"lesion": SWAPPED, "count": count, "dice": dice})
     if network.droppable_blocks():
         few = (held_back[0][:PATH_PATCHES], held_back[1][:PATH_PATCHES])
-        for length, share in enumerate(path_gradients(network, few, PATH_DRAWS, rng)):
+        for length, share in enumerate(path_gradients(network, few, task.loss, PATH_DRAWS, rng)):
             rows.append({"lesion": PATHS, "count": length, "share": float(share)})
     return rows
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from seg.networks import ResidualUNet
 from seg.networks.block import Droppable, ResidualBlock
-from training.losses import dice_and_cross_entropy
-from training.studies.task import Batch
+from training.studies.task import Batch, Loss
 
 
 def kept_blocks(network: ResidualUNet) -> list[str]:
@@ -71,7 +70,7 @@ class _OneWay(nn.Module):
 
 
 def path_gradients(
-    network: ResidualUNet, batch: Batch, draws: int, rng: np.random.Generator
+    network: ResidualUNet, batch: Batch, loss: Loss, draws: int, rng: np.random.Generator
 ) -> Float64[np.ndarray, " n"]:
     """Share of the gradient that paths of 0, 1, ... n-1 branches carry to the stem.
 
@@ -84,7 +83,7 @@ def path_gradients(
     names = kept_blocks(network)
     lengths = range(len(names) + 1)
     norms = [
-        np.mean([_norm(network, batch, names, length, rng) for _ in range(draws)])
+        np.mean([_norm(network, batch, loss, _drawn(names, length, rng)) for _ in range(draws)])
         for length in lengths
     ]
     with np.errstate(divide="ignore"):  # a path that carries nothing has the weight exp(-inf) = 0
@@ -93,12 +92,14 @@ def path_gradients(
     return np.asarray(weight / weight.sum(), dtype=np.float64)
 
 
-def _norm(
-    network: ResidualUNet, batch: Batch, names: Sequence[str], length: int, rng: np.random.Generator
-) -> float:
-    through = set(rng.choice(names, length, replace=False))
+def _drawn(names: Sequence[str], length: int, rng: np.random.Generator) -> set[str]:
+    return {str(name) for name in rng.choice(names, length, replace=False)}
+
+
+def _norm(network: ResidualUNet, batch: Batch, loss: Loss, through: Collection[str]) -> float:
+    """Norm at the stem of the gradient that flows through these branches and no other."""
     copy = deepcopy(network)
-    for name in names:
+    for name in kept_blocks(network):
         block = copy.get_submodule(name)
         assert isinstance(block, ResidualBlock)
         copy.set_submodule(name, _OneWay(block, name in through))
@@ -116,6 +117,6 @@ def _norm(
     copy.encoder.get_submodule("stem").register_forward_hook(keep)
     copy.decoder.register_forward_pre_hook(shut)
     images, labels = batch
-    loss = dice_and_cross_entropy()(copy(images), labels.float())
-    (gradient,) = torch.autograd.grad(loss, stems[0])
+    cost = loss(copy(images), labels.float())
+    (gradient,) = torch.autograd.grad(cost, stems[0])
     return float(gradient.norm())

@@ -3,7 +3,7 @@
 Letters: ``b`` batch, ``c`` channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +16,14 @@ from torch import Tensor
 from seg.errors import ConfigError
 from training.augment import Augmentation
 from training.dataset import Dataset, load_dataset
+from training.dataset.legend import Legend
 from training.fingerprint import take_fingerprint
+from training.losses import make_loss
 from training.machine import find_device
 from training.patches import PatchBatches, PreparedCase
-from training.plan import Plan, changed_plan, make_plan, read_plan, write_plan
+from training.plan import Plan, changed_plan
+from training.plan_file import read_plan, write_plan
+from training.plan_rules import make_plan
 from training.studies.setting import Setting, patch_edges
 from training.train import prepare_cases
 
@@ -27,6 +31,7 @@ HELD_BACK_BATCHES = 6
 HELD_BACK_SEED = 10**6
 """Far from the seeds of trainings."""
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 Batch = tuple[Float32[Tensor, "b c *patch"], Int64[Tensor, "b 1 *patch"]]
 
 
@@ -36,9 +41,20 @@ class Task:
 
     plan: Plan
     channels: int
-    classes: int
+    legend: Legend
     cases: Sequence[PreparedCase]
     held_back_cases: Sequence[PreparedCase]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Channels of the images, and of the logits."""
+        return self.channels, self.legend.outputs
+
+    @property
+    def loss(self) -> Loss:
+        """What training minimises by default."""
+        loss: Loss = make_loss(self.legend)
+        return loss
 
     def batches(self, seed: int) -> PatchBatches:
         """Training patches; networks of one seed see the same."""
@@ -77,7 +93,7 @@ def open_task(setting: Setting, folder: Path) -> Task:
     return Task(
         plan=plan,
         channels=len(dataset.channels),
-        classes=len(dataset.classes),
+        legend=dataset.legend,
         cases=prepare_cases(dataset, plan, folder / "cache" / "learned"),
         held_back_cases=prepare_cases(held_back, plan, folder / "cache" / "held-back"),
     )
@@ -90,7 +106,7 @@ def _plan(setting: Setting, dataset: Dataset) -> Plan:
         )
     fingerprint = take_fingerprint(
         (dataset.read(case) for case in dataset.train),
-        len(dataset.classes),
+        dataset.legend,
         np.random.default_rng(0),
     )
     plan = make_plan(

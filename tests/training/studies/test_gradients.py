@@ -1,6 +1,9 @@
 import pytest
 import torch
 
+from data.phantom import CLASSES
+from training.dataset.legend import Legend
+from training.losses import make_loss
 from training.studies.gates import open_gates
 from training.studies.gradients import gradient_norms, input_gradient_correlation
 from training.studies.setting import Setting, study_network
@@ -9,6 +12,7 @@ SETTING = Setting(data=".", shortcuts=("identity",), layers=(9,), steps=2, edge=
 IMAGES = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.zeros(2, 1, 32, 32, dtype=torch.int64)
 LABELS[..., 8:20, 8:20] = 1
+LOSS = make_loss(Legend(CLASSES[:2]))
 
 
 def network_with(shortcut, layers=9):
@@ -18,14 +22,14 @@ def network_with(shortcut, layers=9):
 
 @pytest.mark.parametrize("shortcut", ["none", "identity", "highway", "dense"])
 def test_every_block_has_a_gradient(shortcut):
-    norms = gradient_norms(network_with(shortcut), (IMAGES, LABELS))
+    norms = gradient_norms(network_with(shortcut), (IMAGES, LABELS), LOSS)
     assert len(norms) == 4
     assert min(norms) > 0
 
 
 def test_measuring_leaves_no_gradient_and_no_hook():
     network = network_with("identity")
-    gradient_norms(network, (IMAGES, LABELS))
+    gradient_norms(network, (IMAGES, LABELS), LOSS)
     assert all(p.grad is None for p in network.parameters())
     assert not any(module._forward_hooks for module in network.modules())
 

@@ -4,6 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.phantom import CLASSES
+from training.dataset.legend import Legend
+from training.losses import make_loss
 from training.studies.landscape import (
     POINTS,
     REACH,
@@ -16,6 +19,7 @@ from training.studies.landscape import (
 from training.studies.learning import loss_on
 
 A, B = np.meshgrid(*[np.linspace(-REACH, REACH, POINTS)] * 2, indexing="ij")
+LOSS = make_loss(Legend(CLASSES[:2]))
 
 
 @given(st.floats(0.4, 0.9))
@@ -46,7 +50,7 @@ def test_the_middle_of_the_surface_is_the_network_itself():
     network = torch.nn.Conv2d(1, 2, 3, padding=1)
     before = [p.clone() for p in network.parameters()]
     batch = (torch.randn(2, 1, 8, 8), torch.randint(2, (2, 1, 8, 8)))
-    surface = loss_surface(network, batch, seed=0)
-    assert surface[POINTS // 2, POINTS // 2] == pytest.approx(loss_on(network, batch))
+    surface = loss_surface(network, batch, LOSS, seed=0)
+    assert surface[POINTS // 2, POINTS // 2] == pytest.approx(loss_on(network, batch, LOSS))
     assert surface.std() > 0
     assert all(torch.equal(p, q) for p, q in zip(before, network.parameters(), strict=True))

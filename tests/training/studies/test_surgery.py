@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from data.phantom import CLASSES
+from training.dataset.legend import Legend
+from training.losses import make_loss
 from training.studies.setting import Setting, study_network
 from training.studies.surgery import kept_blocks, path_gradients, permuted, without
 
@@ -9,6 +12,7 @@ SETTING = Setting(data=".", shortcuts=("identity",), layers=(13,), steps=2, edge
 IMAGES = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 LABELS = torch.zeros(2, 1, 32, 32, dtype=torch.int64)
 LABELS[..., 8:20, 8:20] = 1
+LOSS = make_loss(Legend(CLASSES[:2]))
 
 
 def network_with(shortcut, *, branches=True):
@@ -54,14 +58,14 @@ def test_swapping_keeps_every_block_and_its_stage():
 
 def test_before_training_only_the_path_around_all_branches_carries_gradient():
     network = network_with("preact", branches=False)
-    shares = path_gradients(network, (IMAGES, LABELS), 1, np.random.default_rng(0))
+    shares = path_gradients(network, (IMAGES, LABELS), LOSS, 1, np.random.default_rng(0))
     assert shares[0] == pytest.approx(1)
     assert shares[1:] == pytest.approx(0)
 
 
 def test_shares_of_all_paths_add_up_to_one():
     network = network_with("identity")
-    shares = path_gradients(network, (IMAGES, LABELS), 1, np.random.default_rng(0))
+    shares = path_gradients(network, (IMAGES, LABELS), LOSS, 1, np.random.default_rng(0))
     assert len(shares) == 6
     assert shares.sum() == pytest.approx(1)
     assert shares[0] < 1
