@@ -70,9 +70,8 @@ KINDS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--full", action="store_true", help="up to 20,000 x 20,000 and 1,000 slices"
-    )
+    parser.add_argument("--full", action="store_true", help="up to 20,000² and 1,000 slices")
+    parser.add_argument("--streamed-only", action="store_true", help="leave the naive way out")
     parser.add_argument("--kind", choices=[kind.name for kind in KINDS], action="append")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a picture of the curves, PNG or SVG")

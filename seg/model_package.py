@@ -241,6 +241,13 @@ class ModelPackage:
         """The ONNX file of a variant."""
         return self.path / self.card.variant(variant).file
 
+    def has_golden(self, variant: str | None = None) -> bool:
+        """Whether the golden samples are of that variant, and not of the package's first."""
+        if variant is None or (self.card.members() == (variant,)):
+            return True
+        with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
+            return f"logits.{variant}" in arrays
+
     def golden(self, variant: str | None = None) -> GoldenSamples:
         """The golden samples: what the variant says, or the package where none is named.
 

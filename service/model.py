@@ -143,7 +143,13 @@ class ServedModel:
 def _load(settings: Settings, metrics: Metrics) -> ReadyModel:
     package = ModelPackage.load(settings.package)
     card = package.card
-    backend = load_backend(package, settings.variant, settings.provider, settings.batch_size)
+    backend = load_backend(
+        package,
+        settings.variant,
+        settings.provider,
+        settings.batch_size,
+        settings.network_threads,
+    )
     policy = BatchingPolicy.of(backend, settings.batching, settings.batch_size)
     golden_error = verify_golden(package, backend, settings.variant)
     for size in batch_sizes(policy):

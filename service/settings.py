@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seg.errors import ConfigError
+from seg.inference import Provider
 
 PACKAGED = Path(__file__).parents[1] / "package"
 """Where a bento carries its model package; beside ``service/``."""
@@ -29,8 +30,10 @@ class Settings(BaseModel):
     """Folder of the model package."""
     variant: str | None = None
     """Variant of the package to serve; None is the first one."""
-    provider: Literal["auto", "cpu", "cuda"] = "auto"
-    """What runs the network."""
+    provider: Provider = "auto"
+    """What runs the network; ``auto`` is the fastest here that agrees with the golden samples."""
+    network_threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads that run the network; None takes all cores of this process."""
     batching: Literal["auto", "cpu", "gpu"] = "auto"
     """``cpu``: one patch a run on every core; ``gpu``: batches, one run at a time; ``auto`` follows
     the provider."""

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         package = ModelPackage.load(options.package)
         dataset = load_dataset(options.path)
         cases = dataset.train if options.split == "train" else dataset.test
-        backend = load_backend(package, options.variant, options.provider)
+        backend = load_backend(package, options.variant, options.provider, threads=options.threads)
         assessment = evaluate(Predictor(package, backend), dataset, cases).quality
         assert assessment is not None  # evaluate always gives one
         fitted_on = f"{len(cases)} {options.split} cases of {dataset.name}"

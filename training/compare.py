@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seg.errors import ConfigError, SegError
 from seg.files import replace_file
-from seg.inference import Predictor, load_backend
+from seg.inference import PROVIDERS, Predictor, load_backend
 from seg.model_package import ModelPackage
 from training.comparison import compare, comparison_table, draw_comparison
 from training.dataset import load_dataset
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of surface Dice, in mm, or in pixels where the images state no spacing")  # fmt: skip
     add("--out", type=Path, default=Path("comparison.json"), metavar="FILE",
         help="differences as JSON, with a picture beside (default: comparison.json)")  # fmt: skip
-    add("--provider", choices=("auto", "cpu", "cuda"), default="auto",
+    add("--provider", choices=PROVIDERS, default="auto",
         help="where the networks run (default: a CUDA device where there is one)")  # fmt: skip
     return parser
 

@@ -177,7 +177,7 @@ def _run(options: argparse.Namespace) -> list[Path]:
     package = ModelPackage.load(options.package)
     dataset = load_dataset(options.path)
     cases = dataset.train if options.split == "train" else dataset.test
-    backend = load_backend(package, options.variant, options.provider)
+    backend = load_backend(package, options.variant, options.provider, threads=options.threads)
     predictor = Predictor(package, backend, mirror=options.mirror)
     with _folder_for(options.predictions) as predictions:
         evaluation = evaluate(

@@ -5,17 +5,20 @@ from seg.inference.combined import EnsembleBackend, MirrorBackend
 from seg.inference.disagreement import fewer_blocks
 from seg.inference.files import predict_file
 from seg.inference.golden import verify_golden
-from seg.inference.loading import Provider, load_backend
+from seg.inference.loading import PROVIDERS, Provider, load_backend, open_model
+from seg.inference.openvino import OpenVinoBackend
 from seg.inference.predictor import Predictor
 from seg.inference.quality import MapName, Quality, Segmentation
 from seg.inference.sliding_window import Tiling, WindowCounts, predict_slabs
 
 __all__ = [
+    "PROVIDERS",
     "Backend",
     "EnsembleBackend",
     "MapName",
     "MirrorBackend",
     "OnnxBackend",
+    "OpenVinoBackend",
     "Predictor",
     "Provider",
     "Quality",
@@ -24,6 +27,7 @@ __all__ = [
     "WindowCounts",
     "fewer_blocks",
     "load_backend",
+    "open_model",
     "predict_file",
     "predict_slabs",
     "verify_golden",

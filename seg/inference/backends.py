@@ -1,6 +1,8 @@
 """A batch of patches to a batch of logits. Letters: ``b`` batch, ``c`` channels, ``k`` classes."""
 
+import contextlib
 import ctypes
+import io
 import os
 import sys
 from pathlib import Path
@@ -13,6 +15,13 @@ from jaxtyping import Float, Float32
 from seg.errors import BackendError
 
 GPU_BATCH_SIZE = 8
+
+WANTED = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+MISSING = {
+    "cuda": "onnxruntime found the CUDA device but not its libraries; install seg[cuda]",
+    "tensorrt": "onnxruntime found no TensorRT that it can use; install tensorrt, or choose "
+    "provider cuda",
+}
 
 
 @runtime_checkable
@@ -55,29 +64,36 @@ class OnnxBackend:
         self,
         model_file: Path,
         *,
-        provider: Literal["auto", "cpu", "cuda"] = "auto",
+        provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto",
         batch_size: int | None = None,
+        threads: int | None = None,
     ) -> None:
         """Load a model.
 
+        Args:
+            model_file: ONNX.
+            provider: ``auto`` is a CUDA device where there is one.
+            batch_size: patches that pay off in one run; None leaves it to the provider.
+            threads: runs side by side on a CPU; None takes all cores of this process.
+
         Raises:
-            BackendError: the file is no model of a fixed patch, or CUDA was asked for in vain.
+            BackendError: the file is no model of a fixed patch, or a GPU was asked for in vain.
         """
         on_gpu = _choose(provider)
         try:
             self._session = ort.InferenceSession(
-                str(model_file), _options(on_gpu), providers=_providers(on_gpu)
+                str(model_file),
+                _options(on_gpu),
+                providers=_providers(on_gpu, with_tensorrt=provider == "tensorrt"),
             )
         except Exception as error:  # onnxruntime raises a class of its own for each status code
             raise BackendError(f"onnxruntime cannot load {model_file.name}: {error}") from error
         self.provider: str = self._session.get_providers()[0]
-        if provider == "cuda" and self.provider != "CUDAExecutionProvider":
-            raise BackendError(
-                "onnxruntime found the CUDA device but not its libraries; install seg[cuda]"
-            )
-        runs_on_gpu = self.provider == "CUDAExecutionProvider"
+        if provider in WANTED and self.provider != WANTED[provider]:
+            raise BackendError(MISSING[provider])
+        runs_on_gpu = self.provider != "CPUExecutionProvider"
         self.batch_size = batch_size or (GPU_BATCH_SIZE if runs_on_gpu else 1)
-        self.callers = 1 if runs_on_gpu else cores()
+        self.callers = 1 if runs_on_gpu else threads or cores()
         self._input = self._session.get_inputs()[0]
         self.patch: tuple[int, ...] = tuple(self._input.shape[2:])
         if not all(isinstance(size, int) for size in self.patch):
@@ -120,17 +136,31 @@ def cuda_devices() -> int:
     return count.value
 
 
+def cache_folder() -> Path:
+    """Where what was found out about this machine is kept."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "seg"
+
+
 def _choose(provider: str) -> bool:
-    offered = "CUDAExecutionProvider" in ort.get_available_providers()
+    """Whether a GPU runs the network; its libraries are loaded."""
+    offered = WANTED.get(provider, WANTED["cuda"]) in ort.get_available_providers()
     found = provider != "cpu" and offered and cuda_devices() > 0
-    if provider == "cuda" and not found:
+    if provider in WANTED and not found:
+        name = {"cuda": "CUDA", "tensorrt": "TensorRT"}[provider]
         raise BackendError(
-            "CUDA was asked for, but "
+            f"{name} was asked for, but "
             + ("no CUDA device is here" if offered else "this onnxruntime was built without it")
             + "; choose provider cpu"
         )
     if found and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
+        with contextlib.redirect_stdout(io.StringIO()):  # what fails is told by the session
+            ort.preload_dlls()
     return found
 
 
@@ -143,8 +173,16 @@ def _options(on_gpu: bool) -> ort.SessionOptions:
     return options
 
 
-def _providers(on_gpu: bool) -> list[str | tuple[str, dict[str, str]]]:
+def _providers(on_gpu: bool, with_tensorrt: bool) -> list[str | tuple[str, dict[str, str]]]:
     if not on_gpu:
         return ["CPUExecutionProvider"]
     # TF32 keeps 10 bits of mantissa: too few for the golden samples' tolerance
-    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    found: list[str | tuple[str, dict[str, str]]] = [
+        (WANTED["cuda"], {"use_tf32": "0"}),
+        "CPUExecutionProvider",
+    ]
+    if with_tensorrt:
+        engines = cache_folder() / "tensorrt"
+        options = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)}
+        found.insert(0, (WANTED["tensorrt"], options))
+    return found

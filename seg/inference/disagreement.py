@@ -17,7 +17,7 @@ from seg.errors import ConfigError
 from seg.inference.backends import Backend
 from seg.inference.combined import EnsembleBackend, MirrorBackend, ask
 from seg.inference.decision import probabilities_of
-from seg.inference.loading import Provider, load_backend
+from seg.inference.loading import Provider, open_model
 from seg.inference.quality import entropy
 from seg.model_package import ModelPackage, Task
 
@@ -100,7 +100,7 @@ def fewer_blocks(package: ModelPackage, provider: Provider = "auto") -> list[Bac
     """
     first, *others = package.card.variants
     return [
-        load_backend(package, other.name, provider)
+        open_model(package.model_file(other.name), provider)
         for other in others
         if other.precision == "float32" and other.blocks_dropped != first.blocks_dropped
     ]

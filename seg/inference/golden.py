@@ -5,7 +5,7 @@ import numpy as np
 from seg.errors import BackendError
 from seg.inference.backends import Backend
 from seg.inference.decision import probability_error
-from seg.model_package import PROBABILITY_TOLERANCE, ModelPackage
+from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, ModelPackage, Task
 
 
 def verify_golden(package: ModelPackage, backend: Backend, variant: str | None = None) -> float:
@@ -14,12 +14,20 @@ def verify_golden(package: ModelPackage, backend: Backend, variant: str | None =
     Raises:
         BackendError: it is above the tolerance, so this machine would give other masks.
     """
-    golden = package.golden(variant)
+    return agreement(backend, package.golden(variant), package.card.task)
+
+
+def agreement(backend: Backend, golden: GoldenSamples, task: Task) -> float:
+    """Largest absolute error of probabilities on some samples.
+
+    Raises:
+        BackendError: it is above the tolerance.
+    """
     steps = range(0, len(golden.patches), backend.batch_size)
     logits = np.concatenate(
         [backend.run(golden.patches[i : i + backend.batch_size]) for i in steps]
     )
-    worst = probability_error(logits, golden.logits, package.card.task)
+    worst = probability_error(logits, golden.logits, task)
     if not worst <= PROBABILITY_TOLERANCE:
         raise BackendError(
             f"{backend.provider} disagrees with the package's golden samples: probabilities "

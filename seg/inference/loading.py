@@ -1,12 +1,20 @@
 """From a package to what runs it."""
 
-from typing import Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
 
-from seg.inference.backends import Backend, OnnxBackend
+from seg.inference.backends import Backend, OnnxBackend, cuda_devices
 from seg.inference.combined import EnsembleBackend
+from seg.inference.fastest import fastest
+from seg.inference.openvino import OpenVinoBackend
 from seg.model_package import ModelPackage
 
-Provider = Literal["auto", "cpu", "cuda"]
+Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
+"""``cpu`` is onnxruntime's; ``auto`` the fastest here, but ``tensorrt``, which takes minutes to
+build its engines."""
+
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
 
 def load_backend(
@@ -14,16 +22,51 @@ def load_backend(
     variant: str | None = None,
     provider: Provider = "auto",
     batch_size: int | None = None,
+    threads: int | None = None,
 ) -> Backend:
     """A variant of a package, or all members of its ensemble where none is named.
+
+    Args:
+        package: to run.
+        variant: of the package.
+        provider: what runs it.
+        batch_size: patches in a run; None leaves it to the provider.
+        threads: CPU threads; None takes all cores of this process.
 
     Raises:
         PackageError: no variant has that name.
         BackendError: a model cannot be loaded, or the provider is not here.
     """
-    card = package.card
-    members = [
-        OnnxBackend(package.model_file(name), provider=provider, batch_size=batch_size)
-        for name in card.members(variant)
-    ]
-    return members[0] if len(members) == 1 else EnsembleBackend(members, card.task)
+    files = [package.model_file(name) for name in package.card.members(variant)]
+
+    def load(name: Provider) -> Backend:
+        members = [open_model(file, name, batch_size, threads) for file in files]
+        return members[0] if len(members) == 1 else EnsembleBackend(members, package.card.task)
+
+    if provider != "auto":
+        return load(provider)
+    return fastest(package, variant, load, _candidates(), threads)
+
+
+def open_model(
+    file: Path,
+    provider: Provider = "auto",
+    batch_size: int | None = None,
+    threads: int | None = None,
+) -> Backend:
+    """One ONNX file; ``auto`` is a CUDA device where there is one, else onnxruntime's CPU.
+
+    Raises:
+        BackendError: the model cannot be loaded, or the provider is not here.
+    """
+    if provider == "openvino":
+        return OpenVinoBackend(file, threads=threads)
+    return OnnxBackend(file, provider=provider, batch_size=batch_size, threads=threads)
+
+
+def _candidates() -> list[Provider]:
+    found: list[Provider] = ["cuda"] if cuda_devices() else []
+    found.append("cpu")
+    if find_spec("openvino"):
+        found.append("openvino")
+    return found

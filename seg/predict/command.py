@@ -56,7 +56,9 @@ def _run(options: argparse.Namespace) -> int:
         for case in cases
     ]
     if options.ray is None:
-        outcomes: Iterator[Outcome] = run_here(Worker(work), jobs)
+        worker = Worker(work)
+        _say(f"the network runs on {worker.predictor.backend.provider}")
+        outcomes: Iterator[Outcome] = run_here(worker, jobs)
     else:
         outcomes = run_on_ray(work, jobs, Cluster(options.ray or None, options.ray_cpus))
     try:
@@ -80,6 +82,7 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
         formats=formats,
         variant=options.variant,
         provider=options.provider,
+        threads=options.threads,
         mirror=options.mirror,
         probabilities=options.probabilities,
         uncertainty=options.uncertainty,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from seg.images import MASK_FORMATS
+from seg.inference import PROVIDERS
 
 SWITCHES = {
     "--recursive -r": "look into folders within folders",
@@ -64,9 +65,13 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", help="variant of the package (default: its first)")
     parser.add_argument(
         "--provider",
-        choices=("auto", "cpu", "cuda"),
+        choices=PROVIDERS,
         default="auto",
-        help="where the network runs (default: a CUDA device where there is one)",
+        help="what runs the network; cpu is onnxruntime; auto takes the fastest here of cuda, cpu "
+        "and openvino that agrees with the package's golden samples, and remembers it",
+    )
+    parser.add_argument(
+        "--threads", type=_positive, help="CPU threads of the network (default: all cores)"
     )
 
 

@@ -50,6 +50,7 @@ class Work:
     formats: tuple[str, ...]
     variant: str | None = None
     provider: Provider = "auto"
+    threads: int | None = None
     mirror: bool = False
     probabilities: bool = False
     uncertainty: bool = False
@@ -98,7 +99,7 @@ class Worker:
         self.work = work
         package = ModelPackage.load(work.package)
         self.card: ModelCard = package.card
-        backend = load_backend(package, work.variant, work.provider)
+        backend = load_backend(package, work.variant, work.provider, threads=work.threads)
         lesser = work.uncertainty and work.variant is None
         voices = fewer_blocks(package, work.provider) if lesser else []
         self.predictor = Predictor(package, backend, mirror=work.mirror, voices=voices)

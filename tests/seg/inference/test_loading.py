@@ -1,0 +1,111 @@
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from seg.errors import BackendError
+from seg.inference import OnnxBackend, load_backend, open_model, verify_golden
+from seg.inference.backends import cache_folder, cuda_devices
+from seg.inference.fastest import fastest, patches_a_second
+from seg.model_package import GoldenSamples, ModelPackage, write_golden
+
+NO_GPU = pytest.mark.skipif(cuda_devices() > 0, reason="has a CUDA device")
+
+
+@pytest.fixture
+def package(tiny_package):
+    return ModelPackage.load(tiny_package)
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache_folder() / "backends"
+
+
+@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+def test_backends_say_the_same(package, provider):
+    backend = load_backend(package, provider=provider, threads=2)
+    assert backend.callers == 2
+    assert backend.patch == (32, 32)
+    assert verify_golden(package, backend) <= 1e-4
+    patches = default_rng(0).uniform(size=(3, 1, 32, 32)).astype(np.float32)
+    expected = OnnxBackend(package.model_file(), provider="cpu").run(patches)
+    np.testing.assert_allclose(backend.run(patches), expected, atol=1e-4)
+
+
+def test_a_file_that_is_no_model_is_one_clear_error_of_openvino_too(tmp_path):
+    (tmp_path / "network.onnx").write_bytes(b"not a model")
+    with pytest.raises(BackendError, match=r"OpenVINO cannot load network\.onnx"):
+        open_model(tmp_path / "network.onnx", "openvino")
+
+
+@NO_GPU
+@pytest.mark.parametrize(("provider", "name"), [("cuda", "CUDA"), ("tensorrt", "TensorRT")])
+def test_a_gpu_asked_for_in_vain_is_one_clear_sentence(package, provider, name, capfd):
+    with pytest.raises(BackendError, match=f"{name} was asked for, but .*; choose provider cpu"):
+        load_backend(package, provider=provider)
+    assert capfd.readouterr() == ("", "")
+
+
+class Slow(OnnxBackend):
+    def run(self, patches):
+        for _ in range(300):
+            super().run(patches)
+        return super().run(patches)
+
+
+def test_the_fastest_backend_is_taken_and_remembered(package, cache, caplog):
+    file = package.model_file()
+    opened = []
+
+    def load(name):
+        opened.append(name)
+        return {"slow": Slow, "fast": OnnxBackend}[name](file, provider="cpu", threads=1)
+
+    with caplog.at_level(logging.INFO):
+        assert type(fastest(package, None, load, ["slow", "fast"])) is OnnxBackend
+    assert "fast is the fastest here" in caplog.text
+    (kept,) = cache.iterdir()
+    assert set(json.loads(kept.read_text())["patches_a_second"]) == {"slow", "fast"}
+    opened.clear()
+    fastest(package, None, load, ["slow", "fast"])
+    assert opened == ["fast"]
+
+
+def test_one_that_disagrees_is_not_taken_however_fast(package, cache):
+    file = package.model_file()
+
+    class Wrong(OnnxBackend):
+        def run(self, patches):
+            return 2 * super().run(patches)
+
+    kinds = {"wrong": Wrong, "slow": Slow}
+    backend = fastest(
+        package, None, lambda name: kinds[name](file, provider="cpu"), ["wrong", "slow"]
+    )
+    assert type(backend) is Slow
+
+
+def test_where_none_agrees_the_reasons_are_told(package, cache, tmp_path):
+    changed = shutil.copytree(package.path, tmp_path / "package")
+    golden = package.golden()
+    sha256 = write_golden(changed, GoldenSamples(golden.patches, golden.logits[:, ::-1]))
+    card = json.loads((changed / "model.json").read_text()) | {"golden_sha256": sha256}
+    (changed / "model.json").write_text(json.dumps(card))
+    with pytest.raises(BackendError, match=r"no backend runs this package here; .*disagrees"):
+        load_backend(ModelPackage.load(changed))
+
+
+def test_a_choice_that_cannot_be_kept_is_made_again(package, monkeypatch, tmp_path):
+    (tmp_path / "seg").write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert verify_golden(package, load_backend(package)) <= 1e-4
+
+
+def test_throughput_counts_all_callers(package):
+    backend = OnnxBackend(package.model_file(), provider="cpu", threads=2)
+    assert patches_a_second(backend, package.golden().patches, seconds=0.05) > 0
