@@ -23,6 +23,7 @@ TIME_TAGS = (0x00181063, 0x00181065)
 """Frame Time and Frame Time Vector: frames that follow each other in time."""
 
 
+@translated()
 def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     """The image of one file: flat, or a volume where it has several frames.
 
@@ -42,8 +43,7 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
         raise ImageError(
             f"a 2D image is needed, the DICOM file has {layout.frames} frames; send one of them"
         )
-    with translated():
-        grid = _frames(header, layout) if layout.frames > 1 else flat(plane_of(header))
+    grid = _frames(header, layout) if layout.frames > 1 else flat(plane_of(header))
     scales = [Scale.of(header, frame) for frame in range(layout.frames)]
     dtype = value_type(layout, header, scales)
     shape = (layout.frames, layout.rows, layout.columns)
@@ -60,6 +60,7 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     )
 
 
+@translated()
 def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     """The volume of one series, its slices sorted by where they lie.
 
@@ -82,8 +83,7 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     headers = [header for _, header in found]
     layouts = [_layout(header, options) for header in headers]
     _check_alike(layouts)
-    with translated():
-        grid = stack([plane_of(header) for header in headers])
+    grid = stack([plane_of(header) for header in headers])
     scales = [Scale.of(header) for header in headers]
     dtype = np.result_type(
         *(value_type(layout, headers[0], scales) for layout in dict.fromkeys(layouts))
@@ -114,15 +114,13 @@ def _slices(entries: Sequence[Entry], labels: bool) -> list[tuple[Entry, Dataset
             if not is_dicom(head):
                 continue
             header = parse(file, pixels=False)
-        with translated():
-            if header.get("Rows") is not None and _is_segmentation(header) == labels:
-                found.append((entry, header))
+        if header.get("Rows") is not None and _is_segmentation(header) == labels:
+            found.append((entry, header))
     if not found:
         if labels:
             raise ImageError("there is no DICOM SEG among the files, which a mask in DICOM is")
         raise ImageError("there is no DICOM image among the files; send the slices of one series")
-    with translated():
-        sizes = Counter(str(header.get("SeriesInstanceUID")) for _, header in found).values()
+    sizes = Counter(str(header.get("SeriesInstanceUID")) for _, header in found).values()
     if len(sizes) > 1:
         raise ImageError(
             f"one DICOM series is needed, the files belong to {len(sizes)}, with "
@@ -137,15 +135,14 @@ def _is_segmentation(header: Dataset) -> bool:
 
 
 def _layout(header: Dataset, options: ReadOptions) -> PixelLayout:
-    with translated():
-        if _is_segmentation(header):
-            raise UnsupportedImageError(
-                "this DICOM file is a segmentation, which is a mask and no image"
-            )
-        if "TotalPixelMatrixRows" in header:
-            raise UnsupportedImageError(
-                "this DICOM file is a whole slide in tiles; convert it to a tiled OME-TIFF"
-            )
+    if _is_segmentation(header):
+        raise UnsupportedImageError(
+            "this DICOM file is a segmentation, which is a mask and no image"
+        )
+    if "TotalPixelMatrixRows" in header:
+        raise UnsupportedImageError(
+            "this DICOM file is a whole slide in tiles; convert it to a tiled OME-TIFF"
+        )
     if options.labels:
         raise UnsupportedImageError(
             "a mask in DICOM is a segmentation object (DICOM SEG), this file is an image"

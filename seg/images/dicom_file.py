@@ -11,10 +11,14 @@ from functools import cache
 from typing import Any
 
 from seg.errors import ImageError, ImageTooLargeError
+from seg.images.dicom_codecs import DECODER_DEPENDENCIES
 from seg.images.files import BinaryFile
 
 Dataset = Any
 """A ``pydicom.Dataset``; its module is imported where a DICOM file is really read."""
+
+OUR_DECODER = "seg"
+"""The name under which pydicom knows ``seg.images.dicom_codecs``."""
 
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 """Names of the transfer syntax whose header is compressed too, and of what lies within."""
@@ -38,7 +42,7 @@ PARSING_ERRORS = (  # what pydicom and its codecs raise on bytes that are not wh
     LookupError,
     ArithmeticError,
     RuntimeError,
-    NameError,
+    UnboundLocalError,  # a NameError of pydicom's own
     EOFError,
     MemoryError,
     struct.error,
@@ -48,12 +52,20 @@ PARSING_ERRORS = (  # what pydicom and its codecs raise on bytes that are not wh
 
 @cache
 def pydicom() -> Any:
-    """The library, silenced: its remarks quote values, and a value may be a patient's name."""
+    """The library with our decoders, and silenced.
+
+    Its remarks quote values, and a value may be a patient's name.
+    """
     import pydicom
     import pydicom.pixels
 
-    logging.getLogger("pydicom").addFilter(lambda record: False)
+    for name in ("pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+    for uid in DECODER_DEPENDENCIES:
+        decoder = pydicom.pixels.get_decoder(uid)
+        if OUR_DECODER not in decoder.available_plugins:
+            decoder.add_plugin(OUR_DECODER, ("seg.images.dicom_codecs", "decode_frame"))
     return pydicom
 
 
@@ -64,12 +76,15 @@ def is_dicom(head: bytes) -> bool:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Whatever a damaged file makes pydicom raise becomes an ``ImageError``."""
+    """Whatever a damaged file makes pydicom raise becomes an ``ImageError``.
+
+    Values are decoded when they are looked at, so that this goes around all that looks at them.
+    """
     try:
         yield
     except ImageError:
         raise
-    except PARSING_ERRORS as error:
+    except (*PARSING_ERRORS, pydicom().errors.BytesLengthException) as error:
         raise ImageError(
             f"the DICOM file is damaged or cut short ({type(error).__name__}); send the whole file"
         ) from error

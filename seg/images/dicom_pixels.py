@@ -1,14 +1,19 @@
-"""The pixels of a DICOM file as the numbers that they mean: Hounsfield, counts, red-green-blue."""
+"""The pixels of a DICOM file as the numbers that they mean: Hounsfield, counts, red-green-blue.
 
-from collections.abc import Iterator, Sequence
+What is damaged makes pydicom raise errors of many types; ``seg.images.dicom`` translates them.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from jaxtyping import Real, Shaped
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom_file import Dataset, pydicom, translated
+from seg.images.dicom_codecs import check_frame
+from seg.images.dicom_file import OUR_DECODER, Dataset, pydicom, translated
 from seg.images.dicom_geometry import functional
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -18,9 +23,11 @@ PALETTE = "PALETTE COLOR"
 MEASURED = ("CT", "PT")
 """Modalities whose numbers are measurements, so that they are not turned to be looked at."""
 
-DECODERS = ("pydicom", "pillow", "pyjpegls", "gdcm", "")
-"""In this order, where a library knows the compression; gdcm, which knows them all, is the last,
-since it is the one that garbage brings down."""
+DECODERS = ("pydicom", "pillow", "pyjpegls", OUR_DECODER)
+"""In this order, where one knows the compression. Not gdcm: damaged pixels bring it down, and the
+process with it."""
+
+RLE = "1.2.840.10008.1.2.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +50,6 @@ class PixelLayout:
             ImageError: there is no image, or the numbers about it contradict each other.
             UnsupportedImageError: a kind of pixels that is not read.
         """
-        with translated():
-            return cls._of(header)
-
-    @classmethod
-    def _of(cls, header: Dataset) -> "PixelLayout":
         if header.get("Rows") is None or header.get("Columns") is None:
             raise ImageError("the DICOM file holds no image; send one with pixels")
         frames = int(header.get("NumberOfFrames") or 1)
@@ -106,10 +108,9 @@ class Scale:
         Raises:
             ImageError: they are no finite numbers.
         """
-        with translated():
-            values = functional(header, frame, "PixelValueTransformationSequence")
-            slope = values.get("RescaleSlope") or header.get("DoseGridScaling") or 1.0
-            scale = cls(float(slope), float(values.get("RescaleIntercept") or 0.0))
+        values = functional(header, frame, "PixelValueTransformationSequence")
+        slope = values.get("RescaleSlope") or header.get("DoseGridScaling") or 1.0
+        scale = cls(float(slope), float(values.get("RescaleIntercept") or 0.0))
         if not np.isfinite([scale.slope, scale.intercept]).all():
             raise ImageError("the DICOM rescale slope or intercept is not finite; repair it")
         return scale
@@ -148,8 +149,10 @@ def decode_into(
         ImageError: the pixels are damaged or fewer than announced.
         UnsupportedImageError: a compression that is not read.
     """
+    decoders = _decoders(whole)
+    _check_frames(whole, layout)
     failed: ImageError | None = None
-    for decoder in _decoders(whole):
+    for decoder in decoders:
         try:
             with translated():
                 _decode(out, places, whole, layout, scales, decoder)
@@ -158,6 +161,16 @@ def decode_into(
             failed = error
     assert failed is not None
     raise failed
+
+
+def _check_frames(whole: Dataset, layout: PixelLayout) -> None:
+    """Look into compressed frames before a decoder does."""
+    syntax = whole.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == RLE:
+        return
+    frames = pydicom().encaps.generate_frames(whole.PixelData, number_of_frames=layout.frames)
+    for content in islice(frames, layout.frames):
+        check_frame(content, layout.rows, layout.columns, layout.samples)
 
 
 def _decode(
@@ -196,20 +209,19 @@ def _is_measured(header: Dataset) -> bool:
     return header.get("Modality") in MEASURED or header.get("RescaleType") not in (None, "", "US")
 
 
-def _decoders(whole: Dataset) -> Iterator[str]:
-    """Names of the decoders that know the file's compression, the sturdiest first."""
-    with translated():
-        syntax = whole.file_meta.TransferSyntaxUID
-        if not syntax.is_encapsulated:
-            yield ""
-            return
-        try:
-            available = pydicom().pixels.get_decoder(syntax).available_plugins
-        except NotImplementedError:
-            available = ()
-    if not available:
+def _decoders(whole: Dataset) -> list[str]:
+    """Names of the decoders that know the file's compression."""
+    syntax = whole.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return [""]
+    try:
+        available = pydicom().pixels.get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        available = ()
+    known = [name for name in DECODERS if name in available]
+    if not known:
         raise UnsupportedImageError(
             f"the DICOM compression {syntax.name} is not read; save the file uncompressed, for "
-            "example with gdcmconv --raw"
+            "example with dcmconv or gdcmconv --raw"
         )
-    yield from (name for name in DECODERS if name in available)
+    return known

@@ -1,6 +1,5 @@
 """Files in a folder or in a ZIP archive, which is never unpacked to disk."""
 
-import io
 import stat
 import struct
 import zipfile
@@ -83,7 +82,8 @@ def entries_of_zip(archive: zipfile.ZipFile, max_bytes: int) -> list[Entry]:
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryFile]:
     try:
         with archive.open(info) as member:
-            yield io.BufferedReader(member)  # type: ignore[arg-type]  # raw in all but name
+            assert isinstance(member, zipfile.ZipExtFile)
+            yield member
     except ImageError:
         raise
     except ZIP_ERRORS as error:
