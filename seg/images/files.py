@@ -1,14 +1,13 @@
 """Bytes from a path or from memory."""
 
 import io
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from seg.errors import ImageError
 
-BinaryFile = io.BytesIO | io.BufferedReader | zipfile.ZipExtFile
+BinaryFile = io.BytesIO | io.BufferedReader
 """What readers get: a file that can be read from any place."""
 
 

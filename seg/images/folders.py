@@ -1,5 +1,6 @@
 """Files in a folder or in a ZIP archive, which is never unpacked to disk."""
 
+import io
 import stat
 import struct
 import zipfile
@@ -81,9 +82,7 @@ def entries_of_zip(archive: zipfile.ZipFile, max_bytes: int) -> list[Entry]:
 @contextmanager
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryFile]:
     try:
-        with archive.open(info) as member:
-            assert isinstance(member, zipfile.ZipExtFile)
-            yield member
+        yield io.BytesIO(archive.read(info))
     except ImageError:
         raise
     except ZIP_ERRORS as error:

@@ -8,7 +8,6 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, cast
 
 import imagecodecs
 import numpy as np
@@ -105,7 +104,7 @@ def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Im
     # The plugin itself, not PIL.Image.open: no guessing of the format, and no size check that
     # warns, raises another type and hangs on a global variable.
     try:
-        with plugin(cast(BinaryIO, file)) as picture:
+        with plugin(file) as picture:
             _check(picture, options)
             pixels = _upright(picture, _pixels(picture, file, options.labels))
     except ImageError:

@@ -11,7 +11,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import Sequence
-from typing import Any, BinaryIO, cast
+from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import numpy as np
@@ -72,7 +72,7 @@ def read_tiff(file: BinaryFile, options: ReadOptions) -> Image:
     check_pages(file)
     try:
         # One file only: an OME header may name others, and they are not ours to open.
-        with TiffFile(cast(BinaryIO, file), name="image.tif", _multifile=False) as tiff:
+        with TiffFile(file, name="image.tif", _multifile=False) as tiff:
             return _read(file, tiff, options)
     except ImageError:
         raise
