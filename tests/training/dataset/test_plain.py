@@ -1,11 +1,13 @@
 import nibabel
 import numpy as np
 import pytest
+from numpy.random import default_rng
 from PIL import Image as Picture
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from training.dataset import load_dataset
+from tests.seg.images.dicom_files import content_of, series_of
+from training.dataset import check, load_dataset
 
 
 def test_values_0_and_255_become_two_classes(tmp_path):
@@ -91,3 +93,26 @@ def test_two_files_for_one_case_are_refused(tmp_path):
     Picture.new("L", (6, 4)).save(tmp_path / "images" / "a0.bmp")
     with pytest.raises(DatasetError, match=r"a0\.bmp and a0\.png: two files for one case"):
         load_dataset(tmp_path)
+
+
+def test_a_folder_of_dicom_slices_is_an_image(tmp_path):
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])  # from (x, y, z) to LPS
+    volumes = default_rng(0).integers(0, 999, (2, 5, 8, 9)).astype(np.int16)
+    for name, volume in zip("ab", volumes, strict=True):
+        series = tmp_path / "images" / name
+        series.mkdir(parents=True)
+        for number, each in enumerate(series_of(volume, affine)):
+            (series / f"{9 - number}.dcm").write_bytes(content_of(each))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        labels = (volume.T > 500).astype(np.uint8)
+        place = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+        nibabel.save(nibabel.Nifti1Image(labels, place), tmp_path / "masks" / f"{name}.nii.gz")
+    dataset = load_dataset(tmp_path)
+    check(dataset)
+    image, mask = dataset.read(dataset.cases[0])
+    np.testing.assert_array_equal(image.array[0], volumes[0])
+    np.testing.assert_array_equal(mask.array, volumes[0] > 500)
+    assert image.spacing == (3.0, 1.0, 1.0)
+    before = dataset.sha256()
+    (tmp_path / "images" / "a" / "9.dcm").write_bytes(content_of(series_of(volumes[1], affine)[0]))
+    assert load_dataset(tmp_path).sha256() != before
