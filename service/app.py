@@ -27,8 +27,9 @@ from service.batching import BatchingPolicy, RequestCancelledError, SharedBacken
 from service.edge import CLIENT_CLOSED_REQUEST, Edge
 from service.formats import choose_format
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from service.model import NotReadyError, ReadyModel, ServedModel
+from service.model import Answer, NotReadyError, ReadyModel, ServedModel
 from service.problems import Problem
+from service.quality import QUALITY_HEADER, as_header
 from service.uploads import uploaded_files
 
 
@@ -141,12 +142,12 @@ class _PublicRoutes:
         watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
         queued = perf_counter()
 
-        def work() -> bytes:
+        def work() -> Answer:
             self._metrics.waited(perf_counter() - queued)
             return model.segment(files, mask_format, backend)
 
         try:
-            body = await run_sync(work, limiter=self._limiter(model.scheduler.policy))
+            answer = await run_sync(work, limiter=self._limiter(model.scheduler.policy))
         except RequestCancelledError:
             if await watch:
                 return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -157,9 +158,12 @@ class _PublicRoutes:
             watch.cancel()
         name = f"mask{mask_format.suffix}"
         return Response(
-            body,
+            answer.body,
             media_type=mask_format.media_type,
-            headers={"Content-Disposition": f'inline; filename="{name}"'},
+            headers={
+                "Content-Disposition": f'inline; filename="{name}"',
+                QUALITY_HEADER: as_header(answer.quality),
+            },
         )
 
     async def card(self, _: Request) -> Response:

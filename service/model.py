@@ -12,17 +12,26 @@ from jaxtyping import Float
 
 from seg.errors import SegError
 from seg.images import Limits, MaskFormat, encode_mask, read_channels
-from seg.inference import Predictor, load_backend, verify_golden
+from seg.inference import Predictor, Quality, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batching import BatchingPolicy, BatchScheduler, SharedBackend, batch_sizes
 from service.formats import formats_for
 from service.logs import LOGGER, where_it_failed
 from service.metrics import Metrics
+from service.quality import with_quality
 from service.settings import Settings
 
 
 class NotReadyError(Exception):
     """The model does not serve yet, or never will; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A mask as a file, and what the model knows of it."""
+
+    body: bytes
+    quality: Quality
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,7 +57,7 @@ class ReadyModel:
 
     def segment(
         self, files: Sequence[BinaryIO], mask_format: MaskFormat, backend: SharedBackend
-    ) -> bytes:
+    ) -> Answer:
         """The mask of the image in ``files``, one a channel, as a file of that format.
 
         Raises:
@@ -64,10 +73,13 @@ class ReadyModel:
             )
         backend.raise_if_cancelled()
         with self.metrics.stage("predict"):
-            mask = Predictor(self.package, backend).predict(image)
+            found = Predictor(self.package, backend).segment(image)
         backend.raise_if_cancelled()
         with self.metrics.stage("encode"):
-            return encode_mask(mask, mask_format.name, self.package.card.classes, image)
+            body = encode_mask(found.mask, mask_format.name, self.package.card.classes, image)
+        if mask_format.name == "json":
+            body = with_quality(body, found.quality)
+        return Answer(body, found.quality)
 
 
 class ServedModel:

@@ -1,0 +1,43 @@
+"""What the model knows of its own mask, as a header and in a JSON summary."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from seg.inference import Quality
+
+QUALITY_HEADER = "X-Segmentation-Quality"
+MOST_HEADER_BYTES = 4000
+"""Proxies refuse heads of more than 8 kB."""
+DIGITS = 4
+
+
+def as_header(quality: Quality) -> str:
+    """JSON of ASCII letters in one line; without the classes where they are too many."""
+    plain = as_plain(quality)
+    text = json.dumps(plain)
+    if len(text) > MOST_HEADER_BYTES:
+        text = json.dumps(plain | {"predicted_dice": {}, "see": "?format=json"})
+    return text
+
+
+def with_quality(summary: bytes, quality: Quality) -> bytes:
+    """The JSON summary of a mask with its quality."""
+    return json.dumps(json.loads(summary) | {"quality": as_plain(quality)}, indent=2).encode()
+
+
+def as_plain(quality: Quality) -> dict[str, Any]:
+    """For JSON; ``predicted_dice`` by class, with its expected error."""
+    plain = asdict(quality)
+    errors = plain.pop("expected_error")
+    plain.pop("disagreement")  # no maps are asked for here
+    plain["predicted_dice"] = {
+        name: {"dice": round(dice, DIGITS), "expected_error": _rounded(errors.get(name))}
+        for name, dice in quality.predicted_dice.items()
+    }
+    plain["uncertainty"] = _rounded(quality.uncertainty)
+    return plain
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
