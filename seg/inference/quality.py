@@ -24,8 +24,8 @@ MapName = Literal["probabilities", "uncertainty", "disagreement"]
 """``probabilities`` of each channel of logits; ``uncertainty``, their entropy; ``disagreement`` of
 several networks, or of one network on mirrored patches. All in [0, 1]."""
 
-BLOCK = 2**20
-"""Voxels whose probabilities are held at once."""
+BLOCK = 2**16
+"""Voxels whose probabilities are held at once: few enough for a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,6 @@ class QualityMeter:
         self.maps: dict[MapName, np.ndarray] = {
             name: np.zeros((sizes[name], *shape), np.float16) for name in maps
         }
-        self._disagrees = "disagreement" in maps
 
     def __call__(self, slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
         """Take the next rows."""
@@ -114,7 +113,7 @@ class QualityMeter:
             predicted_dice=predicted,
             expected_error={name: each for name, each in errors.items() if each is not None},
             uncertainty=uncertainty,
-            disagreement=disagreement if self._disagrees else None,
+            disagreement=disagreement if "disagreement" in self.maps else None,
             warnings=warnings,
         )
 
@@ -130,17 +129,21 @@ class QualityMeter:
         add_sums(self._sums, probabilities, labels, task)
         if self._temperature != 1:
             probabilities = probabilities_of(own / np.float32(self._temperature), task)
-        found: dict[MapName, np.ndarray] = {
-            "probabilities": probabilities,
-            "uncertainty": entropy(probabilities, task)[None],
-            "disagreement": logits[outputs:],
-        }
         inside = labels > 0
-        self._foreground += int(inside.sum())
-        for row, each in enumerate((found["uncertainty"], found["disagreement"])):
-            self._unsure[row] += each.sum(where=inside, dtype=np.float64)
-        for name, array in self.maps.items():
-            array[:, first : first + len(labels)] = found[name]
+        self._foreground += int(np.count_nonzero(inside))
+        rows = slice(first, first + len(labels))
+        if "probabilities" in self.maps:
+            self.maps["probabilities"][:, rows] = probabilities
+        if "uncertainty" in self.maps:
+            unsure = entropy(probabilities, task)
+            self.maps["uncertainty"][0, rows] = unsure
+            self._unsure[0] += unsure[inside].sum(dtype=np.float64)
+        else:  # the rest would not be looked at
+            unsure = entropy(probabilities[:, inside], task)
+            self._unsure[0] += unsure.sum(dtype=np.float64)
+        if "disagreement" in self.maps:
+            self.maps["disagreement"][0, rows] = logits[outputs]
+            self._unsure[1] += logits[outputs][inside].sum(dtype=np.float64)
 
 
 def add_sums(
@@ -154,14 +157,17 @@ def add_sums(
     The probabilities are the network's own, without a temperature: the calibration of the Dice
     takes its place.
     """
-    for channel, probability in enumerate(probabilities):
-        # regions overlap, and the later ones hide the earlier ones in a label map
-        where = probability > 0.5 if task == "regions" else labels == channel
-        sums[:, channel] += (
-            probability.sum(where=where, dtype=np.float64),
-            probability.sum(dtype=np.float64),
-            np.count_nonzero(where),
-        )
+    axes = tuple(range(1, probabilities.ndim))
+    sums[1] += probabilities.sum(axis=axes)
+    if task == "regions":  # they overlap, and the later ones hide the earlier ones in a label map
+        inside = probabilities > 0.5
+        sums[0] += probabilities.sum(axis=axes, where=inside)
+        sums[2] += np.count_nonzero(inside, axis=axes)
+    else:  # the class of the label is the likeliest one
+        classes, flat = len(probabilities), labels.reshape(-1)
+        winner = probabilities.max(axis=0).reshape(-1)
+        sums[0] += np.bincount(flat, winner, minlength=classes)
+        sums[2] += np.bincount(flat, minlength=classes)
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
