@@ -94,6 +94,10 @@ class Postprocessing(_Data):
 
     smallest_component: dict[str, Annotated[int, Field(ge=1)]] = {}
     """Class name to the size in voxels below which a connected component is removed."""
+    largest_foreground: bool = False
+    """Of all classes together the largest connected component alone is kept."""
+    largest_component: tuple[str, ...] = ()
+    """Classes of which the largest connected component alone is kept."""
 
 
 class Score(_Data):
