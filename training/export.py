@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from seg.errors import BackendError
 from seg.files import sha256_of
-from seg.inference import OnnxBackend
+from seg.inference import Backend, OnnxBackend
 from seg.inference.decision import probability_error
 from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task, Variant, write_golden
 from seg.networks import ResidualUNet
@@ -63,14 +63,24 @@ def export_variant(
     logits = reference_logits(network, patches)
     file = folder / f"{FULL}.onnx"
     write_onnx(network, patches[:SAMPLES_A_BATCH], file)
-    error = _disagreement(file, GoldenSamples(patches, logits), task)
+    error = proven(file, GoldenSamples(patches, logits), task)
+    variant = Variant(name=FULL, file=file.name, sha256=sha256_of(file))
+    return Proof(variant, write_golden(folder, GoldenSamples(patches, logits)), error)
+
+
+def proven(file: Path, golden: GoldenSamples, task: Task) -> float:
+    """Largest absolute error of a probability that the ONNX file gives.
+
+    Raises:
+        BackendError: it is above the tolerance.
+    """
+    error = disagreement(file, golden, task)
     if not error <= PROBABILITY_TOLERANCE:
         raise BackendError(
             f"the exported network disagrees with the trained one: probabilities differ by "
             f"{error:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}; nothing was written"
         )
-    variant = Variant(name=FULL, file=file.name, sha256=sha256_of(file))
-    return Proof(variant, write_golden(folder, GoldenSamples(patches, logits)), error)
+    return error
 
 
 def reference_logits(
@@ -103,7 +113,7 @@ def write_onnx(
 
 
 def milliseconds_per_patch(
-    backend: OnnxBackend, patches: Float32[np.ndarray, "b c *patch"], repeats: int = 3
+    backend: Backend, patches: Float32[np.ndarray, "b c *patch"], repeats: int = 3
 ) -> float:
     """Median time of one run, per patch."""
     batch = np.ascontiguousarray(patches[: backend.batch_size])
@@ -115,8 +125,8 @@ def milliseconds_per_patch(
     return 1000 * float(np.median(seconds[1:])) / len(batch)
 
 
-def _disagreement(file: Path, golden: GoldenSamples, task: Task) -> float:
-    """Worst probability error, patches alone and together in one batch."""
+def disagreement(file: Path, golden: GoldenSamples, task: Task) -> float:
+    """Worst probability error of an ONNX file, patches alone and together in one batch."""
     backend = OnnxBackend(file, provider="cpu")
     alone = np.concatenate([backend.run(p[None]) for p in golden.patches])
     together = backend.run(golden.patches)

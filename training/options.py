@@ -24,6 +24,8 @@ class Options:
     data: Path | None = None
     out: Path | None = None
     plan: Path | None = None
+    with_ray: bool = False
+    """Folds go to Ray's workers."""
     chosen: dict[str, Any] = field(default_factory=dict)
     """Fields of the plan that the command line sets."""
 
@@ -42,6 +44,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
         data=arguments.data,
         out=arguments.out,
         plan=arguments.plan,
+        with_ray=arguments.ray,
         chosen=chosen,
     )
 
@@ -61,6 +64,13 @@ def command_line() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME-TIME)")
     add("--resume", type=Path, metavar="DIR", help="go on with a run that was stopped")
     add("--plan", type=Path, metavar="FILE", help="obey this plan.yaml")
+    add("--folds", type=_folds, metavar="K",
+        help="cross-validate: K networks, each on the cases that it has not seen, as one package; "
+             "they share the minutes")  # fmt: skip
+    add("--ray", action="store_true",
+        help="train the folds side by side on Ray's workers (RAY_ADDRESS names a cluster)")  # fmt: skip
+    add("--mirror", action="store_const", const=True,
+        help="measure what predicting in mirrors as well gains and costs")  # fmt: skip
     plan = command.add_argument_group("in place of what would be planned")
     add = plan.add_argument
     add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
@@ -82,6 +92,13 @@ def command_line() -> argparse.ArgumentParser:
     add("--track", choices=("mlflow", "wandb"), help="log there beside CSV and TensorBoard")
     add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
     return command
+
+
+def _folds(text: str) -> int:
+    folds = int(text)
+    if folds < 2:
+        raise argparse.ArgumentTypeError("cross-validation needs 2 folds or more")
+    return folds
 
 
 def _minutes(text: str) -> float:

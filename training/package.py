@@ -73,7 +73,7 @@ def write_package(
     patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     with written_whole(target) as folder:
         proof = export_variant(network, patches, folder, job.dataset.legend.task)
-        card = _card(proof, job)
+        card = card_of(proof, job)
         write_card(folder, card)
         backend = OnnxBackend(folder / proof.variant.file)
         evaluation = assess(Predictor(ModelPackage.load(folder), backend))
@@ -82,7 +82,8 @@ def write_package(
     return Finished(ModelPackage.load(target), evaluation, proof)
 
 
-def _card(proof: Proof, job: Job) -> ModelCard:
+def card_of(proof: Proof, job: Job) -> ModelCard:
+    """The card of a package with one variant, before it is scored."""
     plan, fingerprint, dataset = job.plan, job.fingerprint, job.dataset
     now = datetime.now(UTC)
     spacings = fingerprint.spacings
@@ -124,11 +125,7 @@ def _ranges(rows: Sequence[tuple[_Number, ...]]) -> tuple[tuple[_Number, _Number
 def _scored(
     card: ModelCard, evaluation: Evaluation, milliseconds: float, device: Device
 ) -> ModelCard:
-    scores = {
-        name: Score(dice=each.dice, ci95=each.ci95, cases=each.cases)
-        for name, each in evaluation.summary.items()
-        if each.dice is not None and each.ci95 is not None
-    }
+    scores = scores_of(evaluation)
     variant = card.variants[0].model_copy(
         update={
             "dice": scores,
@@ -139,6 +136,15 @@ def _scored(
     return card.model_copy(
         update={"metrics": scores, "variants": (variant,), "quality": evaluation.quality}
     )
+
+
+def scores_of(evaluation: Evaluation) -> dict[str, Score]:
+    """Mean Dice as a card has it, of the classes that count in a case."""
+    return {
+        name: Score(dice=each.dice, ci95=each.ci95, cases=each.cases)
+        for name, each in evaluation.summary.items()
+        if each.dice is not None and each.ci95 is not None
+    }
 
 
 def _versions() -> dict[str, str]:

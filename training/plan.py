@@ -104,6 +104,16 @@ class Plan(BaseModel):
         chosen = fields.get("optimiser") if isinstance(fields, dict) else None
         return OPTIMISER_DEFAULTS.get(chosen, {}) | fields if chosen else fields
 
+    folds: Annotated[
+        int, Field(ge=1, description="of cross-validation, which share the minutes; 1 for none")
+    ] = 1
+    fold: Annotated[
+        int | None, Field(ge=0, description="which of them this run trains; null for all")
+    ] = None
+    mirror: Annotated[
+        bool, Field(description="measure what predicting in mirrors as well gains and costs")
+    ] = False
+
     @property
     def dims(self) -> int:
         """2 or 3."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float64, UInt8
-from pydantic import BaseModel, ConfigDict
 
 from seg.images import Mask
 from seg.inference.postprocess import largest_component
@@ -15,19 +14,9 @@ from seg.metrics import dice
 from seg.model_package import Postprocessing
 from training.dataset import Legend
 from training.regions import regions
+from training.scores import Tried
 
 _PLAIN, _LARGEST = 0, 1
-
-
-class Tried(BaseModel):
-    """A rule, and what became of the mean Dice."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rule: str
-    before: float
-    after: float
-    kept: bool
 
 
 def choose_postprocessing(

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+FOLD = "fold-"
+"""Name of a fold's folder, followed by its number from 0."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -22,8 +25,9 @@ class RunFolder:
 
     @property
     def cache(self) -> Path:
-        """Preprocessed cases; may be removed when the run is finished."""
-        return self.path / "cache"
+        """Preprocessed cases, which folds share; may be removed when the run is finished."""
+        is_fold = self.path.name.startswith(FOLD) and (self.path.parent / "plan.yaml").is_file()
+        return (self.path.parent if is_fold else self.path) / "cache"
 
     @property
     def package(self) -> Path:
@@ -39,3 +43,12 @@ class RunFolder:
     def report(self) -> Path:
         """The report; the last file of a run."""
         return self.path / "report.html"
+
+    @property
+    def predictions(self) -> Path:
+        """Predicted masks of the held-back cases."""
+        return self.path / "predictions"
+
+    def fold(self, number: int) -> "RunFolder":
+        """The run of one fold."""
+        return RunFolder(self.path / f"{FOLD}{number}")

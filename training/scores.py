@@ -135,6 +135,44 @@ class Summary(_Data):
     reliability: Reliability | None = None
 
 
+class Tried(_Data):
+    """A rule of postprocessing, and what became of the mean Dice on unseen cases."""
+
+    rule: str
+    before: float
+    after: float
+    kept: bool
+
+
+class Fold(_Data):
+    """One network of a cross-validation on the cases that it has not seen."""
+
+    cases: tuple[str, ...]
+    dice: dict[str, float | None]
+    """By class, mean over cases."""
+
+
+class CrossValidation(_Data):
+    """Every training case, segmented by the one network that has not seen it."""
+
+    scores: "Evaluation"
+    """Before postprocessing."""
+    folds: tuple[Fold, ...]
+    postprocessing: tuple[Tried, ...]
+
+
+class Mirroring(_Data):
+    """What it brings to segment every patch in all its mirrors as well."""
+
+    gain: dict[str, Interval]
+    """Of Dice, by class: mirrored less plain."""
+    says: dict[str, str]
+    """The same in words; A is plain, B is mirrored."""
+    seconds: float
+    """Of one image, plain."""
+    seconds_mirrored: float
+
+
 class Evaluation(_Data):
     """``metrics.json``."""
 
@@ -149,6 +187,9 @@ class Evaluation(_Data):
     """Of the winning class's probability over all voxels of a case."""
     quality: SelfAssessment | None = None
     """What the model may say of its own masks, fitted on these cases."""
+
+    cross_validation: CrossValidation | None = None
+    mirroring: Mirroring | None = None
 
     @property
     def ranked(self) -> list[CaseScore]:

@@ -1,0 +1,158 @@
+"""``fit --folds K``: K networks, each on the cases that it has not seen, as one package.
+
+Every fold is a run of its own in ``fold-0``, ``fold-1``, ..., which ``fit --resume`` goes on with;
+what is finished is not done again.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from seg.errors import ConfigError
+from seg.images import Mask, read_mask
+from seg.inference import Predictor
+from seg.model_package import ModelPackage
+from training.checkpoint import trained_network
+from training.clock import Clock
+from training.dataset import Dataset
+from training.ensemble import Member, write_ensemble
+from training.evaluate import evaluate, prediction_file
+from training.folds import fold_of
+from training.measure import merged
+from training.mirroring import measure_mirroring
+from training.package import Finished, Job
+from training.plan import changed_plan
+from training.plan_file import read_plan, write_plan
+from training.postprocessing import choose_postprocessing
+from training.run_folder import FOLD, RunFolder
+from training.score_files import read_metrics
+from training.scores import CrossValidation, Evaluation, Fold
+
+SMALLEST_SHARE = 0.5
+"""Of its part of the minutes that a fold gets at least, however long the preparation took."""
+
+log = logging.getLogger("training")
+
+RunFold = Callable[[Path], object]
+
+
+def train_folds(
+    job: Job, run: RunFolder, clock: Clock, run_fold: RunFold, *, with_ray: bool = False
+) -> list[RunFolder]:
+    """Train what is not yet trained, one fold after another or on Ray's workers.
+
+    Args:
+        job: of all folds; its training cases are preprocessed.
+        run: its folder.
+        clock: of the whole; the folds share what is left of it.
+        run_fold: goes on with the run in a folder to its end.
+        with_ray: train the folds side by side.
+    """
+    folds = [run.fold(number) for number in range(job.plan.folds)]
+    side_by_side = min(len(folds), _ray_workers(job)) if with_ray else 1
+    minutes = max(
+        clock.left_s() / 60 / len(folds), SMALLEST_SHARE * job.plan.minutes / len(folds)
+    )
+    for number, fold in enumerate(folds):
+        if not fold.plan.is_file():
+            fold_plan = {"fold": number, "minutes": minutes * side_by_side, "mirror": False}
+            fold.path.mkdir(exist_ok=True)
+            shutil.copyfile(run.fingerprint, fold.fingerprint)
+            write_plan(changed_plan(job.plan, fold_plan), fold.plan)
+    if with_ray:
+        _train_with_ray(folds, run_fold, job)
+    else:
+        for fold in folds:
+            log.info("fold      %s of %d", fold.path.name.removeprefix(FOLD), len(folds))
+            run_fold(fold.path)
+    return folds
+
+
+def finish(job: Job, run: RunFolder, folds: Sequence[RunFolder]) -> Finished:
+    """One package of trained folds, with scores on the test cases and cross-validated ones."""
+    dataset = job.dataset
+    rules, tried = choose_postprocessing(_unseen(dataset, folds), dataset.legend)
+    members = [
+        Member(
+            fold.path.name,
+            trained_network(fold, read_plan(fold.plan), dataset.legend),
+            ModelPackage.load(fold.package),
+        )
+        for fold in folds
+    ]
+
+    def assess(predictor: Predictor) -> Evaluation:
+        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
+
+    finished = write_ensemble(members, job, run.package, rules, assess)
+    of_folds = [read_metrics(fold.metrics) for fold in folds]
+    found = {
+        "cross_validation": CrossValidation(
+            scores=merged(of_folds),
+            folds=tuple(
+                Fold(
+                    cases=tuple(case.case for case in each.cases),
+                    dice={name: summary.dice for name, summary in each.summary.items()},
+                )
+                for each in of_folds
+            ),
+            postprocessing=tried,
+        ),
+        "mirroring": measure_mirroring(finished.package, dataset, finished.evaluation)
+        if job.plan.mirror
+        else None,
+    }
+    return Finished(
+        finished.package, finished.evaluation.model_copy(update=found), finished.proof
+    )
+
+
+def _unseen(dataset: Dataset, folds: Sequence[RunFolder]) -> Iterator[tuple[Mask, Mask]]:
+    """Every training case as the fold that has not seen it predicted it, and its reference."""
+    for number, fold in enumerate(folds):
+        for case in fold_of(dataset, len(folds), number).test:
+            image, reference = dataset.read(case)
+            kept = read_mask(
+                prediction_file(fold.predictions, case.name, image.dims), dims=image.dims
+            )
+            yield Mask.on_grid_of(image, kept.array), reference
+
+
+def _ray_workers(job: Job) -> int:
+    """Folds that Ray's cluster, or this machine, can train at the same time."""
+    ray = _ray()
+    per_fold = _resources(job)
+    offered = ray.cluster_resources()
+    key = "GPU" if "num_gpus" in per_fold else "CPU"
+    found = int(offered.get(key, 0) // next(iter(per_fold.values())))
+    if not found:
+        raise ConfigError(f"Ray's cluster offers no {key} for a fold; train without --ray")
+    return found
+
+
+def _resources(job: Job) -> dict[str, int]:
+    return {"num_gpus": 1} if job.device.kind == "cuda" else {"num_cpus": 1}
+
+
+def _train_with_ray(folds: Sequence[RunFolder], run_fold: RunFold, job: Job) -> None:
+    ray = _ray()
+    remote = ray.remote(**_resources(job), max_retries=2)(run_fold)
+    waiting = [remote.remote(fold.path.resolve()) for fold in folds]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        ray.get(done)
+        log.info("folds     %d of %d are trained", len(folds) - len(waiting), len(folds))
+
+
+def _ray() -> "object":
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("--ray needs Ray; pip install seg[ray], or train without it") from error
+    if not ray.is_initialized():
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False
+        )
+    return ray
