@@ -8,27 +8,29 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from seg.errors import ConfigError
 from seg.images import Mask, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from training.checkpoint import trained_network
+from training.checkpoint import trained_in
 from training.clock import Clock
 from training.dataset import Dataset
 from training.ensemble import Member, write_ensemble
 from training.evaluate import evaluate, prediction_file
-from training.folds import fold_of
+from training.folds import fold_of, split_folds
 from training.measure import merged
-from training.mirroring import measure_mirroring
 from training.package import Finished, Job
 from training.plan import changed_plan
 from training.plan_file import read_plan, write_plan
 from training.postprocessing import choose_postprocessing
 from training.run_folder import FOLD, RunFolder
 from training.score_files import read_metrics
-from training.scores import CrossValidation, Evaluation, Fold
+from training.scores import CrossValidation, Evaluation, Fold, Tried
+from training.train import Trained
 
 SMALLEST_SHARE = 0.5
 """Of its part of the minutes that a fold gets at least, however long the preparation took."""
@@ -52,9 +54,8 @@ def train_folds(
     """
     folds = [run.fold(number) for number in range(job.plan.folds)]
     side_by_side = min(len(folds), _ray_workers(job)) if with_ray else 1
-    minutes = max(
-        clock.left_s() / 60 / len(folds), SMALLEST_SHARE * job.plan.minutes / len(folds)
-    )
+    left = job.plan.minutes - clock.elapsed_s() / 60
+    minutes = max(left, SMALLEST_SHARE * job.plan.minutes) / len(folds)
     for number, fold in enumerate(folds):
         if not fold.plan.is_file():
             fold_plan = {"fold": number, "minutes": minutes * side_by_side, "mirror": False}
@@ -70,42 +71,43 @@ def train_folds(
     return folds
 
 
-def finish(job: Job, run: RunFolder, folds: Sequence[RunFolder]) -> Finished:
+def package_folds(job: Job, run: RunFolder, folds: Sequence[RunFolder]) -> tuple[Finished, Trained]:
     """One package of trained folds, with scores on the test cases and cross-validated ones."""
     dataset = job.dataset
     rules, tried = choose_postprocessing(_unseen(dataset, folds), dataset.legend)
+    trained = [trained_in(fold, read_plan(fold.plan), dataset.legend) for fold in folds]
     members = [
-        Member(
-            fold.path.name,
-            trained_network(fold, read_plan(fold.plan), dataset.legend),
-            ModelPackage.load(fold.package),
-        )
-        for fold in folds
+        Member(fold.path.name, each.network, ModelPackage.load(fold.package))
+        for fold, each in zip(folds, trained, strict=True)
     ]
 
     def assess(predictor: Predictor) -> Evaluation:
         return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
 
     finished = write_ensemble(members, job, run.package, rules, assess)
-    of_folds = [read_metrics(fold.metrics) for fold in folds]
-    found = {
-        "cross_validation": CrossValidation(
-            scores=merged(of_folds),
-            folds=tuple(
-                Fold(
-                    cases=tuple(case.case for case in each.cases),
-                    dice={name: summary.dice for name, summary in each.summary.items()},
-                )
-                for each in of_folds
-            ),
-            postprocessing=tried,
+    scores = finished.evaluation.model_copy(
+        update={"cross_validation": _cross_validation([f.metrics for f in folds], tried)}
+    )
+    of_all = Trained(
+        trained[0].network,
+        sum(each.steps for each in trained),
+        sum(each.seconds for each in trained),
+    )
+    return replace(finished, evaluation=scores), of_all
+
+
+def _cross_validation(metrics: Sequence[Path], tried: tuple[Tried, ...]) -> CrossValidation:
+    evaluations = [read_metrics(path) for path in metrics]
+    return CrossValidation(
+        scores=merged(evaluations),
+        folds=tuple(
+            Fold(
+                cases=tuple(case.case for case in each.cases),
+                dice={name: summary.dice for name, summary in each.summary.items()},
+            )
+            for each in evaluations
         ),
-        "mirroring": measure_mirroring(finished.package, dataset, finished.evaluation)
-        if job.plan.mirror
-        else None,
-    }
-    return Finished(
-        finished.package, finished.evaluation.model_copy(update=found), finished.proof
+        postprocessing=tried,
     )
 
 
@@ -136,6 +138,24 @@ def _resources(job: Job) -> dict[str, int]:
     return {"num_gpus": 1} if job.device.kind == "cuda" else {"num_cpus": 1}
 
 
+def cross_validate(
+    job: Job, run: RunFolder, clock: Clock, run_fold: RunFold, *, with_ray: bool = False
+) -> tuple[Finished, Trained]:
+    """``train_folds``, then ``package_folds``.
+
+    Raises:
+        ConfigError: several processes train together, or Ray is not there.
+        DatasetError: there are fewer subjects than folds.
+    """
+    if job.device.world.size > 1:
+        raise ConfigError(
+            "folds are not trained by several processes together; start one process, with --ray "
+            "where there are several GPUs"
+        )
+    split_folds(job.dataset.train, job.plan.folds)  # before anything is trained
+    return package_folds(job, run, train_folds(job, run, clock, run_fold, with_ray=with_ray))
+
+
 def _train_with_ray(folds: Sequence[RunFolder], run_fold: RunFold, job: Job) -> None:
     ray = _ray()
     remote = ray.remote(**_resources(job), max_retries=2)(run_fold)
@@ -146,7 +166,7 @@ def _train_with_ray(folds: Sequence[RunFolder], run_fold: RunFold, job: Job) -> 
         log.info("folds     %d of %d are trained", len(folds) - len(waiting), len(folds))
 
 
-def _ray() -> "object":
+def _ray() -> Any:
     try:
         import ray
     except ImportError as error:

@@ -81,8 +81,7 @@ def write_ensemble(
     together = EnsembleBackend([_Remembered(each) for each in said.values()], task).run(patches)
     with written_whole(target) as folder:
         errors = [
-            _copied(member, folder, GoldenSamples(patches, said[member.name]))
-            for member in members
+            _copied(member, folder, GoldenSamples(patches, said[member.name])) for member in members
         ]
         golden = write_golden(folder, GoldenSamples(patches, together), said)
         variants = [_variant(member, folder) for member in members]

@@ -21,10 +21,13 @@ from seg.files import replace_file
 from seg.inference import Predictor
 from training.calibrate import in_words
 from training.clock import Clock
+from training.cross_validation import cross_validate
 from training.dataset import Dataset, Legend, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
 from training.fingerprint import Fingerprint, take_fingerprint
+from training.folds import fold_of, split_folds
 from training.machine import Device, fastest_precision, find_device
+from training.mirroring import with_mirroring
 from training.options import (
     DEFAULT_DATASET,
     DEFAULT_MINUTES,
@@ -32,13 +35,13 @@ from training.options import (
     command_line,
     options_from,
 )
-from training.package import Job, write_package
+from training.package import Finished, Job, write_package
 from training.plan import Plan, changed_plan
 from training.plan_file import read_plan, write_plan
 from training.plan_rules import make_plan, planned_augmentation
 from training.report import write_report
 from training.run_folder import RunFolder
-from training.train import prepare_cases, train
+from training.train import Trained, prepare_cases, train
 from training.world import ALONE, World, joined
 
 FALLBACK_DATASET = "phantom"
@@ -56,6 +59,8 @@ def fit(options: Options, command: str = "training.fit", world: World = ALONE) -
         return _follow(world)
     clock = Clock(DEFAULT_MINUTES)
     dataset = _look(options.data or _default_data())
+    folds = 1 if options.plan else options.chosen.get("folds", 1)
+    split_folds(dataset.train, folds)  # says what is wrong before anything is measured
     run = RunFolder(options.out or _fresh_folder(dataset.name))
     if run.path.exists() and any(run.path.iterdir()):
         raise ConfigError(
@@ -68,13 +73,21 @@ def fit(options: Options, command: str = "training.fit", world: World = ALONE) -
         dataset.legend,
         np.random.default_rng(options.chosen.get("seed", 0)),
     )
-    plan = _plan(options, dataset, fingerprint, device)
+    plan = _plan(options.shared_by(folds), dataset, fingerprint, device)
+    plan = changed_plan(plan, {"minutes": plan.minutes * folds})
     replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())
     write_plan(plan, run.plan)
-    return _carry_out(Job(plan, fingerprint, dataset, device, command), run, clock)
+    job = Job(plan, fingerprint, dataset, device, command)
+    return _carry_out(job, run, clock, with_ray=options.with_ray)
 
 
-def resume(folder: Path, command: str = "training.fit --resume", world: World = ALONE) -> RunFolder:
+def resume(
+    folder: Path,
+    command: str = "training.fit --resume",
+    world: World = ALONE,
+    *,
+    with_ray: bool = False,
+) -> RunFolder:
     """Go on with a run that was stopped.
 
     Raises:
@@ -92,8 +105,12 @@ def resume(folder: Path, command: str = "training.fit --resume", world: World = 
         return run
     plan = read_plan(run.plan)
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
-    job = Job(plan, fingerprint, load_dataset(plan.data), find_device(world), command)
-    return _carry_out(job, run, Clock(plan.minutes))
+    dataset = load_dataset(plan.data)
+    if plan.fold is not None:
+        prepare_cases(dataset, plan, run.cache)  # for all folds, whichever comes first
+        dataset = fold_of(dataset, plan.folds, plan.fold)
+    job = Job(plan, fingerprint, dataset, find_device(world), command)
+    return _carry_out(job, run, Clock(plan.minutes), with_ray=with_ray)
 
 
 def _follow(world: World) -> RunFolder:
@@ -168,11 +185,11 @@ def _measured(plan: Plan, legend: Legend, device: Device) -> dict[str, Any]:
     return {"precision": precision, "augmentation": planned_augmentation(steps)}
 
 
-def _carry_out(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
+def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False) -> RunFolder:
     try:
-        return _train_and_package(job, run, clock)
-    except BaseException as error:
-        error.add_note(f"go on with: python -m training.fit --resume {run.path}")
+        return _train_and_report(job, run, clock, with_ray)
+    except BaseException as error:  # a fold may have said so of itself
+        error.__notes__ = [f"go on with: python -m training.fit --resume {run.path}"]
         raise
 
 
@@ -181,23 +198,18 @@ def _how(error: BaseException) -> str:
     return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
 
 
-def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
+def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
     plan, dataset = job.plan, job.dataset
     clock.minutes, clock.steps = plan.minutes, plan.steps
-    job.device.world.check(plan.batch_size)
-    cases = prepare_cases(dataset, plan, run.cache)
-    job.device.world.told(str(run.path.resolve()))
-    trained = train(plan, cases, dataset, job.device, run.path, clock)
-    log.info("trained   %d steps in %.1f minutes", trained.steps, trained.seconds / 60)
-
-    def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(
-            predictor, dataset, dataset.test, predictions=run.path / "predictions", progress=True
-        )
-
-    log.info("exporting to ONNX, proving it on real patches, evaluating whole images")
-    finished = write_package(trained.network, job, run.package, assess)
+    if plan.folds > 1 and plan.fold is None:
+        prepare_cases(dataset, plan, run.cache)
+        finished, trained = cross_validate(job, run, clock, resume, with_ray=with_ray)
+    else:
+        finished, trained = _train_and_package(job, run, clock)
     log.info("proven    ONNX and network agree to %.1e in probabilities", finished.proof.error)
+    if plan.mirror:
+        log.info("predicting once more in mirrors, to see what they gain and cost")
+        finished = with_mirroring(finished, dataset)
     write_metrics(finished.evaluation, run.metrics)
     write_report(run.path, job, trained, finished)
     log.info("%s", summary_table(finished.evaluation))
@@ -207,6 +219,21 @@ def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> RunFolder:
     log.info("report    %s", run.report)
     log.info("serve it  SEG_PACKAGE=%s bentoml serve", run.package)
     return run
+
+
+def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
+    plan, dataset = job.plan, job.dataset
+    job.device.world.check(plan.batch_size)
+    cases = prepare_cases(dataset, plan, run.cache)
+    job.device.world.told(str(run.path.resolve()))
+    trained = train(plan, cases, dataset, job.device, run.path, clock)
+    log.info("trained   %d steps in %.1f minutes", trained.steps, trained.seconds / 60)
+
+    def assess(predictor: Predictor) -> Evaluation:
+        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
+
+    log.info("exporting to ONNX, proving it on real patches, evaluating whole images")
+    return write_package(trained.network, job, run.package, assess), trained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -223,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not world.leads:
                 log.setLevel(logging.ERROR)
             if options.resume:
-                resume(options.resume, command, world)
+                resume(options.resume, command, world, with_ray=options.ray)
             else:
                 fit(options_from(options), command, world)
     except SegError as error:

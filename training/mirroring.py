@@ -1,34 +1,31 @@
 """What it brings, and costs, to segment every patch in all its mirrors as well."""
 
 import time
+from dataclasses import replace
 
 from seg.images import Image
 from seg.inference import Predictor
-from seg.model_package import ModelPackage
 from training.comparison import compare
 from training.dataset import Dataset
 from training.evaluate import evaluate
-from training.scores import Evaluation, Mirroring
+from training.package import Finished
+from training.scores import Mirroring
 
 
-def measure_mirroring(package: ModelPackage, dataset: Dataset, plain: Evaluation) -> Mirroring:
-    """Score the test cases once more, in mirrors, and time one image both ways.
-
-    Args:
-        package: that was scored.
-        dataset: on its test cases.
-        plain: the scores without mirrors.
-    """
+def with_mirroring(finished: Finished, dataset: Dataset) -> Finished:
+    """With what mirrors gain on the test cases, and what they cost on one image."""
+    package, plain = finished.package, finished.evaluation
     mirrored = Predictor(package, mirror=True)
     scores = evaluate(mirrored, dataset, dataset.test, tolerance=plain.tolerance)
     comparison = compare(plain, scores, ("plain", "mirrored"))
     image, _ = dataset.read(dataset.test[0])
-    return Mirroring(
+    found = Mirroring(
         gain={d.region: d.difference for d in comparison.differences if d.measure == "dice"},
         says=comparison.says,
         seconds=_seconds(Predictor(package), image),
         seconds_mirrored=_seconds(mirrored, image),
     )
+    return replace(finished, evaluation=plain.model_copy(update={"mirroring": found}))
 
 
 def _seconds(predictor: Predictor, image: Image) -> float:

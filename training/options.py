@@ -1,7 +1,7 @@
 """The command line of ``training.fit``."""
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,13 @@ class Options:
     """Folds go to Ray's workers."""
     chosen: dict[str, Any] = field(default_factory=dict)
     """Fields of the plan that the command line sets."""
+
+    def shared_by(self, folds: int) -> "Options":
+        """With the minutes that one of several folds has."""
+        if folds == 1:
+            return self
+        minutes = self.chosen.get("minutes", DEFAULT_MINUTES) / folds
+        return replace(self, chosen=self.chosen | {"minutes": minutes})
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
@@ -68,7 +75,7 @@ def command_line() -> argparse.ArgumentParser:
         help="cross-validate: K networks, each on the cases that it has not seen, as one package; "
              "they share the minutes")  # fmt: skip
     add("--ray", action="store_true",
-        help="train the folds side by side on Ray's workers (RAY_ADDRESS names a cluster)")  # fmt: skip
+        help="train folds side by side on Ray's workers (RAY_ADDRESS: a cluster)")  # fmt: skip
     add("--mirror", action="store_const", const=True,
         help="measure what predicting in mirrors as well gains and costs")  # fmt: skip
     plan = command.add_argument_group("in place of what would be planned")

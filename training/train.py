@@ -52,7 +52,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class _Saved:
+class Saved:
     """What a checkpoint says."""
 
     steps: int
@@ -90,7 +90,7 @@ def train(
     if plan.precision == "float16" and device.kind == "cpu":
         raise ConfigError("float16 trains on a GPU only; on a CPU choose float32 or bfloat16")
     checkpoint = folder / CHECKPOINT_FILE
-    saved = _saved(checkpoint)
+    saved = read_checkpoint(checkpoint)
     if saved:
         clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
@@ -105,7 +105,7 @@ def train(
             _fit(trainer, module, batches, checkpoint if saved else None)
         if clock.stop_asked:
             raise KeyboardInterrupt
-        saved = _saved(checkpoint)
+        saved = read_checkpoint(checkpoint)
     assert saved is not None  # the last step writes one
     module.load_state_dict(saved.averaged_weights)
     return Trained(module.network.eval(), saved.steps, saved.seconds)
@@ -167,12 +167,17 @@ def _trainer(
     )
 
 
-def _saved(checkpoint: Path) -> _Saved | None:
+def read_checkpoint(checkpoint: Path) -> Saved | None:
+    """What a checkpoint says; None where there is none.
+
+    Raises:
+        SegError: it cannot be read.
+    """
     if not checkpoint.is_file():
         return None
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return _Saved(
+        return Saved(
             steps=int(state["global_step"]),
             seconds=float(state["callbacks"][StopInTime.__qualname__]["spent_s"]),
             averaged_weights=state["state_dict"],
