@@ -60,7 +60,8 @@ def fit(options: Options, command: str = "training.fit", world: World = ALONE) -
     clock = Clock(DEFAULT_MINUTES)
     dataset = _look(options.data or _default_data())
     folds = 1 if options.plan else options.chosen.get("folds", 1)
-    split_folds(dataset.train, folds)  # says what is wrong before anything is measured
+    if folds > 1:  # says what is wrong before anything is measured
+        split_folds(dataset.train, folds)
     run = RunFolder(options.out or _fresh_folder(dataset.name))
     if run.path.exists() and any(run.path.iterdir()):
         raise ConfigError(
