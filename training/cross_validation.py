@@ -71,8 +71,17 @@ def train_folds(
     return folds
 
 
-def package_folds(job: Job, run: RunFolder, folds: Sequence[RunFolder]) -> tuple[Finished, Trained]:
-    """One package of trained folds, with scores on the test cases and cross-validated ones."""
+def package_folds(
+    job: Job, run: RunFolder, folds: Sequence[RunFolder], target: Path | None = None
+) -> tuple[Finished, Trained]:
+    """One package of trained folds, with scores on the test cases and cross-validated ones.
+
+    Args:
+        job: of all folds.
+        run: its folder.
+        folds: their runs, finished.
+        target: folder of the package; the run's own if not given.
+    """
     dataset = job.dataset
     rules, tried = choose_postprocessing(_unseen(dataset, folds), dataset.legend)
     trained = [trained_in(fold, read_plan(fold.plan), dataset.legend) for fold in folds]
@@ -84,7 +93,7 @@ def package_folds(job: Job, run: RunFolder, folds: Sequence[RunFolder]) -> tuple
     def assess(predictor: Predictor) -> Evaluation:
         return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
 
-    finished = write_ensemble(members, job, run.package, rules, assess)
+    finished = write_ensemble(members, job, target or run.package, rules, assess)
     scores = finished.evaluation.model_copy(
         update={"cross_validation": _cross_validation([f.metrics for f in folds], tried)}
     )

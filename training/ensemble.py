@@ -24,8 +24,8 @@ from seg.model_package import (
 )
 from seg.networks import ResidualUNet
 from training.evaluate import Evaluation
-from training.export import Proof, milliseconds_per_patch, proven, reference_logits
 from training.held_back import held_back_patches
+from training.onnx_export import Proof, milliseconds_per_patch, proven, reference_logits
 from training.package import GOLDEN_SAMPLES, Finished, Job, card_of, scores_of
 
 

@@ -25,7 +25,8 @@ from training.cross_validation import cross_validate
 from training.dataset import Dataset, Legend, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
 from training.fingerprint import Fingerprint, take_fingerprint
-from training.folds import fold_of, split_folds
+from training.folds import split_folds
+from training.job import job_in
 from training.machine import Device, fastest_precision, find_device
 from training.mirroring import with_mirroring
 from training.options import (
@@ -97,21 +98,13 @@ def resume(
     if not world.leads:
         return _follow(world)
     run = RunFolder(folder)
-    if not run.plan.is_file() or not run.fingerprint.is_file():
-        raise ConfigError(
-            f"{folder} holds no run that has begun to train (no plan.yaml); start it anew"
-        )
     if run.report.is_file():
         log.info("%s is finished; its report: %s", folder, run.report)
         return run
-    plan = read_plan(run.plan)
-    fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
-    dataset = load_dataset(plan.data)
-    if plan.fold is not None:
-        prepare_cases(dataset, plan, run.cache)  # for all folds, whichever comes first
-        dataset = fold_of(dataset, plan.folds, plan.fold)
-    job = Job(plan, fingerprint, dataset, find_device(world), command)
-    return _carry_out(job, run, Clock(plan.minutes), with_ray=with_ray)
+    job, whole = job_in(run, command, world)
+    if job.plan.fold is not None:
+        prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
+    return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
 
 
 def _follow(world: World) -> RunFolder:

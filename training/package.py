@@ -24,10 +24,10 @@ from seg.model_package import (
 from seg.networks import ResidualUNet
 from training.dataset import Dataset
 from training.evaluate import Evaluation
-from training.export import Proof, export_variant, milliseconds_per_patch
 from training.fingerprint import Fingerprint
 from training.held_back import held_back_patches
 from training.machine import Device
+from training.onnx_export import Proof, export_variant, milliseconds_per_patch
 from training.plan import Plan
 
 _Number = TypeVar("_Number", int, float)

@@ -22,6 +22,9 @@ from training.plan import changed_plan
 from training.plan_file import read_plan
 from training.run_folder import RunFolder
 
+# several networks are trained and exported
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
 SMALL = ["--patch", "32", "32", "--batch-size", "2", "--precision", "float32", "--steps", "6"]
 
 
@@ -118,7 +121,6 @@ def test_more_folds_than_cases_are_one_sentence(phantom, tmp_path, caplog):
     assert "9 folds need at least 9 subjects" in caplog.text
 
 
-@pytest.mark.slow  # starts a Ray cluster of two workers, each of which imports torch
 def test_folds_side_by_side_on_ray_end_as_one_after_another(run, phantom, tmp_path):
     ray = pytest.importorskip("ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)

@@ -1,79 +1,131 @@
+"""A run to a package, and to a MONAI bundle that MONAI itself loads."""
+
+import json
+
 import numpy as np
-import onnx
 import pytest
 import torch
-from numpy.random import default_rng
 
-from seg.errors import BackendError
-from seg.inference import OnnxBackend
-from seg.networks import ResidualUNet, preset
-from training.export import export_variant, reference_logits
+from data.phantom import draw
+from seg.inference import load_backend, verify_golden
+from seg.model_package import ModelPackage
+from seg.networks import ResidualUNet
+from training.callbacks import CHECKPOINT_FILE
+from training.checkpoint import trained_in
+from training.dataset import load_dataset
+from training.export import main
+from training.fingerprint import take_fingerprint
+from training.plan_file import read_plan, write_plan
+from training.plan_rules import make_plan
+from training.run_folder import RunFolder
 
 
-def small_network(spatial_dims=2):
+@pytest.fixture(scope="module", params=[2, 3])
+def run(request, tmp_path_factory):
+    """A folder with what fit leaves before it exports; the network has random weights."""
+    dims = request.param
+    run = RunFolder(tmp_path_factory.mktemp("export") / "run")
+    size, patch = ((48, 40), (32, 32)) if dims == 2 else ((8, 32, 32), (8, 16, 16))
+    data = draw(run.path / "data", dims=dims, cases=4, size=size)
+    dataset = load_dataset(data)
+    fingerprint = take_fingerprint(
+        map(dataset.read, dataset.train), dataset.legend, np.random.default_rng(0)
+    )
+    chosen = {"dataset": dataset.name, "data": str(data), "minutes": 1.0, "patch": patch}
+    plan = make_plan(fingerprint, dataset.channels, "cpu", **chosen)
+    run.fingerprint.write_text(fingerprint.model_dump_json())
+    write_plan(plan, run.plan)
     torch.manual_seed(0)
-    config = preset(
-        "resunet-s",
-        spatial_dims=spatial_dims,
-        in_channels=1,
-        num_classes=3,
-        strides=[(1,) * spatial_dims, (2,) * spatial_dims],
+    network = ResidualUNet(plan.network_config(dataset.legend.outputs))
+    weights = {f"network.{name}": weight for name, weight in network.state_dict().items()}
+    spent = {"StopInTime": {"spent_s": 1.0}}
+    state = {"global_step": 3, "state_dict": weights, "callbacks": spent}
+    torch.save(state, run.path / CHECKPOINT_FILE)
+    return run
+
+
+def network_of(run):
+    return trained_in(run, read_plan(run.plan), load_dataset(run.path / "data").legend).network
+
+
+def test_a_checkpoint_becomes_a_proven_package(run, tmp_path, capsys):
+    target = tmp_path / "package"
+    assert main([str(run.path / CHECKPOINT_FILE), "-o", str(target)]) == 0
+    package = ModelPackage.load(target)
+    assert verify_golden(package, load_backend(package)) <= 1e-4
+    golden = package.golden()
+    with torch.inference_mode():
+        logits = network_of(run)(torch.from_numpy(golden.patches)).numpy()
+    np.testing.assert_allclose(golden.logits, logits, atol=1e-4)
+    assert "ONNX and network agree to" in capsys.readouterr().out
+
+
+def test_monai_loads_the_bundle_and_hears_the_same_logits(run, tmp_path):
+    from monai.bundle import ConfigParser, load
+
+    assert main([str(run.path), "-o", str(tmp_path / "mine"), "--to", "monai"]) == 0
+    loaded = load("mine", bundle_dir=tmp_path, workflow_type="inference", source="local")
+    plan = read_plan(run.plan)
+    patches = torch.randn(2, 2, *plan.patch)
+    with torch.inference_mode():
+        expected = network_of(run)(patches)
+        torch.testing.assert_close(loaded.eval().cpu()(patches), expected)
+
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "mine" / "configs" / "inference.json")
+    parser["bundle_root"] = str(tmp_path / "mine")
+    parser["device"] = "cpu"
+    parser.get_parsed_content("weights")
+    network = parser.get_parsed_content("network")
+    with torch.inference_mode():
+        torch.testing.assert_close(network(patches), expected)
+        inferer = parser.get_parsed_content("inferer")
+        assert inferer(patches[:1], network).shape == expected[:1].shape
+
+
+def test_monai_s_own_check_finds_inputs_and_outputs_as_the_metadata_say(run, tmp_path):
+    from monai.bundle import verify_net_in_out
+
+    assert main([str(run.path), "-o", str(tmp_path / "mine"), "--to", "monai"]) == 0
+    configs = tmp_path / "mine" / "configs"
+    verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(configs / "metadata.json"),
+        config_file=str(configs / "inference.json"),
+        device="cpu",
     )
-    return ResidualUNet(config).eval()
+    metadata = json.loads((configs / "metadata.json").read_text())
+    output = metadata["network_data_format"]["outputs"]["pred"]
+    assert output["channel_def"] == {"0": "background", "1": "cytoplasm", "2": "nucleus"}
 
 
-def patches(count=3, patch=(16, 16)):
-    return default_rng(0).normal(size=(count, 1, *patch)).astype(np.float32)
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(lambda path: path.mkdir(), "holds no run", id="no run"),
+        pytest.param(lambda path: None, "holds no run", id="no folder"),
+    ],
+)
+def test_what_is_no_run_is_one_sentence(make, words, tmp_path, capsys):
+    make(tmp_path / "run")
+    assert main([str(tmp_path / "run"), "-o", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_an_exported_network_says_what_the_network_said(tmp_path, count):
-    network = small_network()
-    proof = export_variant(network, patches(count), tmp_path)
-    assert proof.error <= 1e-4
-    unseen = default_rng(5).normal(size=(4, 1, 16, 16)).astype(np.float32)
-    np.testing.assert_allclose(
-        OnnxBackend(tmp_path / proof.variant.file).run(unseen),
-        reference_logits(network, unseen),
-        atol=1e-4,
-    )
+def test_a_run_without_a_checkpoint_is_one_sentence(run, tmp_path, capsys):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in (run.plan, run.fingerprint):
+        (bare / file.name).write_bytes(file.read_bytes())
+    assert main([str(bare), "-o", str(tmp_path / "out")]) == 2
+    assert "has no checkpoint.ckpt" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
-def test_the_patch_is_fixed_and_the_batch_is_not(tmp_path):
-    proof = export_variant(small_network(), patches(), tmp_path)
-    model = onnx.load(tmp_path / proof.variant.file)
-    batch, *fixed = model.graph.input[0].type.tensor_type.shape.dim
-    assert batch.dim_param
-    assert [dim.dim_value for dim in fixed] == [1, 16, 16]
-
-
-def test_golden_samples_are_the_network_s_own_words(tmp_path):
-    network = small_network()
-    export_variant(network, patches(), tmp_path)
-    with np.load(tmp_path / "golden.npz") as golden:
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(golden["patches"])).numpy()
-        np.testing.assert_allclose(golden["logits"], expected, atol=1e-5)
-
-
-def test_a_network_that_onnx_does_not_repeat_is_not_exported(tmp_path):
-    class Fickle(ResidualUNet):
-        """Says something else when it is traced than when it runs."""
-
-        def forward(self, x):
-            logits = super().forward(x)
-            return logits if torch.compiler.is_compiling() else 1.5 * logits + 0.1 * x
-
-    network = Fickle(small_network().config).eval()
-    with pytest.raises(BackendError, match="disagrees with the trained one"):
-        export_variant(network, patches(), tmp_path)
-
-
-def test_a_half_empty_patch_costs_no_accuracy(tmp_path):
-    half = patches(1, (256, 256))
-    half[..., 128:] = 0
-    network = small_network()
-    with torch.no_grad():
-        for weight in network.parameters():  # as far from its start as training takes it
-            weight.add_(0.3 * torch.randn_like(weight))
-    assert export_variant(network, half, tmp_path).error <= 1e-5
+def test_a_folder_that_is_not_empty_is_left_alone(run, tmp_path, capsys):
+    (tmp_path / "mine").write_text("x")
+    assert main([str(run.path), "-o", str(tmp_path)]) == 2
+    assert "is not empty" in capsys.readouterr().err

@@ -22,9 +22,9 @@ from tests.packages import write_package
 from training.curves import moving_average, read_log
 from training.dataset import load_dataset
 from training.evaluate import evaluate
-from training.export import Proof
 from training.fingerprint import take_fingerprint
 from training.machine import Device
+from training.onnx_export import Proof
 from training.package import Finished, Job
 from training.pages import Card
 from training.pictures import panel, view_of, write_comparison
