@@ -140,7 +140,7 @@ def read_channels(
         return images[0]
     first = images[0]
     array = np.concatenate([part.array for part in images])
-    return Image(array, spacing=first.spacing, affine=first.affine)
+    return replace(first, array=array)
 
 
 def read_mask(
@@ -152,7 +152,8 @@ def read_mask(
     kept as float are taken; a grey picture saved as RGB is grey.
 
     Args:
-        source: PNG, BMP, TIFF, NIfTI (also gzipped) or NPZ.
+        source: PNG, BMP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, NPZ or DICOM SEG; a folder
+            or a ZIP file with one DICOM SEG or one OME-Zarr.
         dims: Spatial axes that are needed, as for ``read_image``.
         limits: Sizes beyond which the file is not decoded.
 

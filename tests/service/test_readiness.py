@@ -1,8 +1,10 @@
 import gzip
+import io
 import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
@@ -18,6 +20,7 @@ from service.app import create_app
 from service.metrics import Metrics
 from service.model import ServedModel
 from service.settings import Settings
+from tests.seg.images.dicom_files import content_of, series_of
 from tests.service.conftest import ROOT, png, served, until_status
 from tests.service.test_errors import problem
 
@@ -92,6 +95,27 @@ def test_a_volume_is_answered_as_nifti_unless_asked_otherwise(tiny_package_3d, l
     assert set(np.unique(np.asarray(mask.dataobj)[2:-2, 2:-2, 2:-2])) == {1}
     assert "png" not in client.get("/model").json()["runtime"]["formats"]
     assert "volume is needed" in problem(client.post("/segment", content=IMAGE), 422)
+
+
+def test_a_zipped_dicom_series_is_a_volume(tiny_package_3d, loaded):
+    client = TestClient(create_app(loaded(tiny_package_3d)))
+    affine = np.diag([1.5, 1.25, 3.0, 1.0])
+    slices = series_of(np.full((12, 30, 20), 128, np.int16), affine)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        for number, dataset in enumerate(slices[::-1]):
+            files.writestr(f"IM{number}", content_of(dataset))
+    answer = client.post("/segment", content=archive.getvalue())
+    assert answer.status_code == 200
+    mask = nibabel.Nifti1Image.from_bytes(gzip.decompress(answer.content))
+    assert mask.shape == (20, 30, 12)
+    np.testing.assert_allclose(mask.affine, np.diag([-1, -1, 1, 1]) @ affine)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        for number in (0, 1, 2, 5, 6):
+            files.writestr(f"IM{number}", content_of(slices[number]))
+    refused = client.post("/segment", content=archive.getvalue())
+    assert "lacks slices" in problem(refused, 422)
 
 
 def test_a_full_service_sends_the_next_away_at_once(loaded):

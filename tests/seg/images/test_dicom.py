@@ -10,7 +10,7 @@ import SimpleITK
 from pydicom.data import get_testdata_file
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import Limits, read_image, read_mask
+from seg.images import Limits, read_channels, read_image, read_mask
 from tests.seg.images.dicom_files import content_of, series_of, slice_of, write_series
 
 RAS = np.diag([-1.0, -1, 1, 1])
@@ -93,6 +93,15 @@ def test_a_zipped_series_is_the_series(tmp_path):
     image = read_image(archive, dims=3)
     np.testing.assert_array_equal(image.array, read_image(folder).array)
     np.testing.assert_array_equal(image.affine, read_image(folder).affine)
+
+
+def test_channels_of_several_series_keep_the_headers_of_the_first(tmp_path):
+    one = write_series(tmp_path / "t1", series_of(VOLUME, affine_of(np.eye(3))))
+    two = write_series(tmp_path / "t2", series_of(VOLUME + 1, affine_of(np.eye(3))))
+    image = read_channels([one, two], dims=3)
+    np.testing.assert_array_equal(image.array, [VOLUME, VOLUME + 1])
+    uids = [header.SOPInstanceUID for header in image.headers]
+    assert uids == [header.SOPInstanceUID for header in read_image(one).headers]
 
 
 def test_what_is_no_image_is_passed_over_in_a_folder(tmp_path):
