@@ -120,7 +120,7 @@ def _in_words(errors: list[ErrorDetails]) -> str:
     place = [str(part) for part in error["loc"] if not _is_branch(part)]
     where = ".".join(place) or "its top"
     if error["type"] == "extra_forbidden":
-        return f"is not valid at {where}: no such field{_near(place[-1])}"
+        return f"is not valid at {where}: no such field{_near(str(error['loc'][-1]))}"
     return f"is not valid at {where}: {error['msg'].removeprefix('Value error, ')}"
 
 

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import BaseModel, ValidationError
+
 from seg.errors import DatasetError
 from seg.model_package import Channel
-from training.dataset.classes import make_classes
+from training.dataset.classes import MOST_CLASSES, make_classes
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
 
@@ -20,11 +22,31 @@ IGNORE_NAME = "ignore"
 Raw = dict[str, Any]
 
 
+class _Known(BaseModel):
+    """The types of what is read; other keys may hold anything."""
+
+    name: str = ""
+    channel_names: dict[str, str] = {}
+    modality: dict[str, str] = {}
+    modalities: list[str] = []
+    labels: dict[str, int | str | list[int]] = {}
+    regions_class_order: list[int] = []
+    colors: dict[str, Any] = {}
+    file_ending: str = ""
+    numTraining: int = 0  # noqa: N815
+    licence: str = ""
+    license: str = ""
+    training: list[Any] = []
+    validation: list[Any] = []
+    testing: list[Any] = []
+    test: list[Any] = []
+
+
 def read_json(path: Path) -> Raw:
     """The one object in a file.
 
     Raises:
-        DatasetError: it cannot be read or is no object.
+        DatasetError: it cannot be read, is no object, or a known key holds what it cannot.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -32,6 +54,13 @@ def read_json(path: Path) -> Raw:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise DatasetError(f"{path} must hold one JSON object")
+    raw = {key: value for key, value in raw.items() if value is not None}
+    try:
+        _Known.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DatasetError(f"{path} is not valid at {where}: {first['msg']}") from error
     return raw
 
 
@@ -80,6 +109,10 @@ def legend_of(raw: Raw) -> tuple[Legend, MaskFiles]:
             f"labels in {CARD} need one value each and 0 for background, got {entries}"
         )
     labels = {value: label for label, value in enumerate(sorted(set().union(*values.values())))}
+    if len(labels) > MOST_CLASSES or any(len(each) > 1 and 0 in each for each in values.values()):
+        raise DatasetError(
+            f"regions in {CARD} are of at most {MOST_CLASSES} values, and 0 is background's alone"
+        )
     if len(ignored) > 1 or labels.keys() & set(ignored):
         raise DatasetError(f"the label ignore in {CARD} needs a value of its own, got {entries}")
     if not has_regions and len(labels) != len(values):

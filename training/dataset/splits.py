@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -25,9 +26,9 @@ def assign(folder: Path, card: Card, cases: Sequence[Case]) -> tuple[Case, ...]:
         DatasetError: subjects or lists do not fit the cases.
     """
     names = [case.name for case in cases]
-    shared = sorted({name for name in names if names.count(name) > 1})[:1] if len(names) else []
-    if shared:
-        raise DatasetError(f"case {shared[0]} is a training case and a test case; rename one")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DatasetError(f"two cases are called {min(twice)}, as in train and test; rename one")
     if card.subjects:
         subject_of = _subjects(folder, card.subjects, names)
         cases = [replace(case, subject=subject_of[case.name]) for case in cases]
@@ -60,7 +61,7 @@ def with_held_out(cases: Sequence[Case]) -> tuple[Case, ...]:
             f"or name the test cases in {CARD}"
         )
     ordered = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
-    sizes = {group: sum(case.group == group for case in cases) for group in groups}
+    sizes = Counter(case.group for case in cases)
     test = {ordered[0]}
     for group in ordered[1:-1]:
         if sum(sizes[each] for each in test) >= max(1, round(TEST_SHARE * len(cases))):
