@@ -33,6 +33,8 @@ from seg.images.world import lps_affine
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 """SOP class of an RT Structure Set."""
 
+CONTOUR_DATA = 0x30060050
+
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 """Retired, and still what the referenced study is called by."""
 
@@ -153,11 +155,21 @@ def _contours(mask: Mask, headers: Sequence[Dataset]) -> dict[int, list[Dataset]
             contour = _item(
                 ContourGeometricType="CLOSED_PLANAR",
                 NumberOfContourPoints=len(points),
-                ContourData=[f"{mm:.{DECIMALS}f}" for mm in points.ravel()],
             )
+            contour[CONTOUR_DATA] = _contour_data(points)
             contour.ContourImageSequence = [_reference(*sources[z])]
             found.setdefault(index, []).append(contour)
     return found
+
+
+def _contour_data(points: Float[np.ndarray, "points 3"]) -> Any:
+    # As it stands in the file: pydicom would look at each number, which takes longer than the rest.
+    library = pydicom()
+    text = "\\".join(f"{mm:.{DECIMALS}f}" for mm in points.ravel().tolist())
+    value = (text + " " * (len(text) % 2)).encode()
+    return library.dataelem.RawDataElement(
+        library.tag.Tag(CONTOUR_DATA), "DS", len(value), value, 0, True, True
+    )
 
 
 def _in_patient(
