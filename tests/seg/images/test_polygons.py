@@ -83,3 +83,11 @@ def test_outlines_have_corners_only_and_known_orientation():
     assert len(polygon.interiors[0].coords) == 5
     assert not polygon.interiors[0].is_ccw
     assert polygon.bounds == (0, 0, 7, 5)
+
+
+def test_no_channel_leads_across_another_hole():
+    region = np.ones((5, 9), np.uint8)
+    region[1:4, 1:8:2] = 0
+    ((_, polygon),) = outlines(region)
+    assert len(polygon.interiors) == 4
+    assert polygon.covers(shapely.LinearRing(keyholed(polygon)))
