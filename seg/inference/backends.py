@@ -115,10 +115,10 @@ class OnnxBackend:
 
 
 def cores() -> int:
-    """CPU cores that this process may use; Ray and others bound them by ``OMP_NUM_THREADS``."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(here or 1, int(most))) if most.isdecimal() else here or 1
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def cuda_devices() -> int:

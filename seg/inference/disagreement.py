@@ -89,7 +89,9 @@ def are_several(backend: Backend, voices: Sequence[Backend] = ()) -> bool:
     return bool(voices) or isinstance(backend, MirrorBackend | EnsembleBackend)
 
 
-def fewer_blocks(package: ModelPackage, provider: Provider = "auto") -> list[Backend]:
+def fewer_blocks(
+    package: ModelPackage, provider: Provider = "auto", threads: int | None = None
+) -> list[Backend]:
     """The float32 variants of a package that lack some residual blocks of the first one.
 
     A network without a block is a network of its own that came for free.

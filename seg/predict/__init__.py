@@ -1,4 +1,4 @@
-"""Segment files: ``python -m seg.predict PACKAGE IN... --out DIR``; docs/inference.md."""
+"""Segment files: ``python -m seg.predict PACKAGE IN... --out DIR``; docs/prediction.md."""
 
 from seg.predict.cases import Case, find_cases
 from seg.predict.command import main

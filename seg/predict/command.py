@@ -12,7 +12,7 @@ from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case, Search, find_cases
 from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
-from seg.predict.ray_cluster import Cluster, run_on_ray
+from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
 from seg.predict.work import Job, Outcome, Work, Worker, mask_files
 
@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"the network runs on {worker.predictor.backend.provider}")
         outcomes: Iterator[Outcome] = run_here(worker, jobs)
     else:
-        outcomes = run_on_ray(work, jobs, Cluster(options.ray or None, options.ray_cpus))
+        outcomes = run_on_ray(work, jobs, options.ray or None)
     try:
         failures = _followed(outcomes, len(jobs), tables)
     finally:

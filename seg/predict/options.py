@@ -47,14 +47,8 @@ def command_line() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="spread the cases over a Ray cluster; without an address over the one that runs "
-        "here, or else over this machine",
-    )
-    add(
-        "--ray-cpus",
-        type=_positive,
-        metavar="N",
-        help="cores of a worker of the cluster (default: all of its smallest machine)",
+        help="spread the cases over a Ray cluster, with --threads cores a worker; without an "
+        "address over the one that runs here, or else over this machine",
     )
     add_backend_options(parser)
     return parser

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,14 @@ BEGUN = ".begun"
 """Folder with a file for each case that is at work, as long as it was begun often."""
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Where to work."""
-
-    address: str | None = None
-    """None for the cluster that runs here already, or else one on this machine alone."""
-    cpus: int | None = None
-    """Cores of a worker; None for all of the smallest machine."""
-
-
-def run_on_ray(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Outcome]:
+def run_on_ray(work: Work, jobs: Sequence[Job], address: str | None = None) -> Iterator[Outcome]:
     """Outcomes in the order in which they come.
+
+    Args:
+        work: what is done; ``threads`` are the cores of a worker, None for all of the smallest
+            machine.
+        jobs: on which cases.
+        address: of a cluster; None for the one that runs here, or else this machine alone.
 
     Raises:
         ConfigError: Ray is not installed, or no cluster is at the address.
@@ -52,32 +48,32 @@ def run_on_ray(work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Ou
         raise ConfigError(
             "--ray needs Ray, which is not installed here; install it: pip install 'seg[ray]'"
         ) from error
-    _connect(ray, cluster)
+    _connect(ray, address)
     shutil.rmtree(work.out / BEGUN, ignore_errors=True)
     Worker(work)  # what is wrong with the package is said here, and not by every worker
-    return _outcomes(ray, work, jobs, cluster)
+    return _outcomes(ray, work, jobs)
 
 
-def _connect(ray: Any, cluster: Cluster) -> None:
+def _connect(ray: Any, address: str | None) -> None:
     if ray.is_initialized():
         return
     try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"no Ray cluster answers at {cluster.address or 'this machine'}: {error}"
+            f"no Ray cluster answers at {address or 'this machine'}: {error}"
         ) from error
 
 
-def _outcomes(ray: Any, work: Work, jobs: Sequence[Job], cluster: Cluster) -> Iterator[Outcome]:
+def _outcomes(ray: Any, work: Work, jobs: Sequence[Job]) -> Iterator[Outcome]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    needs, workers = _workers(ray, work, cluster)
+    needs, workers = _workers(ray, work)
     rows = [{"job": json.dumps(asdict(job), default=str)} for job in jobs]
     data = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
     results = data.map_batches(
         _RayWorker,
-        fn_constructor_args=(work,),
+        fn_constructor_args=(replace(work, threads=needs.get("num_cpus", work.threads)),),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(jobs)))),
         **needs,
@@ -91,15 +87,15 @@ def _outcomes(ray: Any, work: Work, jobs: Sequence[Job], cluster: Cluster) -> It
         shutil.rmtree(work.out / BEGUN, ignore_errors=True)
 
 
-def _workers(ray: Any, work: Work, cluster: Cluster) -> tuple[dict[str, int], int]:
+def _workers(ray: Any, work: Work) -> tuple[dict[str, int], int]:
     """What a worker needs, and how many the cluster can hold."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if work.provider != "cpu" and any(node.get("GPU") for node in machines):
         return {"num_gpus": 1}, int(sum(node.get("GPU", 0) for node in machines))
     with_cores = [int(node["CPU"]) for node in machines if node.get("CPU", 0) >= 1]
     if not with_cores:
-        raise BackendError("no machine of the Ray cluster has a free core")
-    cpus = cluster.cpus or min(with_cores)
+        raise BackendError("no machine of the Ray cluster lends a core")
+    cpus = work.threads or min(with_cores)
     return {"num_cpus": cpus}, sum(cores // cpus for cores in with_cores)
 
 

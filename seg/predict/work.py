@@ -101,7 +101,7 @@ class Worker:
         self.card: ModelCard = package.card
         backend = load_backend(package, work.variant, work.provider, threads=work.threads)
         lesser = work.uncertainty and work.variant is None
-        voices = fewer_blocks(package, work.provider) if lesser else []
+        voices = fewer_blocks(package, work.provider, work.threads) if lesser else []
         self.predictor = Predictor(package, backend, mirror=work.mirror, voices=voices)
         self.maps = tuple(self._maps())
 

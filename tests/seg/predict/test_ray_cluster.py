@@ -70,7 +70,7 @@ def test_a_worker_that_is_killed_costs_no_case(tiny_package, tmp_path, cluster, 
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    command = [str(tiny_package), str(images), "--out", str(out), "--ray", "--ray-cpus", "1"]
+    command = [str(tiny_package), str(images), "--out", str(out), "--ray", "--threads", "1"]
     assert main(command) == 0
     killer.join(PATIENCE_S)
     ((workers, done),) = killed
@@ -91,7 +91,7 @@ def test_the_cluster_goes_on_after_a_bad_file_and_skips_what_is_finished(
 ):
     images, out = write_cases(tmp_path / "in"), tmp_path / "out"
     (images / "bad.png").write_bytes(b"no picture")
-    command = [str(tiny_package), str(images), "--out", str(out), "--ray", "--ray-cpus", "1"]
+    command = [str(tiny_package), str(images), "--out", str(out), "--ray", "--threads", "1"]
     assert main(command) == 1
     assert "failed: bad: " in capsys.readouterr().err
     assert len(list(out.glob("*.png"))) == CASES
