@@ -88,6 +88,7 @@ def test_outlines_have_corners_only_and_known_orientation():
 def test_no_channel_leads_across_another_hole():
     region = np.ones((5, 9), np.uint8)
     region[1:4, 1:8:2] = 0
+    region[1, 3:8:2] = 1  # a channel along an upper end would lead through the first hole
     ((_, polygon),) = outlines(region)
     assert len(polygon.interiors) == 4
     assert polygon.covers(shapely.LinearRing(keyholed(polygon)))
