@@ -20,7 +20,13 @@ from seg.images.folders import Entry
 from seg.images.image import Image, Spacing
 from seg.images.limits import ReadOptions
 from seg.images.tiff_spacing import MM
-from seg.images.zarr_chunks import check_chunk, compression_of
+from seg.images.zarr_chunks import (
+    BLOSC_HEADER_BYTES,
+    check_blosc,
+    check_chunk,
+    compression_of,
+    compressions_of,
+)
 
 ZARR_ERRORS = (  # what zarr and its codecs raise on what is not the Zarr it should be
     OSError,
@@ -46,7 +52,7 @@ def read_zarr_folder(folder: Path, options: ReadOptions) -> Image:
     with _translated():
         from zarr.storage import LocalStore
 
-        return _read(LocalStore(folder, read_only=True), options)
+        return _read(LocalStore(folder, read_only=True), options, folder)
 
 
 def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
@@ -78,7 +84,7 @@ def zarr_root(names: Sequence[str]) -> str | None:
     return "" if parent == "." else f"{parent}/"
 
 
-def _read(store: Any, options: ReadOptions, files: Mapping[str, bytes] | None = None) -> Image:
+def _read(store: Any, options: ReadOptions, files: Mapping[str, bytes] | Path) -> Image:
     import zarr
 
     group = zarr.open_group(store, mode="r")
@@ -155,16 +161,24 @@ def _spacing(
     return tuple(spacing)
 
 
-def _check_chunks(array: Any, options: ReadOptions, files: Mapping[str, bytes] | None) -> None:
+def _check_chunks(array: Any, options: ReadOptions, files: Mapping[str, bytes] | Path) -> None:
     options.limits.check(tuple(array.shards or array.chunks), 1, array.dtype.itemsize)
-    if files is None:  # a folder on the user's own disk
+    if isinstance(files, Path):  # the user's own disk: no bombs, but a copy may be cut short
+        if compressions_of(array.metadata) == ["blosc"]:
+            for path in (files / array.path).rglob("*"):
+                if path.is_file() and _is_chunk(path.name):
+                    with path.open("rb") as file:
+                        check_blosc(file.read(BLOSC_HEADER_BYTES), path.stat().st_size)
         return
     compression = compression_of(array.metadata)
     needed = prod(array.chunks) * array.dtype.itemsize
     for name, content in files.items():
-        path = PurePosixPath(name)
-        if name.startswith(f"{array.path}/") and not path.name.startswith((".z", "zarr.json")):
+        if name.startswith(f"{array.path}/") and _is_chunk(PurePosixPath(name).name):
             check_chunk(content, compression, needed)
+
+
+def _is_chunk(name: str) -> bool:
+    return not name.startswith((".", "zarr.json"))
 
 
 @contextmanager

@@ -13,18 +13,25 @@ HARMLESS = ("bytes", "transpose", "crc32c")
 """Steps that leave the size as it is, but for a checksum."""
 
 
+BLOSC_HEADER_BYTES = 16
+
+
+def compressions_of(metadata: Any) -> list[str]:
+    """The steps that change the size of an array's chunks, by their names in Zarr."""
+    if metadata.zarr_format == 2:
+        compressors = [metadata.compressor] if metadata.compressor is not None else []
+        return [codec.codec_id for codec in (*compressors, *(metadata.filters or ()))]
+    names = [codec.to_dict()["name"] for codec in metadata.codecs]
+    return [name for name in names if name not in HARMLESS]
+
+
 def compression_of(metadata: Any) -> str | None:
     """The one compression of an array's chunks, None where they are plain.
 
     Raises:
         UnsupportedImageError: several, shards, or one whose result cannot be told beforehand.
     """
-    if metadata.zarr_format == 2:
-        names = [metadata.compressor.codec_id] if metadata.compressor is not None else []
-        names += [codec.codec_id for codec in metadata.filters or ()]
-    else:
-        names = [codec.to_dict()["name"] for codec in metadata.codecs]
-        names = [name for name in names if name not in HARMLESS]
+    names = compressions_of(metadata)
     if len(names) > 1 or not set(names) <= set(KNOWN):
         raise UnsupportedImageError(
             f"a zipped OME-Zarr compressed by one of {', '.join(KNOWN)} is read, this one has "
@@ -52,10 +59,24 @@ def _unpacked_size(content: bytes, compression: str | None, needed: int) -> int 
         return _inflated(content, needed)
     if compression == "zstd":
         return _zstd_size(content)
+    if compression == "blosc":
+        check_blosc(content, len(content))
     if compression in ("blosc", "lz4"):
         size: int = struct.unpack_from("<I", content, 4 if compression == "blosc" else 0)[0]
         return size
     return len(content)
+
+
+def check_blosc(head: bytes, size: int) -> None:
+    """Pass where a Blosc chunk of ``size`` bytes holds what its header announces.
+
+    Blosc reads as far as the header says, beyond the end of a chunk that was cut short.
+
+    Raises:
+        ImageError: it holds less.
+    """
+    if len(head) < BLOSC_HEADER_BYTES or struct.unpack_from("<I", head, 12)[0] > size:
+        raise ImageError("a chunk of the OME-Zarr is damaged or cut short; send the whole image")
 
 
 def _inflated(content: bytes, needed: int) -> int:

@@ -154,3 +154,12 @@ def test_what_is_no_image_is_refused(tmp_path, change, error, words):
 def test_a_scale_of_zero_is_refused(tmp_path):
     with pytest.raises(ImageError, match="spacing must be above 0 mm"):
         read_image(write_zarr(tmp_path / "a.zarr", VOLUME, scale=(0.0, 1, 1)))
+
+
+def test_a_blosc_chunk_that_was_cut_short_is_refused_before_blosc_reads_beyond_it(tmp_path):
+    folder = write_zarr(tmp_path / "a.zarr", VOLUME, compressors=numcodecs.Blosc())
+    chunk = folder / "0" / "0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:-20])
+    for source in (folder, zipped_folder(folder)):
+        with pytest.raises(ImageError, match="a chunk of the OME-Zarr is damaged or cut short"):
+            read_image(source)
