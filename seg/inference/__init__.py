@@ -7,11 +7,14 @@ from seg.inference.files import predict_file
 from seg.inference.golden import verify_golden
 from seg.inference.loading import PROVIDERS, Provider, load_backend, open_model
 from seg.inference.openvino import OpenVinoBackend
+from seg.inference.outputs import OUTPUT_NAMES, Output, encode_output, outputs_for
 from seg.inference.predictor import Predictor
-from seg.inference.quality import MapName, Quality, Segmentation
+from seg.inference.quality import MAP_NAMES, MapName, Quality, Segmentation
 from seg.inference.sliding_window import Tiling, WindowCounts, predict_slabs
 
 __all__ = [
+    "MAP_NAMES",
+    "OUTPUT_NAMES",
     "PROVIDERS",
     "Backend",
     "EnsembleBackend",
@@ -19,15 +22,18 @@ __all__ = [
     "MirrorBackend",
     "OnnxBackend",
     "OpenVinoBackend",
+    "Output",
     "Predictor",
     "Provider",
     "Quality",
     "Segmentation",
     "Tiling",
     "WindowCounts",
+    "encode_output",
     "fewer_blocks",
     "load_backend",
     "open_model",
+    "outputs_for",
     "predict_file",
     "predict_slabs",
     "verify_golden",

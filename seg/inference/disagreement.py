@@ -56,11 +56,7 @@ class DisagreementBackend:
         Raises:
             ConfigError: one network alone has nothing to disagree with.
         """
-        if not are_several(backend, voices):
-            raise ConfigError(
-                "disagreement needs several voices: an ensemble, mirrored passes, or variants with "
-                "fewer blocks; this is one network"
-            )
+        check_several(backend, voices)
         self._backend = backend
         self._voices = tuple(voices)
         self._task: Task = task
@@ -84,9 +80,17 @@ class DisagreementBackend:
         return np.concatenate([logits, heard.result()[:, None]], axis=1)
 
 
-def are_several(backend: Backend, voices: Sequence[Backend] = ()) -> bool:
-    """Whether there is somebody to disagree."""
-    return bool(voices) or isinstance(backend, MirrorBackend | EnsembleBackend)
+def check_several(backend: Backend, voices: Sequence[Backend] = ()) -> None:
+    """Pass where there is somebody to disagree.
+
+    Raises:
+        ConfigError: one network alone has nothing to disagree with.
+    """
+    if not voices and not isinstance(backend, MirrorBackend | EnsembleBackend):
+        raise ConfigError(
+            "disagreement needs several voices: an ensemble, mirrored passes (mirror), or "
+            "variants with fewer blocks; this is one network"
+        )
 
 
 def fewer_blocks(
@@ -102,7 +106,7 @@ def fewer_blocks(
     """
     first, *others = package.card.variants
     return [
-        open_model(package.model_file(other.name), provider)
+        open_model(package.model_file(other.name), provider, threads=threads)
         for other in others
         if other.precision == "float32" and other.blocks_dropped != first.blocks_dropped
     ]

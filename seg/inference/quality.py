@@ -7,7 +7,7 @@ that are asked for. Letters: ``b`` batch, ``k`` channels of logits.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -23,6 +23,8 @@ from seg.model_package import ModelCard, Task
 MapName = Literal["probabilities", "uncertainty", "disagreement"]
 """``probabilities`` of each channel of logits; ``uncertainty``, their entropy; ``disagreement`` of
 several networks, or of one network on mirrored patches. All in [0, 1]."""
+
+MAP_NAMES: tuple[MapName, ...] = get_args(MapName)
 
 BLOCK = 2**16
 """Voxels whose probabilities are held at once: few enough for a core's cache."""

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, SegError
-from seg.images import MASK_FORMATS
+from seg.inference import outputs_for
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case, Search, find_cases
 from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
-from seg.predict.work import Job, Outcome, Work, Worker, mask_files
+from seg.predict.work import Job, Outcome, Work, Worker, files_of
 
 QUALITY_FILE = "quality.csv"
 MEASUREMENTS_FILE = "measurements.csv"
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
     tables = {"quality": Table(work.out / QUALITY_FILE)}
     if work.measurements:
         tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
-    _keep_inputs(cases, work)
+    _keep_inputs(cases, work, card.input.dims)
     jobs = [
         Job(case, not options.overwrite and all(case.name in table for table in tables.values()))
         for case in cases
@@ -73,8 +73,8 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
     dims = card.input.dims
     formats = tuple(dict.fromkeys(options.format or [DEFAULT_FORMAT[dims]]))
     for name in formats:
-        if dims not in MASK_FORMATS[name].dims:
-            fitting = ", ".join(n for n, each in MASK_FORMATS.items() if dims in each.dims)
+        if name not in outputs_for(dims):
+            fitting = ", ".join(outputs_for(dims))
             raise ConfigError(f"{name} holds no {dims}D masks; choose one of {fitting}")
     return Work(
         package=options.package.resolve(),
@@ -84,18 +84,17 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
         provider=options.provider,
         threads=options.threads,
         mirror=options.mirror,
-        probabilities=options.probabilities,
-        uncertainty=options.uncertainty,
         measurements=options.measurements,
+        all_windows=options.all_windows,
     )
 
 
-def _keep_inputs(cases: Iterable[Case], work: Work) -> None:
+def _keep_inputs(cases: Iterable[Case], work: Work, dims: int) -> None:
     """No mask takes the place of an image, or of a table."""
     taken = {file.resolve(): file for case in cases for file in case.files}
     tables = (work.out / QUALITY_FILE, work.out / MEASUREMENTS_FILE)
     for case in cases:
-        for target in mask_files(work, case).values():
+        for target in files_of(work, case, dims).values():
             if target in taken or target in tables:
                 raise DatasetError(
                     f"the mask of {case.name} would overwrite {taken.get(target, target)}; name "

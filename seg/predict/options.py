@@ -3,17 +3,15 @@
 import argparse
 from pathlib import Path
 
-from seg.images import MASK_FORMATS
-from seg.inference import PROVIDERS
+from seg.images import MASK_FORMATS, PROBABILITY_FORMATS
+from seg.inference import MAP_NAMES, OUTPUT_NAMES, PROVIDERS
 
 SWITCHES = {
     "--recursive -r": "look into folders within folders",
     "--overwrite": "segment also what is finished already",
     "--mirror": "average over all mirrors of every patch: 4 times slower in 2D, 8 times in 3D",
-    "--probabilities": "write the probability of each class beside the mask",
-    "--uncertainty": "write a map of how unsure the model is, and one of where networks disagree "
-    "if there are several",
     "--measurements": "write sizes and intensities of all cases into measurements.csv",
+    "--all-windows": "ask the network also about windows that the package knows to be empty",
 }
 
 
@@ -37,8 +35,9 @@ def command_line() -> argparse.ArgumentParser:
         type=_formats,
         action="extend",
         metavar="NAME,...",
-        help=f"formats of the masks: {', '.join(sorted(MASK_FORMATS))} (default: png for 2D, "
-        "nifti for 3D)",
+        help=f"what is written of each image. Masks: {', '.join(sorted(MASK_FORMATS))} (default: "
+        f"png for 2D, nifti for 3D). Maps: {', '.join(MAP_NAMES)}, as TIFF in 2D and NIfTI in 3D "
+        f"or with an ending of {', '.join('-' + name for name in PROBABILITY_FORMATS)}",
     )
     for name, text in SWITCHES.items():
         add(*name.split(), action="store_true", help=text)
@@ -72,9 +71,9 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
 def _formats(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in MASK_FORMATS:
-            known = ", ".join(sorted(MASK_FORMATS))
-            raise argparse.ArgumentTypeError(f"{name!r} is no format of masks; known are {known}")
+        if name not in OUTPUT_NAMES:
+            known = ", ".join(OUTPUT_NAMES)
+            raise argparse.ArgumentTypeError(f"{name!r} is no format; known are {known}")
     return names
 
 

@@ -2,43 +2,44 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from seg.errors import ImageTooLargeError, SegError
 from seg.files import replace_file
 from seg.images import (
-    MASK_FORMATS,
-    PROBABILITY_FORMATS,
     STREAMED_FORMATS,
     Image,
     encode_mask,
-    encode_probabilities,
     open_channels,
+    open_image,
     read_channels,
-    read_mask,
 )
 from seg.inference import (
     MapName,
+    Output,
     Predictor,
     Provider,
     Quality,
     Segmentation,
+    WindowCounts,
+    encode_output,
     fewer_blocks,
     load_backend,
+    outputs_for,
     predict_file,
 )
-from seg.inference.disagreement import are_several
+from seg.inference.disagreement import check_several
 from seg.inference.familiarity import unfamiliar
 from seg.inference.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case
 from seg.predict.tables import Row
 
-READ_BACK = ("png", "tiff", "nifti", "npz", "nrrd")
-"""Formats of which a finished file is told from a damaged one by reading it."""
-MAP_FORMAT = {2: "tiff", 3: "nifti"}
+READ_BACK = ("png", "tiff", "nifti", "nrrd")
+"""Formats of masks of which a finished file is told from a damaged one by reading it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +49,14 @@ class Work:
     package: Path
     out: Path
     formats: tuple[str, ...]
+    """Of ``OUTPUT_NAMES``."""
     variant: str | None = None
     provider: Provider = "auto"
     threads: int | None = None
     mirror: bool = False
-    probabilities: bool = False
-    uncertainty: bool = False
     measurements: bool = False
+    all_windows: bool = False
+    """Also those that the package knows to be empty."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,22 @@ class Worker:
         Raises:
             PackageError: it is damaged, or has no such variant.
             BackendError: it cannot run here.
+            ConfigError: a map of disagreement was asked for of a single network.
         """
         self.work = work
         package = ModelPackage.load(work.package)
         self.card: ModelCard = package.card
         backend = load_backend(package, work.variant, work.provider, threads=work.threads)
-        lesser = work.uncertainty and work.variant is None
+        self.outputs = outputs_for(self.card.input.dims)
+        maps = (self.outputs[name].map for name in work.formats)
+        self.maps: frozenset[MapName] = frozenset(each for each in maps if each)
+        lesser = "disagreement" in self.maps and work.variant is None
         voices = fewer_blocks(package, work.provider, work.threads) if lesser else []
-        self.predictor = Predictor(package, backend, mirror=work.mirror, voices=voices)
-        self.maps = tuple(self._maps())
+        self.predictor = Predictor(
+            package, backend, mirror=work.mirror, voices=voices, skip_empty=not work.all_windows
+        )
+        if "disagreement" in self.maps:
+            check_several(self.predictor.backend, voices)
 
     def run(self, job: Job) -> Outcome:
         """All steps; never raises for what is wrong with a case."""
@@ -127,7 +136,7 @@ class Worker:
             return read_channels(job.case.files, dims=self.card.input.dims)
         except ImageTooLargeError as error:
             work = self.work
-            if len(work.formats) > 1 or self.maps or work.measurements:
+            if len(work.formats) > 1 or work.measurements:
                 raise ImageTooLargeError(
                     f"{error}; the mask alone, in one of the formats "
                     f"{', '.join(STREAMED_FORMATS)}, can be had of larger ones"
@@ -147,24 +156,17 @@ class Worker:
         return lambda: self._write(case, image, found)
 
     def _stream(self, case: Case) -> Outcome:
-        ((name, target),) = mask_files(self.work, case).items()
+        ((name, target),) = files_of(self.work, case, self.card.input.dims).items()
         meter = QualityMeter(self.card)
-        predict_file(self.predictor, case.files, target, name, observe=meter)
+        counts = predict_file(self.predictor, case.files, target, name, observe=meter)
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = unfamiliar(source, self.card.input, self.card.fingerprint)
-        return Outcome(case.name, warnings=warnings, quality=_quality_row(meter.quality(warnings)))
+        row = _quality_row(meter.quality(warnings), counts)
+        return Outcome(case.name, warnings=warnings, quality=row)
 
     def _write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
-        """Write the maps, then the masks: where these are, all is."""
-        channels = tuple(info.name for info in self.card.classes[-self.card.outputs :])
-        for kind, content in found.maps.items():
-            names = channels if kind == "probabilities" else (kind,)
-            target = map_file(self.work.out, case, kind, image.dims)
-            replace_file(
-                target, encode_probabilities(content.array, image, MAP_FORMAT[image.dims], names)
-            )
-        for name, target in mask_files(self.work, case).items():
-            replace_file(target, encode_mask(found.mask, name, self.card.classes, image))
+        for name, target in files_of(self.work, case, image.dims).items():
+            replace_file(target, encode_output(found, self.outputs[name], self.card, image))
         rows: list[Row] = []
         if self.work.measurements:
             text = encode_mask(found.mask, "csv", self.card.classes, image).decode()
@@ -172,24 +174,13 @@ class Worker:
         return Outcome(
             case.name,
             warnings=found.quality.warnings,
-            quality=_quality_row(found.quality),
+            quality=_quality_row(found.quality, found.windows),
             measurements=rows,
         )
 
-    def _maps(self) -> Iterator[MapName]:
-        if self.work.probabilities:
-            yield "probabilities"
-        if self.work.uncertainty:
-            yield "uncertainty"
-            if are_several(self.predictor.backend, self.predictor.voices):
-                yield "disagreement"
-
     def _is_done(self, case: Case) -> bool:
-        maps = (map_file(self.work.out, case, name, self.card.input.dims) for name in self.maps)
-        masks = mask_files(self.work, case)
-        return all(_has_content(path) for path in maps) and all(
-            _is_whole(path, name) for name, path in masks.items()
-        )
+        files = files_of(self.work, case, self.card.input.dims)
+        return all(_is_whole(path, self.outputs[name]) for name, path in files.items())
 
 
 def failed(case: Case, error: Exception) -> Outcome:
@@ -205,26 +196,24 @@ def failed(case: Case, error: Exception) -> Outcome:
     return Outcome(case.name, failure=sentence)
 
 
-def mask_files(work: Work, case: Case) -> dict[str, Path]:
+def files_of(work: Work, case: Case, dims: int) -> dict[str, Path]:
     """Format to file; a format whose suffix an earlier one has puts its name before it."""
+    outputs = outputs_for(dims)
     files: dict[str, Path] = {}
     for name in work.formats:
-        target = work.out / (case.name + MASK_FORMATS[name].suffix)
+        target = work.out / (case.name + outputs[name].suffix)
         if target in files.values():
-            target = work.out / f"{case.name}.{name}{MASK_FORMATS[name].suffix}"
+            target = work.out / f"{case.name}.{name}{outputs[name].suffix}"
         files[name] = target
     return files
 
 
-def map_file(out: Path, case: Case, name: MapName, dims: int) -> Path:
-    """Where a map goes."""
-    return out / f"{case.name}.{name}{PROBABILITY_FORMATS[MAP_FORMAT[dims]].suffix}"
-
-
-def _quality_row(quality: Quality) -> Row:
+def _quality_row(quality: Quality, windows: WindowCounts) -> Row:
     row: dict[str, str | int | float | None] = {
         "warnings": "; ".join(quality.warnings),
         "uncertainty": _rounded(quality.uncertainty),
+        "windows": windows.total,
+        "windows_skipped": windows.skipped,
     }
     if quality.disagreement is not None:
         row["disagreement"] = _rounded(quality.disagreement)
@@ -238,17 +227,17 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _has_content(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
-
-
-def _is_whole(path: Path, name: str) -> bool:
+def _is_whole(path: Path, output: Output) -> bool:
     """Our own files are whole or not there; others may have cut one since."""
-    if not _has_content(path):
+    if not path.is_file() or not path.stat().st_size:
         return False
     try:
-        if name in READ_BACK:
-            read_mask(path)
-    except SegError:
+        if output.format == "npz":
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None
+        if output.map or output.format in READ_BACK:
+            with open_image(path):
+                return True
+    except (SegError, zipfile.BadZipFile):
         return False
     return True

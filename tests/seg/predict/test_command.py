@@ -115,15 +115,14 @@ def test_a_finished_case_keeps_its_rows_and_one_without_rows_is_not_finished(
 def test_all_that_can_be_asked_for_is_written(tiny_package, folder):
     out = folder / "out"
     command = [str(tiny_package), str(folder / "in" / "a.tif"), "-o", str(out)]
-    options = ["--format", "png,overlay", "--format", "json", "--mirror", "--probabilities"]
-    assert main([*command, *options, "--uncertainty", "--measurements"]) == 0
+    options = ["--format", "png,overlay,probabilities", "--format", "json,uncertainty-npz"]
+    assert main([*command, *options, "--mirror", "--measurements"]) == 0
     assert written(out) == [
-        "a.disagreement.tif",
         "a.json",
         "a.overlay.png",
         "a.png",
         "a.probabilities.tif",
-        "a.uncertainty.tif",
+        "a.uncertainty.npz",
         "measurements.csv",
         "quality.csv",
     ]
@@ -134,6 +133,58 @@ def test_all_that_can_be_asked_for_is_written(tiny_package, folder):
     measured = list(csv.DictReader((out / "measurements.csv").open(newline="")))
     assert [row["name"] for row in measured] == ["cytoplasm", "nucleus"]
     assert int(measured[0]["pixels"]) == (mask.array == 1).sum()
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix", "error"),
+    [("nifti", ".nii.gz", 2.0**-11), ("tiff", ".tif", 0), ("npz", ".npz", 0)],
+)
+def test_maps_are_the_predictor_s_in_every_format(tiny_package_3d, tmp_path, format, suffix, error):
+    affine = np.array([[0, 0.5, 0, 3.0], [-0.5, 0, 0, 4], [0, 0, 2, 5], [0, 0, 0, 1]])
+    array = default_rng(0).integers(0, 255, (1, 9, 20, 20)).astype(np.uint8)
+    image = Image(array, (2.0, 0.5, 0.5), affine)
+    write_image(tmp_path / "ct.nii.gz", image)
+    command = [str(tiny_package_3d), str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out")]
+    kinds = ("probabilities", "uncertainty", "disagreement")
+    formats = ",".join(f"{kind}-{format}" for kind in kinds)
+    assert main([*command, "--mirror", "--format", formats]) == 0
+    predictor = Predictor(ModelPackage.load(tiny_package_3d), mirror=True)
+    expected = predictor.segment(image, maps=kinds).maps
+    for kind in kinds:
+        file = tmp_path / "out" / f"ct.{kind}{suffix}"
+        if format == "npz":
+            read = np.load(file)
+            assert read["probabilities"].dtype == np.float16
+            found = Image(read["probabilities"], tuple(read["spacing"]), read["affine"])
+        else:
+            found = read_image(file, dims=3)
+        assert found.spacing == image.spacing
+        assert (found.affine is None) == (format == "tiff")
+        if found.affine is not None:
+            np.testing.assert_allclose(found.affine, affine)
+        np.testing.assert_allclose(found.array, expected[kind].array, atol=error, rtol=0)
+
+
+def test_a_finished_map_is_skipped_and_a_damaged_one_is_made_again(tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    command += ["--format", "uncertainty,probabilities-npz"]
+    assert main(command) == 0
+    files = {name: folder / "out" / name for name in ("a.uncertainty.tif", "b.probabilities.npz")}
+    whole = {name: file.read_bytes() for name, file in files.items()}
+    for name, file in files.items():
+        file.write_bytes(whole[name][: len(whole[name]) // 2])
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "2 segmented" in capsys.readouterr().err
+    assert {name: file.read_bytes() for name, file in files.items()} == whole
+    assert main(command) == 0
+    assert "2 were finished before" in capsys.readouterr().err
+
+
+def test_disagreement_of_one_network_is_refused_in_one_sentence(tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main([*command, "--format", "disagreement"]) == 2
+    assert "error: disagreement needs several voices" in capsys.readouterr().err
 
 
 def test_nested_folders_come_out_as_they_went_in(tiny_package, folder):
@@ -175,9 +226,8 @@ def test_volumes_get_volumes(tiny_package_3d, tmp_path):
     image = Image(default_rng(0).integers(0, 255, (1, 9, 20, 20)).astype(np.uint8), (2.0, 1.0, 1.0))
     write_image(tmp_path / "in" / "ct.nii.gz", image)
     command = [str(tiny_package_3d), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    assert main([*command, "--uncertainty"]) == 0
-    assert written(tmp_path / "out") == ["ct.nii.gz", "ct.uncertainty.nii.gz", "quality.csv"]
-    assert read_image(tmp_path / "out" / "ct.uncertainty.nii.gz").spacing == (2.0, 1.0, 1.0)
+    assert main(command) == 0
+    assert written(tmp_path / "out") == ["ct.nii.gz", "quality.csv"]
     assert main([*command, "--format", "png"]) == 2
 
 
@@ -203,7 +253,7 @@ def test_an_image_too_large_for_the_memory_stays_in_its_file(
     for options, sentence in (
         (["--format", "png"], "with --format tiff or nifti it may be larger"),
         (
-            ["--format", "tiff", "--uncertainty"],
+            ["--format", "tiff,uncertainty"],
             "the mask alone, in one of the formats tiff",
         ),
     ):

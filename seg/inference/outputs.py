@@ -1,0 +1,82 @@
+"""All files that can be had of a segmentation: the mask, and maps of what the model knows of it.
+
+The command line and the service offer the same names.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seg.errors import UnsupportedImageError
+from seg.images import (
+    MASK_FORMATS,
+    PROBABILITY_FORMATS,
+    Image,
+    encode_mask,
+    encode_probabilities,
+)
+from seg.inference.quality import MAP_NAMES, MapName, Segmentation
+from seg.model_package import ModelCard
+
+USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
+"""By dimensions: of a map that is asked for by its bare name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that can be had of a segmentation."""
+
+    name: str
+    media_type: str
+    suffix: str
+    format: str
+    """Of ``MASK_FORMATS``; of ``PROBABILITY_FORMATS`` where it is a map."""
+    map: MapName | None = None
+    """What it shows; None for the mask."""
+
+
+def _all_maps() -> Iterator[Output]:
+    for kind in MAP_NAMES:
+        for each in PROBABILITY_FORMATS.values():
+            suffix = f".{kind}{each.suffix}"
+            yield Output(f"{kind}-{each.name}", each.media_type, suffix, each.name, kind)
+
+
+_MAPS = {output.name: output for output in _all_maps()}
+
+OUTPUT_NAMES = (*MASK_FORMATS, *MAP_NAMES, *_MAPS)
+"""Of all outputs: ``MASK_FORMATS``, and each map as ``NAME-FORMAT`` or in its usual format."""
+
+
+def outputs_for(dims: int) -> dict[str, Output]:
+    """By name: the outputs that can hold a segmentation of 2 or 3 dimensions."""
+    masks = {
+        name: Output(name, each.media_type, each.suffix, name)
+        for name, each in MASK_FORMATS.items()
+        if dims in each.dims
+    }
+    usual = {kind: _MAPS[f"{kind}-{USUAL_MAP_FORMAT[dims]}"] for kind in MAP_NAMES}
+    return masks | usual | _MAPS
+
+
+def encode_output(found: Segmentation, output: Output, card: ModelCard, image: Image) -> bytes:
+    """A segmentation as a file.
+
+    Args:
+        found: of ``Predictor.segment``, with ``output.map`` among its maps where that is one.
+        output: of ``outputs_for``.
+        card: of the package that segmented.
+        image: that was segmented.
+
+    Raises:
+        UnsupportedImageError: the map was not kept, or the format cannot hold this mask.
+        ImageError: as ``encode_mask`` does.
+    """
+    if output.map is None:
+        return encode_mask(found.mask, output.format, card.classes, image)
+    if output.map not in found.maps:
+        raise UnsupportedImageError(
+            f"the segmentation kept no map of {output.map}; ask Predictor.segment for it"
+        )
+    channels = tuple(info.name for info in card.classes[-card.outputs :])
+    names = channels if output.map == "probabilities" else (output.map,)
+    return encode_probabilities(found.maps[output.map].array, image, output.format, names)
