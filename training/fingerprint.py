@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from seg.errors import DatasetError
 from seg.images import Image, Mask
 from training.dataset.legend import IGNORE, Legend
+from training.emptiness import Ends, EndsMeter
 
 VOXELS_A_CASE = 100_000
 """Foreground voxels drawn from each case for the intensity statistics."""
@@ -43,6 +44,8 @@ class Fingerprint(BaseModel):
     channels: tuple[ChannelStatistics, ...]
     class_shares: tuple[float, ...]
     """Share of all annotated voxels that each class has."""
+    ends: Ends | None = None
+    """None in runs that were begun before it was measured."""
 
     @property
     def dims(self) -> int:
@@ -75,10 +78,12 @@ def take_fingerprint(
     foreground: list[np.ndarray] = []
     everything: list[np.ndarray] = []
     counts = np.zeros(IGNORE + 1, np.int64)
+    ends = EndsMeter()
     for image, mask in cases:
         shapes.append(image.spatial_shape)
         spacings.append(image.spacing)
         counts += np.bincount(mask.array.ravel(), minlength=len(counts))
+        ends.take(image, mask.array > 0)
         inside = (mask.array > 0) & (mask.array != IGNORE)
         if not inside.any():
             inside = np.ones(mask.array.shape, bool)
@@ -97,6 +102,7 @@ def take_fingerprint(
             )
         ),
         class_shares=_shares(counts, legend),
+        ends=ends.result(),
     )
 
 

@@ -97,6 +97,7 @@ def card_of(proof: Proof, job: Job) -> ModelCard:
             patch=plan.patch,
             overlap=plan.overlap,
             preprocessing=plan.preprocessing,
+            empty=plan.empty,
         ),
         variants=(proof.variant,),
         golden_sha256=proof.golden_sha256,

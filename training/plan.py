@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seg.errors import ConfigError
+from seg.model_package import Empty
 from seg.networks import UNetConfig, preset
 from seg.transforms import Normalisation, Preprocessing
 
@@ -93,6 +94,13 @@ class Plan(BaseModel):
     overlap: Annotated[
         float, Field(ge=0, lt=1, description="of windows when whole images are segmented")
     ] = 0.5
+    empty: Annotated[
+        Empty | None,
+        Field(
+            description="intensities of air or glass: windows of nothing else are background "
+            "without asking the network; null asks about all"
+        ),
+    ] = None
     track: Annotated[
         Literal["mlflow", "wandb"] | None,
         Field(description="where to log beside CSV and TensorBoard"),

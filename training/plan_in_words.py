@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from seg.model_package import Empty
 from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.fingerprint import Fingerprint
@@ -30,7 +31,7 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         (
             "Patch",
             f"{times(plan.patch)} {unit}; whole images are covered by windows of this size that "
-            f"overlap by {plan.overlap:.0%}",
+            f"overlap by {plan.overlap:.0%}" + _skipped_in_words(plan.empty),
         ),
         (
             "Network",
@@ -54,6 +55,14 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         ),
         ("Precision", plan.precision),
     ]
+
+
+def _skipped_in_words(empty: Empty | None) -> str:
+    if empty is None:
+        return ""
+    limits = ", ".join(f"{limit:g}" for limit in dict.fromkeys(empty.limits))
+    side = "not above" if empty.side == "below" else "not below"
+    return f"; windows with all intensities {side} {limits} are skipped as empty"
 
 
 def _loss_in_words(plan: Plan) -> str:

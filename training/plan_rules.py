@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from seg.transforms import Normalisation, resampled_shape
+from training.emptiness import known_empty
 from training.fingerprint import ChannelStatistics, Fingerprint
 from training.plan import Plan, validated
 
@@ -83,6 +84,7 @@ def make_plan(
             for p, n in zip(patch, shape, strict=True)
         ),
         "batch_size": budget.batch_size[fingerprint.dims],
+        "empty": known_empty(channels, fingerprint.ends),
     }
     return validated(planned | {k: v for k, v in chosen.items() if k != "patch"}, "the plan")
 

@@ -8,7 +8,7 @@ import torch
 
 from data.phantom import draw
 from seg.inference import load_backend, verify_golden
-from seg.model_package import ModelPackage
+from seg.model_package import Empty, ModelPackage
 from seg.networks import ResidualUNet
 from training.callbacks import CHECKPOINT_FILE
 from training.checkpoint import trained_in
@@ -32,6 +32,7 @@ def run(request, tmp_path_factory):
         map(dataset.read, dataset.train), dataset.legend, np.random.default_rng(0)
     )
     chosen = {"dataset": dataset.name, "data": str(data), "minutes": 1.0, "patch": patch}
+    chosen["empty"] = Empty(side="below", limits=(-1.0,) * len(dataset.channels))
     plan = make_plan(fingerprint, dataset.channels, "cpu", **chosen)
     run.fingerprint.write_text(fingerprint.model_dump_json())
     write_plan(plan, run.plan)
@@ -53,6 +54,7 @@ def test_a_checkpoint_becomes_a_proven_package(run, tmp_path, capsys):
     assert main([str(run.path / CHECKPOINT_FILE), "-o", str(target)]) == 0
     package = ModelPackage.load(target)
     assert verify_golden(package, load_backend(package)) <= 1e-4
+    assert package.card.input.empty == read_plan(run.plan).empty
     golden = package.golden()
     with torch.inference_mode():
         logits = network_of(run)(torch.from_numpy(golden.patches)).numpy()

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seg.errors import ConfigError
-from seg.model_package import Channel
+from seg.model_package import Channel, Empty
 from seg.networks import ResidualUNet
 from training.fingerprint import ChannelStatistics, Fingerprint
 from training.plan import changed_plan
@@ -103,7 +103,8 @@ def test_a_planned_network_can_be_built():
 
 
 def test_a_plan_reads_back_as_it_was_written(tmp_path):
-    plan = planned((9, 70, 80), (5.0, 1.0, 1.0), modality="CT")
+    empty = Empty(side="below", limits=(-900,))
+    plan = planned((9, 70, 80), (5.0, 1.0, 1.0), modality="CT", empty=empty)
     write_plan(plan, tmp_path / "plan.yaml")
     assert read_plan(tmp_path / "plan.yaml") == plan
 
