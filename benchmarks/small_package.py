@@ -1,5 +1,9 @@
-"""A model package of two convolutions: a real network that costs next to nothing."""
+"""A model package around a network that was never trained.
 
+Of two convolutions where nothing else is given: a real network that costs next to nothing.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +34,15 @@ def write_package(
     channels: int,
     classes: int,
     spacing: tuple[float, ...] | None = None,
+    network: Callable[[Path], None] | None = None,
 ) -> ModelPackage:
-    """Write a package for images of 8 bits; ``spacing`` in mm."""
+    """Write a package for images of 8 bits; ``spacing`` in mm; ``network`` writes ONNX."""
     folder.mkdir(parents=True)
     file = folder / "network.onnx"
-    onnx.save(network(patch, channels, classes), file)
+    if network:
+        network(file)
+    else:
+        onnx.save(two_convolutions(patch, channels, classes), file)
     patches = np.random.default_rng(0).uniform(size=(1, channels, *patch)).astype(np.float32)
     (logits,) = ort.InferenceSession(file).run(None, {"patches": patches})
     golden = write_golden(folder, GoldenSamples(patches, logits))
@@ -63,7 +71,9 @@ def write_package(
     return ModelPackage.load(folder)
 
 
-def network(patch: tuple[int, ...], channels: int, classes: int, width: int = 4) -> onnx.ModelProto:
+def two_convolutions(
+    patch: tuple[int, ...], channels: int, classes: int, width: int = 4
+) -> onnx.ModelProto:
     """3x3 convolution, ReLU, 1x1 convolution."""
     rng, dims = np.random.default_rng(1), len(patch)
     weights = {

@@ -1,0 +1,281 @@
+"""What `Predictor` adds to its network, and how others fare with the same network and image.
+
+Patches a second through `Predictor` stand beside those of the bare backend in a tight loop with the
+same batch and threads, turn by turn in one process, so that other load falls on both. Then each way
+from an image file to a mask file runs in a process of its own: seg with each backend, MONAI's
+`SlidingWindowInferer` with the network in torch, and whatever `--peer` names. Weights are random.
+Usage: python benchmarks/inference.py [--dims 2 3] [--runs 3] [--package DIR --image FILE]
+[--peer NAME=COMMAND] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, peak_mib, report
+from benchmarks.small_package import write_package
+from seg.images import Image, read_image, write_image
+from seg.inference import Predictor, load_backend
+from seg.inference.fastest import patches_a_second
+from seg.model_package import ModelPackage
+
+ROOT = Path(__file__).parents[1]
+KEPT = 0.95
+"""Share of the bare backend's throughput that must be left."""
+FASTER = 2.0
+"""Times faster than a peer."""
+LIBRARIES = ("numpy", "onnxruntime-gpu", "openvino", "torch", "monai")
+WEIGHTS_FILE = "weights.pt"
+CLASSES = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A network and an image that half-overlapping windows cover evenly."""
+
+    patch: tuple[int, ...]
+    size: tuple[int, ...]
+    channels: int = 1
+    preset: str = "resunet-s"
+
+    @property
+    def suffix(self) -> str:
+        """Of image and mask files."""
+        return ".tif" if len(self.patch) == 2 else ".nii"
+
+
+SETTINGS = {2: Setting((192, 192), (960, 960)), 3: Setting((64, 64, 64), (128, 160, 160))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--dims", type=int, nargs="+", choices=(2, 3), default=(2, 3))
+    add("--runs", type=int, default=3, help="of each way; the median counts")
+    add("--seconds", type=float, default=10.0, help="a turn of throughput lasts about so long")
+    add("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    add("--package", type=Path, help="a package of its own, without MONAI beside it")
+    add("--image", type=Path, help="an image for it")
+    add(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="another program, perhaps of another environment; {image}, {out}, {threads} and "
+        "{folder} (the package's) are filled in; it may print a line of JSON with its own seconds",
+    )
+    add("--json", type=Path)
+    add("--child", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        way, folder, image, out = arguments.child
+        run_child(way, Path(folder), Path(image), Path(out), arguments.threads)
+        return
+    rows = []
+    print(f"{'network':12} {'way':22} {'patches/s':>9} {'seconds':>8} {'peak MiB':>9}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, folder, image in cases(arguments, Path(scratch)):
+            for row in measured(name, folder, image, arguments):
+                rows.append(row)
+                numbers = [row.get(k) for k in ("patches_a_second", "seconds", "peak_mib")]
+                shown = " ".join(f"{'' if n is None else f'{n:.2f}':>9}" for n in numbers)
+                print(f"{row['network']:12} {row['way']:22} {shown}", flush=True)
+    report("inference", rows, list(bars(rows)), LIBRARIES, arguments.json)
+
+
+def cases(arguments, scratch: Path):
+    """Name, folder with a package and perhaps the torch network, and image file."""
+    if arguments.package:
+        yield arguments.package.name, arguments.package.resolve(), arguments.image.resolve()
+        return
+    for dims in arguments.dims:
+        setting = SETTINGS[dims]
+        folder = scratch / f"{dims}d"
+        write_package(
+            folder, setting.patch, setting.channels, CLASSES, network=exported(setting, folder)
+        )
+        image = scratch / f"image-{dims}d{setting.suffix}"
+        noise = np.random.default_rng(0).integers(0, 256, (setting.channels, *setting.size))
+        write_image(image, Image(noise.astype(np.uint8)))
+        yield f"{setting.preset} {dims}D", folder, image
+
+
+def exported(setting: Setting, folder: Path):
+    """Writes the network as ONNX, and its weights beside it."""
+    import torch
+
+    from training.onnx_export import write_onnx
+
+    torch.manual_seed(0)
+    network = built(setting)
+
+    def write(file: Path) -> None:
+        write_onnx(network, np.zeros((2, setting.channels, *setting.patch), np.float32), file)
+        torch.save(network.state_dict(), folder / WEIGHTS_FILE)
+
+    return write
+
+
+def built(setting: Setting):
+    from seg.networks import ResidualUNet, preset
+
+    config = preset(
+        setting.preset,
+        spatial_dims=len(setting.patch),
+        in_channels=setting.channels,
+        num_classes=CLASSES,
+    )
+    return ResidualUNet(config).eval()
+
+
+def measured(name: str, folder: Path, image: Path, arguments):
+    for provider in ("cpu", "openvino"):
+        yield {"network": name, **throughput(folder, image, provider, arguments)}
+    ways = [("seg, cpu", None), ("seg, openvino", None)]
+    if (folder / WEIGHTS_FILE).exists():
+        ways += [("MONAI, batch 1", None), ("MONAI, batch 4", None)]
+    ways += [(name, command) for name, _, command in (p.partition("=") for p in arguments.peer)]
+    runs: dict[str, list[dict[str, float]]] = {way: [] for way, _ in ways}
+    for _ in range(arguments.runs):  # turn by turn, so that other load falls on all
+        for way, command in ways:
+            runs[way].append(run_way(way, command, folder, image, arguments.threads))
+    for way, found in runs.items():
+        medians = {key: statistics.median(run[key] for run in found) for key in found[0]}
+        yield {"network": name, "way": way, **medians}
+
+
+def throughput(folder: Path, image: Path, provider, arguments) -> dict[str, object]:
+    """Patches a second of the bare backend and of ``Predictor``, and the median of their ratios."""
+    package = ModelPackage.load(folder)
+    backend = load_backend(package, provider=provider, threads=arguments.threads)
+    predictor = Predictor(package, backend, skip_empty=False)
+    picture = read_image(image, dims=len(backend.patch))
+    patches = package.golden().patches
+    pairs = []
+    for _ in range(2 * arguments.runs):
+        bare = patches_a_second(backend, patches, arguments.seconds)
+        done, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < arguments.seconds or not done:
+            counts = predictor.segment(picture).windows
+            done += counts.total
+        pairs.append((done / elapsed, bare))
+    through, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {
+        "way": f"Predictor, {provider}",
+        "patches_a_second": through,
+        "bare_patches_a_second": bare,
+        "share_kept": statistics.median(ours / theirs for ours, theirs in pairs),
+    }
+
+
+def run_way(way: str, command: str | None, folder: Path, image: Path, threads: int):
+    """Seconds and peak memory from image file to mask file, in a process of its own."""
+    out = folder / f"mask{image.suffix}"
+    if command is None:
+        line = [sys.executable, __file__, "--threads", str(threads)]
+        line += ["--child", way, str(folder), str(image), str(out)]
+    else:
+        fields = {"image": image, "out": out, "folder": folder, "threads": threads}
+        line = shlex.split(command.format(**fields))
+    start = time.perf_counter()
+    with subprocess.Popen(line, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        told = process.stdout.read().decode().strip().splitlines()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    whole = time.perf_counter() - start
+    if process.returncode:
+        raise SystemExit(f"{way} ended with exit code {process.returncode}")
+    said = json.loads(told[-1]) if told and told[-1].startswith("{") else {}
+    return {"seconds": whole, "peak_mib": usage.ru_maxrss / 1024, "process_seconds": whole, **said}
+
+
+def run_child(way: str, folder: Path, image: Path, out: Path, threads: int) -> None:
+    """``seconds`` are those without imports and loading; ``peak_mib`` is that of all."""
+    kind, _, detail = way.partition(", ")
+    run = prepare_seg(folder, detail, threads) if kind == "seg" else prepare_monai(
+        folder, int(detail.split()[1]), threads
+    )  # fmt: skip
+    loaded = peak_mib()
+    start = time.perf_counter()
+    run(image, out)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib(), "loaded_mib": loaded}))
+
+
+def prepare_seg(folder: Path, provider, threads: int):
+    from seg.images import write_mask
+
+    package = ModelPackage.load(folder)
+    predictor = Predictor(package, load_backend(package, provider=provider, threads=threads))
+
+    def run(image: Path, out: Path) -> None:
+        mask = predictor.predict(read_image(image, dims=len(package.card.input.patch)))
+        write_mask(out, mask, "tiff" if out.suffix == ".tif" else "nifti", package.card.classes)
+
+    return run
+
+
+def prepare_monai(folder: Path, batch_size: int, threads: int):
+    import nibabel
+    import tifffile
+    import torch
+    from monai.inferers import SlidingWindowInferer
+
+    torch.set_num_threads(threads)
+    card = ModelPackage.load(folder).card
+    network = built(SETTINGS[len(card.input.patch)])
+    network.load_state_dict(torch.load(folder / WEIGHTS_FILE, weights_only=True))
+    infer = SlidingWindowInferer(
+        card.input.patch, sw_batch_size=batch_size, overlap=card.input.overlap, mode="gaussian"
+    )
+
+    def run(image: Path, out: Path) -> None:
+        if image.suffix == ".tif":
+            array = tifffile.imread(image)
+        else:
+            array = np.asarray(nibabel.load(image).dataobj).T
+        with torch.inference_mode():
+            logits = infer(torch.from_numpy(array[None, None] / np.float32(255)), network)
+            labels = logits[0].argmax(0).to(torch.uint8).numpy()
+        if image.suffix == ".tif":
+            tifffile.imwrite(out, labels, compression="zlib")
+        else:
+            nibabel.save(nibabel.Nifti1Image(labels.T, np.eye(4)), out)
+
+    return run
+
+
+def bars(rows):
+    for row in rows:
+        if "share_kept" in row:
+            what = f"{row['network']}, {row['way']}: share of the bare backend's patches a second"
+            yield bar(what, row["share_kept"], KEPT, at_most=False)
+    for network in dict.fromkeys(row["network"] for row in rows):
+        timed = {r["way"]: r["seconds"] for r in rows if r["network"] == network and "seconds" in r}
+        ours = min(seconds for way, seconds in timed.items() if way.startswith("seg"))
+        peers = {way: seconds for way, seconds in timed.items() if not way.startswith("seg")}
+        monai = [seconds for way, seconds in peers.items() if way.startswith("MONAI")]
+        others = {w: s for w, s in peers.items() if not w.startswith("MONAI")}
+        if monai:
+            others["MONAI"] = min(monai)
+        for way, seconds in others.items():
+            yield bar(f"{network}: times faster than {way}", seconds / ours, FASTER, at_most=False)
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    main()
