@@ -27,6 +27,12 @@ GOLDEN_FILE = "golden.npz"
 Task = Literal["exclusive", "regions"]
 """``exclusive``: one class a voxel (softmax); ``regions``: classes may overlap (sigmoid)."""
 
+Averaging = Literal["probabilities", "logits"]
+"""What of an ensemble's networks is averaged."""
+
+Touching = Literal["sides", "corners"]
+"""Which voxels belong together: those that share a side, or also those that share a corner."""
+
 PROBABILITY_TOLERANCE = 1e-4
 """Largest absolute error of a float32 variant's probabilities against the network's."""
 
@@ -66,6 +72,8 @@ class InputSpec(_Data):
     preprocessing: Preprocessing
     empty: Empty | None = None
     """What tells empty windows, which the network is not asked about; None asks about all."""
+    mirror_axes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """Spatial axes along which a mirrored patch is as good as the patch; None is all."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> "InputSpec":
@@ -79,6 +87,8 @@ class InputSpec(_Data):
             raise ValueError(f"a margin needs one number of 0 or more an axis, got {margin}")
         if len(self.preprocessing.normalisation) != len(self.channels):
             raise ValueError("normalisation needs one entry a channel")
+        if self.mirror_axes and max(self.mirror_axes) >= len(self.patch):
+            raise ValueError(f"mirror axes are below {len(self.patch)}, got {self.mirror_axes}")
         if self.empty is not None and len(self.empty.limits) != len(self.channels):
             raise ValueError("what is empty needs one limit a channel")
         return self
@@ -98,6 +108,7 @@ class Postprocessing(_Data):
     """Of all classes together the largest connected component alone is kept."""
     largest_component: tuple[str, ...] = ()
     """Classes of which the largest connected component alone is kept."""
+    touching: Touching = "sides"
 
 
 class Score(_Data):
@@ -158,7 +169,8 @@ class ModelCard(_Data):
     postprocessing: Postprocessing = Postprocessing()
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     ensemble: tuple[str, ...] = ()
-    """Variants whose probabilities are averaged where nobody asks for one variant, e.g. folds."""
+    """Variants that are averaged where nobody asks for one variant, e.g. folds."""
+    averaging: Averaging = "probabilities"
     golden_sha256: str
     fingerprint: TrainingFingerprint
     metrics: dict[str, Score] = {}

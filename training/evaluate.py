@@ -114,7 +114,8 @@ def evaluate(
 
 def default_tolerance(card: ModelCard) -> float:
     """Two voxels along the finest axis of the model's grid, in mm; 2 pixels where it has none."""
-    spacing = card.input.preprocessing.spacing or [low for low, _ in card.fingerprint.spacing or ()]
+    known = [mm for mm in card.input.preprocessing.spacing or () if mm is not None]
+    spacing = known or [low for low, _ in card.fingerprint.spacing or ()]
     return float(f"{VOXELS_OF_TOLERANCE * min(spacing, default=1.0):.2g}")
 
 

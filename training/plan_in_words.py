@@ -119,6 +119,8 @@ def normalisation_in_words(rule: Normalisation) -> str:
         return f"from {rule.low:g} to {rule.high:g} brought to 0 to 1"
     if rule.kind == "percentile":
         return "clipped to the image's own 0.5 and 99.5 percentiles, then to mean 0, deviation 1"
+    if rule.kind == "minmax":
+        return "from the image's own extremes brought to 0 to 1"
     return "brought to mean 0 and deviation 1, image by image"
 
 

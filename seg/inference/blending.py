@@ -7,6 +7,8 @@ from math import prod
 import numpy as np
 from jaxtyping import Float, Float32
 
+from seg.transforms import Convention
+
 GAUSSIAN_SIGMA = 1 / 8
 """Deviation of the blending weights, as a share of the patch."""
 SMALLEST_WEIGHT = 1e-3
@@ -24,12 +26,27 @@ class Slab:
     logits: Float32[np.ndarray, "k *slab"]
 
 
-def gaussian_weights(patch: Sequence[int]) -> Float32[np.ndarray, "*patch"]:
-    """Blending weights, 1 in the centre."""
+NNUNET_PEAK = 10
+"""nnU-Net's weights are float16, of which ten times as many are told apart this way."""
+
+
+def gaussian_weights(
+    patch: Sequence[int], convention: Convention = "seg"
+) -> Float32[np.ndarray, "*patch"]:
+    """Blending weights, largest in the centre.
+
+    nnU-Net's centre of an even patch is the upper one of its two middle voxels, and far corners
+    weigh what float16 can tell from 0.
+    """
+    theirs = convention == "nnunet"
     weights = np.ones((), dtype=np.float64)
     for size in patch:
-        distance = (np.arange(size) - (size - 1) / 2) / (size * GAUSSIAN_SIGMA)
+        centre = size // 2 if theirs else (size - 1) / 2
+        distance = (np.arange(size) - centre) / (size * GAUSSIAN_SIGMA)
         weights = weights[..., None] * np.exp(-0.5 * distance**2)
+    if theirs:
+        rounded = (NNUNET_PEAK * weights).astype(np.float16).astype(np.float32)
+        return np.asarray(np.maximum(rounded, rounded[rounded > 0].min()))
     return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
 
 
@@ -39,6 +56,7 @@ def blend(
     shape: Sequence[int],
     inside: Sequence[slice],
     background: Float32[np.ndarray, " k"] | None = None,
+    convention: Convention = "seg",
 ) -> Iterator[Slab]:
     """The weighted mean of all windows at each voxel.
 
@@ -48,8 +66,9 @@ def blend(
         shape: size of the image with its border.
         inside: the image within its border: what is wanted.
         background: logits of voxels that no window covers.
+        convention: of the weights.
     """
-    sums = _Sums(patch, shape, inside, background)
+    sums = _Sums(gaussian_weights(patch, convention), shape, inside, background)
     for at, logits in windows:
         yield from sums.moved_to(at[0], len(logits))
         sums.add(at, logits)
@@ -61,15 +80,15 @@ class _Sums:
 
     def __init__(
         self,
-        patch: Sequence[int],
+        weights: Float32[np.ndarray, "*patch"],
         shape: Sequence[int],
         inside: Sequence[slice],
         background: Float32[np.ndarray, " k"] | None,
     ) -> None:
-        self._patch, self._rest, self._inside = tuple(patch), tuple(shape[1:]), tuple(inside)
+        self._patch, self._rest, self._inside = weights.shape, tuple(shape[1:]), tuple(inside)
         self._background = background
-        self._weights = gaussian_weights(patch)
-        self._total = np.zeros((patch[0], *self._rest), np.float32)
+        self._weights = weights
+        self._total = np.zeros((self._patch[0], *self._rest), np.float32)
         self._logits: np.ndarray | None = None
         self._weighted: np.ndarray | None = None
         self._base = 0

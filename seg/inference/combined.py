@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 
 from seg.errors import BackendError
 from seg.inference.backends import Backend
-from seg.model_package import Task
+from seg.model_package import Averaging, Task
 
 Heard = Callable[[Float32[np.ndarray, "b k *patch"]], None]
 """Is told the logits of each network and of each mirror, before they are averaged."""
@@ -25,15 +25,16 @@ class MirrorBackend:
     Source: Isensee et al., nnU-Net, Nature Methods 18 (2021), which averages logits as well.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, axes: Sequence[int] | None = None) -> None:
+        """Mirror along these spatial axes; along all where not given."""
         self._backend = backend
         self.patch = backend.patch
         self.provider = backend.provider
         self.batch_size = backend.batch_size
         self.callers = backend.callers
-        axes = range(2, 2 + len(self.patch))
+        along = [2 + axis for axis in (range(len(self.patch)) if axes is None else axes)]
         self._flips = tuple(
-            chain.from_iterable(combinations(axes, n) for n in range(len(self.patch) + 1))
+            chain.from_iterable(combinations(along, n) for n in range(len(along) + 1))
         )
 
     def run(
@@ -54,14 +55,24 @@ class MirrorBackend:
 
 
 class EnsembleBackend:
-    """The mean of the probabilities of several networks, told as logits.
+    """The mean of the probabilities of several networks, told as logits; or of their logits.
 
-    Their softmax (or sigmoid, of regions) is the mean of the members' probabilities. Blending and
-    resampling go on with them as with the logits of one network.
+    The softmax (or sigmoid, of regions) of what is told is the mean of the members' probabilities.
+    Blending and resampling go on with them as with the logits of one network.
     """
 
-    def __init__(self, members: Sequence[Backend], task: Task = "exclusive") -> None:
+    def __init__(
+        self,
+        members: Sequence[Backend],
+        task: Task = "exclusive",
+        averaging: Averaging = "probabilities",
+    ) -> None:
         """Take the networks.
+
+        Args:
+            members: at least one.
+            task: says what the logits mean.
+            averaging: what is averaged.
 
         Raises:
             BackendError: there is none, or their patches differ.
@@ -71,6 +82,7 @@ class EnsembleBackend:
             raise BackendError(f"an ensemble needs networks of one patch size, got {sizes}")
         self._members = tuple(members)
         self._task = task
+        self._averaging = averaging
         self.patch = members[0].patch
         self.provider = "+".join(dict.fromkeys(member.provider for member in members))
         self.batch_size = min(member.batch_size for member in members)
@@ -85,6 +97,8 @@ class EnsembleBackend:
             BackendError: a network failed.
         """
         each = (ask(member, patches, heard) for member in self._members)
+        if self._averaging == "logits":
+            return np.asarray(reduce(np.add, each) / np.float32(len(self._members)))
         if self._task == "regions":
             logs = zip(*((_log_sigmoid(x), _log_sigmoid(-x)) for x in each), strict=True)
             inside, outside = (reduce(np.logaddexp, of_all) for of_all in logs)

@@ -25,7 +25,7 @@ PERCENTILES = (0.5, 99.5)
 """The same as of ``TrainingFingerprint.intensity``."""
 MOST_VOXELS = 1_000_000
 """Voxels of a channel, spread evenly, from which percentiles are taken."""
-PER_IMAGE = ("zscore", "percentile")
+PER_IMAGE = ("zscore", "percentile", "minmax")
 """Normalisations that remove an image's own scale and offset."""
 
 
@@ -50,7 +50,9 @@ def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> 
         return
     if image.spacing is None:
         if spec.preprocessing.spacing is not None:
-            wanted = " x ".join(f"{mm:.3g}" for mm in spec.preprocessing.spacing)
+            wanted = " x ".join(
+                "any" if mm is None else f"{mm:.3g}" for mm in spec.preprocessing.spacing
+            )
             yield (
                 "the image does not state its spacing, so it was taken as if it had the model's "
                 f"{wanted} mm; a wrong scale gives a wrong mask"

@@ -41,7 +41,11 @@ def load_backend(
 
     def load(name: Provider) -> Backend:
         members = [open_model(file, name, batch_size, threads) for file in files]
-        return members[0] if len(members) == 1 else EnsembleBackend(members, package.card.task)
+        return (
+            members[0]
+            if len(members) == 1
+            else EnsembleBackend(members, package.card.task, package.card.averaging)
+        )
 
     if provider != "auto":
         return load(provider)

@@ -22,7 +22,7 @@ from seg.inference.familiarity import unfamiliar
 from seg.inference.loading import load_backend
 from seg.inference.postprocess import postprocess
 from seg.inference.quality import MapName, QualityMeter, Segmentation
-from seg.inference.restoring import restored
+from seg.inference.restoring import embedded, restored
 from seg.inference.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
 from seg.model_package import ModelPackage
 from seg.transforms import Rows, prepare_rows
@@ -50,7 +50,8 @@ class Predictor:
         Args:
             package: says what is done before and after the network.
             backend: the network.
-            mirror: average the logits over all mirrors of a patch: slower by 4 in 2D, by 8 in 3D.
+            mirror: average the logits over all mirrors of a patch: slower by 4 in 2D, by 8 in 3D;
+                over those that the package allows.
             voices: networks that are heard for a map of disagreement only, e.g. the variants with
                 fewer blocks (``fewer_blocks``).
             skip_empty: do not ask the network about windows that the package knows to be empty.
@@ -60,7 +61,8 @@ class Predictor:
         """
         self.package = package
         backend = backend or load_backend(package)
-        self.backend = MirrorBackend(backend) if mirror else backend
+        axes = package.card.input.mirror_axes
+        self.backend = MirrorBackend(backend, axes) if mirror else backend
         self.voices = tuple(voices)
         self.skip_empty = skip_empty
 
@@ -204,20 +206,34 @@ class Predictor:
                 progress(done, total)
 
         tiling = self._tiling(backend, image)
-        slabs = predict_slabs(backend, image, tiling, tick, counts)
-        yield from restored(ahead(slabs, SLABS_AHEAD, stopped.set), image.shape[1:], shape)
+        slabs = ahead(predict_slabs(backend, image, tiling, tick, counts), SLABS_AHEAD, stopped.set)
+        if image.box is None:
+            yield from restored(slabs, image.shape[1:], shape)
+            return
+        part = tuple(side.stop - side.start for side in image.box)
+        slabs = restored(slabs, image.shape[1:], part, image.nearest_axis)
+        if part != shape:
+            slabs = embedded(slabs, image.box, shape, self._background(backend))
+        yield from slabs
 
     def _tiling(self, backend: Backend, image: Rows) -> Tiling:
-        card = self.package.card
-        overlap, margin = card.input.overlap, card.input.preprocessing.margin
-        if card.input.empty is None or not self.skip_empty:
-            return Tiling(overlap=overlap, margin=margin)
-        background = background_logits(card.outputs, card.task)
-        if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
-            background = np.append(background, np.float32(0))
+        spec = self.package.card.input
+        overlap, margin = spec.overlap, spec.preprocessing.margin
+        convention = spec.preprocessing.convention
+        if spec.empty is None or not self.skip_empty:
+            return Tiling(overlap=overlap, margin=margin, convention=convention)
         return Tiling(
             overlap=overlap,
             margin=margin,
-            is_empty=emptiness(card.input.empty, image.scalings),
-            background=background,
+            is_empty=emptiness(spec.empty, image.scalings),
+            background=self._background(backend),
+            convention=convention,
         )
+
+    def _background(self, backend: Backend) -> Float32[np.ndarray, " k"]:
+        """What is said of voxels that no network is asked about."""
+        card = self.package.card
+        background = background_logits(card.outputs, card.task)
+        if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
+            background = np.append(background, np.float32(0))
+        return background

@@ -21,7 +21,7 @@ from jaxtyping import Float, Float32
 from seg.inference.ahead import ahead
 from seg.inference.backends import Backend
 from seg.inference.blending import Slab, blend
-from seg.transforms import Rows, border
+from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
 """Runs that wait beside those in work, so that the network never waits for the blending."""
@@ -51,6 +51,8 @@ class Tiling:
     """Whether what a window shows of the image is known to be background."""
     background: Float32[np.ndarray, " k"] | None = None
     """Logits of voxels that lie in empty windows only; needed where ``is_empty`` is given."""
+    convention: Convention = "seg"
+    """Of the border and of the blending."""
 
 
 def window_starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -86,7 +88,7 @@ def predict_slabs(
     """
     shape = image.shape[1:]
     margin = tiling.margin or (0,) * len(shape)
-    surrounded = _Surrounded(image, margin, backend.patch)
+    surrounded = _Surrounded(image, margin, backend.patch, tiling.convention)
     starts = [
         window_starts(n, p, tiling.overlap)
         for n, p in zip(surrounded.shape, backend.patch, strict=True)
@@ -95,8 +97,14 @@ def predict_slabs(
     counts.total = int(np.prod([len(of_axis) for of_axis in starts]))
     batches = _batches(surrounded, starts, backend, tiling, counts)
     windows = _run(backend, ahead(batches, AHEAD), counts, progress)
-    inside = tuple(slice(m, m + n) for m, n in zip(margin, shape, strict=True))
-    yield from blend(windows, backend.patch, surrounded.shape, inside, tiling.background)
+    yield from blend(
+        windows,
+        backend.patch,
+        surrounded.shape,
+        surrounded.inside,
+        tiling.background,
+        tiling.convention,
+    )
 
 
 _Start = tuple[int, ...]
@@ -111,9 +119,15 @@ class _Batch:
 class _Surrounded:
     """An image with its border, of which the rows of one window are at hand."""
 
-    def __init__(self, image: Rows, margin: Sequence[int], patch: Sequence[int]) -> None:
+    def __init__(
+        self, image: Rows, margin: Sequence[int], patch: Sequence[int], convention: Convention
+    ) -> None:
         self._image, self._patch = image, tuple(patch)
-        self._widths, self._mode = border(image.shape[1:], margin, patch)
+        self._widths, self._mode = border(image.shape[1:], margin, patch, convention)
+        self.inside = tuple(
+            slice(before, before + n)
+            for n, (before, _) in zip(image.shape[1:], self._widths, strict=True)
+        )
         self.shape = tuple(
             n + before + after
             for n, (before, after) in zip(image.shape[1:], self._widths, strict=True)

@@ -59,8 +59,8 @@ class UNetConfig:
     projection: str = "pooled"
     """What a shortcut does where shapes change: ``pooled`` or ``strided``."""
     stem: str = "conv"
-    """``conv``: one convolution; ``resnet``: a wide one, and the second stage starts with a
-    max pool."""
+    """``conv``: one convolution; ``double``: two; ``resnet``: a wide one, and the second stage
+    starts with a max pool."""
     squeeze_excitation: bool = False
     stochastic_depth: float = 0.0
     """Rate at which the last encoder block is dropped while training; earlier ones less."""

@@ -21,9 +21,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
-        kernel_size = STEMS[config.stem].kernel(config.kernel_sizes[0])
-        stem = ConvShape(config.in_channels, config.features[0], kernel_size, config.strides[0])
-        self.stem = ConvNormAct(config.layers, stem)
+        self.stem = _stem(config)
         rates = iter(drop_rates(config.stochastic_depth, sum(config.blocks)))
         self.stages = nn.ModuleList(
             Stage(config, index, [next(rates) for _ in range(blocks)])
@@ -46,6 +44,21 @@ class Encoder(nn.Module):
             features.append(x)
         features[-1] = self.attention(x)
         return features
+
+
+def _stem(config: UNetConfig) -> nn.Module:
+    """Convolutions at the image's resolution, of which the first takes the first stride."""
+    stem, width = STEMS[config.stem], config.features[0]
+    kernel_size = stem.kernel(config.kernel_sizes[0])
+    first = ConvNormAct(
+        config.layers, ConvShape(config.in_channels, width, kernel_size, config.strides[0])
+    )
+    once = (1,) * config.spatial_dims
+    others = [
+        ConvNormAct(config.layers, ConvShape(width, width, kernel_size, once))
+        for _ in range(stem.convs - 1)
+    ]
+    return nn.Sequential(first, *others) if others else first
 
 
 class Stage(nn.Module):

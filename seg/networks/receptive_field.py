@@ -28,9 +28,11 @@ def _seen_along(config: UNetConfig, axis: int) -> int:
         seen = _before_upsampling(seen, config.strides[stage + 1][axis])
     for stage in reversed(range(len(config.features))):
         seen = _before_stage(config, stage, axis, seen)
-    return _before_conv(
-        seen, STEMS[config.stem].kernel(config.kernel_sizes[0])[axis], config.strides[0][axis]
-    )
+    stem = STEMS[config.stem]
+    kernel_size = stem.kernel(config.kernel_sizes[0])[axis]
+    for _ in range(stem.convs - 1):
+        seen = _before_conv(seen, kernel_size, 1)
+    return _before_conv(seen, kernel_size, config.strides[0][axis])
 
 
 def _before_conv(seen: int, kernel_size: int, stride: int) -> int:

@@ -12,9 +12,10 @@ from seg.transforms.resample import (
     rows_within,
 )
 from seg.transforms.rows import Rows, prepare_rows
-from seg.transforms.spec import Normalisation, Preprocessing
+from seg.transforms.spec import Convention, Normalisation, Preprocessing
 
 __all__ = [
+    "Convention",
     "Normalisation",
     "Prepared",
     "Preprocessing",

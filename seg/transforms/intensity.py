@@ -86,6 +86,8 @@ def scaling_of(x: Real[np.ndarray, "*spatial"], rule: Normalisation) -> Scaling:
     if rule.kind == "percentile":
         low, high = (float(p) for p in np.percentile(x, PERCENTILES))
         x = np.clip(x, np.float32(low), np.float32(high))
+    if rule.kind == "minmax":
+        return Scaling.of(float(x.min()), float(x.max()) - float(x.min()))
     mean, std = float(x.mean(dtype=np.float64)), float(x.std(dtype=np.float64))
     return Scaling.of(mean, std, low, high)
 

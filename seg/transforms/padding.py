@@ -6,11 +6,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Shaped
 
+from seg.transforms.spec import Convention
+
 Widths = tuple[tuple[int, int], ...]
 
 
 def border(
-    shape: Sequence[int], margin: Sequence[int], patch: Sequence[int]
+    shape: Sequence[int],
+    margin: Sequence[int],
+    patch: Sequence[int],
+    convention: Convention = "seg",
 ) -> tuple[Widths, Literal["constant", "symmetric"]]:
     """How wide ``surround``'s border is before and after each axis, and what ``np.pad`` puts there.
 
@@ -18,10 +23,13 @@ def border(
         shape: size of the image in voxels.
         margin: voxels on each side, one number an axis.
         patch: smallest size in voxels of the result.
+        convention: ``nnunet`` puts a small image in the middle of zeros.
     """
-    missing = (
+    missing = [
         max(0, want - have - 2 * m) for want, have, m in zip(patch, shape, margin, strict=True)
-    )
+    ]
+    if convention == "nnunet":
+        return tuple((rest // 2, rest - rest // 2) for rest in missing), "constant"
     widths = tuple((m, m + rest) for m, rest in zip(margin, missing, strict=True))
     return widths, "constant" if any(margin) else "symmetric"
 

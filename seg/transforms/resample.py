@@ -16,19 +16,22 @@ from seg.images.image import Spacing
 CUBIC: Literal[3] = 3
 SPLINE_REACH = 16
 """Rows beyond which a cubic spline does not feel an input: 0.27 ** 16 is below 1e-9."""
+HALF = 0.5
+"""Share of the upper neighbour from which it is the nearest."""
 ANISOTROPY = 3.0
 """Spacing ratio beyond which an axis is resampled by nearest neighbour, since an interpolation
 between far slices invents anatomy. Source: Isensee et al., nnU-Net, Nature Methods 18 (2021)."""
 
 
 def resampled_shape(
-    shape: Sequence[int], spacing: Spacing | None, target: Spacing | None
+    shape: Sequence[int], spacing: Spacing | None, target: Sequence[float | None] | None
 ) -> tuple[int, ...]:
     """Size in voxels after a change of spacing (mm); the size itself where one is not known."""
     if spacing is None or target is None:
         return tuple(shape)
     return tuple(
-        max(1, round(n * old / new)) for n, old, new in zip(shape, spacing, target, strict=True)
+        n if new is None else max(1, round(n * old / new))
+        for n, old, new in zip(shape, spacing, target, strict=True)
     )
 
 
@@ -90,19 +93,25 @@ def resample_image_rows(
         nearest = np.floor(_places(window.size, shape[0])[rows.start : rows.stop] + 0.5)
         array = array[:, np.clip(nearest, 0, window.size - 1).astype(np.intp) - window.first]
         window = Window(rows.start, shape[0])
-    return np.stack([_zoom(_nearest(x, shape, coarse), window, shape, rows, fine) for x in array])
+    return np.stack([zoom(_nearest(x, shape, coarse), window, shape, rows, fine) for x in array])
 
 
 def resample_labels(
     labels: Integer[np.ndarray, "*spatial"], shape: tuple[int, ...]
 ) -> Integer[np.ndarray, "*grid"]:
     """Nearest neighbour: no class appears that was not there."""
-    if labels.shape == shape:
-        return labels
+    return resample_nearest(labels, shape)
+
+
+def resample_nearest(
+    array: Real[np.ndarray, "*spatial"], shape: tuple[int, ...]
+) -> Real[np.ndarray, "*grid"]:
+    """Nearest neighbour along every axis."""
     for axis, size in enumerate(shape):
-        low, high, share = _neighbours(labels.shape[axis], size)
-        labels = np.take(labels, np.where(share < 0.5, low, high), axis=axis)
-    return labels
+        if array.shape[axis] != size:
+            low, high, share = _neighbours(array.shape[axis], size)
+            array = np.take(array, np.where(share < HALF, low, high), axis=axis)
+    return array
 
 
 def resample_rows(
@@ -110,17 +119,19 @@ def resample_rows(
     shape: tuple[int, ...],
     rows: range,
     window: Window | None = None,
+    nearest_axis: int | None = None,
 ) -> Float32[np.ndarray, "k *slab"]:
     """Rows ``rows`` (along the first spatial axis) of logits at a size of ``shape``.
 
-    Linear interpolation. A part of the result costs only its own memory, and the parts put
-    together equal the whole.
+    Linear interpolation, but along ``nearest_axis``. A part of the result costs only its own
+    memory, and the parts put together equal the whole.
 
     Args:
         logits: on the network's grid, all rows or those that ``rows`` lie between.
         shape: the size in voxels of the whole result.
         rows: those to compute.
         window: which rows of the network's grid ``logits`` are; all where not given.
+        nearest_axis: of the spatial axes, one that takes the nearest neighbour.
     """
     window = window or Window(0, logits.shape[1])
     for axis, size in enumerate(shape, start=1):
@@ -133,6 +144,9 @@ def resample_rows(
             continue
         else:
             low, high, share = _neighbours(logits.shape[axis], size)
+        if axis - 1 == nearest_axis:
+            logits = np.take(logits, np.where(share < HALF, low, high), axis=axis)
+            continue
         column = share.reshape([-1 if i == axis else 1 for i in range(logits.ndim)])
         lower, logits = np.take(logits, low, axis=axis), np.take(logits, high, axis=axis)
         logits -= lower
@@ -180,7 +194,7 @@ def _nearest(
     return x.astype(np.float32)
 
 
-def _zoom(
+def zoom(
     x: Float32[np.ndarray, "*window"],
     window: Window,
     shape: tuple[int, ...],

@@ -42,6 +42,16 @@ class Rows(Protocol):
         ...
 
     @property
+    def box(self) -> tuple[slice, ...] | None:
+        """The part of the original image that this is; None where it is all of it."""
+        ...
+
+    @property
+    def nearest_axis(self) -> int | None:
+        """The axis along which logits find back by nearest neighbour."""
+        ...
+
+    @property
     def scalings(self) -> Sequence[Scaling]:
         """What was done to the intensities, one a channel."""
         ...
@@ -52,14 +62,16 @@ class Rows(Protocol):
 
 
 def prepare_rows(source: ImageSource, spec: Preprocessing, whole_bytes: int = WHOLE_BYTES) -> Rows:
-    """What ``prepare`` makes of an image, in bounded memory.
+    """What ``prepare`` makes of an image, in bounded memory, but with the convention ``nnunet``.
+
+    There the whole image must be seen to tell what of it is cut off.
 
     Raises:
         ImageError: the channels differ from the model's, or an intensity is not finite; of a large
             image the latter may be found only when its rows are read.
     """
     grid = resampled_shape(source.spatial_shape, source.spacing, spec.spacing)
-    if 4 * source.channels * prod(grid) <= whole_bytes:
+    if spec.convention == "nnunet" or 4 * source.channels * prod(grid) <= whole_bytes:
         whole = source.read(tuple(slice(0, n) for n in source.spatial_shape))
         return prepare(Image(whole, spacing=source.spacing), spec)
     return StreamedRows(source, spec)
@@ -70,6 +82,9 @@ class StreamedRows:
 
     What a normalisation must know of the whole image is found in passes over it beforehand.
     """
+
+    box: None = None
+    nearest_axis: None = None
 
     def __init__(self, source: ImageSource, spec: Preprocessing) -> None:
         check_channels(source.channels, spec)

@@ -4,6 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+Convention = Literal["seg", "nnunet"]
+"""Whose habits preprocessing and windows follow: our own, or those of nnU-Net 2, which a network
+that was trained there needs. ``seg.transforms.nnunet`` says what differs."""
+
 
 class Normalisation(BaseModel):
     """Intensities to the network's range, one a channel.
@@ -11,18 +15,21 @@ class Normalisation(BaseModel):
     ``zscore`` takes mean and deviation of the image itself; ``clip_zscore`` clips to ``low`` and
     ``high`` and uses the dataset's ``mean`` and ``std`` (CT, in Hounsfield units); ``percentile``
     clips the image to its own 0.5 and 99.5 percentiles and then takes its z-score; ``rescale``
-    maps ``low``..``high`` to 0..1.
+    maps ``low``..``high`` to 0..1; ``minmax`` maps the image's own extremes to 0..1.
 
     Source of ``zscore`` and ``clip_zscore``: Isensee et al., nnU-Net, Nature Methods 18 (2021).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["zscore", "clip_zscore", "percentile", "rescale"] = "zscore"
+    kind: Literal["zscore", "clip_zscore", "percentile", "rescale", "minmax"] = "zscore"
     low: float | None = None
     high: float | None = None
     mean: float | None = None
     std: float | None = None
+    nonzero: bool = False
+    """Only of voxels that are not 0 in every channel, and what these enclose; the others stay 0.
+    For images whose surroundings were masked out, with the convention ``nnunet``."""
 
     @model_validator(mode="after")
     def _numbers_are_there(self) -> "Normalisation":
@@ -41,9 +48,20 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    spacing: tuple[float, ...] | None = None
-    """Target spacing in mm, one number a spatial axis; None leaves the pixels as they are."""
+    spacing: tuple[float | None, ...] | None = None
+    """Target spacing in mm, one number a spatial axis; None leaves the pixels, or those along one
+    axis, as they are."""
     normalisation: tuple[Normalisation, ...]
     """One entry a channel."""
     margin: tuple[int, ...] | None = None
     """Voxels of 0 around the prepared image, one number a spatial axis."""
+    convention: Convention = "seg"
+
+    @model_validator(mode="after")
+    def _fits_the_convention(self) -> "Preprocessing":
+        if self.convention == "nnunet":
+            if self.margin is not None and any(self.margin):
+                raise ValueError("the convention nnunet has no margin")
+        elif any(rule.nonzero for rule in self.normalisation):
+            raise ValueError("normalisation of voxels that are not 0 needs the convention nnunet")
+        return self

@@ -33,7 +33,10 @@ def scalings_of_parts(rules: Sequence[Normalisation], passes: Passes) -> tuple[S
         for i, moment in moments.items():
             moment.add(np.clip(part[i], *clips[i]) if i in clips else part[i])
     for i, moment in moments.items():
-        found[i] = Scaling.of(moment.mean, moment.deviation, *clips.get(i, ()))
+        if rules[i].kind == "minmax":
+            found[i] = Scaling.of(moment.low, moment.high - moment.low)
+        else:
+            found[i] = Scaling.of(moment.mean, moment.deviation, *clips.get(i, ()))
     return tuple(found[i] for i in range(len(rules)))
 
 
@@ -89,15 +92,17 @@ def _value(upper: int, lower: int) -> float:
 
 
 class _Moments:
-    """Mean and deviation, updated part by part.
+    """Mean, deviation and extremes, updated part by part.
 
     Source: Chan, Golub and LeVeque, Updating formulae for computing sample variances (1979).
     """
 
     def __init__(self) -> None:
         self.count, self.mean, self.squares = 0, 0.0, 0.0
+        self.low, self.high = np.inf, -np.inf
 
     def add(self, x: Float32[np.ndarray, "*slab"]) -> None:
+        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
         mean, variance = float(x.mean(dtype=np.float64)), float(x.var(dtype=np.float64))
         shift, total = mean - self.mean, self.count + x.size
         self.squares += variance * x.size + shift**2 * self.count * x.size / total
