@@ -6,7 +6,7 @@ The bundle names the network by its class in ``seg.networks``: it loads where se
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,10 @@ from typing import Any
 import torch
 
 from seg.files import written_whole
+from seg.images import ClassInfo
+from seg.model_package import Channel, ModelCard, Task
 from seg.networks import ResidualUNet
+from seg.transforms import Preprocessing
 from training.package import Job
 
 CONFIG_FILE = Path("configs") / "inference.json"
@@ -23,12 +26,56 @@ MODEL_FILE = Path("models") / "model.pt"
 README_FILE = Path("docs") / "README.md"
 
 
-def write_bundle(network: ResidualUNet, job: Job, target: Path) -> None:
+@dataclass(frozen=True)
+class Facts:
+    """What a bundle says beside its weights."""
+
+    name: str
+    task: Task
+    classes: tuple[ClassInfo, ...]
+    channels: tuple[Channel, ...]
+    patch: tuple[int, ...]
+    overlap: float
+    preprocessing: Preprocessing
+    licence: str
+
+    @classmethod
+    def of_job(cls, job: Job) -> "Facts":
+        """Those of a run."""
+        plan, dataset = job.plan, job.dataset
+        return cls(
+            dataset.name,
+            dataset.legend.task,
+            dataset.classes,
+            dataset.channels,
+            plan.patch,
+            plan.overlap,
+            plan.preprocessing,
+            dataset.licence,
+        )
+
+    @classmethod
+    def of_card(cls, card: ModelCard) -> "Facts":
+        """Those of a package."""
+        spec = card.input
+        return cls(
+            card.name,
+            card.task,
+            card.classes,
+            spec.channels,
+            spec.patch,
+            spec.overlap,
+            spec.preprocessing,
+            card.licence,
+        )
+
+
+def write_bundle(network: ResidualUNet, facts: Facts, target: Path) -> None:
     """Write ``configs/``, ``models/model.pt`` (a state dict) and ``docs/``, whole or not at all.
 
     Args:
         network: trained, on any device.
-        job: says on what, and how images are prepared.
+        facts: say on what, and how images are prepared.
         target: folder of the bundle.
     """
     # weights that were learnt take the place of those that the encoder began with
@@ -38,10 +85,10 @@ def write_bundle(network: ResidualUNet, job: Job, target: Path) -> None:
     torch.save(state, content)
     with written_whole(target) as folder:
         for file, data in {
-            CONFIG_FILE: _as_json(_inference(asdict(config), job)),
-            METADATA_FILE: _as_json(_metadata(job)),
+            CONFIG_FILE: _as_json(_inference(asdict(config), facts)),
+            METADATA_FILE: _as_json(_metadata(facts)),
             MODEL_FILE: content.getvalue(),
-            README_FILE: _readme(job).encode(),
+            README_FILE: _readme(facts).encode(),
         }.items():
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_bytes(data)
@@ -51,7 +98,7 @@ def _as_json(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, indent=2) + "\n").encode()
 
 
-def _inference(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
+def _inference(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     network = {name: _expression(value) for name, value in config.items()}
     return {
         "imports": ["$import torch"],
@@ -67,8 +114,8 @@ def _inference(config: Mapping[str, Any], job: Job) -> dict[str, Any]:
         "torch.load(@checkpoint, map_location=@device, weights_only=True))",
         "inferer": {
             "_target_": "SlidingWindowInferer",
-            "roi_size": list(job.plan.patch),
-            "overlap": job.plan.overlap,
+            "roi_size": list(facts.patch),
+            "overlap": facts.overlap,
             "mode": "gaussian",
         },
     }
@@ -79,11 +126,11 @@ def _expression(value: Any) -> Any:
     return f"${value!r}" if isinstance(value, tuple) else value
 
 
-def _metadata(job: Job) -> dict[str, Any]:
-    plan, dataset = job.plan, job.dataset
-    regions = dataset.legend.task == "regions"
-    classes = [info.name for info in dataset.classes[1 if regions else 0 :]]
-    shared = {"modality": "n/a", "spatial_shape": list(plan.patch), "dtype": "float32"}
+def _metadata(facts: Facts) -> dict[str, Any]:
+    regions = facts.task == "regions"
+    classes = [info.name for info in facts.classes[1 if regions else 0 :]]
+    channels = facts.channels
+    shared = {"modality": "n/a", "spatial_shape": list(facts.patch), "dtype": "float32"}
     return {
         "version": "0.1.0",
         "changelog": {"0.1.0": "exported"},
@@ -91,24 +138,24 @@ def _metadata(job: Job) -> dict[str, Any]:
         "pytorch_version": version("torch").split("+")[0],
         "numpy_version": version("numpy"),
         "required_packages_version": {"seg": version("seg")},
-        "name": dataset.name,
+        "name": facts.name,
         "task": "segmentation",
-        "description": f"Residual U-Net trained on {dataset.name}; needs the package seg.",
+        "description": f"Residual U-Net trained on {facts.name}; needs the package seg.",
         "authors": "not stated",
         "copyright": "not stated",
-        "license": dataset.licence,
+        "license": facts.licence,
         "intended_use": "research; not a medical device",
-        "preprocessing": plan.preprocessing.model_dump(mode="json"),
+        "preprocessing": facts.preprocessing.model_dump(mode="json"),
         "network_data_format": {
             "inputs": {
                 "image": {
                     **shared,
                     "type": "image",
                     "format": "magnitude",
-                    "num_channels": len(dataset.channels),
+                    "num_channels": len(channels),
                     "value_range": [],
                     "is_patch_data": True,
-                    "channel_def": _numbered([channel.name for channel in dataset.channels]),
+                    "channel_def": _numbered([channel.name for channel in channels]),
                 }
             },
             "outputs": {
@@ -130,14 +177,14 @@ def _numbered(names: Sequence[str]) -> dict[str, str]:
     return {str(number): name for number, name in enumerate(names)}
 
 
-def _readme(job: Job) -> str:
-    axes = "z, y, x" if job.plan.dims == 3 else "y, x"
+def _readme(facts: Facts) -> str:
+    axes = "z, y, x" if len(facts.patch) == 3 else "y, x"
     meaning = (
         "Each channel of the logits is one region; a sigmoid gives its probability."
-        if job.dataset.legend.task == "regions"
+        if facts.task == "regions"
         else "A softmax over the channels of the logits gives the probabilities of the classes."
     )
-    return f"""# {job.dataset.name}
+    return f"""# {facts.name}
 
 A residual U-Net as a MONAI bundle. The network is a class of the package seg, which must be
 installed.
@@ -145,7 +192,7 @@ installed.
     from monai.bundle import load
     network = load("NAME", bundle_dir="FOLDER", workflow_type="inference", source="local")
 
-It takes float32 patches of {" x ".join(map(str, job.plan.patch))} voxels, axes (batch, channel,
+It takes float32 patches of {" x ".join(map(str, facts.patch))} voxels, axes (batch, channel,
 {axes}): MONAI's NIfTI reader gives (x, y, z), so transpose. Sizes may differ as long as every stage
 divides them. {meaning}
 

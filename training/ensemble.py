@@ -39,7 +39,7 @@ class Member:
     """Its own, with the scores on the cases that it has not seen."""
 
 
-class _Remembered:
+class Remembered:
     """A backend that says what a network has said to the golden patches."""
 
     provider = "torch"
@@ -78,7 +78,7 @@ def write_ensemble(
     task = job.dataset.legend.task
     patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     said = {member.name: reference_logits(member.network, patches) for member in members}
-    together = EnsembleBackend([_Remembered(each) for each in said.values()], task).run(patches)
+    together = EnsembleBackend([Remembered(each) for each in said.values()], task).run(patches)
     with written_whole(target) as folder:
         errors = [
             _copied(member, folder, GoldenSamples(patches, said[member.name])) for member in members

@@ -1,7 +1,7 @@
-"""A run that has trained to a package, or to a bundle: ``python -m training.export RUN -o DIR``.
+"""A run that has trained, or a package, to other files: ``python -m training.export RUN -o DIR``.
 
 ``training.fit`` writes the package itself; this does it again, e.g. from the checkpoint of a run
-that was stopped, or for other tools.
+that was stopped, or writes what other software reads.
 """
 
 import argparse
@@ -12,15 +12,18 @@ from pathlib import Path
 
 from seg.errors import ConfigError, SegError
 from seg.inference import Predictor
-from training.bundle import write_bundle
+from seg.model_package import CARD_FILE, ModelPackage
+from training.bundle import Facts, write_bundle
 from training.checkpoint import trained_in
 from training.cross_validation import package_folds
 from training.evaluate import Evaluation, evaluate, summary_table
 from training.job import job_in
+from training.leave import leave_for_monai, leave_for_torch
+from training.leave_nnunet import leave_for_nnunet
 from training.package import Finished, Job, write_package
 from training.run_folder import RunFolder
 
-TARGETS = ("package", "monai")
+TARGETS = ("package", "monai", "nnunet", "torch")
 
 
 def export_package(run: RunFolder, job: Job, target: Path) -> Finished:
@@ -52,7 +55,8 @@ def export_bundle(run: RunFolder, job: Job, target: Path) -> None:
             f"a MONAI bundle holds one network, {run.path} has {job.plan.folds}; export one of "
             f"them: {run.fold(0).path}"
         )
-    write_bundle(trained_in(run, job.plan, job.dataset.legend).network, job, target)
+    network = trained_in(run, job.plan, job.dataset.legend).network
+    write_bundle(network, Facts.of_job(job), target)
 
 
 def run_of(path: Path) -> RunFolder:
@@ -66,16 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "training.export", *arguments])
     try:
-        run = run_of(options.run)
-        job, _ = job_in(run, command)
         if options.target.exists() and any(options.target.iterdir()):
             raise ConfigError(f"{options.target} is not empty; name another folder with -o")
-        if options.to == "monai":
-            export_bundle(run, job, options.target)
+        if (options.run / CARD_FILE).is_file():
+            lines = _of_package(ModelPackage.load(options.run), options.to, options.target)
         else:
-            finished = export_package(run, job, options.target)
-            print(summary_table(finished.evaluation))  # noqa: T201
-            print(f"ONNX and network agree to {finished.proof.error:.1e}")  # noqa: T201
+            lines = _of_run(run_of(options.run), options.to, options.target, command)
+        for line in lines:
+            print(line)  # noqa: T201
     except SegError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -86,16 +88,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _of_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]:
+    if to in ("nnunet", "torch"):
+        if not run.package.is_dir():
+            raise ConfigError(
+                f"{run.path} has no package yet; export one first, then export it with --to {to}"
+            )
+        return _of_package(ModelPackage.load(run.package), to, target)
+    job, _ = job_in(run, command)
+    if to == "monai":
+        export_bundle(run, job, target)
+        return []
+    finished = export_package(run, job, target)
+    proof = f"ONNX and network agree to {finished.proof.error:.1e}"
+    return [summary_table(finished.evaluation), proof]
+
+
+def _of_package(package: ModelPackage, to: str, target: Path) -> list[str]:
+    if to == "package":
+        raise ConfigError(f"{package.path} is a package already; say with --to for what software")
+    if to == "nnunet":
+        return leave_for_nnunet(package, target)
+    (leave_for_monai if to == "monai" else leave_for_torch)(package, target)
+    return []
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.export",
-        description="Export the network of a run, proven against the network that was trained.",
+        description="Export the network of a run, or of a package, also for other software.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="folder of a run, or the checkpoint in it")
+    add("run", type=Path, metavar="RUN",
+        help="folder of a run, the checkpoint in it, or a package")  # fmt: skip
     add("-o", "--out", dest="target", type=Path, required=True, metavar="DIR", help="new folder")
     add("--to", choices=TARGETS, default="package",
-        help="package: float32 ONNX with proof and scores; monai: a MONAI bundle")  # fmt: skip
+        help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
+             "results folder; torch: programs of torch.export, and safetensors")  # fmt: skip
     return parser
 
 

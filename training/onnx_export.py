@@ -7,11 +7,12 @@ patches, and the package is written whole or not at all.
 import contextlib
 import copy
 import io
+import json
 import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from seg.networks import ResidualUNet
 
 FULL = "full"
 OPSET = 20
+NETWORK_KEY = "seg.network"
+"""Of the ONNX file's metadata: the network's shape, so that it can be built again."""
 SAMPLES_A_BATCH = 2
 """More than one, so that a network which mixes up its batch is found out."""
 
@@ -84,16 +87,14 @@ def proven(file: Path, golden: GoldenSamples, task: Task) -> float:
 
 
 def reference_logits(
-    network: ResidualUNet, patches: Float32[np.ndarray, "b c *patch"]
+    network: nn.Module, patches: Float32[np.ndarray, "b c *patch"]
 ) -> Float32[np.ndarray, "b k *patch"]:
     """What the network itself says, one patch at a time."""
     with torch.inference_mode():
         return np.concatenate([network(torch.from_numpy(p[None])).numpy() for p in patches])
 
 
-def write_onnx(
-    network: ResidualUNet, example: Float32[np.ndarray, "b c *patch"], file: Path
-) -> None:
+def write_onnx(network: nn.Module, example: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
     """Write ONNX with the example's patch and any batch size."""
     if len(example) < SAMPLES_A_BATCH:  # torch.export takes a batch of 1 for a constant
         example = np.concatenate([example] * SAMPLES_A_BATCH)
@@ -109,6 +110,9 @@ def write_onnx(
             external_data=False,
         )
     assert program is not None
+    if isinstance(network, ResidualUNet):
+        shape = replace(network.config, deep_supervision=False, weights=None)
+        program.model.metadata_props[NETWORK_KEY] = json.dumps(asdict(shape))
     program.save(str(file), external_data=False)
 
 
@@ -142,14 +146,17 @@ class _StagedInstanceNorm(nn.Module):
 
     def __init__(self, norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> None:
         super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        self.eps = norm.eps
+        shape = (1, -1, *(1,) * (2 if isinstance(norm, nn.InstanceNorm2d) else 3))
+        # not views in forward: the exporter would fold them and give the weights other names
+        self.weight = nn.Parameter(norm.weight.detach().view(shape))
+        self.bias = nn.Parameter(norm.bias.detach().view(shape))
 
     def forward(self, x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *patch"]:
         """Return ``x`` with mean 0 and deviation 1 a channel, scaled and shifted."""
-        shape = (1, -1) + (1,) * (x.ndim - 2)
         centred = x - _mean(x)
-        scale = torch.rsqrt(_mean(centred * centred) + self.eps) * self.weight.view(shape)
-        return centred * scale + self.bias.view(shape)
+        scale = torch.rsqrt(_mean(centred * centred) + self.eps) * self.weight
+        return centred * scale + self.bias
 
 
 def _mean(x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *ones"]:

@@ -1,0 +1,218 @@
+"""An adopted model against nnU-Net's own prediction: same masks, how fast, in how much memory.
+
+Both segment the same images from files to files, one after the other on the same cores, as a user
+would start them. Memory is that of all processes of a command together (proportional set size).
+
+Usage: python benchmarks/adopt.py RESULTS IMAGES --peer PYTHON [--json FILE]
+RESULTS is a results folder of nnU-Net whose images are in the files' own axes (no transposition).
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from result import bar, report
+
+from seg.images import read_mask
+from seg.inference import load_backend
+from seg.model_package import ModelPackage
+from training.adopt.__main__ import main as adopt
+
+EQUAL, LOGIT_ERROR, SPEED, MEMORY = 0.9999, 1e-4, 2.0, 0.5
+LOGITS = Path(__file__).parent / "peers" / "nnunet" / "logits.py"
+SAMPLE_S = 0.1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command."""
+
+    seconds: float
+    peak_mib: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("results", type=Path)
+    add("images", type=Path, help="folder in nnU-Net's raw format (CASE_0000.tif)")
+    add("--peer", type=Path, required=True, help="Python of an environment with nnU-Net")
+    add("--fold", default="all")
+    add("--cases", type=int, help="take only so many")
+    add("--mirror", choices=("off", "on", "both"), default="both")
+    add("--json", type=Path)
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
+        work = Path(folder)
+        images = some_of(options.images, work / "images", options.cases)
+        package = adopted(options, work)
+        worst = error_of_logits(options, package, work)
+        print(f"{package.card.name}: largest error of a logit {worst:.1e}")
+        for mirror in {"off": [False], "on": [True], "both": [False, True]}[options.mirror]:
+            rows.append(compared(options, package, images, work, mirror=mirror))
+            rows[-1]["largest_error_of_a_logit"] = worst
+            print_row(rows[-1])
+    report(
+        "adopt", rows, bars_of(rows), ("seg", "torch", "onnxruntime-gpu", "openvino"), options.json
+    )
+
+
+def some_of(images: Path, target: Path, cases: int | None) -> Path:
+    files = sorted(images.iterdir())
+    names = sorted({file.name.rsplit("_", 1)[0] for file in files})[:cases]
+    target.mkdir()
+    for file in files:
+        if file.name.rsplit("_", 1)[0] in names:
+            shutil.copy(file, target)
+    return target
+
+
+def adopted(options: argparse.Namespace, work: Path) -> ModelPackage:
+    arguments = ["nnunet", options.results, "-o", work / "package", "--folds", options.fold]
+    if adopt([str(each) for each in [*arguments, "--images", options.images]]) != 0:
+        raise SystemExit("the folder could not be adopted")
+    return ModelPackage.load(work / "package")
+
+
+def error_of_logits(options: argparse.Namespace, package: ModelPackage, work: Path) -> float:
+    patches = package.golden().patches
+    np.savez(work / "patches.npz", patches=patches)
+    command = [options.peer, LOGITS, options.results, work / "patches.npz", work / "logits.npz"]
+    run([*command, options.fold], work)
+    with np.load(work / "logits.npz") as arrays:
+        theirs = arrays["logits"]
+    backend = load_backend(package, provider="cpu")
+    ours = np.concatenate([backend.run(patch[None]) for patch in patches])
+    return float(np.abs(ours - theirs).max())
+
+
+def compared(
+    options: argparse.Namespace, package: ModelPackage, images: Path, work: Path, *, mirror: bool
+) -> dict[str, Any]:
+    ours, theirs = work / f"ours-{mirror}", work / f"theirs-{mirror}"
+    cores = len(os.sched_getaffinity(0))
+    flat = package.card.input.dims == 2
+    here = [sys.executable, "-m", "seg.predict", package.path, images, "--out", ours]
+    here += ["--format", "tiff" if flat else "nifti", "--threads", cores]
+    there = [
+        options.peer.parent / "nnUNetv2_predict_from_modelfolder",
+        *("-i", images, "-o", theirs, "-m", options.results, "-f", options.fold),
+        *("-device", "cpu", "-npp", "1", "-nps", "1"),
+    ]
+    cost = run([*here, "--mirror"] if mirror else here, work)
+    their_cost = run(there if mirror else [*there, "--disable_tta"], work)
+    shares, voxels = agreement(ours, theirs, package.card.input.dims)
+    return {
+        "model": package.card.name,
+        "cases": len(shares),
+        "mirror": mirror,
+        "equal": float(np.average(shares, weights=voxels)),
+        "equal_in_the_worst_case": min(shares),
+        "seconds": cost.seconds,
+        "nnunet_seconds": their_cost.seconds,
+        "times_faster": their_cost.seconds / cost.seconds,
+        "peak_mib": cost.peak_mib,
+        "nnunet_peak_mib": their_cost.peak_mib,
+        "share_of_memory": cost.peak_mib / their_cost.peak_mib,
+        "threads": cores,
+    }
+
+
+def agreement(ours: Path, theirs: Path, dims: int) -> tuple[list[float], list[int]]:
+    shares, voxels = [], []
+    for file in sorted(theirs.iterdir()):
+        if file.suffix in (".json", ".pkl"):
+            continue
+        stem = file.name.split(".", 1)[0]
+        mine = next(p for p in ours.iterdir() if p.name.startswith(stem) and p.suffix != ".csv")
+        a, b = (read_mask(each, dims=dims).array for each in (mine, file))
+        shares.append(float((a == b).mean()))
+        voxels.append(b.size)
+    return shares, voxels
+
+
+def run(command: Sequence[Any], work: Path) -> Cost:
+    """Run to the end; how long it took and how much memory all its processes had at a time."""
+    cores = str(len(os.sched_getaffinity(0)))
+    environment = os.environ | {
+        "OMP_NUM_THREADS": cores,
+        "nnUNet_def_n_proc": cores,
+        "PYTHONPATH": str(Path.cwd()) if command[0] == sys.executable else "",
+        **{f"nnUNet_{each}": str(work) for each in ("raw", "preprocessed", "results")},
+    }
+    start, peak, stop = time.perf_counter(), [0.0], threading.Event()
+    with (work / "log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [str(part) for part in command], stdout=log, stderr=log, env=environment
+        )
+
+        def watch() -> None:
+            while not stop.wait(SAMPLE_S):
+                peak[0] = max(peak[0], sum(map(pss_mib, family(process.pid))))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        code = process.wait()
+        seconds = time.perf_counter() - start
+        stop.set()
+        watcher.join()
+    if code:
+        raise SystemExit((work / "log").read_text(encoding="utf-8")[-2000:])
+    return Cost(seconds, peak[0])
+
+
+def family(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += [int(child) for child in task.read_text(encoding="ascii").split()]
+            except OSError:
+                continue
+    return found
+
+
+def pss_mib(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
+
+
+def print_row(row: dict[str, Any]) -> None:
+    print(
+        f"{row['model']}, {row['cases']} cases, mirroring {'on' if row['mirror'] else 'off'}: "
+        f"{row['equal']:.4%} equal, {row['seconds']:.1f} s against {row['nnunet_seconds']:.1f} s "
+        f"({row['times_faster']:.1f} times), {row['peak_mib']:.0f} MiB against "
+        f"{row['nnunet_peak_mib']:.0f} MiB"
+    )
+
+
+def bars_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    name = rows[0]["model"]
+    slowest = min(row["times_faster"] for row in rows)
+    largest = max(row["share_of_memory"] for row in rows)
+    logits = max(row["largest_error_of_a_logit"] for row in rows)
+    equal = min(row["equal"] for row in rows)
+    return [
+        bar(f"{name}: share of equal voxels", equal, EQUAL, at_most=False),
+        bar(f"{name}: largest error of a logit", logits, LOGIT_ERROR, at_most=True),
+        bar(f"{name}: times faster", slowest, SPEED, at_most=False),
+        bar(f"{name}: share of memory", largest, MEMORY, at_most=True),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Models that were trained with other software, as model packages."""

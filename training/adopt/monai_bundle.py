@@ -1,0 +1,326 @@
+"""A MONAI bundle: its network, and those of its transforms that packages have.
+
+A bundle's configuration can run any Python (``$...``). Nothing of it is run here: a network must
+be one of MONAI's own, or seg's, with plain values as arguments.
+"""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import monai.networks.nets
+import yaml
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seg.errors import ConfigError
+from seg.files import sha256_of
+from seg.networks import ResidualUNet, UNetConfig
+from training.adopt.checkpoint import read_checkpoint
+from training.adopt.described import Description, described
+from training.adopt.package import Adopted, TorchNetwork
+
+CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
+NETWORKS = ("network_def", "net_def", "network", "net")
+WITHOUT_EFFECT = (
+    *("LoadImage", "EnsureChannelFirst", "AddChannel", "EnsureType", "CastToType", "ToTensor"),
+    *("ToDevice", "SelectItems", "DeleteItems", "Invert", "SaveImage", "CopyItems", "Identity"),
+)
+"""Of packages the reader, the writer and the way back to the image's grid do these."""
+OURS = "seg.networks."
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the transforms come to."""
+
+    normalisation: tuple[Mapping[str, Any], ...] = ()
+    spacing: tuple[float, ...] | None = None
+    """mm, in MONAI's order of axes."""
+    orientation: str | None = None
+
+
+class Turned(nn.Module):
+    """A network whose axes are (x, y, z), for patches of (z, y, x)."""
+
+    def __init__(self, network: nn.Module, dims: int) -> None:
+        super().__init__()
+        self.network = network
+        self.order = (0, 1, *reversed(range(2, 2 + dims)))
+
+    def forward(self, x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b k *patch"]:
+        """Return logits."""
+        logits: Tensor = self.network(x.permute(self.order))
+        return logits.permute(self.order)
+
+
+def adopt_monai(
+    folder: Path, *, patch: Sequence[int] | None = None, stored_as: str | None = None
+) -> tuple[Adopted, list[str]]:
+    """The model, and sentences on what a user should know.
+
+    Args:
+        folder: with ``configs`` and ``models``.
+        patch: in the order (z, y, x); the bundle's own where not given.
+        stored_as: the orientation of the user's images, where the bundle turns images.
+
+    Raises:
+        ConfigError: the folder is none, or has something that packages cannot hold.
+    """
+    config, metadata = _read(folder)
+    module, turned = _network(config)
+    file = next(
+        (
+            f
+            for f in (folder / "models" / n for n in ("model.safetensors", "model.pt"))
+            if f.is_file()
+        ),
+        folder / "models" / "model.pt",
+    )
+    _fill(module, file)
+    prepared = _prepared(_transforms(config, "preprocessing"))
+    _check_orientation(prepared, stored_as)
+    dims = _dims(config, metadata)
+    edges = tuple(patch) if patch else _patch(config, metadata, dims)
+    description = _description(folder, metadata, config, prepared, edges)
+    model = Adopted(
+        name=description.name,
+        task=description.task,
+        classes=description.class_infos,
+        input=description.input_spec(edges),
+        networks={"full": TorchNetwork(Turned(module, dims) if turned else module)},
+        fingerprint=description.fingerprint(dims),
+        licence=description.licence,
+        source_sha256=sha256_of(file),
+    )
+    remarks = ["the bundle is for research unless its licence says more"]
+    if prepared.spacing:
+        remarks.append("images are resampled by cubic interpolation; MONAI's default is linear")
+    return model, remarks
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    configs = folder / "configs"
+    file = next((configs / name for name in CONFIGS if (configs / name).is_file()), None)
+    if file is None:
+        raise ConfigError(f"{folder} is no MONAI bundle: it has no configs/{' or '.join(CONFIGS)}")
+    found = []
+    for each in (file, configs / "metadata.json"):
+        try:
+            text = each.read_text(encoding="utf-8")
+            content = json.loads(text) if each.suffix == ".json" else yaml.safe_load(text)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ConfigError(f"{each} cannot be read: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{each} holds no fields")
+        found.append(content)
+    return found[0], found[1]
+
+
+def _network(config: Mapping[str, Any]) -> tuple[nn.Module, bool]:
+    """The network, and whether its axes are MONAI's."""
+    key = next((k for k in NETWORKS if isinstance(config.get(k), dict)), None)
+    if key is None:
+        raise ConfigError(f"the bundle's configuration has no network: {', '.join(NETWORKS)}")
+    fields = {name: _plain(value, config) for name, value in config[key].items()}
+    target = str(fields.pop("_target_", ""))
+    if target.startswith(OURS):
+        inner = {k: v for k, v in fields["config"].items() if k != "_target_"}
+        return ResidualUNet(replace(UNetConfig(**inner), weights=None)), False
+    name = target.rpartition(".")[2]
+    kind = getattr(monai.networks.nets, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ConfigError(
+            f"the bundle's network is {target or 'not named'}, which is none of MONAI's own; "
+            "export it to ONNX and use `python -m training.adopt onnx`"
+        )
+    try:
+        return kind(**fields).eval(), True
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"MONAI cannot build {name} of {fields}: {error}") from error
+
+
+def _plain(value: Any, config: Mapping[str, Any]) -> Any:
+    """A value, a reference to one (``@name``), or a literal (``$(1, 2)``)."""
+    if isinstance(value, dict):
+        return {name: _plain(each, config) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each, config) for each in value]
+    if isinstance(value, str) and value.startswith("@"):
+        if value[1:] not in config:
+            raise ConfigError(f"the bundle's configuration refers to {value}, which is not there")
+        return _plain(config[value[1:]], config)
+    if isinstance(value, str) and value.startswith("$"):
+        try:
+            return ast.literal_eval(value[1:])
+        except (ValueError, SyntaxError) as error:
+            raise ConfigError(
+                f"the bundle's network needs {value}, which would have to be run; write the value"
+            ) from error
+    return value
+
+
+def _fill(module: nn.Module, file: Path) -> None:
+    checkpoint = read_checkpoint(
+        file, hint="Save the weights alone: torch.save(network.state_dict(), 'models/model.pt')"
+    )
+    try:
+        module.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{file} does not fit the network of the bundle: {str(error).splitlines()[1].strip()}"
+        ) from error
+
+
+def _transforms(config: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = config.get(key) or {}
+    steps = found.get("transforms", []) if isinstance(found, dict) else found
+    return [step for step in steps if isinstance(step, dict) and not step.get("_disabled_")]
+
+
+def _prepared(steps: Sequence[Mapping[str, Any]]) -> Prepared:
+    prepared = Prepared()
+    for step in steps:
+        name = str(step.get("_target_", "")).rpartition(".")[2]
+        name = name[:-1] if name.endswith(("d", "D")) and name not in ("Spacing",) else name
+        name = name.removesuffix("Dict")
+        if name in WITHOUT_EFFECT:
+            continue
+        if name == "Orientation":
+            prepared = replace(prepared, orientation=str(step.get("axcodes")))
+        elif name == "Spacing":
+            prepared = replace(prepared, spacing=tuple(float(mm) for mm in step["pixdim"]))
+        elif name in RULES:
+            prepared = replace(prepared, normalisation=(RULES[name](step),))
+        else:
+            raise ConfigError(
+                f"the bundle prepares images by {step.get('_target_')}, which packages have not; "
+                f"adopted are Orientation, Spacing, {', '.join(RULES)}"
+            )
+    return prepared
+
+
+def _range(step: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = float(step["a_min"]), float(step["a_max"])
+    start, stop = float(step.get("b_min") or 0.0), float(step.get("b_max") or 1.0)
+    width = (high - low) / (stop - start)
+    scaled = {"mean": low - start * width, "std": width}
+    clips = step.get("clip", False)
+    limits = {"low": low, "high": high} if clips else {"low": -3e38, "high": 3e38}
+    return {"kind": "clip_zscore", **scaled, **limits}
+
+
+def _normalise(step: Mapping[str, Any]) -> dict[str, Any]:
+    if step.get("nonzero"):
+        raise ConfigError(
+            "the bundle normalises voxels that are not 0 alone (NormalizeIntensity, nonzero), "
+            "which packages have for nnU-Net's models only"
+        )
+    mean, std = step.get("subtrahend"), step.get("divisor")
+    if mean is None and std is None:
+        return {"kind": "zscore"}
+    return {"kind": "clip_zscore", "low": -3e38, "high": 3e38,
+            "mean": float(mean or 0.0), "std": float(std or 1.0)}  # fmt: skip
+
+
+def _unit(step: Mapping[str, Any]) -> dict[str, Any]:
+    if (step.get("minv", 0.0), step.get("maxv", 1.0)) != (0.0, 1.0) or step.get("factor"):
+        raise ConfigError(
+            "the bundle scales intensities to other limits than 0 and 1 (ScaleIntensity)"
+        )
+    return {"kind": "minmax"}
+
+
+RULES = {
+    "ScaleIntensityRange": _range,
+    "NormalizeIntensity": _normalise,
+    "ScaleIntensity": _unit,
+}
+
+
+def _check_orientation(prepared: Prepared, stored_as: str | None) -> None:
+    if prepared.orientation and prepared.orientation != stored_as:
+        raise ConfigError(
+            f"the bundle turns images to {prepared.orientation}, packages take axes as they are in "
+            f"the file; if yours are stored so, add --stored-as {prepared.orientation}"
+        )
+
+
+def _dims(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> int:
+    for place in (_of_inferer(config), _of_metadata(metadata)):
+        if place:
+            return len(place)
+    raise ConfigError("the bundle names no patch; say it with --patch, in the order z y x")
+
+
+def _patch(config: Mapping[str, Any], metadata: Mapping[str, Any], dims: int) -> tuple[int, ...]:
+    found = _of_inferer(config) or _of_metadata(metadata) or []
+    if len(found) != dims or not all(isinstance(n, int) and n > 0 for n in found):
+        raise ConfigError(f"the bundle's patch is {found}; say it with --patch, in the order z y x")
+    return tuple(found) if _is_ours(config) else tuple(reversed(found))
+
+
+def _is_ours(config: Mapping[str, Any]) -> bool:
+    key = next((k for k in NETWORKS if isinstance(config.get(k), dict)), "")
+    return str(config.get(key, {}).get("_target_", "")).startswith(OURS)
+
+
+def _of_inferer(config: Mapping[str, Any]) -> list[Any]:
+    inferer = config.get("inferer")
+    roi = inferer.get("roi_size") if isinstance(inferer, dict) else None
+    roi = _plain(roi, config)
+    return list(roi) if isinstance(roi, list | tuple) else []
+
+
+def _of_metadata(metadata: Mapping[str, Any]) -> list[Any]:
+    image = metadata.get("network_data_format", {}).get("inputs", {}).get("image", {})
+    shape = image.get("spatial_shape")
+    return list(shape) if isinstance(shape, list) else []
+
+
+def _description(
+    folder: Path,
+    metadata: Mapping[str, Any],
+    config: Mapping[str, Any],
+    prepared: Prepared,
+    patch: tuple[int, ...],
+) -> Description:
+    formats = metadata.get("network_data_format", {})
+    outputs: dict[str, Any] = next(iter(formats.get("outputs", {}).values()), {})
+    inputs: dict[str, Any] = next(iter(formats.get("inputs", {}).values()), {})
+    classes = _numbered(outputs.get("channel_def"), "outputs")
+    channels = _numbered(inputs.get("channel_def") or {"0": "image"}, "inputs")
+    regions = any(step.get("sigmoid") for step in _transforms(config, "postprocessing")) or (
+        _is_ours(config) and classes[0] != "background"
+    )
+    overlap = config.get("inferer", {}).get("overlap", 0.25)
+    normalisation = prepared.normalisation
+    if _is_ours(config):
+        saved = metadata["preprocessing"]
+        normalisation, spacing = tuple(saved["normalisation"]), saved["spacing"]
+    else:
+        spacing = prepared.spacing and tuple(reversed(prepared.spacing))
+    modality = str(inputs.get("modality", "unknown"))
+    return described(
+        {
+            "name": str(metadata.get("name") or folder.name),
+            "classes": ["background", *classes] if regions else classes,
+            "task": "regions" if regions else "exclusive",
+            "channels": [{"name": name, "modality": modality} for name in channels],
+            "patch": patch,
+            "overlap": overlap if isinstance(overlap, float) else 0.25,
+            "spacing": spacing,
+            "normalisation": normalisation or ({"kind": "rescale", "low": 0.0, "high": 1.0},),
+            "licence": str(metadata.get("license") or metadata.get("copyright") or "not stated"),
+        },
+        f"{folder}/configs",
+    )
+
+
+def _numbered(names: Any, where: str) -> list[str]:
+    if not isinstance(names, dict) or not names:
+        raise ConfigError(f"metadata.json names no channel_def of its {where}")
+    return [str(names[key]) for key in sorted(names, key=int)]

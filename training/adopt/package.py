@@ -1,0 +1,190 @@
+"""Adopted networks to a proven package. Letters: ``b`` batch, ``c`` channels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32
+from torch import nn
+
+from seg.errors import ConfigError
+from seg.files import sha256_of, written_whole
+from seg.images import ClassInfo, read_channels
+from seg.inference.combined import EnsembleBackend
+from seg.inference.sliding_window import window_starts
+from seg.model_package import (
+    Averaging,
+    GoldenSamples,
+    InputSpec,
+    ModelCard,
+    ModelPackage,
+    Postprocessing,
+    Provenance,
+    Task,
+    TrainingFingerprint,
+    Variant,
+    write_card,
+    write_golden,
+)
+from seg.predict.cases import Search, find_cases
+from seg.transforms import prepare, surround
+from training.ensemble import Remembered
+from training.onnx_export import proven, reference_logits, write_onnx
+
+GOLDEN_SAMPLES = 3
+LIBRARIES = ("seg", "torch", "onnx", "onnxruntime-gpu")
+
+
+class Network(Protocol):
+    """A trained network, whatever it is made of."""
+
+    def logits(
+        self, patches: Float32[np.ndarray, "b c *patch"]
+    ) -> Float32[np.ndarray, "b k *patch"]:
+        """What the network itself says."""
+        ...
+
+    def write(self, patches: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
+        """Write ONNX with that patch and any batch size."""
+        ...
+
+
+@dataclass(frozen=True)
+class TorchNetwork(Network):
+    """A module of torch."""
+
+    module: nn.Module
+
+    def logits(
+        self, patches: Float32[np.ndarray, "b c *patch"]
+    ) -> Float32[np.ndarray, "b k *patch"]:
+        """What the module says."""
+        return reference_logits(self.module.eval(), patches)
+
+    def write(self, patches: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
+        """Export it."""
+        write_onnx(self.module.eval(), patches, file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """A model of another program, in our words."""
+
+    name: str
+    task: Task
+    classes: tuple[ClassInfo, ...]
+    input: InputSpec
+    networks: Mapping[str, Network]
+    """By the name of their variant; several are an ensemble."""
+    fingerprint: TrainingFingerprint
+    averaging: Averaging = "probabilities"
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    licence: str = "not stated"
+    source_sha256: str
+    """Of what was adopted."""
+
+
+def write_adopted(
+    model: Adopted, target: Path, command: str, images: Path | None = None
+) -> tuple[ModelPackage, float]:
+    """Write the package, whole or not at all; with it the largest error of a probability.
+
+    Args:
+        model: to write.
+        target: a new folder.
+        command: that was given, for the card.
+        images: a folder from whose images the golden samples are cut; noise where not given.
+
+    Raises:
+        ConfigError: the target is there already.
+        DatasetError: there is no image.
+        BackendError: ONNX and network disagree.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise ConfigError(f"{target} is not empty; name another folder with -o")
+    patches = patches_of(images, model.input) if images else _noise(model.input)
+    with written_whole(target) as folder:
+        said, variants, errors = {}, [], []
+        for name, network in model.networks.items():
+            file = folder / f"{name}.onnx"
+            said[name] = network.logits(patches)
+            network.write(patches, file)
+            errors.append(proven(file, GoldenSamples(patches, said[name]), model.task))
+            variants.append(Variant(name=name, file=file.name, sha256=sha256_of(file)))
+        together = EnsembleBackend(
+            [Remembered(each) for each in said.values()], model.task, model.averaging
+        ).run(patches)
+        several = len(variants) > 1
+        golden = write_golden(
+            folder,
+            GoldenSamples(patches, together if several else next(iter(said.values()))),
+            said if several else None,
+        )
+        write_card(folder, _card(model, variants, golden, command))
+    return ModelPackage.load(target), max(errors)
+
+
+def _card(
+    model: Adopted, variants: Sequence[Variant], golden_sha256: str, command: str
+) -> ModelCard:
+    now = datetime.now(UTC)
+    return ModelCard(
+        name=model.name,
+        version=now.strftime("%Y%m%d.%H%M%S"),
+        task=model.task,
+        classes=model.classes,
+        input=model.input,
+        postprocessing=model.postprocessing,
+        variants=tuple(variants),
+        ensemble=tuple(v.name for v in variants) if len(variants) > 1 else (),
+        averaging=model.averaging,
+        golden_sha256=golden_sha256,
+        fingerprint=model.fingerprint,
+        provenance=Provenance(
+            created=now.isoformat(timespec="seconds"),
+            seed=0,
+            dataset=model.name,
+            dataset_sha256=model.source_sha256,
+            command=command,
+            versions=_versions(),
+        ),
+        licence=model.licence,
+    )
+
+
+def _noise(spec: InputSpec) -> Float32[np.ndarray, "b c *patch"]:
+    """Normalised intensities without any image: no network says the same to all of them."""
+    rng = np.random.default_rng(0)
+    shape = (GOLDEN_SAMPLES, len(spec.channels), *spec.patch)
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def patches_of(images: Path, spec: InputSpec) -> Float32[np.ndarray, "b c *patch"]:
+    """The middle windows of some images, as the network would see them."""
+    cases = find_cases([images], Search(channels=len(spec.channels), dims=spec.dims))
+    chosen = [cases[i * len(cases) // GOLDEN_SAMPLES] for i in range(GOLDEN_SAMPLES)]
+    return np.stack([_middle_window(case.files, spec) for case in chosen])
+
+
+def _middle_window(files: Sequence[Path], spec: InputSpec) -> Float32[np.ndarray, "c *patch"]:
+    array = prepare(read_channels(files, dims=spec.dims), spec.preprocessing).array
+    array = surround(array, (0,) * len(spec.patch), spec.patch)
+    starts = [window_starts(n, p, 0.5) for n, p in zip(array.shape[1:], spec.patch, strict=True)]
+    window = tuple(
+        slice(s[len(s) // 2], s[len(s) // 2] + p) for s, p in zip(starts, spec.patch, strict=True)
+    )
+    return np.ascontiguousarray(array[(slice(None), *window)])
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,79 @@
+"""Reads a checkpoint that may be hostile, in a process of its own: tensors and plain values only.
+
+``checkpoint.py`` starts this file by itself, without the rest of the package. It writes the tensors
+as safetensors and prints one line of JSON: what else is asked for, or why it could not be.
+"""
+
+import json
+import pickle
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+PLAIN = (str, int, float, bool, type(None))
+
+
+def allowed() -> list[Any]:
+    """Types that hold numbers and nothing that runs; torch allows its own tensors by itself."""
+    scalar: Any = np.float64(0).__reduce__()[0]
+    array: Any = np.zeros(0).__reduce__()[0]
+    dtypes = {
+        type(np.dtype(name)) for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "?")
+    }
+    # numpy was renamed inside, and checkpoints of both times are about
+    both = [
+        (each, f"{room}.multiarray.{each.__name__}")
+        for each in (scalar, array)
+        for room in ("numpy.core", "numpy._core")
+    ]
+    return [*both, np.dtype, np.ndarray, *dtypes, torch.device]
+
+
+def read(file: Path, target: Path, wanted: dict[str, list[str]]) -> dict[str, Any]:
+    """Write the tensors at ``wanted["weights"]`` and return the values at the other paths."""
+    torch.serialization.add_safe_globals(allowed())
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        return {"refused": found.group(1) if found else "a part that is no tensor and no number"}
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        return {"damaged": str(error).splitlines()[0]}
+    tensors = at(checkpoint, wanted["weights"])
+    if not isinstance(tensors, dict) or not all(
+        isinstance(t, torch.Tensor) for t in tensors.values()
+    ):
+        return {"damaged": f"it holds no weights at {'.'.join(wanted['weights']) or 'its top'}"}
+    first: dict[Any, str] = {}
+    names = {}
+    for name, tensor in tensors.items():
+        key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape))
+        names[name] = first.setdefault(key, name) if tensor.numel() else name
+    save_file({n: tensors[n].contiguous().clone() for n in set(names.values())}, target)
+    values = {
+        name: plain(at(checkpoint, path)) for name, path in wanted.items() if name != "weights"
+    }
+    return {"names": names, "values": values}
+
+
+def at(value: Any, path: list[str]) -> Any:
+    """What lies there; None where there is nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def plain(value: Any) -> Any:
+    """Numbers, words and lists of them; None of anything else."""
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value if isinstance(value, PLAIN) else None
+
+
+if __name__ == "__main__":
+    print(json.dumps(read(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))))  # noqa: T201

@@ -1,0 +1,55 @@
+"""A trained network out of a package, to go on with it in torch."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+
+from seg.errors import ConfigError, PackageError
+from seg.model_package import ModelPackage
+from seg.networks import ResidualUNet, UNetConfig
+from training.onnx_export import NETWORK_KEY
+
+
+def network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNet:
+    """The network of a float32 variant, with its weights; of the first one where none is named.
+
+    The heads of deep supervision are not in a package.
+
+    Raises:
+        PackageError: the package has no such variant.
+        ConfigError: its file does not say how the network is built.
+    """
+    chosen = package.card.variant(variant)
+    model = onnx.load(str(package.model_file(chosen.name)))
+    shape = {entry.key: entry.value for entry in model.metadata_props}.get(NETWORK_KEY)
+    if shape is None or chosen.precision != "float32":
+        raise ConfigError(
+            f"variant {chosen.name} of {package.path} holds no network that torch could go on "
+            "with: it is quantised, not one of seg's, or was exported by an older version"
+        )
+    network = ResidualUNet(UNetConfig(**_with_tuples(json.loads(shape))))
+    network = network.without(chosen.blocks_dropped)
+    stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    weights = {}
+    for name, tensor in network.state_dict().items():
+        if name in stored:
+            weights[name] = torch.from_numpy(stored[name].copy()).reshape(tensor.shape)
+        elif name.endswith(".bias") and name.removesuffix("bias") + "weight" in stored:
+            weights[name] = torch.zeros_like(tensor)  # the exporter leaves out what adds nothing
+        else:
+            raise PackageError(f"{chosen.file} lacks {name}; export the package again")
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has lists where the configuration has tuples."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(_with_tuples(each) for each in value)
+    return value
