@@ -11,9 +11,10 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,9 @@ from seg.networks import ResidualUNet
 FULL = "full"
 OPSET = 20
 NETWORK_KEY = "seg.network"
-"""Of the ONNX file's metadata: the network's shape, so that it can be built again."""
+"""Of the ONNX file's metadata: what else is needed to build the network again."""
+FEW = 0.05
+"""Share of the weights that may stand in the metadata."""
 SAMPLES_A_BATCH = 2
 """More than one, so that a network which mixes up its batch is found out."""
 
@@ -111,9 +114,28 @@ def write_onnx(network: nn.Module, example: Float32[np.ndarray, "b c *patch"], f
         )
     assert program is not None
     if isinstance(network, ResidualUNet):
-        shape = replace(network.config, deep_supervision=False, weights=None)
-        program.model.metadata_props[NETWORK_KEY] = json.dumps(asdict(shape))
+        about = _rebuilding(network, program.model.graph.initializers)
+        program.model.metadata_props |= {NETWORK_KEY: json.dumps(about)} if about else {}
     program.save(str(file), external_data=False)
+
+
+def _rebuilding(network: ResidualUNet, stored: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The network's shape, and the weights that the exporter left out or named anew.
+
+    None where these are many: batch norms were merged into convolutions.
+    """
+    used = {
+        name: tensor
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("heads.") or name.startswith("heads.0.")
+    }
+    missing = {name: tensor for name, tensor in used.items() if name not in stored}
+    if sum(t.numel() for t in missing.values()) > FEW * sum(t.numel() for t in used.values()):
+        return None
+    return {
+        "config": asdict(replace(network.config, deep_supervision=False, weights=None)),
+        "weights": {name: tensor.flatten().tolist() for name, tensor in missing.items()},
+    }
 
 
 def milliseconds_per_patch(

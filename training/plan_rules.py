@@ -67,7 +67,7 @@ def make_plan(
     shape = resampled_shape(fingerprint.median_shape, fingerprint.median_spacing, spacing)
     edges = chosen.get("patch") or _patch(shape, spacing, budget.voxels[fingerprint.dims])
     strides, kernel_sizes = _topology(edges, spacing, budget.stages)
-    total = [math.prod(axis) for axis in zip(*strides, strict=True)]
+    total = [math.prod(axis) for axis in zip(*(chosen.get("strides") or strides), strict=True)]
     patch = tuple(math.ceil(n / t) * t for n, t in zip(edges, total, strict=True))
     planned = {
         "spacing": spacing,

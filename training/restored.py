@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
@@ -25,23 +26,22 @@ def network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNe
     """
     chosen = package.card.variant(variant)
     model = onnx.load(str(package.model_file(chosen.name)))
-    shape = {entry.key: entry.value for entry in model.metadata_props}.get(NETWORK_KEY)
-    if shape is None or chosen.precision != "float32":
+    about = {entry.key: entry.value for entry in model.metadata_props}.get(NETWORK_KEY)
+    if about is None or chosen.precision != "float32":
         raise ConfigError(
             f"variant {chosen.name} of {package.path} holds no network that torch could go on "
-            "with: it is quantised, not one of seg's, or was exported by an older version"
+            "with: it is quantised or merged, not one of seg's, or of an older version"
         )
-    network = ResidualUNet(UNetConfig(**_with_tuples(json.loads(shape))))
+    told = json.loads(about)
+    network = ResidualUNet(UNetConfig(**_with_tuples(told["config"])))
     network = network.without(chosen.blocks_dropped)
     stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    stored |= {name: np.array(values, np.float32) for name, values in told["weights"].items()}
     weights = {}
     for name, tensor in network.state_dict().items():
-        if name in stored:
-            weights[name] = torch.from_numpy(stored[name].copy()).reshape(tensor.shape)
-        elif name.endswith(".bias") and name.removesuffix("bias") + "weight" in stored:
-            weights[name] = torch.zeros_like(tensor)  # the exporter leaves out what adds nothing
-        else:
+        if name not in stored:
             raise PackageError(f"{chosen.file} lacks {name}; export the package again")
+        weights[name] = torch.from_numpy(stored[name].copy()).reshape(tensor.shape)
     network.load_state_dict(weights)
     return network.eval()
 

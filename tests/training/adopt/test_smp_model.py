@@ -12,17 +12,17 @@ from training.adopt.__main__ import main
 from training.adopt.smp_model import Built, adopt_smp
 
 PATCH = (64, 64)
-BUILT = Built(arch="unet", encoder="mobileone_s0", classes=("road",), patch=PATCH)
+BUILT = Built(arch="unet", encoder="resnet18", classes=("road",), patch=PATCH)
 
 
 def network(classes):
     torch.manual_seed(0)
-    return smp.create_model("unet", "mobileone_s0", encoder_weights=None, classes=classes).eval()
+    return smp.create_model("unet", "resnet18", encoder_weights=None, classes=classes).eval()
 
 
 def adopt(folder, file, *names, expected=0):
     arguments = ["smp", file, "-o", folder / "package", "--arch", "unet", "--encoder"]
-    arguments += ["mobileone_s0", "--patch", *PATCH, "--classes", *names]
+    arguments += ["resnet18", "--patch", *PATCH, "--classes", *names]
     assert main([str(each) for each in arguments]) == expected
     return None if expected else ModelPackage.load(folder / "package")
 
