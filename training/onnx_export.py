@@ -115,7 +115,8 @@ def write_onnx(network: nn.Module, example: Float32[np.ndarray, "b c *patch"], f
     assert program is not None
     if isinstance(network, ResidualUNet):
         about = _rebuilding(network, program.model.graph.initializers)
-        program.model.metadata_props |= {NETWORK_KEY: json.dumps(about)} if about else {}
+        if about:
+            program.model.metadata_props[NETWORK_KEY] = json.dumps(about)
     program.save(str(file), external_data=False)
 
 
