@@ -247,7 +247,7 @@ class ModelPackage:
             PackageError: anything is missing, altered or of another schema version.
         """
         path = Path(path)
-        card = _read_card(path / CARD_FILE)
+        card = read_card(path)
         for variant in card.variants:
             _check_file(path, variant.file, variant.sha256)
         _check_file(path, GOLDEN_FILE, card.golden_sha256)
@@ -314,7 +314,13 @@ def write_golden(
     return sha256_of(folder / GOLDEN_FILE)
 
 
-def _read_card(path: Path) -> ModelCard:
+def read_card(folder: Path) -> ModelCard:
+    """The card of a package whose other files are not looked at.
+
+    Raises:
+        PackageError: there is no card, or it is not valid.
+    """
+    path = folder / CARD_FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

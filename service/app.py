@@ -5,7 +5,6 @@ threads, so that a large one does not hold up a probe.
 """
 
 import asyncio
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,26 +23,32 @@ from starlette.types import ASGIApp
 from seg.images import MaskFormat
 from service import problems
 from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
+from service.catalogue import Catalogue
 from service.edge import CLIENT_CLOSED_REQUEST, Edge
-from service.formats import choose_format
+from service.formats import choose_format, formats_for
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from service.model import Answer, NotReadyError, ReadyModel, ServedModel
+from service.model import Answer, ReadyModel
+from service.model_memory import NotReadyError
 from service.problems import Problem
 from service.quality import QUALITY_HEADER, as_header
+from service.registry import ModelRegistry
 from service.uploads import uploaded_files
 
+MODEL_HEADER = "X-Segmentation-Model"
+"""``name:version`` of the model that answered, percent-encoded."""
 
-def create_app(model: ServedModel, native: Mapping[str, ASGIApp] | None = None) -> ASGIApp:
-    """The application that serves a model.
+
+def create_app(models: ModelRegistry, native: Mapping[str, ASGIApp] | None = None) -> ASGIApp:
+    """The application that serves models.
 
     Args:
-        model: is started by the caller.
+        models: are started by the caller.
         native: paths that another application answers, within the same limits and logs.
     """
-    public = _PublicRoutes(model)
+    public = _PublicRoutes(models)
     routes = [
         Route("/segment", public.segment, methods=["POST"]),
-        Route("/model", public.card, methods=["GET"]),
+        *Catalogue(models).routes(),
         Route("/livez", public.livez, methods=["GET"]),
         Route("/readyz", public.readyz, methods=["GET"]),
         Route("/metrics", public.metrics, methods=["GET"]),
@@ -61,9 +66,9 @@ def create_app(model: ServedModel, native: Mapping[str, ASGIApp] | None = None) 
     app.router.redirect_slashes = False
     return Edge(
         app,
-        routes=[route.path for route in routes],
-        max_body_bytes=model.settings.max_body_bytes,
-        metrics=model.metrics,
+        routes=routes,
+        max_body_bytes=models.settings.max_body_bytes,
+        metrics=models.metrics,
     )
 
 
@@ -105,29 +110,31 @@ class _Admission:
 
 
 class _PublicRoutes:
-    def __init__(self, model: ServedModel) -> None:
-        self._model = model
-        self._metrics = model.metrics
-        self._admission = _Admission(model.settings.max_requests)
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
+        self._metrics = models.metrics
+        self._admission = _Admission(models.settings.max_requests)
         self._threads: anyio.CapacityLimiter | None = None
         self._metrics.watch(
-            waiting=lambda: model.ready().scheduler.waiting if model.is_ready else 0,
+            waiting=lambda: sum(m.scheduler.waiting for m in models.memory.models()),
             active=lambda: self._admission.active,
-            ready=lambda: model.is_ready,
+            ready=lambda: models.is_ready,
         )
 
     async def segment(self, request: Request) -> Response:
         """``POST /segment``: an image in, its mask out."""
-        model = self._model.ready()
+        version = self._models.choose(request.query_params.get("model"))
         mask_format = choose_format(
-            request.query_params.get("format"), request.headers.get("accept"), model.formats
+            request.query_params.get("format"),
+            request.headers.get("accept"),
+            formats_for(version.card.input.dims),
         )
-        threads = self._limiter(model.scheduler.policy)
-        with self._admission.admitted(int(threads.total_tokens)):
-            with anyio.move_on_after(self._model.settings.timeout_s) as upload:
+        with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
+            with anyio.move_on_after(self._models.settings.timeout_s) as upload:
                 async with uploaded_files(request) as files:
                     upload.deadline = math.inf
-                    return await self._segment(request, model, files, mask_format)
+                    async with self._models.memory.lease(version) as model:
+                        return await self._segment(request, model, files, mask_format)
         raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
 
     async def _segment(
@@ -138,7 +145,7 @@ class _PublicRoutes:
         mask_format: MaskFormat,
     ) -> Response:
         backend = model.backend()
-        timeout_s = self._model.settings.timeout_s
+        timeout_s = self._models.settings.timeout_s
         watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
         queued = perf_counter()
 
@@ -162,32 +169,18 @@ class _PublicRoutes:
             media_type=mask_format.media_type,
             headers={
                 "Content-Disposition": f'inline; filename="{name}"',
+                MODEL_HEADER: model.label,
                 QUALITY_HEADER: as_header(answer.quality),
             },
         )
-
-    async def card(self, _: Request) -> Response:
-        """``GET /model``: the package's card, and what runs it here."""
-        model = self._model.ready()
-        backend, policy = model.scheduler.backend, model.scheduler.policy
-        card = model.package.card.model_dump(mode="json")
-        card["runtime"] = {
-            "provider": backend.provider,
-            "variant": model.package.card.variant(self._model.settings.variant).name,
-            "runners": policy.runners,
-            "batch_size": policy.batch_size,
-            "golden_error": model.golden_error,
-            "formats": list(model.formats),
-        }
-        return Response(json.dumps(card) + "\n", media_type="application/json")
 
     async def livez(self, _: Request) -> Response:
         """``GET /livez``: the event loop turns."""
         return Response("alive\n", media_type="text/plain")
 
     async def readyz(self, _: Request) -> Response:
-        """``GET /readyz``: the golden samples agree."""
-        self._model.ready()
+        """``GET /readyz``: something serves."""
+        self._models.require_ready()
         return Response("ready\n", media_type="text/plain")
 
     async def metrics(self, _: Request) -> Response:
@@ -198,7 +191,7 @@ class _PublicRoutes:
         """Bounds the images in memory; enough of them to fill every batch."""
         if self._threads is None:
             fitting = policy.runners * policy.batch_size + 2
-            self._threads = anyio.CapacityLimiter(self._model.settings.threads or fitting)
+            self._threads = anyio.CapacityLimiter(self._models.settings.threads or fitting)
         return self._threads
 
 

@@ -24,7 +24,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from service.model import ServedModel
+    from service.registry import ModelRegistry
 
 INFER_ROUTE = "/infer_patches"
 NATIVE_ROUTES = (INFER_ROUTE, "/schema.json", "/docs.json")
@@ -34,19 +34,20 @@ MAX_NATIVE_BATCH = 8
 
 
 @functools.cache
-def served_model() -> ServedModel:
-    """The one model of this process."""
+def served_models() -> ModelRegistry:
+    """The models of this process."""
     from service.metrics import Metrics
-    from service.model import ServedModel
+    from service.registry import ModelRegistry
 
-    return ServedModel(Settings.from_environment(), Metrics())
+    return ModelRegistry(Settings.from_environment(), Metrics())
 
 
 def _fitting(patches: np.ndarray) -> np.ndarray:
     # BentoML joins the arrays of several requests: one of another shape would fail them all.
-    model = served_model()
-    if model.is_ready:
-        expected = model.ready().patch_shape
+    models = served_models()
+    if models.is_ready:
+        spec = models.choose().card.input
+        expected = (len(spec.channels), *spec.patch)
         if patches.shape[1:] != expected:
             raise ValueError(f"patches must be (b, {', '.join(map(str, expected))})")
     return patches
@@ -69,7 +70,7 @@ class HostedService(bentoml.Service):
 
         configure_logging()
         native = bentoml.Service.to_asgi(self, is_main)
-        public = create_app(served_model(), dict.fromkeys(NATIVE_ROUTES, native))
+        public = create_app(served_models(), dict.fromkeys(NATIVE_ROUTES, native))
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             answers = native if scope["type"] == "lifespan" else public
@@ -96,10 +97,15 @@ class Segmenter:
     def check() -> None:
         """Say that there is nothing to serve before a process is started for it."""
         try:
-            package = Settings.from_environment().package
+            settings = Settings.from_environment()
         except ConfigError as error:
             raise BentoMLException(str(error)) from error
-        if not (package / "model.json").is_file():
+        if settings.models and not settings.models.is_dir():
+            raise BentoMLException(
+                f"SEG_MODELS={settings.models} is no folder; name one that holds model packages"
+            )
+        package = settings.single_package
+        if package and not (package / "model.json").is_file():
             raise BentoMLException(
                 f"{package} is no model package: it has no model.json; name the folder that "
                 "`python -m training.fit` wrote as package/: SEG_PACKAGE=DIR bentoml serve"
@@ -107,21 +113,23 @@ class Segmenter:
 
     @bentoml.on_startup
     def start(self) -> None:
-        """Begin to load the model."""
-        served_model().start()
+        """Begin to load the models."""
+        served_models().start()
 
     @bentoml.on_shutdown
     def stop(self) -> None:
         """Finish what runs."""
-        served_model().close()
+        served_models().close()
 
     @bentoml.api(batchable=True, max_batch_size=MAX_NATIVE_BATCH)
     def infer_patches(self, patches: Patches) -> np.ndarray:
         """Logits of prepared patches ``(b, c, *patch)``, for clients of BentoML."""
-        from service.model import NotReadyError
+        from service.model_memory import NotReadyError
 
+        models = served_models()
         try:
-            logits = served_model().infer(patches)
+            with models.memory.leased(models.choose()) as model:
+                logits = model.infer(patches)
         except NotReadyError as error:
             raise ServiceUnavailable(str(error)) from error
         assert len(logits) == len(patches)

@@ -2,10 +2,11 @@
 
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Sequence
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import LOGGER, where_it_failed
@@ -29,16 +30,16 @@ class Edge:
 
     Args:
         app: answers the requests.
-        routes: paths that logs and metrics may name.
+        routes: whose templates logs and metrics may name.
         max_body_bytes: most bytes of a request's body.
         metrics: where requests are counted.
     """
 
     def __init__(
-        self, app: ASGIApp, *, routes: Collection[str], max_body_bytes: int, metrics: Metrics
+        self, app: ASGIApp, *, routes: Sequence[Route], max_body_bytes: int, metrics: Metrics
     ) -> None:
         self._app = app
-        self._routes = frozenset(routes)
+        self._routes = tuple(routes)
         self._max_body_bytes = max_body_bytes
         self._metrics = metrics
 
@@ -49,10 +50,14 @@ class Edge:
             return
         exchange = _Exchange(scope, receive, send, self._max_body_bytes)
         await exchange.run(self._app)
-        route = scope["path"] if scope["path"] in self._routes else UNKNOWN_ROUTE
+        route = self._template(scope)
         self._metrics.request(scope["method"], route, exchange.status, exchange.seconds)
         if route not in QUIET_ROUTES or exchange.status >= 400:
             LOGGER.info("request", extra={"fields": {"route": route, **exchange.log_fields()}})
+
+    def _template(self, scope: Scope) -> str:
+        matching = (r.path for r in self._routes if r.matches(scope)[0] is not Match.NONE)
+        return next(matching, UNKNOWN_ROUTE)
 
 
 class _Exchange:

@@ -22,6 +22,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+__all__ = ["MEDIA_TYPE", "Collector", "GaugeMetricFamily", "Metrics"]
+"""prometheus_client must not be imported before this module: collectors take its classes here."""
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -103,6 +108,10 @@ class Metrics:
         self._waiting.set_function(waiting)
         self._active.set_function(active)
         self._ready.set_function(lambda: float(ready()))
+
+    def collect_from(self, collector: Collector) -> None:
+        """Ask a collector as well, whenever the numbers are asked for."""
+        self._registry.register(collector)
 
     def exposition(self) -> bytes:
         """All numbers in Prometheus' text format."""

@@ -1,29 +1,24 @@
-"""The model that a process serves: loaded and proven in the background, then shared by all."""
+"""A model that serves: loaded, and proven on this machine."""
 
-import gc
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
 
-from seg.errors import SegError
 from seg.images import Limits, MaskFormat, encode_mask, read_channels
 from seg.inference import Predictor, Quality, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batching import BatchingPolicy, BatchScheduler, SharedBackend, batch_sizes
 from service.formats import formats_for
-from service.logs import LOGGER, where_it_failed
+from service.logs import LOGGER
 from service.metrics import Metrics
 from service.quality import with_quality
 from service.settings import Settings
-
-
-class NotReadyError(Exception):
-    """The model does not serve yet, or never will; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,7 @@ class ReadyModel:
     """A model whose golden samples agree on this machine."""
 
     package: ModelPackage
+    variant: str
     scheduler: BatchScheduler
     formats: dict[str, MaskFormat]
     limits: Limits
@@ -49,6 +45,11 @@ class ReadyModel:
     def backend(self) -> SharedBackend:
         """A backend for one request."""
         return SharedBackend(self.scheduler)
+
+    @property
+    def label(self) -> str:
+        """``name:version``, percent-encoded for a header."""
+        return quote(f"{self.package.card.name}:{self.package.card.version}", safe=":")
 
     @property
     def patch_shape(self) -> tuple[int, ...]:
@@ -81,79 +82,24 @@ class ReadyModel:
             body = with_quality(body, found.quality)
         return Answer(body, found.quality)
 
-
-class ServedModel:
-    """Starting, then ready or failed."""
-
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.settings = settings
-        self.metrics = metrics
-        self._ready: ReadyModel | None = None
-        self._reason = "the model is being loaded"
-        self._loading = threading.Thread(target=self._load, name="load-model", daemon=True)
-
-    def start(self) -> None:
-        """Load in the background, so that the service answers while it waits."""
-        self._loading.start()
-
-    def wait(self) -> None:
-        """Return when the model is ready or has failed."""
-        self._loading.join()
+    def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of patches that are prepared already."""
+        return self.backend().run(np.ascontiguousarray(patches, np.float32))
 
     def close(self) -> None:
         """Finish what runs and take no more."""
-        self.wait()
-        if self._ready:
-            self._ready.scheduler.close()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the golden samples agree."""
-        return self._ready is not None
-
-    def ready(self) -> ReadyModel:
-        """The model.
-
-        Raises:
-            NotReadyError: it is loading, or it failed.
-        """
-        if self._ready is None:
-            raise NotReadyError(self._reason)
-        return self._ready
-
-    def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
-        """Logits of patches that are prepared already."""
-        return self.ready().backend().run(np.ascontiguousarray(patches, np.float32))
-
-    def _load(self) -> None:
-        start = perf_counter()
-        try:
-            self._ready = model = _load(self.settings, self.metrics)
-        except SegError as error:
-            self._reason = str(error)
-            LOGGER.error("not ready", extra={"fields": {"reason": self._reason}})
-            return
-        except Exception as error:
-            self._reason = "the model could not be loaded; the log says where"
-            LOGGER.error("not ready", extra={"fields": where_it_failed(error)})
-            return
-        # What is there now stays: the collector need not look through it again and again.
-        gc.collect()
-        gc.freeze()
-        fields = {
-            "model": model.package.card.name,
-            "version": model.package.card.version,
-            "provider": model.scheduler.backend.provider,
-            "runners": model.scheduler.policy.runners,
-            "batch_size": model.scheduler.policy.batch_size,
-            "golden_error": model.golden_error,
-            "seconds": round(perf_counter() - start, 2),
-        }
-        LOGGER.info("ready", extra={"fields": fields})
+        self.scheduler.close()
 
 
-def _load(settings: Settings, metrics: Metrics) -> ReadyModel:
-    package = ModelPackage.load(settings.package)
+def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel:
+    """Load a package, prove its golden samples and run each batch size once.
+
+    Raises:
+        PackageError: the package is incomplete or altered.
+        BackendError: it cannot run here, or disagrees with its golden samples.
+    """
+    start = perf_counter()
+    package = ModelPackage.load(folder)
     card = package.card
     backend = load_backend(
         package,
@@ -166,8 +112,19 @@ def _load(settings: Settings, metrics: Metrics) -> ReadyModel:
     golden_error = verify_golden(package, backend, settings.variant)
     for size in batch_sizes(policy):
         backend.run(np.zeros((size, len(card.input.channels), *backend.patch), np.float32))
+    fields = {
+        "model": card.name,
+        "version": card.version,
+        "provider": backend.provider,
+        "runners": policy.runners,
+        "batch_size": policy.batch_size,
+        "golden_error": golden_error,
+        "seconds": round(perf_counter() - start, 2),
+    }
+    LOGGER.info("loaded", extra={"fields": fields})
     return ReadyModel(
         package=package,
+        variant=card.variant(settings.variant).name,
         scheduler=BatchScheduler(backend, policy, on_batch=metrics.batch),
         formats=formats_for(card.input.dims),
         limits=_limits(settings),

@@ -27,7 +27,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     package: Path = PACKAGED
-    """Folder of the model package."""
+    """Folder of a model package: the one that is served, or the default of several."""
+    models: Path | None = None
+    """Folder of model packages, looked at again and again; None serves ``package`` alone."""
+    default_model: str | None = None
+    """Model that answers requests which name none; None is that of ``package``, or the only one."""
+    max_models: Annotated[int, Field(ge=1)] = 4
+    """Models in memory at the same time, and one more while a new version is proven."""
+    models_poll_s: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds between two looks at the folder of models."""
     variant: str | None = None
     """Variant of the package to serve; None is the first one."""
     provider: Provider = "auto"
@@ -51,6 +59,11 @@ class Settings(BaseModel):
     """Images decoded and held in memory at the same time; None follows the batching."""
     timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Seconds after which a segmentation is stopped."""
+
+    @property
+    def single_package(self) -> Path | None:
+        """The package that stands outside of the folder of models, if any."""
+        return self.package if self.models is None or "package" in self.model_fields_set else None
 
     @property
     def max_body_bytes(self) -> int:

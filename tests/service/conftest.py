@@ -28,8 +28,8 @@ def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
     """A client of plain ``bentoml serve`` on a package, as soon as it is alive."""
     environment = {
         **os.environ,
-        **settings,
         "SEG_PACKAGE": str(package),
+        **settings,
         "BENTOML_HOME": str(log.parent / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }

@@ -18,7 +18,7 @@ from seg.errors import ConfigError
 from seg.model_package import GoldenSamples, ModelPackage, write_card, write_golden
 from service.app import create_app
 from service.metrics import Metrics
-from service.model import ServedModel
+from service.registry import ModelRegistry
 from service.settings import Settings
 from tests.seg.images.dicom_files import content_of, series_of
 from tests.service.conftest import ROOT, png, served, until_status
@@ -27,8 +27,8 @@ from tests.service.test_errors import problem
 IMAGE = png([[100] * 40] * 40)
 
 
-def model_of(package, **settings) -> ServedModel:
-    return ServedModel(Settings(package=package, **settings), Metrics())
+def model_of(package, **settings) -> ModelRegistry:
+    return ModelRegistry(Settings(package=package, **settings), Metrics())
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def loaded(tiny_package):
     """Makes loaded models with chosen settings."""
     models = []
 
-    def load(package=tiny_package, **settings) -> ServedModel:
+    def load(package=tiny_package, **settings) -> ModelRegistry:
         model = model_of(package, **settings)
         models.append(model)
         model.start()
@@ -148,7 +148,7 @@ def test_a_segmentation_that_takes_too_long_is_stopped(loaded):
     client = TestClient(create_app(model))
     answer = client.post("/segment", content=png(np.zeros((3000, 3000))))
     assert "0.05 s" in problem(answer, 504)
-    assert model.ready().scheduler.waiting == 0
+    assert sum(m.scheduler.waiting for m in model.memory.models()) == 0
 
 
 def test_settings_come_from_the_environment():
@@ -181,7 +181,7 @@ def test_serving_without_a_package_says_so_and_ends(tmp_path):
 
 
 def test_the_service_imports_no_torch():
-    modules = "service.bento, service.app, service.model, service.build"
+    modules = "service.bento, service.app, service.registry, service.build"
     script = f"import sys, {modules}; print([m for m in sys.modules if m.split('.')[0] == 'torch'])"
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

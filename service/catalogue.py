@@ -1,0 +1,145 @@
+"""``/models``: which models there are, in which versions, and what became of each."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.formats import formats_for
+from service.metrics import Collector, GaugeMetricFamily
+from service.problems import Problem
+from service.registry import ModelRegistry
+from service.versions import LATEST, ModelVersion, latest, named, newest_first
+
+
+class Catalogue:
+    """The routes that tell of models."""
+
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
+        models.metrics.collect_from(_ModelMetrics(models))
+
+    def routes(self) -> list[Route]:
+        """``/model`` and what lies below ``/models``."""
+        return [
+            Route("/model", self.card, methods=["GET"]),
+            Route("/models", self.listing, methods=["GET"]),
+            Route("/models/{name}", self.model, methods=["GET"]),
+            Route("/models/{name}/versions/{version}", self.version, methods=["GET"]),
+        ]
+
+    async def card(self, request: Request) -> Response:
+        """``GET /model``: the card of what answers now, and what runs it here."""
+        version = self._models.choose(request.query_params.get("model"))
+        return _as_json(_card_of(version))
+
+    async def listing(self, _: Request) -> Response:
+        """``GET /models``: all models, and folders that hold none."""
+        names = sorted({version.card.name for version in self._models.versions()})
+        return _as_json(
+            {
+                "default": self._models.default_name(),
+                "models": [self._entry(name) for name in names],
+                "unreadable": [
+                    {"folder": folder, "reason": reason}
+                    for folder, reason in self._models.unreadable().items()
+                ],
+            }
+        )
+
+    async def model(self, request: Request) -> Response:
+        """``GET /models/{name}``: the versions of a model, the highest first."""
+        name = request.path_params["name"]
+        named(f"{name}:{LATEST}", self._models.versions())
+        return _as_json(self._entry(name))
+
+    async def version(self, request: Request) -> Response:
+        """``GET /models/{name}/versions/{version}``: a card; ``latest`` is a version as well."""
+        name, wanted = request.path_params["name"], request.path_params["version"]
+        meant = named(f"{name}:{wanted}", self._models.versions())
+        found = latest(meant) if wanted == LATEST else meant[0]
+        if found is None:
+            raise Problem(404, f"no version of model {name} is proven")
+        return _as_json(_card_of(found))
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        versions = [v for v in newest_first(self._models.versions()) if v.card.name == name]
+        current = latest(versions)
+        return {
+            "name": name,
+            "latest": current.card.version if current else None,
+            "versions": [_summary(version) for version in versions],
+        }
+
+
+def _summary(version: ModelVersion) -> dict[str, Any]:
+    card = version.card
+    return {
+        "version": card.version,
+        "state": version.state,
+        "reason": version.reason or None,
+        "in_memory": version.model is not None,
+        "created": card.provenance.created,
+        "dims": card.input.dims,
+        "channels": [channel.name for channel in card.input.channels],
+        "classes": [entry.name for entry in card.classes],
+        "url": f"/models/{quote(card.name, safe='')}/versions/{quote(card.version, safe='')}",
+    }
+
+
+def _card_of(version: ModelVersion) -> dict[str, Any]:
+    """A card with ``runtime``: what runs it here, as far as it is in memory."""
+    runtime: dict[str, Any] = {
+        "state": version.state,
+        "reason": version.reason or None,
+        "golden_error": version.golden_error,
+        "formats": list(formats_for(version.card.input.dims)),
+    }
+    model = version.model
+    if model:
+        runtime |= {
+            "provider": model.scheduler.backend.provider,
+            "variant": model.variant,
+            "runners": model.scheduler.policy.runners,
+            "batch_size": model.scheduler.policy.batch_size,
+        }
+    return version.card.model_dump(mode="json") | {"runtime": runtime}
+
+
+def _as_json(content: dict[str, Any]) -> Response:
+    return Response(json.dumps(content) + "\n", media_type="application/json")
+
+
+class _ModelMetrics(Collector):
+    """Versions and their states; names and versions come from packages, not from clients."""
+
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        info = GaugeMetricFamily(
+            "seg_model_info",
+            "1 for each version of a model; fault says why a broken one is.",
+            labels=("model", "version", "state", "fault"),
+        )
+        live = GaugeMetricFamily(
+            "seg_model_latest", "1 for the version that requests get.", labels=("model", "version")
+        )
+        versions = self._models.versions()
+        for version in versions:
+            info.add_metric((*version.key, version.state, version.fault or ""), 1)
+        for name in sorted({version.card.name for version in versions}):
+            current = latest(v for v in versions if v.card.name == name)
+            if current:
+                live.add_metric(current.key, 1)
+        unreadable = GaugeMetricFamily(
+            "seg_model_folders_unreadable", "Folders whose model.json cannot be read."
+        )
+        unreadable.add_metric((), len(self._models.unreadable()))
+        in_memory = GaugeMetricFamily("seg_models_in_memory", "Models in memory.")
+        in_memory.add_metric((), len(self._models.memory.models()))
+        yield from (info, live, unreadable, in_memory)

@@ -1,0 +1,192 @@
+"""Models in memory: loaded and proven when they are needed, never more than a set number.
+
+A request takes a lease on a version. One that is replaced, removed or pushed out of memory ends
+when its last lease does, so requests in flight finish on the model that they began with.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+
+from seg.errors import BackendError, PackageError, SegError
+from service.batching import SchedulerClosedError
+from service.logs import LOGGER, where_it_failed
+from service.metrics import Metrics
+from service.model import ReadyModel, load_model
+from service.problems import Problem
+from service.settings import Settings
+from service.versions import Fault, ModelVersion
+
+
+class NotReadyError(Exception):
+    """The model does not serve yet, or never will; the message says which and why."""
+
+
+class ModelMemory:
+    """Loads, leases and unloads versions; at most ``settings.max_models`` serve at a time."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._loaded: set[ModelVersion] = set()
+        # One at a time: two would share the cores and both take longer, and memory stays bounded.
+        self._loader = ThreadPoolExecutor(1, "load-model")
+
+    def models(self) -> list[ReadyModel]:
+        """The models in memory."""
+        with self._lock:
+            return [version.model for version in self._loaded if version.model]
+
+    @asynccontextmanager
+    async def lease(self, version: ModelVersion) -> AsyncIterator[ReadyModel]:
+        """The model in memory for as long as the block runs; the event loop turns meanwhile.
+
+        Raises:
+            NotReadyError: it turned out to be broken, or was replaced just now.
+            Problem: 503, as many models as may be in memory are in use.
+            SchedulerClosedError: the service is shutting down.
+        """
+        with self._held(version):
+            model = version.model
+            if model is None:
+                model = await asyncio.wrap_future(self._wanted(version))
+            yield model
+
+    @contextmanager
+    def leased(self, version: ModelVersion) -> Iterator[ReadyModel]:
+        """As `lease`, for threads."""
+        with self._held(version):
+            yield version.model or self._wanted(version).result()
+
+    def prove(self, version: ModelVersion) -> None:
+        """Load a version beside those that serve, and wait until it is proven or broken."""
+        try:
+            self._submit(version, make_room=False).result()
+        except (NotReadyError, SchedulerClosedError):
+            return
+        self._submit_trim()
+
+    def retire(self, version: ModelVersion) -> None:
+        """Let a version go as soon as nobody uses it; it takes no new requests."""
+        version.retired = True
+        self._submit_trim()
+
+    def close(self) -> None:
+        """Finish what runs and take no more."""
+        self._loader.shutdown()
+        for model in self.models():
+            model.close()
+
+    @contextmanager
+    def _held(self, version: ModelVersion) -> Iterator[None]:
+        with self._lock:
+            if version.retired:
+                raise NotReadyError("the model was replaced just now; ask again")
+            version.leases += 1
+            version.last_used = monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                version.leases -= 1
+                version.last_used = monotonic()
+                surplus = version.retired or len(self._loaded) > self._settings.max_models
+            if surplus:
+                self._submit_trim()
+
+    def _wanted(self, version: ModelVersion) -> "Future[ReadyModel]":
+        return self._submit(version, make_room=True)
+
+    def _submit(self, version: ModelVersion, *, make_room: bool) -> "Future[ReadyModel]":
+        try:
+            return self._loader.submit(self._load, version, make_room)
+        except RuntimeError as error:  # the executor was shut down
+            raise SchedulerClosedError("the service is shutting down") from error
+
+    def _submit_trim(self) -> None:
+        try:
+            self._loader.submit(self._trim)
+        except RuntimeError:  # then all ends anyway
+            return
+
+    # What follows runs in the loader's thread.
+
+    def _load(self, version: ModelVersion, make_room: bool) -> ReadyModel:
+        if version.model:
+            return version.model
+        if version.state == "broken" or version.retired:
+            raise NotReadyError(version.reason or "the model was replaced just now; ask again")
+        if make_room:
+            self._make_room()
+        try:
+            model = load_model(version.folder, self._settings, self._metrics)
+        except SegError as error:
+            raise _broken(version, str(error), _fault_of(error)) from error
+        except Exception as error:
+            LOGGER.error("error", extra={"fields": where_it_failed(error)})
+            reason = "the model could not be loaded; the log says where"
+            raise _broken(version, reason, "other") from error
+        if model.package.card != version.card:
+            model.close()
+            raise NotReadyError("the package was replaced just now; ask again")
+        with self._lock:
+            version.model = model
+            version.golden_error = model.golden_error
+            version.last_used = monotonic()
+            version.state = "proven"
+            self._loaded.add(version)
+        return model
+
+    def _make_room(self) -> None:
+        while len(self._loaded) >= self._settings.max_models:
+            if not self._unload_one():
+                raise Problem(
+                    503,
+                    f"{self._settings.max_models} models are in use and no more are kept in "
+                    "memory; try again",
+                    {"Retry-After": "1"},
+                )
+
+    def _trim(self) -> None:
+        with self._lock:
+            retired = [v for v in self._loaded if v.retired and not v.leases]
+        for version in retired:
+            self._unload(version)
+        while len(self._loaded) > self._settings.max_models and self._unload_one():
+            pass
+
+    def _unload_one(self) -> bool:
+        """Unload what is idle and was not used for longest; whether there was one."""
+        with self._lock:
+            idle = [v for v in self._loaded if not v.leases and not v.stale]
+        least = min(idle, key=lambda v: v.last_used, default=None)
+        if least is None:
+            return False
+        self._unload(least)
+        return True
+
+    def _unload(self, version: ModelVersion) -> None:
+        with self._lock:
+            if version.leases:
+                return
+            model, version.model = version.model, None
+            self._loaded.discard(version)
+        if model:
+            model.close()
+
+
+def _broken(version: ModelVersion, reason: str, fault: Fault) -> NotReadyError:
+    version.reason, version.fault, version.state = reason, fault, "broken"
+    fields = {"model": version.card.name, "version": version.card.version, "reason": reason}
+    LOGGER.error("not ready", extra={"fields": fields})
+    return NotReadyError(reason)
+
+
+def _fault_of(error: SegError) -> Fault:
+    if isinstance(error, PackageError):
+        return "package"
+    return "golden" if isinstance(error, BackendError) else "other"

@@ -1,0 +1,208 @@
+"""The models of a process: found in a folder, proven, and chosen by name and version."""
+
+import gc
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from seg.errors import PackageError
+from seg.model_package import read_card
+from service.logs import LOGGER, where_it_failed
+from service.metrics import Metrics
+from service.model_memory import ModelMemory, NotReadyError
+from service.package_folder import Fingerprint, fingerprint_of, packages_in
+from service.problems import Problem
+from service.settings import Settings
+from service.versions import ModelVersion, latest, named, newest_first
+
+LOADING = "the model is being loaded"
+
+
+class ModelRegistry:
+    """Versions of models, each from one folder.
+
+    A version whose folder changes serves on until what is there now is proven.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.memory = ModelMemory(settings, metrics)
+        single = settings.single_package
+        self._single = None if single is None else single.absolute()
+        self._versions: tuple[ModelVersion, ...] = ()
+        self._unreadable: dict[Path, str] = {}
+        self._tried: dict[Path, Fingerprint] = {}
+        self._seen: Mapping[Path, Fingerprint] = {}
+        self._settled = threading.Event()
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="watch-models", daemon=True)
+
+    def start(self) -> None:
+        """Look for packages in the background, so that the service answers while it waits."""
+        self._watcher.start()
+
+    def wait(self) -> None:
+        """Return when what was there at the start is proven or has failed."""
+        self._settled.wait()
+
+    def close(self) -> None:
+        """Finish what runs and take no more."""
+        self._closing.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self.memory.close()
+
+    # What there is
+
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """All that is found, broken ones as well."""
+        return self._versions
+
+    def unreadable(self) -> dict[str, str]:
+        """Folders that hold no valid ``model.json``, and why."""
+        return {folder.name: reason for folder, reason in self._unreadable.items()}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all was tried once and something serves."""
+        return self._settled.is_set() and any(v.state == "proven" for v in self._versions)
+
+    def require_ready(self) -> None:
+        """For the readiness probe.
+
+        Raises:
+            NotReadyError: nothing serves; says why.
+        """
+        if not self.is_ready:
+            raise NotReadyError(self._why_not(self._versions))
+
+    def default_name(self) -> str | None:
+        """The model that answers requests which name none; None when they have to."""
+        if self.settings.default_model:
+            return self.settings.default_model
+        names = {v.card.name for v in self._at(self._single)} if self._single else set()
+        names = names or {v.card.name for v in self._versions}
+        return names.pop() if len(names) == 1 else None
+
+    def choose(self, choice: str | None = None) -> ModelVersion:
+        """The version that ``name``, ``name:version`` or nothing means now.
+
+        Raises:
+            Problem: 404 for what is not there; 422 when a name is needed.
+            NotReadyError: it is not proven yet, or broken.
+        """
+        versions = self._versions
+        if not versions:
+            raise NotReadyError(self._why_not(versions))
+        choice = choice or self.default_name()
+        if choice is None:
+            names = ", ".join(sorted({v.card.name for v in versions}))
+            raise Problem(422, f"say which model: ?model=NAME, one of {names}")
+        meant = named(choice, versions)
+        is_exact = len(meant) == 1 and choice == meant[0].label
+        found = latest(meant) or (meant[0] if is_exact and meant[0].state == "found" else None)
+        if found is None:
+            raise NotReadyError(self._why_not(meant))
+        return found
+
+    def _why_not(self, versions: Sequence[ModelVersion]) -> str:
+        broken = [v for v in newest_first(versions) if v.state == "broken"]
+        if not self._settled.is_set() or len(broken) < len(versions):
+            return LOADING
+        if broken:
+            return broken[0].reason
+        nothing = f"{self.settings.models} has no model package yet"
+        return next(iter(self._unreadable.values()), nothing)
+
+    # The watcher's thread
+
+    def _watch(self) -> None:
+        single = self._single
+        if single is not None:
+            self._appeared(single, fingerprint_of(single))
+        self._look()
+        # What is there now stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        self._settled.set()
+        while self.settings.models and not self._closing.wait(self.settings.models_poll_s):
+            self._look()
+
+    def _look(self) -> None:
+        """Take note of what appeared, changed or went, and prove what is new."""
+        try:
+            if self.settings.models:
+                self._compare(packages_in(self.settings.models.absolute()))
+            self._mark_duplicates()
+            self._prove()
+        except Exception as error:  # the next look may do better, and requests are served meanwhile
+            LOGGER.error("error", extra={"fields": where_it_failed(error)})
+
+    def _compare(self, now: Mapping[Path, Fingerprint]) -> None:
+        known = {v.folder for v in self._versions} | set(self._unreadable)
+        for folder in known - set(now) - {self._single}:
+            self._gone(folder)
+        for folder, fingerprint in now.items():
+            # A package that is being copied changes from look to look: it is left to itself.
+            is_still = not self._settled.is_set() or self._seen.get(folder) == fingerprint
+            is_new = self._tried.get(folder) != fingerprint
+            if is_still and is_new and folder != self._single:
+                self._appeared(folder, fingerprint)
+        self._seen = now
+
+    def _appeared(self, folder: Path, fingerprint: Fingerprint) -> None:
+        self._tried[folder] = fingerprint
+        self._unreadable.pop(folder, None)
+        for version in self._at(folder):
+            if version.model:
+                version.stale = True  # it serves on until its successor is proven
+            else:
+                self._drop(version)
+        try:
+            version = ModelVersion(folder=folder, card=read_card(folder))
+        except PackageError as error:
+            self._unreadable[folder] = str(error)
+            LOGGER.error("not ready", extra={"fields": {"reason": str(error)}})
+            return
+        self._versions = (*self._versions, version)
+
+    def _gone(self, folder: Path) -> None:
+        self._tried.pop(folder, None)
+        self._unreadable.pop(folder, None)
+        for version in self._at(folder):
+            self._drop(version)
+
+    def _mark_duplicates(self) -> None:
+        taken: dict[tuple[str, str], ModelVersion] = {}
+        for version in sorted(self._versions, key=lambda v: v.state != "proven"):
+            other = taken.setdefault(version.key, version)
+            if other.folder != version.folder:
+                version.fault, version.state = "duplicate", "broken"
+                version.reason = f"{version.label} is in {other.folder.name} already"
+            elif version.fault == "duplicate":
+                version.fault, version.state, version.reason = None, "found", ""
+
+    def _prove(self) -> None:
+        """Prove the highest version of each model, and what is to take a stale one's place."""
+        for stale in [v for v in self._versions if v.stale]:
+            self._prove_first(v for v in self._at(stale.folder) if not v.stale)
+        for name in sorted({v.card.name for v in self._versions}):
+            self._prove_first(newest_first(v for v in self._versions if v.card.name == name))
+
+    def _prove_first(self, versions: Iterable[ModelVersion]) -> None:
+        for version in versions:
+            if version.state == "found":
+                self.memory.prove(version)
+            if version.state == "proven":
+                for other in self._at(version.folder):
+                    if other.stale and other is not version:
+                        self._drop(other)
+                return
+
+    def _at(self, folder: Path) -> list[ModelVersion]:
+        return [v for v in self._versions if v.folder == folder]
+
+    def _drop(self, version: ModelVersion) -> None:
+        self._versions = tuple(v for v in self._versions if v is not version)
+        self.memory.retire(version)
