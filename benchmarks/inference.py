@@ -74,8 +74,9 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="another program, perhaps of another environment; {image}, {out}, {threads} and "
-        "{folder} (the package's) are filled in; it may print a line of JSON with its own seconds",
+        help="another program, perhaps of another environment; {image}, {out}, {threads}, "
+        "{folder} (the package's), {preset}, {patch}, {channels} and {classes} are filled in; it "
+        "may print a line of JSON with the seconds that count. benchmarks/peers has some",
     )
     add("--json", type=Path)
     add("--child", nargs=4, help=argparse.SUPPRESS)
@@ -188,8 +189,7 @@ def run_way(way: str, command: str | None, folder: Path, image: Path, threads: i
         line = [sys.executable, __file__, "--threads", str(threads)]
         line += ["--child", way, str(folder), str(image), str(out)]
     else:
-        fields = {"image": image, "out": out, "folder": folder, "threads": threads}
-        line = shlex.split(command.format(**fields))
+        line = shlex.split(command.format(**filled_in(folder, image, out, threads)))
     start = time.perf_counter()
     with subprocess.Popen(line, stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -201,6 +201,20 @@ def run_way(way: str, command: str | None, folder: Path, image: Path, threads: i
         raise SystemExit(f"{way} ended with exit code {process.returncode}")
     said = json.loads(told[-1]) if told and told[-1].startswith("{") else {}
     return {"seconds": whole, "peak_mib": usage.ru_maxrss / 1024, "process_seconds": whole, **said}
+
+
+def filled_in(folder: Path, image: Path, out: Path, threads: int) -> dict[str, object]:
+    card = ModelPackage.load(folder).card
+    return {
+        "image": image,
+        "out": out,
+        "folder": folder,
+        "threads": threads,
+        "preset": SETTINGS[len(card.input.patch)].preset,
+        "patch": ",".join(map(str, card.input.patch)),
+        "channels": len(card.input.channels),
+        "classes": len(card.classes),
+    }
 
 
 def run_child(way: str, folder: Path, image: Path, out: Path, threads: int) -> None:
