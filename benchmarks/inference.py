@@ -153,6 +153,7 @@ def measured(name: str, folder: Path, image: Path, arguments):
     for _ in range(arguments.runs):  # turn by turn, so that other load falls on all
         for way, command in ways:
             runs[way].append(run_way(way, command, folder, image, arguments.threads))
+            print(f"  {way}: {runs[way][-1]['seconds']:.2f} s", file=sys.stderr, flush=True)
     for way, found in runs.items():
         medians = {key: statistics.median(run[key] for run in found) for key in found[0]}
         yield {"network": name, "way": way, **medians}

@@ -8,7 +8,7 @@ from seg.images.mask_formats import MASK_FORMATS, MaskFormat, encode_mask, write
 from seg.images.mask_stream import STREAMED_FORMATS, write_mask_parts
 from seg.images.probabilities import PROBABILITY_FORMATS, encode_probabilities
 from seg.images.readers import read_channels, read_image, read_mask
-from seg.images.regions import open_channels, open_image
+from seg.images.regions import open_channels, open_image, stays_in_file
 from seg.images.source import ImageSource
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "read_channels",
     "read_image",
     "read_mask",
+    "stays_in_file",
     "stem_of",
     "write_image",
     "write_mask",

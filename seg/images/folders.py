@@ -68,7 +68,8 @@ def entries_of_zip(archive: zipfile.ZipFile, max_bytes: int) -> list[Entry]:
     total = sum(info.file_size for info in infos)
     if total > max_bytes:
         raise ImageTooLargeError(
-            f"at most {max_bytes:,} bytes are unpacked, the ZIP file announces {total:,}"
+            f"at most {max_bytes:,} bytes are unpacked, the ZIP file announces {total:,}; "
+            "pack one image"
         )
     for info in infos:
         name = PurePosixPath(info.filename.replace("\\", "/"))

@@ -196,7 +196,8 @@ def format_of(head: bytes) -> FileFormat:
         if head[at : at + len(word)] == word:
             raise UnsupportedImageError(f"this is {what}")
     raise UnsupportedImageError(
-        "PNG, JPEG, BMP, WebP, TIFF or NIfTI (also gzipped) is needed, the file is none of them"
+        "PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, DICOM, or a ZIP file "
+        "of a DICOM series or an OME-Zarr is needed; the file is none of them"
     )
 
 

@@ -20,6 +20,18 @@ STREAMED_LIMITS = Limits(max_pixels=2**36, max_voxels=2**40, max_bytes=2**43)
 """Sizes of images that stay in their files."""
 
 
+def stays_in_file(path: Path) -> bool:
+    """Whether ``open_image`` reads the file part by part.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
+    if path.is_dir():
+        return False
+    with opened(path) as file:
+        return format_of(file.read(HEAD_BYTES)).name in ("TIFF", "NIfTI")
+
+
 @contextmanager
 def open_image(path: Path, *, dims: int | None = None) -> Iterator[ImageSource]:
     """An image that stays in its file where the format allows it, for the length of a block.

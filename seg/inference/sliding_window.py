@@ -153,12 +153,13 @@ class _Surrounded:
     def _band_at(self, row: int) -> Float32[np.ndarray, "c *band"]:
         depth = self._patch[0]
         if self._band is None:
-            self._band, self._first = self._read(row, row + depth), row
+            self._band = np.array(self._read(row, row + depth))  # what is read may be the image's
         elif row > self._first:
             kept = max(0, depth - (row - self._first))
-            fresh = self._read(row + kept, row + depth)
-            self._band = np.concatenate([self._band[:, depth - kept :], fresh], axis=1)
-            self._first = row
+            for channel in self._band:  # in place: a wide image's band is most of the memory
+                channel[:kept] = channel[depth - kept :]
+            self._band[:, kept:] = self._read(row + kept, row + depth)
+        self._first = row
         return self._band
 
     def _read(self, start: int, stop: int) -> Float32[np.ndarray, "c *rows"]:

@@ -16,6 +16,7 @@ from seg.images import (
     open_channels,
     open_image,
     read_channels,
+    stays_in_file,
 )
 from seg.inference import (
     MapName,
@@ -136,6 +137,8 @@ class Worker:
             return read_channels(job.case.files, dims=self.card.input.dims)
         except ImageTooLargeError as error:
             work = self.work
+            if not all(map(stays_in_file, job.case.files)):
+                raise
             if len(work.formats) > 1 or work.measurements:
                 raise ImageTooLargeError(
                     f"{error}; the mask alone, in one of the formats "

@@ -27,6 +27,7 @@ import tifffile
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+from benchmarks.result import peak_mib
 from seg.networks import ResidualUNet, preset
 
 
@@ -46,7 +47,8 @@ def main() -> None:
     predictor = prepared(options)
     start = time.perf_counter()
     run(predictor, options.image, options.out)
-    print(json.dumps({"seconds": time.perf_counter() - start}))
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
 
 
 def prepared(options: argparse.Namespace) -> nnUNetPredictor:

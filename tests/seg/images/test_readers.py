@@ -32,7 +32,7 @@ def test_the_content_decides_and_not_the_name(tmp_path):
     ("content", "error", "words"),
     [
         (b"", ImageError, "^the file is empty$"),
-        (b"a,b\n1,2\n", UnsupportedImageError, "is needed, the file is none of them"),
+        (b"a,b\n1,2\n", UnsupportedImageError, "is needed; the file is none of them"),
         (bytes(128) + b"DICM" + bytes(99), ImageError, "the DICOM file holds no image"),
         (b"GIF89a" + bytes(99), UnsupportedImageError, "a GIF file; save it as PNG"),
     ],

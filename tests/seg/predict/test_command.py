@@ -4,7 +4,9 @@ import sys
 from functools import partial
 
 import numpy as np
+import PIL.Image
 import pytest
+import tifffile
 from numpy.random import default_rng
 
 from seg.images import Image, Limits, read_channels, read_image, read_mask, write_image
@@ -55,6 +57,28 @@ def test_a_bad_file_is_named_and_the_others_are_done(tiny_package, folder, capsy
     assert main([str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]) == 1
     assert "failed: bad: " in capsys.readouterr().err
     assert written(folder / "out") == ["a.png", "b.png", "quality.csv"]
+
+
+def test_a_picture_of_too_many_pixels_is_refused_without_advice_that_would_not_help(
+    tiny_package, folder, capsys
+):
+    PIL.Image.new("1", (12_000, 12_000)).save(folder / "in" / "bomb.png")
+    assert (folder / "in" / "bomb.png").stat().st_size < 20_000
+    assert main([str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]) == 1
+    told = capsys.readouterr().err
+    assert "failed: bomb: " in told
+    assert "at most 100,000,000 pixels a plane are read" in told
+    assert "--format" not in told
+
+
+def test_a_finished_mask_beyond_the_reader_s_limits_is_not_done_again(tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main([*command, "--format", "tiff"]) == 0
+    large = np.broadcast_to(np.uint8(0), (10_001, 10_000))
+    tifffile.imwrite(folder / "out" / "a.tif", large, tile=(2048, 2048), compression="zlib")
+    capsys.readouterr()
+    assert main([*command, "--format", "tiff"]) == 0
+    assert "2 were finished before" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
