@@ -15,17 +15,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write the content beside ``path`` and put it in its place when it is complete.
 
     A reader sees the old file or the new one, never a part of one.
     """
-    with replaced_file(path) as part:
+    with replaced_file(path, mode) as part:
         part.write_bytes(content)
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A file beside ``path``, empty at first, that takes its place when the block ends well.
 
     When the block raises, or the process dies, ``path`` is what it was before.
@@ -36,7 +36,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        part.chmod(0o644)
+        part.chmod(mode)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

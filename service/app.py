@@ -15,6 +15,7 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,8 +25,9 @@ from seg.images import MaskFormat
 from service import problems
 from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
 from service.catalogue import Catalogue
-from service.edge import CLIENT_CLOSED_REQUEST, Edge
+from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, Edge
 from service.formats import choose_format, formats_for
+from service.gate import Gate
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.model import Answer, ReadyModel
 from service.model_memory import NotReadyError
@@ -38,12 +40,18 @@ MODEL_HEADER = "X-Segmentation-Model"
 """``name:version`` of the model that answered, percent-encoded."""
 
 
-def create_app(models: ModelRegistry, native: Mapping[str, ASGIApp] | None = None) -> ASGIApp:
+def create_app(
+    models: ModelRegistry,
+    native: Mapping[str, ASGIApp] | None = None,
+    *,
+    guarded: bool = False,
+) -> ASGIApp:
     """The application that serves models.
 
     Args:
         models: are started by the caller.
         native: paths that another application answers, within the same limits and logs.
+        guarded: requests come over a network: keys and the limits of each client count.
     """
     public = _PublicRoutes(models)
     routes = [
@@ -64,8 +72,17 @@ def create_app(models: ModelRegistry, native: Mapping[str, ASGIApp] | None = Non
         },
     )
     app.router.redirect_slashes = False
+    public_app: ASGIApp = Gate(app, models.settings) if guarded else app
+    if models.settings.cors_origins:
+        public_app = CORSMiddleware(
+            public_app,
+            allow_origins=[origin.strip() for origin in models.settings.cors_origins.split(",")],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", REQUEST_ID],
+            expose_headers=[REQUEST_ID, MODEL_HEADER, QUALITY_HEADER, "Retry-After"],
+        )
     return Edge(
-        app,
+        public_app,
         routes=routes,
         max_body_bytes=models.settings.max_body_bytes,
         metrics=models.metrics,

@@ -70,7 +70,7 @@ class HostedService(bentoml.Service):
 
         configure_logging()
         native = bentoml.Service.to_asgi(self, is_main)
-        public = create_app(served_models(), dict.fromkeys(NATIVE_ROUTES, native))
+        public = create_app(served_models(), dict.fromkeys(NATIVE_ROUTES, native), guarded=True)
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             answers = native if scope["type"] == "lifespan" else public
@@ -85,7 +85,7 @@ class HostedService(bentoml.Service):
     # No distribution is named: for one it knows, BentoML installs a compiler, git and gnupg, while
     # all requirements come as wheels.
     image=Image(base_image="python:3.11-slim", distro="", python_version="3.11"),
-    http={"host": "127.0.0.1"},  # nobody is asked for a key: other machines need --host 0.0.0.0
+    http={"host": "127.0.0.1"},  # other machines need --host 0.0.0.0, and then a key
     metrics={"enabled": False},  # they would name raw paths
     logging={"access": {"enabled": False}},
 )

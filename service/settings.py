@@ -60,6 +60,21 @@ class Settings(BaseModel):
     timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Seconds after which a segmentation is stopped."""
 
+    keys: Literal["auto", "required", "off"] = "auto"
+    """``auto`` asks for a key on any address but loopback, ``off`` nobody, ``required`` all."""
+    keys_file: Path = Path("keys.json")
+    """Keys, as ``python -m service.keys`` writes them."""
+    cors_origins: str = ""
+    """Origins whose pages may call, with commas between them; none by default."""
+    max_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Requests with a body that a client may send a minute; a key may have its own number."""
+    max_client_requests: Annotated[int, Field(ge=1)] = 32
+    """Requests with a body that a client, a key or an address, may have in flight; more get 429."""
+    upload_idle_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds that an upload may stand still."""
+    max_uploads_mb: Annotated[float, Field(gt=0)] = 4000.0
+    """Bodies of all requests together, in 10⁶ bytes; more get 503."""
+
     @property
     def single_package(self) -> Path | None:
         """The package that stands outside of the folder of models, if any."""

@@ -1,0 +1,258 @@
+"""Who may ask, and how much at a time: keys, limits of each client, and slow or many uploads.
+
+Stands inside of the edge, which counts and logs what is refused here, and outside of the routes:
+nothing of a body is read before a request may pass.
+"""
+
+import asyncio
+import ipaddress
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seg.errors import ConfigError
+from service.keys import Key, KeyFile
+from service.keys import Scope as KeyScope
+from service.logs import LOGGER
+from service.problems import Problem, problem_response
+from service.settings import Settings
+
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/"})
+OPEN_FOLDERS = ("/page/",)
+"""Probes, the description of the service and its page: the same for all, and nobody's data."""
+
+SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (("/jobs", "jobs"), ("/metrics", "metrics"))
+"""All other paths need ``segment``."""
+
+HOW = "send Authorization: Bearer KEY; python -m service.keys add NAME makes one"
+MOST_BUCKETS = 10_000
+MUCH = 1 << 20
+"""Bytes of a body that cost more to read than a new connection."""
+
+
+class CutError(Exception):
+    """The rest of a body is not read."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled: float
+
+
+class RateLimit:
+    """So many requests a minute for each client, all of them at once if need be."""
+
+    def __init__(self) -> None:
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def take(self, client: str, per_minute: int) -> None:
+        """Count a request.
+
+        Raises:
+            Problem: 429 with ``Retry-After``.
+        """
+        now = monotonic()
+        bucket = self._buckets.pop(client, None) or _Bucket(per_minute, now)
+        rate = per_minute / 60
+        bucket.tokens = min(per_minute, bucket.tokens + (now - bucket.filled) * rate)
+        bucket.filled = now
+        self._buckets[client] = bucket
+        while len(self._buckets) > MOST_BUCKETS:
+            self._buckets.popitem(last=False)
+        if bucket.tokens < 1:
+            raise Problem(
+                429,
+                f"you may ask {per_minute} times a minute",
+                {"Retry-After": str(math.ceil((1 - bucket.tokens) / rate))},
+            )
+        bucket.tokens -= 1
+
+
+class Gate:
+    """Wraps an application."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._keys = KeyFile(settings.keys_file)
+        self._rate = RateLimit()
+        self._active: Counter[str] = Counter()
+        self._spooled = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        try:
+            key = self._key(scope)
+            client = f"key {key.id}" if key else f"address {_host(scope, 'client')}"
+            if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+                await self._app(scope, receive, send)
+                return
+            self._count(client, key)
+            with self._in_flight(client):
+                await _Upload(self, scope, receive, send).run(self._app)
+        except Problem as problem:
+            # Without it the server would read the body to its end.
+            headers = {**(problem.headers or {}), "Connection": "close"}
+            response = problem_response(problem.status_code, problem.detail, headers)
+            await response(scope, receive, send)
+
+    def _key(self, scope: Scope) -> Key | None:
+        """The key of a request; None where none is needed."""
+        path: str = scope["path"]
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or not self._needs_key(scope):
+            return None
+        token = _token(Headers(scope=scope))
+        challenge = {"WWW-Authenticate": "Bearer"}
+        if token is None:
+            raise Problem(401, f"this address asks for a key: {HOW}", challenge)
+        try:
+            key = self._keys.key_of(token)
+        except ConfigError as error:
+            LOGGER.error("keys", extra={"fields": {"reason": str(error)}})
+            raise Problem(503, "the service cannot read its keys; its log says why") from error
+        if key is None:
+            raise Problem(401, f"this key is not known here: {HOW}", challenge)
+        needed = _scope_of(path)
+        if not key.allows(needed):
+            raise Problem(403, f"this key lacks the scope {needed}")
+        return key
+
+    def _needs_key(self, scope: Scope) -> bool:
+        if self._settings.keys == "auto":
+            # A proxy on this machine may pass on what came from another one.
+            return not (_is_loopback(scope, "server") and _is_loopback(scope, "client"))
+        return self._settings.keys == "required"
+
+    def _count(self, client: str, key: Key | None) -> None:
+        per_minute = (key and key.per_minute) or self._settings.max_per_minute
+        if per_minute:
+            self._rate.take(client, per_minute)
+        most = self._settings.max_client_requests
+        if self._active[client] >= most:
+            raise Problem(
+                429, f"{most} of your requests are in flight already", {"Retry-After": "1"}
+            )
+
+    @contextmanager
+    def _in_flight(self, client: str) -> Iterator[None]:
+        self._active[client] += 1
+        try:
+            yield
+        finally:
+            self._active[client] -= 1
+            if not self._active[client]:
+                del self._active[client]
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds that an upload may stand still."""
+        return self._settings.upload_idle_s
+
+    def spool(self, size: int) -> None:
+        """Count bytes of bodies that are held.
+
+        Raises:
+            Problem: 503, there are too many in all.
+        """
+        if size > 0 and self._spooled + size > self._settings.max_uploads_mb * 1e6:
+            raise Problem(503, "too much is being uploaded; try again later", {"Retry-After": "5"})
+        self._spooled += size
+
+
+class _Upload:
+    """A request whose body is counted and must not stand still."""
+
+    def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gate = gate
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._reserved = 0
+        self._came = 0
+        self._complete = False
+        self._started = False
+        self._problem: Problem | None = None
+
+    async def run(self, app: ASGIApp) -> None:
+        length = Headers(scope=self._scope).get("content-length", "")
+        try:
+            self._reserve(int(length) if length.isdecimal() else 0)
+            with suppress(CutError):
+                await app(self._scope, self._watched_receive, self._guarded_send)
+            if self._problem and not self._started:
+                raise self._problem
+        finally:
+            self._gate.spool(-self._reserved)
+
+    def _reserve(self, size: int) -> None:
+        self._gate.spool(size)
+        self._reserved += size
+
+    async def _watched_receive(self) -> Message:
+        if self._problem:
+            raise CutError
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._gate.idle_s):
+                message = await self._receive()
+        except TimeoutError:
+            self._cut(Problem(408, f"nothing came for {self._gate.idle_s:g} s"))
+        self._complete = not message.get("more_body", False)
+        self._came += len(message.get("body", b""))
+        try:
+            self._reserve(max(0, self._came - self._reserved))
+        except Problem as problem:
+            self._cut(problem)
+        return message
+
+    def _cut(self, problem: Problem) -> None:
+        self._problem = problem
+        raise CutError
+
+    async def _guarded_send(self, message: Message) -> None:
+        if (
+            self._problem and not self._started
+        ):  # an inner layer took the cut for an error of its own
+            return
+        self._started = True
+        if message["type"] == "http.response.start" and self._is_much_unread():
+            # The answer came early: the server need not read the rest only to throw it away.
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await self._send(message)
+
+    def _is_much_unread(self) -> bool:
+        return not self._complete and self._reserved - self._came > MUCH
+
+
+def _scope_of(path: str) -> KeyScope:
+    for folder, needed in SCOPE_OF_FOLDER:
+        if path == folder or path.startswith(f"{folder}/"):
+            return needed
+    return "segment"
+
+
+def _token(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else headers.get("x-api-key")
+
+
+def _host(scope: Scope, side: str) -> str:
+    address = scope.get(side)
+    return str(address[0]) if address else ""
+
+
+def _is_loopback(scope: Scope, side: str) -> bool:
+    try:
+        address = ipaddress.ip_address(_host(scope, side))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
