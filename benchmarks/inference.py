@@ -1,8 +1,9 @@
 """What `Predictor` adds to its network, and how others fare with the same network and image.
 
 Patches a second through `Predictor` stand beside those of the bare backend in a tight loop with the
-same batch and threads, turn by turn in one process, so that other load falls on both. Then each way
-from an image file to a mask file runs in a process of its own: seg with each backend, MONAI's
+same batch and threads, turn by turn in one process, so that other load falls on both; processor
+time stands beside that of the clock, since other load hardly moves it. Then each way from an image
+file to a mask file runs in a process of its own: seg with each backend, MONAI's
 `SlidingWindowInferer` with the network in torch, and whatever `--peer` names. Weights are random.
 Usage: python benchmarks/inference.py [--dims 2 3] [--runs 3] [--package DIR --image FILE]
 [--peer NAME=COMMAND] [--json FILE]
@@ -18,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.result import bar, peak_mib, report
 from benchmarks.small_package import write_package
 from seg.images import Image, read_image, write_image
-from seg.inference import Predictor, load_backend
-from seg.inference.fastest import patches_a_second
+from seg.inference import Predictor, WindowCounts, load_backend
 from seg.model_package import ModelPackage
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +39,9 @@ KEPT = 0.95
 """Share of the bare backend's throughput that must be left."""
 FASTER = 2.0
 """Times faster than a peer."""
+FIELDS = (
+    "patches_a_second", "share_kept", "share_kept_of_cpu", "seconds", "cpu_seconds", "peak_mib",
+)  # fmt: skip
 LIBRARIES = ("numpy", "onnxruntime-gpu", "openvino", "torch", "monai")
 WEIGHTS_FILE = "weights.pt"
 CLASSES = 3
@@ -66,6 +71,7 @@ def main() -> None:
     add("--dims", type=int, nargs="+", choices=(2, 3), default=(2, 3))
     add("--runs", type=int, default=3, help="of each way; the median counts")
     add("--seconds", type=float, default=10.0, help="a turn of throughput lasts about so long")
+    add("--small", action="store_true", help="images of a few windows, to try it out")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--package", type=Path, help="a package of its own, without MONAI beside it")
     add("--image", type=Path, help="an image for it")
@@ -86,13 +92,14 @@ def main() -> None:
         run_child(way, Path(folder), Path(image), Path(out), arguments.threads)
         return
     rows = []
-    print(f"{'network':12} {'way':22} {'patches/s':>9} {'seconds':>8} {'peak MiB':>9}")
+    columns = ("patches/s", "share kept", "of CPU", "seconds", "CPU s", "peak MiB")
+    print(f"{'network':12} {'way':22} " + " ".join(f"{column:>10}" for column in columns))
     with tempfile.TemporaryDirectory() as scratch:
         for name, folder, image in cases(arguments, Path(scratch)):
             for row in measured(name, folder, image, arguments):
                 rows.append(row)
-                numbers = [row.get(k) for k in ("patches_a_second", "seconds", "peak_mib")]
-                shown = " ".join(f"{'' if n is None else f'{n:.2f}':>9}" for n in numbers)
+                numbers = [row.get(field) for field in FIELDS]
+                shown = " ".join(f"{'' if n is None else f'{n:.2f}':>10}" for n in numbers)
                 print(f"{row['network']:12} {row['way']:22} {shown}", flush=True)
     report("inference", rows, list(bars(rows)), LIBRARIES, arguments.json)
 
@@ -104,12 +111,13 @@ def cases(arguments, scratch: Path):
         return
     for dims in arguments.dims:
         setting = SETTINGS[dims]
+        size = tuple(2 * n for n in setting.patch) if arguments.small else setting.size
         folder = scratch / f"{dims}d"
         write_package(
             folder, setting.patch, setting.channels, CLASSES, network=exported(setting, folder)
         )
         image = scratch / f"image-{dims}d{setting.suffix}"
-        noise = np.random.default_rng(0).integers(0, 256, (setting.channels, *setting.size))
+        noise = np.random.default_rng(0).integers(0, 256, (setting.channels, *size))
         write_image(image, Image(noise.astype(np.uint8)))
         yield f"{setting.preset} {dims}D", folder, image
 
@@ -160,27 +168,43 @@ def measured(name: str, folder: Path, image: Path, arguments):
 
 
 def throughput(folder: Path, image: Path, provider, arguments) -> dict[str, object]:
-    """Patches a second of the bare backend and of ``Predictor``, and the median of their ratios."""
+    """Patches a second of the bare backend and of ``Predictor``, and medians of their ratios."""
     package = ModelPackage.load(folder)
     backend = load_backend(package, provider=provider, threads=arguments.threads)
     predictor = Predictor(package, backend, skip_empty=False)
     picture = read_image(image, dims=len(backend.patch))
     patches = package.golden().patches
-    pairs = []
-    for _ in range(2 * arguments.runs):
-        bare = patches_a_second(backend, patches, arguments.seconds)
-        done, start = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - start) < arguments.seconds or not done:
-            counts = predictor.segment(picture).windows
-            done += counts.total
-        pairs.append((done / elapsed, bare))
-    through, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
+    batch = np.ascontiguousarray(np.resize(patches, (backend.batch_size, *patches.shape[1:])))
+    counts = WindowCounts()
+
+    def through_predictor() -> int:
+        predictor.predict(picture, counts=counts)
+        return counts.total
+
+    def bare() -> int:
+        list(pool.map(backend.run, [batch] * backend.callers))
+        return backend.callers * backend.batch_size
+
+    turns = []
+    with ThreadPoolExecutor(backend.callers) as pool:
+        bare()
+        for _ in range(2 * arguments.runs):
+            turns.append((timed(bare, arguments.seconds), timed(through_predictor, 0)))
     return {
         "way": f"Predictor, {provider}",
-        "patches_a_second": through,
-        "bare_patches_a_second": bare,
-        "share_kept": statistics.median(ours / theirs for ours, theirs in pairs),
+        "patches_a_second": statistics.median(1 / ours[0] for _, ours in turns),
+        "bare_patches_a_second": statistics.median(1 / alone[0] for alone, _ in turns),
+        "share_kept": statistics.median(alone[0] / ours[0] for alone, ours in turns),
+        "share_kept_of_cpu": statistics.median(alone[1] / ours[1] for alone, ours in turns),
     }
+
+
+def timed(run: Callable[[], int], seconds: float) -> tuple[float, float]:
+    """Seconds by the clock and of all cores a patch, over at least so long."""
+    done, start, cpu = 0, time.perf_counter(), time.process_time()
+    while not done or time.perf_counter() - start < seconds:
+        done += run()
+    return (time.perf_counter() - start) / done, (time.process_time() - cpu) / done
 
 
 def run_way(way: str, command: str | None, folder: Path, image: Path, threads: int):
@@ -225,10 +249,15 @@ def run_child(way: str, folder: Path, image: Path, out: Path, threads: int) -> N
         folder, int(detail.split()[1]), threads
     )  # fmt: skip
     loaded = peak_mib()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     run(image, out)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib(), "loaded_mib": loaded}))
+    told = {
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mib": peak_mib(),
+        "loaded_mib": loaded,
+    }
+    print(json.dumps(told))
 
 
 def prepare_seg(folder: Path, provider, threads: int):
@@ -279,16 +308,20 @@ def bars(rows):
         if "share_kept" in row:
             what = f"{row['network']}, {row['way']}: share of the bare backend's patches a second"
             yield bar(what, row["share_kept"], KEPT, at_most=False)
+            yield bar(f"{what}, by CPU time", row["share_kept_of_cpu"], KEPT, at_most=False)
     for network in dict.fromkeys(row["network"] for row in rows):
-        timed = {r["way"]: r["seconds"] for r in rows if r["network"] == network and "seconds" in r}
-        ours = min(seconds for way, seconds in timed.items() if way.startswith("seg"))
-        peers = {way: seconds for way, seconds in timed.items() if not way.startswith("seg")}
-        monai = [seconds for way, seconds in peers.items() if way.startswith("MONAI")]
-        others = {w: s for w, s in peers.items() if not w.startswith("MONAI")}
-        if monai:
-            others["MONAI"] = min(monai)
-        for way, seconds in others.items():
-            yield bar(f"{network}: times faster than {way}", seconds / ours, FASTER, at_most=False)
+        for field, what in (
+            ("seconds", "times faster than"),
+            ("cpu_seconds", "less CPU time than"),
+        ):
+            best: dict[str, float] = {}
+            for row in rows:
+                if row["network"] == network and field in row:
+                    program = str(row["way"]).partition(",")[0]
+                    best[program] = min(row[field], best.get(program, np.inf))
+            ours = best.pop("seg")
+            for program, least in best.items():
+                yield bar(f"{network}: {what} {program}", least / ours, FASTER, at_most=False)
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     predictor = prepared(options)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     run(predictor, options.image, options.out)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak_mib()}))
 
 
 def prepared(options: argparse.Namespace) -> nnUNetPredictor:
