@@ -29,6 +29,7 @@ from training.folds import split_folds
 from training.job import job_in
 from training.machine import Device, fastest_precision, find_device
 from training.mirroring import with_mirroring
+from training.nnunet_plan import nnunet_plan
 from training.options import (
     DEFAULT_DATASET,
     DEFAULT_MINUTES,
@@ -155,6 +156,10 @@ def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: 
         plan = changed_plan(read_plan(options.plan), chosen)
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
+        if options.as_nnunet:
+            classes = len(dataset.classes)
+            fields = nnunet_plan(fingerprint, dataset.channels, classes, options.as_nnunet)
+            chosen = fields | chosen
         plan = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
         if "batch_size" not in chosen:  # each process has a device of its own
             plan = changed_plan(plan, {"batch_size": plan.batch_size * device.world.size})

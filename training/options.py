@@ -10,6 +10,7 @@ from training import augment
 from training.clock import SCHEDULES
 from training.losses import LOSSES
 from training.module import OPTIMISERS
+from training.nnunet_plan import TARGETS
 from training.plan import Plan
 from training.train import PRECISIONS
 
@@ -26,6 +27,8 @@ class Options:
     plan: Path | None = None
     with_ray: bool = False
     """Folds go to Ray's workers."""
+    as_nnunet: str | None = None
+    """The preset that is planned as nnU-Net does."""
     chosen: dict[str, Any] = field(default_factory=dict)
     """Fields of the plan that the command line sets."""
 
@@ -52,6 +55,7 @@ def options_from(arguments: argparse.Namespace) -> Options:
         out=arguments.out,
         plan=arguments.plan,
         with_ray=arguments.ray,
+        as_nnunet=arguments.as_nnunet,
         chosen=chosen,
     )
 
@@ -83,6 +87,8 @@ def command_line() -> argparse.ArgumentParser:
     add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
     add("--seed", type=int, metavar="N", help="of weights, patches and augmentation (default: 0)")
     add("--network", choices=sorted(PRESETS), help="preset")
+    add("--as-nnunet", choices=sorted(TARGETS),
+        help="plan patch, strides and batch by nnU-Net's rules for 8, 24 or 40 GB")  # fmt: skip
     add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
     add("--batch-size", type=int, metavar="N", help="patches a step")

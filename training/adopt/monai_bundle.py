@@ -7,40 +7,29 @@ be one of MONAI's own, or seg's, with plain values as arguments.
 import ast
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import monai.networks.nets
 import yaml
 from jaxtyping import Float
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
 from seg.files import sha256_of
+from seg.model_package import InputSpec
 from seg.networks import ResidualUNet, UNetConfig
+from seg.transforms import Preprocessing
 from training.adopt.checkpoint import read_checkpoint
 from training.adopt.described import Description, described
+from training.adopt.monai_transforms import Prepared, left_out, prepared_by
 from training.adopt.package import Adopted, TorchNetwork
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 NETWORKS = ("network_def", "net_def", "network", "net")
-WITHOUT_EFFECT = (
-    *("LoadImage", "EnsureChannelFirst", "AddChannel", "EnsureType", "CastToType", "ToTensor"),
-    *("ToDevice", "SelectItems", "DeleteItems", "Invert", "SaveImage", "CopyItems", "Identity"),
-)
-"""Of packages the reader, the writer and the way back to the image's grid do these."""
 OURS = "seg.networks."
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What the transforms come to."""
-
-    normalisation: tuple[Mapping[str, Any], ...] = ()
-    spacing: tuple[float, ...] | None = None
-    """mm, in MONAI's order of axes."""
-    orientation: str | None = None
 
 
 class Turned(nn.Module):
@@ -81,7 +70,7 @@ def adopt_monai(
         folder / "models" / "model.pt",
     )
     _fill(module, file)
-    prepared = _prepared(_transforms(config, "preprocessing"))
+    prepared = prepared_by(_transforms(config, "preprocessing"))
     _check_orientation(prepared, stored_as)
     dims = _dims(config, metadata)
     edges = tuple(patch) if patch else _patch(config, metadata, dims)
@@ -90,7 +79,7 @@ def adopt_monai(
         name=description.name,
         task=description.task,
         classes=description.class_infos,
-        input=description.input_spec(edges),
+        input=_as_saved(description.input_spec(edges), config, metadata),
         networks={"full": TorchNetwork(Turned(module, dims) if turned else module)},
         fingerprint=description.fingerprint(dims),
         licence=description.licence,
@@ -99,6 +88,9 @@ def adopt_monai(
     remarks = ["the bundle is for research unless its licence says more"]
     if prepared.spacing:
         remarks.append("images are resampled by cubic interpolation; MONAI's default is linear")
+    missing = left_out(_transforms(config, "postprocessing"))
+    if missing:
+        remarks.append(f"postprocessing that is left out: {', '.join(missing)}")
     return model, remarks
 
 
@@ -181,66 +173,6 @@ def _transforms(config: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return [step for step in steps if isinstance(step, dict) and not step.get("_disabled_")]
 
 
-def _prepared(steps: Sequence[Mapping[str, Any]]) -> Prepared:
-    prepared = Prepared()
-    for step in steps:
-        name = str(step.get("_target_", "")).rpartition(".")[2]
-        name = name[:-1] if name.endswith(("d", "D")) and name not in ("Spacing",) else name
-        name = name.removesuffix("Dict")
-        if name in WITHOUT_EFFECT:
-            continue
-        if name == "Orientation":
-            prepared = replace(prepared, orientation=str(step.get("axcodes")))
-        elif name == "Spacing":
-            prepared = replace(prepared, spacing=tuple(float(mm) for mm in step["pixdim"]))
-        elif name in RULES:
-            prepared = replace(prepared, normalisation=(RULES[name](step),))
-        else:
-            raise ConfigError(
-                f"the bundle prepares images by {step.get('_target_')}, which packages have not; "
-                f"adopted are Orientation, Spacing, {', '.join(RULES)}"
-            )
-    return prepared
-
-
-def _range(step: Mapping[str, Any]) -> dict[str, Any]:
-    low, high = float(step["a_min"]), float(step["a_max"])
-    start, stop = float(step.get("b_min") or 0.0), float(step.get("b_max") or 1.0)
-    width = (high - low) / (stop - start)
-    scaled = {"mean": low - start * width, "std": width}
-    clips = step.get("clip", False)
-    limits = {"low": low, "high": high} if clips else {"low": -3e38, "high": 3e38}
-    return {"kind": "clip_zscore", **scaled, **limits}
-
-
-def _normalise(step: Mapping[str, Any]) -> dict[str, Any]:
-    if step.get("nonzero"):
-        raise ConfigError(
-            "the bundle normalises voxels that are not 0 alone (NormalizeIntensity, nonzero), "
-            "which packages have for nnU-Net's models only"
-        )
-    mean, std = step.get("subtrahend"), step.get("divisor")
-    if mean is None and std is None:
-        return {"kind": "zscore"}
-    return {"kind": "clip_zscore", "low": -3e38, "high": 3e38,
-            "mean": float(mean or 0.0), "std": float(std or 1.0)}  # fmt: skip
-
-
-def _unit(step: Mapping[str, Any]) -> dict[str, Any]:
-    if (step.get("minv", 0.0), step.get("maxv", 1.0)) != (0.0, 1.0) or step.get("factor"):
-        raise ConfigError(
-            "the bundle scales intensities to other limits than 0 and 1 (ScaleIntensity)"
-        )
-    return {"kind": "minmax"}
-
-
-RULES = {
-    "ScaleIntensityRange": _range,
-    "NormalizeIntensity": _normalise,
-    "ScaleIntensity": _unit,
-}
-
-
 def _check_orientation(prepared: Prepared, stored_as: str | None) -> None:
     if prepared.orientation and prepared.orientation != stored_as:
         raise ConfigError(
@@ -296,13 +228,11 @@ def _description(
     regions = any(step.get("sigmoid") for step in _transforms(config, "postprocessing")) or (
         _is_ours(config) and classes[0] != "background"
     )
-    overlap = config.get("inferer", {}).get("overlap", 0.25)
+    overlap = (config.get("inferer") or {}).get("overlap", 0.25)
+    spacing = prepared.spacing and tuple(reversed(prepared.spacing))
     normalisation = prepared.normalisation
     if _is_ours(config):
-        saved = metadata["preprocessing"]
-        normalisation, spacing = tuple(saved["normalisation"]), saved["spacing"]
-    else:
-        spacing = prepared.spacing and tuple(reversed(prepared.spacing))
+        normalisation = ({"kind": "zscore"},) * len(channels)
     modality = str(inputs.get("modality", "unknown"))
     return described(
         {
@@ -318,6 +248,17 @@ def _description(
         },
         f"{folder}/configs",
     )
+
+
+def _as_saved(spec: InputSpec, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> InputSpec:
+    """Our own bundles say all of their preprocessing."""
+    if not _is_ours(config):
+        return spec
+    try:
+        saved = Preprocessing.model_validate(metadata.get("preprocessing"))
+    except ValidationError as error:
+        raise ConfigError("metadata.json has no preprocessing as seg writes it") from error
+    return spec.model_copy(update={"preprocessing": saved})
 
 
 def _numbered(names: Any, where: str) -> list[str]:

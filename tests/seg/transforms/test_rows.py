@@ -15,6 +15,7 @@ from seg.transforms.statistics import percentiles_of_parts
 RULES = (
     Normalisation(kind="zscore"),
     Normalisation(kind="percentile"),
+    Normalisation(kind="minmax"),
     Normalisation(kind="clip_zscore", low=-50, high=900, mean=100, std=200),
     Normalisation(kind="rescale", low=0, high=1000),
 )

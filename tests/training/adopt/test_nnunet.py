@@ -250,6 +250,7 @@ def test_a_bundle_of_an_adopted_model_is_adopted_again(packages, tmp_path):
     package = packages["slices"]
     assert export([str(package.path), "-o", str(tmp_path / "bundle"), "--to", "monai"]) == 0
     model, _ = adopt_monai(tmp_path / "bundle")
+    assert model.input.preprocessing == package.card.input.preprocessing
     golden = package.golden()
     np.testing.assert_allclose(
         model.networks["full"].logits(golden.patches), golden.logits, atol=1e-4
