@@ -2,6 +2,7 @@
 
 Both segment the same images from files to files, one after the other on the same cores, as a user
 would start them. Memory is that of all processes of a command together (proportional set size).
+What runs the network fastest is found out once a machine; this first run is measured by itself.
 
 Usage: python benchmarks/adopt.py RESULTS IMAGES --peer PYTHON [--json FILE]
 RESULTS is a results folder of nnU-Net whose images are in the files' own axes (no transposition).
@@ -110,6 +111,7 @@ def compared(
         *("-i", images, "-o", theirs, "-m", options.results, "-f", options.fold),
         *("-device", "cpu", "-npp", "1", "-nps", "1"),
     ]
+    first = run([part if part != ours else work / f"first-{mirror}" for part in here], work)
     cost = run([*here, "--mirror"] if mirror else here, work)
     their_cost = run(there if mirror else [*there, "--disable_tta"], work)
     shares, voxels = agreement(ours, theirs, package.card.input.dims)
@@ -124,6 +126,8 @@ def compared(
         "times_faster": their_cost.seconds / cost.seconds,
         "peak_mib": cost.peak_mib,
         "nnunet_peak_mib": their_cost.peak_mib,
+        "first_run_seconds": first.seconds,
+        "first_run_peak_mib": first.peak_mib,
         "share_of_memory": cost.peak_mib / their_cost.peak_mib,
         "threads": cores,
     }
