@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint serve bento clean
+.PHONY: help demo test lint serve bento browser niivue clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -28,6 +28,13 @@ serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 bento: $(READY)  ## build a bento that carries a model package: make bento PACKAGE=DIR
 	@test -n "$(PACKAGE)" || { echo "name a package: make bento PACKAGE=runs/demo/package"; exit 2; }
 	$(BIN)/python -m service.build "$(PACKAGE)"
+
+browser:  ## install Chromium, with which the web page is tested (Debian, as root)
+	apt-get install -y --no-install-recommends chromium
+
+niivue: $(READY)  ## take another NiiVue from npm: make niivue VERSION=0.69.0
+	@test -n "$(VERSION)" || { echo "name a version: make niivue VERSION=0.69.0"; exit 2; }
+	$(BIN)/python -m service.page.refresh_niivue "$(VERSION)"
 
 clean:  ## remove the environment
 	rm -rf .venv

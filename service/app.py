@@ -31,6 +31,8 @@ from service.gate import Gate
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.model import Answer, ReadyModel
 from service.model_memory import NotReadyError
+from service.page.routes import page_routes
+from service.picture import picture_of
 from service.problems import Problem
 from service.quality import QUALITY_HEADER, as_header
 from service.registry import ModelRegistry
@@ -60,6 +62,8 @@ def create_app(
         Route("/livez", public.livez, methods=["GET"]),
         Route("/readyz", public.readyz, methods=["GET"]),
         Route("/metrics", public.metrics, methods=["GET"]),
+        Route("/picture", public.picture, methods=["POST"]),
+        *page_routes(),
         *(Route(path, app) for path, app in (native or {}).items()),
     ]
     app = Starlette(
@@ -190,6 +194,24 @@ class _PublicRoutes:
                 QUALITY_HEADER: as_header(answer.quality),
             },
         )
+
+    async def picture(self, request: Request) -> Response:
+        """``POST /picture``: an image in, the same image as a browser can show it out."""
+        version = self._models.choose(request.query_params.get("model"))
+        with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
+            with anyio.move_on_after(self._models.settings.timeout_s) as upload:
+                async with uploaded_files(request) as files:
+                    upload.deadline = math.inf
+                    async with self._models.memory.lease(version) as model:
+                        body, media_type = await run_sync(
+                            picture_of,
+                            files,
+                            model.package.card.input.dims,
+                            model.limits,
+                            limiter=self._limiter(model.scheduler.policy),
+                        )
+                        return Response(body, media_type=media_type)
+        raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
 
     async def livez(self, _: Request) -> Response:
         """``GET /livez``: the event loop turns."""

@@ -118,25 +118,32 @@ def write_mask(
 def write_image(path: Path, image: Image) -> None:
     """Write a TIFF, NIfTI, NRRD or MetaImage file by its suffix, whole or not at all.
 
+    Raises:
+        UnsupportedImageError: as ``encode_image`` does.
+    """
+    replace_file(path, encode_image(image, path.name))
+
+
+def encode_image(image: Image, name: str) -> bytes:
+    """The image as a TIFF, NIfTI, NRRD or MetaImage file, by the ending of a name.
+
     TIFF (``.tif``, ``.tiff``) keeps the spacing, NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``)
     and MetaImage (``.mha``) the affine as well. None of them has 16-bit floats, as maps of
     uncertainty are kept in memory: they become 32 bits, the same numbers.
 
     Raises:
-        UnsupportedImageError: another suffix, or a type of numbers that the format lacks.
+        UnsupportedImageError: another ending, or a type of numbers that the format lacks.
     """
-    name = path.name.lower()
+    ending = name.lower()
     if image.array.dtype == np.float16:
         image = replace(image, array=image.array.astype(np.float32))
-    if name.endswith((".tif", ".tiff")):
-        content = encode_tiff(image)
-    elif name.endswith((".nii", ".nii.gz")):
-        content = encode_nifti(image, zipped=name.endswith(".gz"))
-    elif name.endswith((".nrrd", ".mha")):
-        content = encode_itk(image, name[name.rindex(".") :])
-    else:
-        raise UnsupportedImageError(
-            "images are written as .tif, .tiff, .nii, .nii.gz, .nrrd or .mha, "
-            f"got {path.suffix or path.name!r}"
-        )
-    replace_file(path, content)
+    if ending.endswith((".tif", ".tiff")):
+        return encode_tiff(image)
+    if ending.endswith((".nii", ".nii.gz")):
+        return encode_nifti(image, zipped=ending.endswith(".gz"))
+    if ending.endswith((".nrrd", ".mha")):
+        return encode_itk(image, ending[ending.rindex(".") :])
+    raise UnsupportedImageError(
+        "images are written as .tif, .tiff, .nii, .nii.gz, .nrrd or .mha, "
+        f"got {Path(name).suffix or name!r}"
+    )

@@ -75,6 +75,7 @@ def test_a_bento_serves_its_own_package(bento, tmp_path):
     with served_by([str(folder)], environment, tmp_path, tmp_path / "log.txt") as client:
         until_status(client, "/readyz", 200)
         assert client.get("/model").json()["name"] == "nearest-level"
+        assert client.get("/page/niivue/niivue.js").status_code == httpx.codes.OK
         answer = client.post("/segment", content=png([[100] * 40] * 40))
         assert answer.status_code == httpx.codes.OK
 

@@ -1,0 +1,1 @@
+"""The web page: static files, served by the service itself, that use its public routes only."""

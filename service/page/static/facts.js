@@ -1,0 +1,104 @@
+/** What stands beside the picture: classes, measurements, warnings, downloads. */
+
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const FINE = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const PERCENT = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 2 });
+
+const ABOUT = {
+  png: "picture, a pixel's value is its class",
+  tiff: "labels and spacing",
+  nifti: "labels on the image's grid",
+  npz: "arrays for NumPy",
+  nrrd: "segmentation for 3D Slicer",
+  "dicom-seg": "DICOM segmentation, for DICOM images",
+  rtstruct: "DICOM contours, for DICOM images",
+  json: "sizes and quality",
+  csv: "measurements",
+  geojson: "outlines",
+  rle: "COCO run lengths",
+  overlay: "picture for people",
+};
+
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** Checkboxes; `onChange` gets the indices that are not shown. */
+export function showClasses(fieldset, classes, onChange) {
+  const legend = fieldset.querySelector("legend");
+  const boxes = classes.filter(({ index }) => index > 0).map(({ index, name, color }) => {
+    const box = element("input", { type: "checkbox", checked: true, value: index });
+    const swatch = element("span", { className: "swatch" });
+    swatch.style.backgroundColor = `rgb(${color.join(" ")})`;
+    return element("label", {}, box, swatch, name);
+  });
+  fieldset.replaceChildren(legend, ...boxes);
+  fieldset.onchange = () => {
+    const off = fieldset.querySelectorAll("input:not(:checked)");
+    onChange(new Set(Array.from(off, (box) => Number(box.value))));
+  };
+}
+
+/** Rows of the service's summary, and the Dice that is expected of them. */
+export function showMeasurements(table, hint, summary, quality) {
+  const rows = summary.classes.filter(({ index }) => index > 0);
+  const flat = summary.axes.length === 2;
+  const sized = summary.spacing_mm !== null;
+  const dice = quality?.predicted_dice ?? {};
+  const columns = [
+    [flat ? "Pixels" : "Voxels", (row) => WHOLE.format(row.pixels ?? row.voxels)],
+    sized && [flat ? "Area, mm²" : "Volume, ml", (row) => FINE.format(row.area_mm2 ?? row.volume_ml)],
+    ["Share", (row) => PERCENT.format(row.share)],
+    Object.keys(dice).length && ["Predicted Dice", (row) => diceText(dice[row.name])],
+  ].filter(Boolean);
+  const heads = ["Class", ...columns.map(([title]) => title)];
+  table.tHead.replaceChildren(
+    element("tr", {}, ...heads.map((title) => element("th", { scope: "col" }, title))),
+  );
+  table.tBodies[0].replaceChildren(
+    ...rows.map((row) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, row.name),
+        ...columns.map(([, text]) => element("td", {}, text(row))),
+      ),
+    ),
+  );
+  hint.textContent = [
+    sized ? "" : `The file does not say how large a ${flat ? "pixel" : "voxel"} is.`,
+    Object.keys(dice).length ? "The Dice is the model's own estimate, with its expected error." : "",
+  ].join(" ").trim();
+}
+
+function diceText(entry) {
+  if (!entry) return "";
+  const { dice, expected_error: error } = entry;
+  return dice.toFixed(2) + (error === null ? "" : ` ± ${error.toFixed(2)}`);
+}
+
+export function showWarnings(root, warnings) {
+  root.hidden = warnings.length === 0;
+  root.querySelector("ul").replaceChildren(...warnings.map((text) => element("li", {}, text)));
+}
+
+/** A button for each format; `onWanted` gets its name. */
+export function showDownloads(list, formats, onWanted) {
+  list.replaceChildren(
+    ...formats.map((name) => {
+      const button = element("button", { type: "button" }, name);
+      button.setAttribute("aria-label", `Download ${name}`);
+      button.addEventListener("click", () => onWanted(name, button));
+      return element("li", {}, button, " ", element("span", { className: "hint" }, ABOUT[name] ?? ""));
+    }),
+  );
+}
+
+/** Hand a file to the browser. */
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

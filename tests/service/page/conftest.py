@@ -1,0 +1,124 @@
+"""A real Chromium on the page of a server that really runs."""
+
+import io
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import PIL.Image
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.service.conftest import PATIENCE_S
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = [
+    "--no-sandbox",  # tests may run as root
+    "--use-gl=angle",
+    "--use-angle=swiftshader",  # WebGL 2 without a GPU
+    "--enable-unsafe-swiftshader",
+]
+OF_AN_ANSWER = "Failed to load resource"
+"""What Chromium's console says of every 4xx."""
+
+expect.set_options(timeout=1000 * PATIENCE_S)
+
+
+@pytest.fixture(scope="package")  # not longer: other tests start event loops of their own
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, or another that is installed."""
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        pytest.skip("no Chromium in PATH; on Debian: apt-get install chromium (make browser)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Iterator:
+    """Opens the page of a server; it may complain of nothing and ask nobody else."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(url: str, **options) -> Page:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE_S)
+        page.on(
+            "console",
+            lambda said: (
+                complaints.append(said.text)
+                if said.type == "error" and OF_AN_ANSWER not in said.text
+                else None
+            ),
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((url, f"blob:{url}", "data:"))
+                else complaints.append(request.url)
+            ),
+        )
+        page.goto(url)
+        expect(page.locator("#model-line")).to_contain_text("nearest-level")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+@pytest.fixture
+def page(client, open_page) -> Page:
+    """The page of a server with a flat model."""
+    return open_page(str(client.base_url))
+
+
+def give(page: Page, *files: tuple[str, bytes]) -> None:
+    """Choose files, named and with these bytes."""
+    page.set_input_files(
+        "#files",
+        [
+            {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+            for name, content in files
+        ],
+    )
+
+
+def until_done(page: Page) -> None:
+    """Wait until the mask is there."""
+    expect(page.locator("#status")).to_contain_text("is there")
+
+
+def pixels_of(page: Page):
+    """What the canvas of the flat view shows, (y, x, 3)."""
+    width, height, values = page.locator("#flat canvas").evaluate(
+        """canvas => {
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return [width, height, Array.from(data)];
+        }"""
+    )
+    return np.array(values, np.uint8).reshape(height, width, 4)[..., :3].astype(int)
+
+
+def screenshot_of(page: Page, selector: str):
+    """What a person sees of an element, (y, x, 3)."""
+    picture = PIL.Image.open(io.BytesIO(page.locator(selector).screenshot()))
+    return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def set_slider(page: Page, selector: str, percent: int) -> None:
+    """Move a slider from 0 to 100 as a person at a keyboard does."""
+    slider = page.locator(selector)
+    slider.focus()
+    slider.press("Home")
+    for _ in range(percent // 10):
+        slider.press("PageUp")
+    assert int(slider.input_value()) == percent

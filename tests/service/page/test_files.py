@@ -1,0 +1,90 @@
+import io
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+
+from seg.files import sha256_of
+from service.page.routes import FILES
+from tests.service.conftest import png
+from tests.service.test_errors import problem
+
+NAMES = [path.relative_to(FILES).as_posix() for path in FILES.rglob("*") if path.is_file()]
+
+
+def test_the_page_runs_its_own_scripts_and_asks_nobody_else(client):
+    answer = client.get("/")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert not re.search(r"<style|style=|\son\w+=|<script(?![^>]*src=)|https?://", answer.text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_is_served_and_kept_by_its_tag(client, name):
+    answer = client.get(f"/page/{name}")
+    assert answer.content == (FILES / name).read_bytes()
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    plain = client.get(f"/page/{name}", headers={"Accept-Encoding": "identity"})
+    assert plain.content == answer.content
+    tag = {"If-None-Match": answer.headers["ETag"]}
+    again = client.get(f"/page/{name}", headers=tag)
+    assert again.status_code == 304
+    assert not again.content
+
+
+def test_all_that_the_page_names_is_there(client):
+    index = client.get("/").text
+    named = re.findall(r'(?:src|href)="([^"#]+)"', index)
+    for name in NAMES:
+        if name.endswith(".js") and "/" not in name:
+            text = (FILES / name).read_text()
+            named += [
+                f"page/{path}" for path in re.findall(r'(?:from|import\()\s*"\./(.+?)"', text)
+            ]
+    assert len(named) > 10
+    for path in named:
+        assert client.get(f"/{path}").status_code == 200, path
+
+
+def test_files_beside_the_page_are_not_served(client):
+    for path in ("/page/", "/page/../routes.py", "/page/%2e%2e/routes.py", "/page/nothing.js"):
+        problem(client.get(path), 404)
+
+
+def test_niivue_is_what_its_origin_says():
+    origin = json.loads((FILES / "niivue" / "origin.json").read_text())
+    assert origin["name"] == "@niivue/niivue"
+    assert sha256_of(FILES / "niivue" / "niivue.js") == origin["sha256"]
+
+
+def test_a_picture_is_grey_as_an_overlay_is_and_as_large_as_the_image(client):
+    file = io.BytesIO()
+    deep = np.tile(np.linspace(0, 60_000, 90, dtype=np.uint16), (40, 1))
+    tifffile.imwrite(file, deep)
+    answer = client.post("/picture", content=file.getvalue())
+    assert answer.headers["Content-Type"] == "image/png"
+    picture = np.asarray(PIL.Image.open(io.BytesIO(answer.content)))
+    assert picture.shape == (40, 90, 3)
+    assert picture.min() == 0
+    assert picture.max() == 255
+    assert (np.diff(picture[0, :, 0].astype(int)) >= 0).all()
+
+
+def test_of_a_picture_too_large_for_a_screen_one_of_two_pixels_is_shown(client):
+    wide = np.zeros((4, 4098), np.uint8)
+    wide[:, ::2] = 255
+    answer = client.post("/picture", content=png(wide))
+    picture = np.asarray(PIL.Image.open(io.BytesIO(answer.content)))
+    assert picture.shape == (2, 2049, 3)
+
+
+def test_a_picture_of_what_is_none_is_a_problem(client):
+    problem(client.post("/picture", content=b"hello"), 415)
+    problem(client.post("/picture"), 422)

@@ -1,0 +1,220 @@
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.packages import CLASSES, LEVELS
+from tests.seg.images.dicom_files import content_of, slice_of
+from tests.service.conftest import labels_of, png
+from tests.service.page.conftest import give, pixels_of, set_slider, until_done
+
+BANDS = np.repeat((255 * np.array(LEVELS)).astype(np.uint8), 30)[np.newaxis].repeat(40, axis=0)
+"""A picture of three bands, one of each class; (40, 90)."""
+COLORS = np.array([entry.color for entry in CLASSES])
+
+
+def picture_of(client, content: bytes):
+    """The image as the service says that it looks, (y, x, 3)."""
+    return labels_of(client.post("/picture", content=content).content).astype(int)
+
+
+def blended(picture, labels, opacity, shown=(1, 2)):
+    seen = np.isin(labels, shown)[..., np.newaxis]
+    return np.where(seen, (1 - opacity) * picture + opacity * COLORS[labels], picture)
+
+
+def assert_looks_like(page, expected) -> None:
+    """Within what a canvas rounds."""
+    pixels = pixels_of(page)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels - expected).max() <= 2
+
+
+def test_the_mask_that_the_service_gives_lies_over_the_image(client, page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    picture = picture_of(client, png(BANDS))
+    labels = labels_of(client.post("/segment", content=png(BANDS)).content)
+    assert set(labels.ravel()) == {0, 1, 2}
+    assert_looks_like(page, blended(picture, labels, 0.5))
+    set_slider(page, "#opacity", 100)
+    assert_looks_like(page, blended(picture, labels, 1.0))
+    set_slider(page, "#opacity", 0)
+    assert_looks_like(page, picture)
+
+
+def test_a_class_that_is_switched_off_is_not_drawn(client, page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    picture = picture_of(client, png(BANDS))
+    labels = labels_of(client.post("/segment", content=png(BANDS)).content)
+    page.get_by_label("nucleus").uncheck()
+    assert_looks_like(page, blended(picture, labels, 0.5, shown=[1]))
+    page.get_by_label("nucleus").check()
+    assert_looks_like(page, blended(picture, labels, 0.5))
+
+
+def test_the_divider_leaves_the_image_bare_on_its_right(client, page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    set_slider(page, "#split", 50)
+    picture = picture_of(client, png(BANDS))
+    labels = labels_of(client.post("/segment", content=png(BANDS)).content)
+    masked = blended(picture, labels, 0.5)
+    pixels = pixels_of(page)
+    assert np.abs(pixels[:, :45] - masked[:, :45]).max() <= 2
+    assert np.abs(pixels[:, 47:] - picture[:, 47:]).max() <= 2  # the divider itself lies between
+
+
+@pytest.mark.parametrize("name", ["png", "nifti", "csv", "geojson"])
+def test_a_download_is_what_the_service_answers(client, page, name):
+    give(page, ("scan.of.me.png", png(BANDS)))
+    until_done(page)
+    with page.expect_download() as started:
+        page.get_by_role("button", name=f"Download {name}", exact=True).click()
+    answer = client.post(f"/segment?format={name}", content=png(BANDS))
+    assert started.value.path().read_bytes() == answer.content
+    suffix = answer.headers["Content-Disposition"].partition('"mask')[2].rstrip('"')
+    assert started.value.suggested_filename == f"scan_mask{suffix}"
+
+
+def test_every_format_of_the_model_can_be_downloaded(client, page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    offered = page.locator("#downloads button").all_inner_texts()
+    assert offered == client.get("/model").json()["runtime"]["formats"]
+
+
+def test_the_table_has_the_sizes_that_the_service_counts(client, page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    summary = client.post("/segment?format=json", content=png(BANDS)).json()
+    for entry in summary["classes"][1:]:
+        row = page.locator("#measurements tbody tr").filter(has_text=entry["name"])
+        expect(row).to_contain_text(f"{entry['pixels']:,}")
+
+
+def test_what_no_browser_shows_is_shown_as_the_service_reads_it(client, page):
+    deep = BANDS.astype(np.uint16)  # of 65,535: a browser would show black
+    file = io.BytesIO()
+    tifffile.imwrite(file, deep)
+    for name, content in (
+        ("deep.tif", file.getvalue()),
+        ("slice.dcm", content_of(slice_of(BANDS.astype(np.int16)))),
+    ):
+        give(page, (name, content))
+        expect(page.locator("#status")).to_contain_text(name)
+        until_done(page)
+        set_slider(page, "#opacity", 0)
+        assert_looks_like(page, picture_of(client, content))
+        assert pixels_of(page).std() > 50
+
+
+def test_an_error_is_said_in_the_words_of_the_service(client, page):
+    text = b"Dear colleague, the scan is in the other mail."
+    give(page, ("letter.txt", text))
+    alert = page.get_by_role("alert")
+    detail = client.post("/segment", content=text).json()["detail"]
+    expect(alert).to_have_text(detail[0].upper() + detail[1:])
+    expect(page.locator("#result")).to_be_hidden()
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    expect(alert).to_be_empty()
+
+
+def test_a_download_that_is_refused_says_why_and_keeps_the_result(page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    page.get_by_role("button", name="Download dicom-seg").click()
+    expect(page.get_by_role("alert")).to_contain_text("did not come from DICOM")
+    expect(page.locator("#result")).to_be_visible()
+
+
+def test_several_images_are_segmented_in_turn_and_each_can_be_looked_at(client, page):
+    turned = BANDS.T.copy()
+    give(page, ("one.png", png(BANDS)), ("broken.png", b"no image"), ("two.png", png(turned)))
+    entries = page.locator("#queue li")
+    expect(entries).to_have_count(3)
+    expect(entries.nth(2)).to_contain_text("done")
+    expect(entries.nth(1)).to_contain_text("failed")
+    expect(entries.nth(0)).to_contain_text("done")
+    page.get_by_role("button", name="two.png").click()
+    until_done(page)
+    labels = labels_of(client.post("/segment", content=png(turned)).content)
+    assert_looks_like(page, blended(picture_of(client, png(turned)), labels, 0.5))
+    page.get_by_role("button", name="broken.png").click()
+    expect(page.get_by_role("alert")).not_to_be_empty()
+
+
+def test_a_file_that_is_dropped_is_segmented(page):
+    data = page.evaluate_handle(
+        """bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "dropped.png"));
+            return data;
+        }""",
+        list(png(BANDS)),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": data})
+    expect(page.locator("#status")).to_contain_text("dropped.png is there")
+
+
+def test_a_keyboard_is_enough(client, page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "files"
+    with page.expect_file_chooser() as opened:
+        page.keyboard.press("Enter")
+    opened.value.set_files({"name": "scan.png", "mimeType": "", "buffer": png(BANDS)})
+    until_done(page)
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "(({ id, value, ariaLabel, textContent }) => id || ariaLabel || value || textContent)"
+            "(document.activeElement)"
+        )
+        reached.append(focused)
+        if focused == "Download png":
+            break
+    assert {"split", "opacity", "Larger", "1", "2"} <= set(reached)  # 1 and 2 are the classes
+    with page.expect_download() as started:
+        page.keyboard.press("Enter")
+    answer = client.post("/segment", content=png(BANDS))
+    assert started.value.path().read_bytes() == answer.content
+
+
+def test_the_picture_grows_and_fits_again_by_keys(page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    canvas, box = page.locator("#flat canvas"), page.locator("#flat .scroll")
+    box.focus()
+    before = canvas.bounding_box()["width"]
+    for _ in range(3):
+        page.keyboard.press("+")
+    expect(page.locator("#zoom")).to_have_text("400 %")
+    assert canvas.bounding_box()["width"] == 4 * 90
+    page.keyboard.press("0")
+    assert canvas.bounding_box()["width"] == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_in_the_way_of_anybody(client, open_page, scheme, width):
+    page = open_page(
+        str(client.base_url), color_scheme=scheme, viewport={"width": width, "height": 800}
+    )
+    give(page, ("letter.txt", b"no image"), ("scan.png", png(BANDS)))
+    expect(page.get_by_role("alert")).not_to_be_empty()
+    assert_accessible(page)
+    page.get_by_role("button", name="scan.png").click()
+    until_done(page)
+    assert_accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def assert_accessible(page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()

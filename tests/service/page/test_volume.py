@@ -1,0 +1,110 @@
+import gzip
+import io
+
+import nibabel
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from seg.images import Image, encode_image
+from tests.packages import CLASSES, LEVELS, write_package
+from tests.service.conftest import served, until_status
+from tests.service.page.conftest import give, screenshot_of, set_slider, until_done
+
+AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+GREEN, RED = (entry.color for entry in CLASSES[1:])
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    """A client of a server whose model takes volumes."""
+    folder = tmp_path_factory.mktemp("volumes")
+    package = write_package(folder / "package", patch=(16, 16, 16))
+    with served(package, folder / "log.txt") as client:
+        until_status(client, "/readyz", 200)
+        yield client
+
+
+def layers():
+    """Slices of the three levels from the feet to the head, (z, y, x)."""
+    levels = np.repeat((255 * np.array(LEVELS)).astype(np.uint8), 6)
+    return np.broadcast_to(levels[:, np.newaxis, np.newaxis], (18, 20, 24)).copy()
+
+
+def nifti() -> bytes:
+    return encode_image(
+        Image(layers()[np.newaxis], spacing=(2.0, 1.0, 1.0), affine=AFFINE), ".nii.gz"
+    )
+
+
+def share_of(pixels, color) -> float:
+    """How much of a picture has a colour, about: it is shaded in 3D."""
+    return float((np.abs(pixels - np.array(color)).max(axis=-1) <= 12).mean())
+
+
+def at_slice(page, number: int) -> None:
+    page.locator("#slice-2").focus()
+    page.locator("#slice-2").press("Home")
+    for _ in range(number):
+        page.locator("#slice-2").press("ArrowRight")
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nii", "scan.nrrd"])
+def test_a_volume_is_shown_in_slices_with_its_mask(volumes, open_page, name):
+    content = nifti()
+    if name == "scan.nii":
+        content = gzip.decompress(content)
+    if name == "scan.nrrd":  # the service makes NIfTI of it
+        content = encode_image(Image(layers()[np.newaxis], (2.0, 1.0, 1.0), AFFINE), ".nrrd")
+    page = open_page(str(volumes.base_url))
+    give(page, (name, content))
+    until_done(page)
+    set_slider(page, "#opacity", 100)
+    page.select_option("#layout", "axial")
+    labels = np.asarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(mask_of(volumes))).dataobj)
+    for z, color in ((2, None), (8, GREEN), (15, RED)):
+        at_slice(page, z)
+        label = int(labels[10, 10, z])
+        pixels = screenshot_of(page, "#volume canvas")
+        for other in (GREEN, RED):
+            assert (share_of(pixels, other) > 0.3) == (other == color)
+        expected = f"{CLASSES[label].name}."
+        expect(page.locator("#place")).to_contain_text(expected)
+
+
+def mask_of(volumes) -> bytes:
+    return volumes.post("/segment", content=nifti()).content
+
+
+def test_a_class_of_a_volume_can_be_switched_off_and_the_mask_made_clear(volumes, open_page):
+    page = open_page(str(volumes.base_url))
+    give(page, ("scan.nii.gz", nifti()))
+    until_done(page)
+    page.select_option("#layout", "axial")
+    set_slider(page, "#opacity", 100)
+    at_slice(page, 8)
+    assert share_of(screenshot_of(page, "#volume canvas"), GREEN) > 0.3
+    page.get_by_label("cytoplasm").uncheck()
+    assert share_of(screenshot_of(page, "#volume canvas"), GREEN) == 0
+    page.get_by_label("cytoplasm").check()
+    set_slider(page, "#opacity", 0)
+    assert share_of(screenshot_of(page, "#volume canvas"), GREEN) == 0
+
+
+def test_the_table_of_a_volume_has_millilitres(volumes, open_page):
+    page = open_page(str(volumes.base_url))
+    give(page, ("scan.nii.gz", nifti()))
+    until_done(page)
+    summary = volumes.post("/segment?format=json", content=nifti()).json()
+    row = page.locator("#measurements tbody tr").filter(has_text="nucleus")
+    expect(row).to_contain_text(f"{summary['classes'][2]['volume_ml']:.3g}")
+
+
+def test_a_volume_of_the_service_has_the_voxels_that_were_sent(volumes):
+    nrrd = encode_image(Image(layers()[np.newaxis], (2.0, 1.0, 1.0), AFFINE), ".nrrd")
+    answer = volumes.post("/picture", content=nrrd)
+    assert answer.headers["Content-Type"] == "application/x-nifti"
+    file = nibabel.FileHolder(fileobj=io.BytesIO(gzip.decompress(answer.content)))
+    image = nibabel.Nifti1Image.from_file_map({"image": file, "header": file})
+    np.testing.assert_array_equal(np.asarray(image.dataobj).T, layers())
+    np.testing.assert_allclose(image.affine, AFFINE)
