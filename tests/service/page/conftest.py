@@ -42,7 +42,7 @@ def open_page(browser) -> Iterator:
     complaints: list[str] = []
     contexts = []
 
-    def open_page(url: str, **options) -> Page:
+    def open_page(url: str, *, ready: bool = True, **options) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -65,7 +65,8 @@ def open_page(browser) -> Iterator:
             ),
         )
         page.goto(url)
-        expect(page.locator("#model-line")).to_contain_text("nearest-level")
+        if ready:
+            expect(page.locator("#model-line")).to_contain_text("nearest-level")
         return page
 
     yield open_page

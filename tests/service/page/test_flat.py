@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pytest
@@ -6,9 +7,10 @@ import tifffile
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.packages import CLASSES, LEVELS
+from service.keys import new_key, write_keys
+from tests.packages import CLASSES, LEVELS, write_package
 from tests.seg.images.dicom_files import content_of, slice_of
-from tests.service.conftest import labels_of, png
+from tests.service.conftest import labels_of, png, served, until, until_status
 from tests.service.page.conftest import give, pixels_of, set_slider, until_done
 
 BANDS = np.repeat((255 * np.array(LEVELS)).astype(np.uint8), 30)[np.newaxis].repeat(40, axis=0)
@@ -163,6 +165,9 @@ def test_a_file_that_is_dropped_is_segmented(page):
 
 
 def test_a_keyboard_is_enough(client, page):
+    page.on("filechooser", lambda chooser: None)  # Chromium is told now, not while Enter is pressed
+    page.reload()
+    expect(page.locator("#model-line")).to_contain_text("nearest-level")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "files"
     with page.expect_file_chooser() as opened:
@@ -218,3 +223,40 @@ def test_nothing_is_in_the_way_of_anybody(client, open_page, scheme, width):
 def assert_accessible(page) -> None:
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_a_service_that_asks_for_keys_gets_one_that_stays_in_the_tab(tmp_path, open_page):
+    package = write_package(tmp_path / "package")
+    keys = tmp_path / "keys.json"
+    key, token = new_key("ward", ("segment",))
+    write_keys(keys, [key])
+    settings = {"SEG_KEYS": "required", "SEG_KEYS_FILE": str(keys)}
+    with served(package, tmp_path / "log.txt", **settings) as client:
+        until_status(client, "/readyz", 200)
+        page = open_page(str(client.base_url), ready=False)
+        expect(page.get_by_role("alert")).to_contain_text("asks for a key")
+        page.get_by_label("API key").fill(token)
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#model-line")).to_contain_text("nearest-level")
+        give(page, ("scan.png", png(BANDS)))
+        until_done(page)
+        assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+
+def test_the_model_that_is_chosen_answers(tmp_path, open_page):
+    package = write_package(tmp_path / "package")
+    other = write_package(tmp_path / "models" / "two")
+    card = json.loads((other / "model.json").read_text()) | {"name": "another-level"}
+    (other / "model.json").write_text(json.dumps(card))
+    settings = {"SEG_MODELS": str(tmp_path / "models"), "SEG_DEFAULT_MODEL": "nearest-level"}
+    with served(package, tmp_path / "log.txt", **settings) as client:
+        for name in ("nearest-level", "another-level"):
+            until(lambda name=name: client.get("/model", params={"model": name}).is_success)
+        page = open_page(str(client.base_url))
+        expect(page.get_by_label("Model")).to_have_value("nearest-level")
+        page.get_by_label("Model").select_option("another-level")
+        expect(page.locator("#model-line")).to_have_text("another-level 1")
+        with page.expect_response(lambda answer: "/segment" in answer.url) as answer:
+            give(page, ("scan.png", png(BANDS)))
+        assert answer.value.headers["x-segmentation-model"] == "another-level:1"
+        until_done(page)
