@@ -20,7 +20,9 @@ from seg.images import ClassInfo
 from seg.metrics import SelfAssessment
 from seg.transforms import Preprocessing
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
+"""Version 1 had one file a variant and one tolerance for all; what it says holds as it is."""
 CARD_FILE = "model.json"
 GOLDEN_FILE = "golden.npz"
 
@@ -119,18 +121,41 @@ class Score(_Data):
     cases: int
 
 
+class Weights(_Data):
+    """A file of weights that the ONNX files of several variants point into."""
+
+    file: str
+    sha256: str
+
+
 class Variant(_Data):
-    """One ONNX file."""
+    """One ONNX file: the network as it was trained, or a faster one made of it."""
 
     name: str
     file: str
     sha256: str
+    weights: Weights | None = None
+    """None where the ONNX file holds them itself."""
     precision: Literal["float32", "float16", "int8"] = "float32"
     blocks_dropped: tuple[str, ...] = ()
     blocks_kept: int | None = None
+    float_layers: tuple[str, ...] = ()
+    """Of an int8 variant: layers that stay float32, since rounding them costs too much."""
+    distilled: bool = False
+    """A smaller network of its own that learnt from the first variant."""
+    tolerance: Annotated[float, Field(gt=0, le=1)] = PROBABILITY_TOLERANCE
+    """Largest absolute error of probabilities against the golden logits."""
+    gigaflops: float | None = None
+    """Of one patch; a multiplication and an addition are two."""
+    megabytes: float | None = None
+    """Of the ONNX file and the weights that it uses, in 10⁶ bytes."""
     dice: dict[str, Score] = {}
+    """Class name to its score on the test cases."""
     milliseconds_per_patch: float | None = None
+    """On one core of the CPU, or on the GPU, that ``measured_on`` names."""
     measured_on: str | None = None
+    quality: SelfAssessment | None = None
+    """What this variant knows of its own errors; None where the card's holds."""
 
 
 class TrainingFingerprint(_Data):
@@ -159,7 +184,7 @@ class Provenance(_Data):
 class ModelCard(_Data):
     """``model.json``."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: str
     version: str
     task: Task = "exclusive"
@@ -209,6 +234,30 @@ class ModelCard(_Data):
             return self.ensemble
         return (self.variant(variant).name,)
 
+    def tolerance(self, variant: str | None = None) -> float:
+        """Largest error of probabilities that is allowed of a variant, or of the whole package."""
+        return max(self.variant(name).tolerance for name in self.members(variant))
+
+    def mean_dice(self, variant: str | None = None) -> float | None:
+        """Mean validation Dice of a variant over the foreground classes; None if not known."""
+        scores = self.variant(variant).dice
+        found = [scores[each.name].dice for each in self.classes[1:] if each.name in scores]
+        return sum(found) / len(found) if found else None
+
+    def of_variant(self, name: str) -> "ModelCard":
+        """The card as it stands for one variant: with its scores and its own doubts.
+
+        Raises:
+            PackageError: no variant has that name.
+        """
+        variant = self.variant(name)
+        return self.model_copy(
+            update={
+                "metrics": variant.dice or self.metrics,
+                "quality": variant.quality or self.quality,
+            }
+        )
+
     def variant(self, name: str | None = None) -> Variant:
         """The variant of that name, or the first one.
 
@@ -248,8 +297,10 @@ class ModelPackage:
         """
         path = Path(path)
         card = read_card(path)
-        for variant in card.variants:
-            _check_file(path, variant.file, variant.sha256)
+        files = {(variant.file, variant.sha256) for variant in card.variants}
+        files |= {(v.weights.file, v.weights.sha256) for v in card.variants if v.weights}
+        for name, sha256 in sorted(files):
+            _check_file(path, name, sha256)
         _check_file(path, GOLDEN_FILE, card.golden_sha256)
         return cls(path=path, card=card)
 
@@ -331,10 +382,10 @@ def read_card(folder: Path) -> ModelCard:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PackageError(f"{path} cannot be read: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise PackageError(
-            f"this program reads model packages of schema version {SCHEMA_VERSION}, the package "
-            f"has {version!r}; export it again with this version of seg"
+            f"this program reads model packages of schema versions 1 and {SCHEMA_VERSION}, the "
+            f"package has {version!r}; export it again with this version of seg"
         )
     try:
         return ModelCard.model_validate(raw)

@@ -102,6 +102,11 @@ def _draw(
     axes.plot(x, mean, color=ink.line, linewidth=1.8, label="training patches, moving average")
     axes.set_title(name, fontsize=11, color=ink.text)
     axes.set_xlabel("step", color=ink.text)
+    style_axes(axes, ink)
+
+
+def style_axes(axes: Axes, ink: Ink) -> None:
+    """A quiet grid and no frame."""
     axes.tick_params(colors=ink.text, length=0)
     axes.grid(color=ink.grid, linewidth=0.8)
     axes.set_axisbelow(True)

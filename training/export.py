@@ -16,6 +16,7 @@ from seg.model_package import CARD_FILE, ModelPackage
 from training.bundle import Facts, write_bundle
 from training.checkpoint import trained_in
 from training.cross_validation import package_folds
+from training.elastic.command import add_variant_options, export_variants
 from training.evaluate import Evaluation, evaluate, summary_table
 from training.job import job_in
 from training.leave import leave_for_monai, leave_for_torch
@@ -74,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(f"{options.target} is not empty; name another folder with -o")
         if (options.run / CARD_FILE).is_file():
             lines = _of_package(ModelPackage.load(options.run), options.to, options.target)
+        elif options.variants:
+            run = run_of(options.run)
+            lines = export_variants(run, job_in(run, command)[0], options.target, options)
         else:
             lines = _of_run(run_of(options.run), options.to, options.target, command)
         for line in lines:
@@ -125,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--to", choices=TARGETS, default="package",
         help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
              "results folder; torch: programs of torch.export, and safetensors")  # fmt: skip
+    add_variant_options(parser)
     return parser
 
 

@@ -1,5 +1,6 @@
 """Patches of cases that no training sees. Letters: ``b`` patches, ``c`` channels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -23,7 +24,11 @@ class HeldBack:
 
 def held_back_patches(dataset: Dataset, plan: Plan, count: int) -> HeldBack:
     """Of some held-back cases the window that shows most classes, then most foreground."""
-    cases = dataset.test or dataset.train
+    return richest_windows(dataset, dataset.test or dataset.train, plan, count)
+
+
+def richest_windows(dataset: Dataset, cases: Sequence[Case], plan: Plan, count: int) -> HeldBack:
+    """Of some of the cases the window that shows most classes, then most foreground."""
     chosen = [cases[i * len(cases) // count] for i in range(count)]
     pairs = [_richest_window(dataset, case, plan, turn) for turn, case in enumerate(chosen)]
     images, labels = zip(*pairs, strict=True)

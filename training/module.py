@@ -1,6 +1,6 @@
 """The Lightning module: loss, optimiser, schedule. Letters: ``b`` batch, ``c`` channels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +13,7 @@ from seg.errors import SegError
 from seg.networks import ResidualUNet
 from training.clock import learning_rate_factor
 from training.dataset.legend import IGNORE, Legend
+from training.distillation import distillation_loss, finest_of
 from training.losses import make_loss
 from training.plan import Plan
 
@@ -32,8 +33,16 @@ OPTIMISERS: dict[str, Optimiser] = {"adamw": torch.optim.AdamW, "sgd": _sgd}
 class SegmentationModule(pl.LightningModule):
     """A residual U-Net that learns as its plan says."""
 
-    def __init__(self, plan: Plan, legend: Legend, processes: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        legend: Legend,
+        processes: int = 1,
+        teacher: ResidualUNet | None = None,
+    ) -> None:
         super().__init__()
+        # in a tuple, so that its weights are no part of this module
+        self._teachers = () if teacher is None else (teacher.eval(),)
         self.plan = plan
         self.network = ResidualUNet(plan.network_config(legend.outputs))
         self.loss = make_loss(legend, plan.loss, plan.class_weights, shared=processes > 1)
@@ -57,16 +66,30 @@ class SegmentationModule(pl.LightningModule):
         """
         images, labels = batch
         self.loss.loss.progress = self.progress
-        logits = self(images)
+        with self.network.skipping(self._skipped()):
+            logits = self(images)
         loss = self.loss(logits, labels.float())
+        for teacher in self._teachers:
+            loss = loss + distillation_loss(finest_of(logits), teacher, images, self.legend)
         if not torch.isfinite(loss):
             raise SegError(self._why_not_finite())
-        finest = logits[0] if isinstance(logits, list | tuple) else logits
-        dice = self.dice(finest.detach(), labels[:, 0])
+        dice = self.dice(finest_of(logits).detach(), labels[:, 0])
         self.log_dict(
             {"loss": loss.detach(), "dice": dice, "learning_rate": self._rate()}, on_step=True
         )
         return {"loss": loss, "dice": dice}
+
+    def _skipped(self) -> Sequence[str]:
+        """Blocks that this step does without: none, or some at random in every other late step.
+
+        Source: the sandwich rule of Yu & Huang, Universally Slimmable Networks, ICCV 2019, with
+        blocks in place of channels, and full and shallow in turn.
+        """
+        if self.global_step % 2 == 0 or self.progress < 1 - self.plan.sandwich_share:
+            return ()
+        blocks = self.network.droppable_blocks()
+        count = int(torch.randint(1, len(blocks) + 1, ())) if blocks else 0
+        return [blocks[i] for i in torch.randperm(len(blocks))[:count].tolist()]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of this step, and what chance there is in the network.

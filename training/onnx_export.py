@@ -97,13 +97,27 @@ def reference_logits(
         return np.concatenate([network(torch.from_numpy(p[None])).numpy() for p in patches])
 
 
-def write_onnx(network: nn.Module, example: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
-    """Write ONNX with the example's patch and any batch size."""
+def write_onnx(
+    network: nn.Module,
+    example: Float32[np.ndarray, "b c *patch"],
+    file: Path,
+    *,
+    exact_norms: bool = True,
+) -> None:
+    """Write ONNX with the example's patch and any batch size.
+
+    Args:
+        network: in eval mode.
+        example: patches.
+        file: to write.
+        exact_norms: add up instance norms axis by axis. Where precision is given up anyway, the
+            operator of one piece is faster: 68 ms against 126 ms a patch in int8.
+    """
     if len(example) < SAMPLES_A_BATCH:  # torch.export takes a batch of 1 for a constant
         example = np.concatenate([example] * SAMPLES_A_BATCH)
     with _quiet():
         program = torch.onnx.export(
-            _with_staged_norms(network),
+            _with_staged_norms(network) if exact_norms else network,
             (torch.from_numpy(np.ascontiguousarray(example)),),
             dynamo=True,
             opset_version=OPSET,

@@ -11,7 +11,7 @@ from training.clock import SCHEDULES
 from training.losses import LOSSES
 from training.module import OPTIMISERS
 from training.nnunet_plan import TARGETS
-from training.plan import Plan
+from training.plan import ELASTIC, Plan
 from training.train import PRECISIONS
 
 DEFAULT_DATASET = "scratch-assay"
@@ -46,6 +46,8 @@ def options_from(arguments: argparse.Namespace) -> Options:
     chosen = {
         name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
     }
+    if arguments.elastic:
+        chosen = ELASTIC | chosen
     if "class_weights" in chosen:
         chosen["class_weights"] = dict(chosen["class_weights"])
     if "patch" in chosen:
@@ -82,6 +84,9 @@ def command_line() -> argparse.ArgumentParser:
         help="train folds side by side on Ray's workers (RAY_ADDRESS: a cluster)")  # fmt: skip
     add("--mirror", action="store_const", const=True,
         help="measure what predicting in mirrors as well gains and costs")  # fmt: skip
+    add("--elastic", action="store_true",
+        help="train so that blocks can be dropped: stochastic depth, and at the end every other "
+             "step without some of them; training.export --variants drops them")  # fmt: skip
     plan = command.add_argument_group("in place of what would be planned")
     add = plan.add_argument
     add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")

@@ -15,6 +15,9 @@ OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 1e-2, "weight_decay": 3e-5, "warmup_share": 0.0},
 }
 
+ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
+"""What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
+
 
 class Plan(BaseModel):
     """Everything that ``fit`` decided before it trains; ``plan.yaml``."""
@@ -47,6 +50,14 @@ class Plan(BaseModel):
         tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
     ]
     deep_supervision: Annotated[bool, Field(description="a loss at every resolution")] = True
+    stochastic_depth: Annotated[
+        float,
+        Field(ge=0, lt=1, description="rate at which the last block is dropped, earlier ones less"),
+    ] = 0.0
+    sandwich_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="of the training, at its end: every other step lacks blocks"),
+    ] = 0.0
     patch: Annotated[tuple[int, ...], Field(description="voxels, one number an axis")]
     batch_size: Annotated[int, Field(ge=1, description="patches a step")]
     foreground_share: Annotated[
@@ -148,8 +159,12 @@ class Plan(BaseModel):
             strides=self.strides,
             kernel_sizes=self.kernel_sizes,
         )
-        config = replace(config, deep_supervision=self.deep_supervision)
-        return replace(config, shortcut=self.shortcut) if self.shortcut else config
+        return replace(
+            config,
+            deep_supervision=self.deep_supervision,
+            stochastic_depth=self.stochastic_depth,
+            shortcut=self.shortcut or config.shortcut,
+        )
 
 
 def changed_plan(plan: Plan, fields: dict[str, Any]) -> Plan:

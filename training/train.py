@@ -70,16 +70,18 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
     return [open_case(folder / case.name, rng) for case in dataset.train]
 
 
-def train(
+def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     plan: Plan,
     cases: Sequence[PreparedCase],
     dataset: Dataset,
     device: Device,
     folder: Path,
     clock: Clock,
+    teacher: ResidualUNet | None = None,
 ) -> Trained:
     """Train until the clock has run out, going on from the folder's checkpoint if there is one.
 
+    With a teacher the network learns from what that one says as well (``training.distillation``).
     All processes of ``device.world`` call this with the same plan and folder; the first writes.
 
     Raises:
@@ -94,7 +96,7 @@ def train(
     if saved:
         clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
-    module = SegmentationModule(plan, dataset.legend, device.world.size)
+    module = SegmentationModule(plan, dataset.legend, device.world.size, teacher)
     if saved is None or device.world.agreed(clock.progress(saved.steps))[0] < 1:
         first = saved.steps * plan.accumulate if saved else 0
         augmentation = Augmentation(plan.augmentation, plan.patch)
@@ -143,7 +145,7 @@ def _trainer(
         accelerator=device.kind,
         devices=world.devices,
         num_nodes=world.machines,
-        strategy="auto" if world.size == 1 else "ddp",
+        strategy="auto" if world.size == 1 else _strategy(plan),
         sync_batchnorm=world.size > 1 and device.kind == "cuda",
         precision=PRECISIONS[plan.precision],
         max_epochs=1,
@@ -165,6 +167,11 @@ def _trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _strategy(plan: Plan) -> str:
+    # steps that lack blocks leave weights without a gradient, which DDP must be told to expect
+    return "ddp_find_unused_parameters_true" if plan.sandwich_share else "ddp"
 
 
 def read_checkpoint(checkpoint: Path) -> Saved | None:

@@ -69,7 +69,7 @@ def fastest(
     for name in candidates:
         try:
             backend = load(name)
-            agreement(backend, golden, package.card.task)
+            agreement(backend, golden, package.card.task, package.card.tolerance(variant))
         except BackendError as error:
             reasons.append(f"{name}: {error}")
             continue
@@ -113,7 +113,7 @@ def _key(
         card.golden_sha256,
         *candidates,
         platform.machine(),
-        _processor(),
+        processor_name(),
         str(threads or cores()),
         str(cuda_devices()),
         *(_version(name) for name in LIBRARIES),
@@ -121,12 +121,14 @@ def _key(
     return sha256("\n".join(facts).encode()).hexdigest()[:32]
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """What the CPU calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), "")
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 def _version(name: str) -> str:

@@ -14,10 +14,16 @@ def verify_golden(package: ModelPackage, backend: Backend, variant: str | None =
     Raises:
         BackendError: it is above the tolerance, so this machine would give other masks.
     """
-    return agreement(backend, package.golden(variant), package.card.task)
+    card = package.card
+    return agreement(backend, package.golden(variant), card.task, card.tolerance(variant))
 
 
-def agreement(backend: Backend, golden: GoldenSamples, task: Task) -> float:
+def agreement(
+    backend: Backend,
+    golden: GoldenSamples,
+    task: Task,
+    tolerance: float = PROBABILITY_TOLERANCE,
+) -> float:
     """Largest absolute error of probabilities on some samples.
 
     Raises:
@@ -28,9 +34,9 @@ def agreement(backend: Backend, golden: GoldenSamples, task: Task) -> float:
         [backend.run(golden.patches[i : i + backend.batch_size]) for i in steps]
     )
     worst = probability_error(logits, golden.logits, task)
-    if not worst <= PROBABILITY_TOLERANCE:
+    if not worst <= tolerance:
         raise BackendError(
             f"{backend.provider} disagrees with the package's golden samples: probabilities "
-            f"differ by {worst:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}"
+            f"differ by {worst:.2g}, allowed are {tolerance:.0e}"
         )
     return worst

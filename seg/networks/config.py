@@ -147,6 +147,11 @@ class UNetConfig:
                 )
         elif self.spatial_dims != 2:
             raise ConfigError(f"{self.encoder} is an encoder for 2D, got spatial_dims=3")
+        elif self.stochastic_depth:
+            raise ConfigError(
+                f"stochastic depth drops blocks of the residual encoder, {self.encoder} has none; "
+                "set stochastic_depth=0 or take a preset such as resunet-s"
+            )
 
     @property
     def layers(self) -> Layers:

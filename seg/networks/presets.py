@@ -79,6 +79,12 @@ PRESETS: dict[str, Preset] = {
         blocks=(1, 2, 2, 2, 2),
         patch={2: (192, 192), 3: (64, 64, 64)},
     ),
+    # A quarter of its operations, for networks that learn from a larger one (training.elastic).
+    "resunet-xs": Preset(
+        features={2: (16, 32, 64, 128, 160), 3: (16, 32, 64, 128, 160)},
+        blocks=(0, 1, 1, 1, 1),
+        patch={2: (192, 192), 3: (64, 64, 64)},
+    ),
     "resunet-m": _resunet(512, 128, gpu_memory_gb=8),
     "resunet-l": _resunet(832, 192, gpu_memory_gb=24),
     "resunet-xl": _resunet(1024, 224, gpu_memory_gb=40),

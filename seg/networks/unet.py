@@ -5,7 +5,8 @@
 Letters: ``b`` batch, ``c`` channels, ``k`` classes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
 
@@ -80,15 +81,36 @@ class ResidualUNet(nn.Module):
         Raises:
             ConfigError: a name is not one of ``droppable_blocks()``.
         """
-        droppable = self.droppable_blocks()
         shallower = deepcopy(self)
-        for name in blocks:
+        shallower._drop(blocks)
+        return shallower
+
+    @contextmanager
+    def skipping(self, blocks: Iterable[str]) -> Iterator[None]:
+        """Be ``without(blocks)`` for a while, with the same weights: what is left still learns.
+
+        Raises:
+            ConfigError: a name is not one of ``droppable_blocks()``.
+        """
+        dropped = self._drop(blocks)
+        try:
+            yield
+        finally:
+            for name, block in dropped.items():
+                self.set_submodule(name, block)
+
+    def _drop(self, blocks: Iterable[str]) -> dict[str, nn.Module]:
+        """Put what is left of them in the place of blocks, which are returned."""
+        droppable, chosen = self.droppable_blocks(), tuple(blocks)
+        for name in chosen:
             if name not in droppable:
                 near = get_close_matches(name, droppable, n=3) or droppable[:3] or ("none",)
                 raise ConfigError(
                     f"no droppable block is called {name!r}; the nearest are {', '.join(near)}"
                 )
-            block = shallower.get_submodule(name)
+        dropped: dict[str, nn.Module] = {}
+        for name in chosen:
+            dropped[name] = block = self.get_submodule(name)
             assert isinstance(block, Droppable)
-            shallower.set_submodule(name, block.without_branch())
-        return shallower
+            self.set_submodule(name, block.without_branch())
+        return dropped

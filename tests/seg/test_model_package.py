@@ -45,9 +45,15 @@ def test_a_folder_without_a_card_is_no_package(tmp_path):
 
 
 def test_another_schema_version_is_refused(package):
-    edit(package, schema_version=2)
-    with pytest.raises(PackageError, match="schema version 1, the package has 2"):
+    edit(package, schema_version=99)
+    with pytest.raises(PackageError, match="schema versions 1 and 2, the package has 99"):
         ModelPackage.load(package)
+
+
+def test_a_package_of_the_first_schema_version_is_read_as_it_is(package):
+    edit(package, schema_version=1)
+    variant = ModelPackage.load(package).card.variant()
+    assert (variant.weights, variant.tolerance) == (None, 1e-4)
 
 
 def test_an_unknown_field_is_refused(package):

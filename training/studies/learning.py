@@ -9,10 +9,10 @@ step by itself hides a part of what shortcuts do. Letters: ``b`` batch, ``c`` ch
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import nn
 
-from training.dataset.legend import IGNORE, Legend
+from training.dataset.legend import Legend
+from training.pooled_dice import pooled_dice
 from training.studies.setting import Setting
 from training.studies.task import Batch, Loss, Task
 
@@ -80,21 +80,7 @@ def dice_on(network: nn.Module, batch: Batch, legend: Legend) -> float:
     """Dice of the foreground classes over all patches together, their mean."""
     images, labels = batch
     network.eval()
-    logits = network(images)
-    truth = torch.from_numpy(legend.members())[labels[:, 0]].movedim(-1, 1)
-    predicted = (
-        logits > 0
-        if legend.regions
-        else nn.functional.one_hot(logits.argmax(dim=1), legend.outputs).movedim(-1, 1)[:, 1:] > 0
-    )
-    predicted = predicted & (labels != IGNORE)
-    scores = [_dice(*each) for each in zip(predicted.unbind(1), truth.unbind(1), strict=True)]
-    return sum(scores) / len(scores)
-
-
-def _dice(predicted: Bool[Tensor, "b *patch"], reference: Bool[Tensor, "b *patch"]) -> float:
-    total = int(predicted.sum() + reference.sum())
-    return 2 * int((predicted & reference).sum()) / total if total else 1.0
+    return pooled_dice(network(images), labels[:, 0], legend)
 
 
 @torch.no_grad()

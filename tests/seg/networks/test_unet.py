@@ -170,6 +170,19 @@ def test_a_shallower_network_leaves_the_full_one_alone():
         torch.testing.assert_close(weight, before[name])
 
 
+def test_blocks_are_skipped_for_a_while_and_come_back():
+    network = trained(tiny()).eval()
+    image = image_for(network.config)
+    dropped = network.droppable_blocks()[::2]
+    whole, shallow = network(image), network.without(dropped)(image)
+    with network.skipping(dropped):
+        torch.testing.assert_close(network(image), shallow, rtol=0, atol=0)
+    torch.testing.assert_close(network(image), whole, rtol=0, atol=0)
+    with pytest.raises(ConfigError), network.skipping([*dropped, "nothing"]):
+        pass
+    torch.testing.assert_close(network(image), whole, rtol=0, atol=0)
+
+
 def test_only_blocks_that_add_and_keep_the_shape_can_be_dropped():
     assert ResidualUNet(tiny()).droppable_blocks() == (
         "encoder.stages.0.blocks.0",

@@ -1,0 +1,1 @@
+"""One trained network as several, from the best to the fastest: ``training.export --variants``."""

@@ -1,0 +1,182 @@
+"""Every network that may become a variant, as ONNX, with what it says to the golden patches.
+
+Letters: ``b`` patches, ``c`` channels, ``k`` channels of logits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from jaxtyping import Float32
+
+from seg.inference import OnnxBackend
+from seg.inference.decision import probability_error
+from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task
+from seg.networks import ResidualUNet
+from training.elastic.depth import flops_of
+from training.elastic.probe import Probe
+from training.elastic.quantise import to_float16, to_int8
+from training.onnx_export import FULL, proven, reference_logits, write_onnx
+
+Precision = Literal["float32", "float16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+SPREAD = 2.0
+"""Tolerance of a lower precision, in errors that this machine makes with it itself."""
+LEAST_TOLERANCE, MOST_TOLERANCE = 0.02, 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A network to make variants of."""
+
+    name: str
+    network: ResidualUNet
+    dropped: tuple[str, ...] = ()
+    distilled: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A network in one precision."""
+
+    name: str
+    source: Source
+    precision: Precision
+    file: Path
+    """ONNX with its weights inside."""
+    golden: Float32[np.ndarray, "b k *patch"]
+    tolerance: float
+    gigaflops: float
+    float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What all variants are made and judged with."""
+
+    golden: Float32[np.ndarray, "b c *patch"]
+    """Real patches of test cases, which travel with the package."""
+    probe: Probe
+    task: Task
+    int8_tolerance: float
+    """Dice that rounding to int8 may cost on the windows of the probe."""
+
+
+def make_all(
+    sources: Sequence[Source], precisions: Sequence[Precision], bench: Bench, folder: Path
+) -> Iterator[Made]:
+    """Each network in each precision, float32 first.
+
+    Raises:
+        BackendError: ONNX and network disagree in float32.
+    """
+    makers: dict[Precision, Callable[[Source, Bench, Path], Made]] = {
+        "float32": _float32,
+        "int8": _int8,
+        "float16": _float16,
+    }
+    for source in sources:
+        for precision in precisions:
+            yield makers[precision](source, bench, folder)
+
+
+def _float32(source: Source, bench: Bench, folder: Path) -> Made:
+    file = folder / f"{source.name}.onnx"
+    logits = reference_logits(source.network, bench.golden)
+    write_onnx(source.network, bench.golden, file)
+    proven(file, GoldenSamples(bench.golden, logits), bench.task)
+    return Made(
+        name=source.name,
+        source=source,
+        precision="float32",
+        file=file,
+        golden=logits,
+        tolerance=PROBABILITY_TOLERANCE,
+        gigaflops=_gigaflops(source, bench),
+    )
+
+
+def _int8(source: Source, bench: Bench, folder: Path) -> Made:
+    name = _named(source, "int8")
+    plain, file = folder / f"{name}.plain.onnx", folder / f"{name}.onnx"
+    write_onnx(source.network, bench.golden, plain, exact_norms=False)
+    found = to_int8(onnx.load(plain), bench.probe, bench.int8_tolerance)
+    plain.unlink()
+    onnx.save(found.model, file)
+    # What integers say is the reference of what they ought to say elsewhere; how far another
+    # processor may be from it, float arithmetic on the same rounded numbers tells.
+    logits = _run(OnnxBackend(file, provider="cpu", threads=1).run, bench.golden)
+    return Made(
+        name=name,
+        source=source,
+        precision="int8",
+        file=file,
+        golden=logits,
+        tolerance=_tolerance(_run(_in_float(file), bench.golden), logits, bench.task),
+        gigaflops=_gigaflops(source, bench),
+        float_layers=found.float_layers,
+    )
+
+
+def _float16(source: Source, bench: Bench, folder: Path) -> Made:
+    name = _named(source, "float16")
+    plain, file = folder / f"{name}.plain.onnx", folder / f"{name}.onnx"
+    logits = reference_logits(source.network, bench.golden)
+    write_onnx(source.network, bench.golden, plain)
+    onnx.save(to_float16(onnx.load(plain)), file)
+    plain.unlink()
+    rounded = _run(OnnxBackend(file, provider="cpu", threads=1).run, bench.golden)
+    return Made(
+        name=name,
+        source=source,
+        precision="float16",
+        file=file,
+        golden=logits,
+        tolerance=_tolerance(rounded, logits, bench.task),
+        gigaflops=_gigaflops(source, bench),
+    )
+
+
+def _named(source: Source, precision: str) -> str:
+    return precision if source.name == FULL else f"{source.name}-{precision}"
+
+
+def _gigaflops(source: Source, bench: Bench) -> float:
+    return round(flops_of(source.network, bench.golden.shape[2:]) / 1e9, 3)
+
+
+def _tolerance(
+    logits: Float32[np.ndarray, "b k *patch"],
+    reference: Float32[np.ndarray, "b k *patch"],
+    task: Task,
+) -> float:
+    error = probability_error(logits, reference, task)
+    return round(min(max(SPREAD * error, LEAST_TOLERANCE), MOST_TOLERANCE), 4)
+
+
+def _run(
+    network: Callable[[Float32[np.ndarray, "b c *patch"]], Float32[np.ndarray, "b k *patch"]],
+    patches: Float32[np.ndarray, "b c *patch"],
+) -> Float32[np.ndarray, "b k *patch"]:
+    return np.concatenate([network(patch[None]) for patch in patches])
+
+
+def _in_float(
+    file: Path,
+) -> Callable[[Float32[np.ndarray, "b c *patch"]], Float32[np.ndarray, "b k *patch"]]:
+    """The rounded network without any integer arithmetic."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def run(patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+        logits: Float32[np.ndarray, "b k *patch"] = session.run(None, {"patches": patches})[0]
+        return logits
+
+    return run

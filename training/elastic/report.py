@@ -1,0 +1,180 @@
+"""What the variants of a package gain and cost: a table for the terminal, and a page."""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from seg.files import replace_file
+from seg.metrics import Estimate, bootstrap_mean
+from training.curves import Ink, style_axes
+from training.elastic.write import Elastic, Measured
+from training.measure import SEED
+from training.package import Job
+from training.pages import on_light_and_dark, render
+
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant in the table."""
+
+    name: str
+    what: str
+    dice: float
+    lost: Estimate
+    """Dice lost against the first variant in the same case, with its interval over cases."""
+    by_class: dict[str, str]
+    milliseconds: float | None
+    speed: float | None
+    """Times as fast as the first."""
+    gigaflops: float
+    megabytes: float | None
+    kept: bool
+    tolerance: float
+
+
+def rows_of(elastic: Elastic, classes: Sequence[str]) -> list[Row]:
+    """The table, in the order in which the variants were made."""
+    first = elastic.measured[0]
+    sizes = {v.name: v.megabytes for v in elastic.finished.package.card.variants}
+    return [_row(each, first, sizes.get(each.made.name), classes) for each in elastic.measured]
+
+
+def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequence[str]) -> Row:
+    point, reference = each.point(classes), first.point(classes)
+    known = point.milliseconds is not None and reference.milliseconds is not None
+    summary = each.evaluation.summary
+    return Row(
+        name=point.name,
+        what=_in_words(each),
+        dice=point.dice,
+        lost=_lost(each, first),
+        by_class={
+            name: f"{summary[name].dice:.3f} ({ci[0]:.3f} to {ci[1]:.3f})"
+            for name in classes
+            if (ci := summary[name].ci95) is not None
+        },
+        milliseconds=point.milliseconds,
+        speed=reference.milliseconds / point.milliseconds if known else None,  # type: ignore[operator]
+        gigaflops=each.made.gigaflops,
+        megabytes=megabytes,
+        kept=each.kept,
+        tolerance=each.made.tolerance,
+    )
+
+
+def _in_words(each: Measured) -> str:
+    made, source = each.made, each.made.source
+    blocks = len(source.network.droppable_blocks())
+    kind = f"{blocks} of {blocks + len(source.dropped)} blocks" if source.dropped else "whole"
+    if source.distilled:
+        first, *_, last = source.network.config.features
+        kind = f"{first} to {last} features, distilled"
+    floats = f", {len(made.float_layers)} layers in float32" if made.float_layers else ""
+    return f"{kind}, {made.precision}{floats}"
+
+
+def _lost(each: Measured, first: Measured) -> Estimate:
+    before = {case.case: case.mean_dice for case in first.evaluation.cases}
+    lost = [
+        before[case.case] - case.mean_dice  # type: ignore[operator]
+        if case.mean_dice is not None and before[case.case] is not None
+        else math.nan
+        for case in each.evaluation.cases
+    ]
+    return bootstrap_mean(np.array(lost), np.random.default_rng(SEED))
+
+
+def variants_table(elastic: Elastic) -> str:
+    """The table for a terminal; what is left out stands in brackets."""
+    classes = list(elastic.measured[0].evaluation.cases[0].classes)
+    head = f"{'95% interval':>16} {'ms':>8} {'faster':>7}  what; in brackets: left out"
+    lines = [f"{'variant':16} {'Dice':>6} {'lost':>7}  {head}"]
+    for row in rows_of(elastic, classes):
+        name = row.name if row.kept else f"({row.name})"
+        interval = f"{row.lost.low:+.4f} {row.lost.high:+.4f}"
+        time = "-" if row.milliseconds is None else f"{row.milliseconds:.1f}"
+        speed = "-" if row.speed is None else f"{row.speed:.2f}x"
+        lines.append(
+            f"{name:16} {row.dice:6.4f} {row.lost.mean:+7.4f}  {interval:>16} {time:>8} "
+            f"{speed:>7}  {row.what}"
+        )
+    return "\n".join(lines)
+
+
+def write_variants_report(elastic: Elastic, job: Job) -> None:
+    """Write ``report.html`` into the package: table, Pareto plot, lesion curve."""
+    evaluation = elastic.finished.evaluation
+    classes = list(evaluation.cases[0].classes)
+    rows = rows_of(elastic, classes)
+    path = elastic.finished.package.path / REPORT_FILE
+    page = render(
+        "variants.html.j2",
+        evaluation,
+        job.dataset,
+        card=elastic.finished.package.card,
+        rows=rows,
+        classes=classes,
+        lesions=elastic.lesions,
+        front=on_light_and_dark(lambda ink: draw_front(rows, ink)),
+        curve=on_light_and_dark(lambda ink: draw_lesions(elastic, ink)),
+    )
+    replace_file(path, page)
+
+
+def draw_front(rows: Sequence[Row], ink: Ink) -> bytes:
+    """Dice against time, as SVG."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    timed = [row for row in rows if row.milliseconds is not None]
+    kept = sorted((r for r in timed if r.kept), key=lambda row: row.milliseconds or 0.0)
+    axes.step(
+        [r.milliseconds or 0.0 for r in kept], [r.dice for r in kept], where="post",
+        color=ink.line, linewidth=1.5,
+    )  # fmt: skip
+    for row in timed:
+        colour = ink.line if row.kept else ink.grid
+        axes.plot(row.milliseconds or 0.0, row.dice, "o", color=colour, markersize=7)
+        axes.annotate(
+            row.name, (row.milliseconds or 0.0, row.dice), xytext=(6, 5),
+            textcoords="offset points", fontsize=9, color=ink.text if row.kept else ink.mark,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    _label(axes, "milliseconds a patch", "Dice, test cases", "Dice against time", ink)
+    return _svg(figure)
+
+
+def draw_lesions(elastic: Elastic, ink: Ink) -> bytes:
+    """Dice against the compute that is left, as SVG."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    path, blocks = figure.subplots(1, 2)
+    whole = elastic.lesions.whole
+    cuts = elastic.lesions.path
+    path.plot([100 * c.flops / whole.flops for c in cuts], [c.dice for c in cuts], "o-",
+              color=ink.line)  # fmt: skip
+    path.invert_xaxis()
+    _label(path, "% of the operations that are left", "Dice, training windows",
+           "Dropping blocks one after another", ink)  # fmt: skip
+    alone = elastic.lesions.alone
+    blocks.bar(range(1, len(alone) + 1), [whole.dice - c.dice for c in alone], color=ink.line)
+    _label(blocks, "block", "Dice lost", "Without one block", ink)
+    return _svg(figure)
+
+
+def _label(axes: Axes, x: str, y: str, title: str, ink: Ink) -> None:
+    axes.set_title(title, fontsize=11, color=ink.text)
+    axes.set_xlabel(x, color=ink.text)
+    axes.set_ylabel(y, color=ink.text)
+    style_axes(axes, ink)
+
+
+def _svg(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    return content.getvalue()

@@ -1,0 +1,253 @@
+"""From a trained network to a package with several variants: made, scored, timed, chosen.
+
+Letters: ``b`` patches, ``c`` channels.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from seg.files import sha256_of, written_whole
+from seg.inference import Backend, OnnxBackend, Predictor, open_model, verify_golden
+from seg.inference.fastest import processor_name
+from seg.model_package import (
+    GoldenSamples,
+    ModelPackage,
+    Variant,
+    Weights,
+    write_card,
+    write_golden,
+)
+from seg.networks import ResidualUNet
+from training.elastic.depth import Lesions, depths, lesions_of
+from training.elastic.front import Point, front
+from training.elastic.make import Bench, Made, Precision, Source, make_all
+from training.elastic.probe import probe_of
+from training.elastic.weights import referenced_bytes, share_weights
+from training.evaluate import Evaluation
+from training.held_back import held_back_patches
+from training.onnx_export import FULL, Proof
+from training.package import GOLDEN_SAMPLES, Finished, Job, card_of, scores_of
+
+ROUNDS = 9
+"""Of timing; in each round every variant runs once, so that what disturbs one disturbs all."""
+
+log = logging.getLogger("training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What kind of variants are wanted."""
+
+    precisions: tuple[Precision, ...] = ("float32", "int8")
+    depths: int = 3
+    """Networks without blocks that are looked at."""
+    most_lost: float = 0.03
+    """Mean Dice that a variant may lose."""
+    int8_tolerance: float = 0.005
+    """Dice that rounding may cost before layers are left in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A variant with its scores and its time."""
+
+    made: Made
+    evaluation: Evaluation
+    milliseconds: float | None
+    kept: bool = False
+
+    def point(self, classes: Sequence[str]) -> Point:
+        """Where it stands between Dice and time."""
+        scores = scores_of(self.evaluation)
+        dice = [scores[name].dice for name in classes if name in scores]
+        return Point(self.made.name, float(np.mean(dice or [0.0])), self.milliseconds)
+
+
+@dataclass(frozen=True, eq=False)
+class Elastic:
+    """A package with variants, and all that was tried on the way."""
+
+    finished: Finished
+    lesions: Lesions
+    measured: tuple[Measured, ...]
+
+
+def write_variants(
+    network: ResidualUNet,
+    job: Job,
+    target: Path,
+    assess: Callable[[Predictor], Evaluation],
+    wishes: Wishes,
+    student: ResidualUNet | None = None,
+) -> Elastic:
+    """Make variants, score and time each, and write those that no other one beats.
+
+    Args:
+        network: trained.
+        job: what it learnt.
+        target: folder of the package, written whole or not at all.
+        assess: scores a predictor on whole test images.
+        wishes: what to try.
+        student: a small network that learnt from the large one.
+
+    Raises:
+        BackendError: a file disagrees with the network that it was made of.
+    """
+    network = network.cpu().float().eval()
+    legend = job.dataset.legend
+    patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
+    probe = probe_of(job.dataset, job.plan)
+    lesions = lesions_of(network, probe)
+    sources = [Source(FULL, network)]
+    sources += [
+        Source(f"drop-{len(cut.dropped)}", network.without(cut.dropped), cut.dropped)
+        for cut in depths(lesions, wishes.depths, wishes.most_lost)
+    ]
+    if student is not None:
+        sources.append(Source("small", student.cpu().float().eval(), distilled=True))
+    bench = Bench(patches, probe, legend.task, wishes.int8_tolerance)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        count = len(sources) * len(wishes.precisions)
+        made = list(
+            tqdm(
+                make_all(sources, wishes.precisions, bench, work),
+                desc="exporting", total=count, unit="variant", disable=None,
+            )
+        )  # fmt: skip
+        measured = _chosen(_measured(made, job, work, assess, patches), job, wishes.most_lost)
+        with written_whole(target) as folder:
+            finished = _write([m for m in measured if m.kept], job, folder, patches)
+        package = ModelPackage.load(target)
+    return Elastic(replace(finished, package=package), lesions, tuple(measured))
+
+
+def _measured(
+    made: Sequence[Made],
+    job: Job,
+    work: Path,
+    assess: Callable[[Predictor], Evaluation],
+    patches: Float32[np.ndarray, "b c *patch"],
+) -> list[Measured]:
+    """Scores by the same predictor that serves, and times side by side."""
+    first = made[0]
+    golden = GoldenSamples(patches, first.golden)
+    variant = Variant(name=first.name, file=first.file.name, sha256=sha256_of(first.file))
+    card = card_of(Proof(variant, write_golden(work, golden), 0.0), job)
+    package = ModelPackage(work, card)
+    found = []
+    for each in tqdm(made, desc="scoring", unit="variant", disable=None):
+        found.append(assess(Predictor(package, OnnxBackend(each.file, provider="cpu"))))
+    times = _milliseconds(made, job, patches)
+    return [
+        Measured(each, evaluation, times.get(each.name))
+        for each, evaluation in zip(made, found, strict=True)
+    ]
+
+
+def _milliseconds(
+    made: Sequence[Made], job: Job, patches: Float32[np.ndarray, "b c *patch"]
+) -> Mapping[str, float]:
+    """Median time of a patch: on one core of the CPU, or on the GPU."""
+    backends: dict[str, Backend] = {
+        each.name: _timed_backend(each, job)
+        for each in made
+        if each.precision != "float16" or job.device.kind == "cuda"
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in backends}
+    for turn in range(1 + ROUNDS):
+        for name, backend in backends.items():
+            batch = np.resize(patches, (backend.batch_size, *patches.shape[1:]))
+            start = time.perf_counter()
+            backend.run(batch)
+            if turn:  # the first warms up
+                seconds[name].append((time.perf_counter() - start) / len(batch))
+    return {name: round(1000 * float(np.median(each)), 3) for name, each in seconds.items()}
+
+
+def _timed_backend(made: Made, job: Job) -> Backend:
+    if job.device.kind == "cuda" and made.precision != "int8":
+        return open_model(made.file, "cuda")
+    return OnnxBackend(made.file, provider="cpu", threads=1)
+
+
+def _chosen(measured: Sequence[Measured], job: Job, most_lost: float) -> list[Measured]:
+    classes = [info.name for info in job.dataset.classes[1:]]
+    kept = {point.name for point in front([m.point(classes) for m in measured], most_lost)}
+    return [replace(each, kept=each.made.name in kept) for each in measured]
+
+
+def _write(
+    kept: Sequence[Measured],
+    job: Job,
+    folder: Path,
+    patches: Float32[np.ndarray, "b c *patch"],
+) -> Finished:
+    """Fill the folder of the package; the weights of one precision are one file."""
+    weights: dict[str, Path] = {}
+    for precision in dict.fromkeys(each.made.precision for each in kept):
+        weights[precision] = folder / f"{precision}.weights"
+        share_weights(
+            (
+                (onnx.load(each.made.file), folder / each.made.file.name)
+                for each in kept
+                if each.made.precision == precision
+            ),
+            weights[precision],
+        )
+    first, *others = kept
+    golden = write_golden(
+        folder,
+        GoldenSamples(patches, first.made.golden),
+        {each.made.name: each.made.golden for each in others},
+    )
+    variants = tuple(_variant(each, job, folder, weights[each.made.precision]) for each in kept)
+    card = card_of(Proof(variants[0], golden, 0.0), job).model_copy(
+        update={
+            "variants": variants,
+            "metrics": scores_of(first.evaluation),
+            "quality": first.evaluation.quality,
+        }
+    )
+    write_card(folder, card)
+    package = ModelPackage.load(folder)
+    errors = [
+        verify_golden(package, OnnxBackend(package.model_file(v.name), provider="cpu"), v.name)
+        for v in variants
+    ]
+    return Finished(package, first.evaluation, Proof(variants[0], golden, errors[0]))
+
+
+def _variant(measured: Measured, job: Job, folder: Path, weights: Path) -> Variant:
+    made = measured.made
+    file = folder / made.file.name
+    all_blocks = len(made.source.network.droppable_blocks()) + len(made.source.dropped)
+    on_cpu = job.device.kind == "cpu" or made.precision == "int8"
+    hardware = f"one core of {processor_name()}, onnxruntime" if on_cpu else job.device.name
+    return Variant(
+        name=made.name,
+        file=file.name,
+        sha256=sha256_of(file),
+        weights=Weights(file=weights.name, sha256=sha256_of(weights)),
+        precision=made.precision,
+        blocks_dropped=made.source.dropped,
+        blocks_kept=all_blocks - len(made.source.dropped),
+        float_layers=made.float_layers,
+        distilled=made.source.distilled,
+        tolerance=made.tolerance,
+        gigaflops=made.gigaflops,
+        megabytes=round((file.stat().st_size + referenced_bytes(file)) / 1e6, 3),
+        dice=scores_of(measured.evaluation),
+        milliseconds_per_patch=measured.milliseconds,
+        measured_on=hardware if measured.milliseconds is not None else None,
+        quality=measured.evaluation.quality,
+    )
