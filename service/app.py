@@ -26,6 +26,7 @@ from service import problems
 from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
 from service.catalogue import Catalogue
 from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, Edge
+from service.elastic import VARIANT_HEADER, Ask, ask_of
 from service.formats import choose_format, formats_for
 from service.gate import Gate
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
@@ -150,12 +151,13 @@ class _PublicRoutes:
             request.headers.get("accept"),
             formats_for(version.card.input.dims),
         )
+        ask = ask_of(request.query_params)
         with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
             with anyio.move_on_after(self._models.settings.timeout_s) as upload:
                 async with uploaded_files(request) as files:
                     upload.deadline = math.inf
                     async with self._models.memory.lease(version) as model:
-                        return await self._segment(request, model, files, mask_format)
+                        return await self._segment(request, model, files, mask_format, ask)
         raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
 
     async def _segment(
@@ -164,15 +166,19 @@ class _PublicRoutes:
         model: ReadyModel,
         files: list[BinaryIO],
         mask_format: MaskFormat,
+        ask: Ask,
     ) -> Response:
         backend = model.backend()
-        timeout_s = self._models.settings.timeout_s
+        timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
         watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
         queued = perf_counter()
 
         def work() -> Answer:
-            self._metrics.waited(perf_counter() - queued)
-            return model.segment(files, mask_format, backend)
+            waited = perf_counter() - queued
+            self._metrics.waited(waited)
+            running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
+            rung = model.chooser.choose(ask, self._admission.active, running, waited)
+            return model.segment(files, mask_format, backend, rung)
 
         try:
             answer = await run_sync(work, limiter=self._limiter(model.scheduler.policy))
@@ -184,6 +190,7 @@ class _PublicRoutes:
             ) from None
         finally:
             watch.cancel()
+        self._metrics.answered_by(answer.rung.variant)
         name = f"mask{mask_format.suffix}"
         return Response(
             answer.body,
@@ -192,6 +199,7 @@ class _PublicRoutes:
                 "Content-Disposition": f'inline; filename="{name}"',
                 MODEL_HEADER: model.label,
                 QUALITY_HEADER: as_header(answer.quality),
+                VARIANT_HEADER: answer.rung.header,
             },
         )
 

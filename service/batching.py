@@ -71,6 +71,7 @@ class _Ticket:
 
     request: int
     patch: Patch
+    backend: Backend
     logits: "Future[Logits]" = field(default_factory=Future)
 
 
@@ -132,10 +133,19 @@ class BatchScheduler:
             return len(self._turns)
 
     def submit(
-        self, request: int, patches: Float[np.ndarray, "b c *patch"]
+        self,
+        request: int,
+        patches: Float[np.ndarray, "b c *patch"],
+        backend: Backend | None = None,
     ) -> "list[Future[Logits]]":
-        """Queue the patches of a request; one future of logits for each."""
-        tickets = [_Ticket(request, patch) for patch in patches]
+        """Queue the patches of a request; one future of logits for each.
+
+        Args:
+            request: whose they are.
+            patches: to run.
+            backend: that runs them in place of the scheduler's own, e.g. a faster variant.
+        """
+        tickets = [_Ticket(request, patch, backend or self.backend) for patch in patches]
         with self._changed:
             if self._closed:
                 raise SchedulerClosedError("the service is shutting down")
@@ -160,7 +170,8 @@ class BatchScheduler:
 
     def _serve(self) -> None:
         while batch := self._next_batch():
-            self._run(batch)
+            for backend in dict.fromkeys(ticket.backend for ticket in batch):
+                self._run([ticket for ticket in batch if ticket.backend is backend])
 
     def _next_batch(self) -> list[_Ticket]:
         """Tickets to run now; empty when the scheduler is closed and nothing waits."""
@@ -171,7 +182,7 @@ class BatchScheduler:
     def _run(self, batch: list[_Ticket]) -> None:
         self._on_batch(len(batch), len({ticket.request for ticket in batch}))
         try:
-            logits = self.backend.run(np.stack([ticket.patch for ticket in batch]))
+            logits = batch[0].backend.run(np.stack([ticket.patch for ticket in batch]))
             if len(logits) != len(batch):
                 raise RuntimeError(f"{len(batch)} patches gave {len(logits)} answers")
         except Exception as error:  # whatever a backend raises belongs to the request that waits
@@ -196,6 +207,9 @@ class SharedBackend:
         self._scheduler = scheduler
         self._request = next(_REQUESTS)
         self._cancelled = threading.Event()
+        self._backend = scheduler.backend
+        self.patches = 0
+        """Run so far."""
         self.patch = scheduler.backend.patch
         self.provider = scheduler.backend.provider
         self.batch_size = scheduler.policy.batch_size
@@ -209,7 +223,8 @@ class SharedBackend:
             SchedulerClosedError: the service is shutting down.
         """
         self.raise_if_cancelled()
-        futures = self._scheduler.submit(self._request, patches)
+        self.patches += len(patches)
+        futures = self._scheduler.submit(self._request, patches, self._backend)
         if self._cancelled.is_set():  # it may have come between the check and the queue
             self.cancel()
         try:
@@ -217,6 +232,10 @@ class SharedBackend:
         except BaseException as error:  # one patch failed: the others are of no use
             self._scheduler.drop(self._request, error)
             raise
+
+    def runs_on(self, backend: Backend) -> None:
+        """Run all patches on that backend, on the devices of the scheduler; before the first."""
+        self._backend = backend
 
     def cancel(self) -> None:
         """Stop at the next patch."""

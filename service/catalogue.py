@@ -104,6 +104,7 @@ def _card_of(version: ModelVersion) -> dict[str, Any]:
         runtime |= {
             "provider": model.scheduler.backend.provider,
             "variant": model.variant,
+            "variants": [rung.variant for rung in model.chooser.rungs],
             "runners": model.scheduler.policy.runners,
             "batch_size": model.scheduler.policy.batch_size,
         }

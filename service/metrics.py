@@ -67,6 +67,12 @@ class Metrics:
         self._batch_requests = Histogram(
             "seg_batch_requests", "Requests that share a run.", buckets=PATCHES, registry=registry
         )
+        self._variants = Counter(
+            "seg_variant_answers",
+            "Segmentations answered, by variant of the model.",
+            ("variant",),
+            registry=registry,
+        )
         self._waiting = Gauge(
             "seg_patches_waiting", "Patches that wait for a device.", registry=registry
         )
@@ -87,6 +93,10 @@ class Metrics:
         """Count a run."""
         self._batch_patches.observe(patches)
         self._batch_requests.observe(requests)
+
+    def answered_by(self, variant: str) -> None:
+        """Count a segmentation of a variant; names are those of the package."""
+        self._variants.labels(variant).inc()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -14,6 +14,7 @@ from seg.images import Limits, MaskFormat, encode_mask, read_channels
 from seg.inference import Predictor, Quality, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batching import BatchingPolicy, BatchScheduler, SharedBackend, batch_sizes
+from service.elastic import Rung, VariantChooser, load_rungs
 from service.formats import formats_for
 from service.logs import LOGGER
 from service.metrics import Metrics
@@ -27,6 +28,7 @@ class Answer:
 
     body: bytes
     quality: Quality
+    rung: Rung
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,6 +43,7 @@ class ReadyModel:
     golden_error: float
     """Largest absolute error of probabilities on the golden samples."""
     metrics: Metrics
+    chooser: VariantChooser
 
     def backend(self) -> SharedBackend:
         """A backend for one request."""
@@ -57,9 +60,15 @@ class ReadyModel:
         return (len(self.package.card.input.channels), *self.scheduler.backend.patch)
 
     def segment(
-        self, files: Sequence[BinaryIO], mask_format: MaskFormat, backend: SharedBackend
+        self,
+        files: Sequence[BinaryIO],
+        mask_format: MaskFormat,
+        backend: SharedBackend,
+        rung: Rung,
     ) -> Answer:
         """The mask of the image in ``files``, one a channel, as a file of that format.
+
+        All of it comes from the variant of ``rung``.
 
         Raises:
             ImageError: the files are no image, or none that fits the model.
@@ -73,14 +82,16 @@ class ReadyModel:
                 limits=self.limits,
             )
         backend.raise_if_cancelled()
+        backend.runs_on(rung.backend)
         with self.metrics.stage("predict"):
-            found = Predictor(self.package, backend).segment(image)
+            found = Predictor(rung.package, backend).segment(image)
+        self.chooser.took(backend.patches)
         backend.raise_if_cancelled()
         with self.metrics.stage("encode"):
             body = encode_mask(found.mask, mask_format.name, self.package.card.classes, image)
         if mask_format.name == "json":
             body = with_quality(body, found.quality)
-        return Answer(body, found.quality)
+        return Answer(body, found.quality, rung)
 
     def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
         """Logits of patches that are prepared already."""
@@ -110,8 +121,11 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     )
     policy = BatchingPolicy.of(backend, settings.batching, settings.batch_size)
     golden_error = verify_golden(package, backend, settings.variant)
+    rungs = load_rungs(package, backend, settings)
     for size in batch_sizes(policy):
-        backend.run(np.zeros((size, len(card.input.channels), *backend.patch), np.float32))
+        for rung in rungs:
+            shape = (size, len(card.input.channels), *backend.patch)
+            rung.backend.run(np.zeros(shape, np.float32))
     fields = {
         "model": card.name,
         "version": card.version,
@@ -130,6 +144,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         limits=_limits(settings),
         golden_error=golden_error,
         metrics=metrics,
+        chooser=VariantChooser(rungs, settings.max_wait_s),
     )
 
 

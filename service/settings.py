@@ -15,6 +15,9 @@ PACKAGED = Path(__file__).parents[1] / "package"
 
 PREFIX = "SEG_"
 
+QualityLevel = Literal["full", "balanced", "fast"]
+"""The network as it was trained, variants that lose little, the fastest."""
+
 
 class Settings(BaseModel):
     """What an operator can choose.
@@ -38,6 +41,11 @@ class Settings(BaseModel):
     """Seconds between two looks at the folder of models."""
     variant: str | None = None
     """Variant of the package to serve; None is the first one."""
+    lowest_quality: QualityLevel = "full"
+    """Quality below which nobody is answered, whatever the load and whatever a request asks for;
+    a lower one lets the service give faster variants while it is busy."""
+    max_wait_s: Annotated[float, Field(gt=0)] = 1.0
+    """Expected wait above which faster variants answer, where they are allowed."""
     provider: Provider = "auto"
     """What runs the network; ``auto`` is the fastest here that agrees with the golden samples."""
     network_threads: Annotated[int, Field(ge=1)] | None = None

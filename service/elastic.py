@@ -1,0 +1,220 @@
+"""Which variant of the network answers: the best one that keeps up with the load.
+
+A package may hold several variants of its network, from the best to the fastest. Full quality is
+given while requests are answered soon; when more come than it can answer, the next ones get a
+faster variant, and full quality comes back when the load has gone. One image is answered by one
+variant: tiles of two are never mixed. Nobody gets less than the operator allows, and by default
+that is full quality: what a lower one is good for, only people can decide.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import get_args
+
+from seg.errors import BackendError
+from seg.inference import Backend, load_backend, verify_golden
+from seg.inference.fastest import patches_a_second
+from seg.model_package import ModelPackage
+from service.logs import LOGGER
+from service.problems import Problem
+from service.settings import QualityLevel, Settings
+
+QUALITIES: tuple[QualityLevel, ...] = get_args(QualityLevel)
+
+VARIANT_HEADER = "X-Segmentation-Variant"
+"""Name of the variant that answered, and its mean Dice in the model's validation."""
+
+BALANCED_LOSS = 0.01
+"""Mean Dice that a variant of balanced quality may lose in validation."""
+FASTER = 0.95
+"""Share of the next better variant's time that a rung must stay below on this machine."""
+RELIEF = 0.5
+"""A better variant comes back when its wait would be below this share of what is allowed."""
+HOLD_S = 2.0
+"""Seconds that a variant stays before a better one comes back."""
+MOST_QUOTED = 40
+"""Letters of a wrong value that an error repeats."""
+MEMORY = 0.1
+"""Weight of the last request in what a request is expected to cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """A variant that runs here."""
+
+    variant: str
+    backend: Backend
+    dice: float | None
+    """Mean over the foreground classes in validation."""
+    patch_s: float
+    """Seconds a patch takes on this machine with all of its devices at work."""
+    package: ModelPackage
+    """With the scores and the doubts of this variant."""
+
+    @property
+    def header(self) -> str:
+        """For ``VARIANT_HEADER``."""
+        return self.variant if self.dice is None else f"{self.variant}; dice={self.dice:.4f}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request says of the quality that it wants."""
+
+    quality: QualityLevel | None = None
+    """None leaves it to the service."""
+    deadline_s: float | None = None
+    """Seconds from its arrival after which the answer is of no use."""
+
+
+def ladder(rungs: Sequence[Rung], lowest: QualityLevel) -> list[Rung]:
+    """Rungs that are allowed and worth having on this machine, from the best to the fastest.
+
+    Args:
+        rungs: the first is the network as it was trained.
+        lowest: quality below which nobody is answered.
+    """
+    first, *others = rungs
+    chosen = [first]
+    ranked = sorted(others, key=lambda rung: (-_dice(rung), rung.patch_s))
+    for rung in ranked if lowest != "full" else []:
+        is_allowed = lowest == "fast" or _dice(first) - _dice(rung) <= BALANCED_LOSS
+        if is_allowed and rung.patch_s <= FASTER * chosen[-1].patch_s:
+            chosen.append(rung)
+    return chosen
+
+
+def _dice(rung: Rung) -> float:
+    return -1.0 if rung.dice is None else rung.dice
+
+
+class VariantChooser:
+    """Chooses a rung for each request when its turn has come."""
+
+    def __init__(
+        self, rungs: Sequence[Rung], wait_s: float, clock: Callable[[], float] = monotonic
+    ) -> None:
+        """Choose among rungs, the best first, so that a new request waits ``wait_s`` at most."""
+        self.rungs = tuple(rungs)
+        self._wait_s = wait_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._level = 0
+        self._since = -math.inf
+        self._patches = 1.0
+        """Expected of a request."""
+
+    def choose(self, ask: Ask, active: int, running: int, waited_s: float) -> Rung:
+        """The rung for a request that begins now.
+
+        Args:
+            ask: what it says.
+            active: requests that run or wait, this one included.
+            running: those of them that have begun.
+            waited_s: seconds since it arrived.
+        """
+        with self._lock:
+            level = self._adapted(active)
+        if ask.quality is not None:
+            level = self._level_of(ask.quality)
+        if ask.deadline_s is not None:
+            # never better than the load allows: others wait behind this one
+            level = max(level, self._in_time(ask.deadline_s - waited_s, running))
+        return self.rungs[level]
+
+    def took(self, patches: int) -> None:
+        """Learn how many patches requests have."""
+        with self._lock:
+            self._patches += MEMORY * (patches - self._patches)
+
+    def wait_s(self, level: int, active: int) -> float:
+        """Seconds until all that is there is answered, were it answered by that rung."""
+        return active * self._patches * self.rungs[level].patch_s
+
+    def _adapted(self, active: int) -> int:
+        """Down at once, as far as it takes; up one rung at a time, and not before it is calm."""
+        now, last = self._clock(), len(self.rungs) - 1
+        if self.wait_s(self._level, active) > self._wait_s:
+            self._since = now
+            while self._level < last and self.wait_s(self._level, active) > self._wait_s:
+                self._level += 1
+        elif (
+            self._level
+            and now - self._since >= HOLD_S
+            and self.wait_s(self._level - 1, active) <= RELIEF * self._wait_s
+        ):
+            self._level -= 1
+            self._since = now
+        return self._level
+
+    def _level_of(self, quality: QualityLevel) -> int:
+        if quality == "full":
+            return 0
+        if quality == "fast":
+            return len(self.rungs) - 1
+        least = _dice(self.rungs[0]) - BALANCED_LOSS
+        return max(n for n, rung in enumerate(self.rungs) if n == 0 or _dice(rung) >= least)
+
+    def _in_time(self, left_s: float, running: int) -> int:
+        """The best rung that is likely to end in time, else the fastest."""
+        levels = range(len(self.rungs))
+        return next((n for n in levels if self.wait_s(n, running) <= left_s), levels[-1])
+
+
+def ask_of(query: Mapping[str, str]) -> Ask:
+    """What the query of a request says of quality.
+
+    Raises:
+        Problem: 422 for a value that it cannot have.
+    """
+    quality, deadline = query.get("quality"), query.get("deadline_ms")
+    level = next((each for each in QUALITIES if each == quality), None)
+    if quality is not None and level is None:
+        raise Problem(422, f"quality is {', '.join(QUALITIES)}, got {quality[:MOST_QUOTED]!r}")
+    if deadline is None:
+        return Ask(level)
+    try:
+        milliseconds = float(deadline)
+    except ValueError:
+        milliseconds = math.nan
+    if not 0 < milliseconds < math.inf:
+        raise Problem(
+            422, f"deadline_ms is a number of milliseconds above 0, got {deadline[:MOST_QUOTED]!r}"
+        )
+    return Ask(level, milliseconds / 1000)
+
+
+def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> list[Rung]:
+    """The variants that agree with their golden samples here, timed; ``first`` is loaded already.
+
+    A variant that does not agree is left out, and the log says why; the others serve.
+    """
+    names = [variant.name for variant in package.card.variants]
+    if settings.variant or settings.lowest_quality == "full" or package.card.ensemble:
+        names = [package.card.variant(settings.variant).name]
+    rungs = []
+    for number, name in enumerate(names):
+        try:
+            backend = first if not number else _proven(package, name, settings)
+        except BackendError as error:
+            fields = {"variant": name, "reason": str(error)}
+            LOGGER.warning("variant left out", extra={"fields": fields})
+            continue
+        patches = package.golden(name).patches
+        seconds = 1 / patches_a_second(backend, patches) if len(names) > 1 else math.inf
+        card = package.card.of_variant(name) if number else package.card
+        rungs.append(
+            Rung(name, backend, card.mean_dice(name), seconds, replace(package, card=card))
+        )
+    return ladder(rungs, settings.lowest_quality)
+
+
+def _proven(package: ModelPackage, name: str, settings: Settings) -> Backend:
+    backend = load_backend(
+        package, name, settings.provider, settings.batch_size, settings.network_threads
+    )
+    verify_golden(package, backend, name)
+    return backend

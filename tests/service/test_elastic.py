@@ -1,0 +1,253 @@
+"""Variants under load: chosen for each request, told to the client, never mixed in one image."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from seg.files import sha256_of
+from seg.inference import load_backend
+from seg.model_package import ModelPackage, Score, write_card, write_golden
+from service.elastic import HOLD_S, Ask, Rung, VariantChooser, ladder, load_rungs
+from service.settings import Settings
+from tests.packages import write_package
+from tests.service.conftest import labels_of, png, served, until_status
+
+HEADER = "X-Segmentation-Variant"
+
+
+def elastic_package(folder):
+    """Of two variants: one that works hard, and a fast one to which all is class 1."""
+    package = ModelPackage.load(write_package(folder))
+    plain = onnx.load(package.model_file())
+    onnx.save(working_hard(plain), folder / "full.onnx")
+    onnx.save(blind(plain), folder / "fast.onnx")
+    golden = package.golden()
+    said = load_backend(package, provider="cpu").run(golden.patches)
+    blinded = said + np.array([0, 1000, 0], np.float32).reshape(1, 3, 1, 1)
+    variants = [
+        package.card.variant().model_copy(
+            update={
+                "name": name,
+                "file": f"{name}.onnx",
+                "sha256": sha256_of(folder / f"{name}.onnx"),
+                "dice": {
+                    c: Score(dice=dice, ci95=(dice, dice), cases=1)
+                    for c in ("cytoplasm", "nucleus")
+                },
+            }
+        )
+        for name, dice in (("full", 0.9), ("fast", 0.8))
+    ]
+    sha256 = write_golden(folder, golden, {"fast": blinded})
+    write_card(
+        folder,
+        package.card.model_copy(update={"variants": tuple(variants), "golden_sha256": sha256}),
+    )
+    return folder
+
+
+def working_hard(plain):
+    """The same logits, after a thousand times the work whose result is multiplied by 0."""
+    model = onnx.ModelProto()
+    model.CopyFrom(plain)
+    rng = np.random.default_rng(0)
+    names, nodes, weights = ["patches"], [], []
+    for layer in range(12):
+        shape = (64, 64 if layer else 1, 3, 3)
+        array = rng.normal(0, (1 / (9 * shape[1])) ** 0.5, shape).astype(np.float32)
+        weights.append(numpy_helper.from_array(array, f"work{layer}"))
+        names.append(f"worked{layer}")
+        nodes.append(
+            helper.make_node("Conv", [names[-2], f"work{layer}"], names[-1:], pads=[1] * 4)
+        )
+    last = numpy_helper.from_array(np.zeros((3, 64, 1, 1), np.float32), "nothing")
+    nodes += [
+        helper.make_node("Conv", [names[-1], "nothing"], ["zero"]),
+        helper.make_node("Add", ["bands", "zero"], ["logits"]),
+    ]
+    model.graph.initializer.extend([*weights, last])
+    replace_end(model, nodes)
+    return model
+
+
+def blind(plain):
+    """Sure of class 1 everywhere."""
+    model = onnx.ModelProto()
+    model.CopyFrom(plain)
+    array = np.array([0, 1000, 0], np.float32).reshape(1, 3, 1, 1)
+    model.graph.initializer.append(numpy_helper.from_array(array, "sure"))
+    replace_end(model, [helper.make_node("Add", ["bands", "sure"], ["logits"])])
+    return model
+
+
+def replace_end(model, nodes):
+    assert model.graph.node[-1].op_type == "Identity"
+    del model.graph.node[-1]
+    model.graph.node.extend(nodes)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return elastic_package(tmp_path_factory.mktemp("elastic") / "package")
+
+
+@pytest.fixture(scope="module")
+def client(package, tmp_path_factory):
+    log = tmp_path_factory.mktemp("elastic-server") / "log.txt"
+    settings = {"SEG_LOWEST_QUALITY": "fast", "SEG_MAX_WAIT_S": "0.05", "SEG_PROVIDER": "cpu"}
+    with served(package, log, **settings) as client:
+        until_status(client, "/readyz", 200)
+        yield client
+
+
+IMAGE = np.full((70, 70), 200)
+"""All nucleus to the full network; it takes several patches."""
+
+
+def test_a_quiet_service_answers_with_the_whole_network(client):
+    answer = client.post("/segment", content=png(IMAGE), params={"quality": "full"})
+    assert answer.headers[HEADER] == "full; dice=0.9000"
+    assert np.unique(labels_of(answer.content)).tolist() == [2]
+
+
+def test_a_request_may_ask_for_speed(client):
+    answer = client.post("/segment", content=png(IMAGE), params={"quality": "fast"})
+    assert answer.headers[HEADER] == "fast; dice=0.8000"
+    assert np.unique(labels_of(answer.content)).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"quality": "best"}, "quality is full, balanced, fast, got 'best'"),
+        ({"deadline_ms": "soon"}, "deadline_ms is a number of milliseconds above 0, got 'soon'"),
+        ({"deadline_ms": "-1"}, "above 0"),
+        ({"deadline_ms": "inf"}, "above 0"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_told(client, params, words):
+    answer = client.post("/segment", content=png(IMAGE), params=params)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
+def test_under_load_every_image_is_of_one_variant_and_the_metrics_count_both(client):
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: client.post("/segment", content=png(IMAGE)), range(64)))
+    assert {answer.status_code for answer in answers} == {200}
+    expected = {"full; dice=0.9000": [2], "fast; dice=0.8000": [1]}
+    for answer in answers:
+        found = np.unique(labels_of(answer.content)).tolist()
+        assert found == expected[answer.headers[HEADER]]
+    assert any(answer.headers[HEADER].startswith("fast") for answer in answers)
+    counted = client.get("/metrics").text
+    for variant in ("full", "fast"):
+        assert f'seg_variant_answers_total{{variant="{variant}"}}' in counted
+
+
+def test_the_operator_s_default_is_full_quality_alone(package):
+    settings = Settings(package=package, provider="cpu")
+    loaded = ModelPackage.load(package)
+    rungs = load_rungs(loaded, load_backend(loaded, provider="cpu"), settings)
+    assert [rung.variant for rung in rungs] == ["full"]
+
+
+def test_a_variant_that_disagrees_with_its_golden_samples_is_left_out(package, tmp_path):
+    loaded = ModelPackage.load(package)
+    wrong = elastic_package(tmp_path / "wrong")
+    golden = loaded.golden()
+    sha256 = write_golden(wrong, golden, {"fast": golden.logits})
+    write_card(wrong, loaded.card.model_copy(update={"golden_sha256": sha256}))
+    loaded = ModelPackage.load(wrong)
+    settings = Settings(package=wrong, provider="cpu", lowest_quality="fast")
+    rungs = load_rungs(loaded, load_backend(loaded, "full", "cpu"), settings)
+    assert [rung.variant for rung in rungs] == ["full"]
+
+
+# The choice itself, with a clock that stands
+
+
+def rung(variant, dice, patch_s):
+    return Rung(variant, None, dice, patch_s, None)
+
+
+RUNGS = [rung("full", 0.90, 0.1), rung("int8", 0.897, 0.05), rung("small", 0.87, 0.02)]
+
+
+@pytest.fixture
+def now():
+    return [0.0]
+
+
+@pytest.fixture
+def chooser(now):
+    return VariantChooser(RUNGS, wait_s=1.0, clock=lambda: now[0])
+
+
+def chosen(chooser, active, ask=None, running=1, waited_s=0.0):
+    return chooser.choose(ask or Ask(), active, running, waited_s).variant
+
+
+@pytest.mark.parametrize(
+    ("active", "variant"),
+    [(1, "full"), (10, "full"), (11, "int8"), (20, "int8"), (21, "small"), (900, "small")],
+)
+def test_the_best_variant_that_keeps_the_wait_is_chosen(chooser, active, variant):
+    assert chosen(chooser, active) == variant
+
+
+def test_full_quality_comes_back_step_by_step_when_it_is_calm(chooser, now):
+    assert chosen(chooser, 30) == "small"
+    assert chosen(chooser, 1) == "small"
+    now[0] += HOLD_S
+    assert chosen(chooser, 11) == "small"  # int8 would wait for 0.55 s: not calm enough
+    assert chosen(chooser, 10) == "int8"
+    assert chosen(chooser, 1) == "int8"
+    now[0] += HOLD_S
+    assert chosen(chooser, 5) == "full"
+
+
+def test_requests_of_many_patches_count_for_more(chooser):
+    for _ in range(200):
+        chooser.took(10)
+    assert chosen(chooser, 1) == "full"
+    assert chosen(chooser, 2) == "int8"
+
+
+@pytest.mark.parametrize(
+    ("quality", "variant"), [("full", "full"), ("balanced", "int8"), ("fast", "small")]
+)
+def test_a_wish_is_met_whatever_the_load(chooser, quality, variant):
+    assert chosen(chooser, 1, Ask(quality)) == variant
+    assert chosen(chooser, 900, Ask(quality)) == variant
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "waited_s", "variant"),
+    [(1, 0, "full"), (1, 0.95, "int8"), (0.03, 0, "small"), (0.001, 0, "small")],
+)
+def test_a_deadline_gets_the_best_variant_that_ends_in_time(chooser, deadline_s, waited_s, variant):
+    assert chosen(chooser, 1, Ask(deadline_s=deadline_s), waited_s=waited_s) == variant
+
+
+def test_a_deadline_that_is_far_away_does_not_hold_up_the_others(chooser):
+    assert chosen(chooser, 900, Ask(deadline_s=3600)) == "small"
+
+
+@pytest.mark.parametrize(
+    ("lowest", "variants"),
+    [("full", ["full"]), ("balanced", ["full", "int8"]), ("fast", ["full", "int8", "small"])],
+)
+def test_nobody_gets_less_than_the_operator_allows(lowest, variants):
+    assert [each.variant for each in ladder(RUNGS, lowest)] == variants
+
+
+def test_a_variant_that_is_slower_here_is_no_rung():
+    slow = rung("int8", 0.899, 0.2)
+    assert [each.variant for each in ladder([RUNGS[0], slow, RUNGS[2]], "fast")] == [
+        "full",
+        "small",
+    ]

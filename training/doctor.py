@@ -1,0 +1,183 @@
+"""Which residual blocks of a trained network do something: ``python -m training.doctor RUN``.
+
+Every block is left out by itself, and all of them one after another, and the Dice on windows of
+the training cases says what that costs. Nothing is trained.
+
+Source of the lesions: Veit et al., Residual Networks Behave Like Ensembles of Relatively Shallow
+Networks, NeurIPS 2016. Letters: ``b`` batch, ``c`` channels.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seg.errors import ConfigError, SegError
+from seg.networks import ResidualUNet
+from seg.networks.block import ResidualBlock
+from training.checkpoint import trained_in
+from training.elastic.depth import Cut, Lesions, lesions_of
+from training.elastic.probe import Probe, probe_of
+from training.export import run_of
+from training.job import job_in
+
+NOTHING = 0.001
+"""Dice below which a block counts as doing nothing."""
+PAYS = 0.01
+"""Dice that all droppable blocks together must be worth for depth to pay."""
+LISTENED_WINDOWS = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One block."""
+
+    name: str
+    lost: float
+    """Dice without it."""
+    saved: float
+    """Share of the network's operations that go with it."""
+    strength: float
+    """Root mean square of what the block adds, over that of its input; its gate included."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All blocks, and what follows."""
+
+    findings: tuple[Finding, ...]
+    lesions: Lesions
+
+    @property
+    def spare(self) -> Cut:
+        """The shallowest network on the greedy path that loses next to nothing."""
+        whole = self.lesions.whole
+        good = [cut for cut in self.lesions.path if whole.dice - cut.dice < NOTHING]
+        return min(good, key=lambda cut: cut.flops)
+
+    @property
+    def bare(self) -> Cut:
+        """The network without all droppable blocks."""
+        return self.lesions.path[-1]
+
+
+def diagnose(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> Diagnosis:
+    """Leave out what can be left out, and listen to what the blocks add.
+
+    Raises:
+        ConfigError: the network has no block that can be dropped.
+    """
+    if not network.droppable_blocks():
+        raise ConfigError(
+            "this network has no block that can be dropped: its shortcuts do not add, or its "
+            "encoder is a foreign one"
+        )
+    lesions = lesions_of(network, probe, progress=progress)
+    whole = lesions.whole
+    strengths = _strengths(network, probe)
+    findings = tuple(
+        Finding(
+            name=cut.dropped[0],
+            lost=whole.dice - cut.dice,
+            saved=1 - cut.flops / whole.flops,
+            strength=strengths[cut.dropped[0]],
+        )
+        for cut in lesions.alone
+    )
+    return Diagnosis(findings, lesions)
+
+
+def _strengths(network: ResidualUNet, probe: Probe) -> dict[str, float]:
+    heard: dict[str, list[float]] = {name: [] for name in network.droppable_blocks()}
+
+    def listen(name: str) -> object:
+        block = network.get_submodule(name)
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            added = _added(module, inputs[0], output)
+            heard[name].append(float(added.square().mean() / inputs[0].square().mean()) ** 0.5)
+
+        return block.register_forward_hook(hook)
+
+    handles = [listen(name) for name in heard]
+    with torch.inference_mode():
+        for image in probe.images[:LISTENED_WINDOWS]:
+            network(torch.from_numpy(image[None]))
+    for handle in handles:
+        handle.remove()  # type: ignore[attr-defined]
+    return {name: float(np.mean(each)) for name, each in heard.items()}
+
+
+def _added(
+    module: nn.Module, x: Float[Tensor, "b c *spatial"], y: Float[Tensor, "b c *spatial"]
+) -> Float[Tensor, "b c *spatial"]:
+    if isinstance(module, ResidualBlock):
+        kept: Tensor = module.without_branch()(x)
+        return y - kept
+    return y - x
+
+
+def in_words(diagnosis: Diagnosis) -> str:
+    """A table and what follows from it."""
+    whole, spare, bare = diagnosis.lesions.whole, diagnosis.spare, diagnosis.bare
+    width = max(len(each.name) for each in diagnosis.findings)
+    lines = [f"{'block':{width}}  Dice lost  operations  strength"]
+    lines += [
+        f"{each.name:{width}}  {each.lost:+9.4f}  {each.saved:9.1%}  {each.strength:8.3f}"
+        + ("  does nothing" if each.lost < NOTHING else "")
+        for each in diagnosis.findings
+    ]
+    blocks = len(diagnosis.findings)
+    lines.append("")
+    if spare.dropped:
+        lines.append(
+            f"{len(spare.dropped)} of {blocks} blocks can go: {1 - spare.flops / whole.flops:.0%} "
+            f"of the operations for a Dice of {spare.dice:.4f} in place of {whole.dice:.4f}: "
+            f"{', '.join(spare.dropped)}"
+        )
+    else:
+        lines.append(f"no block can go without a loss of Dice above {NOTHING:g}")
+    lost = whole.dice - bare.dice
+    verdict = (
+        f"depth pays here: without all {blocks} blocks the Dice is {bare.dice:.4f}"
+        if lost >= PAYS
+        else f"depth does not pay here: without all {blocks} blocks the Dice is still "
+        f"{bare.dice:.4f}, at {bare.flops / whole.flops:.0%} of the operations; train a smaller "
+        "network"
+    )
+    lines.append(verdict)
+    lines.append(
+        "measured on windows of the training cases; training.export --variants scores such "
+        "networks on the test cases"
+    )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 where all went well, 2 where a user must repair something."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.doctor",
+        description="Say which residual blocks of a trained network do nothing, what dropping "
+        "them would save and cost, and whether depth pays on these data.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    options = parser.parse_args(arguments)
+    try:
+        run = run_of(options.run)
+        job, _ = job_in(run, "training.doctor")
+        network = trained_in(run, job.plan, job.dataset.legend).network
+        print(in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201
+    except SegError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
