@@ -110,7 +110,7 @@ IMAGE = np.full((70, 70), 200)
 def test_a_quiet_service_answers_with_the_whole_network(client):
     answer = client.post("/segment", content=png(IMAGE), params={"quality": "full"})
     assert answer.headers[HEADER] == "full; dice=0.9000"
-    assert np.unique(labels_of(answer.content)).tolist() == [2]
+    assert (labels_of(answer.content) == 2).mean() > 0.9
 
 
 def test_a_request_may_ask_for_speed(client):
@@ -138,10 +138,14 @@ def test_under_load_every_image_is_of_one_variant_and_the_metrics_count_both(cli
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: client.post("/segment", content=png(IMAGE)), range(64)))
     assert {answer.status_code for answer in answers} == {200}
-    expected = {"full; dice=0.9000": [2], "fast; dice=0.8000": [1]}
+    alone = {
+        quality: client.post("/segment", content=png(IMAGE), params={"quality": quality})
+        for quality in ("full", "fast")
+    }
+    expected = {each.headers[HEADER]: labels_of(each.content) for each in alone.values()}
+    assert len(expected) == 2
     for answer in answers:
-        found = np.unique(labels_of(answer.content)).tolist()
-        assert found == expected[answer.headers[HEADER]]
+        np.testing.assert_array_equal(labels_of(answer.content), expected[answer.headers[HEADER]])
     assert any(answer.headers[HEADER].startswith("fast") for answer in answers)
     counted = client.get("/metrics").text
     for variant in ("full", "fast"):
