@@ -1,7 +1,7 @@
 /** What is asked of the service for an image, in which order. */
 
 import { picture, segment } from "./api.js";
-import { isNifti, readLabels } from "./nifti.js";
+import { countLabels, isNifti, readLabels } from "./nifti.js";
 
 /** Fills in a case; `onChange` hears of every step. */
 export async function analyse(each, onChange) {
@@ -23,10 +23,15 @@ export async function analyse(each, onChange) {
     onUpload: (share) =>
       share < 1 ? step("Sending the image", share) : step("The network is at work"),
   });
-  const summary = segment(files, { model, format: "json", signal });
-  const [mask, { blob }] = await Promise.all([answer, summary, shown]);
-  const labels = each.flat ? await readLabels(mask.blob) : await mask.blob.arrayBuffer();
-  each.result = { mask: labels, summary: JSON.parse(await blob.text()), quality: mask.quality };
+  const [{ blob, quality }] = await Promise.all([answer, shown]);
+  const found = await readLabels(blob);
+  each.result = {
+    mask: each.flat ? found : await blob.arrayBuffer(),
+    counts: countLabels(found.labels),
+    total: found.labels.length,
+    spacing: found.spacing,
+    quality,
+  };
 }
 
 /** What the mask is drawn on: of a NIfTI file the file itself, of all else what the service makes of it. */

@@ -41,17 +41,17 @@ export function showClasses(fieldset, classes, onChange) {
   };
 }
 
-/** Rows of the service's summary, and the Dice that is expected of them. */
-export function showMeasurements(table, hint, summary, quality) {
-  const rows = summary.classes.filter(({ index }) => index > 0);
-  const flat = summary.axes.length === 2;
-  const sized = summary.spacing_mm !== null;
+/** A row for each class: how much of the image it takes, and the Dice that is expected of it. */
+export function showMeasurements(table, hint, { flat, model, result }) {
+  const { counts, total, spacing, quality } = result;
+  const rows = model.classes.filter(({ index }) => index > 0);
   const dice = quality?.predicted_dice ?? {};
+  const size = spacing && (flat ? spacing[0] * spacing[1] : (spacing[0] * spacing[1] * spacing[2]) / 1000);
   const columns = [
-    [flat ? "Pixels" : "Voxels", (row) => WHOLE.format(row.pixels ?? row.voxels)],
-    sized && [flat ? "Area, mm²" : "Volume, ml", (row) => FINE.format(row.area_mm2 ?? row.volume_ml)],
-    ["Share", (row) => PERCENT.format(row.share)],
-    Object.keys(dice).length && ["Predicted Dice", (row) => diceText(dice[row.name])],
+    [flat ? "Pixels" : "Voxels", ({ index }) => WHOLE.format(counts[index])],
+    size && [flat ? "Area, mm²" : "Volume, ml", ({ index }) => FINE.format(counts[index] * size)],
+    ["Share", ({ index }) => PERCENT.format(counts[index] / total)],
+    Object.keys(dice).length && ["Predicted Dice", ({ name }) => diceText(dice[name])],
   ].filter(Boolean);
   const heads = ["Class", ...columns.map(([title]) => title)];
   table.tHead.replaceChildren(
@@ -68,7 +68,7 @@ export function showMeasurements(table, hint, summary, quality) {
     ),
   );
   hint.textContent = [
-    sized ? "" : `The file does not say how large a ${flat ? "pixel" : "voxel"} is.`,
+    size ? "" : `The file does not say how large a ${flat ? "pixel" : "voxel"} is.`,
     Object.keys(dice).length ? "The Dice is the model's own estimate, with its expected error." : "",
   ].join(" ").trim();
 }

@@ -139,7 +139,7 @@ function describe(each) {
   const { result, model, name } = each;
   setLook({ hidden: new Set() });
   showClasses(find("classes"), model.classes, (hidden) => setLook({ hidden }));
-  showMeasurements(find("measurements"), find("quality-hint"), result.summary, result.quality);
+  showMeasurements(find("measurements"), find("quality-hint"), each);
   showWarnings(find("warnings"), result.quality?.warnings ?? []);
   const stem = name.split(".")[0];
   showDownloads(find("downloads"), model.runtime.formats, async (format, button) => {

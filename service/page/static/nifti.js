@@ -14,7 +14,12 @@ export async function isNifti(file) {
   return magicAt(head, 344) === "n+1" || magicAt(head, 4) === "n+2";
 }
 
-/** Sizes along x, y, z and the labels, x fastest, of a mask that the service wrote. */
+const MM = 2; // among the units of the header
+
+/**
+ * Sizes along x, y, z, the labels, x fastest, and the spacing in mm, of a mask that the service wrote;
+ * the spacing is null where it is not known.
+ */
 export async function readLabels(blob) {
   const buffer = await unzipped(await blob.arrayBuffer());
   const view = new DataView(buffer);
@@ -22,8 +27,20 @@ export async function readLabels(blob) {
   const size = [1, 2, 3].map((axis) =>
     first ? view.getInt16(40 + 2 * axis, true) : Number(view.getBigInt64(16 + 8 * axis, true)),
   );
+  const unit = (first ? view.getUint8(123) : view.getInt32(500, true)) & 7;
+  const spacing = [1, 2, 3].map((axis) =>
+    first ? view.getFloat32(76 + 4 * axis, true) : view.getFloat64(104 + 8 * axis, true),
+  );
   const offset = first ? view.getFloat32(108, true) : Number(view.getBigInt64(168, true));
-  return { size, labels: new Uint8Array(buffer, offset, size[0] * size[1] * size[2]) };
+  const labels = new Uint8Array(buffer, offset, size[0] * size[1] * size[2]);
+  return { size, labels, spacing: unit === MM ? spacing : null };
+}
+
+/** How many pixels or voxels each label has. */
+export function countLabels(labels) {
+  const counts = new Array(256).fill(0);
+  for (const label of labels) counts[label] += 1;
+  return counts;
 }
 
 /** The bytes without gzip. */

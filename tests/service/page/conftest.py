@@ -119,7 +119,7 @@ def set_slider(page: Page, selector: str, percent: int) -> None:
     """Move a slider from 0 to 100 as a person at a keyboard does."""
     slider = page.locator(selector)
     slider.focus()
-    slider.press("Home")
-    for _ in range(percent // 10):
-        slider.press("PageUp")
+    slider.press("End" if percent > 50 else "Home")
+    for _ in range(abs(percent - (100 if percent > 50 else 0)) // 10):
+        slider.press("PageDown" if percent > 50 else "PageUp")
     assert int(slider.input_value()) == percent

@@ -99,6 +99,20 @@ def test_the_table_has_the_sizes_that_the_service_counts(client, page):
         expect(row).to_contain_text(f"{entry['pixels']:,}")
 
 
+def test_an_image_whose_pixels_have_a_size_is_measured_in_mm2_by_one_segmentation(client, page):
+    file = io.BytesIO()
+    tifffile.imwrite(file, BANDS, resolution=(20, 20), resolutionunit="CENTIMETER")  # 0.5 mm
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.partition("?")[0]))
+    give(page, ("scan.tif", file.getvalue()))
+    until_done(page)
+    summary = client.post("/segment?format=json", content=file.getvalue()).json()
+    for entry in summary["classes"][1:]:
+        row = page.locator("#measurements tbody tr").filter(has_text=entry["name"])
+        expect(row).to_contain_text(f"{entry['area_mm2']:.4g}")
+    assert [url.rpartition("/")[2] for url in asked if "/segment" in url] == ["segment"]
+
+
 def test_what_no_browser_shows_is_shown_as_the_service_reads_it(client, page):
     deep = BANDS.astype(np.uint16)  # of 65,535: a browser would show black
     file = io.BytesIO()
