@@ -1,0 +1,266 @@
+"""The service against raw onnxruntime, LitServe and a plain FastAPI endpoint, over HTTP.
+
+All stand on one ONNX file, decode and encode alike, and are asked in turns, round after round;
+ratios are medians over the rounds. "Raw" is the network alone: as many threads as there are cores,
+each with one patch. The peers need their own environment once: benchmarks/peers/serving/make.sh.
+Usage: python benchmarks/service.py [--only SCENARIO ...] [--rounds N] [--seconds S] [--json FILE]
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import onnxruntime as ort
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import servers
+from benchmarks.convolutions import Convolutions
+from benchmarks.floor import Floor
+from benchmarks.load import Outcome, closed_loop, form, get, open_loop
+from benchmarks.result import bar, report
+from benchmarks.servers import Server
+from benchmarks.small_package import write_package
+from seg.inference.backends import cores
+
+PATCH = (256, 256)
+FAST = Convolutions(PATCH, 3, width=24, layers=2)
+SLOW = Convolutions(PATCH, 3, width=48, layers=6)
+"""About 10 and 100 ms an image on one core."""
+CLIENTS = 4
+MANY = 8
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a scenario works with."""
+
+    folder: Path
+    rounds: int
+    seconds: float
+    rows: Rows
+    bars: Rows
+
+    def package(self, name: str, network: Convolutions) -> Path:
+        """A package whose network has that size."""
+        folder = self.folder / name
+        if not folder.exists():
+            write_package(folder, PATCH, 1, 3, network=network)
+        return folder
+
+    def add(self, **row: Any) -> None:
+        """Show a row and keep it."""
+        self.rows.append(row)
+        shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+        print("  ".join(shown), flush=True)
+
+
+def picture(shape: Sequence[int], seed: int) -> bytes:
+    """A PNG of blobs under a little noise, about as compressible as a micrograph."""
+    rng = np.random.default_rng(seed)
+    blobs = ndimage.gaussian_filter(rng.normal(size=shape), 6)
+    pixels = 110 + 700 * blobs + rng.normal(scale=2, size=shape)
+    return bytes(imagecodecs.png_encode(pixels.clip(0, 255).astype(np.uint8), level=6))
+
+
+PICTURES = [picture(PATCH, seed) for seed in range(8)]
+FORMS = [form(each) for each in PICTURES]
+
+
+def raw_rate(network: Path, seconds: float) -> float:
+    """Patches a second of onnxruntime alone."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    patch = np.random.default_rng(0).uniform(size=(1, 1, *PATCH)).astype(np.float32)
+    end = time.perf_counter() + seconds
+
+    def run() -> int:
+        done = 0
+        while time.perf_counter() < end:
+            session.run(None, {"patches": patch})
+            done += 1
+        return done
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(cores()) as pool:
+        done = sum(each.result() for each in [pool.submit(run) for _ in range(cores())])
+    return done / (time.perf_counter() - start)
+
+
+def _peers(package: Path, stack: contextlib.ExitStack) -> list[Server]:
+    network = package / "network.onnx"
+    plain, tuned = partial(servers.fastapi, network), {"THREADS": "1"}
+    return [
+        stack.enter_context(servers.seg(package)),
+        stack.enter_context(plain(name="fastapi")),
+        stack.enter_context(plain(name="fastapi, a thread a run", **tuned)),
+        stack.enter_context(servers.litserve(network, cores())),
+    ]
+
+
+def throughput(bench: Bench, name: str, network: Convolutions, bound: float) -> None:
+    """Images a second of everybody, in turns."""
+    package = bench.package(name, network)
+    rates: dict[str, list[float]] = {}
+    with contextlib.ExitStack() as stack:
+        systems = _peers(package, stack)
+        for system in systems:  # warm
+            closed_loop(system.port, FORMS, CLIENTS, 1)
+        for number in range(bench.rounds):
+            raw = raw_rate(package / "network.onnx", bench.seconds)
+            rates.setdefault("raw", []).append(raw)
+            bench.add(scenario=name, round=number, system="onnxruntime", rate=raw)
+            for system in systems:
+                before = system.cpu_seconds()
+                outcome = closed_loop(system.port, FORMS, CLIENTS, bench.seconds)
+                rates.setdefault(system.name, []).append(outcome.rate())
+                cpu = (system.cpu_seconds() - before) / max(1, len(outcome.answers)) * 1e3
+                _add(bench, name, system.name, outcome, cpu, round=number)
+    ours = _ratio(rates["seg"], rates["raw"])
+    bench.bars.append(bar(f"{name}: images/s over raw", ours, bound, at_most=False))
+    for peer in [each for each in rates if each not in ("raw", "seg")]:
+        ratio = _ratio(rates["seg"], rates[peer])
+        bench.bars.append(bar(f"{name}: images/s over {peer}", ratio, 1.0, at_most=False))
+
+
+def latency(bench: Bench) -> None:
+    """Tail at 8 clients; framework's CPU; routes that do nothing."""
+    package = bench.package("10 ms", FAST)
+    ratios, taxes = [], []
+    floor = Floor(package)
+    with servers.seg(package) as system:
+        closed_loop(system.port, FORMS, MANY, 2)
+        for number in range(bench.rounds):
+            outcome = closed_loop(system.port, FORMS, MANY, bench.seconds)
+            ratios.append(outcome.percentile_ms(99) / outcome.percentile_ms(50))
+            _add(bench, "8 clients", "seg", outcome, float("nan"), round=number)
+            spent = floor.milliseconds(PICTURES, 40)
+            before = system.cpu_seconds()
+            alone = closed_loop(system.port, FORMS, 1, bench.seconds)
+            cpu = (system.cpu_seconds() - before) / len(alone.answers) * 1e3
+            taxes.append(cpu - sum(spent.values()))
+            bench.add(scenario="cpu", round=number, service=cpu, **spent, framework=taxes[-1])
+        nothing = closed_loop(system.port, [get("/livez")], 1, 3)
+        _add(bench, "livez", "seg", nothing, float("nan"))
+    what = "p99 over p50 at 8 clients"
+    bench.bars.append(bar(what, median(ratios), 1.5, at_most=True))
+    what = "CPU over decode, onnxruntime and encode, ms a request"
+    bench.bars.append(bar(what, median(taxes), 1.0, at_most=True))
+    bench.bars.append(bar("livez p50, ms", nothing.percentile_ms(50), 1.0, at_most=True))
+    bench.bars.append(bar("livez p99, ms", nothing.percentile_ms(99), 10.0, at_most=True))
+
+
+def mixed(bench: Bench) -> None:
+    """Sizes from a quarter of a patch to nine overlapping ones."""
+    package = bench.package("10 ms", FAST)
+    sizes, windows = [(128, 128), (256, 256), (384, 384), (512, 512)], (1, 1, 4, 9)
+    requests = [form(picture(size, n)) for n, size in enumerate(sizes)]
+    with servers.seg(package) as system:
+        closed_loop(system.port, requests, CLIENTS, 2)
+        ratios, failed = [], 0
+        for number in range(bench.rounds):
+            raw = raw_rate(package / "network.onnx", bench.seconds)
+            outcome = closed_loop(system.port, requests, MANY, 2 * bench.seconds)
+            ratios.append(outcome.rate() * sum(windows) / len(windows) / raw)
+            failed += outcome.failed
+            _add(bench, "mixed sizes", "seg", outcome, float("nan"), round=number)
+    what = "mixed sizes: patches/s over raw"
+    bench.bars.append(bar(what, median(ratios), 0.7, at_most=False))
+    bench.bars.append(bar("mixed sizes: failures", failed, 0, at_most=True))
+
+
+def overload(bench: Bench) -> None:
+    """Ten times as many requests as can be served."""
+    package = bench.package("100 ms", SLOW)
+    with servers.seg(package) as system:
+        peak = median(
+            closed_loop(system.port, FORMS, CLIENTS, bench.seconds).rate()
+            for _ in range(bench.rounds)
+        )
+        outcome = open_loop(system.port, FORMS, 10 * peak, 4 * bench.seconds)
+    refused = [answer for answer in outcome.answers if answer.status != 200]
+    bench.add(
+        scenario="overload",
+        peak=peak,
+        offered=10 * peak,
+        goodput=outcome.rate(),
+        refused=len(refused),
+        refused_p50_ms=outcome.percentile_ms(50, good=False),
+        refused_p99_ms=outcome.percentile_ms(99, good=False),
+        served_p99_ms=outcome.percentile_ms(99),
+    )
+    what = "overload: goodput over peak"
+    bench.bars.append(bar(what, outcome.rate() / peak, 0.9, at_most=False))
+    slowest = outcome.percentile_ms(99, good=False)
+    bench.bars.append(bar("overload: p99 of refusals, ms", slowest, 20, at_most=True))
+    what = "overload: answers without success or Retry-After"
+    bench.bars.append(bar(what, outcome.failed, 0, at_most=True))
+
+
+SCENARIOS: dict[str, Callable[[Bench], None]] = {
+    "fast": lambda bench: throughput(bench, "10 ms", FAST, 0.70),
+    "slow": lambda bench: throughput(bench, "100 ms", SLOW, 0.95),
+    "latency": latency,
+    "mixed": mixed,
+    "overload": overload,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with _folder() as folder:
+        bench = Bench(folder, arguments.rounds, arguments.seconds, [], [])
+        for name in arguments.only:
+            SCENARIOS[name](bench)
+    libraries = ("bentoml", "onnxruntime-gpu", "numpy", "uvicorn", "starlette")
+    report("service", bench.rows, bench.bars, libraries, arguments.json)
+    sys.exit(not all(each["holds"] for each in bench.bars))
+
+
+def _add(
+    bench: Bench, scenario: str, system: str, outcome: Outcome, cpu_ms: float, **more: int
+) -> None:
+    bench.add(
+        scenario=scenario,
+        **more,
+        system=system,
+        rate=outcome.rate(),
+        p50_ms=outcome.percentile_ms(50),
+        p99_ms=outcome.percentile_ms(99),
+        cpu_ms=cpu_ms,
+        failed=outcome.failed,
+    )
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
+if __name__ == "__main__":
+    main()
