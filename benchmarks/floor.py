@@ -1,6 +1,5 @@
 """What an answer costs without a service around it: decode, the network, encode."""
 
-import io
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ class Floor:
 
     def _segment(self, picture: bytes) -> bytes:
         with self._step("decode"):
-            image = read_channels([io.BytesIO(picture)], dims=2)
+            image = read_channels([picture], dims=2)
         patch = np.ascontiguousarray(image.array[np.newaxis] / np.float32(255), np.float32)
         with self._step("network"):
             (logits,) = self._backend.run(patch)
