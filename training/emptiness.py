@@ -60,6 +60,13 @@ class EndsMeter:
                 max(self._foreground[1], float(darkest[foreground].max())),
             )
 
+    def add(self, other: "EndsMeter") -> None:
+        """Take over what another has seen."""
+        self._low += other._low
+        self._high += other._high
+        low, high = other._foreground
+        self._foreground = (min(self._foreground[0], low), max(self._foreground[1], high))
+
     def result(self) -> Ends:
         """What all cases have in common."""
         known = bool(np.isfinite(self._foreground).all())

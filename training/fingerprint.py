@@ -3,18 +3,29 @@
 Source: the fingerprint of Isensee et al., nnU-Net, Nature Methods 18 (2021).
 """
 
+import contextlib
+import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from jaxtyping import Float32, Int64, Real
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tqdm import tqdm
 
 from seg.errors import DatasetError
+from seg.files import replace_file
 from seg.images import Image, Mask
+from seg.inference.backends import cache_folder
+from training.dataset import Case, Dataset
 from training.dataset.legend import IGNORE, Legend
+from training.dataset.spread import spread
 from training.emptiness import Ends, EndsMeter
 
-VOXELS_A_CASE = 100_000
-"""Foreground voxels drawn from each case for the intensity statistics."""
+VOXELS_A_CASE, VOXELS_IN_ALL = 100_000, 10_000_000
+"""Foreground voxels drawn from each case, and at most from all, for the intensity statistics."""
 PERCENTILES = (0.5, 99.5)
 
 
@@ -65,43 +76,108 @@ class Fingerprint(BaseModel):
         return tuple(float(mm) for mm in np.median(self.spacings, axis=0))
 
 
+@dataclass(frozen=True, eq=False)
+class CaseNumbers:
+    """What is kept of a case."""
+
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...] | None
+    foreground: Float32[np.ndarray, "c n"]
+    """Some of its voxels in the foreground."""
+    everything: Float32[np.ndarray, "c n"]
+    """Some of all its voxels."""
+    counts: Int64[np.ndarray, " values"]
+    """Voxels of each label."""
+    ends: EndsMeter
+
+
+def fingerprint_of(dataset: Dataset) -> Fingerprint:
+    """The fingerprint of the training cases, remembered as long as their files do not change.
+
+    Raises:
+        DatasetError: there is no case, a file cannot be read, or cases differ in kind.
+    """
+    remembered = cache_folder() / "fingerprints" / f"{_key(dataset)}.json"
+    with contextlib.suppress(OSError, ValidationError):
+        return Fingerprint.model_validate_json(remembered.read_text(encoding="utf-8"))
+    voxels = min(VOXELS_A_CASE, VOXELS_IN_ALL // max(1, len(dataset.train)))
+    numbers = spread(partial(_numbers_of_case, dataset, voxels), dataset.train)
+    bar = tqdm(
+        numbers,
+        total=len(dataset.train),
+        desc="fingerprint",
+        unit="case",
+        disable=None,
+        leave=False,
+    )
+    found = _together(list(bar), dataset.legend)
+    with contextlib.suppress(OSError):  # it is a convenience
+        replace_file(remembered, found.model_dump_json().encode())
+    return found
+
+
+def _key(dataset: Dataset) -> str:
+    files = [
+        (str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns)
+        for case in dataset.train
+        for path in case.files()
+    ]
+    said = (version("seg"), dataset.legend, dataset.channels, dataset.masks, files)
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _numbers_of_case(dataset: Dataset, voxels: int, case: Case) -> CaseNumbers:
+    image, mask = dataset.read(case)
+    seed = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:8], "little")
+    return _numbers(image, mask, voxels, np.random.default_rng(seed))
+
+
 def take_fingerprint(
     cases: Iterable[tuple[Image, Mask]], legend: Legend, rng: np.random.Generator
 ) -> Fingerprint:
-    """Look once at every training case, one in memory at a time.
+    """The fingerprint of cases that are at hand.
 
     Raises:
         DatasetError: there is no case, or cases differ in dimensions or channels.
     """
-    shapes: list[tuple[int, ...]] = []
-    spacings: list[tuple[float, ...] | None] = []
-    foreground: list[np.ndarray] = []
-    everything: list[np.ndarray] = []
-    counts = np.zeros(IGNORE + 1, np.int64)
+    return _together([_numbers(*case, VOXELS_A_CASE, rng) for case in cases], legend)
+
+
+def _numbers(image: Image, mask: Mask, voxels: int, rng: np.random.Generator) -> CaseNumbers:
+    inside = (mask.array > 0) & (mask.array != IGNORE)
     ends = EndsMeter()
-    for image, mask in cases:
-        shapes.append(image.spatial_shape)
-        spacings.append(image.spacing)
-        counts += np.bincount(mask.array.ravel(), minlength=len(counts))
-        ends.take(image, mask.array > 0)
-        inside = (mask.array > 0) & (mask.array != IGNORE)
-        if not inside.any():
-            inside = np.ones(mask.array.shape, bool)
-        foreground.append(_drawn(image.array[:, inside], rng))
-        everything.append(_drawn(image.array.reshape(image.channels, -1), rng))
-    _same_kind(shapes, everything)
-    stated = [s for s in spacings if s is not None]
+    ends.take(image, mask.array > 0)
+    if not inside.any():
+        inside = np.ones(mask.array.shape, bool)
+    return CaseNumbers(
+        shape=image.spatial_shape,
+        spacing=image.spacing,
+        foreground=_drawn(image.array[:, inside], voxels, rng),
+        everything=_drawn(image.array.reshape(image.channels, -1), voxels, rng),
+        counts=np.bincount(mask.array.ravel(), minlength=IGNORE + 1),
+        ends=ends,
+    )
+
+
+def _together(cases: Sequence[CaseNumbers], legend: Legend) -> Fingerprint:
+    _same_kind(cases)
+    ends = EndsMeter()
+    for case in cases:
+        ends.add(case.ends)
+    stated = [case.spacing for case in cases if case.spacing is not None]
     return Fingerprint(
-        cases=len(shapes),
-        shapes=tuple(shapes),
-        spacings=tuple(stated) if len(stated) == len(shapes) else None,
+        cases=len(cases),
+        shapes=tuple(case.shape for case in cases),
+        spacings=tuple(stated) if len(stated) == len(cases) else None,
         channels=tuple(
             _statistics(inside, whole)
             for inside, whole in zip(
-                np.concatenate(foreground, axis=1), np.concatenate(everything, axis=1), strict=True
+                np.concatenate([case.foreground for case in cases], axis=1),
+                np.concatenate([case.everything for case in cases], axis=1),
+                strict=True,
             )
         ),
-        class_shares=_shares(counts, legend),
+        class_shares=_shares(np.sum([case.counts for case in cases], axis=0), legend),
         ends=ends.result(),
     )
 
@@ -112,11 +188,11 @@ def _shares(counts: np.ndarray, legend: Legend) -> tuple[float, ...]:
     return (float(counts[0] / annotated), *(float(n / annotated) for n in foreground))
 
 
-def _same_kind(shapes: Sequence[tuple[int, ...]], voxels: Sequence[np.ndarray]) -> None:
-    if not shapes:
+def _same_kind(cases: Sequence[CaseNumbers]) -> None:
+    if not cases:
         raise DatasetError("the dataset has no training case; it needs images with masks")
-    dims = {len(shape) for shape in shapes}
-    channels = {len(v) for v in voxels}
+    dims = {len(case.shape) for case in cases}
+    channels = {len(case.everything) for case in cases}
     if len(dims) > 1 or len(channels) > 1:
         raise DatasetError(
             "all images of a dataset need the same dimensions and channels, got "
@@ -124,10 +200,12 @@ def _same_kind(shapes: Sequence[tuple[int, ...]], voxels: Sequence[np.ndarray]) 
         )
 
 
-def _drawn(voxels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if voxels.shape[1] <= VOXELS_A_CASE:
+def _drawn(
+    voxels: Real[np.ndarray, "c n"], count: int, rng: np.random.Generator
+) -> Float32[np.ndarray, "c drawn"]:
+    if voxels.shape[1] <= count:
         return voxels.astype(np.float32)
-    return voxels[:, rng.integers(voxels.shape[1], size=VOXELS_A_CASE)].astype(np.float32)
+    return voxels[:, rng.integers(voxels.shape[1], size=count)].astype(np.float32)
 
 
 def _statistics(inside: np.ndarray, whole: np.ndarray) -> ChannelStatistics:

@@ -11,9 +11,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError, SegError
@@ -22,14 +19,13 @@ from seg.inference import Predictor
 from training.calibrate import in_words
 from training.clock import Clock
 from training.cross_validation import cross_validate
-from training.dataset import Dataset, Legend, check, load_dataset
+from training.dataset import Dataset, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
-from training.fingerprint import Fingerprint, take_fingerprint
+from training.fingerprint import fingerprint_of
 from training.folds import split_folds
 from training.job import job_in
-from training.machine import Device, fastest_precision, find_device
+from training.machine import find_device
 from training.mirroring import with_mirroring
-from training.nnunet_plan import nnunet_plan
 from training.options import (
     DEFAULT_DATASET,
     DEFAULT_MINUTES,
@@ -38,9 +34,9 @@ from training.options import (
     options_from,
 )
 from training.package import Finished, Job, write_package
-from training.plan import Plan, changed_plan
+from training.plan import changed_plan
 from training.plan_file import read_plan, write_plan
-from training.plan_rules import make_plan, planned_augmentation
+from training.planning import as_csv, plan_run
 from training.report import write_report
 from training.run_folder import RunFolder
 from training.train import Trained, prepare_cases, train
@@ -71,14 +67,12 @@ def fit(options: Options, command: str = "training.fit", world: World = ALONE) -
             f"--resume {run.path}"
         )
     device = find_device(world)
-    fingerprint = take_fingerprint(
-        (dataset.read(case) for case in dataset.train),
-        dataset.legend,
-        np.random.default_rng(options.chosen.get("seed", 0)),
-    )
-    plan = _plan(options.shared_by(folds), dataset, fingerprint, device)
-    plan = changed_plan(plan, {"minutes": plan.minutes * folds})
+    fingerprint = fingerprint_of(dataset)
+    planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
+    plan = changed_plan(planned.plan, {"minutes": planned.plan.minutes * folds})
     replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())
+    if planned.considered:
+        replace_file(run.candidates, as_csv(planned.considered))
     write_plan(plan, run.plan)
     job = Job(plan, fingerprint, dataset, device, command)
     return _carry_out(job, run, clock, with_ray=options.with_ray)
@@ -148,40 +142,6 @@ def _default_data() -> Path:
 
 def _fresh_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _plan(options: Options, dataset: Dataset, fingerprint: Fingerprint, device: Device) -> Plan:
-    chosen = options.chosen | {"dataset": dataset.name, "data": str(dataset.folder.resolve())}
-    if options.plan:
-        plan = changed_plan(read_plan(options.plan), chosen)
-    else:
-        chosen = {"minutes": DEFAULT_MINUTES} | chosen
-        if options.as_nnunet:
-            classes = len(dataset.classes)
-            fields = nnunet_plan(fingerprint, dataset.channels, classes, options.as_nnunet)
-            chosen = fields | chosen
-        plan = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
-        if "batch_size" not in chosen:  # each process has a device of its own
-            plan = changed_plan(plan, {"batch_size": plan.batch_size * device.world.size})
-        measured = _measured(plan, dataset.legend, device)
-        plan = changed_plan(plan, {k: v for k, v in measured.items() if k not in chosen})
-    log.info(
-        "plan      %s, patch %s, batch %d, %s augmentation, %g minutes",
-        plan.network,
-        "x".join(map(str, plan.patch)),
-        plan.batch_size,
-        plan.augmentation,
-        plan.minutes,
-    )
-    return plan
-
-
-def _measured(plan: Plan, legend: Legend, device: Device) -> dict[str, Any]:
-    """What depends on how fast this machine trains."""
-    precision, seconds = fastest_precision(plan, legend, device)
-    log.info("machine   %s: %.2f s a step in %s", device.name, seconds, precision)
-    steps = plan.steps or 60 * plan.minutes / seconds
-    return {"precision": precision, "augmentation": planned_augmentation(steps)}
 
 
 def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False) -> RunFolder:

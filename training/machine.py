@@ -6,9 +6,12 @@ from typing import Literal
 
 import torch
 
-from seg.networks import ResidualUNet
+from seg.errors import ConfigError
+from seg.networks import ResidualUNet, parameter_count
 from training.dataset.legend import Legend
 from training.losses import make_loss
+from training.memory import peak_of
+from training.module import OPTIMISERS
 from training.plan import Plan
 from training.world import ALONE, World
 
@@ -29,6 +32,17 @@ class Device:
     """The processes that train together, each on a device of this kind."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Real training steps on this machine."""
+
+    seconds: float
+    """Of a step; the fastest of some, since other programs disturb."""
+    bytes: int
+    """At the highest point, above what the program held before."""
+    parameters: int
+
+
 def find_device(world: World = ALONE) -> Device:
     """The CUDA device where there is one, else the CPU."""
     if torch.cuda.is_available():
@@ -36,43 +50,64 @@ def find_device(world: World = ALONE) -> Device:
     return Device("cpu", f"CPU, {torch.get_num_threads()} threads", world)
 
 
-def fastest_precision(plan: Plan, legend: Legend, device: Device) -> tuple[Precision, float]:
-    """The precision in which a real training step is fastest, and seconds a step.
+def has_bfloat16(device: Device) -> bool:
+    """Whether the processor has instructions for it.
 
-    bfloat16 keeps float32's range, so that it needs no loss scaling; it is tried only where the
-    processor has instructions for it.
+    bfloat16 keeps float32's range, so that it needs no loss scaling.
     """
-    full = _seconds_a_step(plan, legend, device, "float32")
-    if _has_bfloat16(device):
-        lower = _seconds_a_step(plan, legend, device, "bfloat16")
-        if lower < CLEARLY_FASTER * full:
-            return "bfloat16", lower
-    return "float32", full
-
-
-def _has_bfloat16(device: Device) -> bool:
     if device.kind == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _seconds_a_step(plan: Plan, legend: Legend, device: Device, precision: Precision) -> float:
-    """Seconds of a real training step; the fastest of some, since other programs disturb."""
-    network = ResidualUNet(plan.network_config(legend.outputs)).to(device.kind)
-    loss = make_loss(legend, plan.loss, plan.class_weights)
+def measured_step(
+    plan: Plan, legend: Legend, device: Device, precision: Precision, patience_s: float
+) -> Measured:
+    """Take a few training steps as the plan says, in another precision.
+
+    Args:
+        plan: says network, patch, batch, loss and optimiser.
+        legend: says how many channels the logits have.
+        device: to measure; of several processes each takes its share of the batch.
+        precision: of the network.
+        patience_s: after so many seconds no further step is begun.
+
+    Raises:
+        ConfigError: the device's memory is too small for a step.
+    """
     shape = (max(1, plan.batch_size // device.world.size), len(plan.normalisation), *plan.patch)
-    images = torch.randn(shape, device=device.kind)
-    labels = torch.randint(
-        legend.num_labels, (shape[0], 1, *plan.patch), device=device.kind
-    ).float()
-    best = float("inf")
+    try:
+        with peak_of(device.kind) as peak:
+            parameters, seconds = _steps(plan, legend, device.kind, precision, shape, patience_s)
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(f"{device.name} has too little memory for a step of {shape}") from error
+    return Measured(seconds, max(0, peak.bytes - peak.before), parameters)
+
+
+def _steps(
+    plan: Plan,
+    legend: Legend,
+    kind: str,
+    precision: Precision,
+    shape: tuple[int, ...],
+    patience_s: float,
+) -> tuple[int, float]:
+    network = ResidualUNet(plan.network_config(legend.outputs)).to(kind)
+    loss = make_loss(legend, plan.loss, plan.class_weights)
+    optimiser = OPTIMISERS[plan.optimiser]([{"params": network.parameters()}], lr=0.0)
+    images = torch.randn(shape, device=kind)
+    labels = torch.randint(legend.num_labels, (shape[0], 1, *shape[2:]), device=kind).float()
+    best, begun = float("inf"), time.perf_counter()
     for _ in range(1 + TIMED_STEPS):
         start = time.perf_counter()
-        lower = precision == "bfloat16"
-        with torch.autocast(device.kind, torch.bfloat16, enabled=lower):
+        optimiser.zero_grad()
+        with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
             logits = network(images)
         loss(logits, labels).backward()
-        if device.kind == "cuda":
+        optimiser.step()
+        if kind == "cuda":
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
-    return best
+        if time.perf_counter() - begun > patience_s:
+            break
+    return parameter_count(network), best

@@ -9,6 +9,7 @@ from seg.networks import PRESETS, SHORTCUTS
 from training import augment
 from training.clock import SCHEDULES
 from training.losses import LOSSES
+from training.memory import memory_size
 from training.module import OPTIMISERS
 from training.nnunet_plan import TARGETS
 from training.plan import ELASTIC, Plan
@@ -42,6 +43,18 @@ class Options:
 
 def options_from(arguments: argparse.Namespace) -> Options:
     """What was asked for, out of parsed arguments."""
+    return Options(
+        data=arguments.data,
+        out=arguments.out,
+        plan=arguments.plan,
+        with_ray=arguments.ray,
+        as_nnunet=arguments.as_nnunet,
+        chosen=chosen_from(arguments),
+    )
+
+
+def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the plan that the command line sets."""
     names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
     chosen = {
         name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
@@ -50,66 +63,82 @@ def options_from(arguments: argparse.Namespace) -> Options:
         chosen = ELASTIC | chosen
     if "class_weights" in chosen:
         chosen["class_weights"] = dict(chosen["class_weights"])
-    if "patch" in chosen:
-        chosen["patch"] = tuple(chosen["patch"])
-    return Options(
-        data=arguments.data,
-        out=arguments.out,
-        plan=arguments.plan,
-        with_ray=arguments.ray,
-        as_nnunet=arguments.as_nnunet,
-        chosen=chosen,
-    )
+    for name in {"patch", "spacing", "margin"} & set(chosen):
+        chosen[name] = tuple(chosen[name])
+    if "start" in chosen:
+        chosen["start"] = str(chosen["start"].resolve())
+    return chosen
 
 
 def command_line() -> argparse.ArgumentParser:
-    """Arguments and their help."""
+    """Arguments of ``training.fit`` and their help."""
     command = argparse.ArgumentParser(
         prog="python -m training.fit",
         description="Train a residual U-Net on a folder of images and masks, prove it, package it.",
     )
     add = command.add_argument
     add("data", type=Path, nargs="?", metavar="PATH",
-        help=f"dataset folder: nnU-Net raw format, or images/ and masks/ (default: "
+        help=f"dataset folder: nnU-Net raw format, Decathlon, or images/ and masks/ (default: "
              f"{DEFAULT_DATASET}, fetched once)")  # fmt: skip
-    add("--minutes", type=_minutes, metavar="M",
-        help=f"when training ends, from the start of all (default: {DEFAULT_MINUTES})")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME-TIME)")
     add("--resume", type=Path, metavar="DIR", help="go on with a run that was stopped")
     add("--plan", type=Path, metavar="FILE", help="obey this plan.yaml")
+    add("--from", type=Path, metavar="PACKAGE", dest="start",
+        help="begin with the weights of this package; classes and channels may differ")  # fmt: skip
     add("--folds", type=_folds, metavar="K",
-        help="cross-validate: K networks, each on the cases that it has not seen, as one package; "
+        help="cross-validate: K networks, each on cases that it has not seen, as one package; "
              "they share the minutes")  # fmt: skip
     add("--ray", action="store_true",
         help="train folds side by side on Ray's workers (RAY_ADDRESS: a cluster)")  # fmt: skip
     add("--mirror", action="store_const", const=True,
         help="measure what predicting in mirrors as well gains and costs")  # fmt: skip
+    add("--track", choices=("mlflow", "wandb"), help="log there beside CSV and TensorBoard")
+    add_plan_arguments(command)
+    return command
+
+
+def add_plan_arguments(command: argparse.ArgumentParser) -> None:
+    """The budget, and what can be set in place of what would be planned."""
+    add = command.add_argument_group("budget").add_argument
+    add("--minutes", type=_minutes, metavar="M",
+        help=f"when training ends, from the start of all (default: {DEFAULT_MINUTES})")  # fmt: skip
+    add("--memory", type=memory_size, metavar="SIZE",
+        help="that training may fill, such as 8GiB (default: most of what is free)")  # fmt: skip
+    add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
+    add("--as-nnunet", choices=sorted(TARGETS),
+        help="plan patch, strides and batch by nnU-Net's rules for 8, 24 or 40 GB")  # fmt: skip
+    add = command.add_argument_group("network, in place of what would be planned").add_argument
+    add("--network", choices=sorted(PRESETS), help="preset")
+    add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
+    add("--deep-supervision", action=argparse.BooleanOptionalAction, default=None,
+        help="a loss at every resolution (default: yes)")  # fmt: skip
+    add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
+    add("--batch-size", type=int, metavar="N", help="patches a step")
     add("--elastic", action="store_true",
         help="train so that blocks can be dropped: stochastic depth, and at the end every other "
              "step without some of them; training.export --variants drops them")  # fmt: skip
-    plan = command.add_argument_group("in place of what would be planned")
-    add = plan.add_argument
-    add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
-    add("--seed", type=int, metavar="N", help="of weights, patches and augmentation (default: 0)")
-    add("--network", choices=sorted(PRESETS), help="preset")
-    add("--as-nnunet", choices=sorted(TARGETS),
-        help="plan patch, strides and batch by nnU-Net's rules for 8, 24 or 40 GB")  # fmt: skip
-    add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
-    add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
-    add("--batch-size", type=int, metavar="N", help="patches a step")
-    add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
+    add = command.add_argument_group("data, in place of what would be planned").add_argument
+    add("--spacing", type=float, nargs="+", metavar="MM", help="target, one number an axis")
+    add("--margin", type=int, nargs="+", metavar="N",
+        help="voxels of 0 around every image, one number an axis")  # fmt: skip
     add("--augmentation", choices=augment.PRESETS, help="preset")
+    add("--foreground-share", type=float, metavar="S",
+        help="of patches that must show a class (default: 1/3)")  # fmt: skip
+    add("--overlap", type=float, metavar="S", help="of windows in whole images (default: 0.5)")
+    add("--seed", type=int, metavar="N", help="of weights, patches and augmentation (default: 0)")
+    add = command.add_argument_group("training, in place of what would be planned").add_argument
     add("--loss", choices=sorted(LOSSES), help="by name (default: dice_ce)")
     add("--class-weights", type=_weight, nargs="+", metavar="CLASS=W", help="in the loss")
     add("--optimiser", choices=sorted(OPTIMISERS), help="adamw, or sgd as nnU-Net has it")
     add("--learning-rate", type=float, metavar="R", help="at its highest")
+    add("--weight-decay", type=float, metavar="R", help="none of biases and norms")
     add("--schedule", choices=sorted(SCHEDULES), help="how the learning rate comes down")
+    add("--warmup-share", type=float, metavar="S", help="of the training in which the rate rises")
+    add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
     add("--accumulate", type=int, metavar="N", help="batches a step (default: 1)")
     add("--gradient-clip", type=float, metavar="X", help="largest norm (default: 12; 0: none)")
     add("--ema", type=float, metavar="D", help="decay of averaged weights (default: 0.98; 0: none)")
-    add("--track", choices=("mlflow", "wandb"), help="log there beside CSV and TensorBoard")
     add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
-    return command
 
 
 def _folds(text: str) -> int:

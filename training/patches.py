@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt8
 from torch.utils.data import IterableDataset, get_worker_info
 
 from seg.images import Image, Mask
@@ -31,7 +31,7 @@ class PreparedCase:
     image: Float32[np.ndarray, "c *grid"]
     labels: UInt8[np.ndarray, "*grid"]
     locations: dict[int, np.ndarray]
-    """For each foreground label that occurs: some of its voxels, ``(n, dims)``."""
+    """For each foreground label that occurs: some of its voxels, ``(n, dims)``, memory-mapped."""
     annotated: np.ndarray | None
     """Some annotated voxels, ``(n, dims)``; None where all voxels are annotated."""
 
@@ -42,6 +42,14 @@ def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
     folder.mkdir(parents=True)
     np.save(folder / "image.npy", array)
     np.save(folder / "labels.npy", labels)
+    rng = np.random.default_rng(plan.seed)
+    places = folder / "places"
+    places.mkdir()
+    for label in np.unique(labels):
+        if label not in (0, IGNORE):
+            np.save(places / f"{label}.npy", _some(labels == label, rng))
+        if label == IGNORE:
+            np.save(folder / "annotated.npy", _some(labels != IGNORE, rng))
 
 
 def on_the_network_s_grid(
@@ -58,26 +66,27 @@ def on_the_network_s_grid(
     )
 
 
-def open_case(folder: Path, rng: np.random.Generator) -> PreparedCase:
-    """A preprocessed case; ``rng`` draws the voxels that are remembered."""
-    labels = np.load(folder / "labels.npy", mmap_mode="r")
-    present = [int(label) for label in np.unique(labels)]
+def open_case(folder: Path) -> PreparedCase:
+    """A preprocessed case, of which nothing is read yet."""
+    annotated = folder / "annotated.npy"
     return PreparedCase(
         image=np.load(folder / "image.npy", mmap_mode="r"),
-        labels=labels,
+        labels=np.load(folder / "labels.npy", mmap_mode="r"),
         locations={
-            label: _some(np.argwhere(labels == label), rng)
-            for label in present
-            if label not in (0, IGNORE)
+            int(file.stem): np.load(file, mmap_mode="r")
+            for file in sorted((folder / "places").iterdir(), key=lambda file: int(file.stem))
         },
-        annotated=_some(np.argwhere(labels != IGNORE), rng) if IGNORE in present else None,
+        annotated=np.load(annotated, mmap_mode="r") if annotated.is_file() else None,
     )
 
 
-def _some(places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _some(
+    where: Bool[np.ndarray, "*grid"], rng: np.random.Generator
+) -> Int32[np.ndarray, "n dims"]:
+    places = np.flatnonzero(where)
     if len(places) > LOCATIONS_A_CLASS:
-        places = places[rng.choice(len(places), LOCATIONS_A_CLASS, replace=False)]
-    return places.astype(np.int32)
+        places = np.sort(rng.choice(places, LOCATIONS_A_CLASS, replace=False))
+    return np.stack(np.unravel_index(places, where.shape), axis=1).astype(np.int32)
 
 
 class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -93,6 +102,11 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     ) -> None:
         """Batches from ``first_batch`` on; ``part`` is which of how many equal parts of each."""
         self.cases = cases
+        self.shown_by = {
+            label: [case for case in cases if label in case.locations]
+            for label in sorted(set().union(*(case.locations for case in cases)))
+        }
+        """The cases that show each foreground label, however few."""
         self.plan = plan
         self.augmentation = augmentation
         self.first_batch = first_batch
@@ -125,13 +139,16 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     def _sample(
         self, rng: np.random.Generator, show_class: bool
     ) -> tuple[Float32[np.ndarray, "c *patch"], UInt8[np.ndarray, "*patch"]]:
-        case = self.cases[int(rng.integers(len(self.cases)))]
+        if show_class and self.shown_by:  # each label as often as any other, however rare it is
+            label = int(rng.choice(list(self.shown_by)))
+            case = self.shown_by[label][int(rng.integers(len(self.shown_by[label])))]
+            places: np.ndarray | None = case.locations[label]
+        else:
+            case = self.cases[int(rng.integers(len(self.cases)))]
+            places = case.annotated
         region = self.augmentation.region(rng)
         shape = case.labels.shape
         region = tuple(min(n, size) for n, size in zip(region, shape, strict=True))
-        places = case.annotated
-        if show_class and case.locations:
-            places = case.locations[int(rng.choice(list(case.locations)))]
         if places is not None and len(places):
             centre = places[rng.integers(len(places))]
             start = [

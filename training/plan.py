@@ -1,5 +1,9 @@
-"""What will be trained: the plan, one field a decision."""
+"""What will be trained: the plan, one field a decision.
 
+``python -m training.plan PATH --minutes M --memory SIZE`` plans without training.
+"""
+
+import sys
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -19,6 +23,9 @@ ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
 """What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
 
 
+AugmentationPreset = Literal["none", "light", "medical", "microscopy", "strong"]
+
+
 class Plan(BaseModel):
     """Everything that ``fit`` decided before it trains; ``plan.yaml``."""
 
@@ -30,7 +37,14 @@ class Plan(BaseModel):
     steps: Annotated[
         int | None, Field(ge=1, description="a fixed number of steps in place of minutes")
     ] = None
+    memory: Annotated[
+        int | None, Field(gt=0, description="bytes that planning may fill; null for what is free")
+    ] = None
     seed: Annotated[int, Field(description="of weights, patches and augmentation")] = 0
+    start: Annotated[
+        str | None,
+        Field(description="model package whose weights the training begins with; null for none"),
+    ] = None
     spacing: Annotated[
         tuple[float, ...] | None,
         Field(description="mm a voxel after resampling, one number an axis; null keeps the pixels"),
@@ -63,9 +77,9 @@ class Plan(BaseModel):
     foreground_share: Annotated[
         float, Field(ge=0, le=1, description="share of patches that must show a class")
     ] = 1 / 3
-    augmentation: Annotated[
-        Literal["none", "light", "standard"], Field(description="preset of training.augment")
-    ] = "standard"
+    augmentation: Annotated[AugmentationPreset, Field(description="preset of training.augment")] = (
+        "medical"
+    )
     loss: Annotated[
         Literal["dice_ce", "dice_focal", "tversky", "boundary", "cldice"],
         Field(description="by name, as in docs/training.md"),
@@ -191,3 +205,9 @@ def validated(fields: dict[str, Any], where: str) -> Plan:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{where} cannot be used: {name}: {first['msg']}") from error
+
+
+if __name__ == "__main__":
+    from training.plan_command import main
+
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """The rules that make a plan from the data and the machine; their sources: docs/planning.md."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -11,8 +11,10 @@ from seg.model_package import Channel
 from seg.transforms import Normalisation, resampled_shape
 from training.emptiness import known_empty
 from training.fingerprint import ChannelStatistics, Fingerprint
-from training.plan import Plan, validated
+from training.plan import AugmentationPreset, Plan, validated
 
+MICROSCOPY = ("microscopy", "fluorescence", "brightfield", "histology", "photo")
+"""Modalities of 2D images that are augmented as such."""
 ANISOTROPY = 3.0
 """Spacing ratio from which an axis counts as coarse (nnU-Net)."""
 SMALLEST_FEATURE_MAP = 4
@@ -23,30 +25,53 @@ PATCH_TO_MARGIN, IMAGE_TO_MARGIN = 8, 24
 """A margin is this part of a patch, and no more than this part of an image: else small images would
 mostly train on nothing. Without one a network can't tell an image's edge from a patch's, and labels
 often follow rules of their own there: in hela, cells that touch the edge are left out."""
-STEPS_FOR_STANDARD = 2000
-"""Steps from which the stronger augmentation is planned. With 400 steps a network learns more from
-patches that are mirrored only: measured, nucleus Dice 0.946 against 0.938 on scratch-assay."""
+STEPS_FOR_MORE_AUGMENTATION = 2000
+"""Steps from which more than mirrors is planned. With 400 steps a network learns more from patches
+that are mirrored only: measured, nucleus Dice 0.946 against 0.938 on scratch-assay."""
 
 
-class Budget(BaseModel):
-    """What one training step may hold, by the kind of machine."""
+class Search(BaseModel):
+    """What may be planned on a kind of machine, smallest first, and what is without a search."""
 
     model_config = ConfigDict(frozen=True)
 
-    network: str
     stages: int
-    voxels: dict[int, int]
-    """Voxels of a patch, by number of dimensions."""
-    batch_size: dict[int, int]
+    """At most."""
+    networks: tuple[str, ...]
+    voxels: Mapping[int, tuple[int, ...]]
+    """Of a patch, by number of dimensions."""
+    batch_sizes: tuple[int, ...]
+    network: str
+    usual_voxels: Mapping[int, int]
+    batch_size: Mapping[int, int]
 
 
-BUDGETS = {
+SEARCHES = {
     # In minutes on a CPU the number of steps decides, so a step is small.
-    "cpu": Budget(
-        network="resunet-s", stages=5, voxels={2: 192**2, 3: 56**3}, batch_size={2: 4, 3: 2}
+    "cpu": Search(
+        stages=5,
+        networks=("resunet-xs", "resunet-s", "resunet-m"),
+        voxels={
+            2: (128**2, 192**2, 256**2),
+            3: (32**3, 40**3, 48**3, 56**3, 80**3),
+        },
+        batch_sizes=(2, 4, 8),
+        network="resunet-s",
+        usual_voxels={2: 192**2, 3: 56**3},
+        batch_size={2: 4, 3: 2},
     ),
-    "cuda": Budget(
-        network="resunet-m", stages=8, voxels={2: 512**2, 3: 128**3}, batch_size={2: 12, 3: 2}
+    # nnU-Net's presets M, L and XL are one network; they differ in patch and batch.
+    "cuda": Search(
+        stages=8,
+        networks=("resunet-s", "resunet-m"),
+        voxels={
+            2: (256**2, 384**2, 512**2, 832**2, 1024**2),
+            3: (64**3, 96**3, 128**3, 160**3, 192**3, 224**3),
+        },
+        batch_sizes=(2, 4, 8, 12, 16, 24),
+        network="resunet-m",
+        usual_voxels={2: 512**2, 3: 128**3},
+        batch_size={2: 12, 3: 2},
     ),
 }
 
@@ -55,18 +80,28 @@ def make_plan(
     fingerprint: Fingerprint,
     channels: Sequence[Channel],
     device: Literal["cpu", "cuda"],
+    *,
+    voxels: int | None = None,
     **chosen: Any,
 ) -> Plan:
-    """The plan that the rules give; ``chosen`` fields take the place of planned ones.
+    """The plan that the rules give, without a look at the machine.
+
+    Args:
+        fingerprint: of the data.
+        channels: of the data.
+        device: to train on.
+        voxels: of a patch, at most; what is usual on the device if not given.
+        chosen: fields that take the place of planned ones.
 
     Raises:
         ConfigError: a chosen value cannot work.
     """
-    budget = BUDGETS[device]
+    search = SEARCHES[device]
+    voxels = voxels or search.usual_voxels[fingerprint.dims]
     spacing = _target_spacing(fingerprint)
     shape = resampled_shape(fingerprint.median_shape, fingerprint.median_spacing, spacing)
-    edges = chosen.get("patch") or _patch(shape, spacing, budget.voxels[fingerprint.dims])
-    strides, kernel_sizes = _topology(edges, spacing, budget.stages)
+    edges = chosen.get("patch") or _patch(shape, spacing, voxels)
+    strides, kernel_sizes = _topology(edges, spacing, search.stages)
     total = [math.prod(axis) for axis in zip(*(chosen.get("strides") or strides), strict=True)]
     patch = tuple(math.ceil(n / t) * t for n, t in zip(edges, total, strict=True))
     planned = {
@@ -75,7 +110,7 @@ def make_plan(
             _normalisation(channel, statistics)
             for channel, statistics in zip(channels, fingerprint.channels, strict=True)
         ],
-        "network": budget.network,
+        "network": search.network,
         "strides": strides,
         "kernel_sizes": kernel_sizes,
         "patch": patch,
@@ -83,15 +118,20 @@ def make_plan(
             min(round(p / PATCH_TO_MARGIN), n // IMAGE_TO_MARGIN)
             for p, n in zip(patch, shape, strict=True)
         ),
-        "batch_size": budget.batch_size[fingerprint.dims],
+        "batch_size": search.batch_size[fingerprint.dims],
         "empty": known_empty(channels, fingerprint.ends),
     }
     return validated(planned | {k: v for k, v in chosen.items() if k != "patch"}, "the plan")
 
 
-def planned_augmentation(steps: float) -> Literal["light", "standard"]:
-    """The preset for a training of so many steps."""
-    return "standard" if steps >= STEPS_FOR_STANDARD else "light"
+def planned_augmentation(
+    steps: float, channels: Sequence[Channel], dims: int
+) -> AugmentationPreset:
+    """The preset for a training of so many steps on such images."""
+    if steps < STEPS_FOR_MORE_AUGMENTATION:
+        return "light"
+    microscopy = all(channel.modality.lower() in MICROSCOPY for channel in channels)
+    return "microscopy" if dims == 2 and microscopy else "medical"
 
 
 def _target_spacing(fingerprint: Fingerprint) -> tuple[float, ...] | None:

@@ -19,6 +19,11 @@ class RunFolder:
         return self.path / "plan.yaml"
 
     @property
+    def candidates(self) -> Path:
+        """What the plan was chosen from."""
+        return self.path / "candidates.csv"
+
+    @property
     def fingerprint(self) -> Path:
         """The data in numbers."""
         return self.path / "fingerprint.json"

@@ -1,15 +1,16 @@
 """From a plan and prepared cases to a trained network."""
 
+import collections
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
@@ -22,7 +23,8 @@ from seg.networks import ResidualUNet
 from training.augment import Augmentation
 from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, StopInTime, WholeCheckpoints
 from training.clock import Clock
-from training.dataset import Dataset
+from training.dataset import Case, Dataset
+from training.dataset.spread import spread
 from training.machine import Device
 from training.module import SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
@@ -64,10 +66,14 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
     """Preprocess all training cases into ``folder``, or open them where that is done."""
     if not folder.exists():
         with written_whole(folder) as beside:
-            for case in tqdm(dataset.train, desc="preparing", unit="case", disable=None):
-                prepare_case(*dataset.read(case), plan, beside / case.name)
-    rng = np.random.default_rng(plan.seed)
-    return [open_case(folder / case.name, rng) for case in dataset.train]
+            done = spread(partial(_prepare, dataset, plan, beside), dataset.train)
+            bar = tqdm(done, total=len(dataset.train), desc="preparing", unit="case", disable=None)
+            collections.deque(bar, maxlen=0)
+    return [open_case(folder / case.name) for case in dataset.train]
+
+
+def _prepare(dataset: Dataset, plan: Plan, folder: Path, case: Case) -> None:
+    prepare_case(*dataset.read(case), plan, folder / case.name)
 
 
 def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan

@@ -31,8 +31,9 @@ def test_a_patch_comes_out_in_its_own_size(patch, preset):
 
 
 @pytest.mark.parametrize("patch", PATCHES)
-def test_labels_move_with_the_image(patch):
-    augmentation = Augmentation("standard", patch)
+@pytest.mark.parametrize("preset", ["medical", "microscopy"])
+def test_labels_move_with_the_image(patch, preset):
+    augmentation = Augmentation(preset, patch)
     for seed in range(10):
         image, labels = sample(augmentation, 1, seed)
         bright = image[0] > (image[0].max() + image[0].min()) / 2
@@ -42,7 +43,7 @@ def test_labels_move_with_the_image(patch):
 
 @pytest.mark.parametrize("patch", PATCHES)
 def test_the_same_generator_gives_the_same_patch(patch):
-    augmentation = Augmentation("standard", patch)
+    augmentation = Augmentation("strong", patch)
     first, second = (sample(augmentation, 1, seed=7) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
@@ -62,5 +63,7 @@ def test_none_changes_nothing():
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are():
-    with pytest.raises(ConfigError, match="one of none, light, standard, got 'wild'"):
+    with pytest.raises(
+        ConfigError, match="one of none, light, medical, microscopy, strong, got 'wild'"
+    ):
         Augmentation("wild", (8, 8))

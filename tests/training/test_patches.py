@@ -33,8 +33,8 @@ def batches(folder, pair, first_batch=0, **chosen):
     )
     if not folder.exists():
         prepare_case(*pair, plan, folder)
-    prepared = open_case(folder, default_rng(0))
-    return PatchBatches([prepared], plan, Augmentation("standard", plan.patch), first_batch)
+    prepared = open_case(folder)
+    return PatchBatches([prepared], plan, Augmentation("medical", plan.patch), first_batch)
 
 
 def take(source, count):

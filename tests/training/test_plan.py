@@ -10,7 +10,7 @@ from seg.networks import ResidualUNet
 from training.fingerprint import ChannelStatistics, Fingerprint
 from training.plan import changed_plan
 from training.plan_file import read_plan, write_plan
-from training.plan_rules import BUDGETS, make_plan
+from training.plan_rules import SEARCHES, make_plan
 
 STATISTICS = ChannelStatistics(
     mean=40, std=20, percentile_00_5=-100, percentile_99_5=200, range=(-1000, 1000)
@@ -50,7 +50,7 @@ def test_a_patch_fits_the_budget_and_the_network_s_strides(shape, spacing, devic
     assert all(n % t == 0 for n, t in zip(plan.patch, total, strict=True))
     # rounding up to the strides may add at most one stride an axis
     cut = math.prod(max(1, n - t) for n, t in zip(plan.patch, total, strict=True))
-    assert cut <= BUDGETS[device].voxels[len(shape)]
+    assert cut <= SEARCHES[device].usual_voxels[len(shape)]
 
 
 def test_a_patch_is_not_larger_than_the_images_need():

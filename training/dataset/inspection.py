@@ -3,13 +3,10 @@
 One image is in memory at a time in each process; of a case only a few numbers are kept.
 """
 
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 from jaxtyping import Float32
@@ -23,10 +20,8 @@ from training.dataset.findings import Finding, raise_errors
 from training.dataset.legend import IGNORE
 from training.dataset.likeness import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.masks import hinted
+from training.dataset.spread import spread
 
-PROCESSES = 2
-BYTES_FOR_PROCESSES = 200_000_000
-"""Size of all files from which it pays to start processes, which takes seconds itself."""
 _SPLITS = ("train", "test")
 
 
@@ -57,7 +52,7 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     """All that is wrong, errors first."""
     seen = list(
         tqdm(
-            _look_at_all(dataset),
+            spread(partial(look_at, dataset), dataset.cases),
             total=len(dataset.cases),
             desc="checking",
             unit="case",
@@ -70,16 +65,6 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     findings += _subjects_on_both_sides(dataset)
     findings += _duplicates(seen)
     return sorted(findings, key=lambda finding: finding.severity)
-
-
-def _look_at_all(dataset: Dataset) -> Iterator[Seen]:
-    look = partial(look_at, dataset)
-    size = sum(path.stat().st_size for c in dataset.cases for path in c.files() if path.exists())
-    if size < BYTES_FOR_PROCESSES or (os.cpu_count() or 1) < PROCESSES:
-        yield from map(look, dataset.cases)
-        return
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-        yield from pool.map(look, dataset.cases)
 
 
 def look_at(dataset: Dataset, case: Case) -> Seen:

@@ -17,7 +17,7 @@ from seg.errors import ConfigError
 from training.augment import Augmentation
 from training.dataset import Dataset, load_dataset
 from training.dataset.legend import Legend
-from training.fingerprint import take_fingerprint
+from training.fingerprint import fingerprint_of
 from training.losses import make_loss
 from training.machine import find_device
 from training.patches import PatchBatches, PreparedCase
@@ -104,11 +104,7 @@ def _plan(setting: Setting, dataset: Dataset) -> Plan:
         raise ConfigError(
             f"{dataset.name} has one case only; a study needs one to learn from and one to test on"
         )
-    fingerprint = take_fingerprint(
-        (dataset.read(case) for case in dataset.train),
-        dataset.legend,
-        np.random.default_rng(0),
-    )
+    fingerprint = fingerprint_of(dataset)
     plan = make_plan(
         fingerprint,
         dataset.channels,

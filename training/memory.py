@@ -1,0 +1,99 @@
+"""How much memory there is, and how much a piece of work takes at its peak."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
+SHARE_TO_FILL = 0.8
+"""Of what is free now: other programs and whole images want some of it later."""
+WORKER_BYTES = 400 * 2**20
+"""A process that makes patches, beside the patches."""
+_STATUS, _CLEAR, _RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def memory_size(text: str) -> int:
+    """Bytes of ``8GiB``, ``500MB``, ...
+
+    Raises:
+        argparse.ArgumentTypeError: it is no size.
+    """
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"expected a size such as 8GiB or 500MB, got {text!r}")
+    return size
+
+
+def in_gib(size: float) -> str:
+    """``1.5 GiB``."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def free_bytes(kind: str) -> int:
+    """What training may fill of a device's memory: most of what is free now."""
+    if kind == "cuda":
+        return int(SHARE_TO_FILL * torch.cuda.mem_get_info()[0])
+    return int(SHARE_TO_FILL * min(psutil.virtual_memory().available, _left_in_container()))
+
+
+def _left_in_container() -> float:
+    with contextlib.suppress(OSError, ValueError):
+        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
+        return limit - int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+    return float("inf")
+
+
+def held_bytes() -> int:
+    """What this process has in memory now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+@dataclass
+class Peak:
+    """Filled in when the work is done."""
+
+    before: int = 0
+    """Bytes in use when the work began: on a CPU the program itself."""
+    bytes: int = 0
+    """At the highest point."""
+
+
+@contextlib.contextmanager
+def peak_of(kind: str) -> Iterator[Peak]:
+    """The peak of the memory of this process, or of its CUDA device, while the block runs.
+
+    Where the kernel cannot tell (outside of Linux), the end of the block counts.
+    """
+    peak = Peak(before=_in_use(kind))
+    if kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with contextlib.suppress(OSError):
+            _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
+    yield peak
+    peak.bytes = max(_in_use(kind), _highest(kind))
+
+
+def _in_use(kind: str) -> int:
+    if kind == "cuda":
+        return torch.cuda.memory_reserved()
+    return held_bytes()
+
+
+def _highest(kind: str) -> int:
+    if kind == "cuda":
+        return torch.cuda.max_memory_reserved()
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM"):
+                return 1024 * int(line.split()[1])
+    return 0

@@ -1,0 +1,56 @@
+"""Plan without training: ``python -m training.plan PATH --minutes M --memory SIZE``."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from seg.errors import SegError
+from seg.files import replace_file
+from training.clock import Clock
+from training.dataset import load_dataset
+from training.fingerprint import fingerprint_of
+from training.machine import find_device
+from training.options import DEFAULT_MINUTES, Options, add_plan_arguments, chosen_from
+from training.plan_file import write_plan
+from training.planning import as_csv, plan_run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when the plan is written, 2 when there can be none."""
+    options = _command_line().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("training").setLevel(logging.INFO)
+    clock = Clock(DEFAULT_MINUTES)
+    try:
+        dataset = load_dataset(options.dataset)
+        chosen = Options(chosen=chosen_from(options))
+        planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
+        write_plan(planned.plan, options.out)
+        written = [options.out]
+        if planned.considered:
+            written.append(options.out.with_suffix(".candidates.csv"))
+            replace_file(written[-1], as_csv(planned.considered))
+    except SegError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 2
+    print("written to " + ", ".join(map(str, written)))  # noqa: T201
+    return 0
+
+
+def _command_line() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="python -m training.plan",
+        description="Look at a dataset and at this machine, and write the plan that training.fit "
+        "would follow.",
+    )
+    command.add_argument("dataset", type=Path, metavar="PATH", help="folder of the dataset")
+    command.add_argument(
+        "--out", type=Path, default=Path("plan.yaml"), metavar="FILE", help="default: plan.yaml"
+    )
+    add_plan_arguments(command)
+    return command

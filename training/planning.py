@@ -1,0 +1,173 @@
+"""From data and machine to a plan: ``python -m training.plan PATH --minutes M --memory 8GiB``.
+
+What was considered is in ``candidates.csv`` beside ``plan.yaml``.
+"""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.candidates import Candidate, Limits, best_of, candidates
+from training.clock import Clock
+from training.dataset import Dataset, Legend
+from training.fingerprint import Fingerprint
+from training.machine import (
+    CLEARLY_FASTER,
+    Device,
+    Measured,
+    Precision,
+    has_bfloat16,
+    measured_step,
+)
+from training.memory import free_bytes, held_bytes, in_gib
+from training.nnunet_plan import nnunet_plan
+from training.options import DEFAULT_MINUTES, Options
+from training.plan import Plan, changed_plan
+from training.plan_file import read_plan
+from training.plan_rules import make_plan, planned_augmentation
+
+SHARE_FOR_MEASURING = 0.05
+"""Of the time, for training steps that are only measured."""
+
+log = logging.getLogger("training")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what it was chosen from."""
+
+    plan: Plan
+    considered: Sequence[Candidate] = ()
+    """Best first; none where nothing was left to choose."""
+
+
+def plan_run(
+    options: Options, dataset: Dataset, fingerprint: Fingerprint, device: Device, clock: Clock
+) -> Planned:
+    """The plan that was handed over, or the best for the data, the machine and the time.
+
+    Raises:
+        ConfigError: a chosen value cannot work, or nothing fits into the memory.
+    """
+    chosen = options.chosen | {"dataset": dataset.name, "data": str(dataset.folder.resolve())}
+    if options.plan:
+        planned = Planned(changed_plan(read_plan(options.plan), chosen))
+    else:
+        chosen = {"minutes": DEFAULT_MINUTES} | chosen
+        if options.as_nnunet:
+            classes = len(dataset.classes)
+            chosen = nnunet_plan(fingerprint, dataset.channels, classes, options.as_nnunet) | chosen
+        planned = _searched(chosen, dataset, fingerprint, device, clock)
+    plan = planned.plan
+    log.info(
+        "plan      %s, patch %s, batch %d, %s augmentation, %g minutes",
+        plan.network,
+        "x".join(map(str, plan.patch)),
+        plan.batch_size,
+        plan.augmentation,
+        plan.minutes,
+    )
+    return planned
+
+
+def _searched(
+    chosen: dict[str, Any],
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    device: Device,
+    clock: Clock,
+) -> Planned:
+    first = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
+    clock.minutes = first.minutes
+    stopwatch = Stopwatch(dataset.legend, device, chosen.get("precision"))
+    if first.steps:  # what a step costs decides nothing
+        if "batch_size" not in chosen:  # each process has a device of its own
+            size = first.batch_size * device.world.size
+            first = changed_plan(first, {"batch_size": size})
+        plans = [first]
+    else:
+        plans = candidates(fingerprint, dataset.channels, device, chosen)
+    limits = _limits(first, device, clock)
+    until = clock.elapsed_s() + SHARE_FOR_MEASURING * limits.seconds
+    searched = best_of(plans, limits, stopwatch, lambda: until - clock.elapsed_s())
+    best = searched[0]
+    log.info(
+        "machine   %s, %s of memory: %.2g s a step in %s",
+        device.name,
+        in_gib(limits.bytes),
+        best.seconds,
+        stopwatch.precision,
+    )
+    for each in searched[:3] if len(searched) > 1 else ():
+        log.info("considered %s", each.in_words)
+    decided: dict[str, Any] = {
+        "precision": stopwatch.precision,
+        "augmentation": planned_augmentation(
+            best.plan.steps or best.steps, dataset.channels, dataset.dims
+        ),
+    }
+    plan = changed_plan(best.plan, {k: v for k, v in decided.items() if k not in chosen})
+    return Planned(plan, searched if len(searched) > 1 else ())
+
+
+def _limits(plan: Plan, device: Device, clock: Clock) -> Limits:
+    on_cpu = device.kind == "cpu"
+    held = held_bytes() if on_cpu else 0
+    free = free_bytes(device.kind) + held
+    beside = device.world.devices if on_cpu else 1
+    return Limits(
+        seconds=max(1.0, 60 * plan.minutes - clock.elapsed_s()),
+        bytes=(plan.memory or free) // beside,
+        held=held,
+    )
+
+
+class Stopwatch:
+    """Measures steps in the precision that proved the fastest in the first of them."""
+
+    def __init__(self, legend: Legend, device: Device, chosen: Precision | None) -> None:
+        self.legend = legend
+        self.device = device
+        self._precision = chosen
+
+    @property
+    def precision(self) -> Precision:
+        """Of the steps that were measured."""
+        return self._precision or "float32"
+
+    def __call__(self, plan: Plan, patience_s: float) -> Measured:
+        """Take some steps as the plan says."""
+        if self._precision is not None:
+            return self._measured(plan, self._precision, patience_s)
+        full = self._measured(plan, "float32", patience_s / 2)
+        self._precision = "float32"
+        if has_bfloat16(self.device):
+            lower = self._measured(plan, "bfloat16", patience_s / 2)
+            if lower.seconds < CLEARLY_FASTER * full.seconds:
+                self._precision = "bfloat16"
+                return lower
+        return full
+
+    def _measured(self, plan: Plan, precision: Precision, patience_s: float) -> Measured:
+        return measured_step(plan, self.legend, self.device, precision, patience_s)
+
+
+def as_csv(considered: Sequence[Candidate]) -> bytes:
+    """One row a candidate, the chosen one first."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(
+        ("network", "patch", "batch_size", "seconds_a_step", "measured", "steps", "bytes",
+         "expected_dice")
+    )  # fmt: skip
+    for each in considered:
+        plan = each.plan
+        table.writerow(
+            (plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
+             f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes,
+             f"{each.expected_dice:.4f}")
+        )  # fmt: skip
+    return text.getvalue().encode()
