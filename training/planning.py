@@ -13,6 +13,7 @@ from typing import Any
 from training.candidates import Candidate, Limits, best_of, candidates
 from training.clock import Clock
 from training.dataset import Dataset, Legend
+from training.fine_tuning import start_fields, with_normalisation_of
 from training.fingerprint import Fingerprint
 from training.machine import (
     CLEARLY_FASTER,
@@ -80,6 +81,8 @@ def _searched(
     device: Device,
     clock: Clock,
 ) -> Planned:
+    if "start" in chosen:
+        chosen = start_fields(chosen["start"], dataset) | chosen
     first = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
     clock.minutes = first.minutes
     stopwatch = Stopwatch(dataset.legend, device, chosen.get("precision"))
@@ -110,6 +113,8 @@ def _searched(
         ),
     }
     plan = changed_plan(best.plan, {k: v for k, v in decided.items() if k not in chosen})
+    if plan.start:
+        plan = with_normalisation_of(plan, dataset.channels)
     return Planned(plan, searched if len(searched) > 1 else ())
 
 

@@ -25,6 +25,7 @@ from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, StopInTime, Who
 from training.clock import Clock
 from training.dataset import Case, Dataset
 from training.dataset.spread import spread
+from training.fine_tuning import begin_with
 from training.machine import Device
 from training.module import SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
@@ -103,6 +104,8 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
     module = SegmentationModule(plan, dataset.legend, device.world.size, teacher)
+    if plan.start and saved is None:
+        begin_with(module.network, plan.start, dataset)
     if saved is None or device.world.agreed(clock.progress(saved.steps))[0] < 1:
         first = saved.steps * plan.accumulate if saved else 0
         augmentation = Augmentation(plan.augmentation, plan.patch)

@@ -73,12 +73,6 @@ def _thousand_layers(blocks: int, features: tuple[int, ...], **options: Any) -> 
 
 
 PRESETS: dict[str, Preset] = {
-    # Where a CPU has time for a few hundred steps at most.
-    "resunet-xs": Preset(
-        features={2: (16, 32, 64, 128, 128), 3: (16, 32, 64, 128, 128)},
-        blocks=(1, 1, 1, 1, 1),
-        patch={2: (128, 128), 3: (48, 48, 48)},
-    ),
     # Trains to a useful model in minutes on a CPU.
     "resunet-s": Preset(
         features={2: (24, 48, 96, 192, 256), 3: (24, 48, 96, 192, 192)},
