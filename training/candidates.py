@@ -78,7 +78,7 @@ def candidates(
     sizes = (
         (chosen["batch_size"],)
         if "batch_size" in chosen
-        else tuple(device.world.size * size for size in search.batch_sizes)
+        else tuple(device.world.size * size for size in search.batch_sizes[fingerprint.dims])
     )
     found: dict[tuple[Any, ...], Plan] = {}
     for network in networks:
@@ -172,7 +172,7 @@ def _bytes(plan: Plan, found: Measured, limits: Limits) -> int:
 
 def _candidate(plan: Plan, seconds: float, size: int, limits: Limits) -> Candidate:
     steps = limits.seconds / seconds
-    dice = expected_dice(plan.network, steps, plan.batch_size)
+    dice = expected_dice(plan.network, steps, plan.batch_size, plan.patch)
     return Candidate(plan, seconds, size, steps, dice, measured=True)
 
 

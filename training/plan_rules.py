@@ -40,7 +40,7 @@ class Search(BaseModel):
     networks: tuple[str, ...]
     voxels: Mapping[int, tuple[int, ...]]
     """Of a patch, by number of dimensions."""
-    batch_sizes: tuple[int, ...]
+    batch_sizes: Mapping[int, tuple[int, ...]]
     network: str
     usual_voxels: Mapping[int, int]
     batch_size: Mapping[int, int]
@@ -55,7 +55,7 @@ SEARCHES = {
             2: (128**2, 192**2, 256**2),
             3: (32**3, 40**3, 48**3, 56**3, 80**3),
         },
-        batch_sizes=(2, 4, 8),
+        batch_sizes={2: (4, 8), 3: (2, 4)},
         network="resunet-s",
         usual_voxels={2: 192**2, 3: 56**3},
         batch_size={2: 4, 3: 2},
@@ -68,7 +68,7 @@ SEARCHES = {
             2: (256**2, 384**2, 512**2, 832**2, 1024**2),
             3: (64**3, 96**3, 128**3, 160**3, 192**3, 224**3),
         },
-        batch_sizes=(2, 4, 8, 12, 16, 24),
+        batch_sizes={2: (4, 8, 12, 16, 24), 3: (2, 4, 8)},
         network="resunet-m",
         usual_voxels={2: 512**2, 3: 128**3},
         batch_size={2: 12, 3: 2},

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 from numpy.random import default_rng
+from PIL import Image as Picture
 
+from data.phantom import draw
 from seg.errors import ConfigError
 from training.augment import PRESETS, Augmentation
+from training.augmented_sheet import GAP, main
 
 PATCHES = [(32, 32), (24, 40), (8, 24, 24), (16, 16, 16)]
 
@@ -67,3 +70,22 @@ def test_an_unknown_preset_is_answered_with_those_there_are():
         ConfigError, match="one of none, light, medical, microscopy, strong, got 'wild'"
     ):
         Augmentation("wild", (8, 8))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (8, 24, 24)])
+def test_the_command_draws_a_sheet(tmp_path, size, capsys):
+    data = draw(tmp_path / "data", dims=len(size), cases=3, size=size)
+    sheet = tmp_path / "sheet.png"
+    patch = [str(n) for n in (16, 16, 16)[: len(size)]]
+    assert main([str(data), "--preset", "strong", "--patch", *patch, "--out", str(sheet)]) == 0
+    picture = np.asarray(Picture.open(sheet))
+    edge = 16 + GAP
+    assert picture.shape == (4 * edge, 8 * edge, 3)
+    plain, *changed = np.split(picture[:edge], 8, axis=1)
+    assert all((plain != each).any() for each in changed)
+
+
+def test_a_patch_of_the_wrong_dimensions_is_one_sentence(tmp_path, capsys):
+    data = draw(tmp_path / "data", cases=3, size=(48, 64))
+    assert main([str(data), "--patch", "8", "8", "8", "--out", str(tmp_path / "s.png")]) == 2
+    assert "--patch needs 2 numbers" in capsys.readouterr().err
