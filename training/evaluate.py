@@ -25,8 +25,9 @@ from seg.model_package import ModelCard, ModelPackage
 from seg.predict import add_backend_options
 from training.calibration import CalibrationMeter, Counts
 from training.dataset import Case, Dataset, load_dataset
+from training.decisions import Decisions
 from training.floor import choose_thresholding
-from training.measure import calibration_error, evaluation_of, measure_case
+from training.measure import calibration_error, evaluation_of, measure_case, predicted_regions
 from training.regions import foreground_name, regions
 from training.score_files import read_metrics, summary_table, write_metrics, write_rows
 from training.scores import CaseScore, Evaluation
@@ -84,12 +85,14 @@ def evaluate(
         image, reference = dataset.read(case)
         meter = CalibrationMeter(card, found, reference)
         watcher = CaseWatcher(card)
-        mask = _predict(predictor, case, image, (meter, watcher))
+        decisions = Decisions(card, reference)
+        mask = _predict(predictor, case, image, (meter, watcher, decisions))
         told.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
             _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
         floors = thresholding.dice(image, reference) if thresholding else {}
-        scores = measure_case(mask, reference, found, tolerance, meter.regions, floors)
+        said = predicted_regions(mask, reference, found) | decisions.regions
+        scores = measure_case(said, reference, found, tolerance, meter.regions, floors)
         foreground = scores.pop(together) if together else None
         scored.append(
             CaseScore(

@@ -31,8 +31,18 @@ SEED = 0
 """Of the bootstrap."""
 
 
+def predicted_regions(
+    prediction: Mask, reference: Mask, regions: Mapping[str, Region]
+) -> dict[str, Bool[np.ndarray, "*spatial"]]:
+    """Where a mask shows each region, of the voxels that somebody annotated."""
+    return {
+        name: region.predicted(prediction.array, reference.array)
+        for name, region in regions.items()
+    }
+
+
 def measure_case(
-    prediction: Mask,
+    prediction: Mapping[str, Bool[np.ndarray, "*spatial"]],
     reference: Mask,
     regions: Mapping[str, Region],
     tolerance: float,
@@ -43,7 +53,7 @@ def measure_case(
     spacing = reference.spacing or (1.0,) * reference.dims
     return {
         name: measure_region(
-            region.predicted(prediction.array, reference.array),
+            prediction[name],
             region.referred(reference.array),
             spacing,
             tolerance,

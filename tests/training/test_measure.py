@@ -22,6 +22,7 @@ from training.measure import (
     measure_case,
     measure_region,
     merged,
+    predicted_regions,
     summary_of_region,
 )
 from training.regions import Region, regions
@@ -79,9 +80,13 @@ def test_distances_and_tolerance_are_in_millimetres():
 def test_without_spacing_distances_are_in_pixels():
     cell = {"cell": Region((1,), (1,))}
     masks = Mask(HALF.astype(np.uint8)), Mask(FULL.astype(np.uint8))
-    assert measure_case(*masks, cell, 1.0, {}, {})["cell"].hd95 == 2
+    assert (
+        measure_case(predicted_regions(*masks, cell), masks[1], cell, 1.0, {}, {})["cell"].hd95 == 2
+    )
     in_mm = [Mask(mask.array, spacing=(0.1, 0.1)) for mask in masks]
-    assert measure_case(*in_mm, cell, 1.0, {}, {})["cell"].hd95 == pytest.approx(0.2)
+    assert measure_case(predicted_regions(*in_mm, cell), in_mm[1], cell, 1.0, {}, {})[
+        "cell"
+    ].hd95 == pytest.approx(0.2)
 
 
 CLASSES = tuple(
