@@ -1,6 +1,7 @@
 """The command line of ``training.fit``."""
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def command_line() -> argparse.ArgumentParser:
     """Arguments of ``training.fit`` and their help."""
     command = argparse.ArgumentParser(
         prog="python -m training.fit",
+        usage="%(prog)s [PATH] [--minutes M] [--memory SIZE] [--out DIR] [OPTION ...]",
         description="Train a residual U-Net on a folder of images and masks, prove it, package it.",
     )
     add = command.add_argument
@@ -108,8 +110,9 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--as-nnunet", choices=sorted(TARGETS),
         help="plan patch, strides and batch by nnU-Net's rules for 8, 24 or 40 GB")  # fmt: skip
     add = command.add_argument_group("network, in place of what would be planned").add_argument
-    add("--network", choices=sorted(PRESETS), help="preset")
-    add("--shortcut", choices=sorted(SHORTCUTS), help="what leads around a block")
+    add("--network", choices=sorted(PRESETS), metavar="PRESET", help=_one_of(PRESETS))
+    add("--shortcut", choices=sorted(SHORTCUTS), metavar="KIND",
+        help=f"what leads around a block: {_one_of(SHORTCUTS)}")  # fmt: skip
     add("--deep-supervision", action=argparse.BooleanOptionalAction, default=None,
         help="a loss at every resolution (default: yes)")  # fmt: skip
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
@@ -139,6 +142,10 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--gradient-clip", type=float, metavar="X", help="largest norm (default: 12; 0: none)")
     add("--ema", type=float, metavar="D", help="decay of averaged weights (default: 0.98; 0: none)")
     add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _folds(text: str) -> int:

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command_line() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m training.plan",
+        usage="%(prog)s PATH [--minutes M] [--memory SIZE] [--out FILE] [OPTION ...]",
         description="Look at a dataset and at this machine, and write the plan that training.fit "
         "would follow.",
     )
