@@ -127,7 +127,7 @@ def _move_2d(patch: tuple[int, ...], strength: Strength) -> _Move:
     steps = mirror if strength.mirrors else []
     plain = A.Compose(steps)
     bend = A.ElasticTransform(
-        alpha=max(patch), sigma=max(patch) / 12, border_mode=cv2.BORDER_REFLECT_101,
+        alpha=max(patch), sigma=max(1.0, max(patch) / 12), border_mode=cv2.BORDER_REFLECT_101,
         p=strength.elastic,
     )  # fmt: skip
     turned = A.Compose([turn, bend, A.CenterCrop(height, width), *steps])
