@@ -9,28 +9,32 @@ hits both. Then: how much memory the open cases take, as their number grows.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
-import torch
-from result import bar, report
-from torch.utils.data import DataLoader
+# this file has the name of the room that it measures
+sys.path[0] = str(Path(__file__).parents[1])
 
-from seg.networks import ResidualUNet
-from training.augment import PRESETS, Augmentation
-from training.dataset import load_dataset
-from training.fingerprint import fingerprint_of
-from training.losses import make_loss
-from training.machine import find_device, has_bfloat16
-from training.memory import held_bytes
-from training.module import OPTIMISERS
-from training.patches import PatchBatches, open_case
-from training.plan_rules import make_plan
-from training.train import BATCHES_AHEAD, prepare_cases
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+
+from benchmarks.result import bar, report  # noqa: E402
+from seg.networks import ResidualUNet  # noqa: E402
+from training.augment import PRESETS, Augmentation  # noqa: E402
+from training.dataset import load_dataset  # noqa: E402
+from training.fingerprint import fingerprint_of  # noqa: E402
+from training.losses import make_loss  # noqa: E402
+from training.machine import find_device, has_bfloat16  # noqa: E402
+from training.memory import held_bytes  # noqa: E402
+from training.module import OPTIMISERS  # noqa: E402
+from training.patches import PatchBatches, open_case  # noqa: E402
+from training.plan_rules import make_plan  # noqa: E402
+from training.train import BATCHES_AHEAD, prepare_cases  # noqa: E402
 
 SHARE = 0.95
 """Of the bare network's steps a second that training must reach."""
