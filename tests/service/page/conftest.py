@@ -24,7 +24,7 @@ OF_AN_ANSWER = "Failed to load resource"
 expect.set_options(timeout=1000 * PATIENCE_S)
 
 
-@pytest.fixture(scope="package")  # not longer: other tests start event loops of their own
+@pytest.fixture(scope="module")  # not longer: other tests start event loops of their own
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, or another that is installed."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
