@@ -140,10 +140,12 @@ def test_the_same_version_twice_is_refused_until_the_first_goes(started, tmp_pat
 def test_a_version_that_is_removed_gives_way_to_the_one_before(started, tmp_path, tiny_package):
     add(tmp_path, tiny_package, "1")
     newest = add(tmp_path, tiny_package, "2")
-    client = TestClient(create_app(started()))
+    registry = started()
+    client = TestClient(create_app(registry))
     assert answered_by(client) == "cells:2"
     shutil.rmtree(newest)
-    until(lambda: answered_by(client) == "cells:1")
+    until(lambda: [(v.card.version, v.state) for v in registry.versions()] == [("1", "proven")])
+    assert answered_by(client) == "cells:1"
 
 
 def test_a_package_replaced_in_place_serves_on_until_its_successor_is_proven(
