@@ -5,11 +5,11 @@ threads, so that a large one does not hold up a probe.
 """
 
 import asyncio
+import io
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
-from typing import BinaryIO
 
 import anyio
 from anyio.to_thread import run_sync
@@ -21,32 +21,38 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from seg.images import MaskFormat
 from service import problems
+from service.answers import AnswerHead, Work, answer
 from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
 from service.catalogue import Catalogue
-from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, Edge
-from service.elastic import VARIANT_HEADER, Ask, ask_of
-from service.formats import choose_format, formats_for
+from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, BodyLimit, Edge
+from service.elastic import VARIANT_HEADER, Ask, Rung, ask_of
 from service.gate import Gate
+from service.jobs.routes import JobRoutes, Jobs
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from service.model import Answer, ReadyModel
+from service.model import ReadyModel
 from service.model_memory import NotReadyError
+from service.options import options_of
+from service.orders import Order, order_of
 from service.page.routes import page_routes
 from service.picture import picture_of
 from service.problems import Problem
-from service.quality import QUALITY_HEADER, as_header
+from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
-from service.uploads import uploaded_files
+from service.uploads import Images, uploaded_images
 
 MODEL_HEADER = "X-Segmentation-Model"
 """``name:version`` of the model that answered, percent-encoded."""
+
+FAILED_HEADER = "X-Segmentation-Failed"
+"""How many of several images have no mask."""
 
 
 def create_app(
     models: ModelRegistry,
     native: Mapping[str, ASGIApp] | None = None,
     *,
+    jobs: Jobs | None = None,
     guarded: bool = False,
 ) -> ASGIApp:
     """The application that serves models.
@@ -54,11 +60,14 @@ def create_app(
     Args:
         models: are started by the caller.
         native: paths that another application answers, within the same limits and logs.
+        jobs: are started by the caller; None where none are taken.
         guarded: requests come over a network: keys and the limits of each client count.
     """
     public = _PublicRoutes(models)
+    settings = models.settings
     routes = [
         Route("/segment", public.segment, methods=["POST"]),
+        *(JobRoutes(models, jobs).routes() if jobs else ()),
         *Catalogue(models).routes(),
         Route("/livez", public.livez, methods=["GET"]),
         Route("/readyz", public.readyz, methods=["GET"]),
@@ -77,11 +86,11 @@ def create_app(
         },
     )
     app.router.redirect_slashes = False
-    public_app: ASGIApp = Gate(app, models.settings) if guarded else app
-    if models.settings.cors_origins:
+    public_app: ASGIApp = Gate(app, settings) if guarded else app
+    if settings.cors_origins:
         public_app = CORSMiddleware(
             public_app,
-            allow_origins=[origin.strip() for origin in models.settings.cors_origins.split(",")],
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", REQUEST_ID],
             expose_headers=[REQUEST_ID, MODEL_HEADER, QUALITY_HEADER, "Retry-After"],
@@ -89,7 +98,8 @@ def create_app(
     return Edge(
         public_app,
         routes=routes,
-        max_body_bytes=models.settings.max_body_bytes,
+        limits={"/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")},
+        usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),
         metrics=models.metrics,
     )
 
@@ -145,75 +155,74 @@ class _PublicRoutes:
 
     async def segment(self, request: Request) -> Response:
         """``POST /segment``: an image in, its mask out."""
-        version = self._models.choose(request.query_params.get("model"))
-        mask_format = choose_format(
-            request.query_params.get("format"),
-            request.headers.get("accept"),
-            formats_for(version.card.input.dims),
-        )
         ask = ask_of(request.query_params)
+        options = options_of(request.query_params)
+        version = self._models.choose(options.model)
+        order = order_of(options, request.headers.get("accept"), version.card)
         with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
             with anyio.move_on_after(self._models.settings.timeout_s) as upload:
-                async with uploaded_files(request) as files:
+                async with uploaded_images(request) as images:
                     upload.deadline = math.inf
                     async with self._models.memory.lease(version) as model:
-                        return await self._segment(request, model, files, mask_format, ask)
+                        return await self._segment(request, model, images, order, ask)
         raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
 
     async def _segment(
-        self,
-        request: Request,
-        model: ReadyModel,
-        files: list[BinaryIO],
-        mask_format: MaskFormat,
-        ask: Ask,
+        self, request: Request, model: ReadyModel, images: Images, order: Order, ask: Ask
     ) -> Response:
         backend = model.backend()
         timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
         watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
         queued = perf_counter()
+        body = io.BytesIO()
 
-        def work() -> Answer:
+        def work() -> tuple[AnswerHead, Rung]:
             waited = perf_counter() - queued
             self._metrics.waited(waited)
             running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
             rung = model.chooser.choose(ask, self._admission.active, running, waited)
-            return model.segment(files, mask_format, backend, rung)
+            contents = [[file.read for file in channels] for channels in images]
+            head = answer(Work(model, order, backend, rung), contents, body)
+            model.chooser.took(backend.patches)
+            return head, rung
 
         try:
-            answer = await run_sync(work, limiter=self._limiter(model.scheduler.policy))
+            head, rung = await run_sync(work, limiter=self._limiter(model.scheduler.policy))
         except RequestCancelledError:
             if await watch:
                 return Response(status_code=CLIENT_CLOSED_REQUEST)
             raise Problem(
-                504, f"the segmentation took longer than {timeout_s:g} s and was stopped"
+                504,
+                f"the segmentation took longer than {timeout_s:g} s and was stopped; POST /jobs "
+                "takes longer ones",
             ) from None
         finally:
             watch.cancel()
-        self._metrics.answered_by(answer.rung.variant)
-        name = f"mask{mask_format.suffix}"
-        return Response(
-            answer.body,
-            media_type=mask_format.media_type,
-            headers={
-                "Content-Disposition": f'inline; filename="{name}"',
-                MODEL_HEADER: model.label,
-                QUALITY_HEADER: as_header(answer.quality),
-                VARIANT_HEADER: answer.rung.header,
-            },
-        )
+        self._metrics.answered_by(rung.variant)
+        headers = {
+            "Content-Disposition": f'inline; filename="{head.filename}"',
+            MODEL_HEADER: model.label,
+            VARIANT_HEADER: rung.header,
+        }
+        if head.quality:
+            headers[QUALITY_HEADER] = head.quality
+        if head.failed:
+            headers[FAILED_HEADER] = str(head.failed)
+        return Response(body.getvalue(), media_type=head.media_type, headers=headers)
 
     async def picture(self, request: Request) -> Response:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
         version = self._models.choose(request.query_params.get("model"))
         with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
             with anyio.move_on_after(self._models.settings.timeout_s) as upload:
-                async with uploaded_files(request) as files:
+                async with uploaded_images(request) as images:
                     upload.deadline = math.inf
+                    if len(images) > 1:
+                        raise Problem(422, "a picture is made of one image: fields named image")
                     async with self._models.memory.lease(version) as model:
                         body, media_type = await run_sync(
                             picture_of,
-                            files,
+                            images[0],
                             model.package.card.input.dims,
                             model.limits,
                             limiter=self._limiter(model.scheduler.policy),

@@ -2,7 +2,8 @@
 
 A device that becomes free takes the patches that wait, from any request, up to a batch; it never
 waits for more to come (Triton's rule, without a delay). Requests take turns patch by patch, so a
-volume of a thousand patches does not hold up an image of one.
+volume of a thousand patches does not hold up an image of one. Patches of jobs fill the batches that
+requests leave room in.
 
 Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
@@ -20,6 +21,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+
+BACKGROUND_SHARE = 16
+"""Of so many patches one is a job's where both wait, so that a busy service still ends its jobs."""
 
 GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
@@ -72,6 +76,7 @@ class _Ticket:
     request: int
     patch: Patch
     backend: Backend
+    is_background: bool = False
     logits: "Future[Logits]" = field(default_factory=Future)
 
 
@@ -84,21 +89,48 @@ class _Turns:
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
 
-    def put(self, tickets: Sequence[_Ticket]) -> None:
-        for ticket in tickets:
-            self._queues.setdefault(ticket.request, deque()).append(ticket)
+    def put(self, ticket: _Ticket) -> None:
+        self._queues.setdefault(ticket.request, deque()).append(ticket)
 
-    def take(self, most: int) -> list[_Ticket]:
-        taken: list[_Ticket] = []
-        while self._queues and len(taken) < most:
-            request, queue = self._queues.popitem(last=False)
-            taken.append(queue.popleft())
-            if queue:
-                self._queues[request] = queue
-        return taken
+    def take(self) -> _Ticket:
+        request, queue = self._queues.popitem(last=False)
+        ticket = queue.popleft()
+        if queue:
+            self._queues[request] = queue
+        return ticket
 
     def drop(self, request: int) -> list[_Ticket]:
         return list(self._queues.pop(request, ()))
+
+
+class _Waiting:
+    """Tickets of requests, and behind them those of jobs."""
+
+    def __init__(self) -> None:
+        self._requests = _Turns()
+        self._jobs = _Turns()
+        self._taken_before_jobs = 0
+
+    def __len__(self) -> int:
+        return len(self._requests) + len(self._jobs)
+
+    def put(self, tickets: Sequence[_Ticket]) -> None:
+        for ticket in tickets:
+            (self._jobs if ticket.is_background else self._requests).put(ticket)
+
+    def take(self, most: int) -> list[_Ticket]:
+        return [self._next() for _ in range(min(most, len(self)))]
+
+    def drop(self, request: int) -> list[_Ticket]:
+        return self._requests.drop(request) + self._jobs.drop(request)
+
+    def _next(self) -> _Ticket:
+        is_jobs_turn = self._taken_before_jobs >= BACKGROUND_SHARE - 1
+        if self._jobs and (is_jobs_turn or not self._requests):
+            self._taken_before_jobs = 0
+            return self._jobs.take()
+        self._taken_before_jobs += bool(self._jobs)
+        return self._requests.take()
 
 
 class BatchScheduler:
@@ -116,7 +148,7 @@ class BatchScheduler:
         self.backend = backend
         self.policy = policy
         self._on_batch = on_batch
-        self._turns = _Turns()
+        self._turns = _Waiting()
         self._changed = threading.Condition()
         self._closed = False
         self._runners = [
@@ -137,6 +169,8 @@ class BatchScheduler:
         request: int,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
+        *,
+        is_background: bool = False,
     ) -> "list[Future[Logits]]":
         """Queue the patches of a request; one future of logits for each.
 
@@ -144,8 +178,11 @@ class BatchScheduler:
             request: whose they are.
             patches: to run.
             backend: that runs them in place of the scheduler's own, e.g. a faster variant.
+            is_background: they are a job's, and wait behind those of requests.
         """
-        tickets = [_Ticket(request, patch, backend or self.backend) for patch in patches]
+        tickets = [
+            _Ticket(request, patch, backend or self.backend, is_background) for patch in patches
+        ]
         with self._changed:
             if self._closed:
                 raise SchedulerClosedError("the service is shutting down")
@@ -203,8 +240,10 @@ class SharedBackend:
     enough for one request alone to keep the device busy.
     """
 
-    def __init__(self, scheduler: BatchScheduler) -> None:
+    def __init__(self, scheduler: BatchScheduler, *, background: bool = False) -> None:
+        """Take a turn; behind all requests where it is for a job."""
         self._scheduler = scheduler
+        self._is_background = background
         self._request = next(_REQUESTS)
         self._cancelled = threading.Event()
         self._backend = scheduler.backend
@@ -224,7 +263,9 @@ class SharedBackend:
         """
         self.raise_if_cancelled()
         self.patches += len(patches)
-        futures = self._scheduler.submit(self._request, patches, self._backend)
+        futures = self._scheduler.submit(
+            self._request, patches, self._backend, is_background=self._is_background
+        )
         if self._cancelled.is_set():  # it may have come between the check and the queue
             self.cancel()
         try:

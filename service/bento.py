@@ -24,6 +24,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from service.jobs.routes import Jobs
     from service.registry import ModelRegistry
 
 INFER_ROUTE = "/infer_patches"
@@ -40,6 +41,14 @@ def served_models() -> ModelRegistry:
     from service.registry import ModelRegistry
 
     return ModelRegistry(Settings.from_environment(), Metrics())
+
+
+@functools.cache
+def served_jobs() -> Jobs:
+    """The jobs of this process."""
+    from service.jobs.routes import Jobs
+
+    return Jobs.of(served_models())
 
 
 def _fitting(patches: np.ndarray) -> np.ndarray:
@@ -70,7 +79,12 @@ class HostedService(bentoml.Service):
 
         configure_logging()
         native = bentoml.Service.to_asgi(self, is_main)
-        public = create_app(served_models(), dict.fromkeys(NATIVE_ROUTES, native), guarded=True)
+        public = create_app(
+            served_models(),
+            dict.fromkeys(NATIVE_ROUTES, native),
+            jobs=served_jobs(),
+            guarded=True,
+        )
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             answers = native if scope["type"] == "lifespan" else public
@@ -113,12 +127,14 @@ class Segmenter:
 
     @bentoml.on_startup
     def start(self) -> None:
-        """Begin to load the models."""
+        """Begin to load the models, and to take up jobs when they are ready."""
         served_models().start()
+        served_jobs().start()
 
     @bentoml.on_shutdown
     def stop(self) -> None:
-        """Finish what runs."""
+        """Finish what runs, and put jobs back."""
+        served_jobs().close()
         served_models().close()
 
     @bentoml.api(batchable=True, max_batch_size=MAX_NATIVE_BATCH)

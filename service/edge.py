@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -25,22 +26,38 @@ class BodyTooLargeError(Exception):
     """More bytes came than a body may have."""
 
 
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """Most bytes of a request's body, and the variable that sets it."""
+
+    max_bytes: int
+    variable: str
+
+
 class Edge:
     """Wraps an application.
 
     Args:
         app: answers the requests.
         routes: whose templates logs and metrics may name.
-        max_body_bytes: most bytes of a request's body.
+        limits: of the bodies that routes take, by template.
+        usual_limit: of all other routes.
         metrics: where requests are counted.
     """
 
     def __init__(
-        self, app: ASGIApp, *, routes: Sequence[Route], max_body_bytes: int, metrics: Metrics
+        self,
+        app: ASGIApp,
+        *,
+        routes: Sequence[Route],
+        limits: Mapping[str, BodyLimit],
+        usual_limit: BodyLimit,
+        metrics: Metrics,
     ) -> None:
         self._app = app
         self._routes = tuple(routes)
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits
+        self._usual_limit = usual_limit
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,9 +65,10 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._max_body_bytes)
-        await exchange.run(self._app)
         route = self._template(scope)
+        limit = self._limits.get(route, self._usual_limit)
+        exchange = _Exchange(scope, receive, send, limit)
+        await exchange.run(self._app)
         self._metrics.request(scope["method"], route, exchange.status, exchange.seconds)
         if route not in QUIET_ROUTES or exchange.status >= 400:
             LOGGER.info("request", extra={"fields": {"route": route, **exchange.log_fields()}})
@@ -63,11 +81,11 @@ class Edge:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: BodyLimit) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._max_body_bytes = max_body_bytes
+        self._limit = limit
         self._start = perf_counter()
         self._bytes_in = 0
         self._bytes_out = 0
@@ -90,7 +108,7 @@ class _Exchange:
         }
 
     async def run(self, app: ASGIApp) -> None:
-        if _declared_length(self._scope) > self._max_body_bytes:
+        if _declared_length(self._scope) > self._limit.max_bytes:
             await self._refuse()
             return
         try:
@@ -106,10 +124,10 @@ class _Exchange:
             await self._refuse()
 
     async def _refuse(self) -> None:
-        limit = self._max_body_bytes / 1e6
+        limit = self._limit.max_bytes / 1e6
         await self._answer(
             413,
-            f"a request may have {limit:g} MB, this one has more; raise SEG_MAX_BODY_MB",
+            f"a request may have {limit:g} MB, this one has more; raise {self._limit.variable}",
             {"Connection": "close"},  # without it the server would read the body to its end
         )
 
@@ -123,7 +141,7 @@ class _Exchange:
     async def _counted_receive(self) -> Message:
         message = await self._receive()
         self._bytes_in += len(message.get("body", b""))
-        if self._bytes_in > self._max_body_bytes:
+        if self._bytes_in > self._limit.max_bytes:
             self._too_large = True
             raise BodyTooLargeError
         return message

@@ -1,37 +1,59 @@
-"""Which file format an answer gets."""
+"""Which files an answer holds, and what holds them together."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from seg.images import MASK_FORMATS, MaskFormat
+from seg.inference import Output, outputs_for
 from service.problems import Problem
 
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
+Container = Literal["zip", "multipart"]
+CONTAINER_TYPES: Mapping[Container, str] = {
+    "zip": "application/zip",
+    "multipart": "multipart/mixed",
+}
 
-def formats_for(dims: int) -> dict[str, MaskFormat]:
-    """The formats that can hold a mask of 2 or 3 dimensions, the default first."""
-    names = sorted(MASK_FORMATS, key=lambda name: name != DEFAULT_FORMAT[dims])
-    return {name: MASK_FORMATS[name] for name in names if dims in MASK_FORMATS[name].dims}
+
+def formats_for(dims: int) -> dict[str, Output]:
+    """What can be had of an image of 2 or 3 dimensions, the default first."""
+    outputs = outputs_for(dims)
+    names = sorted(outputs, key=lambda name: name != DEFAULT_FORMAT[dims])
+    return {name: outputs[name] for name in names}
 
 
-def choose_format(
-    name: str | None, accept: str | None, formats: Mapping[str, MaskFormat]
-) -> MaskFormat:
-    """The format that a request asks for, by name or else by its ``Accept`` header.
+def choose_formats(
+    names: Sequence[str], accept: str | None, formats: Mapping[str, Output]
+) -> tuple[str, ...]:
+    """The formats that a request asks for, by name or else by its ``Accept`` header.
 
     Raises:
         Problem: 422 for a name that is not known, 406 for an ``Accept`` that no format meets.
     """
-    if name is not None:
+    for name in names:
         if name not in formats:
             raise Problem(422, f"format must be one of {', '.join(formats)}, got {name[:40]!r}")
-        return formats[name]
+    if names:
+        return tuple(dict.fromkeys(names))
+    default = next(iter(formats))
     ranges = _media_ranges(accept or "*/*")
-    best = max(formats.values(), key=lambda candidate: _quality(candidate.media_type, ranges))
-    if _quality(best.media_type, ranges) > 0:
-        return best
-    offered = ", ".join(dict.fromkeys(f.media_type for f in formats.values()))
+    masks = {name: output for name, output in formats.items() if output.map is None}
+    best = max(masks, key=lambda name: _quality(masks[name].media_type, ranges))
+    if _quality(masks[best].media_type, ranges) > 0:
+        return (best,)
+    if container_asked_for(accept):
+        return (default,)
+    offered = ", ".join(
+        dict.fromkeys([*(each.media_type for each in masks.values()), *CONTAINER_TYPES.values()])
+    )
     raise Problem(406, f"no mask format meets the Accept header; this model offers {offered}")
+
+
+def container_asked_for(accept: str | None) -> Container | None:
+    """The container that an ``Accept`` header names; wildcards name none."""
+    named = {name: quality for name, quality in _media_ranges(accept or "") if quality > 0}
+    wanted = [kind for kind, name in CONTAINER_TYPES.items() if name in named]
+    return max(wanted, key=lambda kind: named[CONTAINER_TYPES[kind]], default=None)
 
 
 def _media_ranges(accept: str) -> list[tuple[str, float]]:

@@ -23,7 +23,7 @@ from service.logs import LOGGER
 from service.problems import Problem, problem_response
 from service.settings import Settings
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/openapi.json", "/"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
 OPEN_FOLDERS = ("/page/",)
 """Probes, the description of the service and its page: the same for all, and nobody's data."""
 
@@ -90,6 +90,8 @@ class Gate:
         """Answer a request, or refuse it."""
         try:
             key = self._key(scope)
+            if key:
+                scope.setdefault("state", {})["client"] = key.id  # whose jobs it may see
             client = f"key {key.id}" if key else f"address {_host(scope, 'client')}"
             if scope["method"] in ("GET", "HEAD", "OPTIONS"):
                 await self._app(scope, receive, send)

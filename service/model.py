@@ -1,34 +1,22 @@
 """A model that serves: loaded, and proven on this machine."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import BinaryIO
 from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
 
-from seg.images import Limits, MaskFormat, encode_mask, read_channels
-from seg.inference import Predictor, Quality, load_backend, verify_golden
+from seg.images import Limits
+from seg.inference import Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batching import BatchingPolicy, BatchScheduler, SharedBackend, batch_sizes
-from service.elastic import Rung, VariantChooser, load_rungs
+from service.elastic import VariantChooser, load_rungs
 from service.formats import formats_for
 from service.logs import LOGGER
 from service.metrics import Metrics
-from service.quality import with_quality
 from service.settings import Settings
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A mask as a file, and what the model knows of it."""
-
-    body: bytes
-    quality: Quality
-    rung: Rung
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,16 +26,16 @@ class ReadyModel:
     package: ModelPackage
     variant: str
     scheduler: BatchScheduler
-    formats: dict[str, MaskFormat]
+    formats: dict[str, Output]
     limits: Limits
     golden_error: float
     """Largest absolute error of probabilities on the golden samples."""
     metrics: Metrics
     chooser: VariantChooser
 
-    def backend(self) -> SharedBackend:
-        """A backend for one request."""
-        return SharedBackend(self.scheduler)
+    def backend(self, *, background: bool = False) -> SharedBackend:
+        """A backend for one request, or for a job, which leaves requests the precedence."""
+        return SharedBackend(self.scheduler, background=background)
 
     @property
     def label(self) -> str:
@@ -58,40 +46,6 @@ class ReadyModel:
     def patch_shape(self) -> tuple[int, ...]:
         """Channels and spatial size of a patch."""
         return (len(self.package.card.input.channels), *self.scheduler.backend.patch)
-
-    def segment(
-        self,
-        files: Sequence[BinaryIO],
-        mask_format: MaskFormat,
-        backend: SharedBackend,
-        rung: Rung,
-    ) -> Answer:
-        """The mask of the image in ``files``, one a channel, as a file of that format.
-
-        All of it comes from the variant of ``rung``.
-
-        Raises:
-            ImageError: the files are no image, or none that fits the model.
-            RequestCancelledError: the backend was cancelled.
-        """
-        backend.raise_if_cancelled()
-        with self.metrics.stage("decode"):
-            image = read_channels(
-                [file.read() for file in files],
-                dims=self.package.card.input.dims,
-                limits=self.limits,
-            )
-        backend.raise_if_cancelled()
-        backend.runs_on(rung.backend)
-        with self.metrics.stage("predict"):
-            found = Predictor(rung.package, backend).segment(image)
-        self.chooser.took(backend.patches)
-        backend.raise_if_cancelled()
-        with self.metrics.stage("encode"):
-            body = encode_mask(found.mask, mask_format.name, self.package.card.classes, image)
-        if mask_format.name == "json":
-            body = with_quality(body, found.quality)
-        return Answer(body, found.quality, rung)
 
     def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
         """Logits of patches that are prepared already."""

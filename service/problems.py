@@ -30,13 +30,21 @@ def problem_response(
     status: int, detail: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """A problem as a response."""
+    return Response(
+        json.dumps(problem(status, detail)) + "\n",
+        status_code=status,
+        headers=headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def problem(status: int, detail: str | None = None) -> dict[str, str | int]:
+    """A problem as plain data."""
     phrase = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": phrase, "status": status}
+    body: dict[str, str | int] = {"type": "about:blank", "title": phrase, "status": status}
     if detail and detail != phrase:
         body["detail"] = detail
-    return Response(
-        json.dumps(body) + "\n", status_code=status, headers=headers, media_type=MEDIA_TYPE
-    )
+    return body
 
 
 async def on_http_exception(_: Request, error: Exception) -> Response:
@@ -47,7 +55,12 @@ async def on_http_exception(_: Request, error: Exception) -> Response:
 
 async def on_error(_: Request, error: Exception) -> Response:
     """For errors of seg; those that are no fault of the caller's say nothing of the inside."""
+    return problem_response(*status_and_detail(error))
+
+
+def status_and_detail(error: Exception) -> tuple[int, str]:
+    """What a caller is told of an error of seg or of ours."""
     for kind, status in STATUS_OF_ERROR.items():
         if isinstance(error, kind):
-            return problem_response(status, str(error))
-    return problem_response(500, "the service failed; its log has more under this X-Request-ID")
+            return status, str(error)
+    return 500, "the service failed; its log has more under this X-Request-ID"

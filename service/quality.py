@@ -30,7 +30,8 @@ def as_plain(quality: Quality) -> dict[str, Any]:
     """For JSON; ``predicted_dice`` by class, with its expected error."""
     plain = asdict(quality)
     errors = plain.pop("expected_error")
-    plain.pop("disagreement")  # no maps are asked for here
+    if plain.pop("disagreement") is not None:  # its map was asked for
+        plain["disagreement"] = _rounded(quality.disagreement)
     plain["predicted_dice"] = {
         name: {"dice": round(dice, DIGITS), "expected_error": _rounded(errors.get(name))}
         for name, dice in quality.predicted_dice.items()

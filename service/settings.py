@@ -83,6 +83,45 @@ class Settings(BaseModel):
     max_uploads_mb: Annotated[float, Field(gt=0)] = 4000.0
     """Bodies of all requests together, in 10⁶ bytes; more get 503."""
 
+    jobs_files: str = "jobs"
+    """Where images and answers of jobs are kept: a folder, or a URL that fsspec knows, such as
+    ``s3://bucket/jobs``."""
+    jobs_database: str | None = None
+    """URL of the database of jobs, for SQLAlchemy; None is SQLite in the folder of the files."""
+    job_workers: Annotated[int, Field(ge=0)] = 1
+    """Jobs that this process works on at the same time; 0 only takes them in."""
+    max_jobs: Annotated[int, Field(ge=1)] = 100
+    """Jobs that wait; more get 503."""
+    max_job_mb: Annotated[float, Field(gt=0)] = 2000.0
+    """Largest body of a job, in 10⁶ bytes."""
+    job_timeout_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
+    """Seconds for the upload of a job, and again for its work."""
+    job_keep_s: Annotated[float, Field(gt=0)] = 24 * 3600.0
+    """Seconds after which a job and its files are deleted, counted from its end; one that nobody
+    works on is deleted as long after its upload."""
+    job_lease_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds after which a worker that gives no sign of life has lost its job."""
+
+    @property
+    def database_url(self) -> str:
+        """URL of the database of jobs.
+
+        Raises:
+            ConfigError: files are not on this machine, and no database is named.
+        """
+        if self.jobs_database:
+            return self.jobs_database
+        if "://" in self.jobs_files:
+            raise ConfigError(
+                "SEG_JOBS_FILES is no folder, so the jobs need a database: SEG_JOBS_DATABASE"
+            )
+        return f"sqlite:///{Path(self.jobs_files).absolute() / 'jobs.sqlite'}"
+
+    @property
+    def max_job_bytes(self) -> int:
+        """Largest body of a job."""
+        return int(self.max_job_mb * 1e6)
+
     @property
     def single_package(self) -> Path | None:
         """The package that stands outside of the folder of models, if any."""

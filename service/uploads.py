@@ -1,4 +1,4 @@
-"""The image files of a request, streamed to unnamed temporary files, never kept in memory."""
+"""The images of a request, streamed to unnamed temporary files, never kept in memory."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,14 +11,20 @@ from starlette.requests import Request
 from service.problems import Problem
 
 FIELD = "image"
+"""Form field of the files of one image: one a channel, or one for all."""
+SEVERAL = "images"
+"""Form field of files that are an image each."""
 MAX_FILES = 64
 IN_MEMORY = 1 << 20
 """Bytes up to which a body stays in memory."""
 
+Images = list[list[BinaryIO]]
+"""The files of each image, one a channel or one for all."""
+
 
 @asynccontextmanager
-async def uploaded_files(request: Request) -> AsyncIterator[list[BinaryIO]]:
-    """The files of a request, in order: the ``image`` parts of a form, or the body itself.
+async def uploaded_images(request: Request) -> AsyncIterator[Images]:
+    """The images of a request, in order: parts of a form, or the body itself.
 
     What a client says about names and content types is not used: content decides.
 
@@ -36,17 +42,29 @@ async def uploaded_files(request: Request) -> AsyncIterator[list[BinaryIO]]:
         if not file.tell():
             raise Problem(422, "the request has no image; send one: curl -F image=@FILE")
         file.seek(0)
-        yield [file]  # type: ignore[list-item]  # it is a BinaryIO in all but name
+        yield [[file]]  # type: ignore[list-item]  # it is a BinaryIO in all but name
 
 
-def _images(form: FormData) -> list[BinaryIO]:
-    files: list[BinaryIO] = []
+def _images(form: FormData) -> Images:
+    channels: list[BinaryIO] = []
+    several: Images = []
     for name, value in form.multi_items():
-        if name != FIELD or isinstance(value, str):
+        if name not in (FIELD, SEVERAL) or isinstance(value, str):
             raise Problem(
-                422, "a form holds image files in fields named image only: curl -F image=@FILE"
+                422,
+                "a form holds the files of one image in fields named image (curl -F image=@FILE), "
+                "or one image each in fields named images; options belong into the query",
             )
-        files.append(value.file)
-    if not files:
+        if name == FIELD:
+            channels.append(value.file)
+        else:
+            several.append([value.file])
+    if channels and several:
+        raise Problem(
+            422,
+            "a form has fields named image, the files of one image, or fields named images, an "
+            "image each; this one has both",
+        )
+    if not channels and not several:
         raise Problem(422, "the form has no image; send one: curl -F image=@FILE")
-    return files
+    return several or [channels]

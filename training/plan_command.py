@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clock = Clock(DEFAULT_MINUTES)
     try:
         dataset = load_dataset(options.dataset)
-        chosen = Options(chosen=chosen_from(options))
+        chosen = Options(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
         planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
         write_plan(planned.plan, options.out)
         written = [options.out]

@@ -30,6 +30,7 @@ def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
         **os.environ,
         "SEG_PACKAGE": str(package),
         **settings,
+        "SEG_JOBS_FILES": settings.get("SEG_JOBS_FILES", str(log.parent / "jobs")),
         "BENTOML_HOME": str(log.parent / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
@@ -58,6 +59,7 @@ def served_by(
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             until_status(client, "/livez", 200, server)
+            client.headers["X-Test-Server"] = str(server.pid)  # of its process group
             yield client
     finally:
         server.send_signal(signal.SIGTERM)

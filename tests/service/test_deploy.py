@@ -53,7 +53,7 @@ def test_a_pod_runs_without_rights_on_a_file_system_that_it_cannot_change():
     assert rights["allowPrivilegeEscalation"] is False
     assert rights["capabilities"] == {"drop": ["ALL"]}
     writable = {m["mountPath"] for m in CONTAINER["volumeMounts"] if not m.get("readOnly")}
-    assert writable == {"/tmp"}
+    assert writable == {"/tmp", "/jobs"}
     mounted = {mount["name"] for mount in CONTAINER["volumeMounts"]}
     assert mounted == {volume["name"] for volume in POD["volumes"]}
 

@@ -1,0 +1,189 @@
+"""From images to the answer, which is one file or a container of several.
+
+``POST /segment`` and jobs call this alike. One image after the other is in memory.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from seg.errors import SegError
+from seg.images import Image, encode_mask, read_channels
+from seg.inference import MapName, Predictor, Segmentation, encode_output
+from seg.inference.sliding_window import Progress
+from service.batching import RequestCancelledError, SchedulerClosedError, SharedBackend
+from service.containers import Add, opened_container
+from service.elastic import Rung
+from service.logs import LOGGER, where_it_failed
+from service.model import ReadyModel
+from service.orders import Order
+from service.problems import problem, status_and_detail
+from service.quality import as_header, as_plain, with_quality
+
+Content = Callable[[], bytes]
+"""Reads a file when its turn has come."""
+
+REPORT = "report.json"
+MEASUREMENTS = "measurements.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """What is said about an answer before its bytes."""
+
+    media_type: str
+    filename: str
+    quality: str | None = None
+    """JSON for a header; None of several images, whose qualities are in the report."""
+    failed: int = 0
+    """Images without a mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is done with which images."""
+
+    model: ReadyModel
+    order: Order
+    backend: SharedBackend
+    rung: Rung
+    """The variant that answers all of it."""
+    on_tile: Progress = lambda done, total: None
+    on_image: Callable[[], None] = lambda: None
+
+
+def answer(work: Work, images: Sequence[Sequence[Content]], target: IO[bytes]) -> AnswerHead:
+    """Segment images and write the answer.
+
+    Of several images, those that fail cost no other: the report says what was wrong with them.
+
+    Args:
+        work: what to do.
+        images: the files of each, one a channel or one for all.
+        target: is written from its start to its end, never read or wound back.
+
+    Raises:
+        ImageError: the image is none, or none that fits the model; of several, the first of them
+            where all failed.
+        RequestCancelledError: the backend was cancelled.
+    """
+    container = work.order.container_for(len(images))
+    if container is None:
+        name = work.order.formats[0]
+        found = _segment(work, images[0])
+        target.write(_encoded(work, found, name))
+        work.on_image()
+        output = work.model.formats[name]
+        head = f"mask{output.suffix}"
+        return AnswerHead(output.media_type, head, as_header(found.segmentation.quality))
+    with opened_container(container, target) as parts:
+        report = _fill(work, images, parts.add)
+    quality = report.qualities[0] if len(images) == 1 else None
+    return AnswerHead(parts.media_type, parts.filename, quality, report.failed)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Found:
+    image: Image
+    segmentation: Segmentation
+
+
+@dataclass(slots=True)
+class _Report:
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, str]] = field(default_factory=list)
+    qualities: list[str] = field(default_factory=list)
+    failed: int = 0
+
+
+def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
+    report = _Report()
+    first_error: Exception | None = None
+    for number, files in enumerate(images, start=1):
+        stem = "mask" if len(images) == 1 else f"mask-{number}"
+        try:
+            found = _segment(work, files)
+            encoded = _all_encoded(work, found, stem)
+        except (RequestCancelledError, SchedulerClosedError):
+            raise
+        except Exception as error:
+            if not isinstance(error, SegError) and len(images) > 1:
+                LOGGER.error("error", extra={"fields": where_it_failed(error)})
+            first_error = first_error or error
+            report.failed += 1
+            report.entries.append({"image": number, "problem": problem(*status_and_detail(error))})
+        else:
+            for name, (media_type, body) in encoded.items():
+                add(name, media_type, body)
+            if work.order.measurements:
+                report.rows += _rows(work, found, number)
+            quality = found.segmentation.quality
+            report.qualities.append(as_header(quality))
+            entry = {"image": number, "files": list(encoded), "quality": as_plain(quality)}
+            report.entries.append(entry)
+        work.on_image()
+    if first_error and report.failed == len(images):
+        raise first_error
+    if report.rows:
+        add(MEASUREMENTS, "text/csv", _table(report.rows))
+    text = json.dumps({"images": report.entries}, indent=2) + "\n"
+    add(REPORT, "application/json", text.encode())
+    return report
+
+
+def _segment(work: Work, files: Sequence[Content]) -> _Found:
+    model, order, backend = work.model, work.order, work.backend
+    backend.raise_if_cancelled()
+    with model.metrics.stage("decode"):
+        image = read_channels(
+            [read() for read in files], dims=model.package.card.input.dims, limits=model.limits
+        )
+    backend.raise_if_cancelled()
+    outputs = (model.formats[name].map for name in order.formats)
+    maps: frozenset[MapName] = frozenset(each for each in outputs if each)
+    backend.runs_on(work.rung.backend)
+    with model.metrics.stage("predict"):
+        predictor = Predictor(work.rung.package, backend, mirror=order.mirror)
+        found = predictor.segment(image, work.on_tile, maps)
+    backend.raise_if_cancelled()
+    return _Found(image, found)
+
+
+def _encoded(work: Work, found: _Found, name: str) -> bytes:
+    model = work.model
+    with model.metrics.stage("encode"):
+        body = encode_output(
+            found.segmentation, model.formats[name], model.package.card, found.image
+        )
+    return with_quality(body, found.segmentation.quality) if name == "json" else body
+
+
+def _all_encoded(work: Work, found: _Found, stem: str) -> dict[str, tuple[str, bytes]]:
+    """By file name; a format whose suffix an earlier one has puts its name before it."""
+    files: dict[str, tuple[str, bytes]] = {}
+    for name in work.order.formats:
+        output = work.model.formats[name]
+        file = stem + output.suffix
+        if file in files:
+            file = f"{stem}.{name}{output.suffix}"
+        files[file] = (output.media_type, _encoded(work, found, name))
+    return files
+
+
+def _rows(work: Work, found: _Found, number: int) -> Iterator[dict[str, str]]:
+    classes = work.model.package.card.classes
+    text = encode_mask(found.segmentation.mask, "csv", classes, found.image).decode()
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        yield {"image": str(number), **row}
+
+
+def _table(rows: Sequence[dict[str, str]]) -> bytes:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,203 @@
+"""The threads that work on jobs, in the process that serves."""
+
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.answers import Content, Work, answer
+from service.batching import RequestCancelledError, SchedulerClosedError, SharedBackend
+from service.jobs.files import RESULT, JobFiles
+from service.jobs.records import Job, Progress
+from service.jobs.store import JobStore
+from service.logs import LOGGER, where_it_failed
+from service.model import ReadyModel
+from service.orders import Order
+from service.problems import status_and_detail
+from service.registry import ModelRegistry
+from service.settings import Settings
+
+POLL_S = 1.0
+"""Seconds between two looks for jobs that another replica took in."""
+BEAT_S = 1.0
+"""Most seconds between two signs of life, and two updates of the progress."""
+SWEEP_S = 60.0
+"""Seconds between two looks for what has expired."""
+NICENESS = 10
+"""Decoding and stitching of jobs gives way to that of requests on a busy machine."""
+
+
+class JobRunner:
+    """Takes jobs from the store, and does away with expired ones."""
+
+    def __init__(self, models: ModelRegistry, store: JobStore, files: JobFiles) -> None:
+        self._models = models
+        self._settings: Settings = models.settings
+        self._store = store
+        self._files = files
+        self._closing = threading.Event()
+        self._wake = threading.Condition()
+        workers = [
+            threading.Thread(target=self._work, args=(n,), name=f"jobs-{n}", daemon=True)
+            for n in range(self._settings.job_workers)
+        ]
+        sweeper = threading.Thread(target=self._sweep, name="jobs-expire", daemon=True)
+        self._threads = [*workers, sweeper]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """There is a new job."""
+        with self._wake:
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Put back what is being worked on, and end the threads."""
+        self._closing.set()
+        with self._wake:
+            self._wake.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def _work(self, number: int) -> None:
+        _be_nice()
+        self._models.wait()
+        worker = secrets.token_hex(16)
+        while not self._closing.is_set():
+            job = None
+            try:
+                labels = [v.label for v in self._models.versions() if v.state != "broken"]
+                job = self._store.claim(labels, worker, self._settings.job_lease_s)
+                if job is not None:
+                    with self._models.memory.leased(self._models.choose(job.model)) as model:
+                        self._run(_Held(job, worker), model)
+            except Exception as error:  # the database or the files do not answer; try again
+                LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+                job = None
+            if job is None:
+                with self._wake:
+                    self._wake.wait_for(self._closing.is_set, POLL_S)
+
+    def _run(self, held: "_Held", model: ReadyModel) -> None:
+        job, settings = held.job, self._settings
+        LOGGER.info("job begun", extra={"fields": {"attempt": job.attempts}})
+        backend = model.backend(background=True)
+        with self._kept(held, backend):
+            try:
+                result = self._answered(held, model, backend)
+            except (RequestCancelledError, SchedulerClosedError):
+                self._stopped(held)
+            except Exception as error:
+                status, detail = status_and_detail(error)
+                if status >= 500:
+                    LOGGER.error("error", extra={"fields": where_it_failed(error)})
+                    detail = "the service failed on this job; its log says where"
+                self._store.fail(job.id, held.worker, status, detail)
+            else:
+                if not self._store.finish(job.id, held.worker, result, settings.job_keep_s):
+                    held.is_lost = True
+        if held.is_lost and self._store.get(job.id) is None:
+            self._files.delete(job.id)
+        fields = {"attempt": job.attempts, "seconds": round(monotonic() - held.begun, 1)}
+        LOGGER.info("job ended", extra={"fields": fields})
+
+    def _answered(self, held: "_Held", model: ReadyModel, backend: SharedBackend) -> dict[str, Any]:
+        job = held.job
+        images: list[list[Content]] = [
+            [partial(self._files.read, job.id, name) for name in files] for files in job.images
+        ]
+        work = Work(
+            model=model,
+            order=Order.model_validate(job.order),
+            backend=backend,
+            rung=model.chooser.rungs[0],
+            on_tile=held.on_tile,
+            on_image=held.on_image,
+        )
+        with self._files.writing(job.id, RESULT) as target:
+            head = answer(work, images, target)
+        return {**asdict(head), "bytes": self._files.size(job.id, RESULT)}
+
+    def _stopped(self, held: "_Held") -> None:
+        if held.is_late:
+            self._store.fail(
+                held.job.id,
+                held.worker,
+                504,
+                f"the job took longer than {self._settings.job_timeout_s:g} s and was stopped",
+            )
+        elif not held.is_lost:
+            self._store.release(held.job.id, held.worker)
+
+    @contextmanager
+    def _kept(self, held: "_Held", backend: SharedBackend) -> Iterator[None]:
+        """Give signs of life; stop the work when it is of no use any more."""
+        done = threading.Event()
+        lease_s, limit_s = self._settings.job_lease_s, self._settings.job_timeout_s
+
+        def beat() -> None:
+            while not done.wait(min(BEAT_S, lease_s / 4)):
+                try:
+                    renewed = self._store.renew(held.job.id, held.worker, lease_s, held.progress)
+                except SQLAlchemyError as error:  # the lease may outlast it
+                    LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+                    continue
+                held.is_lost = not renewed
+                held.is_late = monotonic() - held.begun > limit_s
+                if held.is_lost or held.is_late or self._closing.is_set():
+                    backend.cancel()
+
+        beating = threading.Thread(target=beat, name="jobs-beat", daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beating.join()
+
+    def _sweep(self) -> None:
+        while not self._closing.is_set():
+            try:
+                for job in self._store.expired():
+                    self._store.delete(job)
+                    self._files.delete(job)
+            except Exception as error:  # the database or the files do not answer; try again
+                LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+            self._closing.wait(min(SWEEP_S, self._settings.job_keep_s / 4))
+
+
+class _Held:
+    """A job that this worker holds."""
+
+    def __init__(self, job: Job, worker: str) -> None:
+        self.job = job
+        self.worker = worker
+        self.begun = monotonic()
+        self.progress = Progress()
+        self.is_lost = False
+        self.is_late = False
+
+    def on_tile(self, done: int, total: int) -> None:
+        self.progress = replace(self.progress, tiles_done=done, tiles_total=total)
+
+    def on_image(self) -> None:
+        self.progress = Progress(images_done=self.progress.images_done + 1)
+
+
+def _be_nice() -> None:
+    if (
+        sys.platform == "linux"
+    ):  # where a thread and those that it starts have a niceness of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,0 +1,319 @@
+"""Jobs in a database: SQLite beside their files, or PostgreSQL that several replicas share.
+
+A worker holds a job by a lease that it renews. A lease that ran out belongs to a worker that died:
+the job is taken up once more, and no more than once.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from seg.errors import ConfigError
+from service.jobs.records import JOBS, METADATA, Job, Progress
+
+MAX_ATTEMPTS = 2
+DIED_TWICE = (
+    "the service ended twice while it worked on this job, which is not tried again; the image may "
+    "need more memory than there is"
+)
+UPLOAD_GRACE_S = 60.0
+"""Seconds by which an upload that will never end is outlived by its row."""
+
+_SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
+_POSTGRESQL_NOW = "extract(epoch from clock_timestamp())::float8"
+_SCHEMA_LOCK = 7_346_501
+"""Replicas that start together make the table one after the other."""
+
+
+class QueueFullError(Exception):
+    """As many jobs wait as may."""
+
+
+class KeyInUseError(Exception):
+    """The job of this idempotency key is there already, or on its way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """What is known of a job before its images have come."""
+
+    owner: str
+    model: str
+    order: dict[str, Any]
+    idempotency_key: str | None = None
+
+
+class JobStore:
+    """Rows of jobs. All methods may be called from any thread; none takes long."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database, and make the table where there is none.
+
+        Args:
+            url: of SQLAlchemy: ``sqlite:////data/jobs.sqlite`` or
+                ``postgresql+pg8000://user:password@host/database``.
+
+        Raises:
+            ConfigError: it cannot be opened.
+        """
+        try:
+            self._engine = _engine(sa.make_url(url))
+            with self._engine.begin() as connection:
+                if self._is_postgresql:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+                METADATA.create_all(connection)
+        except (SQLAlchemyError, OSError) as error:
+            # its message may hold the password
+            raise ConfigError(
+                f"the database of jobs cannot be opened ({type(error).__name__}); "
+                "SEG_JOBS_DATABASE is a URL like sqlite:////data/jobs.sqlite or "
+                "postgresql+pg8000://user:password@host/database"
+            ) from error
+        self._now: sa.ColumnElement[float] = sa.literal_column(
+            _POSTGRESQL_NOW if self._is_postgresql else _SQLITE_NOW, sa.Double
+        )
+
+    @property
+    def _is_postgresql(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def reserve(self, new: NewJob, most: int, upload_s: float) -> str:
+        """A place in the queue for a job whose images are still to come, and its id.
+
+        Raises:
+            QueueFullError: ``most`` jobs wait already.
+            KeyInUseError: the owner has used this idempotency key.
+        """
+        job = secrets.token_urlsafe(32)
+        row: dict[str, Any] = {
+            "id": job,
+            "owner": new.owner,
+            "key_hash": _hash_of(new.idempotency_key),
+            "state": "uploading",
+            "model": new.model,
+            "order": new.order,
+            "images": [],
+            "created": self._now,
+            "expires": self._now + upload_s + UPLOAD_GRACE_S,
+        }
+        try:
+            with self._engine.begin() as connection:
+                if _count(connection, JOBS.c.state.in_(("uploading", "queued"))) >= most:
+                    raise QueueFullError
+                connection.execute(sa.insert(JOBS).values(row))
+        except IntegrityError as error:
+            raise KeyInUseError from error
+        return job
+
+    def enqueue(self, job: str, images: list[list[str]], content_hash: str, keep_s: float) -> None:
+        """All images have come."""
+        self._update(
+            JOBS.c.id == job,
+            state="queued",
+            images=images,
+            content_hash=content_hash,
+            expires=self._now + keep_s,
+        )
+
+    def get(self, job: str) -> Job | None:
+        """A job; None where there is none, or no more."""
+        return self._one(JOBS.c.id == job)
+
+    def by_key(self, owner: str, idempotency_key: str) -> Job | None:
+        """The job that its owner gave this key."""
+        key = JOBS.c.key_hash == _hash_of(idempotency_key)
+        return self._one(sa.and_(JOBS.c.owner == owner, key))
+
+    def claim(self, models: Collection[str], worker: str, lease_s: float) -> Job | None:
+        """The job that has waited longest, now held by ``worker``; None where none waits.
+
+        PostgreSQL locks the row and lets others pass it (``SKIP LOCKED``); SQLite has one writer at
+        a time. So no job is claimed twice.
+        """
+        lost = sa.and_(JOBS.c.state == "running", JOBS.c.leased_until < self._now)
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(JOBS)
+                .where(lost, JOBS.c.attempts >= MAX_ATTEMPTS)
+                .values(
+                    state="failed",
+                    finished=self._now,
+                    problem_status=500,
+                    problem_detail=DIED_TWICE,
+                )
+            )
+            job = connection.scalar(
+                sa.select(JOBS.c.id)
+                .where(JOBS.c.model.in_(models), sa.or_(JOBS.c.state == "queued", lost))
+                .order_by(JOBS.c.created)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            )
+            if job is None:
+                return None
+            connection.execute(
+                sa.update(JOBS)
+                .where(JOBS.c.id == job)
+                .values(
+                    state="running",
+                    worker=worker,
+                    attempts=JOBS.c.attempts + 1,
+                    started=self._now,
+                    leased_until=self._now + lease_s,
+                    **_columns(Progress()),
+                )
+            )
+        return self.get(job)
+
+    def renew(self, job: str, worker: str, lease_s: float, progress: Progress) -> bool:
+        """Go on holding a job; False when it was deleted or has gone to another worker."""
+        held = self._held(job, worker)
+        return self._update(held, leased_until=self._now + lease_s, **_columns(progress))
+
+    def release(self, job: str, worker: str) -> None:
+        """Put a job back that is not to blame; the attempt does not count."""
+        self._update(
+            self._held(job, worker), state="queued", attempts=JOBS.c.attempts - 1, worker=None
+        )
+
+    def finish(self, job: str, worker: str, result: dict[str, Any], keep_s: float) -> bool:
+        """It is done; False when it was deleted or has gone to another worker meanwhile."""
+        return self._update(
+            self._held(job, worker),
+            state="done",
+            result=result,
+            finished=self._now,
+            expires=self._now + keep_s,
+        )
+
+    def fail(self, job: str, worker: str, status: int, detail: str) -> None:
+        """It cannot be done, and this is why."""
+        self._update(
+            self._held(job, worker),
+            state="failed",
+            finished=self._now,
+            problem_status=status,
+            problem_detail=detail,
+        )
+
+    def delete(self, job: str) -> bool:
+        """Forget a job, whatever it does; whether there was one."""
+        with self._engine.begin() as connection:
+            return connection.execute(sa.delete(JOBS).where(JOBS.c.id == job)).rowcount > 0
+
+    def expired(self) -> list[str]:
+        """Jobs whose time is over, and that nobody works on."""
+        at_work = sa.and_(JOBS.c.state == "running", JOBS.c.leased_until >= self._now)
+        with self._engine.begin() as connection:
+            over = sa.select(JOBS.c.id).where(JOBS.c.expires < self._now, sa.not_(at_work))
+            return list(connection.scalars(over))
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
+            )
+            return {row[0]: row[1] for row in rows}
+
+    def _held(self, job: str, worker: str) -> sa.ColumnElement[bool]:
+        return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")
+
+    def _update(self, where: sa.ColumnElement[bool], **values: object) -> bool:
+        with self._engine.begin() as connection:
+            return connection.execute(sa.update(JOBS).where(where).values(values)).rowcount > 0
+
+    def _one(self, where: sa.ColumnElement[bool]) -> Job | None:
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                sa.select(JOBS, self._now.label("now")).where(where)
+            ).one_or_none()
+            if row is None:
+                return None
+            ahead = 0
+            if row.state == "queued":
+                before = sa.and_(JOBS.c.state == "queued", JOBS.c.created < row.created)
+                ahead = _count(connection, before)
+        return _job(row, ahead)
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    if url.drivername == "postgresql":  # as other programs write it
+        url = url.set(drivername="postgresql+pg8000")
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=8)
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if url.database:
+        # The files beside it, with what is not yet in it, get the same mode.
+        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT, 0o600))
+        Path(url.database).chmod(0o600)
+    engine = sa.create_engine(url, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma secure_delete = on")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("begin immediate")
+
+    return engine
+
+
+def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
+    return connection.scalar(sa.select(sa.func.count()).select_from(JOBS).where(where)) or 0
+
+
+def _hash_of(idempotency_key: str | None) -> str | None:
+    """Clients may put anything into a key, names of patients too."""
+    if idempotency_key is None:
+        return None
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()
+
+
+def _columns(progress: Progress) -> dict[str, int]:
+    return {
+        "images_done": progress.images_done,
+        "tiles_done": progress.tiles_done,
+        "tiles_total": progress.tiles_total,
+    }
+
+
+def _job(row: sa.Row[Any], ahead: int) -> Job:
+    return Job(
+        id=row.id,
+        owner=row.owner,
+        state=row.state,
+        model=row.model,
+        order=row.order,
+        images=row.images,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+        expires=row.expires,
+        attempts=row.attempts,
+        progress=Progress(row.images_done, row.tiles_done, row.tiles_total),
+        problem_status=row.problem_status,
+        problem_detail=row.problem_detail,
+        result=row.result,
+        content_hash=row.content_hash,
+        now=row.now,
+        ahead=ahead,
+    )

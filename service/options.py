@@ -1,0 +1,82 @@
+"""What a request can ask for, read from its query before its body is."""
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from starlette.datastructures import QueryParams
+
+from service.problems import Problem
+
+MOST_QUOTED = 40
+"""Letters of a wrong value that an error repeats."""
+
+
+def _parts(value: object) -> object:
+    """``a,b`` and repeated options alike."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list):
+        return [part.strip() for text in value for part in str(text).split(",") if part.strip()]
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_parts)]
+
+
+class Options(BaseModel):
+    """Options of ``POST /segment`` and ``POST /jobs``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = None
+    """``name`` or ``name:version``; none is the model that answers by default."""
+    format: Names = ()
+    """Files to answer with, of ``seg.inference.OUTPUT_NAMES``; none leaves it to ``Accept``."""
+    mirror: bool = False
+    """Average over all mirrors of every patch."""
+    quality: str | None = None
+    """Of ``POST /segment``; ``service.elastic`` reads it."""
+    deadline_ms: str | None = None
+    """Of ``POST /segment``; ``service.elastic`` reads it."""
+    measurements: bool = False
+    """Add one table of the sizes and intensities of all images."""
+
+
+def options_of(query: QueryParams) -> Options:
+    """The options of a request.
+
+    Raises:
+        Problem: 422 for an unknown option or a value that it cannot have.
+    """
+    given: dict[str, Any] = {}
+    for name in query:
+        values = query.getlist(name)
+        is_list = name in Options.model_fields and _is_tuple(Options.model_fields[name].annotation)
+        if len(values) > 1 and not is_list and name in Options.model_fields:
+            raise Problem(422, f"{name} is given {len(values)} times, once is needed")
+        given[name] = values if is_list else values[0]
+    try:
+        return Options.model_validate(given)
+    except ValidationError as error:
+        raise Problem(422, _sentence(error.errors()[0])) from None
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    name = str(error["loc"][0])
+    quoted = repr(str(error["input"])[:MOST_QUOTED])
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(Options.model_fields)
+        return f"there is no option {name[:MOST_QUOTED]!r}; the options are {known}"
+    if error["type"] in ("bool_parsing", "bool_type"):
+        return f"{name} is true or false, got {quoted}"
+    return f"{name} cannot be {quoted}: {error['msg'].lower()}"
+
+
+def _is_tuple(annotation: object) -> bool:
+    args = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return any(_is_tuple(arg) for arg in args)
+    return typing.get_origin(annotation) is tuple

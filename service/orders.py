@@ -1,0 +1,47 @@
+"""What is to be done with images, settled before they are read.
+
+An order is made from a request's options and its ``Accept`` header, held against the model, and is
+plain data: a job keeps it in the database.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from seg.model_package import ModelCard
+from service.formats import Container, choose_formats, container_asked_for, formats_for
+from service.options import Options
+from service.problems import Problem
+
+
+class Order(BaseModel):
+    """Options that the model can meet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formats: tuple[str, ...]
+    mirror: bool = False
+    measurements: bool = False
+    container: Container | None = None
+    """Named by the client; several files are put into a ZIP file otherwise."""
+
+    def container_for(self, images: int) -> Container | None:
+        """What the answer to so many images comes in; None for a bare file."""
+        is_bare = images == 1 and len(self.formats) == 1 and not self.measurements
+        return self.container or (None if is_bare else "zip")
+
+
+def order_of(options: Options, accept: str | None, card: ModelCard) -> Order:
+    """What a request asks of a model.
+
+    Raises:
+        Problem: 422 for a format that the model does not have, or for disagreement of a
+            single network; 406 for an ``Accept`` that no format meets.
+    """
+    formats = choose_formats(options.format, accept, formats_for(card.input.dims))
+    if not options.mirror and any(name.startswith("disagreement") for name in formats):
+        raise Problem(422, "disagreement is that of mirrored passes here: add mirror=true")
+    return Order(
+        formats=formats,
+        mirror=options.mirror,
+        measurements=options.measurements,
+        container=container_asked_for(accept),
+    )

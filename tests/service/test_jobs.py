@@ -1,0 +1,229 @@
+"""Jobs on a server that really runs, and their queue."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from service.jobs.records import JOBS
+from service.jobs.store import DIED_TWICE, JobStore, KeyInUseError, NewJob, QueueFullError
+from tests.packages import write_package
+from tests.service.conftest import labels_of, png, served, until, until_status
+
+PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
+MODEL = "tiny:1"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return write_package(tmp_path_factory.mktemp("jobs") / "package")
+
+
+@pytest.fixture(scope="module")
+def server(package, tmp_path_factory):
+    log = tmp_path_factory.mktemp("jobs-server") / "log.txt"
+    with served(package, log) as client:
+        until_status(client, "/readyz", 200)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    """The URL of a database of its own, where Debian's postgresql is installed."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+    # It refuses to be run by root.
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="seg-postgresql-") as folder:
+        if user:
+            shutil.chown(folder, "postgres")
+        data = f"{folder}/data"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p {port}"
+        run = partial(subprocess.run, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        run([*user, programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "seg"])
+        control = [*user, programs[-1] / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
+        run([*control, "-o", options, "start"])
+        try:
+            yield f"postgresql://seg@127.0.0.1:{port}/postgres"
+        finally:
+            run([*control, "-m", "immediate", "stop"])
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'jobs.sqlite'}" if is_sqlite else None
+    store = JobStore(url or request.getfixturevalue("postgresql"))
+    yield store
+    with store._engine.begin() as connection:
+        connection.execute(JOBS.delete())
+    store.close()
+
+
+def submitted(client: httpx.Client, query: str = "", **headers: str) -> dict:
+    answer = client.post(f"/jobs{query}", files={"image": PICTURE}, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["Location"] == f"/jobs/{answer.json()['id']}"
+    return answer.json()
+
+
+def finished(client: httpx.Client, job: dict) -> dict:
+    until(lambda: client.get(job["links"]["self"]).json()["state"] in ("done", "failed"))
+    return client.get(job["links"]["self"]).json()
+
+
+def queued(store: JobStore, **fields: str) -> str:
+    new = NewJob(owner="", model=MODEL, order={}, **fields)
+    job = store.reserve(new, most=3, upload_s=60)
+    store.enqueue(job, [["image-0-0"]], "hash", keep_s=60)
+    return job
+
+
+def test_a_job_s_answer_is_that_of_a_request(server):
+    job = finished(server, submitted(server, "?format=png"))
+    assert (job["state"], job["progress"]) == ("done", 1.0)
+    result = server.get(job["links"]["result"])
+    segmented = server.post("/segment?format=png", files={"image": PICTURE})
+    np.testing.assert_array_equal(labels_of(result.content), labels_of(segmented.content))
+    assert result.headers["X-Segmentation-Quality"] == segmented.headers["X-Segmentation-Quality"]
+
+
+def test_events_tell_of_a_job_until_its_end(server):
+    job = submitted(server)
+    with server.stream("GET", job["links"]["events"]) as events:
+        lines = [line for line in events.iter_lines() if line.startswith(("event", "data"))]
+    assert lines[-2] == "event: end"
+    assert json.loads(lines[-1].removeprefix("data: "))["state"] == "done"
+
+
+def test_a_deleted_job_is_gone_with_its_files(server):
+    job = finished(server, submitted(server))
+    assert server.delete(job["links"]["self"]).status_code == 204
+    for link in job["links"].values():
+        assert server.get(link).status_code == 404
+
+
+def test_a_request_that_is_sent_again_makes_no_second_job(server):
+    first = submitted(server, **{"Idempotency-Key": "a"})
+    assert submitted(server, **{"Idempotency-Key": "a"})["id"] == first["id"]
+    other = server.post("/jobs", files={"image": png([[0]])}, headers={"Idempotency-Key": "a"})
+    assert other.status_code == 422
+    assert "Idempotency-Key" in other.json()["detail"]
+
+
+def test_a_job_with_a_bad_image_says_what_is_wrong(server):
+    job = server.post("/jobs", files={"image": b"no image"}).json()
+    assert finished(server, job)["state"] == "failed"
+    problem = server.get(job["links"]["result"])
+    assert problem.status_code in (415, 422)
+    assert problem.headers["Content-Type"] == "application/problem+json"
+
+
+def test_several_images_are_answered_as_one_archive(server):
+    images = [("images", PICTURE), ("images", PICTURE)]
+    answer = server.post("/segment?format=png,json", files=images)
+    assert answer.headers["Content-Type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = set(archive.namelist())
+    assert names == {"mask-1.png", "mask-1.json", "mask-2.png", "mask-2.json", "report.json"}
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        pytest.param("?colour=red", "there is no option 'colour'", id="unknown option"),
+        pytest.param("?mirror=perhaps", "mirror is true or false", id="no boolean"),
+        pytest.param("?format=gif", "format must be one of", id="unknown format"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_sentence(server, query, sentence):
+    for path in ("/segment", "/jobs"):
+        answer = server.post(path + query, files={"image": PICTURE})
+        assert answer.status_code == 422
+        assert sentence in answer.json()["detail"]
+
+
+def test_jobs_outlive_a_killed_service(package, tmp_path):
+    files = str(tmp_path / "kept")
+    with served(package, tmp_path / "a.txt", SEG_JOBS_FILES=files, SEG_JOB_WORKERS="0") as client:
+        until_status(client, "/readyz", 200)
+        job = submitted(client, "?format=png")
+        killed = client.headers["X-Test-Server"]
+        os.killpg(int(killed), signal.SIGKILL)
+    with served(package, tmp_path / "b.txt", SEG_JOBS_FILES=files) as client:
+        until_status(client, "/readyz", 200)
+        assert finished(client, job)["state"] == "done"
+        assert labels_of(client.get(job["links"]["result"]).content).shape == (90, 70)
+
+
+def test_the_database_is_its_owner_s_alone(tmp_path):
+    JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}").close()
+    assert (tmp_path / "jobs.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_job_is_claimed_once(store):
+    job = queued(store)
+    claimed = store.claim([MODEL], "one", lease_s=60)
+    assert claimed is not None
+    assert claimed.id == job
+    assert store.claim([MODEL], "two", lease_s=60) is None
+
+
+def test_replicas_that_ask_together_get_different_jobs(store):
+    jobs = {queued(store) for _ in range(3)}
+    workers = [f"w{n}" for n in range(8)]
+    with ThreadPoolExecutor(8) as replicas:
+        claims = list(replicas.map(lambda name: store.claim([MODEL], name, lease_s=60), workers))
+    assert sorted(claim.id for claim in claims if claim) == sorted(jobs)
+
+
+def test_a_job_whose_worker_died_is_taken_up_once_more(store):
+    job = queued(store)
+    for worker in ("one", "two"):
+        claimed = store.claim([MODEL], worker, lease_s=-1)
+        assert claimed is not None
+        assert claimed.id == job
+    assert store.claim([MODEL], "three", lease_s=60) is None
+    failed = store.get(job)
+    assert failed is not None
+    assert (failed.state, failed.problem_detail) == ("failed", DIED_TWICE)
+
+
+def test_a_worker_that_lost_its_lease_cannot_finish(store):
+    job = queued(store)
+    store.claim([MODEL], "one", lease_s=-1)
+    store.claim([MODEL], "two", lease_s=60)
+    assert not store.finish(job, "one", {}, keep_s=60)
+    assert store.finish(job, "two", {}, keep_s=60)
+
+
+def test_the_queue_is_limited_and_a_key_used_once(store):
+    queued(store, idempotency_key="k")
+    with pytest.raises(KeyInUseError):
+        queued(store, idempotency_key="k")
+    queued(store)
+    queued(store)
+    with pytest.raises(QueueFullError):
+        queued(store)
+
+
+def test_what_has_expired_is_told(store):
+    job = store.reserve(NewJob(owner="", model=MODEL, order={}), most=3, upload_s=60)
+    store.enqueue(job, [["image-0-0"]], "hash", keep_s=-1)
+    assert store.expired() == [job]
