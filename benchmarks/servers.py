@@ -37,10 +37,6 @@ class Server:
         times = [process.cpu_times() for process in self.processes()]
         return sum(each.user + each.system for each in times)
 
-    def resident_mb(self) -> float:
-        """Memory of all its processes, in 10⁶ bytes."""
-        return sum(process.memory_info().rss for process in self.processes()) / 1e6
-
 
 @contextmanager
 def seg(package: Path, name: str = "seg", **settings: str) -> Iterator[Server]:

@@ -39,7 +39,7 @@ from service.picture import picture_of
 from service.problems import Problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
-from service.uploads import Images, uploaded_images
+from service.uploads import Images, uploaded_in_time
 
 MODEL_HEADER = "X-Segmentation-Model"
 """``name:version`` of the model that answered, percent-encoded."""
@@ -160,12 +160,11 @@ class _PublicRoutes:
         version = self._models.choose(options.model)
         order = order_of(options, request.headers.get("accept"), version.card)
         with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
-            with anyio.move_on_after(self._models.settings.timeout_s) as upload:
-                async with uploaded_images(request) as images:
-                    upload.deadline = math.inf
-                    async with self._models.memory.lease(version) as model:
-                        return await self._segment(request, model, images, order, ask)
-        raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
+            async with (
+                uploaded_in_time(request, self._models.settings.timeout_s) as images,
+                self._models.memory.lease(version) as model,
+            ):
+                return await self._segment(request, model, images, order, ask)
 
     async def _segment(
         self, request: Request, model: ReadyModel, images: Images, order: Order, ask: Ask
@@ -214,21 +213,18 @@ class _PublicRoutes:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
         version = self._models.choose(request.query_params.get("model"))
         with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
-            with anyio.move_on_after(self._models.settings.timeout_s) as upload:
-                async with uploaded_images(request) as images:
-                    upload.deadline = math.inf
-                    if len(images) > 1:
-                        raise Problem(422, "a picture is made of one image: fields named image")
-                    async with self._models.memory.lease(version) as model:
-                        body, media_type = await run_sync(
-                            picture_of,
-                            images[0],
-                            model.package.card.input.dims,
-                            model.limits,
-                            limiter=self._limiter(model.scheduler.policy),
-                        )
-                        return Response(body, media_type=media_type)
-        raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
+            async with uploaded_in_time(request, self._models.settings.timeout_s) as images:
+                if len(images) > 1:
+                    raise Problem(422, "a picture is made of one image: fields named image")
+                async with self._models.memory.lease(version) as model:
+                    body, media_type = await run_sync(
+                        picture_of,
+                        images[0],
+                        model.package.card.input.dims,
+                        model.limits,
+                        limiter=self._limiter(model.scheduler.policy),
+                    )
+                    return Response(body, media_type=media_type)
 
     async def livez(self, _: Request) -> Response:
         """``GET /livez``: the event loop turns."""

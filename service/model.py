@@ -42,11 +42,6 @@ class ReadyModel:
         """``name:version``, percent-encoded for a header."""
         return quote(f"{self.package.card.name}:{self.package.card.version}", safe=":")
 
-    @property
-    def patch_shape(self) -> tuple[int, ...]:
-        """Channels and spatial size of a patch."""
-        return (len(self.package.card.input.channels), *self.scheduler.backend.patch)
-
     def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
         """Logits of patches that are prepared already."""
         return self.backend().run(np.ascontiguousarray(patches, np.float32))

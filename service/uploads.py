@@ -1,10 +1,12 @@
 """The images of a request, streamed to unnamed temporary files, never kept in memory."""
 
+import math
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import BinaryIO
 
+import anyio
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
@@ -20,6 +22,21 @@ IN_MEMORY = 1 << 20
 
 Images = list[list[BinaryIO]]
 """The files of each image, one a channel or one for all."""
+
+
+@asynccontextmanager
+async def uploaded_in_time(request: Request, seconds: float) -> AsyncIterator[Images]:
+    """As `uploaded_images`; what is done with them may take longer than their upload.
+
+    Raises:
+        Problem: 408, they did not arrive within ``seconds``; or as `uploaded_images` does.
+    """
+    with anyio.move_on_after(seconds) as upload:
+        async with uploaded_images(request) as images:
+            upload.deadline = math.inf
+            yield images
+            return
+    raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 Letters: ``b`` batch, ``c`` channels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -113,7 +113,7 @@ def card_of(proof: Proof, job: Job) -> ModelCard:
             dataset=dataset.name,
             dataset_sha256=dataset.sha256(),
             command=job.command,
-            versions=_versions(),
+            versions=versions_of(LIBRARIES),
         ),
         licence=dataset.licence,
     )
@@ -148,9 +148,10 @@ def scores_of(evaluation: Evaluation) -> dict[str, Score]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions_of(libraries: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed, for a card."""
     found = {}
-    for name in LIBRARIES:
+    for name in libraries:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

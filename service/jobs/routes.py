@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from service.orders import Order, order_of
 from service.problems import Problem, problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
-from service.uploads import Images, uploaded_images
+from service.uploads import Images, uploaded_in_time
 
 CHUNK = 1 << 20
 EVENTS_POLL_S = 0.5
@@ -98,21 +97,17 @@ class JobRoutes:
         if isinstance(job, Job):
             return self._accepted(job)
         try:
-            with anyio.move_on_after(self._settings.job_timeout_s) as upload:
-                async with uploaded_images(request) as images:
-                    upload.deadline = math.inf
-                    await run_sync(self._take_in, job, images, order)
-                    self._runner.wake()
-                    taken = await run_sync(self._store.get, job)
-                    if taken is None:
-                        raise Problem(404, NO_SUCH_JOB)
-                    return self._accepted(taken)
+            async with uploaded_in_time(request, self._settings.job_timeout_s) as images:
+                await run_sync(self._take_in, job, images, order)
+                self._runner.wake()
+                taken = await run_sync(self._store.get, job)
+                if taken is None:
+                    raise Problem(404, NO_SUCH_JOB)
+                return self._accepted(taken)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._forget, job)
             raise
-        await run_sync(self._forget, job)
-        raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
 
     async def show(self, request: Request) -> Response:
         """``GET /jobs/{job}``: its state."""
@@ -196,7 +191,7 @@ class JobRoutes:
                 "a request with this Idempotency-Key is on its way; ask again when it is answered",
                 {"Retry-After": "1"},
             )
-        async with uploaded_images(request) as images:
+        async with uploaded_in_time(request, settings.job_timeout_s) as images:
             is_same = known.content_hash == await run_sync(_hash_of, images, order)
         if not is_same:
             raise Problem(422, "this Idempotency-Key belongs to a job of other images or options")

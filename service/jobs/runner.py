@@ -5,7 +5,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from time import monotonic
@@ -81,14 +81,24 @@ class JobRunner:
                 labels = [v.label for v in self._models.versions() if v.state != "broken"]
                 job = self._store.claim(labels, worker, self._settings.job_lease_s)
                 if job is not None:
-                    with self._models.memory.leased(self._models.choose(job.model)) as model:
-                        self._run(_Held(job, worker), model)
+                    self._run_with_model(_Held(job, worker))
             except Exception as error:  # the database or the files do not answer; try again
                 LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
                 job = None
             if job is None:
                 with self._wake:
                     self._wake.wait_for(self._closing.is_set, POLL_S)
+
+    def _run_with_model(self, held: "_Held") -> None:
+        """Do a job; one whose model cannot be had now goes back and has lost no attempt."""
+        with ExitStack() as stack:
+            try:
+                version = self._models.choose(held.job.model)
+                model = stack.enter_context(self._models.memory.leased(version))
+            except BaseException:
+                self._store.release(held.job.id, held.worker)
+                raise
+            self._run(held, model)
 
     def _run(self, held: "_Held", model: ReadyModel) -> None:
         job, settings = held.job, self._settings
@@ -104,7 +114,7 @@ class JobRunner:
                 if status >= 500:
                     LOGGER.error("error", extra={"fields": where_it_failed(error)})
                     detail = "the service failed on this job; its log says where"
-                self._store.fail(job.id, held.worker, status, detail)
+                self._store.fail(job.id, held.worker, status, detail, settings.job_keep_s)
             else:
                 if not self._store.finish(job.id, held.worker, result, settings.job_keep_s):
                     held.is_lost = True
@@ -137,6 +147,7 @@ class JobRunner:
                 held.worker,
                 504,
                 f"the job took longer than {self._settings.job_timeout_s:g} s and was stopped",
+                self._settings.job_keep_s,
             )
         elif not held.is_lost:
             self._store.release(held.job.id, held.worker)

@@ -197,7 +197,7 @@ class JobStore:
             expires=self._now + keep_s,
         )
 
-    def fail(self, job: str, worker: str, status: int, detail: str) -> None:
+    def fail(self, job: str, worker: str, status: int, detail: str, keep_s: float) -> None:
         """It cannot be done, and this is why."""
         self._update(
             self._held(job, worker),
@@ -205,6 +205,7 @@ class JobStore:
             finished=self._now,
             problem_status=status,
             problem_detail=detail,
+            expires=self._now + keep_s,
         )
 
     def delete(self, job: str) -> bool:
@@ -218,14 +219,6 @@ class JobStore:
         with self._engine.begin() as connection:
             over = sa.select(JOBS.c.id).where(JOBS.c.expires < self._now, sa.not_(at_work))
             return list(connection.scalars(over))
-
-    def counts(self) -> dict[str, int]:
-        """Jobs by state."""
-        with self._engine.begin() as connection:
-            rows = connection.execute(
-                sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state)
-            )
-            return {row[0]: row[1] for row in rows}
 
     def _held(self, job: str, worker: str) -> sa.ColumnElement[bool]:
         return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")

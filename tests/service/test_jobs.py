@@ -18,7 +18,13 @@ import numpy as np
 import pytest
 
 from service.jobs.records import JOBS
+from service.jobs.routes import Jobs
+from service.jobs.runner import _Held
 from service.jobs.store import DIED_TWICE, JobStore, KeyInUseError, NewJob, QueueFullError
+from service.metrics import Metrics
+from service.model_memory import NotReadyError
+from service.registry import ModelRegistry
+from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until, until_status
 
@@ -211,6 +217,35 @@ def test_a_worker_that_lost_its_lease_cannot_finish(store):
     store.claim([MODEL], "two", lease_s=60)
     assert not store.finish(job, "one", {}, keep_s=60)
     assert store.finish(job, "two", {}, keep_s=60)
+
+
+def test_a_job_that_goes_back_has_lost_no_attempt(store):
+    job = queued(store)
+    for worker in ("one", "two", "three"):
+        claimed = store.claim([MODEL], worker, lease_s=60)
+        assert claimed is not None
+        assert (claimed.id, claimed.attempts) == (job, 1)
+        store.release(job, worker)
+
+
+def test_a_failed_job_is_kept_from_its_end(store):
+    job = queued(store)
+    store.claim([MODEL], "one", lease_s=60)
+    store.fail(job, "one", 422, "why", keep_s=600)
+    failed = store.get(job)
+    assert failed is not None
+    assert failed.expires - failed.finished == pytest.approx(600, abs=1)
+
+
+def test_a_job_whose_model_is_not_to_be_had_now_goes_back(tmp_path, tiny_package):
+    models = ModelRegistry(Settings(package=tiny_package, jobs_files=str(tmp_path)), Metrics())
+    jobs = Jobs.of(models)
+    job = queued(jobs.store)
+    held = _Held(jobs.store.claim([MODEL], "one", lease_s=60), "one")
+    with pytest.raises(NotReadyError):
+        jobs.runner._run_with_model(held)  # nothing is loaded: the registry was not started
+    assert jobs.store.get(job).state == "queued"
+    jobs.store.close()
 
 
 def test_the_queue_is_limited_and_a_key_used_once(store):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +33,7 @@ from seg.predict.cases import Search, find_cases
 from seg.transforms import prepare, surround
 from training.ensemble import Remembered
 from training.onnx_export import proven, reference_logits, write_onnx
+from training.package import versions_of
 
 GOLDEN_SAMPLES = 3
 LIBRARIES = ("seg", "torch", "onnx", "onnxruntime-gpu")
@@ -150,7 +150,7 @@ def _card(
             dataset=model.name,
             dataset_sha256=model.source_sha256,
             command=command,
-            versions=_versions(),
+            versions=versions_of(LIBRARIES),
         ),
         licence=model.licence,
     )
@@ -178,13 +178,3 @@ def _middle_window(files: Sequence[Path], spec: InputSpec) -> Float32[np.ndarray
         slice(s[len(s) // 2], s[len(s) // 2] + p) for s, p in zip(starts, spec.patch, strict=True)
     )
     return np.ascontiguousarray(array[(slice(None), *window)])
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
