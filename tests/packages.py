@@ -33,6 +33,8 @@ LEVELS = (0.1, 0.5, 0.8)
 """A voxel gets the class whose level is nearest to its smoothed intensity / 255."""
 THRESHOLDS = (0.3, 0.65)
 """Of regions, a voxel lies in each whose threshold its smoothed intensity / 255 exceeds."""
+TOIL, TOIL_CHANNELS = 8, 32
+"""Convolutions of a slow network."""
 SPARK = 250
 """A fragile network fails on a batch with an intensity above this."""
 
@@ -43,14 +45,15 @@ def write_package(
     patch: Sequence[int] = (32, 32),
     channels: int = 1,
     fragile: bool = False,
+    slow: bool = False,
     task: Task = "exclusive",
 ) -> Path:
     """Write a package of a network that smooths its first channel and compares with LEVELS.
 
     Regions are compared with THRESHOLDS. Golden logits come from onnx's own evaluator, not from the
-    runtime that is tested.
+    runtime that is tested. A slow one takes longer than what is done around it, as real ones do.
     """
-    model = _network(tuple(patch), channels, fragile, task)
+    model = _network(tuple(patch), channels, fragile, task, slow=slow)
     patches = np.random.default_rng(0).uniform(0, 0.9, (3, channels, *patch)).astype(np.float32)
     (logits,) = ReferenceEvaluator(model).run(None, {"patches": patches})
     with written_whole(target) as folder:
@@ -62,7 +65,12 @@ def write_package(
 
 
 def _network(
-    patch: tuple[int, ...], channels: int, fragile: bool, task: Task = "exclusive"
+    patch: tuple[int, ...],
+    channels: int,
+    fragile: bool,
+    task: Task = "exclusive",
+    *,
+    slow: bool = False,
 ) -> onnx.ModelProto:
     dims = len(patch)
     smooth = np.zeros((1, channels, *(3,) * dims), np.float32)
@@ -81,6 +89,10 @@ def _network(
         helper.make_node("Conv", ["patches", "smooth"], ["smoothed"], pads=[1] * (2 * dims)),
         helper.make_node("Conv", ["smoothed", "slope", "offset"], ["bands"]),
     ]
+    if slow:
+        nodes[:0] = _toil(weights, channels, dims)
+        nodes[-1].output[0] = "bands alone"
+        nodes.append(helper.make_node("Add", ["bands alone", "nothing of it"], ["bands"]))
     if fragile:
         nodes += _fuse(weights)
     else:
@@ -96,6 +108,26 @@ def _network(
     model = helper.make_model(graph, opset_imports=opset, ir_version=9)
     onnx.checker.check_model(model)
     return model
+
+
+def _toil(weights: dict[str, np.ndarray], channels: int, dims: int) -> list[onnx.NodeProto]:
+    """Nodes that compute for a while, to add 0 in the end."""
+    inputs = ["patches", *(f"toil {n}" for n in range(TOIL))]
+    for n in range(TOIL):
+        into = channels if n == 0 else TOIL_CHANNELS
+        kernel = np.full((TOIL_CHANNELS, into, *(3,) * dims), 1 / (into * 3**dims), np.float32)
+        weights[f"kernel {n}"] = kernel
+    weights["none"] = np.zeros(1, np.float32)
+    return [
+        *(
+            helper.make_node(
+                "Conv", [inputs[n], f"kernel {n}"], [inputs[n + 1]], pads=[1] * (2 * dims)
+            )
+            for n in range(TOIL)
+        ),
+        helper.make_node("Mul", [inputs[-1], "none"], ["nothing of any"]),
+        helper.make_node("ReduceMax", ["nothing of any"], ["nothing of it"], keepdims=0),
+    ]
 
 
 def _fuse(weights: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
