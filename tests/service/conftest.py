@@ -59,7 +59,7 @@ def served_by(
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as client:
             until_status(client, "/livez", 200, server)
-            client.headers["X-Test-Server"] = str(server.pid)  # of its process group
+            client.headers["X-Test-Server"] = str(server.pid)
             yield client
     finally:
         server.send_signal(signal.SIGTERM)

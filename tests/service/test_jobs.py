@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from service.jobs.records import JOBS
@@ -170,8 +170,9 @@ def test_jobs_outlive_a_killed_service(package, tmp_path):
     with served(package, tmp_path / "a.txt", SEG_JOBS_FILES=files, SEG_JOB_WORKERS="0") as client:
         until_status(client, "/readyz", 200)
         job = submitted(client, "?format=png")
-        killed = client.headers["X-Test-Server"]
-        os.killpg(int(killed), signal.SIGKILL)
+        server = psutil.Process(int(client.headers["X-Test-Server"]))
+        for process in [server, *server.children(recursive=True)]:  # workers lead a group each
+            process.kill()
     with served(package, tmp_path / "b.txt", SEG_JOBS_FILES=files) as client:
         until_status(client, "/readyz", 200)
         assert finished(client, job)["state"] == "done"
