@@ -1,0 +1,53 @@
+"""The model package: the only thing that training and service both know.
+
+A folder with ``model.json`` (the card), one ONNX file a variant and ``golden.npz`` (real patches
+with the network's own logits). It is read strictly and written whole or not at all.
+"""
+
+from seg.model_package.card import (
+    PROBABILITY_TOLERANCE,
+    Averaging,
+    Channel,
+    Empty,
+    InputSpec,
+    ModelCard,
+    Postprocessing,
+    Provenance,
+    Score,
+    Task,
+    Touching,
+    TrainingFingerprint,
+    Variant,
+    Weights,
+)
+from seg.model_package.folder import (
+    CARD_FILE,
+    GoldenSamples,
+    ModelPackage,
+    read_card,
+    write_card,
+    write_golden,
+)
+
+__all__ = [
+    "CARD_FILE",
+    "PROBABILITY_TOLERANCE",
+    "Averaging",
+    "Channel",
+    "Empty",
+    "GoldenSamples",
+    "InputSpec",
+    "ModelCard",
+    "ModelPackage",
+    "Postprocessing",
+    "Provenance",
+    "Score",
+    "Task",
+    "Touching",
+    "TrainingFingerprint",
+    "Variant",
+    "Weights",
+    "read_card",
+    "write_card",
+    "write_golden",
+]

@@ -1,0 +1,151 @@
+"""A package on disk: it is read strictly, and nothing in it was changed since its export."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import ValidationError
+
+from seg.errors import PackageError
+from seg.files import sha256_of
+from seg.model_package.card import SCHEMA_VERSION, ModelCard
+
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
+"""Version 1 had one file a variant and one tolerance for all; what it says holds as it is."""
+CARD_FILE = "model.json"
+GOLDEN_FILE = "golden.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenSamples:
+    """Real validation patches and what the network said to them."""
+
+    patches: Float[np.ndarray, "b c *patch"]
+    logits: Float[np.ndarray, "b k *patch"]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPackage:
+    """A checked package on disk."""
+
+    path: Path
+    card: ModelCard
+
+    @classmethod
+    def load(cls, path: Path | str) -> "ModelPackage":
+        """Read and check a package: schema, files and hashes.
+
+        Raises:
+            PackageError: anything is missing, altered or of another schema version.
+        """
+        path = Path(path)
+        card = read_card(path)
+        files = {(variant.file, variant.sha256) for variant in card.variants}
+        files |= {(v.weights.file, v.weights.sha256) for v in card.variants if v.weights}
+        for name, sha256 in sorted(files):
+            _check_file(path, name, sha256)
+        _check_file(path, GOLDEN_FILE, card.golden_sha256)
+        return cls(path=path, card=card)
+
+    def model_file(self, variant: str | None = None) -> Path:
+        """The ONNX file of a variant."""
+        return self.path / self.card.variant(variant).file
+
+    def has_golden(self, variant: str | None = None) -> bool:
+        """Whether the golden samples are of that variant, and not of the package's first."""
+        if variant is None or (self.card.members() == (variant,)):
+            return True
+        with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
+            return f"logits.{variant}" in arrays
+
+    def golden(self, variant: str | None = None) -> GoldenSamples:
+        """The golden samples: what the variant says, or the package where none is named.
+
+        Raises:
+            PackageError: the arrays are missing or do not fit the card.
+        """
+        try:
+            with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
+                own = f"logits.{variant}"
+                logits = arrays[own if own in arrays else "logits"]
+                samples = GoldenSamples(arrays["patches"], logits)
+        except (OSError, ValueError, KeyError) as error:
+            raise PackageError(f"{GOLDEN_FILE} cannot be read: {error}") from error
+        patch = self.card.input.patch
+        channels, outputs = len(self.card.input.channels), self.card.outputs
+        if samples.patches.shape[1:] != (channels, *patch) or samples.logits.shape != (
+            len(samples.patches),
+            outputs,
+            *patch,
+        ):
+            raise PackageError(
+                f"golden patches must be (b, {channels}, {patch}) with {outputs} logits each, got "
+                f"{samples.patches.shape} and {samples.logits.shape}"
+            )
+        return samples
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write ``model.json`` into a folder that is being filled."""
+    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def write_golden(
+    folder: Path,
+    samples: GoldenSamples,
+    of_variants: Mapping[str, Float[np.ndarray, "b k *patch"]] | None = None,
+) -> str:
+    """Write the golden samples and return their sha256.
+
+    Args:
+        folder: the package that is being filled.
+        samples: patches, and what the package says to them: its ensemble, or its only network.
+        of_variants: logits of variants that are networks of their own, e.g. folds.
+    """
+    others = {f"logits.{name}": logits for name, logits in (of_variants or {}).items()}
+    arrays = {"patches": samples.patches, "logits": samples.logits, **others}
+    np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **arrays)
+    return sha256_of(folder / GOLDEN_FILE)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a package whose other files are not looked at.
+
+    Raises:
+        PackageError: there is no card, or it is not valid.
+    """
+    path = folder / CARD_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PackageError(
+            f"{path.parent} is no model package: it has no {CARD_FILE}; "
+            "name the folder that `python -m training.fit` wrote as package/"
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PackageError(f"{path} cannot be read: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version not in READABLE_VERSIONS:
+        raise PackageError(
+            f"this program reads model packages of schema versions 1 and {SCHEMA_VERSION}, the "
+            f"package has {version!r}; export it again with this version of seg"
+        )
+    try:
+        return ModelCard.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or CARD_FILE
+        raise PackageError(f"{CARD_FILE} is not valid at {where}: {first['msg']}") from error
+
+
+def _check_file(folder: Path, name: str, sha256: str) -> None:
+    if Path(name).name != name:
+        raise PackageError(f"a package names files in its own folder only, got {name!r}")
+    path = folder / name
+    if not path.is_file():
+        raise PackageError(f"the package lacks {name}, which {CARD_FILE} names; export it again")
+    if sha256_of(path) != sha256:
+        raise PackageError(f"{name} was changed after the export: its sha256 is not the card's")
