@@ -50,6 +50,19 @@ def gaussian_weights(
     return np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32)
 
 
+def slabs_of(logits: Float32[np.ndarray, "k *spatial"]) -> Iterator[Slab]:
+    """All rows of finished logits."""
+    at_once = rows_at_once(len(logits), logits.shape[2:])
+    for start in range(0, logits.shape[1], at_once):
+        stop = min(start + at_once, logits.shape[1])
+        yield Slab(start, stop, logits[:, start:stop])
+
+
+def rows_at_once(classes: int, rest: Sequence[int]) -> int:
+    """Rows in a slab of about ``SLAB_BYTES``; ``rest`` are the sizes of the other axes."""
+    return max(1, SLAB_BYTES // max(1, 4 * classes * prod(rest)))
+
+
 def blend(
     windows: Iterator[tuple[tuple[int, ...], Float[np.ndarray, "k *patch"]]],
     patch: Sequence[int],
@@ -108,7 +121,7 @@ class _Sums:
             self._logits = np.zeros((classes, self._patch[0], *self._rest), np.float32)
         if row == self._base:
             return
-        at_once = max(1, SLAB_BYTES // max(1, 4 * len(self._logits) * prod(self._rest)))
+        at_once = rows_at_once(len(self._logits), self._rest)
         first, last = max(self._base, self._inside[0].start), min(row, self._inside[0].stop)
         for start in range(first, last, at_once):
             stop = min(start + at_once, last)

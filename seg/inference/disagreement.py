@@ -17,8 +17,8 @@ from seg.errors import ConfigError
 from seg.inference.backends import Backend
 from seg.inference.combined import EnsembleBackend, MirrorBackend, ask
 from seg.inference.decision import probabilities_of
+from seg.inference.entropy import entropy
 from seg.inference.loading import Provider, open_model
-from seg.inference.quality import entropy
 from seg.model_package import ModelPackage, Task
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import gcd
 
 import numpy as np
-from jaxtyping import Real
+from jaxtyping import Float, Real
 
 from seg.images import Image, ImageSource
 from seg.model_package import InputSpec, TrainingFingerprint
@@ -121,8 +121,21 @@ def _percentiles(voxels: Real[np.ndarray, "*spatial"]) -> tuple[float, float]:
     step = max(1, flat.size // MOST_VOXELS)
     while gcd(step, voxels.shape[-1]) > 1:  # else it would meet the same columns in every row
         step += 1
-    low, high = np.percentile(flat[::step].astype(np.float64), PERCENTILES)
+    low, high = _percentiles_of(flat[::step])
     return float(low), float(high)
+
+
+def _percentiles_of(sample: Real[np.ndarray, " n"]) -> Float[np.ndarray, "2"]:
+    """``np.percentile(sample, PERCENTILES)``; short integers are counted, five times as fast."""
+    if sample.dtype.kind not in "iu" or sample.itemsize > 2:
+        return np.asarray(np.percentile(sample.astype(np.float64), PERCENTILES))
+    least = int(sample.min())
+    up_to = np.bincount(sample.astype(np.intp) - least).cumsum()
+    places = np.array(PERCENTILES) / 100 * (sample.size - 1)
+    below, above = (
+        np.searchsorted(up_to, rank, side="right") for rank in (np.floor(places), np.ceil(places))
+    )
+    return np.asarray(least + below + (above - below) * (places % 1))
 
 
 def _range(low: float, high: float) -> str:

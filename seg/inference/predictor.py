@@ -4,14 +4,12 @@ Evaluation, ``python -m seg.predict`` and the service all call this. Letters: ``
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from threading import Event
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from seg.errors import ImageError
 from seg.images import Image, ImageSource, Mask
-from seg.inference.ahead import ahead
 from seg.inference.backends import Backend
 from seg.inference.blending import Slab
 from seg.inference.combined import MirrorBackend
@@ -28,9 +26,6 @@ from seg.model_package import ModelPackage
 from seg.transforms import Rows, prepare_rows
 
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
-
-SLABS_AHEAD = 3
-"""Slabs that wait while earlier ones are resampled, labelled and written."""
 
 
 class Predictor:
@@ -197,16 +192,7 @@ class Predictor:
                 f"with size {shape}"
             )
         image = prepare_rows(source, spec.preprocessing)
-        stopped = Event()
-
-        def tick(done: int, total: int) -> None:
-            if stopped.is_set():
-                raise InterruptedError
-            if progress:
-                progress(done, total)
-
-        tiling = self._tiling(backend, image)
-        slabs = ahead(predict_slabs(backend, image, tiling, tick, counts), SLABS_AHEAD, stopped.set)
+        slabs = predict_slabs(backend, image, self._tiling(backend, image), progress, counts)
         if image.box is None:
             yield from restored(slabs, image.shape[1:], shape)
             return

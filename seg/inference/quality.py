@@ -10,12 +10,12 @@ from math import prod
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
-from scipy.special import entr
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from seg.images import Image, Mask
 from seg.inference.blending import Slab
 from seg.inference.decision import probabilities_of
+from seg.inference.entropy import probabilities_and_entropy
 from seg.inference.sliding_window import WindowCounts
 from seg.metrics import expected_dice
 from seg.model_package import ModelCard, Task
@@ -55,21 +55,6 @@ class Segmentation:
     maps: Mapping[MapName, Image] = field(default_factory=dict)
     """float16, on the mask's grid."""
     windows: WindowCounts = field(default_factory=WindowCounts)
-
-
-def entropy(
-    probabilities: Float[np.ndarray, "..."], task: Task = "exclusive", axis: int = 0
-) -> Float[np.ndarray, "..."]:
-    """Entropy over the classes, in [0, 1]: 0 where one is certain, 1 where all are as likely.
-
-    Of overlapping regions the mean over the regions, each in or out.
-    """
-    if task == "regions":
-        each = entr(probabilities) + entr(1 - probabilities)
-        result = each.mean(axis=axis) / np.log(2)
-    else:
-        result = entr(probabilities).sum(axis=axis) / np.log(probabilities.shape[axis])
-    return np.asarray(np.clip(result, 0, 1), probabilities.dtype)
 
 
 class QualityMeter:
@@ -127,25 +112,25 @@ class QualityMeter:
     ) -> None:
         outputs, task = self._card.outputs, self._card.task
         own = logits[:outputs]
-        probabilities = probabilities_of(own, task)
-        add_sums(self._sums, probabilities, labels, task)
-        if self._temperature != 1:
-            probabilities = probabilities_of(own / np.float32(self._temperature), task)
+        if self._temperature == 1:
+            probabilities, unsure = probabilities_and_entropy(own, task)
+            add_sums(self._sums, probabilities, labels, task)
+        else:
+            add_sums(self._sums, probabilities_of(own, task), labels, task)
+            probabilities, unsure = probabilities_and_entropy(
+                own / np.float32(self._temperature), task
+            )
         inside = labels > 0
         self._foreground += int(np.count_nonzero(inside))
+        self._unsure[0] += _sum_where(unsure, inside)
         rows = slice(first, first + len(labels))
         if "probabilities" in self.maps:
             self.maps["probabilities"][:, rows] = probabilities
         if "uncertainty" in self.maps:
-            unsure = entropy(probabilities, task)
             self.maps["uncertainty"][0, rows] = unsure
-            self._unsure[0] += unsure[inside].sum(dtype=np.float64)
-        else:  # the rest would not be looked at
-            unsure = entropy(probabilities[:, inside], task)
-            self._unsure[0] += unsure.sum(dtype=np.float64)
         if "disagreement" in self.maps:
             self.maps["disagreement"][0, rows] = logits[outputs]
-            self._unsure[1] += logits[outputs][inside].sum(dtype=np.float64)
+            self._unsure[1] += _sum_where(logits[outputs], inside)
 
 
 def add_sums(
@@ -166,10 +151,17 @@ def add_sums(
         sums[0] += probabilities.sum(axis=axes, where=inside)
         sums[2] += np.count_nonzero(inside, axis=axes)
     else:  # the class of the label is the likeliest one
-        classes, flat = len(probabilities), labels.reshape(-1)
-        winner = probabilities.max(axis=0).reshape(-1)
-        sums[0] += np.bincount(flat, winner, minlength=classes)
-        sums[2] += np.bincount(flat, minlength=classes)
+        winner = probabilities.max(axis=0)
+        for index in range(len(probabilities)):
+            inside = labels == index
+            if count := np.count_nonzero(inside):
+                sums[0, index] += _sum_where(winner, inside)
+                sums[2, index] += count
+
+
+def _sum_where(x: Float32[np.ndarray, "*rows"], inside: Bool[np.ndarray, "*rows"]) -> float:
+    """A scalar product, which is many times as fast as picking the voxels out."""
+    return float(np.dot(x.reshape(-1), inside.reshape(-1).astype(np.float32)))
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:

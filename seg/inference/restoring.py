@@ -1,12 +1,11 @@
 """From the network's grid back to the image's own, slab by slab. Letters: ``k`` classes."""
 
 from collections.abc import Iterator
-from math import prod
 
 import numpy as np
 from jaxtyping import Float32
 
-from seg.inference.blending import SLAB_BYTES, Slab
+from seg.inference.blending import Slab, rows_at_once
 from seg.transforms import Window, resample_rows, rows_within
 
 
@@ -34,7 +33,7 @@ def restored(
     for slab in slabs:
         rows = slab.logits if last is None else np.concatenate([last, slab.logits], axis=1)
         window = Window(slab.stop - rows.shape[1], grid[0])
-        at_once = max(1, SLAB_BYTES // (4 * len(rows) * prod(shape[1:])))
+        at_once = rows_at_once(len(rows), shape[1:])
         ready = rows_within(grid[0], shape[0], slab.stop)
         for start in range(done, ready, at_once):
             stop = min(start + at_once, ready)
@@ -51,7 +50,7 @@ def embedded(
 ) -> Iterator[Slab]:
     """Logits of a part of an image as logits of all of it, which are ``background`` elsewhere."""
     empty = background.reshape(-1, *(1,) * len(shape))
-    at_once = max(1, SLAB_BYTES // (4 * len(background) * prod(shape[1:])))
+    at_once = rows_at_once(len(background), shape[1:])
 
     def nothing(start: int, stop: int) -> Iterator[Slab]:
         for first in range(start, stop, at_once):

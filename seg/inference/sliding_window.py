@@ -14,17 +14,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from seg.inference.ahead import ahead
 from seg.inference.backends import Backend
-from seg.inference.blending import Slab, blend
+from seg.inference.blending import Slab, blend, slabs_of
 from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
 """Runs that wait beside those in work, so that the network never waits for the blending."""
+SLABS_AHEAD = 3
+"""Slabs that wait while earlier ones are resampled, labelled and written."""
 
 Progress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
@@ -75,6 +78,9 @@ def predict_slabs(
 ) -> Iterator[Slab]:
     """Blended logits of an image, slab by slab along its first axis.
 
+    The network runs while slabs are used, except where one window is all there is: that one runs
+    when its slabs are asked for, since threads would cost more than they save.
+
     Args:
         backend: the network.
         image: prepared rows.
@@ -95,16 +101,48 @@ def predict_slabs(
     ]
     counts = counts or WindowCounts()
     counts.total = int(np.prod([len(of_axis) for of_axis in starts]))
+    if counts.total == 1:
+        return _only_window(surrounded, backend, tiling, counts, progress)
+    stopped = Event()
+
+    def tick(done: int, total: int) -> None:
+        if stopped.is_set():
+            raise InterruptedError
+        if progress:
+            progress(done, total)
+
     batches = _batches(surrounded, starts, backend, tiling, counts)
-    windows = _run(backend, ahead(batches, AHEAD), counts, progress)
-    yield from blend(
-        windows,
+    slabs = blend(
+        _run(backend, ahead(batches, AHEAD), counts, tick),
         backend.patch,
         surrounded.shape,
         surrounded.inside,
         tiling.background,
         tiling.convention,
     )
+    return ahead(slabs, SLABS_AHEAD, stopped.set)
+
+
+def _only_window(
+    image: "_Surrounded",
+    backend: Backend,
+    tiling: Tiling,
+    counts: WindowCounts,
+    progress: Progress | None,
+) -> Iterator[Slab]:
+    """The slabs of an image that fits in a patch: its logits need no weights."""
+    window, part = image.windows((0,) * len(backend.patch))
+    if tiling.is_empty and tiling.is_empty(part):
+        assert tiling.background is not None
+        counts.skipped = 1
+        background = tiling.background.reshape(-1, *(1,) * len(backend.patch))
+        logits = np.broadcast_to(background, (len(background), *backend.patch))
+    else:
+        logits = backend.run(np.ascontiguousarray(window)[np.newaxis])[0]
+    if progress:
+        progress(1, 1)
+    inside = logits[(slice(None), *image.inside)]
+    yield from slabs_of(inside.astype(np.float32, copy=False))
 
 
 _Start = tuple[int, ...]
@@ -188,16 +226,16 @@ def _batches(
             counts.skipped += 1
             continue
         chosen.append(at)
-        patches.append(window.copy())
+        patches.append(window[np.newaxis].copy())
         if len(chosen) == backend.batch_size:
-            yield _Batch(chosen, np.stack(patches))
+            yield _Batch(chosen, np.concatenate(patches))
             chosen, patches = [], []
     if chosen:
-        yield _Batch(chosen, np.stack(patches))
+        yield _Batch(chosen, np.concatenate(patches))
 
 
 def _run(
-    backend: Backend, batches: Iterator[_Batch], counts: WindowCounts, progress: Progress | None
+    backend: Backend, batches: Iterator[_Batch], counts: WindowCounts, progress: Progress
 ) -> Iterator[tuple[_Start, Float[np.ndarray, "k *patch"]]]:
     """Logits of each window, in order, with ``backend.callers`` at work."""
     waiting: deque[tuple[_Batch, Future[Float[np.ndarray, "b k *patch"]]]] = deque()
@@ -214,8 +252,7 @@ def _run(
                 finished, logits = waiting.popleft()
                 yield from zip(finished.starts, logits.result(), strict=True)
                 done += len(finished.starts)
-                if progress:
-                    progress(min(done + counts.skipped, counts.total), counts.total)
+                progress(min(done + counts.skipped, counts.total), counts.total)
         finally:
             for _, future in waiting:
                 future.cancel()

@@ -2,11 +2,14 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.random import default_rng
 
 from seg.images import Image
 from seg.inference import Predictor
-from seg.inference.familiarity import unfamiliar
+from seg.inference.familiarity import PERCENTILES, _percentiles, unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
 from seg.transforms import Normalisation, Preprocessing
 
@@ -89,3 +92,13 @@ def test_a_segmentation_carries_the_warnings(tiny_package):
     warnings = Predictor(ModelPackage.load(tiny_package)).segment(image).quality.warnings
     assert len(warnings) == 1
     assert "5 pixels along y" in warnings[0]
+
+
+@given(
+    st.sampled_from([np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32])
+    .flatmap(lambda dtype: arrays(dtype, st.tuples(st.integers(1, 30), st.integers(1, 30))))
+    .filter(lambda voxels: np.isfinite(voxels).all())
+)
+def test_percentiles_of_counted_integers_are_those_of_sorted_ones(voxels):
+    expected = np.percentile(voxels.astype(np.float64), PERCENTILES)
+    np.testing.assert_allclose(_percentiles(voxels), expected, rtol=1e-9, atol=1e-9)

@@ -8,7 +8,8 @@ from numpy.random import default_rng
 from seg.images import Image
 from seg.inference import Predictor
 from seg.inference.decision import probabilities_of
-from seg.inference.quality import BLOCK, QualityMeter, entropy
+from seg.inference.entropy import entropy, probabilities_and_entropy
+from seg.inference.quality import BLOCK, QualityMeter
 from seg.inference.sliding_window import Slab
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage
@@ -23,6 +24,15 @@ def test_entropy_lies_between_0_and_1(logits, task):
     found = entropy(probabilities_of(logits, task), task)
     assert found.shape == (4, 5)
     assert ((found >= 0) & (found <= 1)).all()
+
+
+@settings(deadline=None)
+@given(arrays(np.float32, (3, 4, 5), elements=st.floats(-100, 100, width=32)), TASKS)
+def test_both_at_once_are_what_they_are_alone(logits, task):
+    probabilities, unsure = probabilities_and_entropy(logits, task)
+    np.testing.assert_allclose(probabilities, probabilities_of(logits, task), atol=1e-6)
+    expected = entropy(probabilities_of(logits.astype(np.float64), task), task)
+    np.testing.assert_allclose(unsure, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 20])

@@ -8,9 +8,9 @@ from numpy.random import default_rng
 
 from seg.errors import BackendError
 from seg.inference import Tiling, predict_slabs
-from seg.inference.blending import gaussian_weights
+from seg.inference.blending import blend, gaussian_weights
 from seg.inference.sliding_window import window_starts
-from seg.transforms import Prepared
+from seg.transforms import Prepared, border
 
 
 class Pointwise:
@@ -69,6 +69,51 @@ def test_weights_are_largest_in_the_centre_and_never_zero():
     assert np.unravel_index(weights.argmax(), weights.shape) == (4, 7)
     assert weights.max() == pytest.approx(1)
     assert weights.min() > 0
+
+
+@given(
+    shape=st.lists(st.integers(1, 12), min_size=2, max_size=3),
+    margin=st.integers(0, 2),
+    convention=st.sampled_from(["seg", "nnunet"]),
+    seed=st.integers(0, 99),
+)
+@settings(deadline=None)
+def test_an_image_of_one_window_gets_the_logits_that_blending_gives(
+    shape, margin, convention, seed
+):
+    patch = tuple(n + 2 * margin + seed % 3 for n in shape)
+    said = default_rng(seed).normal(size=(1, 3, *patch)).astype(np.float32)
+    backend = Pointwise(patch)
+    backend.run = lambda patches: said
+    widths, _ = border(shape, (margin,) * len(shape), patch, convention)
+    inside = tuple(slice(low, low + n) for (low, _), n in zip(widths, shape, strict=True))
+    windows = iter([((0,) * len(shape), said[0])])
+    blended = list(blend(windows, patch, patch, inside, convention=convention))
+    found = stitched(
+        backend,
+        np.zeros((1, *shape), np.float32),
+        margin=(margin,) * len(shape),
+        convention=convention,
+    )
+    np.testing.assert_allclose(found, np.concatenate([x.logits for x in blended], axis=1), 1e-6)
+
+
+def test_one_window_is_run_where_it_is_asked_for():
+    class Watched(Pointwise):
+        def run(self, patches):
+            self.thread = threading.current_thread()
+            return super().run(patches)
+
+    backend, seen = Watched((8, 8)), []
+    slabs = predict_slabs(
+        backend,
+        rows_of(np.zeros((1, 5, 8), np.float32)),
+        Tiling(),
+        progress=lambda *at: seen.append(at),
+    )
+    assert [slab.logits.shape for slab in slabs] == [(2, 5, 8)]
+    assert backend.thread is threading.current_thread()
+    assert seen == [(1, 1)]
 
 
 def test_progress_counts_all_windows():
