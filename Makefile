@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint serve bento browser niivue clean
+.PHONY: help demo test lint docs serve bento browser niivue clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## build the documents and the reference into build/site; warnings are errors
+	$(BIN)/mkdocs build
 
 serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 	@test -n "$(PACKAGE)" || { echo "name a package: make serve PACKAGE=runs/demo/package"; exit 2; }

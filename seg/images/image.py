@@ -12,7 +12,9 @@ from jaxtyping import Float, Integer, Real
 from seg.errors import ImageError
 
 Spacing = tuple[float, ...]
+"""Millimetres a voxel, one number a spatial axis, in the order of the array: (z, y, x)."""
 Affine = Float[np.ndarray, "4 4"]
+"""From voxel indices (x, y, z) to RAS+ millimetres, as NIfTI has it."""
 
 
 @dataclass(frozen=True, eq=False)

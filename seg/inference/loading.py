@@ -15,6 +15,7 @@ Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
 build its engines."""
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+"""All that may be asked for."""
 
 
 def load_backend(

@@ -25,6 +25,7 @@ MapName = Literal["probabilities", "uncertainty", "disagreement"]
 several networks, or of one network on mirrored patches. All in [0, 1]."""
 
 MAP_NAMES: tuple[MapName, ...] = get_args(MapName)
+"""All that may be asked for."""
 
 BLOCK = 2**16
 """Voxels whose probabilities are held at once: few enough for a core's cache."""

@@ -101,6 +101,7 @@ PRESETS: dict[str, Preset] = {
     # He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 6.
     "identity-1202": _thousand_layers(200, (16, 32, 64), checkpointed=True),
 }
+"""By the name that a plan and ``--network`` use."""
 
 
 def preset(

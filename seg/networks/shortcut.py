@@ -265,3 +265,4 @@ SHORTCUTS: dict[str, type[Shortcut]] = {
     "highway": Highway,
     "dense": Dense,
 }
+"""By the name that a plan and ``--shortcut`` use; one of your own is one entry more."""

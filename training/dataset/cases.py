@@ -19,6 +19,7 @@ from training.dataset.legend import Legend
 from training.dataset.masks import MaskFiles, hinted
 
 Split = Literal["train", "test"]
+"""What a case is for."""
 _Read = TypeVar("_Read")
 
 _PLACE_TOLERANCE = 0.05

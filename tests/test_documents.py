@@ -1,0 +1,53 @@
+"""The documents as a site: ``make docs``."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = [
+    "seg.images",
+    "seg.transforms",
+    "seg.networks",
+    "seg.metrics",
+    "seg.inference",
+    "seg.predict",
+    "training.dataset",
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site):
+    pages = [*site.rglob("*.html"), *site.rglob("*.css")]
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        tags = re.findall(r"<(?:script|link|img|iframe|source|use)\b[^>]*>", text)
+        loads = " ".join(re.findall(r"(?:src|srcset|href)=[\"']?([^\"' >]+)", " ".join(tags)))
+        loads += " ".join(re.findall(r"(?:url\(|@import)\s*[\"']?([^\"')]+)", text))
+        assert not re.search(r"(?<!\w)(https?:)?//", loads), f"{page.relative_to(site)}: {loads}"
+        assert 'class="mermaid"' not in text, f"{page}: its program comes from a CDN"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_reference_has_all_that_a_room_exports(site, room):
+    pages = " ".join(page.read_text("utf-8") for page in (site / "reference").glob("*.html"))
+    names = importlib.import_module(room).__all__
+    shown = set(re.findall(rf'id="{room}\.(?:\w+\.)?(\w+)"', pages))
+    assert set(names) - shown == set()
