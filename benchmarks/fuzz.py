@@ -7,23 +7,21 @@ again: tests/seg/images/damage.py. Usage: python benchmarks/fuzz.py [--inputs 10
 """
 
 import argparse
-import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import platform
 import resource
 import sys
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
 
 TIME_LIMIT_S = 20.0
 """For one input; the slowest whole file takes a few hundredths of a second."""
@@ -62,28 +60,15 @@ def main() -> None:
     findings: list[str] = []
     start = time.perf_counter()
     peak_mb = run(inputs, arguments.workers, rows, findings)
-    report(rows, findings, time.perf_counter() - start)
+    print_table(rows, findings, time.perf_counter() - start)
     bars = bars_of(rows, findings, peak_mb)
-    for bar in bars:
-        holds = "holds" if bar["holds"] else "MISSED"
-        print(f"{bar['what']}: {bar['value']}, bound {bar['bound']}: {holds}")
-    if arguments.json:
-        result = {
-            "name": "fuzz",
-            "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in VERSIONS},
-            },
-            "rows": [
-                {"format": name, "inputs": row.inputs, **row.outcomes, "slowest_s": row.slowest_s}
-                for name, row in sorted(rows.items())
-            ],
-            "findings": findings,
-            "bars": bars,
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    sys.exit(not all(bar["holds"] for bar in bars))
+    shown = [
+        {"format": name, "inputs": row.inputs, **row.outcomes, "slowest_s": row.slowest_s}
+        for name, row in sorted(rows.items())
+    ]
+    told = [{"finding": finding} for finding in findings]
+    report("fuzz", [*shown, *told], bars, VERSIONS, arguments.json)
+    sys.exit(not all(each["holds"] for each in bars))
 
 
 def formats() -> list[str]:
@@ -244,7 +229,7 @@ def peak_rss_mb() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def report(rows: dict[str, Row], findings: list[str], seconds: float) -> None:
+def print_table(rows: dict[str, Row], findings: list[str], seconds: float) -> None:
     columns = ("image", "refused", "other", "memory", "hang", "crash")
     print(f"{'format':32} {'inputs':>8} " + " ".join(f"{c:>8}" for c in columns) + "  slowest s")
     for name, row in sorted(rows.items()):
@@ -258,24 +243,14 @@ def bars_of(rows: dict[str, Row], findings: list[str], peak_mb: float) -> list[d
     bound_mb = MEMORY_LIMIT / 2**20 / 2
     slowest = max(row.slowest_s for row in rows.values())
     return [
-        {
-            "what": "inputs that gave anything but an image or an ImageError",
-            "value": len(findings),
-            "bound": 0,
-            "holds": not findings,
-        },
-        {
-            "what": "peak memory above the start, MB",
-            "value": round(peak_mb, 1),
-            "bound": bound_mb,
-            "holds": peak_mb < bound_mb,
-        },
-        {
-            "what": "slowest input, s",
-            "value": round(slowest, 3),
-            "bound": TIME_LIMIT_S,
-            "holds": slowest < TIME_LIMIT_S,
-        },
+        bar(
+            "inputs that gave anything but an image or an ImageError",
+            len(findings),
+            0,
+            at_most=True,
+        ),
+        bar("peak memory above the start, MB", peak_mb, bound_mb, at_most=True),
+        bar("slowest input, s", slowest, TIME_LIMIT_S, at_most=True),
     ]
 
 

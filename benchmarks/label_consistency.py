@@ -7,14 +7,11 @@ Usage: python benchmarks/label_consistency.py RUN [--json FILE], RUN as training
 """
 
 import argparse
-import json
-import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from result import bar, report
 from scipy import ndimage
 
 from seg.images import read_mask
@@ -45,22 +42,16 @@ def main() -> None:
     for row in rows:
         print(f"{row['half']:8} {row['nuclei']:8d} {row['orphans']:26d} ({row['share']:.0%})")
     everywhere, away = cytoplasm_dice(dataset, arguments.run / "predictions")
-    print(f"cytoplasm Dice over all test pixels {everywhere:.3f}, away from such nuclei {away:.3f}")
-    if arguments.json:
-        result = {
-            "name": "label_consistency",
-            "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
-            "versions": {"python": platform.python_version(), "scipy": version("scipy")},
-            "rows": rows,
-            "bars": [
-                {"what": what, "value": value, "bound": BOUND, "holds": bool(value >= BOUND)}
-                for what, value in (
-                    ("cytoplasm Dice, all test pixels", everywhere),
-                    ("cytoplasm Dice away from nuclei that no labelled cell surrounds", away),
-                )
-            ],
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    bars = [
+        bar("cytoplasm Dice, all test pixels", everywhere, BOUND, at_most=False),
+        bar(
+            "cytoplasm Dice away from nuclei that no labelled cell surrounds",
+            away,
+            BOUND,
+            at_most=False,
+        ),
+    ]
+    report("label_consistency", rows, bars, ("numpy", "scipy"), arguments.json)
 
 
 def count_orphans(dataset: Dataset, split: str) -> dict[str, str | int | float]:

@@ -1,28 +1,50 @@
-"""Seconds from the start of `bentoml serve` to the first 200 of /readyz.
+"""From `bentoml serve` to the first answer; what the import costs, and what an image weighs.
 
 Wall-clock seconds grow with whatever else the machine does; the seconds of CPU and the load beside
-them tell by how much. Usage: python benchmarks/startup.py PACKAGE [--runs 5] [--json FILE]
+them tell by how much. Layers of a container image are counted from what is installed here: the
+files of the requirements of bentofile.yaml with all that these need, and the files of a bento. What
+the base image weighs is not known here. Usage: python benchmarks/startup.py PACKAGE [--runs 5]
+[--json FILE]
 """
 
 import argparse
-import json
 import os
-import platform
 import resource
 import signal
-import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
+import yaml
+from packaging.requirements import Requirement
 
-BOUND_S = 5.0
-GIVE_UP_S = 60.0
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
+from benchmarks.servers import free_port
+from seg.images import Image, encode_image
+from seg.model_package import ModelPackage
+from service.build import stage
+
 ROOT = Path(__file__).parents[1]
+READY_BOUND_S = 5.0
+GIVE_UP_S = 60.0
+LARGEST = 6
+"""Requirements that are named; the others are added up."""
+IMPORT = """
+import sys, time
+start, cpu = time.perf_counter(), time.process_time()
+import service.bento
+print(time.perf_counter() - start, time.process_time() - cpu)
+print(len(sys.modules), "torch" in sys.modules)
+"""
 
 
 def main() -> None:
@@ -31,57 +53,121 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    package = ModelPackage.load(arguments.package.resolve())
 
-    rows = []
-    for run in range(1, arguments.runs + 1):
-        row = {"run": run, **start_and_stop(arguments.package.resolve())}
-        rows.append(row)
-        if run == 1:
-            print(" ".join(f"{name:>8}" for name in row))
-        print(f"{run:>8} " + " ".join(f"{row[name]:>8.2f}" for name in list(row)[1:]), flush=True)
-
-    median = statistics.median(row["ready_s"] for row in rows)
-    holds = median < BOUND_S
-    print(f"median to ready {median:.2f} s, bound {BOUND_S:g} s: {'holds' if holds else 'MISSED'}")
-    if arguments.json:
-        what = "median seconds from process start to /readyz 200"
-        result = {
-            "name": "startup",
-            "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("bentoml", "onnxruntime-gpu", "numpy")},
-            },
-            "rows": rows,
-            "bars": [{"what": what, "value": median, "bound": BOUND_S, "holds": holds}],
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    sys.exit(not holds)
+    starts = []
+    for _ in range(arguments.runs):
+        starts.append(start_and_stop(package))
+        show(starts[-1])
+    imports = [import_once() for _ in range(arguments.runs)]
+    layers = [*requirement_layers(), bento_layer(package.path)]
+    for each in [*imports, *layers]:
+        show(each)
+    ready = statistics.median(row["ready_s"] for row in starts)
+    what = "median seconds from process start to /readyz 200"
+    bars = [bar(what, ready, READY_BOUND_S, at_most=True)]
+    rows = [*starts, *imports, *layers]
+    report("startup", rows, bars, ("bentoml", "onnxruntime-gpu", "numpy"), arguments.json)
+    sys.exit(not all(each["holds"] for each in bars))
 
 
-def start_and_stop(package: Path) -> dict[str, float]:
-    """Seconds to /livez 200, to /readyz 200, and from SIGTERM to the end; CPU in all; the load."""
-    load = os.getloadavg()[0]
-    before = cpu_seconds()
+def show(row: dict[str, Any]) -> None:
+    values = (f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"
+              for name, value in row.items())  # fmt: skip
+    print("  ".join(values), flush=True)
+
+
+def start_and_stop(package: ModelPackage) -> dict[str, Any]:
+    """Seconds to /livez, /readyz and a mask, and from SIGTERM to the end; CPU in all; the load."""
+    load, before, image = os.getloadavg()[0], cpu_seconds(), drawn_image(package)
     url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "bentoml", "serve", "--port", url.rpartition(":")[2]]
-    environment = {**os.environ, "SEG_PACKAGE": str(package), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = {**os.environ, "SEG_PACKAGE": str(package.path), "BENTOML_DO_NOT_TRACK": "True"}
     start = time.perf_counter()
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
         alive_s = wait_for(url + "/livez", server) - start
         ready_s = wait_for(url + "/readyz", server) - start
+        httpx.post(url + "/segment", content=image, timeout=GIVE_UP_S).raise_for_status()
+        answered_s = time.perf_counter() - start
     finally:
         stop = time.perf_counter()
         server.send_signal(signal.SIGTERM)
         server.wait(GIVE_UP_S)
     return {
+        "what": "start",
         "alive_s": alive_s,
         "ready_s": ready_s,
+        "first_answer_s": answered_s,
         "stop_s": time.perf_counter() - stop,
         "cpu_s": cpu_seconds() - before,
         "load": load,
     }
+
+
+def drawn_image(package: ModelPackage) -> bytes:
+    """Noise of one patch's size."""
+    spec = package.card.input
+    shape = (len(spec.channels), *spec.patch)
+    noise = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+    return encode_image(Image(noise), ".tif" if spec.dims == 2 else ".nii.gz")
+
+
+def import_once() -> dict[str, Any]:
+    """Seconds that a fresh process imports the service for."""
+    told = subprocess.run(
+        [sys.executable, "-c", IMPORT], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return {
+        "what": "import service.bento",
+        "seconds": float(told[0]),
+        "cpu_s": float(told[1]),
+        "modules": int(told[2]),
+        "torch": told[3] == "True",
+    }
+
+
+def requirement_layers() -> list[dict[str, Any]]:
+    """Sizes of what bentofile.yaml asks for, the largest by name."""
+    listed = yaml.safe_load((ROOT / "bentofile.yaml").read_text(encoding="utf-8"))
+    sizes: dict[str, int] = {}
+    for text in listed["python"]["packages"]:
+        add_installed(Requirement(text), sizes)
+    ordered = sorted(sizes.items(), key=lambda item: -item[1])
+    rest = sum(size for _, size in ordered[LARGEST:])
+    shown = [*ordered[:LARGEST], (f"{len(ordered) - LARGEST} others", rest)]
+    rows = [{"what": "requirement", "name": name, "mb": size / 1e6} for name, size in shown]
+    total = {"what": "layer", "name": "requirements", "mb": sum(sizes.values()) / 1e6}
+    return [*rows, total]
+
+
+def add_installed(wanted: Requirement, sizes: dict[str, int], extra: str = "") -> None:
+    """Add the files of a requirement, and of what it needs, where its marker says so."""
+    if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
+        return
+    try:
+        found = distribution(wanted.name)
+    except PackageNotFoundError:
+        raise SystemExit(f"{wanted.name} is not installed: make serve") from None
+    name = found.metadata["Name"].lower()
+    if name not in sizes:
+        files = {found.locate_file(file) for file in found.files or ()}
+        sizes[name] = sum(Path(str(f)).stat().st_size for f in files if Path(str(f)).is_file())
+        for text in found.requires or ():
+            add_installed(Requirement(text), sizes)
+    for each in wanted.extras:
+        for text in found.requires or ():
+            if "extra" in text:
+                add_installed(Requirement(text), sizes, each)
+
+
+def bento_layer(package: Path) -> dict[str, Any]:
+    """Size of the code and the package, as a bento has them."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage(package, Path(folder))
+        files = [file for file in Path(folder).rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+    return {"what": "layer", "name": "code and package", "mb": size / 1e6}
 
 
 def cpu_seconds() -> float:
@@ -101,13 +187,6 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> float:
             pass
         time.sleep(0.01)
     raise SystemExit(f"{url} did not answer 200 within {GIVE_UP_S:g} s")
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":
