@@ -1,5 +1,7 @@
 """DICOM SEG objects as masks, on the grid that they state themselves, through highdicom."""
 
+from typing import Any
+
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
@@ -23,6 +25,26 @@ def read_segmentation(file: BinaryFile, header: Dataset, options: ReadOptions) -
         ImageError: segments overlap, or the frames make no volume.
         UnsupportedImageError: probabilities in place of a mask.
     """
+    _check_header(header, options)
+    volume = _volume(file, options)
+    with translated():
+        array, (z, y, x) = volume.array, volume.spacing
+        affine = LPS_TO_RAS @ volume.affine[:, [2, 1, 0, 3]]
+    flat = options.dims == 2 or (options.dims is None and len(array) == 1)
+    if flat and len(array) > 1:
+        raise ImageError(
+            f"a 2D mask is needed, the DICOM SEG is a volume of {len(array)} slices; send one slice"
+        )
+    spacing = (float(z), float(y), float(x))
+    return Image(
+        array if flat else array[np.newaxis],
+        spacing=spacing[1:] if flat else spacing,
+        affine=affine,
+        headers=(header,),
+    )
+
+
+def _check_header(header: Dataset, options: ReadOptions) -> None:
     with translated():
         if header.get("SegmentationType") == "FRACTIONAL":
             raise UnsupportedImageError(
@@ -34,6 +56,10 @@ def read_segmentation(file: BinaryFile, header: Dataset, options: ReadOptions) -
         options.limits.check((frames, rows, columns), 1, 1)
         if "TotalPixelMatrixRows" in header:
             raise UnsupportedImageError("a DICOM SEG of a whole slide in tiles is not read")
+
+
+def _volume(file: BinaryFile, options: ReadOptions) -> Any:
+    """The segments as highdicom's volume, whose slices rise along the normal as in a series."""
     pydicom()
     import highdicom
 
@@ -57,19 +83,4 @@ def read_segmentation(file: BinaryFile, header: Dataset, options: ReadOptions) -
         raise
     with translated():
         along = np.cross(volume.affine[:3, 2], volume.affine[:3, 1])
-        if volume.affine[:3, 0] @ along < 0:  # our slices rise along the normal, as in a series
-            volume = volume.flip_spatial(0)
-        array, (z, y, x) = volume.array, volume.spacing
-        affine = LPS_TO_RAS @ volume.affine[:, [2, 1, 0, 3]]
-    flat = options.dims == 2 or (options.dims is None and len(array) == 1)
-    if flat and len(array) > 1:
-        raise ImageError(
-            f"a 2D mask is needed, the DICOM SEG is a volume of {len(array)} slices; send one slice"
-        )
-    spacing = (float(z), float(y), float(x))
-    return Image(
-        array if flat else array[np.newaxis],
-        spacing=spacing[1:] if flat else spacing,
-        affine=affine,
-        headers=(header,),
-    )
+        return volume.flip_spatial(0) if volume.affine[:3, 0] @ along < 0 else volume
