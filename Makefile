@@ -13,7 +13,7 @@ demo: $(READY)  ## train on real images, serve the model, segment an image over 
 	@$(BIN)/python -m training.demo
 
 test: lint  ## lint, types, imports and tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -95,7 +95,12 @@ def client(tmp_path_factory, server_log) -> Iterator[httpx.Client]:
     """A client of a ready server that makes batches; a too bright image breaks its network."""
     package = write_package(tmp_path_factory.mktemp("fragile") / "package", fragile=True, slow=True)
     with served(
-        package, server_log, SEG_BATCHING="gpu", SEG_MAX_BODY_MB="1", SEG_MAX_PIXELS="4000000"
+        package,
+        server_log,
+        SEG_PROVIDER="cpu",
+        SEG_BATCHING="gpu",
+        SEG_MAX_BODY_MB="1",
+        SEG_MAX_PIXELS="4000000",
     ) as client:
         until_status(client, "/readyz", 200)
         yield client
