@@ -1,0 +1,287 @@
+"""One CUDA GPU: training steps a second, the share of its peak that they reach, and inference.
+
+Training is real steps (forward, loss at every resolution, backward, AdamW) in bfloat16 on random
+data that lie on the card: the network alone, without what makes its patches. Each way runs by
+itself: as it is, channels-last, compiled, both. Their floating-point operations are counted by
+torch.utils.flop_counter and divided by two peaks: a large bfloat16 matrix product measured here,
+and the figure of the card's data sheet, dense, where the card is known. Inference is the same
+network: patches from host memory to logits in host memory by the backends that serve, CUDA and
+TensorRT where they are there, and torch in bfloat16 and float32.
+
+Usage: python benchmarks/gpu.py [--dims 2 3] [--seconds 10] [--json FILE]
+Without --json the result goes to benchmarks/results/gpu-CARD.json. `--device cpu --small` shows on
+any machine that the program runs; its figures say nothing about a GPU.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
+from seg.errors import BackendError
+from seg.images import ClassInfo
+from seg.inference import OnnxBackend
+from seg.networks import ResidualUNet, preset
+from training.dataset import Legend
+from training.losses import make_loss
+from training.module import OPTIMISERS
+from training.onnx_export import write_onnx
+
+NOMINAL_TFLOPS = {
+    "B200": 2250.0,
+    "H200": 989.0,
+    "H100 PCIe": 756.0,
+    "H100": 989.0,
+    "A100": 312.0,
+    "L40S": 362.0,
+    "L4": 121.0,
+    "A10": 125.0,
+    "RTX 4090": 165.0,
+    "RTX 3090": 71.0,
+}
+"""bfloat16 with float32 sums, dense, from NVIDIA's data sheets; the first name that fits."""
+PEAK_SHARE = 0.4
+"""Of the measured matrix peak that training in the best way shall reach in 3D."""
+RESULTS = Path(__file__).parent / "results"
+CLASSES = 4
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained and served."""
+
+    network: str
+    patch: tuple[int, ...]
+    batch: int
+
+    @property
+    def dims(self) -> int:
+        """Spatial dimensions."""
+        return len(self.patch)
+
+
+SETTINGS = {
+    2: Setting("resunet-m", (512, 512), 12),
+    3: Setting("resunet-m", (128, 128, 128), 2),
+}
+SMALL = {
+    2: Setting("resunet-xs", (32, 32), 2),
+    3: Setting("resunet-xs", (32, 32, 32), 1),
+}
+WAYS = {
+    "as it is": (False, False),
+    "channels-last": (False, True),
+    "compiled": (True, False),
+    "compiled, channels-last": (True, True),
+}
+
+
+class Trainer:
+    """A network that takes steps on one batch."""
+
+    def __init__(self, setting: Setting, device: str, *, compiled: bool, last: bool) -> None:
+        torch.manual_seed(0)
+        self.device = device
+        layout = _channels_last(setting.dims) if last else torch.contiguous_format
+        self.network: Any = network_of(setting, deep_supervision=True).to(
+            device, memory_format=layout
+        )
+        legend = Legend(
+            tuple(ClassInfo(index=i, name=str(i), color=(i, i, i)) for i in range(CLASSES))
+        )
+        self.loss = make_loss(legend).to(device)
+        self.optimiser = OPTIMISERS["adamw"]([{"params": self.network.parameters()}], lr=1e-4)
+        shape = (setting.batch, 1, *setting.patch)
+        self.images = torch.randn(shape, device=device).contiguous(memory_format=layout)
+        self.labels = torch.randint(CLASSES, shape, device=device).float()
+        if compiled:
+            self.network = torch.compile(self.network)
+
+    def step(self) -> None:
+        """Forward, loss, backward, optimiser."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device, torch.bfloat16):
+            logits = self.network(self.images)
+        self.loss(logits, self.labels).backward()
+        self.optimiser.step()
+
+
+def network_of(setting: Setting, *, deep_supervision: bool) -> ResidualUNet:
+    config = preset(
+        setting.network,
+        spatial_dims=setting.dims,
+        in_channels=1,
+        num_classes=CLASSES,
+        deep_supervision=deep_supervision,
+    )
+    return ResidualUNet(config)
+
+
+def _channels_last(dims: int) -> torch.memory_format:
+    return torch.channels_last if dims == 2 else torch.channels_last_3d
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dims", type=int, nargs="+", choices=(2, 3), default=[2, 3])
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--small", action="store_true", help="a tiny network on tiny patches")
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit(
+            "this benchmark needs a CUDA device, and torch finds none here; "
+            "--device cpu --small shows that it runs"
+        )
+    card = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    peak = matrix_peak(options.device, 512 if options.small else 8192, options.seconds)
+    nominal = next((v for name, v in NOMINAL_TFLOPS.items() if name in card), None)
+    rows = [{"what": "matrix product", "card": card, "tflops": peak, "nominal_tflops": nominal}]
+    show(rows[0])
+    for dims in options.dims:
+        setting = (SMALL if options.small else SETTINGS)[dims]
+        for row in (*training(setting, options, peak, nominal), *inference(setting, options)):
+            rows.append(row)
+            show(row)
+    best = max((row["of_measured_peak"] for row in rows if row.get("dims") == 3
+                and "of_measured_peak" in row), default=None)  # fmt: skip
+    judged = best is not None and options.device == "cuda"
+    what = "best share of the measured matrix peak, training in 3D"
+    bars = [bar(what, best, PEAK_SHARE, at_most=False)] if judged else []
+    target = options.json
+    if target is None and options.device == "cuda":
+        target = RESULTS / f"gpu-{re.sub(r'[^a-z0-9]+', '-', card.lower()).strip('-')}.json"
+    report("gpu", rows, bars, ("torch", "onnxruntime-gpu", "numpy"), target)
+
+
+def show(row: dict[str, Any]) -> None:
+    cells = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+             for name, value in row.items())  # fmt: skip
+    print("  ".join(cells), flush=True)
+
+
+def rate(work: Callable[[], object], device: str, seconds: float) -> float:
+    """Times a second, by the median of rounds that together last about so long."""
+    for _ in range(WARM_UP):
+        work()
+    once = timed(work, device, 1)
+    times = max(1, int(seconds / 5 / once))
+    return 1 / statistics.median(timed(work, device, times) for _ in range(5))
+
+
+def timed(work: Callable[[], object], device: str, times: int) -> float:
+    """Seconds of one, the device's queue emptied before and after."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times
+
+
+def matrix_peak(device: str, edge: int, seconds: float) -> float:
+    """TFLOP/s of a bfloat16 product of two square matrices."""
+    left, right = torch.randn(2, edge, edge, device=device, dtype=torch.bfloat16)
+    return 2 * edge**3 * rate(lambda: left @ right, device, seconds) / 1e12
+
+
+def training(
+    setting: Setting, options: argparse.Namespace, peak: float, nominal: float | None
+) -> Iterator[dict[str, Any]]:
+    """A row for each way."""
+    device = options.device
+    counter = FlopCounterMode(display=False)
+    with counter:
+        Trainer(setting, device, compiled=False, last=False).step()
+    flops = counter.get_total_flops()
+    for way, (compiled, last) in WAYS.items():
+        row = {
+            "what": "training",
+            "dims": setting.dims,
+            "network": setting.network,
+            "patch": list(setting.patch),
+            "batch": setting.batch,
+            "way": way,
+        }
+        if device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            trainer = Trainer(setting, device, compiled=compiled, last=last)
+            steps = rate(trainer.step, device, options.seconds)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            yield {**row, "failed": str(error).splitlines()[0]}
+            continue
+        reached = flops * steps / 1e12
+        row |= {"steps_a_second": steps, "gflop_a_step": flops / 1e9, "tflops": reached}
+        row["of_measured_peak"] = reached / peak
+        if nominal:
+            row["of_nominal_peak"] = reached / nominal
+        if device == "cuda":
+            row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        yield row
+        torch.compiler.reset()
+
+
+def inference(setting: Setting, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row for each backend that is here."""
+    torch.manual_seed(0)
+    network = network_of(setting, deep_supervision=False).eval()
+    noise = np.random.default_rng(0).normal(size=(setting.batch, 1, *setting.patch))
+    patches = noise.astype(np.float32)
+    about = {"what": "inference", "dims": setting.dims, "network": setting.network}
+    about |= {"patch": list(setting.patch), "batch": setting.batch}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        write_onnx(network, np.resize(patches, (2, *patches.shape[1:])), file)
+        for provider in ("cuda", "tensorrt") if options.device == "cuda" else ("cpu",):
+            try:
+                yield about | served(file, provider, patches, options)
+            except BackendError as error:
+                yield {**about, "way": provider, "failed": str(error).splitlines()[0]}
+    for dtype in (torch.bfloat16, torch.float32):
+        yield about | in_torch(network.to(options.device), dtype, patches, options)
+
+
+def served(
+    file: Path, provider: Any, patches: np.ndarray, options: argparse.Namespace
+) -> dict[str, Any]:
+    backend = OnnxBackend(file, provider=provider, batch_size=len(patches))
+    runs = rate(lambda: backend.run(patches), options.device, options.seconds)
+    return {"way": f"onnxruntime, {backend.provider}", "patches_a_second": runs * len(patches)}
+
+
+def in_torch(
+    network: ResidualUNet, dtype: torch.dtype, patches: np.ndarray, options: argparse.Namespace
+) -> dict[str, Any]:
+    device, lower = options.device, dtype is not torch.float32
+
+    def run() -> np.ndarray:
+        with torch.inference_mode(), torch.autocast(device, dtype, enabled=lower):
+            logits: torch.Tensor = network(torch.from_numpy(patches).to(device))
+        return logits.float().cpu().numpy()
+
+    runs = rate(run, device, options.seconds)
+    return {"way": f"torch, {str(dtype).removeprefix('torch.')}",
+            "patches_a_second": runs * len(patches)}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
