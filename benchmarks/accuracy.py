@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from result import bar, report
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
 from data.fetch import fetch
 from seg.images import read_mask
 from seg.metrics import confusion_matrix, dice_per_class, paired_test

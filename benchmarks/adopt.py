@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from result import bar, report
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
 from seg.images import read_mask
 from seg.inference import load_backend
 from seg.model_package import ModelPackage

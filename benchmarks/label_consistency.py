@@ -7,13 +7,16 @@ Usage: python benchmarks/label_consistency.py RUN [--json FILE], RUN as training
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from result import bar, report
 from scipy import ndimage
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
 from seg.images import read_mask
 from seg.metrics import dice
 from training.dataset import Dataset, load_dataset

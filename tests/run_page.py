@@ -1,0 +1,253 @@
+"""Run a document's commands as printed: ``python -m tests.run_page README.md docs/training.md``.
+
+Every ``bash`` block of a page runs, in order, in a folder of its own that shows the repository's
+files. What a page takes for granted (a scan, a finished run) it makes in a comment that readers do
+not see, ``<!-- setup ... -->``; ``<!-- given: ID=$ID DIR=masks -->`` says what stands for words of
+the blocks that follow. A line that serves is started and waited for. Training is cut to a few
+steps unless ``--full`` is given. ``<!-- not run: why -->`` before a block leaves it out, and so
+does a program that only some machines have; both are said.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from benchmarks.servers import free_port
+
+ROOT = Path(__file__).parents[1]
+FENCE = re.compile(
+    r"<!-- (?P<kind>setup|not run:|given:)(?P<words>.*?)-->|^```bash\n(?P<bash>.*?)^```",
+    flags=re.DOTALL | re.MULTILINE,
+)
+ELSEWHERE = ("docker", "kubectl", "srun", "sbatch", "nvidia-smi", "apt-get", "podman")
+"""Programs without which a line is left out."""
+READY_S = 240.0
+SHORTER = {
+    r"--minutes [\d.]+": "--steps 12",
+    r"--distil [\d.]+": "--distil 0.1",
+    r"(training\.studies \w+)": r"\1 --data datasets/phantom --steps 4 --seeds 1 --layers 9",
+}
+"""What is run in place of what is printed, unless ``--full`` is given."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands of a page."""
+
+    text: str
+    line: int
+    hidden: bool = False
+    why_not: str = ""
+    given: tuple[tuple[str, str], ...] = ()
+    """Words and what stands for them."""
+
+
+@dataclass
+class Outcome:
+    """What became of a page."""
+
+    failed: list[str] = field(default_factory=list)
+    ran: int = 0
+    left_out: int = 0
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    """All commands of a page, in order."""
+    why_not, given = "", {}
+    for found in FENCE.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        if found["kind"] == "setup":
+            yield Block(found["words"], line, hidden=True)
+        elif found["kind"] == "given:":
+            given |= dict(pair.split("=", 1) for pair in shlex.split(found["words"]))
+        elif found["kind"]:
+            why_not = found["words"].strip()
+        else:
+            yield Block(found["bash"], line + 1, False, why_not, tuple(given.items()))
+            why_not = ""
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    """Commands that run together; one that serves is alone."""
+    together: list[str] = []
+    for command in re.split(r"(?<!\\)\n", text):
+        if "bentoml serve" not in command:
+            together.append(command)
+            continue
+        yield "\n".join(together)
+        yield command
+        together = []
+    yield "\n".join(together)
+
+
+def missing_program(command: str) -> str:
+    """The program of a line that is not on this machine, or nothing."""
+    words = command.split()
+    if words[:2] == ["bentoml", "containerize"] and not shutil.which("docker"):
+        return "docker"
+    return words[0] if words and words[0] in ELSEWHERE and not shutil.which(words[0]) else ""
+
+
+class Run:
+    """A folder in which a page's commands run."""
+
+    def __init__(self, folder: Path, *, full: bool) -> None:
+        self.folder, self.full, self.port = folder, full, free_port()
+        self.server: subprocess.Popen[bytes] | None = None
+        for entry in ROOT.iterdir():
+            if not entry.name.startswith(".") and entry.name not in ("runs", "datasets", "build"):
+                (folder / entry.name).symlink_to(entry)
+        python = Path(sys.executable).parent
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SEG_")},
+            "PATH": f"{python}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "BENTOML_HOME": str(folder / ".bentoml"),
+            "BENTOML_DO_NOT_TRACK": "True",
+            "URL": f"http://127.0.0.1:{self.port}",
+            "CURL_HOME": str(folder),
+        }
+        (folder / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
+
+    def as_run(self, text: str, given: Sequence[tuple[str, str]]) -> str:
+        """The commands with another port, with what is given, and with few steps."""
+        for word, value in given:
+            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", lambda _, v=value: v, text)
+        text = re.sub(r"\b(localhost:|127\.0\.0\.1:|--port )3000\b", rf"\g<1>{self.port}", text)
+        if not self.full:
+            for pattern, shorter in SHORTER.items():
+                text = re.sub(pattern, shorter, text)
+        return text
+
+    def run(self, text: str) -> None:
+        """Run commands; variables that they export stay for the next ones.
+
+        Raises:
+            RuntimeError: one of them failed.
+        """
+        script = f"[ ! -f .env ] || . ./.env\nset -euo pipefail\n{text}\nexport -p > .env\n"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        sys.stdout.write(done.stdout[-2000:])
+        if done.returncode:
+            raise RuntimeError(f"exit code {done.returncode}\n{done.stderr[-3000:]}")
+
+    def serve(self, command: str) -> None:
+        """Start a service in place of the one before, and wait until it is ready.
+
+        Raises:
+            RuntimeError: it ended, or does not get ready.
+        """
+        self.stop()
+        if "--port" not in command:
+            bare, _, comment = command.partition("#")
+            command = f"{bare.rstrip()} --port {self.port} # {comment}"
+        log = (self.folder / "serve.log").open("wb")
+        script = f"[ ! -f .env ] || . ./.env\nexec env {command}"
+        self.server = subprocess.Popen(
+            ["bash", "-c", script], cwd=self.folder, env=self.environment,
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        scheme = "https" if "--ssl" in command else "http"
+        url, end = f"{scheme}://127.0.0.1:{self.port}/readyz", time.monotonic() + READY_S
+        while time.monotonic() < end and self.server.poll() is None:
+            with suppress(httpx.HTTPError):
+                if httpx.get(url, verify=False, timeout=5).status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.2)
+        raise RuntimeError((self.folder / "serve.log").read_text(errors="replace")[-3000:])
+
+    def stop(self) -> None:
+        """End the service."""
+        if self.server is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.server.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.server.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(self.server.pid, signal.SIGKILL)
+        self.server = None
+
+
+def run_page(page: Path, *, full: bool = False) -> Outcome:
+    """Run all commands of a page; a block that fails does not keep later ones from running."""
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory(prefix="page-") as folder:
+        run = Run(Path(folder), full=full)
+        try:
+            for block in blocks_of(page.read_text(encoding="utf-8")):
+                _run_block(run, block, f"{page.name}:{block.line}", outcome)
+        finally:
+            run.stop()
+    return outcome
+
+
+def _run_block(run: Run, block: Block, where: str, outcome: Outcome) -> None:
+    if block.why_not:
+        outcome.left_out += 1
+        print(f"{where}: left out: {block.why_not}", flush=True)
+        return
+    kept = []
+    for command in re.split(r"(?<!\\)\n", block.text):
+        if program := missing_program(command):
+            outcome.left_out += 1
+            print(f"{where}: left out, {program} is not here: {command}", flush=True)
+        else:
+            kept.append(command)
+    begun = time.monotonic()
+    try:
+        for piece in pieces_of(run.as_run("\n".join(kept), block.given)):
+            if "bentoml serve" in piece:
+                run.serve(piece)
+            elif piece.strip():
+                run.run(piece)
+    except RuntimeError as error:
+        outcome.failed.append(where)
+        print(f"{where}: FAILED\n{block.text}\n{error}", flush=True)
+        return
+    outcome.ran += not block.hidden
+    seconds = time.monotonic() - begun
+    print(f"{where}: {'set up' if block.hidden else 'ran'} in {seconds:.0f} s", flush=True)
+
+
+def main() -> int:
+    """The command; 1 where anything failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.run_page", description=__doc__)
+    parser.add_argument("pages", type=Path, nargs="+")
+    parser.add_argument(
+        "--full", action="store_true", help="train for the minutes that are printed"
+    )
+    options = parser.parse_args()
+    failed: list[str] = []
+    for page in options.pages:
+        outcome = run_page(page, full=options.full)
+        print(
+            f"{page}: {outcome.ran} blocks ran, {outcome.left_out} left out, "
+            f"{len(outcome.failed)} failed",
+            flush=True,
+        )
+        failed += outcome.failed
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
