@@ -26,6 +26,7 @@ from training.folds import split_folds
 from training.job import job_in
 from training.machine import find_device
 from training.mirroring import with_mirroring
+from training.model_card import write_model_card
 from training.options import (
     DEFAULT_DATASET,
     DEFAULT_MINUTES,
@@ -170,6 +171,7 @@ def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) ->
         log.info("predicting once more in mirrors, to see what they gain and cost")
         finished = with_mirroring(finished, dataset)
     write_metrics(finished.evaluation, run.metrics)
+    write_model_card(finished.package.card, run.model_card)
     write_report(run.path, job, trained, finished)
     log.info("%s", summary_table(finished.evaluation))
     if finished.evaluation.quality:

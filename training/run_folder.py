@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def model_card(self) -> Path:
+        """The model card for people."""
+        return self.path / "MODEL_CARD.md"
+
+    @property
     def report(self) -> Path:
         """The report; the last file of a run."""
         return self.path / "report.html"
