@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,8 @@ def network_of(setting: Setting, *, deep_supervision: bool) -> ResidualUNet:
         spatial_dims=setting.dims,
         in_channels=1,
         num_classes=CLASSES,
-        deep_supervision=deep_supervision,
     )
-    return ResidualUNet(config)
+    return ResidualUNet(replace(config, deep_supervision=deep_supervision))
 
 
 def _channels_last(dims: int) -> torch.memory_format:
