@@ -1,11 +1,23 @@
+import contextlib
 import importlib.util
+import io
 import re
+import runpy
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+COMMAND = re.compile(r"python (?:-m )?(?P<name>[\w./]+)(?P<words>[^\n`|&]*)")
+SUBCOMMANDS = ("training.adopt", "training.studies", "service.keys")
 
 
 def blocks(language):
@@ -22,6 +34,45 @@ def test_the_readme_s_python_runs_as_printed():
 
     network = ResidualUNet(preset("resunet-s", spatial_dims=2, in_channels=1, num_classes=3))
     assert len(names["shallower"].droppable_blocks()) == len(network.droppable_blocks()) - 2
+
+
+@cache
+def options_of(name, subcommand):
+    """What ``--help`` of a module or script lists."""
+    run = runpy.run_path if name.endswith(".py") else runpy.run_module
+    said, arguments, places = io.StringIO(), sys.argv, list(sys.path)
+    sys.argv = [name, *([subcommand] if subcommand else []), "--help"]
+    try:
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            run(str(ROOT / name) if name.endswith(".py") else name, run_name="__main__")
+    finally:
+        sys.argv, sys.path[:] = arguments, places
+    assert not ended.value.code, said.getvalue()
+    return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", said.getvalue()))
+
+
+def commands():
+    """Every Python command in a document that names an option, once."""
+    found = set()
+    for document in DOCUMENTS:
+        for match in COMMAND.finditer(document.read_text(encoding="utf-8")):
+            name, words = match["name"], match["words"].split("#")[0].split()
+            options = tuple(w.split("=")[0] for w in words if re.match(r"--?[a-z]", w))
+            known = name.endswith(".py") or name.split(".")[0] in ("seg", "training", "service")
+            if options and (known or name.startswith("data.")):
+                found.add((name, words[0] if name in SUBCOMMANDS else "", options))
+    return sorted(found)
+
+
+def test_options_that_documents_name_are_those_of_the_commands():
+    assert len(commands()) > 30
+    unknown = [
+        f"{name} {subcommand}: {option}"
+        for name, subcommand, options in commands()
+        for option in options
+        if option not in options_of(name, subcommand)
+    ]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
