@@ -75,6 +75,14 @@ def test_options_that_documents_name_are_those_of_the_commands():
     assert unknown == []
 
 
+def test_documents_name_every_setting_of_the_service_and_no_other():
+    from service.settings import PREFIX, Settings
+
+    said = " ".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+", said))
+    assert named == {PREFIX + name.upper() for name in Settings.model_fields}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_modules_and_files_that_a_document_names_are_there(document):
     text = document.read_text(encoding="utf-8")
