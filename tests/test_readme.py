@@ -64,6 +64,7 @@ def commands():
     return sorted(found)
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_options_that_documents_name_are_those_of_the_commands():
     assert len(commands()) > 30
     unknown = [
