@@ -219,13 +219,9 @@ def training(
             "batch": setting.batch,
             "way": way,
         }
-        if device == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
         try:
-            trainer = Trainer(setting, device, compiled=compiled, last=last)
-            steps = rate(trainer.step, device, options.seconds)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+            steps, peak_gib = steps_of(setting, options, compiled=compiled, last=last)
+        except RuntimeError as error:  # as torch says that memory or the compiler failed
             yield {**row, "failed": str(error).splitlines()[0]}
             continue
         reached = flops * steps / 1e12
@@ -234,9 +230,22 @@ def training(
         if nominal:
             row["of_nominal_peak"] = reached / nominal
         if device == "cuda":
-            row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+            row["peak_gib"] = peak_gib
         yield row
-        torch.compiler.reset()
+
+
+def steps_of(
+    setting: Setting, options: argparse.Namespace, *, compiled: bool, last: bool
+) -> tuple[float, float]:
+    """Training steps a second, and the most GiB of the card's memory that they took."""
+    on_gpu = options.device == "cuda"
+    torch.compiler.reset()
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    trainer = Trainer(setting, options.device, compiled=compiled, last=last)
+    steps = rate(trainer.step, options.device, options.seconds)
+    return steps, torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
 
 
 def inference(setting: Setting, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
