@@ -145,7 +145,7 @@ def predict(pair: Pair, *, mirror: bool) -> Path:
     command = [
         pair.peer.parent / "nnUNetv2_predict_from_modelfolder",
         *("-i", pair.data / "imagesTs", "-o", target, "-m", pair.theirs, "-f", "all"),
-        *("-device", "cpu", "-npp", "1", "-nps", "1"),
+        *("-device", "cpu", "-npp", "1", "-nps", "1", "--continue_prediction"),
         *(() if mirror else ("--disable_tta",)),
     ]
     with (pair.folder / "predict.log").open("a", encoding="utf-8") as log:

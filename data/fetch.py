@@ -5,13 +5,15 @@ import logging
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from data.card import Card, load_cards
 from data.packages import extract
 from data.phantom import draw
 from data.recipe import write_cases
-from seg.errors import DatasetError, SegError
+from seg.commands import exit_status
+from seg.errors import DatasetError
 from seg.files import written_whole
 
 CARD_COPY = "card.json"
@@ -97,11 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = "name a dataset" if options.name is None else f"no dataset {options.name!r}"
         log.error("%s; there are\n%s", asked, _overview())
         return 2
-    try:
-        fetch(options.name, options.out)
-    except SegError as error:
-        log.error("%s", error)
-        return 2
+    return exit_status(partial(_run, options), log.error)
+
+
+def _run(options: argparse.Namespace) -> int:
+    fetch(options.name, options.out)
     return 0
 
 

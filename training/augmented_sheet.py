@@ -4,9 +4,9 @@ A row is a patch as it is and with its labels, then as a training would see it, 
 """
 
 import argparse
-import sys
 import webbrowser
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import imagecodecs
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.images import ClassInfo
 from seg.images.overlay import as_rgb, blend, fullest_slice
@@ -101,17 +102,13 @@ def _picture(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the sheet is drawn, 2 when it cannot be."""
-    options = _command_line().parse_args(arguments)
-    try:
-        dataset = load_dataset(options.data)
-        drawn = sheet(dataset, options.preset, options.patch, options.seed)
-        replace_file(options.out, drawn)
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return 2
+    return exit_status(partial(_run, _command_line().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    dataset = load_dataset(options.data)
+    drawn = sheet(dataset, options.preset, options.patch, options.seed)
+    replace_file(options.out, drawn)
     print(f"written to {options.out}")  # noqa: T201
     if options.show:
         webbrowser.open(options.out.resolve().as_uri())

@@ -7,9 +7,11 @@ a calibration holds for images like those that it was fitted on.
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.inference import Predictor, load_backend
 from seg.metrics import SelfAssessment
@@ -43,30 +45,36 @@ def in_words(assessment: SelfAssessment) -> str:
         lines.append(f"{name:{width}}  {told:24}  {mean:22}  {each.cases:5}")
     if not assessment.dice:
         lines = ["too few cases to predict a Dice from"]
-    lines.append(f"temperature {assessment.temperature:.2f}")
-    if assessment.ece:
-        before, after = assessment.ece
-        lines[-1] += f": calibration error {before:.4f} without it, {after:.4f} with it"
+    lines.append(_about_temperature(assessment))
     return "\n".join(lines)
+
+
+def _about_temperature(assessment: SelfAssessment) -> str:
+    if assessment.ece is None:
+        return "no temperature: too few cases to fit one"
+    before, after = assessment.ece
+    errors = f"calibration error {before:.4f} without it, {after:.4f} with it"
+    if after < before:
+        return f"temperature {assessment.temperature:.2f}: {errors}"
+    return f"no temperature, since a fitted one does not help: {errors}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
-    options = _parser().parse_args(arguments)
-    try:
-        package = ModelPackage.load(options.package)
-        dataset = load_dataset(options.path)
-        cases = dataset.train if options.split == "train" else dataset.test
-        backend = load_backend(package, options.variant, options.provider, threads=options.threads)
-        assessment = evaluate(Predictor(package, backend), dataset, cases).quality
-        assert assessment is not None  # evaluate always gives one
-        fitted_on = f"{len(cases)} {options.split} cases of {dataset.name}"
-        assessment = assessment.model_copy(update={"fitted_on": fitted_on})
-        print(in_words(assessment))  # noqa: T201
-        recalibrate(package, assessment)
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+    return exit_status(partial(_run, _parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    package = ModelPackage.load(options.package)
+    dataset = load_dataset(options.path)
+    cases = dataset.train if options.split == "train" else dataset.test
+    backend = load_backend(package, options.variant, options.provider, threads=options.threads)
+    assessment = evaluate(Predictor(package, backend), dataset, cases).quality
+    assert assessment is not None  # evaluate always gives one
+    fitted_on = f"{len(cases)} {options.split} cases of {dataset.name}"
+    assessment = assessment.model_copy(update={"fitted_on": fitted_on})
+    print(in_words(assessment))  # noqa: T201
+    recalibrate(package, assessment)
     print(f"written to {options.package / CARD_FILE}")  # noqa: T201
     return 0
 

@@ -8,16 +8,18 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from seg.commands import exit_status, in_one_sentence
 from seg.errors import SegError
 from training.dataset import Dataset, Finding, inspect, look_into
 
 MOST_FILES = 5
 """Files that are named where many have the same problem."""
 
-SOUND, UNSOUND, UNREADABLE = 0, 1, 2
+SOUND, UNSOUND = 0, 1
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,18 @@ def _draw(result: Result, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 where all can be trained on, 1 where something cannot, 2 for no dataset."""
-    options = _parser().parse_args(arguments)
+    return exit_status(partial(_run, _parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         result = look_at(options.path)
         if options.picture:
             _draw(result, options.picture)
-    except SegError as error:
+    except (SegError, OSError) as error:
         if options.json:
-            print(json.dumps({"error": str(error)}))  # noqa: T201
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return UNREADABLE
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return UNREADABLE
+            print(json.dumps({"error": in_one_sentence(error)}))  # noqa: T201
+        raise
     print(json.dumps(as_json(result), indent=2) if options.json else as_text(result))  # noqa: T201
     return UNSOUND if result.errors else SOUND
 

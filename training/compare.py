@@ -6,9 +6,11 @@ A and B are packages, or ``metrics.json`` files of evaluations that were made be
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.inference import PROVIDERS, Predictor, load_backend
 from seg.model_package import ModelPackage
@@ -21,16 +23,15 @@ from training.scores import Evaluation
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
-    options = _parser().parse_args(arguments)
-    try:
-        a, b = _evaluations(options)
-        comparison = compare(a, b, (str(options.a), str(options.b)))
-        picture = options.out.with_suffix(".png")
-        _write(options.out, (comparison.model_dump_json(indent=2) + "\n").encode())
-        _write(picture, draw_comparison(a, b, comparison))
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+    return exit_status(partial(_run, _parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    a, b = _evaluations(options)
+    comparison = compare(a, b, (str(options.a), str(options.b)))
+    picture = options.out.with_suffix(".png")
+    _write(options.out, (comparison.model_dump_json(indent=2) + "\n").encode())
+    _write(picture, draw_comparison(a, b, comparison))
     print(comparison_table(comparison))  # noqa: T201
     print(f"written to {options.out}, {picture}")  # noqa: T201
     return 0

@@ -11,11 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import numpy as np
 
+from seg.commands import exit_status
 from seg.errors import SegError
 from seg.images import Mask, read_mask, write_image
 from seg.metrics import dice
@@ -42,15 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
     logging.getLogger("data").setLevel(logging.INFO)
-    try:
-        run = _trained(options.out, options.data, options.minutes)
-        _segment_over_http(run)
-    except SegError as error:
-        log.error("error: %s", error)
-        return 2
-    except KeyboardInterrupt:
-        log.error("stopped; the next `make demo` goes on from here")
-        return 130
+    return exit_status(
+        partial(_run, options), log.error, "stopped; the next `make demo` goes on from here"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    _segment_over_http(_trained(options.out, options.data, options.minutes))
     return 0
 
 

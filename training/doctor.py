@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.networks import ResidualUNet
 from seg.networks.block import ResidualBlock
 from training.checkpoint import trained_in
@@ -26,6 +28,7 @@ from training.elastic.depth import Cut, Lesions, lesions_of
 from training.elastic.probe import Probe, probe_of
 from training.export import run_of
 from training.job import job_in
+from training.run_folder import RunFolder
 
 NOTHING = 0.001
 """Dice below which a block counts as doing nothing."""
@@ -168,14 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     options = parser.parse_args(arguments)
-    try:
-        run = run_of(options.run)
-        job, _ = job_in(run, "training.doctor")
-        network = trained_in(run, job.plan, job.dataset.legend).network
-        print(in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+    return exit_status(partial(_run, run_of(options.run)))
+
+
+def _run(run: RunFolder) -> int:
+    job, _ = job_in(run, "training.doctor")
+    network = trained_in(run, job.plan, job.dataset.legend).network
+    print(in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201
     return 0
 
 

@@ -10,13 +10,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from seg.errors import ConfigError, DatasetError, ImageError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError, DatasetError, ImageError
 from seg.images import MASK_FORMATS, Image, Mask, write_mask
 from seg.inference import Predictor, load_backend
 from seg.inference.blending import Slab
@@ -164,17 +166,10 @@ def _keep(mask: Mask, card: ModelCard, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
-    options = _parser().parse_args(arguments)
-    try:
-        written = _run(options)
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    print("written to " + ", ".join(map(str, written)))  # noqa: T201
-    return 0
+    return exit_status(partial(_run, _parser().parse_args(arguments)))
 
 
-def _run(options: argparse.Namespace) -> list[Path]:
+def _run(options: argparse.Namespace) -> int:
     # a page is drawn with what this module computes
     from training.evaluation_report import Scored, report_beside, write_evaluation_report
 
@@ -195,7 +190,8 @@ def _run(options: argparse.Namespace) -> list[Path]:
             written[2],
             Scored(package, dataset, evaluation, predictions, options.split, options.mirror),
         )
-    return written
+    print("written to " + ", ".join(map(str, written)))  # noqa: T201
+    return 0
 
 
 @contextmanager

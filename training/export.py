@@ -8,9 +8,11 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.inference import Predictor
 from seg.model_package import CARD_FILE, ModelPackage
 from training.bundle import Facts, write_bundle
@@ -70,24 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "training.export", *arguments])
-    try:
-        if options.target.exists() and any(options.target.iterdir()):
-            raise ConfigError(f"{options.target} is not empty; name another folder with -o")
-        if (options.run / CARD_FILE).is_file():
-            lines = _of_package(ModelPackage.load(options.run), options.to, options.target)
-        elif options.variants:
-            run = run_of(options.run)
-            lines = export_variants(run, job_in(run, command)[0], options.target, options)
-        else:
-            lines = _of_run(run_of(options.run), options.to, options.target, command)
-        for line in lines:
-            print(line)  # noqa: T201
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return 2
+    return exit_status(partial(_run, options, command))
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    if options.target.exists() and any(options.target.iterdir()):
+        raise ConfigError(f"{options.target} is not empty; name another folder with -o")
+    if (options.run / CARD_FILE).is_file():
+        lines = _of_package(ModelPackage.load(options.run), options.to, options.target)
+    elif options.variants:
+        run = run_of(options.run)
+        lines = export_variants(run, job_in(run, command)[0], options.target, options)
+    else:
+        lines = _of_run(run_of(options.run), options.to, options.target, command)
+    for line in lines:
+        print(line)  # noqa: T201
     print(f"written to {options.target}")  # noqa: T201
     return 0
 

@@ -4,16 +4,19 @@ Look, plan, train, evaluate, export, report; each step's result is a file in the
 a run that was stopped goes on with ``--resume``.
 """
 
+import argparse
 import logging
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from data.fetch import fetch
-from seg.errors import ConfigError, RegistryError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
 from training.calibrate import in_words
@@ -153,11 +156,6 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False
         raise
 
 
-def _how(error: BaseException) -> str:
-    """What to do about it, where that is known."""
-    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
-
-
 def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
     plan, dataset = job.plan, job.dataset
     clock.minutes, clock.steps = plan.minutes, plan.steps
@@ -206,25 +204,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("data").setLevel(logging.INFO)
     command = shlex.join(["python", "-m", "training.fit", *arguments])
     signal.signal(signal.SIGTERM, _stopped)
-    try:
-        with joined() as world:
-            if not world.leads:
-                log.setLevel(logging.ERROR)
-            if options.resume:
-                resume(options.resume, command, world, with_ray=options.ray)
-            else:
-                fit(options_from(options), command, world)
-    except SegError as error:
-        log.error("error: %s%s", error, _how(error))
-        return 2
-    except OSError as error:
-        log.error(
-            "error: %s: %s%s", error.filename or "a file", error.strerror or error, _how(error)
-        )
-        return 2
-    except KeyboardInterrupt as stop:
-        log.error("stopped%s", _how(stop))
-        return 130
+    return exit_status(partial(_run, options, command), log.error)
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    with joined() as world:
+        if not world.leads:
+            log.setLevel(logging.ERROR)
+        if options.resume:
+            resume(options.resume, command, world, with_ray=options.ray)
+        else:
+            fit(options_from(options), command, world)
     return 0
 
 

@@ -60,6 +60,11 @@ def has_bfloat16(device: Device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def lacks_memory(error: RuntimeError) -> bool:
+    """Whether torch could not have the memory that it asked for, of a GPU or of the machine."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def measured_step(
     plan: Plan, legend: Legend, device: Device, precision: Precision, patience_s: float
 ) -> Measured:
@@ -79,8 +84,13 @@ def measured_step(
     try:
         with peak_of(device.kind) as peak:
             parameters, seconds = _steps(plan, legend, device.kind, precision, shape, patience_s)
-    except torch.OutOfMemoryError as error:
-        raise ConfigError(f"{device.name} has too little memory for a step of {shape}") from error
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        raise ConfigError(
+            f"{device.name} has too little memory for a step of {shape}; set a smaller "
+            "--batch-size or --patch"
+        ) from error
     return Measured(seconds, max(0, peak.bytes - peak.before), parameters)
 
 

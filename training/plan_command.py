@@ -4,9 +4,10 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from seg.errors import SegError
+from seg.commands import exit_status
 from seg.files import replace_file
 from training.clock import Clock
 from training.dataset import load_dataset
@@ -22,22 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _command_line().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
+    return exit_status(partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> int:
     clock = Clock(DEFAULT_MINUTES)
-    try:
-        dataset = load_dataset(options.dataset)
-        chosen = Options(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
-        planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
-        write_plan(planned.plan, options.out)
-        written = [options.out]
-        if planned.considered:
-            written.append(options.out.with_suffix(".candidates.csv"))
-            replace_file(written[-1], as_csv(planned.considered))
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return 2
+    dataset = load_dataset(options.dataset)
+    chosen = Options(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
+    planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
+    write_plan(planned.plan, options.out)
+    written = [options.out]
+    if planned.considered:
+        written.append(options.out.with_suffix(".candidates.csv"))
+        replace_file(written[-1], as_csv(planned.considered))
     print("written to " + ", ".join(map(str, written)))  # noqa: T201
     return 0
 

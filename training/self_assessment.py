@@ -120,7 +120,7 @@ class _Reservoir:
 def assess(
     told: Sequence[Told], dice: Mapping[str, Sequence[float | None]], task: Task, fitted_on: str
 ) -> SelfAssessment:
-    """Fit temperature and Dice.
+    """Fit Dice, and a temperature where one mends the calibration of cases left out of its fit.
 
     Args:
         told: one a case.
@@ -130,8 +130,9 @@ def assess(
     """
     temperature, ece = 1.0, None
     if len(told) >= FEWEST_CASES:
-        temperature = fit_temperature(told, task)
-        ece = _ece_left_out(told, task)
+        without, fitted = ece = _ece_left_out(told, task)
+        if fitted < without:
+            temperature = fit_temperature(told, task)
     calibrations = {}
     for name, reached in dice.items():
         pairs = [

@@ -26,7 +26,7 @@ from training.clock import Clock
 from training.dataset import Case, Dataset
 from training.dataset.spread import spread
 from training.fine_tuning import begin_with
-from training.machine import Device
+from training.machine import Device, lacks_memory
 from training.module import SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
 from training.plan import Plan
@@ -206,6 +206,11 @@ def read_checkpoint(checkpoint: Path) -> Saved | None:
 
 
 def _explained(error: RuntimeError) -> Exception:
+    if lacks_memory(error):
+        return SegError(
+            "the memory is too small for a step of this plan; close other programs, or begin anew "
+            "with a smaller --batch-size or --patch"
+        )
     if "DataLoader worker" not in str(error):
         return error
     return SegError(

@@ -51,8 +51,9 @@ class SelfAssessment(BaseModel):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Logits are divided by it before they become probabilities; masks stay as they are."""
     ece: tuple[float, float] | None = None
-    """Expected calibration error without and with the temperature, on cases left out of its fit;
-    half of the voxels that count were predicted to be foreground."""
+    """Expected calibration error without and with a fitted temperature, on cases left out of its
+    fit, which is kept where it lowers the error; half of the voxels that count were predicted to be
+    foreground."""
     dice: dict[str, DiceCalibration] = {}
     """By class; a class that too few cases have is not there."""
     fitted_on: str = "held-back cases"

@@ -4,11 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.networks.config import UNetConfig
 from seg.networks.costs import costs, milliseconds
@@ -23,15 +25,14 @@ FOREIGN_PATCH = (256, 256)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when all went well, 2 when an option cannot work."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.draw is not None:
-            _draw(options)
-        else:
-            _write(table(options.names or list(PRESETS), options))
-    except SegError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    return exit_status(partial(_run, _parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.draw is not None:
+        _draw(options)
+    else:
+        _write(table(options.names or list(PRESETS), options))
     return 0
 
 

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from tqdm import tqdm
 
-from seg.errors import ConfigError, DatasetError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError, DatasetError
 from seg.inference import outputs_for
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case, Search, find_cases
@@ -24,17 +26,7 @@ DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when all went well, 1 when a case failed, 2 when none was tried."""
     options = command_line().parse_args(arguments)
-    try:
-        return _run(options)
-    except SegError as error:
-        _say(f"error: {error}")
-        return 2
-    except OSError as error:
-        _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
-        return 2
-    except KeyboardInterrupt:
-        _say("stopped; the same command goes on")
-        return 130
+    return exit_status(partial(_run, options), _say, "stopped; the same command goes on")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -60,6 +60,30 @@ def test_a_loss_that_is_not_a_number_ends_at_the_last_checkpoint(
     assert saved["global_step"] >= 1
 
 
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        pytest.param(0, "has too little memory for a step", id="while planning"),
+        pytest.param(10, "the memory is too small for a step", id="while training"),
+    ],
+)
+def test_too_little_memory_ends_in_one_sentence(
+    phantom, tmp_path, caplog, monkeypatch, steps, sentence
+):
+    right, calls = SegmentationLoss.forward, []
+
+    def grows(self, logits, labels):
+        calls.append(1)
+        return right(self, logits, labels) if len(calls) <= steps else torch.empty(2**60)
+
+    monkeypatch.setattr(SegmentationLoss, "forward", grows)
+    command = [str(phantom), "--out", str(tmp_path / "run"), "--steps", "20", *SMALL]
+    assert main(command) == 2
+    (said,) = sentences(caplog)
+    assert sentence in said
+    assert "--batch-size" in said
+
+
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_can_go_on(
     phantom, tmp_path, caplog, monkeypatch
 ):

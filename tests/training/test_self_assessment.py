@@ -11,7 +11,7 @@ from seg.metrics import DiceCalibration
 from seg.model_package import ModelPackage
 from tests.packages import CLASSES, write_package
 from tests.training.test_evaluate import write_dataset
-from training.calibrate import main
+from training.calibrate import in_words, main
 from training.dataset import IGNORE, Legend
 from training.self_assessment import (
     VOXELS_A_CASE,
@@ -52,6 +52,24 @@ def test_a_temperature_mends_the_calibration_of_cases_left_out(task):
     before, after = assessment.ece
     assert before > 0.05
     assert after < before / 3
+
+
+def with_forgotten_objects(told):
+    """Each fiftieth voxel is surely one class, and in the reference another."""
+    for case in told:
+        case.logits[:, ::50] = np.array([[0], [0], [30]])
+        case.truth[:, ::50] = np.array([[True], [False], [False]])
+    return told
+
+
+def test_a_temperature_that_would_harm_cases_left_out_is_not_kept():
+    told = with_forgotten_objects(spoken(1.0))
+    assert fit_temperature(told, "exclusive") > 1.5  # the likeliest, for a few sure errors
+    assessment = assess(told, {}, "exclusive", "drawn cases")
+    without, fitted = assessment.ece
+    assert fitted > without
+    assert assessment.temperature == 1
+    assert "does not help" in in_words(assessment)
 
 
 def test_a_bent_relation_of_expected_and_reached_dice_is_found():

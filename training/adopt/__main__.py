@@ -7,9 +7,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from seg.errors import SegError
+from seg.commands import exit_status
 from training.adopt.nnunet import Choice, adopt_nnunet
 from training.adopt.package import Adopted, write_adopted
 
@@ -19,15 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "training.adopt", *arguments])
-    try:
-        model, remarks = options.adopt(options)
-        package, worst = write_adopted(model, options.target, command, options.images)
-    except SegError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return 2
+    return exit_status(partial(_run, options, command))
+
+
+def _run(options: argparse.Namespace, command: str) -> int:
+    model, remarks = options.adopt(options)
+    package, worst = write_adopted(model, options.target, command, options.images)
     card = package.card
     lines = [
         f"classes   {', '.join(info.name for info in card.classes)} ({card.task})",

@@ -4,13 +4,15 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from data.fetch import fetch
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from seg.files import replace_file
 from training.options import DEFAULT_DATASET
 from training.studies import depth, gates, gradients, landscape, lesion
@@ -51,19 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    return exit_status(
+        partial(_run, options), log.error, "stopped; the same command goes on with it"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
     study = STUDIES[options.study]
     folder = options.out or Path("runs") / f"study-{study.name}"
-    try:
-        run(study, _setting(study, options), folder)
-    except SegError as error:
-        log.error("error: %s", error)
-        return 2
-    except OSError as error:
-        log.error("error: %s: %s", error.filename or "a file", error.strerror or error)
-        return 2
-    except KeyboardInterrupt:
-        log.error("stopped; the same command goes on with it")
-        return 130
+    run(study, _setting(study, options), folder)
     return 0
 
 

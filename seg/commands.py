@@ -1,0 +1,41 @@
+"""How every command ends: a status, and one sentence where it could not do what was asked."""
+
+import sys
+from collections.abc import Callable
+
+from seg.errors import SegError
+
+REFUSED, STOPPED = 2, 130
+"""A user must repair something; a user asked to stop."""
+
+
+def in_one_sentence(error: BaseException) -> str:
+    """What is wrong, and what to do about it where that is known (the error's notes)."""
+    said = str(error)
+    if isinstance(error, MemoryError):
+        said = f"the memory is too small: {error}"
+    if isinstance(error, OSError):
+        said = f"{error.filename or 'a file'}: {error.strerror or error}"
+    return "; ".join([said, *getattr(error, "__notes__", ())])
+
+
+def exit_status(
+    command: Callable[[], int],
+    say: Callable[[str], object] = lambda sentence: sys.stderr.write(f"{sentence}\n"),
+    stopped: str = "stopped",
+) -> int:
+    """The status of the command, ``REFUSED`` or ``STOPPED``; any other exception is a bug of ours.
+
+    Args:
+        command: does the work.
+        say: takes the sentence.
+        stopped: what to say when a user asked to stop.
+    """
+    try:
+        return command()
+    except (SegError, OSError, MemoryError) as error:
+        say(f"error: {in_one_sentence(error)}")
+        return REFUSED
+    except KeyboardInterrupt as stop:
+        say("; ".join([stopped, *getattr(stop, "__notes__", ())]))
+        return STOPPED
