@@ -6,7 +6,8 @@ the start of its command: reading, planning and preprocessing count. Everything 
 paired bootstrap interval over images. Networks are trained once: the interval does not hold what
 another seed would change.
 
-Usage: python benchmarks/accuracy.py --peer PYTHON --work DIR [--json FILE] [DATASET=MINUTES ...]
+Usage: python benchmarks/accuracy.py --peer PYTHON --work DIR [--json FILE] [--plain smp segresnet]
+    [DATASET=MINUTES ...]
 PYTHON is that of benchmarks/peers/nnunet/environment.py. What is finished in DIR is not done again.
 """
 
@@ -32,7 +33,13 @@ from training.dataset import Dataset, load_dataset
 from training.evaluate import prediction_file
 from training.score_files import read_metrics
 
-TRAIN = Path(__file__).parent / "peers" / "nnunet" / "train.py"
+PEERS = Path(__file__).parent / "peers"
+TRAIN = PEERS / "nnunet" / "train.py"
+PLAIN = {
+    "smp": "Unet resnet34 of segmentation-models-pytorch",
+    "segresnet": "SegResNet of MONAI",
+}
+"""Networks of other libraries in a plain loop (peers/plain/train.py), after the pair."""
 MINUTES = {"hela": 12.0, "cho": 10.0, "scratch-assay": 8.0}
 ABOVE_ZERO = ("hela",)
 """Datasets on which the whole interval must lie above 0; on the others none of it below."""
@@ -74,6 +81,7 @@ def main() -> None:
         help="nnU-Net's masks also in mirrors: 4 or 8 times longer",
     )
     add("--only-train", action="store_true", help="leave predicting and scoring to a later call")
+    add("--plain", nargs="+", choices=PLAIN, default=[], help=f"also these: {PLAIN}")
     add("--json", type=Path)
     options = parser.parse_args()
     chosen = dict(_parsed(text) for text in options.datasets) or MINUTES
@@ -88,7 +96,7 @@ def main() -> None:
         )
         train(pair)
         if not options.only_train:
-            rows += score(pair, mirrored=options.mirrored)
+            rows += score(pair, mirrored=options.mirrored, plain=options.plain)
     if rows:
         print_table(rows)
         bars = [
@@ -154,7 +162,25 @@ def predict(pair: Pair, *, mirror: bool) -> Path:
     return target
 
 
-def score(pair: Pair, *, mirrored: bool) -> list[dict[str, Any]]:
+def plain_masks(pair: Pair, name: str) -> Path:
+    """Those of a plain loop, trained for the same minutes on one core."""
+    target = pair.folder / name
+    if not (target / "done").exists():
+        core = min(os.sched_getaffinity(0))
+        command = [
+            *("taskset", "--cpu-list", core, sys.executable, PEERS / "plain" / "train.py", name),
+            *(pair.data, target, "--minutes", pair.minutes, "--seed", pair.seed),
+        ]
+        with (pair.folder / f"{name}.log").open("w", encoding="utf-8") as log:
+            subprocess.run(
+                [str(part) for part in command], check=True, stdout=log, stderr=log,
+                env=os.environ | ONE_THREAD,
+            )  # fmt: skip
+        (target / "done").touch()
+    return target
+
+
+def score(pair: Pair, *, mirrored: bool, plain: Sequence[str]) -> list[dict[str, Any]]:
     """A row for each class."""
     dataset = load_dataset(pair.data)
     ending = json.loads((pair.data / "dataset.json").read_text(encoding="utf-8"))["file_ending"]
@@ -167,13 +193,18 @@ def score(pair: Pair, *, mirrored: bool) -> list[dict[str, Any]]:
         folder = predict(pair, mirror=mirror)
         return dice_of(dataset, [folder / f"{case.name}{ending}" for case in dataset.test])
 
-    plain = theirs(mirror=False)
+    def others(name: str) -> np.ndarray:
+        folder = plain_masks(pair, name)
+        return dice_of(dataset, [prediction_file(folder, c.name, dims) for c in dataset.test])
+
+    peers = {name: others(name) for name in plain}
+    single = theirs(mirror=False)
     in_mirrors = theirs(mirror=True) if mirrored else None
     floors = read_metrics(pair.ours / "metrics.json").summary
     about = json.loads((pair.theirs / "about.json").read_text(encoding="utf-8"))
     rows = []
     for index, info in enumerate(dataset.classes[1:]):
-        test = paired_test(plain[:, index], ours[:, index], np.random.default_rng(0))
+        test = paired_test(single[:, index], ours[:, index], np.random.default_rng(0))
         rows.append(
             {
                 "dataset": dataset.name,
@@ -181,7 +212,7 @@ def score(pair: Pair, *, mirrored: bool) -> list[dict[str, Any]]:
                 "minutes": pair.minutes,
                 "images": len(dataset.test),
                 "ours": float(ours[:, index].mean()),
-                "nnunet": float(plain[:, index].mean()),
+                "nnunet": float(single[:, index].mean()),
                 "nnunet_mirrored": None
                 if in_mirrors is None
                 else float(in_mirrors[:, index].mean()),
@@ -190,7 +221,10 @@ def score(pair: Pair, *, mirrored: bool) -> list[dict[str, Any]]:
                 "p": None if np.isnan(test.p_value) else test.p_value,
                 "thresholding": floors[info.name].floor,
                 "each_ours": ours[:, index].tolist(),
-                "each_nnunet": plain[:, index].tolist(),
+                "each_nnunet": single[:, index].tolist(),
+                "plain": {
+                    name: _beside(ours[:, index], each[:, index]) for name, each in peers.items()
+                },
                 "nnunet_steps": about["steps"],
                 "nnunet_plan": about["plan"],
                 "nnunet_seconds_of_planning": about["seconds_of_planning"],
@@ -199,6 +233,16 @@ def score(pair: Pair, *, mirrored: bool) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _beside(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+    test = paired_test(theirs, ours, np.random.default_rng(0))
+    return {
+        "dice": float(theirs.mean()),
+        "difference": test.difference.mean,
+        "difference_ci95": [test.difference.low, test.difference.high],
+        "each": theirs.tolist(),
+    }
 
 
 def dice_of(dataset: Dataset, masks: Sequence[Path]) -> np.ndarray:
@@ -229,6 +273,13 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
             f"| {row['nnunet']:.3f} "
             f"| {row['difference']:+.3f} ({low:+.3f} to {high:+.3f}) | {row['thresholding']:.3f} |"
         )
+    for row in rows:
+        for name, peer in row["plain"].items():
+            low, high = peer["difference_ci95"]
+            print(
+                f"{row['dataset']} {row['class']}, {PLAIN[name]}: {peer['dice']:.3f}, "
+                f"ours - it {peer['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+            )
 
 
 if __name__ == "__main__":

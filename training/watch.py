@@ -87,23 +87,24 @@ class Watch(Callback):
         if now - self._looked < pause and not trainer.should_stop:
             return
         assert isinstance(pl_module, SegmentationModule)
-        self._look(trainer, pl_module.progress)
+        if self._held_back is None:  # read once, which does not make later looks rarer
+            self._held_back = held_back_patches(self.dataset, pl_module.plan, WATCHED_PATCHES)
+            now = time.monotonic()
+        self._look(trainer, self._held_back, pl_module.progress)
         self._looked = time.monotonic()
         self._took = self._looked - now
 
-    def _look(self, trainer: pl.Trainer, progress: float) -> None:
+    def _look(self, trainer: pl.Trainer, patches: HeldBack, progress: float) -> None:
         module = self.average.module
-        if self._held_back is None:
-            self._held_back = held_back_patches(self.dataset, module.plan, WATCHED_PATCHES)
-        logits = _logits(trainer, module, self._held_back)
-        labels = torch.from_numpy(self._held_back.labels.astype(np.int64))
+        logits = _logits(trainer, module, patches)
+        labels = torch.from_numpy(patches.labels.astype(np.int64))
         dice = float(module.dice(logits, labels))
         self.dice = None if math.isnan(dice) else dice
         for logger in trainer.loggers:
             logger.log_metrics({"validation_dice": dice}, trainer.global_step)
         if int(progress * PICTURES) > self._drawn:
             self._drawn = int(progress * PICTURES)
-            self._draw(trainer, self._held_back, logits.numpy())
+            self._draw(trainer, patches, logits.numpy())
 
     def _draw(
         self, trainer: pl.Trainer, patches: HeldBack, logits: Float32[np.ndarray, "b k *patch"]
