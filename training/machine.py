@@ -1,6 +1,8 @@
 """What this machine can do, measured."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +60,17 @@ def has_bfloat16(device: Device) -> bool:
     if device.kind == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Compute on a CPU with so many threads within the block; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def lacks_memory(error: RuntimeError) -> bool:

@@ -138,6 +138,7 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--schedule", choices=sorted(SCHEDULES), help="how the learning rate comes down")
     add("--warmup-share", type=float, metavar="S", help="of the training in which the rate rises")
     add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
+    add("--threads", type=int, metavar="N", help="of the network on a CPU (default: measured)")
     add("--accumulate", type=int, metavar="N", help="batches a step (default: 1)")
     add("--gradient-clip", type=float, metavar="X", help="largest norm (default: 12; 0: none)")
     add("--ema", type=float, metavar="D", help="decay of averaged weights (default: 0.98; 0: none)")

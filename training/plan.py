@@ -113,6 +113,9 @@ class Plan(BaseModel):
         Literal["float32", "bfloat16", "float16"],
         Field(description="of the network while it trains"),
     ] = "float32"
+    threads: Annotated[
+        int | None, Field(ge=1, description="of the network on a CPU; null for all cores")
+    ] = None
     checkpoint_seconds: Annotated[
         float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
     ] = 20.0

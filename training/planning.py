@@ -6,9 +6,12 @@ What was considered is in ``candidates.csv`` beside ``plan.yaml``.
 import csv
 import io
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from training.candidates import Candidate, Limits, best_of, candidates
 from training.clock import Clock
@@ -22,6 +25,7 @@ from training.machine import (
     Precision,
     has_bfloat16,
     measured_step,
+    using_threads,
 )
 from training.memory import free_bytes, held_bytes, in_gib
 from training.nnunet_plan import nnunet_plan
@@ -85,7 +89,9 @@ def _searched(
         chosen = start_fields(chosen["start"], dataset) | chosen
     first = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
     clock.minutes = first.minutes
-    stopwatch = Stopwatch(dataset.legend, device, chosen.get("precision"))
+    stopwatch = Stopwatch(
+        dataset.legend, device, chosen.get("precision"), first.threads, search=not first.steps
+    )
     if first.steps:  # what a step costs decides nothing
         if "batch_size" not in chosen:  # each process has a device of its own
             size = first.batch_size * device.world.size
@@ -98,16 +104,18 @@ def _searched(
     searched = best_of(plans, limits, stopwatch, lambda: until - clock.elapsed_s())
     best = searched[0]
     log.info(
-        "machine   %s, %s of memory: %.2g s a step in %s",
+        "machine   %s, %s of memory: %.2g s a step in %s%s",
         device.name,
         in_gib(limits.bytes),
         best.seconds,
         stopwatch.precision,
+        f" with {stopwatch.threads} of them, faster than with all" if stopwatch.found_fewer else "",
     )
     for each in searched[:3] if len(searched) > 1 else ():
         log.info("considered %s", each.in_words)
     decided: dict[str, Any] = {
         "precision": stopwatch.precision,
+        "threads": stopwatch.threads,
         "augmentation": planned_augmentation(
             best.plan.steps or best.steps, dataset.channels, dataset.dims
         ),
@@ -131,12 +139,29 @@ def _limits(plan: Plan, device: Device, clock: Clock) -> Limits:
 
 
 class Stopwatch:
-    """Measures steps in the precision that proved the fastest in the first of them."""
+    """Measures steps in the precision and with the threads that the first of them proved fastest.
 
-    def __init__(self, legend: Legend, device: Device, chosen: Precision | None) -> None:
+    Where other programs keep the cores busy, threads of one step wait for each other most of the
+    time, and fewer are faster.
+    """
+
+    def __init__(
+        self,
+        legend: Legend,
+        device: Device,
+        precision: Precision | None,
+        threads: int | None,
+        *,
+        search: bool = True,
+    ) -> None:
+        """Args: what was chosen, None where it was not; ``search`` for the number of threads."""
         self.legend = legend
         self.device = device
-        self._precision = chosen
+        self._precision = precision
+        self.threads = threads
+        """None for all."""
+        self._searches = search and device.kind == "cpu" and threads is None
+        self.found_fewer = False
 
     @property
     def precision(self) -> Precision:
@@ -145,6 +170,26 @@ class Stopwatch:
 
     def __call__(self, plan: Plan, patience_s: float) -> Measured:
         """Take some steps as the plan says."""
+        if not self._searches:
+            return self._in_best_precision(plan, patience_s)
+        self._searches = False
+        return self._with_fewer_threads(
+            plan, self._in_best_precision(plan, patience_s / 2), patience_s / 2
+        )
+
+    def _with_fewer_threads(self, plan: Plan, best: Measured, patience_s: float) -> Measured:
+        """Halve the threads as long as that is faster."""
+        until = time.monotonic() + patience_s
+        while (count := self.threads or torch.get_num_threads()) > 1:
+            before, self.threads = self.threads, count // 2
+            found = self._measured(plan, self.precision, max(0.0, until - time.monotonic()))
+            if found.seconds >= CLEARLY_FASTER * best.seconds:
+                self.threads = before
+                break
+            best, self.found_fewer = found, True
+        return best
+
+    def _in_best_precision(self, plan: Plan, patience_s: float) -> Measured:
         if self._precision is not None:
             return self._measured(plan, self._precision, patience_s)
         full = self._measured(plan, "float32", patience_s / 2)
@@ -157,7 +202,8 @@ class Stopwatch:
         return full
 
     def _measured(self, plan: Plan, precision: Precision, patience_s: float) -> Measured:
-        return measured_step(plan, self.legend, self.device, precision, patience_s)
+        with using_threads(self.threads):
+            return measured_step(plan, self.legend, self.device, precision, patience_s)
 
 
 def as_csv(considered: Sequence[Candidate]) -> bytes:

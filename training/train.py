@@ -26,7 +26,7 @@ from training.clock import Clock
 from training.dataset import Case, Dataset
 from training.dataset.spread import spread
 from training.fine_tuning import begin_with
-from training.machine import Device, lacks_memory
+from training.machine import Device, lacks_memory, using_threads
 from training.module import SegmentationModule
 from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
 from training.plan import Plan
@@ -111,7 +111,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         augmentation = Augmentation(plan.augmentation, plan.patch)
         part = (device.world.rank, device.world.size)
         batches = PatchBatches(cases, plan, augmentation, first, part)
-        with _quiet_lightning():
+        with _quiet_lightning(), using_threads(plan.threads):
             trainer = _trainer(plan, dataset, device, folder, clock)
             _fit(trainer, module, batches, checkpoint if saved else None)
         if clock.stop_asked:

@@ -5,6 +5,7 @@ import mmap
 from math import prod
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +13,11 @@ from data.phantom import draw
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from tests.training.test_plan import fingerprint
+from training import planning
 from training.candidates import Limits, best_of, candidates
+from training.dataset import Legend
 from training.expected_dice import expected_dice
-from training.machine import Device, Measured
+from training.machine import Device, Measured, using_threads
 from training.memory import memory_size, peak_of
 from training.plan_command import main
 from training.plan_file import read_plan
@@ -75,6 +78,27 @@ def test_what_is_chosen_is_not_searched():
 
 def test_a_network_that_there_is_no_time_to_measure_is_not_trained():
     assert best(600, left_s=lambda: 0.0).plan.network == "resunet-xs"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "threads"),
+    [
+        pytest.param({4: 1.0, 2: 1.9, 1: 3.6}, None, id="idle"),
+        pytest.param({4: 8.0, 2: 4.0, 1: 1.0}, 1, id="busy"),
+        pytest.param({4: 3.0, 2: 1.5, 1: 1.4}, 2, id="half of it busy"),
+    ],
+)
+def test_where_fewer_threads_are_faster_they_are_taken(seconds, threads, monkeypatch):
+    def made_up(*_):
+        return Measured(seconds[torch.get_num_threads()], bytes=0, parameters=1)
+
+    monkeypatch.setattr(planning, "measured_step", made_up)
+    with using_threads(4):
+        stopwatch = planning.Stopwatch(Legend(()), DEVICE, "float32", None)
+        measured = stopwatch(best(10).plan, 9.0)
+        assert torch.get_num_threads() == 4
+    assert stopwatch.threads == threads
+    assert measured.seconds == seconds[threads or 4]
 
 
 @given(
