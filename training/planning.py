@@ -68,12 +68,12 @@ def plan_run(
         planned = _searched(chosen, dataset, fingerprint, device, clock)
     plan = planned.plan
     log.info(
-        "plan      %s, patch %s, batch %d, %s augmentation, %g minutes",
+        "plan      %s, patch %s, batch %d, %s augmentation, %s",
         plan.network,
         "x".join(map(str, plan.patch)),
         plan.batch_size,
         plan.augmentation,
-        plan.minutes,
+        f"{plan.steps} steps" if plan.steps else f"{plan.minutes:g} minutes",
     )
     return planned
 
