@@ -76,7 +76,7 @@ def diagnose(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> D
     Raises:
         ConfigError: the network has no block that can be dropped.
     """
-    if not network.droppable_blocks():
+    if not network.droppable_blocks(reshaping=True):
         raise ConfigError(
             "this network has no block that can be dropped: its shortcuts do not add, or its "
             "encoder is a foreign one"
@@ -97,7 +97,7 @@ def diagnose(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> D
 
 
 def _strengths(network: ResidualUNet, probe: Probe) -> dict[str, float]:
-    heard: dict[str, list[float]] = {name: [] for name in network.droppable_blocks()}
+    heard: dict[str, list[float]] = {name: [] for name in network.droppable_blocks(reshaping=True)}
 
     def listen(name: str) -> object:
         block = network.get_submodule(name)

@@ -87,7 +87,7 @@ class SegmentationModule(pl.LightningModule):
         """
         if self.global_step % 2 == 0 or self.progress < 1 - self.plan.sandwich_share:
             return ()
-        blocks = self.network.droppable_blocks()
+        blocks = self.network.droppable_blocks(reshaping=True)
         count = int(torch.randint(1, len(blocks) + 1, ())) if blocks else 0
         return [blocks[i] for i in torch.randperm(len(blocks))[:count].tolist()]
 

@@ -153,6 +153,11 @@ class Droppable(nn.Module):
         """Input and output have the same shape and meaning."""
         raise NotImplementedError
 
+    @property
+    def has_droppable_branch(self) -> bool:
+        """The block works without what its branch adds, though it may change the shape."""
+        return self.is_droppable
+
     def start(self) -> None:
         """Set the weights that start at a special value, after all others are drawn."""
         raise NotImplementedError
@@ -189,6 +194,11 @@ class ResidualBlock(Droppable):
         """The shortcut adds and the shape is kept."""
         return self.shortcut.additive and self.shape.is_kept
 
+    @property
+    def has_droppable_branch(self) -> bool:
+        """The shortcut adds."""
+        return self.shortcut.additive
+
     def start(self) -> None:
         """Set the weights that start at a special value, after all others are drawn."""
         *_, end_of_branch = self.branch.modules()
@@ -197,11 +207,23 @@ class ResidualBlock(Droppable):
     def without_branch(self) -> nn.Module:
         """What the block does when F(x) is 0."""
         assert isinstance(self.shortcut, Additive)
-        return self.shortcut.without_branch()
+        return Carried(self.shortcut.without_branch())
 
     def forward(self, x: Float[Tensor, "b c_in *spatial"]) -> Float[Tensor, "b c_out *smaller"]:
         """Return features at ``1 / stride`` of the input size."""
         return self.shortcut(x, self.drop(self.excite(self.branch(x))))
+
+
+class Carried(nn.Module):
+    """A residual block that has lost its branch."""
+
+    def __init__(self, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+
+    def forward(self, x: Float[Tensor, "b c_in *spatial"]) -> Float[Tensor, "b c_out *smaller"]:
+        """Return what leads around the branch."""
+        return self.shortcut(x)
 
 
 def initialise(network: nn.Module) -> None:

@@ -105,9 +105,11 @@ class Additive(Shortcut):
         """Return x + F(x)."""
         return self.project(x) + fx
 
-    def without_branch(self) -> nn.Module:
-        """What is left of the block when F(x) is 0."""
-        return self.project
+    def without_branch(self) -> nn.Sequential:
+        """What is left of the block when F(x) is 0; the layers keep their names."""
+        left = nn.Sequential()
+        left.add_module("project", self.project)
+        return left
 
 
 class Identity(Additive):
@@ -124,9 +126,11 @@ class Identity(Additive):
         """Return act(x + F(x))."""
         return self.act(self.project(x) + fx)
 
-    def without_branch(self) -> nn.Module:
+    def without_branch(self) -> nn.Sequential:
         """The activation stays, as LeakyReLU twice is not LeakyReLU once."""
-        return OutOfPlace(self.act)
+        left = super().without_branch()
+        left.add_module("act", OutOfPlace(self.act))
+        return left
 
 
 class OutOfPlace(nn.Module):

@@ -65,12 +65,18 @@ class ResidualUNet(nn.Module):
                 f"spatial sizes must be multiples of {stride}, got {size}; pad the input"
             )
 
-    def droppable_blocks(self) -> tuple[str, ...]:
-        """Names of the blocks whose shortcut adds and keeps the shape, in forward order."""
+    def droppable_blocks(self, *, reshaping: bool = False) -> tuple[str, ...]:
+        """Names of the blocks whose shortcut adds and keeps the shape, in forward order.
+
+        Args:
+            reshaping: name those as well that change the shape; what is left of one is the
+                projection around its branch.
+        """
         return tuple(
             name
             for name, module in self.named_modules()
-            if isinstance(module, Droppable) and module.is_droppable
+            if isinstance(module, Droppable)
+            and (module.is_droppable or (reshaping and module.has_droppable_branch))
         )
 
     def without(self, blocks: Iterable[str]) -> "ResidualUNet":
@@ -79,7 +85,7 @@ class ResidualUNet(nn.Module):
         The weights that are left keep their names.
 
         Raises:
-            ConfigError: a name is not one of ``droppable_blocks()``.
+            ConfigError: a name is not one of ``droppable_blocks(reshaping=True)``.
         """
         shallower = deepcopy(self)
         shallower._drop(blocks)
@@ -90,7 +96,7 @@ class ResidualUNet(nn.Module):
         """Be ``without(blocks)`` for a while, with the same weights: what is left still learns.
 
         Raises:
-            ConfigError: a name is not one of ``droppable_blocks()``.
+            ConfigError: a name is not one of ``droppable_blocks(reshaping=True)``.
         """
         dropped = self._drop(blocks)
         try:
@@ -101,7 +107,7 @@ class ResidualUNet(nn.Module):
 
     def _drop(self, blocks: Iterable[str]) -> dict[str, nn.Module]:
         """Put what is left of them in the place of blocks, which are returned."""
-        droppable, chosen = self.droppable_blocks(), tuple(blocks)
+        droppable, chosen = self.droppable_blocks(reshaping=True), tuple(blocks)
         for name in chosen:
             if name not in droppable:
                 near = get_close_matches(name, droppable, n=3) or droppable[:3] or ("none",)

@@ -70,7 +70,7 @@ def lesions_of(network: ResidualUNet, probe: Probe, *, progress: bool = True) ->
     """Drop blocks one after another until none is left."""
     network = network.cpu().float().eval()
     patch = probe.images.shape[2:]
-    blocks = network.droppable_blocks()
+    blocks = network.droppable_blocks(reshaping=True)
     whole = Cut((), flops_of(network, patch), _dice_without((), network, probe))
     saved = {name: whole.flops - flops_of(network.without([name]), patch) for name in blocks}
     path, alone = [whole], list[Cut]()

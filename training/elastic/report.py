@@ -71,7 +71,7 @@ def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequ
 
 def _in_words(each: Measured) -> str:
     made, source = each.made, each.made.source
-    blocks = len(source.network.droppable_blocks())
+    blocks = len(source.network.droppable_blocks(reshaping=True))
     kind = f"{blocks} of {blocks + len(source.dropped)} blocks" if source.dropped else "whole"
     if source.distilled:
         first, *_, last = source.network.config.features

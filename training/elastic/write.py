@@ -230,7 +230,7 @@ def _write(
 def _variant(measured: Measured, job: Job, folder: Path, weights: Path) -> Variant:
     made = measured.made
     file = folder / made.file.name
-    all_blocks = len(made.source.network.droppable_blocks()) + len(made.source.dropped)
+    blocks = made.source.network.droppable_blocks(reshaping=True)
     on_cpu = job.device.kind == "cpu" or made.precision == "int8"
     hardware = f"one core of {processor_name()}, onnxruntime" if on_cpu else job.device.name
     return Variant(
@@ -240,7 +240,7 @@ def _variant(measured: Measured, job: Job, folder: Path, weights: Path) -> Varia
         weights=Weights(file=weights.name, sha256=sha256_of(weights)),
         precision=made.precision,
         blocks_dropped=made.source.dropped,
-        blocks_kept=all_blocks - len(made.source.dropped),
+        blocks_kept=len(blocks),
         float_layers=made.float_layers,
         distilled=made.source.distilled,
         tolerance=made.tolerance,

@@ -128,7 +128,7 @@ def test_without_a_block_equals_its_branch_at_zero(fields, data):
     config = UNetConfig(**fields)
     network = trained(config).eval()
     image = image_for(config)
-    droppable = network.droppable_blocks()
+    droppable = network.droppable_blocks(reshaping=True)
     dropped = data.draw(st.sets(st.sampled_from(droppable))) if droppable else set()
     shallower = network.without(dropped)
     hooks = [
@@ -139,7 +139,7 @@ def test_without_a_block_equals_its_branch_at_zero(fields, data):
         torch.testing.assert_close(shallower(image), network(image), rtol=0, atol=0)
     for hook in hooks:
         hook.remove()
-    assert set(shallower.droppable_blocks()) == set(droppable) - dropped
+    assert set(shallower.droppable_blocks(reshaping=True)) == set(droppable) - dropped
     assert shallower.state_dict().keys() <= network.state_dict().keys()
 
 
@@ -193,10 +193,18 @@ def test_only_blocks_that_add_and_keep_the_shape_can_be_dropped():
     assert ResidualUNet(tiny(shortcut="none")).droppable_blocks() == ()
 
 
+def test_a_block_that_changes_the_shape_leaves_its_projection():
+    network = trained(tiny()).eval()
+    name = "encoder.stages.1.blocks.0"
+    assert name in network.droppable_blocks(reshaping=True)
+    left = network.without([name]).get_submodule(name)
+    assert all(n.startswith("shortcut.project.") for n, _ in left.named_parameters())
+
+
 def test_a_block_that_cannot_be_dropped_is_told_with_its_neighbours():
     network = ResidualUNet(tiny())
-    with pytest.raises(ConfigError, match=r"stages\.1\.blocks\.0'; the nearest are .*blocks\.1"):
-        network.without(["encoder.stages.1.blocks.0"])
+    with pytest.raises(ConfigError, match=r"stages\.1\.blocks\.7'; the nearest are .*blocks\.1"):
+        network.without(["encoder.stages.1.blocks.7"])
 
 
 def test_stochastic_depth_rises_linearly_and_keeps_the_mean():
