@@ -23,10 +23,13 @@ from seg.commands import exit_status
 from seg.errors import ConfigError
 from seg.networks import ResidualUNet
 from seg.networks.block import ResidualBlock
+from seg.networks.costs import flops_of
+from seg.networks.layers import Axes
 from training.checkpoint import trained_in
 from training.elastic.depth import Cut, Lesions, lesions_of
 from training.elastic.probe import Probe, probe_of
 from training.export import run_of
+from training.gates import CLOSED, gates_of, pruned, shares_of
 from training.job import job_in
 from training.run_folder import RunFolder
 
@@ -162,6 +165,24 @@ def in_words(diagnosis: Diagnosis) -> str:
     return "\n".join(lines)
 
 
+def gates_in_words(network: ResidualUNet, patch: Axes) -> str:
+    """How far each gate is open, and what goes with those that have closed; empty without gates."""
+    gates = gates_of(network)
+    if not gates:
+        return ""
+    shares, removed = shares_of(network, patch), pruned(network).removed
+    width = max(map(len, gates))
+    lines = [f"{'gate':{width}}  open to  operations"]
+    for name, gate in gates.items():
+        widest = float(gate.detach().abs().max())
+        closed = "  closed" if name in removed else ""
+        lines.append(f"{name:{width}}  {widest:7.3f}  {shares[name]:10.1%}{closed}")
+    left = flops_of(network.without(removed), patch) / flops_of(network, patch)
+    lines += ["", f"{len(removed)} of {len(gates)} gates have closed (at most {CLOSED:g}); without "
+              f"what is behind them {left:.0%} of the operations are left"]  # fmt: skip
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     parser = argparse.ArgumentParser(
@@ -178,6 +199,9 @@ def _run(run: RunFolder) -> int:
     job, _ = job_in(run, "training.doctor")
     network = trained_in(run, job.plan, job.dataset.legend).network
     print(in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201
+    if gates := gates_in_words(network, job.plan.patch):
+        removal = "" if job.plan.compute_penalty else "; --compute-penalty removes them"
+        print(f"\n{gates}{removal}")  # noqa: T201
     return 0
 
 

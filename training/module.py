@@ -14,6 +14,7 @@ from seg.networks import ResidualUNet
 from training.clock import learning_rate_factor
 from training.dataset.legend import IGNORE, Legend
 from training.distillation import distillation_loss, finest_of
+from training.gates import price, shares_of
 from training.losses import make_loss
 from training.plan import Plan
 
@@ -47,6 +48,8 @@ class SegmentationModule(pl.LightningModule):
         self.network = ResidualUNet(plan.network_config(legend.outputs))
         self.loss = make_loss(legend, plan.loss, plan.class_weights, shared=processes > 1)
         self.legend = legend
+        self.shares = shares_of(self.network, plan.patch) if plan.compute_penalty else {}
+        """Of the operations, behind each gate."""
         self.progress = 0.0
         """Share of the training that is done; ``callbacks.StopInTime`` keeps it."""
 
@@ -69,6 +72,10 @@ class SegmentationModule(pl.LightningModule):
         with self.network.skipping(self._skipped()):
             logits = self(images)
         loss = self.loss(logits, labels.float())
+        if self.plan.compute_penalty:
+            # rises with the training: gates of blocks start closed and must be able to open
+            rate = self.plan.compute_penalty * self.progress
+            loss = loss + rate * price(self.network, self.shares)
         for teacher in self._teachers:
             loss = loss + distillation_loss(finest_of(logits), teacher, images, self.legend)
         if not torch.isfinite(loss):

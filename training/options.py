@@ -113,6 +113,9 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--network", choices=sorted(PRESETS), metavar="PRESET", help=_one_of(PRESETS))
     add("--shortcut", choices=sorted(SHORTCUTS), metavar="KIND",
         help=f"what leads around a block: {_one_of(SHORTCUTS)}")  # fmt: skip
+    add("--compute-penalty", type=float, metavar="P",
+        help="with --shortcut gated or gated-channel: P times the share of operations that open "
+             "gates let through is added to the loss; what closes is removed")  # fmt: skip
     add("--deep-supervision", action=argparse.BooleanOptionalAction, default=None,
         help="a loss at every resolution (default: yes)")  # fmt: skip
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")

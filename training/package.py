@@ -4,7 +4,7 @@ Letters: ``b`` batch, ``c`` channels.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ from seg.networks import ResidualUNet
 from training.dataset import Dataset
 from training.evaluate import Evaluation
 from training.fingerprint import Fingerprint
+from training.gates import Pruned, pruned
 from training.held_back import held_back_patches
 from training.machine import Device
 from training.onnx_export import Proof, export_variant, milliseconds_per_patch
@@ -71,8 +72,12 @@ def write_package(
         BackendError: the exported network disagrees with the trained one.
     """
     patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
+    small = pruned(network) if job.plan.compute_penalty else Pruned(network)
     with written_whole(target) as folder:
-        proof = export_variant(network, patches, folder, job.dataset.legend.task)
+        proof = export_variant(small.network, patches, folder, job.dataset.legend.task)
+        proof = replace(
+            proof, variant=proof.variant.model_copy(update={"blocks_dropped": small.removed})
+        )
         card = card_of(proof, job)
         write_card(folder, card)
         backend = OnnxBackend(folder / proof.variant.file)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from seg.errors import ConfigError
 from seg.model_package import Empty
-from seg.networks import UNetConfig, preset
+from seg.networks import SHORTCUTS, UNetConfig, preset
+from seg.networks.shortcut import ScalarGated
 from seg.transforms import Normalisation, Preprocessing
 
 OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
@@ -71,6 +72,10 @@ class Plan(BaseModel):
     sandwich_share: Annotated[
         float,
         Field(ge=0, le=1, description="of the training, at its end: every other step lacks blocks"),
+    ] = 0.0
+    compute_penalty: Annotated[
+        float,
+        Field(ge=0, description="price of the operations behind open gates, in units of the loss"),
     ] = 0.0
     patch: Annotated[tuple[int, ...], Field(description="voxels, one number an axis")]
     batch_size: Annotated[int, Field(ge=1, description="patches a step")]
@@ -176,11 +181,18 @@ class Plan(BaseModel):
             strides=self.strides,
             kernel_sizes=self.kernel_sizes,
         )
+        shortcut = self.shortcut or config.shortcut
+        if self.compute_penalty and not issubclass(SHORTCUTS[shortcut], ScalarGated):
+            raise ConfigError(
+                f"a compute penalty closes gates, and {shortcut!r} shortcuts have none; take "
+                "--shortcut gated or gated-channel"
+            )
         return replace(
             config,
             deep_supervision=self.deep_supervision,
             stochastic_depth=self.stochastic_depth,
-            shortcut=self.shortcut or config.shortcut,
+            shortcut=shortcut,
+            gated_skips=self.compute_penalty > 0 and config.decoder == "light",
         )
 
 

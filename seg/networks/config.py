@@ -72,6 +72,9 @@ class UNetConfig:
     """``light``: one convolution a level; ``residual``: one block a level."""
     decoder_features: tuple[int, ...] | None = None
     """Channels of each level, finest first; as many as the encoder has there if not given."""
+    gated_skips: bool = False
+    """Scale what the encoder hands to each level of the decoder by a learned number: one that
+    ends at 0 can be removed (``ResidualUNet.without``). For the light decoder."""
     deep_supervision: bool = False
     """In training mode, logits at every level of the decoder but the coarsest."""
     encoder: str = RESIDUAL
@@ -86,6 +89,7 @@ class UNetConfig:
         self._check_counts()
         self._check_axes()
         self._check_levels()
+        self._check_skips()
         self._check_shortcut()
         self._check_encoder()
 
@@ -113,6 +117,11 @@ class UNetConfig:
             raise ConfigError(
                 f"decoder_features needs {levels} numbers, one a level, got {self.decoder_features}"
             )
+
+    def _check_skips(self) -> None:
+        # a block that normalises first would make something of a skip of zeros
+        if self.gated_skips and self.decoder != "light":
+            raise ConfigError(f"gated skips need the light decoder, got {self.decoder!r}")
 
     def _check_axes(self) -> None:
         for name in ("strides", "kernel_sizes"):

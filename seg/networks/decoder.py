@@ -3,6 +3,7 @@
 """The decoder: from the coarsest features back to full resolution, level by level."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from jaxtyping import Float
@@ -62,12 +63,51 @@ class Level(nn.Module):
         super().__init__()
         self.upsample = config.layers.upsample(in_channels, out_channels, config.strides[index + 1])
         self.fuse = _fusion(config, index, out_channels + config.features[index], out_channels)
+        self.gate = SkipGate() if config.gated_skips else nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "b c_coarse *smaller"], skip: Float[Tensor, "b c_skip *spatial"]
     ) -> Float[Tensor, "b c *spatial"]:
         """Return features at the skip's resolution."""
-        return self.fuse(torch.cat((self.upsample(x), skip), dim=1))
+        return self.fuse(torch.cat((self.upsample(x), self.gate(skip)), dim=1))
+
+    def without_skip(self) -> "SkiplessLevel":
+        """What the level does when the skip is 0: a convolution of fewer channels."""
+        fuse = deepcopy(self.fuse)
+        conv = fuse.get_submodule("conv")
+        width = conv.get_parameter("weight").shape[0]
+        conv.weight = nn.Parameter(conv.get_parameter("weight")[:, :width].detach().clone())
+        conv.in_channels = width  # type: ignore[assignment]
+        return SkiplessLevel(self.upsample, fuse)
+
+
+class SkipGate(nn.Module):
+    """g·skip, g one learned number that starts at 1: the U-Net as it is drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(torch.ones(1))
+
+    def forward(
+        self, skip: Float[Tensor, "b c_skip *spatial"]
+    ) -> Float[Tensor, "b c_skip *spatial"]:
+        """Return the scaled features of the encoder."""
+        return self.gate * skip
+
+
+class SkiplessLevel(nn.Module):
+    """A level whose gate has closed: upsample and fuse."""
+
+    def __init__(self, upsample: nn.Module, fuse: nn.Module) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.fuse = fuse
+
+    def forward(
+        self, x: Float[Tensor, "b c_coarse *smaller"], skip: Float[Tensor, "b c_skip *spatial"]
+    ) -> Float[Tensor, "b c *spatial"]:
+        """Return features at the skip's resolution; nothing of the skip itself is used."""
+        return self.fuse(self.upsample(x))
 
 
 def _fusion(config: UNetConfig, stage: int, in_channels: int, out_channels: int) -> nn.Module:

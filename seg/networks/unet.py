@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seg.errors import ConfigError
 from seg.networks.block import Droppable, initialise
 from seg.networks.config import RESIDUAL, UNetConfig
-from seg.networks.decoder import Decoder
+from seg.networks.decoder import Decoder, Level, SkipGate
 from seg.networks.encoder import Encoder
 from seg.networks.pretrained import PretrainedEncoder
 
@@ -79,17 +79,35 @@ class ResidualUNet(nn.Module):
             and (module.is_droppable or (reshaping and module.has_droppable_branch))
         )
 
+    def gated_skips(self) -> tuple[str, ...]:
+        """Names of the decoder's levels whose skip has a gate, coarsest first."""
+        return tuple(
+            name
+            for name, module in self.named_modules()
+            if isinstance(module, Level) and isinstance(module.gate, SkipGate)
+        )
+
     def without(self, blocks: Iterable[str]) -> "ResidualUNet":
-        """A shallower copy that computes what this network does when those branches give 0.
+        """A smaller copy that computes what this network does when those branches give 0.
 
         The weights that are left keep their names.
 
+        Args:
+            blocks: some of ``droppable_blocks(reshaping=True)``, and of ``gated_skips()``, whose
+                levels then do without the encoder's features.
+
         Raises:
-            ConfigError: a name is not one of ``droppable_blocks(reshaping=True)``.
+            ConfigError: a name is none of them.
         """
-        shallower = deepcopy(self)
-        shallower._drop(blocks)
-        return shallower
+        smaller = deepcopy(self)
+        chosen, skips = tuple(blocks), self.gated_skips()
+        smaller._drop(name for name in chosen if name not in skips)
+        for name in skips:
+            if name in chosen:
+                level = smaller.get_submodule(name)
+                assert isinstance(level, Level)
+                smaller.set_submodule(name, level.without_skip())
+        return smaller
 
     @contextmanager
     def skipping(self, blocks: Iterable[str]) -> Iterator[None]:

@@ -9,18 +9,16 @@ NeurIPS 2016 (lesions).
 """
 
 from collections.abc import Collection
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from seg.networks import ResidualUNet
-from seg.networks.layers import Axes
+from seg.networks.costs import flops_of
 from training.elastic.probe import Probe
 
 CANDIDATES = 6
@@ -55,15 +53,6 @@ class Lesions:
     def whole(self) -> Cut:
         """The network as it was trained."""
         return self.path[0]
-
-
-def flops_of(network: ResidualUNet, patch: Axes) -> int:
-    """Of one patch, counted without running it; a multiplication and an addition are two."""
-    shapes = deepcopy(network).to("meta").eval()
-    image = torch.zeros(1, network.config.in_channels, *patch, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        shapes(image)
-    return int(counter.get_total_flops())
 
 
 def lesions_of(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> Lesions:

@@ -31,7 +31,7 @@ def distilled(run: RunFolder, job: Job, teacher: ResidualUNet, minutes: float) -
     student = RunFolder(run.path / FOLDER)
     student.path.mkdir(exist_ok=True)
     fields = {"network": STUDENT, "shortcut": None, "minutes": minutes, "steps": None}
-    calm = {"stochastic_depth": 0.0, "sandwich_share": 0.0}
+    calm = {"stochastic_depth": 0.0, "sandwich_share": 0.0, "compute_penalty": 0.0}
     plan = changed_plan(job.plan, fields | calm)
     write_plan(plan, student.plan)
     shutil.copyfile(run.fingerprint, student.fingerprint)

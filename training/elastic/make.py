@@ -17,7 +17,7 @@ from seg.inference import OnnxBackend
 from seg.inference.decision import probability_error
 from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task
 from seg.networks import ResidualUNet
-from training.elastic.depth import flops_of
+from seg.networks.costs import flops_of
 from training.elastic.probe import Probe
 from training.elastic.quantise import to_float16, to_int8
 from training.onnx_export import FULL, proven, reference_logits, write_onnx
@@ -75,14 +75,16 @@ def make_all(
     Raises:
         BackendError: ONNX and network disagree in float32.
     """
-    makers: dict[Precision, Callable[[Source, Bench, Path], Made]] = {
-        "float32": _float32,
-        "int8": _int8,
-        "float16": _float16,
-    }
+    worst: tuple[str, ...] = ()
     for source in sources:
         for precision in precisions:
-            yield makers[precision](source, bench, folder)
+            if precision == "int8":
+                known = () if source.distilled else worst
+                made, found = _int8(source, bench, folder, known)
+                worst = worst if source.distilled else found
+                yield made
+            else:
+                yield {"float32": _float32, "float16": _float16}[precision](source, bench, folder)
 
 
 def _float32(source: Source, bench: Bench, folder: Path) -> Made:
@@ -101,17 +103,20 @@ def _float32(source: Source, bench: Bench, folder: Path) -> Made:
     )
 
 
-def _int8(source: Source, bench: Bench, folder: Path) -> Made:
+def _int8(
+    source: Source, bench: Bench, folder: Path, worst: tuple[str, ...]
+) -> tuple[Made, tuple[str, ...]]:
+    """The variant, and which layers do most damage where that is known by now."""
     name = _named(source, "int8")
     plain, file = folder / f"{name}.plain.onnx", folder / f"{name}.onnx"
     write_onnx(source.network, bench.golden, plain, exact_norms=False)
-    found = to_int8(onnx.load(plain), bench.probe, bench.int8_tolerance)
+    found = to_int8(onnx.load(plain), bench.probe, bench.int8_tolerance, worst)
     plain.unlink()
     onnx.save(found.model, file)
     # What integers say is the reference of what they ought to say elsewhere; how far another
     # processor may be from it, float arithmetic on the same rounded numbers tells.
     logits = _run(OnnxBackend(file, provider="cpu", threads=1).run, bench.golden)
-    return Made(
+    made = Made(
         name=name,
         source=source,
         precision="int8",
@@ -121,6 +126,7 @@ def _int8(source: Source, bench: Bench, folder: Path) -> Made:
         gigaflops=_gigaflops(source, bench),
         float_layers=found.float_layers,
     )
+    return made, found.worst
 
 
 def _float16(source: Source, bench: Bench, folder: Path) -> Made:

@@ -16,7 +16,7 @@ from training.held_back import richest_windows
 from training.plan import Plan
 from training.pooled_dice import pooled_dice
 
-WINDOWS = 24
+WINDOWS = 12
 
 Network = Callable[[Float32[np.ndarray, "b c *patch"]], Float32[np.ndarray, "b k *patch"]]
 """Patches to logits, whatever computes them."""

@@ -46,6 +46,8 @@ class Quantised:
     """Those whose rounding cost too much."""
     dice_lost: float
     """On the windows of the search, against float32."""
+    worst: tuple[str, ...] = ()
+    """All layers, the one first that does most damage; empty where nobody had to ask."""
 
 
 class _Patches(CalibrationDataReader):  # type: ignore[misc]  # untyped library
@@ -58,7 +60,12 @@ class _Patches(CalibrationDataReader):  # type: ignore[misc]  # untyped library
 
 
 def to_int8(
-    float32: onnx.ModelProto, probe: Probe, tolerance: float, *, progress: bool = True
+    float32: onnx.ModelProto,
+    probe: Probe,
+    tolerance: float,
+    worst: Sequence[str] = (),
+    *,
+    progress: bool = True,
 ) -> Quantised:
     """Static QDQ quantisation, calibrated on the windows; layers that hurt stay float.
 
@@ -70,6 +77,8 @@ def to_int8(
         probe: training windows.
         tolerance: Dice that int8 may cost on them. Where it costs more, the layers that do most
             damage when they alone are quantised stay float, one after another.
+        worst: layers, the one first that did most damage in a network that this one is a part of;
+            found out here where none are given.
         progress: show a bar where there is a terminal.
     """
     with tempfile.TemporaryDirectory() as name, _quiet():
@@ -82,13 +91,14 @@ def to_int8(
         kept: list[str] = []
         lost = before - probe.dice(quantiser.backend(kept).run)
         if lost > tolerance:
-            worst = quantiser.by_damage(progress=progress)
-            for layer in worst[: int(MOST_FLOAT_LAYERS * len(worst))]:
+            worst = worst or quantiser.by_damage(progress=progress)
+            here = [layer for layer in worst if layer in quantiser.layers]
+            for layer in here[: int(MOST_FLOAT_LAYERS * len(here))]:
                 kept.append(layer)
                 lost = before - probe.dice(quantiser.backend(kept).run)
                 if lost <= tolerance:
                     break
-        return Quantised(onnx.load(quantiser.file), tuple(kept), lost)
+        return Quantised(onnx.load(quantiser.file), tuple(kept), lost, tuple(worst))
 
 
 class _Quantiser:
@@ -99,7 +109,8 @@ class _Quantiser:
         self._probe = probe
         self.file = prepared.with_name("int8.onnx")
         graph = onnx.load(prepared).graph
-        self._layers = [node.name for node in graph.node if node.op_type in QUANTISED]
+        # by the names of their weights, which the parts of a network share with the whole
+        self.layers = {n.input[1]: n.name for n in graph.node if n.op_type in QUANTISED}
 
     def backend(self, kept: Sequence[str]) -> OnnxBackend:
         """All layers in int8 but those."""
@@ -112,7 +123,7 @@ class _Quantiser:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=[self.layers[layer] for layer in kept],
             calibration_cache_path=self._prepared.with_name("ranges.json"),
         )
         return OnnxBackend(self.file, provider="cpu", threads=1)
@@ -129,9 +140,9 @@ class _Quantiser:
 
         expected = probabilities(exact)
         damage = {}
-        bar = tqdm(self._layers, desc="quantising", disable=None if progress else True)
+        bar = tqdm(self.layers, desc="quantising", disable=None if progress else True)
         for layer in bar:
-            others = [name for name in self._layers if name != layer]
+            others = [name for name in self.layers if name != layer]
             damage[layer] = float(np.abs(probabilities(self.backend(others)) - expected).mean())
         return sorted(damage, key=lambda name: damage[name], reverse=True)
 

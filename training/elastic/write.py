@@ -33,6 +33,7 @@ from training.elastic.make import Bench, Made, Precision, Source, make_all
 from training.elastic.probe import probe_of
 from training.elastic.weights import referenced_bytes, share_weights
 from training.evaluate import Evaluation
+from training.gates import Pruned, pruned
 from training.held_back import held_back_patches
 from training.onnx_export import FULL, Proof
 from training.package import GOLDEN_SAMPLES, Finished, Job, card_of, scores_of
@@ -103,13 +104,15 @@ def write_variants(
         BackendError: a file disagrees with the network that it was made of.
     """
     network = network.cpu().float().eval()
+    small = pruned(network) if job.plan.compute_penalty else Pruned(network)
+    network, gone = small.network, small.removed
     legend = job.dataset.legend
     patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     probe = probe_of(job.dataset, job.plan)
     lesions = lesions_of(network, probe)
-    sources = [Source(FULL, network)]
+    sources = [Source(FULL, network, gone)]
     sources += [
-        Source(f"drop-{len(cut.dropped)}", network.without(cut.dropped), cut.dropped)
+        Source(f"drop-{len(cut.dropped)}", network.without(cut.dropped), gone + cut.dropped)
         for cut in depths(lesions, wishes.depths, wishes.most_lost)
     ]
     if student is not None:
