@@ -1,17 +1,21 @@
 """A service under an open-loop load, with and without elasticity.
 
     python benchmarks/elastic.py PACKAGE [--seconds 60] [--loads 0.5 1 1.5 2 3] [--json FILE]
+                                 [--after FILE]
 
 Requests come at random times, at a multiple of the rate that the whole network can answer, whether
 earlier ones are answered or not, as clients of a hospital do. PACKAGE is one with variants
-(``python -m training.export RUN --variants``). Shown are the share of requests that were answered
-within the deadline, the median and the 99th percentile of the time to an answer, the share that
-was turned away, the mean validation Dice of the answers, and who answered.
+(``python -m training.export RUN --variants``). At each load the same service answers with and
+without elasticity, one right after the other. Shown are the share of all requests that were
+answered within the deadline (one that was turned away was not), the median and the 99th percentile
+of the time to an answer, the share that was turned away, the mean validation Dice of the answers,
+and who answered.
 """
 
 import argparse
 import asyncio
 import io
+import json
 import os
 import signal
 import socket
@@ -39,6 +43,9 @@ LATENCIES_OF_DEADLINE = 10
 """A deadline is this many times what one request takes on an idle service."""
 WAIT_SHARE = 0.25
 """Of the deadline that the elastic service may expect a request to wait."""
+MANY_CLIENTS = {"SEG_MAX_CLIENT_REQUESTS": "1000"}
+"""The load stands for many clients, though it comes from one address."""
+TURNED_AWAY = (429, 503)
 PROMISED, AT_LOAD = 0.99, 2.0
 """Share answered in time, at how many times the capacity."""
 
@@ -59,7 +66,7 @@ def serving(package: Path, settings: Mapping[str, str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, **settings, "SEG_PACKAGE": str(package.resolve())}
+    environment = {**os.environ, **MANY_CLIENTS, **settings, "SEG_PACKAGE": str(package.resolve())}
     environment |= {"BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(
         [sys.executable, "-m", "bentoml", "serve", "--port", str(port)],
@@ -164,7 +171,8 @@ def row_of(service: str, load: float, answers: list[Answer], deadline_s: float) 
         "in_time": sum(each.seconds <= deadline_s for each in good) / max(1, len(answers)),
         "p50_ms": 1000 * float(np.median(seconds)),
         "p99_ms": 1000 * float(np.percentile(seconds, 99)),
-        "rejected": sum(each.status == 503 for each in answers) / max(1, len(answers)),
+        "rejected": sum(each.status in TURNED_AWAY for each in answers) / max(1, len(answers)),
+        "failed": sum(each.status not in (200, *TURNED_AWAY) for each in answers),
         "dice": float(np.mean([each.dice for each in good])) if good else float("nan"),
         "variants": {name: n / len(good) for name, n in shares.most_common()},
     }
@@ -190,6 +198,8 @@ def main() -> None:
     parser.add_argument("--services", nargs="+", choices=("fixed", "elastic"),
                         default=["fixed", "elastic"])  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--after", type=Path, metavar="FILE",
+                        help="result of an earlier part, whose rows are kept")  # fmt: skip
     options = parser.parse_args()
     image = image_of(options.package)
     with serving(options.package, {}) as url:
@@ -201,14 +211,16 @@ def main() -> None:
     print("service   load requests  in time   p50 ms   p99 ms  rejected    Dice  answered by")
     wait = str(WAIT_SHARE * deadline_s)
     elastic = {"SEG_LOWEST_QUALITY": "fast", "SEG_MAX_WAIT_S": wait}
-    rows = []
-    for service in options.services:
-        for load in options.loads:
+    rows = json.loads(options.after.read_text())["rows"] if options.after else []
+    for load in options.loads:
+        for service in options.services:
             # a service of its own, so that no load begins with the queue of another one
             with serving(options.package, elastic if service == "elastic" else {}) as url:
                 answers = asyncio.run(open_loop(url, image, load * rate, options.seconds))
-            rows.append(row_of(service, load, answers, deadline_s))
+            about = {"capacity": rate, "alone_ms": 1000 * alone, "deadline_ms": 1000 * deadline_s}
+            rows.append(row_of(service, load, answers, deadline_s) | about)
             show(rows[-1])
+    rows.sort(key=lambda row: (row["load"], row["service"]))
     bars = [
         bar(f"elastic, {AT_LOAD:g} times the capacity: share in time", row["in_time"], PROMISED,
             at_most=False)

@@ -181,8 +181,9 @@ class _PublicRoutes:
             running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
             rung = model.chooser.choose(ask, self._admission.active, running, waited)
             contents = [[file.read for file in channels] for channels in images]
+            start = perf_counter()
             head = answer(Work(model, order, backend, rung), contents, body)
-            model.chooser.took(backend.patches)
+            model.chooser.took(rung, backend.patches, perf_counter() - start, running)
             return head, rung
 
         try:

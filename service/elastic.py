@@ -95,17 +95,32 @@ class VariantChooser:
     """Chooses a rung for each request when its turn has come."""
 
     def __init__(
-        self, rungs: Sequence[Rung], wait_s: float, clock: Callable[[], float] = monotonic
+        self,
+        rungs: Sequence[Rung],
+        wait_s: float,
+        clock: Callable[[], float] = monotonic,
+        runners: int = 1,
     ) -> None:
-        """Choose among rungs, the best first, so that a new request waits ``wait_s`` at most."""
+        """Choose among rungs, the best first, so that a new request waits ``wait_s`` at most.
+
+        Args:
+            rungs: that run here.
+            wait_s: allowed.
+            clock: in seconds.
+            runners: patches that run at the same time.
+        """
         self.rungs = tuple(rungs)
         self._wait_s = wait_s
+        self._runners = runners
         self._clock = clock
         self._lock = threading.Lock()
         self._level = 0
         self._since = -math.inf
         self._patches = 1.0
         """Expected of a request."""
+        self._besides_s = 0.0
+        """Seconds that the machine is expected to spend on a request beside its patches: decoding,
+        blending, encoding. Under a fast variant they are much of what a request costs."""
 
     def choose(self, ask: Ask, active: int, running: int, waited_s: float) -> Rung:
         """The rung for a request that begins now.
@@ -125,14 +140,25 @@ class VariantChooser:
             level = max(level, self._in_time(ask.deadline_s - waited_s, running))
         return self.rungs[level]
 
-    def took(self, patches: int) -> None:
-        """Learn how many patches requests have."""
+    def took(self, rung: Rung, patches: int, seconds: float, running: int) -> None:
+        """Learn what requests cost.
+
+        Args:
+            rung: that answered.
+            patches: that the request had.
+            seconds: from its turn to its answer.
+            running: requests that shared the machine meanwhile, this one included.
+        """
+        share_s = seconds / max(running, self._runners)
         with self._lock:
             self._patches += MEMORY * (patches - self._patches)
+            if math.isfinite(rung.patch_s):
+                besides_s = max(0.0, share_s - patches * rung.patch_s)
+                self._besides_s += MEMORY * (besides_s - self._besides_s)
 
     def wait_s(self, level: int, active: int) -> float:
         """Seconds until all that is there is answered, were it answered by that rung."""
-        return active * self._patches * self.rungs[level].patch_s
+        return active * (self._patches * self.rungs[level].patch_s + self._besides_s)
 
     def _adapted(self, active: int) -> int:
         """Down at once, as far as it takes; up one rung at a time, and not before it is calm."""

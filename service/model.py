@@ -93,7 +93,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         limits=_limits(settings),
         golden_error=golden_error,
         metrics=metrics,
-        chooser=VariantChooser(rungs, settings.max_wait_s),
+        chooser=VariantChooser(rungs, settings.max_wait_s, runners=policy.runners),
     )
 
 

@@ -216,9 +216,17 @@ def test_full_quality_comes_back_step_by_step_when_it_is_calm(chooser, now):
 
 def test_requests_of_many_patches_count_for_more(chooser):
     for _ in range(200):
-        chooser.took(10)
+        chooser.took(RUNGS[0], 10, 1.0, running=1)
     assert chosen(chooser, 1) == "full"
     assert chosen(chooser, 2) == "int8"
+
+
+def test_what_a_request_costs_beside_its_patches_counts_with_every_variant(chooser):
+    for _ in range(200):  # 0.4 s for two at a time, half of it on a patch of the full network
+        chooser.took(RUNGS[0], 1, 0.4, running=2)
+    assert [round(chooser.wait_s(level, 1), 3) for level in range(3)] == [0.2, 0.15, 0.12]
+    assert chosen(chooser, 5) == "full"
+    assert chosen(chooser, 6) == "int8"
 
 
 @pytest.mark.parametrize(
