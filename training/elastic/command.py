@@ -7,12 +7,14 @@ from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.inference import Predictor
+from seg.networks import ResidualUNet
 from training.checkpoint import trained_in
 from training.elastic.distil import distilled
 from training.elastic.make import PRECISIONS, Precision
 from training.elastic.report import variants_table, write_variants_report
 from training.elastic.write import Wishes, write_variants
 from training.evaluate import Evaluation, evaluate
+from training.job import job_in
 from training.package import Job
 from training.run_folder import RunFolder
 
@@ -42,6 +44,7 @@ def export_variants(
         )
     network = trained_in(run, job.plan, job.dataset.legend).network
     student = distilled(run, job, network, options.distil) if options.distil else None
+    other = network_of(options.against) if options.against else None
     wishes = Wishes(
         precisions=tuple(options.precisions or PRECISIONS_ON[job.device.kind]),
         depths=options.depths,
@@ -51,9 +54,20 @@ def export_variants(
     def assess(predictor: Predictor) -> Evaluation:
         return evaluate(predictor, job.dataset, job.dataset.test, progress=False)
 
-    elastic = write_variants(network, job, target, assess, wishes, student)
+    elastic = write_variants(network, job, target, assess, wishes, student, other)
     write_variants_report(elastic, job)
     return [variants_table(elastic)]
+
+
+def network_of(path: Path) -> ResidualUNet:
+    """The network of another run.
+
+    Raises:
+        ConfigError: it has not trained.
+    """
+    run = RunFolder(path)
+    job, _ = job_in(run, "training.export --against")
+    return trained_in(run, job.plan, job.dataset.legend).network
 
 
 def add_variant_options(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +78,9 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
              "that another one beats in both are left out")  # fmt: skip
     add("--distil", type=_positive, metavar="MINUTES",
         help="train a small network to say what the large one says, as their rival")  # fmt: skip
+    add("--against", type=Path, metavar="RUN",
+        help="another run on the same data, e.g. without --elastic: the report shows what dropping "
+             "blocks costs there")  # fmt: skip
     add("--precisions", nargs="+", choices=PRECISIONS,
         help="default: float32 and int8 on a CPU, float32 and float16 on a GPU")  # fmt: skip
     add("--depths", type=int, default=Wishes.depths, metavar="N",

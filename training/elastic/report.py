@@ -18,6 +18,8 @@ from training.package import Job
 from training.pages import on_light_and_dark, render
 
 REPORT_FILE = "report.html"
+LINES = ("-", "--", "-", "--")
+"""Of the curves of Dice against time."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Row:
     megabytes: float | None
     kept: bool
     tolerance: float
+    family: str
+    """Variants that differ in depth alone."""
 
 
 def rows_of(elastic: Elastic, classes: Sequence[str]) -> list[Row]:
@@ -66,6 +70,7 @@ def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequ
         megabytes=megabytes,
         kept=each.kept,
         tolerance=each.made.tolerance,
+        family=f"{'distilled' if each.made.source.distilled else 'cut'}, {each.made.precision}",
     )
 
 
@@ -121,7 +126,7 @@ def write_variants_report(elastic: Elastic, job: Job) -> None:
         card=elastic.finished.package.card,
         rows=rows,
         classes=classes,
-        lesions=elastic.lesions,
+        lesions_table=elastic.lesions.path,
         front=on_light_and_dark(lambda ink: draw_front(rows, ink)),
         curve=on_light_and_dark(lambda ink: draw_lesions(elastic, ink)),
     )
@@ -133,18 +138,21 @@ def draw_front(rows: Sequence[Row], ink: Ink) -> bytes:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     timed = [row for row in rows if row.milliseconds is not None]
-    kept = sorted((r for r in timed if r.kept), key=lambda row: row.milliseconds or 0.0)
-    axes.step(
-        [r.milliseconds or 0.0 for r in kept], [r.dice for r in kept], where="post",
-        color=ink.line, linewidth=1.5,
-    )  # fmt: skip
+    for number, family in enumerate(dict.fromkeys(row.family for row in timed)):
+        colour, style = (ink.line, ink.mark)[family.startswith("distilled")], LINES[number % 4]
+        curve = sorted((row.milliseconds or 0.0, row.dice) for row in timed if row.family == family)
+        axes.plot(*zip(*curve, strict=True), style, color=colour, linewidth=1.5, label=family)
     for row in timed:
-        colour = ink.line if row.kept else ink.grid
-        axes.plot(row.milliseconds or 0.0, row.dice, "o", color=colour, markersize=7)
+        colour = ink.mark if row.family.startswith("distilled") else ink.line
+        axes.plot(
+            row.milliseconds or 0.0, row.dice, "o", color=colour, markersize=7,
+            markerfacecolor=colour if row.kept else "none",
+        )  # fmt: skip
         axes.annotate(
             row.name, (row.milliseconds or 0.0, row.dice), xytext=(6, 5),
-            textcoords="offset points", fontsize=9, color=ink.text if row.kept else ink.mark,
+            textcoords="offset points", fontsize=9, color=ink.text,
         )  # fmt: skip
+    axes.legend(frameon=False, labelcolor=ink.text, fontsize=9, loc="lower right")
     axes.set_xscale("log")
     _label(axes, "milliseconds a patch", "Dice, test cases", "Dice against time", ink)
     return _svg(figure)
@@ -157,7 +165,12 @@ def draw_lesions(elastic: Elastic, ink: Ink) -> bytes:
     whole = elastic.lesions.whole
     cuts = elastic.lesions.path
     path.plot([100 * c.flops / whole.flops for c in cuts], [c.dice for c in cuts], "o-",
-              color=ink.line)  # fmt: skip
+              color=ink.line, label="this run")  # fmt: skip
+    if elastic.compared:
+        other = elastic.compared
+        left = [100 * cut.flops / other.whole.flops for cut in other.path]
+        path.plot(left, [c.dice for c in other.path], "s--", color=ink.mark, label="other run")
+        path.legend(frameon=False, labelcolor=ink.text, fontsize=9)
     path.invert_xaxis()
     _label(path, "% of the operations that are left", "Dice, training windows",
            "Dropping blocks one after another", ink)  # fmt: skip

@@ -80,15 +80,18 @@ class Elastic:
     finished: Finished
     lesions: Lesions
     measured: tuple[Measured, ...]
+    compared: Lesions | None = None
+    """Of a network that was trained otherwise."""
 
 
-def write_variants(
+def write_variants(  # noqa: PLR0913 - student and other are what may be missing
     network: ResidualUNet,
     job: Job,
     target: Path,
     assess: Callable[[Predictor], Evaluation],
     wishes: Wishes,
     student: ResidualUNet | None = None,
+    other: ResidualUNet | None = None,
 ) -> Elastic:
     """Make variants, score and time each, and write those that no other one beats.
 
@@ -99,6 +102,7 @@ def write_variants(
         assess: scores a predictor on whole test images.
         wishes: what to try.
         student: a small network that learnt from the large one.
+        other: a network that was trained otherwise, whose lesion curve is shown beside.
 
     Raises:
         BackendError: a file disagrees with the network that it was made of.
@@ -110,6 +114,7 @@ def write_variants(
     patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     probe = probe_of(job.dataset, job.plan)
     lesions = lesions_of(network, probe)
+    compared = None if other is None else lesions_of(other, probe)
     sources = [Source(FULL, network, gone)]
     sources += [
         Source(f"drop-{len(cut.dropped)}", network.without(cut.dropped), gone + cut.dropped)
@@ -131,7 +136,7 @@ def write_variants(
         with written_whole(target) as folder:
             finished = _write([m for m in measured if m.kept], job, folder, patches)
         package = ModelPackage.load(target)
-    return Elastic(replace(finished, package=package), lesions, tuple(measured))
+    return Elastic(replace(finished, package=package), lesions, tuple(measured), compared)
 
 
 def _measured(

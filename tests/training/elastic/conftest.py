@@ -48,6 +48,6 @@ def run(tmp_path_factory):
 def exported(run, tmp_path_factory):
     """All that may be lost is allowed, so that random weights leave variants at all."""
     target = tmp_path_factory.mktemp("variants") / "package"
-    options = ["--variants", "--most-lost", "1", "--depths", "1"]
+    options = ["--variants", "--most-lost", "1", "--depths", "1", "--against", str(run.path)]
     assert main([str(run.path), "-o", str(target), *options]) == 0
     return target
