@@ -26,7 +26,7 @@ def skipped(module, step, progress, monkeypatch):
 
 
 def test_late_steps_train_whole_and_shallow_networks_in_turn(module, monkeypatch):
-    blocks = set(module.network.droppable_blocks())
+    blocks = set(module.network.droppable_blocks(reshaping=True))
     late = [skipped(module, step, 0.9, monkeypatch) for step in range(40)]
     assert not any(late[::2])
     assert all(each and set(each) <= blocks for each in late[1::2])
