@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from seg.files import replace_file
 from seg.metrics import Estimate, bootstrap_mean
@@ -154,7 +155,10 @@ def draw_front(rows: Sequence[Row], ink: Ink) -> bytes:
         )  # fmt: skip
     axes.legend(frameon=False, labelcolor=ink.text, fontsize=9, loc="lower right")
     axes.set_xscale("log")
+    for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        set_formatter(ScalarFormatter())  # 20, not 2 x 10^1
     _label(axes, "milliseconds a patch", "Dice, test cases", "Dice against time", ink)
+    axes.tick_params(axis="x", which="both", colors=ink.text, labelsize=9)
     return _svg(figure)
 
 

@@ -1,0 +1,308 @@
+"""What several passes of one network know of its errors: mirrors against random depth.
+
+    python benchmarks/uncertainty.py RUN [--budget 4] [--json FILE]
+
+RUN is a run of ``python -m training.fit --elastic``. Its held-back cases are segmented by one pass,
+by the mirrored passes, and by passes that each lack random blocks of the deep stages, as many as
+cost the same: what lies before those stages is the same for all passes and counted once. All of
+them go through the ``Predictor`` that serves. Shown are
+
+- ECE of the mean probabilities, raw and with a temperature that the other cases chose,
+- the area under the risk-coverage curve (the share of wrong voxels, averaged over what share of
+  the voxels one keeps, the surest first) and the area under the ROC curve of error detection, for
+  the entropy of the mean and for the disagreement (mutual information),
+- the mean error of a Dice that is predicted from the probabilities, or from how much the passes'
+  masks overlap, each mapped to Dice by a line that the other cases chose.
+
+Sources: Geifman & El-Yaniv, Selective classification for deep neural networks, NeurIPS 2017
+(risk and coverage); Roy et al., Bayesian QuickNAT, NeuroImage 195 (2019) (Dice among samples).
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from result import bar, report
+from scipy.optimize import minimize_scalar
+from scipy.stats import rankdata
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from seg.inference import Predictor
+from seg.inference.disagreement import Disagreement
+from seg.inference.quality import entropy
+from seg.metrics.calibration import expected_calibration_error, reliability
+from seg.metrics.predicted_dice import expected_dice
+from seg.model_package import ModelPackage
+from seg.networks import ResidualUNet
+from seg.networks.costs import flops_of
+from training.checkpoint import trained_in
+from training.job import job_in
+from training.run_folder import RunFolder
+
+DEEP = 2
+"""Stages from this one on lose blocks: cheap to run again, since their inputs are shared."""
+RATES = (0.2, 0.5)
+"""At which a block is left out in a pass."""
+TEMPERATURES = (0.2, 5.0)
+LEAST = 1e-7
+"""Of a probability whose logarithm is taken."""
+
+
+class Pass:
+    """A backend of one network, of which a pass may be mirrored or lack blocks."""
+
+    provider = "cpu"
+    batch_size = 1
+    callers = 1
+
+    def __init__(self, network: ResidualUNet, patch: Sequence[int], flip: tuple[int, ...] = ()):
+        self._network = network
+        self._flip = tuple(2 + axis for axis in flip)
+        self.patch = tuple(patch)
+
+    def run(self, patches: np.ndarray) -> np.ndarray:
+        """Logits, mirrored back."""
+        seen = torch.from_numpy(np.ascontiguousarray(np.flip(patches, self._flip)))
+        with torch.inference_mode():
+            return np.flip(self._network(seen).numpy(), self._flip)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Several passes."""
+
+    name: str
+    passes: tuple[Pass, ...]
+    cost: float
+    """In passes of the whole network."""
+
+
+def ways_of(network: ResidualUNet, patch: Sequence[int], budget: float) -> Iterator[Way]:
+    """All that are compared."""
+    yield Way("one pass", (Pass(network, patch),), 1.0)
+    axes = range(len(patch))
+    flips = [flip for n in range(len(patch) + 1) for flip in combinations(axes, n)]
+    yield Way("mirrors", tuple(Pass(network, patch, flip) for flip in flips), float(len(flips)))
+    for rate in RATES:
+        yield random_depth(network, patch, rate, budget)
+
+
+def random_depth(network: ResidualUNet, patch: Sequence[int], rate: float, budget: float) -> Way:
+    """The whole network, and as many without random deep blocks as the budget allows."""
+    deep = [
+        name
+        for name in network.droppable_blocks(reshaping=True)
+        if name.startswith("encoder.stages.") and int(name.split(".")[2]) >= DEEP
+    ]
+    whole, shared = flops_of(network, tuple(patch)), shared_flops(network, patch)
+    rng = np.random.default_rng(0)
+    passes, cost, seen = [Pass(network, patch)], 1.0, {()}
+    while len(seen) < 2 ** len(deep):
+        dropped = tuple(name for name in deep if rng.random() < rate)
+        if dropped in seen:
+            continue
+        shallower = network.without(dropped)
+        more = (flops_of(shallower, tuple(patch)) - shared) / whole
+        if cost + more > budget:
+            break
+        seen.add(dropped)
+        passes.append(Pass(shallower, patch))
+        cost += more
+    return Way(f"random depth, rate {rate:g}", tuple(passes), cost)
+
+
+def shared_flops(network: ResidualUNet, patch: Sequence[int]) -> int:
+    """Of what lies before the deep stages."""
+    encoder = network.encoder
+    before = nn.Sequential(encoder.get_submodule("stem"), *list(encoder.stages)[:DEEP])
+    image = torch.zeros(1, network.config.in_channels, *patch)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        before(image)
+    return int(counter.get_total_flops())
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A case as one way sees it; voxels that nobody has annotated are left out."""
+
+    mean: np.ndarray
+    """Probabilities, (classes, voxels)."""
+    disagreement: np.ndarray | None
+    truth: np.ndarray
+    agreement: np.ndarray
+    """Mean Dice of each pass's mask with that of all, by class."""
+    dice: np.ndarray
+    """Of the mask of all with the truth, by class."""
+
+
+def seen_by(way: Way, package: ModelPackage, dataset: Any) -> list[Seen]:
+    """Every held-back case."""
+    found = []
+    for case in tqdm(dataset.test, desc=way.name, unit="case", disable=None):
+        image, mask = dataset.read(case)
+        outputs = [
+            Predictor(package, backend).predict_probabilities(image) for backend in way.passes
+        ]
+        found.append(_seen(np.stack(outputs), np.asarray(mask.array), dataset))
+    return found
+
+
+def _seen(outputs: np.ndarray, truth: np.ndarray, dataset: Any) -> Seen:
+    classes = range(1, outputs.shape[1])
+    known = truth < outputs.shape[1]
+    mean = outputs.mean(axis=0)
+    heard = Disagreement(dataset.legend.task)
+    for each in outputs:
+        heard.hear(np.log(np.maximum(each, LEAST))[None])
+    labels = mean.argmax(axis=0)
+    alone = outputs.argmax(axis=1)
+    return Seen(
+        mean=mean[:, known],
+        disagreement=heard.result()[0][known] if len(outputs) > 1 else None,
+        truth=truth[known],
+        agreement=np.array([np.mean([_dice(a == c, labels == c) for a in alone]) for c in classes]),
+        dice=np.array([_dice((labels == c) & known, truth == c) for c in classes]),
+    )
+
+
+def _dice(one: np.ndarray, other: np.ndarray) -> float:
+    total = int(one.sum() + other.sum())
+    return 2 * int((one & other).sum()) / total if total else 1.0
+
+
+def rows_of(way: Way, seen: Sequence[Seen], task: Any) -> Iterator[dict[str, Any]]:
+    """A row for each measure of uncertainty."""
+    wrong = np.concatenate([each.mean.argmax(axis=0) != each.truth for each in seen])
+    raw, tempered = calibration(seen)
+    soft = np.array([_soft_dice(each.mean) for each in seen])
+    dice = np.array([each.dice for each in seen])
+    measures = {"entropy": (np.concatenate([entropy(s.mean, task) for s in seen]), soft)}
+    if len(way.passes) > 1:
+        agreement = np.array([each.agreement for each in seen])
+        measures["disagreement"] = (np.concatenate([s.disagreement for s in seen]), agreement)
+    for name, (doubt, told) in measures.items():
+        yield {
+            "way": way.name,
+            "by": name,
+            "passes": len(way.passes),
+            "cost": way.cost,
+            "dice": float(np.nanmean(dice)),
+            "ece": raw,
+            "ece_tempered": tempered,
+            "risk_coverage": risk_coverage(doubt, wrong),
+            "error_roc": area_under_roc(doubt, wrong),
+            "dice_error": left_out_error(told, dice),
+        }
+
+
+def calibration(seen: Sequence[Seen]) -> tuple[float, float]:
+    """ECE, raw and with a temperature chosen on the other cases."""
+    raw = sum(_counts(each, 1.0) for each in seen)
+    tempered = np.zeros_like(raw)
+    for number, each in enumerate(seen):
+        others = [other for at, other in enumerate(seen) if at != number]
+        tempered += _counts(each, _temperature(others))
+    return expected_calibration_error(raw), expected_calibration_error(tempered)
+
+
+def _sharpened(mean: np.ndarray, temperature: float) -> np.ndarray:
+    scaled = np.log(np.maximum(mean, LEAST)) / temperature
+    return np.exp(scaled - np.logaddexp.reduce(scaled, axis=0))
+
+
+def _counts(seen: Seen, temperature: float) -> np.ndarray:
+    probabilities = _sharpened(seen.mean, temperature)
+    return reliability(probabilities.max(axis=0), probabilities.argmax(axis=0) == seen.truth)
+
+
+def _temperature(seen: Sequence[Seen]) -> float:
+    mean = np.concatenate([each.mean[:, ::7] for each in seen], axis=1)
+    truth = np.concatenate([each.truth[::7] for each in seen])
+
+    def surprise(log_temperature: float) -> float:
+        told = _sharpened(mean, np.exp(log_temperature))
+        right = np.take_along_axis(told, truth[None].astype(np.intp), axis=0)
+        return float(-np.log(np.maximum(right, LEAST)).mean())
+
+    found = minimize_scalar(surprise, bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(found.x))
+
+
+def risk_coverage(doubt: np.ndarray, wrong: np.ndarray) -> float:
+    """Share of wrong voxels among those kept, averaged over how many are kept."""
+    ordered = wrong[np.argsort(doubt, kind="stable")]
+    return float((np.cumsum(ordered) / np.arange(1, len(ordered) + 1)).mean())
+
+
+def area_under_roc(doubt: np.ndarray, wrong: np.ndarray) -> float:
+    """How often a wrong voxel is doubted more than a right one; by Mann and Whitney's ranks."""
+    count = int(wrong.sum())
+    above = rankdata(doubt)[wrong].sum() - count * (count + 1) / 2
+    return float(above / (count * (len(wrong) - count)))
+
+
+def _soft_dice(mean: np.ndarray) -> np.ndarray:
+    labels = mean.argmax(axis=0)
+    mine = np.stack([labels == c for c in range(len(mean))])
+    return expected_dice(
+        (mean * mine).sum(axis=1), mean.sum(axis=1), mine.sum(axis=1).astype(float)
+    )[1:]
+
+
+def left_out_error(told: np.ndarray, dice: np.ndarray) -> float:
+    """Mean error of the Dice that a line through the other cases predicts, over the classes."""
+    errors = []
+    for at in range(dice.shape[1]):
+        known = np.isfinite(told[:, at])
+        x, y = told[known, at], dice[known, at]
+        for n in range(len(x)):
+            others = np.arange(len(x)) != n
+            slope, offset = np.polyfit(x[others], y[others], 1)
+            errors.append(abs(slope * x[n] + offset - y[n]))
+    return float(np.mean(errors))
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--budget", type=float, default=4.0, help="passes of the whole network")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    run = RunFolder(options.run)
+    job, _ = job_in(run, "benchmarks/uncertainty.py")
+    if job.dataset.legend.task != "exclusive":
+        raise SystemExit("this benchmark compares classes that exclude each other")
+    network = trained_in(run, job.plan, job.dataset.legend).network
+    package = ModelPackage.load(run.package)
+    print(
+        f"{'way':24} {'by':13} passes  cost   Dice     ECE  tempered  risk-coverage  errors  Dice"
+    )
+    rows = []
+    for way in ways_of(network, job.plan.patch, options.budget):
+        for row in rows_of(way, seen_by(way, package, job.dataset), job.dataset.legend.task):
+            rows.append(row)
+            print(
+                f"{row['way']:24} {row['by']:13} {row['passes']:6d} {row['cost']:5.2f} "
+                f"{row['dice']:6.4f} {row['ece']:7.4f} {row['ece_tempered']:9.4f} "
+                f"{row['risk_coverage']:14.5f} {row['error_roc']:7.4f} {row['dice_error']:6.4f}",
+                flush=True,
+            )
+    best = {
+        kind: min(row["risk_coverage"] for row in rows if row["way"].startswith(kind))
+        for kind in ("mirrors", "random depth")
+    }
+    bars = [bar("random depth: risk-coverage area over that of mirrors",
+                best["random depth"] / best["mirrors"], 1.0, at_most=True)]  # fmt: skip
+    report("uncertainty", rows, bars, ("torch", "numpy", "scipy"), options.json)
+
+
+if __name__ == "__main__":
+    main()
