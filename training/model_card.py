@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jinja2
 
-from seg.errors import SegError
+from seg.commands import exit_status
 from seg.files import replace_file
 from seg.model_package import ModelCard, ModelPackage
 from training.run_folder import RunFolder
@@ -66,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FILE} beside PACKAGE")
     options = parser.parse_args(arguments)
     target: Path = options.out or options.package.resolve().parent / FILE
-    try:
-        write_model_card(ModelPackage.load(options.package).card, target)
-    except (SegError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    return exit_status(lambda: _write(options.package, target))
+
+
+def _write(package: Path, target: Path) -> int:
+    write_model_card(ModelPackage.load(package).card, target)
     sys.stdout.write(f"{target}: fill in what is marked TO FILL\n")
     return 0
 
