@@ -19,6 +19,7 @@ Sources: Geifman & El-Yaniv, Selective classification for deep neural networks, 
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,13 +28,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from result import bar, report
 from scipy.optimize import minimize_scalar
 from scipy.stats import rankdata
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, report
 from seg.inference import Predictor
 from seg.inference.disagreement import Disagreement
 from seg.inference.quality import entropy

@@ -1,4 +1,5 @@
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,14 @@ def test_a_benchmark_finds_the_room_and_not_the_benchmark_of_the_same_name(scrip
         first(tree, each) for each in (imports_a_room_of_that_name, puts_the_root_first)
     )
     assert imported is None or (prepared is not None and prepared < imported)
+
+
+COMMANDS = [file for file in SCRIPTS if "__main__" in file.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=lambda script: script.name)
+def test_a_benchmark_stands_in_the_table_and_writes_its_result_in_the_common_way(script):
+    text = script.read_text(encoding="utf-8")
+    assert f"benchmarks/{script.name}" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"from (benchmarks\.)?result import .*\breport\b", text)
+    assert "json.dumps(result" not in text
