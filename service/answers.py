@@ -119,7 +119,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
             for name, (media_type, body) in encoded.items():
                 add(name, media_type, body)
             if work.order.measurements:
-                report.rows += _rows(work, found, number)
+                report.rows += _rows(found, number)
             quality = found.segmentation.quality
             report.qualities.append(as_header(quality))
             entry = {"image": number, "files": list(encoded), "quality": as_plain(quality)}
@@ -146,7 +146,9 @@ def _segment(work: Work, files: Sequence[Content]) -> _Found:
     maps: frozenset[MapName] = frozenset(each for each in outputs if each)
     backend.runs_on(work.rung.backend)
     with model.metrics.stage("predict"):
-        predictor = Predictor(work.rung.package, backend, mirror=order.mirror)
+        predictor = Predictor(
+            work.rung.package, backend, mirror=order.mirror, selection=order.selection
+        )
         found = predictor.segment(image, work.on_tile, maps)
     backend.raise_if_cancelled()
     return _Found(image, found)
@@ -155,9 +157,7 @@ def _segment(work: Work, files: Sequence[Content]) -> _Found:
 def _encoded(work: Work, found: _Found, name: str) -> bytes:
     model = work.model
     with model.metrics.stage("encode"):
-        body = encode_output(
-            found.segmentation, model.formats[name], model.package.card, found.image
-        )
+        body = encode_output(found.segmentation, model.formats[name], found.image)
     return with_quality(body, found.segmentation.quality) if name == "json" else body
 
 
@@ -173,8 +173,8 @@ def _all_encoded(work: Work, found: _Found, stem: str) -> dict[str, tuple[str, b
     return files
 
 
-def _rows(work: Work, found: _Found, number: int) -> Iterator[dict[str, str]]:
-    classes = work.model.package.card.classes
+def _rows(found: _Found, number: int) -> Iterator[dict[str, str]]:
+    classes = found.segmentation.classes
     text = encode_mask(found.segmentation.mask, "csv", classes, found.image).decode()
     for row in csv.DictReader(io.StringIO(text, newline="")):
         yield {"image": str(number), **row}

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
 from service.problems import Problem
@@ -35,6 +35,10 @@ class Options(BaseModel):
     """``name`` or ``name:version``; none is the model that answers by default."""
     format: Names = ()
     """Files to answer with, of ``seg.inference.OUTPUT_NAMES``; none leaves it to ``Accept``."""
+    classes: Names = ()
+    """The only classes in masks, measurements and maps; none stands for all."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Cut of probabilities, as of ``seg.inference.Selection``."""
     mirror: bool = False
     """Average over all mirrors of every patch."""
     quality: str | None = None

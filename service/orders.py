@@ -6,6 +6,8 @@ plain data: a job keeps it in the database.
 
 from pydantic import BaseModel, ConfigDict
 
+from seg.errors import ConfigError
+from seg.inference import Selection
 from seg.model_package import ModelCard
 from service.formats import Container, choose_formats, container_asked_for, formats_for
 from service.options import Options
@@ -18,10 +20,17 @@ class Order(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     formats: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    threshold: float | None = None
     mirror: bool = False
     measurements: bool = False
     container: Container | None = None
     """Named by the client; several files are put into a ZIP file otherwise."""
+
+    @property
+    def selection(self) -> Selection:
+        """What masks and maps hold."""
+        return Selection(classes=self.classes, threshold=self.threshold)
 
     def container_for(self, images: int) -> Container | None:
         """What the answer to so many images comes in; None for a bare file."""
@@ -33,15 +42,22 @@ def order_of(options: Options, accept: str | None, card: ModelCard) -> Order:
     """What a request asks of a model.
 
     Raises:
-        Problem: 422 for a format that the model does not have, or for disagreement of a
+        Problem: 422 for a class or a format that the model does not have, or for disagreement of a
             single network; 406 for an ``Accept`` that no format meets.
     """
     formats = choose_formats(options.format, accept, formats_for(card.input.dims))
     if not options.mirror and any(name.startswith("disagreement") for name in formats):
         raise Problem(422, "disagreement is that of mirrored passes here: add mirror=true")
-    return Order(
+    order = Order(
         formats=formats,
+        classes=options.classes,
+        threshold=options.threshold,
         mirror=options.mirror,
         measurements=options.measurements,
         container=container_asked_for(accept),
     )
+    try:
+        order.selection.check(card)
+    except ConfigError as error:
+        raise Problem(422, str(error)) from None
+    return order

@@ -10,6 +10,7 @@ from seg.inference.openvino import OpenVinoBackend
 from seg.inference.outputs import OUTPUT_NAMES, Output, encode_output, outputs_for
 from seg.inference.predictor import Predictor
 from seg.inference.quality import MAP_NAMES, MapName, Quality, Segmentation
+from seg.inference.selection import Selection
 from seg.inference.sliding_window import Tiling, WindowCounts, predict_slabs
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Provider",
     "Quality",
     "Segmentation",
+    "Selection",
     "Tiling",
     "WindowCounts",
     "encode_output",

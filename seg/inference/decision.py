@@ -6,27 +6,65 @@ by itself whether a voxel is in; a label map paints the classes in their order, 
 earlier ones.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from scipy.special import expit
 
-from seg.model_package import Task
+from seg.inference.selection import Selection
+from seg.model_package import ModelCard, Task
+
+
+def decided(
+    logits: Float[np.ndarray, "k *spatial"], card: ModelCard, selection: Selection
+) -> UInt8[np.ndarray, "*spatial"]:
+    """Labels of a model's logits, before those that are not wanted are left out.
+
+    Of overlapping regions only those that are wanted are painted.
+    """
+    wanted = selection.outputs_of(card)
+    threshold = selection.threshold
+    if threshold is None:
+        return labels_of(logits, card.task, wanted)
+    temperature = np.float32(card.quality.temperature if card.quality else 1)
+    probabilities = probabilities_of(logits / temperature, card.task)
+    if card.task == "regions":
+        return _painted(probabilities, threshold, wanted)
+    if card.outputs == 2:
+        return _painted(probabilities[1:], threshold, [0])
+    return np.where(probabilities.max(axis=0) > threshold, labels_of(logits), np.uint8(0))
 
 
 def labels_of(
-    logits: Float[np.ndarray, "k *spatial"], task: Task = "exclusive"
+    logits: Float[np.ndarray, "k *spatial"],
+    task: Task = "exclusive",
+    regions: Sequence[int] | None = None,
 ) -> UInt8[np.ndarray, "*spatial"]:
-    """One class index a voxel; of equal logits the first class wins."""
-    labels = np.zeros(logits.shape[1:], np.uint8)
+    """One class index a voxel; of equal logits the first class wins.
+
+    Args:
+        logits: one channel a class or region.
+        task: how to read them.
+        regions: channels that are painted; None is all.
+    """
     if task == "regions":
-        for index, channel in enumerate(logits, start=1):
-            np.maximum(labels, (channel > 0) * np.uint8(index), out=labels)
-        return labels
+        return _painted(logits, 0.0, range(len(logits)) if regions is None else regions)
+    labels = np.zeros(logits.shape[1:], np.uint8)
     # Six times as fast as argmax over the first axis, which moves it to the end
     best = logits[0].copy()
     for index, channel in enumerate(logits[1:], start=1):
         np.maximum(labels, (channel > best) * np.uint8(index), out=labels)
         np.maximum(best, channel, out=best)
+    return labels
+
+
+def _painted(
+    channels: Float[np.ndarray, "k *spatial"], cut: float, regions: Sequence[int]
+) -> UInt8[np.ndarray, "*spatial"]:
+    labels = np.zeros(channels.shape[1:], np.uint8)
+    for region in regions:
+        np.maximum(labels, (channels[region] > cut) * np.uint8(region + 1), out=labels)
     return labels
 
 

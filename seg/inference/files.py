@@ -8,7 +8,6 @@ from jaxtyping import UInt8
 
 from seg.images import ImageSource, open_channels, write_mask_parts
 from seg.inference.ahead import ahead
-from seg.inference.postprocess import postprocess
 from seg.inference.predictor import Observe, Predictor
 from seg.inference.sliding_window import Progress, WindowCounts
 
@@ -64,10 +63,10 @@ def _parts(
 ) -> Iterator[UInt8[np.ndarray, "*slab"]]:
     card = predictor.package.card
     parts = predictor.label_rows(source, progress, counts, observe)
-    if not card.postprocessing.smallest_component:
-        yield from (rows for _, rows in parts)
+    if not card.postprocessing.has_rules:
+        yield from (predictor.selection.applied(rows, card.classes) for _, rows in parts)
         return
     labels = np.empty(source.spatial_shape, np.uint8)
     for start, rows in parts:
         labels[start : start + len(rows)] = rows
-    yield postprocess(labels, card.postprocessing, card.classes)
+    yield predictor.finished(labels)

@@ -15,7 +15,6 @@ from seg.images import (
     encode_probabilities,
 )
 from seg.inference.quality import MAP_NAMES, MapName, Segmentation
-from seg.model_package import ModelCard
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
 """By dimensions: of a map that is asked for by its bare name."""
@@ -58,13 +57,12 @@ def outputs_for(dims: int) -> dict[str, Output]:
     return masks | usual | _MAPS
 
 
-def encode_output(found: Segmentation, output: Output, card: ModelCard, image: Image) -> bytes:
+def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
     """A segmentation as a file.
 
     Args:
         found: of ``Predictor.segment``, with ``output.map`` among its maps where that is one.
         output: of ``outputs_for``.
-        card: of the package that segmented.
         image: that was segmented.
 
     Raises:
@@ -72,11 +70,10 @@ def encode_output(found: Segmentation, output: Output, card: ModelCard, image: I
         ImageError: as ``encode_mask`` does.
     """
     if output.map is None:
-        return encode_mask(found.mask, output.format, card.classes, image)
+        return encode_mask(found.mask, output.format, found.classes, image)
     if output.map not in found.maps:
         raise UnsupportedImageError(
             f"the segmentation kept no map of {output.map}; ask Predictor.segment for it"
         )
-    channels = tuple(info.name for info in card.classes[-card.outputs :])
-    names = channels if output.map == "probabilities" else (output.map,)
+    names = found.channels if output.map == "probabilities" else (output.map,)
     return encode_probabilities(found.maps[output.map].array, image, output.format, names)

@@ -13,7 +13,7 @@ from seg.images import Image, ImageSource, Mask
 from seg.inference.backends import Backend
 from seg.inference.blending import Slab
 from seg.inference.combined import MirrorBackend
-from seg.inference.decision import labels_of, probabilities_of
+from seg.inference.decision import decided, probabilities_of
 from seg.inference.disagreement import DisagreementBackend
 from seg.inference.empty import background_logits, emptiness
 from seg.inference.familiarity import unfamiliar
@@ -21,6 +21,7 @@ from seg.inference.loading import load_backend
 from seg.inference.postprocess import postprocess
 from seg.inference.quality import MapName, QualityMeter, Segmentation
 from seg.inference.restoring import embedded, restored
+from seg.inference.selection import EVERYTHING, Selection
 from seg.inference.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
 from seg.model_package import ModelPackage
 from seg.transforms import Rows, prepare_rows
@@ -39,6 +40,7 @@ class Predictor:
         mirror: bool = False,
         voices: Sequence[Backend] = (),
         skip_empty: bool = True,
+        selection: Selection = EVERYTHING,
     ) -> None:
         """Use ``backend``, or load the package with onnxruntime: its ensemble, or first variant.
 
@@ -50,16 +52,20 @@ class Predictor:
             voices: networks that are heard for a map of disagreement only, e.g. the variants with
                 fewer blocks (``fewer_blocks``).
             skip_empty: do not ask the network about windows that the package knows to be empty.
+            selection: what the masks and maps hold.
 
         Raises:
             BackendError: the model cannot be loaded here.
+            ConfigError: the model has no such class.
         """
+        selection.check(package.card)
         self.package = package
         backend = backend or load_backend(package)
         axes = package.card.input.mirror_axes
         self.backend = MirrorBackend(backend, axes) if mirror else backend
         self.voices = tuple(voices)
         self.skip_empty = skip_empty
+        self.selection = selection
 
     def segment(
         self,
@@ -80,7 +86,7 @@ class Predictor:
             ConfigError: disagreement of a single network was asked for.
         """
         card = self.package.card
-        meter = QualityMeter(card, image.spatial_shape, maps)
+        meter = QualityMeter(card, image.spatial_shape, maps, self.selection)
         backend = self.backend
         if "disagreement" in maps:
             backend = DisagreementBackend(backend, self.voices, card.task)
@@ -90,7 +96,14 @@ class Predictor:
         found = {
             name: Image(array, image.spacing, image.affine) for name, array in meter.maps.items()
         }
-        return Segmentation(mask, quality, found, counts)
+        return Segmentation(
+            mask,
+            quality,
+            found,
+            counts,
+            classes=self.selection.classes_of(card),
+            channels=self.selection.channels_of(card),
+        )
 
     def predict(
         self,
@@ -131,6 +144,12 @@ class Predictor:
                 observe(slab, rows)
             yield slab.start, rows
 
+    def finished(self, labels: UInt8[np.ndarray, "*spatial"]) -> UInt8[np.ndarray, "*spatial"]:
+        """Labels of a whole image after postprocessing, and of the wanted classes only."""
+        card = self.package.card
+        labels = postprocess(labels, card.postprocessing, card.classes)
+        return self.selection.applied(labels, card.classes)
+
     def predict_probabilities(
         self, image: Image, progress: Progress | None = None
     ) -> Float32[np.ndarray, "k *spatial"]:
@@ -162,8 +181,7 @@ class Predictor:
             labels[slab.start : slab.stop] = rows
             if observe:
                 observe(slab, rows)
-        card = self.package.card
-        return Mask.on_grid_of(image, postprocess(labels, card.postprocessing, card.classes))
+        return Mask.on_grid_of(image, self.finished(labels))
 
     def _labelled(
         self,
@@ -174,7 +192,7 @@ class Predictor:
     ) -> Iterator[tuple[Slab, UInt8[np.ndarray, "*slab"]]]:
         card = self.package.card
         for slab in self._slabs(backend, source, progress, counts):
-            yield slab, labels_of(slab.logits[: card.outputs], card.task)
+            yield slab, decided(slab.logits[: card.outputs], card, self.selection)
 
     def _slabs(
         self,

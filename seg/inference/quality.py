@@ -12,10 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from seg.images import Image, Mask
+from seg.images import ClassInfo, Image, Mask
 from seg.inference.blending import Slab
 from seg.inference.decision import probabilities_of
 from seg.inference.entropy import probabilities_and_entropy
+from seg.inference.selection import EVERYTHING, Selection
 from seg.inference.sliding_window import WindowCounts
 from seg.metrics import expected_dice
 from seg.model_package import ModelCard, Task
@@ -56,23 +57,33 @@ class Segmentation:
     maps: Mapping[MapName, Image] = field(default_factory=dict)
     """float16, on the mask's grid."""
     windows: WindowCounts = field(default_factory=WindowCounts)
+    classes: tuple[ClassInfo, ...] = ()
+    """Background and what the mask may hold, with the indices of the model."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels of its map of probabilities."""
 
 
 class QualityMeter:
     """Sees the slabs of one image and then says what they tell."""
 
     def __init__(
-        self, card: ModelCard, shape: tuple[int, ...] = (), maps: Collection[MapName] = ()
+        self,
+        card: ModelCard,
+        shape: tuple[int, ...] = (),
+        maps: Collection[MapName] = (),
+        selection: Selection = EVERYTHING,
     ) -> None:
         """Be ready for the slabs of an image; its shape matters to maps only."""
         self._card = card
+        self._selection = selection
+        self._channels = selection.outputs_of(card)
         self._assessment = card.quality
         self._temperature = card.quality.temperature if card.quality else 1.0
         self._sums = np.zeros((3, card.outputs))
         self._unsure = np.zeros(2)
         self._foreground = 0
         sizes: dict[MapName, int] = {
-            "probabilities": card.outputs, "uncertainty": 1, "disagreement": 1,
+            "probabilities": len(self._channels), "uncertainty": 1, "disagreement": 1,
         }  # fmt: skip
         self.maps: dict[MapName, np.ndarray] = {
             name: np.zeros((sizes[name], *shape), np.float16) for name in maps
@@ -88,10 +99,14 @@ class QualityMeter:
         card, known = self._card, self._assessment.dice if self._assessment else {}
         expected = expected_dice(*self._sums)
         classes = [info.name for info in card.classes[len(card.classes) - card.outputs :]]
+        if self._selection.threshold is not None:  # the calibration is of the likeliest class
+            known = {}
         predicted = {
-            name: float(known[name].predicted(np.array([value]))[0])
-            for name, value in zip(classes, expected, strict=True)
-            if name in known and np.isfinite(value)
+            classes[channel]: float(
+                known[classes[channel]].predicted(expected[channel : channel + 1])[0]
+            )
+            for channel in self._channels
+            if classes[channel] in known and np.isfinite(expected[channel])
         }
         errors = {name: known[name].expected_error for name in predicted}
         uncertainty, disagreement = (
@@ -121,12 +136,12 @@ class QualityMeter:
             probabilities, unsure = probabilities_and_entropy(
                 own / np.float32(self._temperature), task
             )
-        inside = labels > 0
+        inside = self._selection.applied(labels, self._card.classes) > 0
         self._foreground += int(np.count_nonzero(inside))
         self._unsure[0] += _sum_where(unsure, inside)
         rows = slice(first, first + len(labels))
         if "probabilities" in self.maps:
-            self.maps["probabilities"][:, rows] = probabilities
+            self.maps["probabilities"][:, rows] = probabilities[self._channels]
         if "uncertainty" in self.maps:
             self.maps["uncertainty"][0, rows] = unsure
         if "disagreement" in self.maps:

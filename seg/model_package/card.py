@@ -97,6 +97,11 @@ class Postprocessing(_Data):
     """Classes of which the largest connected component alone is kept."""
     touching: Touching = "sides"
 
+    @property
+    def has_rules(self) -> bool:
+        """Whether it does anything."""
+        return bool(self.smallest_component or self.largest_foreground or self.largest_component)
+
 
 class Score(_Data):
     """Mean over cases with a bootstrap interval."""

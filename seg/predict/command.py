@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from seg.commands import exit_status
 from seg.errors import ConfigError, DatasetError
-from seg.inference import outputs_for
+from seg.inference import Selection, outputs_for
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case, Search, find_cases
 from seg.predict.options import command_line
@@ -68,6 +68,8 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
         if name not in outputs_for(dims):
             fitting = ", ".join(outputs_for(dims))
             raise ConfigError(f"{name} holds no {dims}D masks; choose one of {fitting}")
+    selection = Selection(classes=tuple(options.classes), threshold=options.threshold)
+    selection.check(card)
     return Work(
         package=options.package.resolve(),
         out=options.out.resolve(),
@@ -78,6 +80,7 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
         mirror=options.mirror,
         measurements=options.measurements,
         all_windows=options.all_windows,
+        selection=selection,
     )
 
 

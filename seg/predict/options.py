@@ -39,6 +39,22 @@ def command_line() -> argparse.ArgumentParser:
         f"png for 2D, nifti for 3D). Maps: {', '.join(MAP_NAMES)}, as TIFF in 2D and NIfTI in 3D "
         f"or with an ending of {', '.join('-' + name for name in PROBABILITY_FORMATS)}",
     )
+    add(
+        "--classes",
+        type=lambda text: text.split(","),
+        action="extend",
+        default=[],
+        metavar="NAME,...",
+        help="the only classes in masks, measurements and maps (default: all)",
+    )
+    add(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="a region, or the foreground of two classes, is where its probability is above P; of "
+        "more classes the likeliest stays where its probability is above P (default: 0.5, and the "
+        "likeliest class)",
+    )
     for name, text in SWITCHES.items():
         add(*name.split(), action="store_true", help=text)
     add(

@@ -25,6 +25,7 @@ from seg.inference import (
     Provider,
     Quality,
     Segmentation,
+    Selection,
     WindowCounts,
     encode_output,
     fewer_blocks,
@@ -35,6 +36,7 @@ from seg.inference import (
 from seg.inference.disagreement import check_several
 from seg.inference.familiarity import unfamiliar
 from seg.inference.quality import QualityMeter
+from seg.inference.selection import EVERYTHING
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case
 from seg.predict.tables import Row
@@ -58,6 +60,7 @@ class Work:
     measurements: bool = False
     all_windows: bool = False
     """Also those that the package knows to be empty."""
+    selection: Selection = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,12 @@ class Worker:
         lesser = "disagreement" in self.maps and work.variant is None
         voices = fewer_blocks(package, work.provider, work.threads) if lesser else []
         self.predictor = Predictor(
-            package, backend, mirror=work.mirror, voices=voices, skip_empty=not work.all_windows
+            package,
+            backend,
+            mirror=work.mirror,
+            voices=voices,
+            skip_empty=not work.all_windows,
+            selection=work.selection,
         )
         if "disagreement" in self.maps:
             check_several(self.predictor.backend, voices)
@@ -160,7 +168,7 @@ class Worker:
 
     def _stream(self, case: Case) -> Outcome:
         ((name, target),) = files_of(self.work, case, self.card.input.dims).items()
-        meter = QualityMeter(self.card)
+        meter = QualityMeter(self.card, selection=self.work.selection)
         counts = predict_file(self.predictor, case.files, target, name, observe=meter)
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = unfamiliar(source, self.card.input, self.card.fingerprint)
@@ -169,10 +177,10 @@ class Worker:
 
     def _write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
         for name, target in files_of(self.work, case, image.dims).items():
-            replace_file(target, encode_output(found, self.outputs[name], self.card, image))
+            replace_file(target, encode_output(found, self.outputs[name], image))
         rows: list[Row] = []
         if self.work.measurements:
-            text = encode_mask(found.mask, "csv", self.card.classes, image).decode()
+            text = encode_mask(found.mask, "csv", found.classes, image).decode()
             rows = list(csv.DictReader(io.StringIO(text)))
         return Outcome(
             case.name,

@@ -156,6 +156,8 @@ def test_several_images_are_answered_as_one_archive(server):
         pytest.param("?colour=red", "there is no option 'colour'", id="unknown option"),
         pytest.param("?mirror=perhaps", "mirror is true or false", id="no boolean"),
         pytest.param("?format=gif", "format must be one of", id="unknown format"),
+        pytest.param("?classes=liver", "it has cytoplasm, nucleus", id="unknown class"),
+        pytest.param("?threshold=1", "threshold cannot be '1'", id="no probability"),
     ],
 )
 def test_an_option_that_cannot_be_is_one_sentence(server, query, sentence):

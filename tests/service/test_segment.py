@@ -37,6 +37,17 @@ def test_a_mask_has_the_size_of_its_image_and_the_class_of_its_level(client):
         assert set(labels[2:-2, 2:-2].ravel()) == {index}
 
 
+def test_classes_and_a_threshold_choose_what_the_mask_holds(client):
+    image = png(blocks(50, 70))
+    whole = labels_of(client.post("/segment", content=image).content)
+    nucleus = client.post("/segment?classes=nucleus", content=image)
+    np.testing.assert_array_equal(labels_of(nucleus.content), np.where(whole == 2, 2, 0))
+    cut = labels_of(client.post("/segment?threshold=0.8", content=image).content)
+    assert 0 < (cut > 0).sum() < (whole > 0).sum()
+    sizes = client.post("/segment?classes=nucleus&format=json", content=image).json()
+    assert [each["name"] for each in sizes["classes"]] == ["background", "nucleus"]
+
+
 def test_a_form_and_a_raw_body_give_the_same_mask(client):
     image = png(blocks(50, 70))
     form = client.post("/segment", files={"image": ("scan.png", image, "image/png")})
