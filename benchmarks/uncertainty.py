@@ -26,6 +26,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+# benchmarks/training.py has the name of a room that is needed here
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
@@ -34,12 +37,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from benchmarks.result import bar, report
 from seg.inference import Predictor
 from seg.inference.disagreement import Disagreement
-from seg.inference.quality import entropy
+from seg.inference.entropy import entropy
 from seg.metrics.calibration import expected_calibration_error, reliability
 from seg.metrics.predicted_dice import expected_dice
 from seg.model_package import ModelPackage
