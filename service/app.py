@@ -169,6 +169,7 @@ class _PublicRoutes:
     async def _segment(
         self, request: Request, model: ReadyModel, images: Images, order: Order, ask: Ask
     ) -> Response:
+        model.chooser.refuse_what_is_late(ask, self._admission.active)
         backend = model.backend()
         timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
         watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))

@@ -160,6 +160,21 @@ class VariantChooser:
         """Seconds until all that is there is answered, were it answered by that rung."""
         return active * (self._patches * self.rungs[level].patch_s + self._besides_s)
 
+    def refuse_what_is_late(self, ask: Ask, active: int) -> None:
+        """Turn away at once what the fastest variant could not answer in time.
+
+        Raises:
+            Problem: 503 with ``Retry-After``.
+        """
+        soonest_s = self.wait_s(len(self.rungs) - 1, active)
+        if ask.deadline_s is not None and ask.deadline_s < soonest_s < math.inf:
+            raise Problem(
+                503,
+                f"no variant would answer before {soonest_s:.2g} s, and the deadline is "
+                f"{ask.deadline_s:.2g} s",
+                {"Retry-After": str(max(1, math.ceil(soonest_s - ask.deadline_s)))},
+            )
+
     def _adapted(self, active: int) -> int:
         """Down at once, as far as it takes; up one rung at a time, and not before it is calm."""
         now, last = self._clock(), len(self.rungs) - 1

@@ -1,5 +1,6 @@
 """Variants under load: chosen for each request, told to the client, never mixed in one image."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,7 @@ from seg.files import sha256_of
 from seg.inference import load_backend
 from seg.model_package import ModelPackage, Score, write_card, write_golden
 from service.elastic import HOLD_S, Ask, Rung, VariantChooser, ladder, load_rungs
+from service.problems import Problem
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until_status
@@ -134,6 +136,12 @@ def test_a_wish_that_cannot_be_is_told(client, params, words):
     assert words in answer.json()["detail"]
 
 
+def test_a_deadline_that_has_all_but_passed_is_a_refusal_with_a_reason(client):
+    answer = client.post("/segment", content=png(IMAGE), params={"deadline_ms": "0.001"})
+    assert answer.status_code == 503
+    assert "no variant would answer before" in answer.json()["detail"]
+
+
 def test_under_load_every_image_is_of_one_variant_and_the_metrics_count_both(client):
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: client.post("/segment", content=png(IMAGE)), range(64)))
@@ -247,6 +255,20 @@ def test_a_deadline_gets_the_best_variant_that_ends_in_time(chooser, deadline_s,
 
 def test_a_deadline_that_is_far_away_does_not_hold_up_the_others(chooser):
     assert chosen(chooser, 900, Ask(deadline_s=3600)) == "small"
+
+
+def test_what_no_variant_can_answer_in_time_is_refused_at_once(chooser):
+    chooser.refuse_what_is_late(Ask(deadline_s=1.0), active=50)
+    chooser.refuse_what_is_late(Ask(), active=900)
+    with pytest.raises(Problem, match=r"before 1\.1 s, and the deadline is 1 s") as refused:
+        chooser.refuse_what_is_late(Ask(deadline_s=1.0), active=55)
+    assert refused.value.status_code == 503
+    assert refused.value.headers == {"Retry-After": "1"}
+
+
+def test_a_service_with_one_variant_does_not_guess_what_it_needs():
+    alone = VariantChooser([rung("full", 0.9, math.inf)], wait_s=1.0)
+    alone.refuse_what_is_late(Ask(deadline_s=0.01), active=900)
 
 
 @pytest.mark.parametrize(
