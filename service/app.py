@@ -28,7 +28,9 @@ from service.catalogue import Catalogue
 from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, BodyLimit, Edge
 from service.elastic import VARIANT_HEADER, Ask, Rung, ask_of
 from service.gate import Gate
+from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
+from service.logs import LOGGER, where_it_failed
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.model import ReadyModel
 from service.model_memory import NotReadyError
@@ -82,6 +84,7 @@ def create_app(
             HTTPException: problems.on_http_exception,
             **dict.fromkeys(problems.STATUS_OF_ERROR, problems.on_error),
             NotReadyError: _on_not_ready,
+            FilesUnavailableError: _on_files_unavailable,
             Exception: problems.on_error,
         },
     )
@@ -106,6 +109,12 @@ def create_app(
 
 async def _on_not_ready(_: Request, error: Exception) -> Response:
     return problems.problem_response(503, str(error), {"Retry-After": "1"})
+
+
+async def _on_files_unavailable(_: Request, error: Exception) -> Response:
+    LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+    detail = "the files of jobs cannot be reached now; try again later"
+    return problems.problem_response(503, detail, {"Retry-After": "5"})
 
 
 class _Admission:

@@ -1,10 +1,10 @@
 """``/models``: which models there are, in which versions, and what became of each."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,6 +13,14 @@ from service.formats import formats_for
 from service.metrics import Collector, GaugeMetricFamily
 from service.problems import Problem
 from service.registry import ModelRegistry
+from service.schemas import (
+    ModelEntry,
+    ModelListing,
+    Runtime,
+    ServedCard,
+    UnreadableFolder,
+    VersionSummary,
+)
 from service.versions import LATEST, ModelVersion, latest, named, newest_first
 
 
@@ -40,16 +48,15 @@ class Catalogue:
     async def listing(self, _: Request) -> Response:
         """``GET /models``: all models, and folders that hold none."""
         names = sorted({version.card.name for version in self._models.versions()})
-        return _as_json(
-            {
-                "default": self._models.default_name(),
-                "models": [self._entry(name) for name in names],
-                "unreadable": [
-                    {"folder": folder, "reason": reason}
-                    for folder, reason in self._models.unreadable().items()
-                ],
-            }
+        listing = ModelListing(
+            default=self._models.default_name(),
+            models=tuple(self._entry(name) for name in names),
+            unreadable=tuple(
+                UnreadableFolder(folder=folder, reason=reason)
+                for folder, reason in self._models.unreadable().items()
+            ),
         )
+        return _as_json(listing)
 
     async def model(self, request: Request) -> Response:
         """``GET /models/{name}``: the versions of a model, the highest first."""
@@ -66,53 +73,53 @@ class Catalogue:
             raise Problem(404, f"no version of model {name} is proven")
         return _as_json(_card_of(found))
 
-    def _entry(self, name: str) -> dict[str, Any]:
+    def _entry(self, name: str) -> ModelEntry:
         versions = [v for v in newest_first(self._models.versions()) if v.card.name == name]
         current = latest(versions)
-        return {
-            "name": name,
-            "latest": current.card.version if current else None,
-            "versions": [_summary(version) for version in versions],
-        }
+        return ModelEntry(
+            name=name,
+            latest=current.card.version if current else None,
+            versions=tuple(_summary(version) for version in versions),
+        )
 
 
-def _summary(version: ModelVersion) -> dict[str, Any]:
+def _summary(version: ModelVersion) -> VersionSummary:
     card = version.card
-    return {
-        "version": card.version,
-        "state": version.state,
-        "reason": version.reason or None,
-        "in_memory": version.model is not None,
-        "created": card.provenance.created,
-        "dims": card.input.dims,
-        "channels": [channel.name for channel in card.input.channels],
-        "classes": [entry.name for entry in card.classes],
-        "url": f"/models/{quote(card.name, safe='')}/versions/{quote(card.version, safe='')}",
-    }
+    return VersionSummary(
+        version=card.version,
+        state=version.state,
+        reason=version.reason or None,
+        in_memory=version.model is not None,
+        created=card.provenance.created,
+        dims=card.input.dims,
+        channels=tuple(channel.name for channel in card.input.channels),
+        classes=tuple(entry.name for entry in card.classes),
+        url=f"/models/{quote(card.name, safe='')}/versions/{quote(card.version, safe='')}",
+    )
 
 
-def _card_of(version: ModelVersion) -> dict[str, Any]:
+def _card_of(version: ModelVersion) -> ServedCard:
     """A card with ``runtime``: what runs it here, as far as it is in memory."""
     runtime: dict[str, Any] = {
         "state": version.state,
         "reason": version.reason or None,
         "golden_error": version.golden_error,
-        "formats": list(formats_for(version.card.input.dims)),
+        "formats": tuple(formats_for(version.card.input.dims)),
     }
     model = version.model
     if model:
         runtime |= {
             "provider": model.scheduler.backend.provider,
             "variant": model.variant,
-            "variants": [rung.variant for rung in model.chooser.rungs],
+            "variants": tuple(rung.variant for rung in model.chooser.rungs),
             "runners": model.scheduler.policy.runners,
             "batch_size": model.scheduler.policy.batch_size,
         }
-    return version.card.model_dump(mode="json") | {"runtime": runtime}
+    return ServedCard.model_construct(**dict(version.card), runtime=Runtime(**runtime))
 
 
-def _as_json(content: dict[str, Any]) -> Response:
-    return Response(json.dumps(content) + "\n", media_type="application/json")
+def _as_json(content: BaseModel) -> Response:
+    return Response(content.model_dump_json() + "\n", media_type="application/json")
 
 
 class _ModelMetrics(Collector):

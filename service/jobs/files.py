@@ -1,6 +1,7 @@
 """Images and answers of jobs: a folder, or an object store that fsspec knows."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,12 @@ from seg.errors import ConfigError
 RESULT = "result"
 
 
+class FilesUnavailableError(Exception):
+    """The store did not do what it was asked to; it may do so later."""
+
+
 class JobFiles:
-    """A folder for each job."""
+    """A folder for each job. All methods raise ``FilesUnavailableError`` where the store fails."""
 
     def __init__(self, url: str) -> None:
         """Open the store.
@@ -50,42 +55,79 @@ class JobFiles:
 
     @contextmanager
     def writing(self, job: str, name: str) -> Iterator[IO[bytes]]:
-        """A file to write.
+        """A file to write: it is there whole, or not at all.
 
-        On a disk it is there whole, or not at all. An object store may keep what was written before
-        an error; no job points at it.
+        What is for an object store is written to this machine's temporary folder first: a store
+        would keep what came before an error.
         """
-        self._system.makedirs(self._at(job), exist_ok=True)
-        if self.folder is None:
-            with self._system.open(self._at(job, name), "wb") as file:
+        if self.folder is not None:
+            with _asked():
+                self._system.makedirs(self._at(job), exist_ok=True)
+            with _written_beside(Path(self._at(job, name))) as file:
                 yield file
             return
-        part = Path(self._at(job, name + ".part"))
-        try:
-            with part.open("wb") as file:
-                yield file
-            part.replace(self._at(job, name))
-        finally:
-            part.unlink(missing_ok=True)
+        with tempfile.NamedTemporaryFile() as file:
+            yield file
+            file.flush()
+            with _asked():
+                self._system.makedirs(self._at(job), exist_ok=True)
+                self._system.put_file(file.name, self._at(job, name))
 
     def open(self, job: str, name: str) -> IO[bytes]:
-        """A file to read."""
-        file: IO[bytes] = self._system.open(self._at(job, name), "rb")
+        """A file to read.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with _asked():
+            file: IO[bytes] = self._system.open(self._at(job, name), "rb")
         return file
 
     def read(self, job: str, name: str) -> bytes:
-        """The content of a file."""
-        with self.open(job, name) as file:
-            return file.read()
+        """The content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with _asked():
+            content: bytes = self._system.cat_file(self._at(job, name))
+        return content
 
     def size(self, job: str, name: str) -> int:
         """Bytes of a file."""
-        return int(self._system.size(self._at(job, name)))
+        with _asked():
+            return int(self._system.size(self._at(job, name)))
 
     def delete(self, job: str) -> None:
         """Delete all files of a job."""
-        if self._system.exists(self._at(job)):
-            self._system.rm(self._at(job), recursive=True)
+        with _asked():
+            if self._system.exists(self._at(job)):
+                self._system.rm(self._at(job), recursive=True)
 
     def _at(self, job: str, name: str | None = None) -> str:
         return "/".join(part for part in (self._root, job, name) if part)
+
+
+@contextmanager
+def _written_beside(target: Path) -> Iterator[IO[bytes]]:
+    part = target.with_name(target.name + ".part")
+    try:
+        with _asked():
+            file = part.open("wb")
+        with file:
+            yield file
+        with _asked():
+            part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    """Stores fail with errors of many libraries."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise FilesUnavailableError(type(error).__name__) from error

@@ -40,6 +40,9 @@ JOBS = sa.Table(
 )
 """Times are seconds since 1970 by the clock of the database, which all replicas share."""
 
+SALT = sa.Table("seg_jobs_salt", METADATA, sa.Column("salt", sa.LargeBinary(32), nullable=False))
+"""One row: what hashes of keys and images are keyed with, so that they tell nothing elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -98,3 +101,27 @@ class Job:
         if not fraction:
             return None
         return (self.now - self.started) * (1 - fraction) / fraction
+
+
+def job_of(row: sa.Row[Any], ahead: int) -> Job:
+    """A job from its row, which has ``now`` beside the columns."""
+    return Job(
+        id=row.id,
+        owner=row.owner,
+        state=row.state,
+        model=row.model,
+        order=row.order,
+        images=row.images,
+        created=row.created,
+        started=row.started,
+        finished=row.finished,
+        expires=row.expires,
+        attempts=row.attempts,
+        progress=Progress(row.images_done, row.tiles_done, row.tiles_total),
+        problem_status=row.problem_status,
+        problem_detail=row.problem_detail,
+        result=row.result,
+        content_hash=row.content_hash,
+        now=row.now,
+        ahead=ahead,
+    )

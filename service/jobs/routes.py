@@ -1,36 +1,35 @@
 """``/jobs``: take a job in, tell how far it is, hand over its answer, forget it."""
 
 import asyncio
-import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Any, BinaryIO
+from typing import IO
 
 import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from service.jobs.files import RESULT, JobFiles
+from service.jobs.intake import CHUNK, hash_of, idempotency_key_of, kept
 from service.jobs.records import Job
 from service.jobs.runner import JobRunner
+from service.jobs.status import status_of
 from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
 from service.options import options_of
 from service.orders import Order, order_of
-from service.problems import Problem, problem
+from service.problems import Problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
+from service.schemas import JobStatus
 from service.uploads import Images, uploaded_in_time
 
-CHUNK = 1 << 20
 EVENTS_POLL_S = 0.5
 KEEP_ALIVE_S = 15.0
 """Proxies close connections on which nothing moves."""
-MOST_KEY_LETTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class JobRoutes:
             owner=owner_of(request),
             model=version.label,
             order=order.model_dump(mode="json"),
-            idempotency_key=_idempotency_key(request),
+            idempotency_key=idempotency_key_of(request),
         )
         job = await self._reserved(request, new, order)
         if isinstance(job, Job):
@@ -106,19 +105,19 @@ class JobRoutes:
                 return self._accepted(taken)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await run_sync(self._forget, job)
+                await run_sync(self._runner.forget, job)
             raise
 
     async def show(self, request: Request) -> Response:
         """``GET /jobs/{job}``: its state."""
         job = await self._found(request)
         headers = {} if job.is_over else {"Retry-After": "1"}
-        return JSONResponse(as_plain(job), headers=headers)
+        return _as_json(job, headers=headers)
 
     async def delete(self, request: Request) -> Response:
         """``DELETE /jobs/{job}``: stop it if it runs, and delete all its files."""
         job = await self._found(request)
-        await run_sync(self._forget, job.id)
+        await run_sync(self._runner.forget, job.id)
         return Response(status_code=204)
 
     async def result(self, request: Request) -> Response:
@@ -151,15 +150,15 @@ class JobRoutes:
 
     async def _events(self, first: Job) -> AsyncIterator[bytes]:
         job: Job | None = first
-        told: dict[str, Any] | None = None
+        told: JobStatus | None = None
         quiet = 0.0
         yield b"retry: 2000\n\n"
         while job is not None:
-            plain = as_plain(job)
-            seen = {name: value for name, value in plain.items() if name != "seconds_left"}
+            status = status_of(job)
+            seen = status.model_copy(update={"seconds_left": None})
             if seen != told:
                 told, quiet = seen, 0.0
-                yield _event("end" if job.is_over else "progress", plain)
+                yield _event("end" if job.is_over else "progress", status.model_dump_json())
             elif quiet >= KEEP_ALIVE_S:
                 quiet = 0.0
                 yield b": still there\n\n"
@@ -168,7 +167,7 @@ class JobRoutes:
             await asyncio.sleep(EVENTS_POLL_S)
             quiet += EVENTS_POLL_S
             job = await run_sync(self._store.get, first.id)
-        yield _event("end", {"id": first.id, "state": "deleted"})
+        yield _event("end", json.dumps({"id": first.id, "state": "deleted"}))
 
     async def _reserved(self, request: Request, new: NewJob, order: Order) -> str | Job:
         """The id of a new job, or the job that the same request has made before."""
@@ -192,27 +191,19 @@ class JobRoutes:
                 {"Retry-After": "1"},
             )
         async with uploaded_in_time(request, settings.job_timeout_s) as images:
-            is_same = known.content_hash == await run_sync(_hash_of, images, order)
-        if not is_same:
+            content = await run_sync(hash_of, images, order)
+        if not self._store.is_of(known, content):
             raise Problem(422, "this Idempotency-Key belongs to a job of other images or options")
         return known
 
     def _take_in(self, job: str, images: Images, order: Order) -> None:
-        content_hash = _hash_of(images, order)
-        names: list[list[str]] = []
-        for number, channels in enumerate(images):
-            names.append([f"image-{number}-{channel}" for channel in range(len(channels))])
-            for name, file in zip(names[-1], channels, strict=True):
-                self._files.put(job, name, file)
-        self._store.enqueue(job, names, content_hash, self._settings.job_keep_s)
-
-    def _forget(self, job: str) -> None:
-        self._store.delete(job)
-        self._files.delete(job)
+        content = hash_of(images, order)
+        names = kept(self._files, job, images)
+        self._store.enqueue(job, names, content, self._settings.job_keep_s)
 
     def _accepted(self, job: Job) -> Response:
         headers = {"Location": f"/jobs/{job.id}", "Retry-After": "1"}
-        return JSONResponse(as_plain(job), status_code=202, headers=headers)
+        return _as_json(job, 202, headers)
 
     async def _found(self, request: Request) -> Job:
         job = await run_sync(self._store.get, request.path_params["job"])
@@ -229,69 +220,6 @@ def owner_of(request: Request) -> str:
     return str(request.scope.get("state", {}).get("client", ""))
 
 
-def as_plain(job: Job) -> dict[str, Any]:
-    """A job as JSON."""
-    progress, images = job.progress, len(job.images) or 1
-    is_done = job.state == "done"
-    left = job.seconds_left
-    path = f"/jobs/{job.id}"
-    result = job.result or {}
-    return {
-        "id": job.id,
-        "state": job.state,
-        "model": job.model,
-        "created": _time(job.created),
-        "started": _time(job.started),
-        "finished": _time(job.finished),
-        "expires": _time(job.expires),
-        "attempts": job.attempts,
-        "jobs_ahead": job.ahead if job.state == "queued" else None,
-        "progress": 1.0 if is_done else round(progress.fraction(images), 4),
-        "images_done": images if is_done else progress.images_done,
-        "images_total": images,
-        "tiles_done": progress.tiles_done,
-        "tiles_total": progress.tiles_total or None,
-        "seconds_left": None if left is None else round(left, 1),
-        "problem": problem(job.problem_status, job.problem_detail) if job.problem_status else None,
-        "result": {
-            "href": f"{path}/result",
-            "media_type": result["media_type"],
-            "filename": result["filename"],
-            "bytes": result["bytes"],
-            "images_failed": result["failed"],
-        }
-        if is_done
-        else None,
-        "links": {"self": path, "events": f"{path}/events", "result": f"{path}/result"},
-    }
-
-
-def _idempotency_key(request: Request) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= MOST_KEY_LETTERS:
-        raise Problem(422, f"an Idempotency-Key has 1 to {MOST_KEY_LETTERS} letters")
-    return key
-
-
-def _hash_of(images: Images, order: Order) -> str:
-    """Of content and options, each part preceded by its length; leaves the files at their start."""
-    total = hashlib.sha256(order.model_dump_json().encode())
-    for channels in images:
-        total.update(f"\0{len(channels)}".encode())
-        for file in channels:
-            total.update(_hash_of_file(file))
-    return total.hexdigest()
-
-
-def _hash_of_file(file: BinaryIO) -> bytes:
-    one = hashlib.sha256()
-    file.seek(0)
-    while chunk := file.read(CHUNK):
-        one.update(chunk)
-    file.seek(0)
-    return one.digest()
-
-
 async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
     try:
         while chunk := await run_sync(file.read, CHUNK):
@@ -300,11 +228,14 @@ async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
         file.close()
 
 
-def _event(name: str, data: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
 
 
-def _time(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+def _as_json(job: Job, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(
+        status_of(job).model_dump_json() + "\n",
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
+    )

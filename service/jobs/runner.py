@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.answers import Content, Work, answer
 from service.batching import RequestCancelledError, SchedulerClosedError, SharedBackend
-from service.jobs.files import RESULT, JobFiles
+from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
 from service.jobs.records import Job, Progress
 from service.jobs.store import JobStore
 from service.logs import LOGGER, where_it_failed
@@ -62,6 +62,19 @@ class JobRunner:
         with self._wake:
             self._wake.notify()
 
+    def forget(self, job: str) -> None:
+        """Delete a job and its files.
+
+        The row goes after them, or nothing would say that they are there; and whoever works on it
+        may write once more before the row is gone.
+
+        Raises:
+            FilesUnavailableError: the job is there still.
+        """
+        self._files.delete(job)
+        self._store.delete(job)
+        self._files.delete(job)
+
     def close(self) -> None:
         """Put back what is being worked on, and end the threads."""
         self._closing.set()
@@ -79,7 +92,12 @@ class JobRunner:
             job = None
             try:
                 labels = [v.label for v in self._models.versions() if v.state != "broken"]
-                job = self._store.claim(labels, worker, self._settings.job_lease_s)
+                job = self._store.claim(
+                    labels,
+                    worker,
+                    lease_s=self._settings.job_lease_s,
+                    keep_s=self._settings.job_keep_s,
+                )
                 if job is not None:
                     self._run_with_model(_Held(job, worker))
             except Exception as error:  # the database or the files do not answer; try again
@@ -109,12 +127,13 @@ class JobRunner:
                 result = self._answered(held, model, backend)
             except (RequestCancelledError, SchedulerClosedError):
                 self._stopped(held)
+            except FileNotFoundError as error:  # its images are gone for good
+                self._failed(held, error)
+            except (FilesUnavailableError, OSError):  # they may be had later
+                self._store.release(job.id, held.worker)
+                raise
             except Exception as error:
-                status, detail = status_and_detail(error)
-                if status >= 500:
-                    LOGGER.error("error", extra={"fields": where_it_failed(error)})
-                    detail = "the service failed on this job; its log says where"
-                self._store.fail(job.id, held.worker, status, detail, settings.job_keep_s)
+                self._failed(held, error)
             else:
                 if not self._store.finish(job.id, held.worker, result, settings.job_keep_s):
                     held.is_lost = True
@@ -139,6 +158,13 @@ class JobRunner:
         with self._files.writing(job.id, RESULT) as target:
             head = answer(work, images, target)
         return {**asdict(head), "bytes": self._files.size(job.id, RESULT)}
+
+    def _failed(self, held: "_Held", error: Exception) -> None:
+        status, detail = status_and_detail(error)
+        if status >= 500:
+            LOGGER.error("error", extra={"fields": where_it_failed(error)})
+            detail = "the service failed on this job; its log says where"
+        self._store.fail(held.job.id, held.worker, status, detail, self._settings.job_keep_s)
 
     def _stopped(self, held: "_Held") -> None:
         if held.is_late:
@@ -178,13 +204,18 @@ class JobRunner:
             done.set()
             beating.join()
 
+    def _try_to_forget(self, job: str) -> None:
+        try:
+            self.forget(job)
+        except FilesUnavailableError as error:  # it will be told as expired again
+            LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+
     def _sweep(self) -> None:
         while not self._closing.is_set():
             try:
                 for job in self._store.expired():
-                    self._store.delete(job)
-                    self._files.delete(job)
-            except Exception as error:  # the database or the files do not answer; try again
+                    self._try_to_forget(job)
+            except Exception as error:  # the database does not answer; try again
                 LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
             self._closing.wait(min(SWEEP_S, self._settings.job_keep_s / 4))
 

@@ -5,18 +5,18 @@ the job is taken up once more, and no more than once.
 """
 
 import hashlib
-import os
+import hmac
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from seg.errors import ConfigError
-from service.jobs.records import JOBS, METADATA, Job, Progress
+from service.jobs.database import now_of, opened_engine, prepared
+from service.jobs.records import JOBS, Job, Progress, job_of
 
 MAX_ATTEMPTS = 2
 DIED_TWICE = (
@@ -25,11 +25,6 @@ DIED_TWICE = (
 )
 UPLOAD_GRACE_S = 60.0
 """Seconds by which an upload that will never end is outlived by its row."""
-
-_SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
-_POSTGRESQL_NOW = "extract(epoch from clock_timestamp())::float8"
-_SCHEMA_LOCK = 7_346_501
-"""Replicas that start together make the table one after the other."""
 
 
 class QueueFullError(Exception):
@@ -64,11 +59,8 @@ class JobStore:
             ConfigError: it cannot be opened.
         """
         try:
-            self._engine = _engine(sa.make_url(url))
-            with self._engine.begin() as connection:
-                if self._is_postgresql:
-                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-                METADATA.create_all(connection)
+            self._engine = opened_engine(sa.make_url(url))
+            self._salt = prepared(self._engine)
         except (SQLAlchemyError, OSError) as error:
             # its message may hold the password
             raise ConfigError(
@@ -76,13 +68,7 @@ class JobStore:
                 "SEG_JOBS_DATABASE is a URL like sqlite:////data/jobs.sqlite or "
                 "postgresql+pg8000://user:password@host/database"
             ) from error
-        self._now: sa.ColumnElement[float] = sa.literal_column(
-            _POSTGRESQL_NOW if self._is_postgresql else _SQLITE_NOW, sa.Double
-        )
-
-    @property
-    def _is_postgresql(self) -> bool:
-        return self._engine.dialect.name == "postgresql"
+        self._now = now_of(self._engine)
 
     def close(self) -> None:
         """Close all connections."""
@@ -99,7 +85,7 @@ class JobStore:
         row: dict[str, Any] = {
             "id": job,
             "owner": new.owner,
-            "key_hash": _hash_of(new.idempotency_key),
+            "key_hash": new.idempotency_key and self._hashed(new.idempotency_key),
             "state": "uploading",
             "model": new.model,
             "order": new.order,
@@ -122,7 +108,7 @@ class JobStore:
             JOBS.c.id == job,
             state="queued",
             images=images,
-            content_hash=content_hash,
+            content_hash=self._hashed(content_hash),
             expires=self._now + keep_s,
         )
 
@@ -132,10 +118,16 @@ class JobStore:
 
     def by_key(self, owner: str, idempotency_key: str) -> Job | None:
         """The job that its owner gave this key."""
-        key = JOBS.c.key_hash == _hash_of(idempotency_key)
+        key = JOBS.c.key_hash == self._hashed(idempotency_key)
         return self._one(sa.and_(JOBS.c.owner == owner, key))
 
-    def claim(self, models: Collection[str], worker: str, lease_s: float) -> Job | None:
+    def is_of(self, job: Job, content_hash: str) -> bool:
+        """Whether a job is of these images and options."""
+        return job.content_hash == self._hashed(content_hash)
+
+    def claim(
+        self, models: Collection[str], worker: str, *, lease_s: float, keep_s: float
+    ) -> Job | None:
         """The job that has waited longest, now held by ``worker``; None where none waits.
 
         PostgreSQL locks the row and lets others pass it (``SKIP LOCKED``); SQLite has one writer at
@@ -151,6 +143,7 @@ class JobStore:
                     finished=self._now,
                     problem_status=500,
                     problem_detail=DIED_TWICE,
+                    expires=self._now + keep_s,
                 )
             )
             job = connection.scalar(
@@ -220,6 +213,10 @@ class JobStore:
             over = sa.select(JOBS.c.id).where(JOBS.c.expires < self._now, sa.not_(at_work))
             return list(connection.scalars(over))
 
+    def _hashed(self, text: str) -> str:
+        """Clients may put anything into a key, names of patients too."""
+        return hmac.new(self._salt, text.encode(), hashlib.sha256).hexdigest()
+
     def _held(self, job: str, worker: str) -> sa.ColumnElement[bool]:
         return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")
 
@@ -238,47 +235,11 @@ class JobStore:
             if row.state == "queued":
                 before = sa.and_(JOBS.c.state == "queued", JOBS.c.created < row.created)
                 ahead = _count(connection, before)
-        return _job(row, ahead)
-
-
-def _engine(url: sa.URL) -> sa.Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
-    if url.drivername == "postgresql":  # as other programs write it
-        url = url.set(drivername="postgresql+pg8000")
-    return sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=8)
-
-
-def _sqlite(url: sa.URL) -> sa.Engine:
-    if url.database:
-        # The files beside it, with what is not yet in it, get the same mode.
-        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT, 0o600))
-        Path(url.database).chmod(0o600)
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
-
-    @sa.event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions are begun below
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma secure_delete = on")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("begin immediate")
-
-    return engine
+        return job_of(row, ahead)
 
 
 def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(JOBS).where(where)) or 0
-
-
-def _hash_of(idempotency_key: str | None) -> str | None:
-    """Clients may put anything into a key, names of patients too."""
-    if idempotency_key is None:
-        return None
-    return hashlib.sha256(idempotency_key.encode()).hexdigest()
 
 
 def _columns(progress: Progress) -> dict[str, int]:
@@ -287,26 +248,3 @@ def _columns(progress: Progress) -> dict[str, int]:
         "tiles_done": progress.tiles_done,
         "tiles_total": progress.tiles_total,
     }
-
-
-def _job(row: sa.Row[Any], ahead: int) -> Job:
-    return Job(
-        id=row.id,
-        owner=row.owner,
-        state=row.state,
-        model=row.model,
-        order=row.order,
-        images=row.images,
-        created=row.created,
-        started=row.started,
-        finished=row.finished,
-        expires=row.expires,
-        attempts=row.attempts,
-        progress=Progress(row.images_done, row.tiles_done, row.tiles_total),
-        problem_status=row.problem_status,
-        problem_detail=row.problem_detail,
-        result=row.result,
-        content_hash=row.content_hash,
-        now=row.now,
-        ahead=ahead,
-    )

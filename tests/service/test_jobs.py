@@ -1,5 +1,6 @@
 """Jobs on a server that really runs, and their queue."""
 
+import hashlib
 import io
 import json
 import os
@@ -172,13 +173,76 @@ def test_jobs_outlive_a_killed_service(package, tmp_path):
     with served(package, tmp_path / "a.txt", SEG_JOBS_FILES=files, SEG_JOB_WORKERS="0") as client:
         until_status(client, "/readyz", 200)
         job = submitted(client, "?format=png")
-        server = psutil.Process(int(client.headers["X-Test-Server"]))
-        for process in [server, *server.children(recursive=True)]:  # workers lead a group each
-            process.kill()
+        killed(client)
     with served(package, tmp_path / "b.txt", SEG_JOBS_FILES=files) as client:
         until_status(client, "/readyz", 200)
         assert finished(client, job)["state"] == "done"
         assert labels_of(client.get(job["links"]["result"]).content).shape == (90, 70)
+
+
+def killed(client: httpx.Client) -> None:
+    """End a server and its workers as a crash does."""
+    server = psutil.Process(int(client.headers["X-Test-Server"]))
+    for process in [server, *server.children(recursive=True)]:  # workers lead a group each
+        process.kill()
+
+
+def test_a_job_that_was_running_when_its_worker_was_killed_is_done_by_the_next(tmp_path):
+    slow = write_package(tmp_path / "package", slow=True)
+    settings = {"SEG_JOBS_FILES": str(tmp_path / "kept"), "SEG_JOB_LEASE_S": "2"}
+    with served(slow, tmp_path / "a.txt", SEG_NETWORK_THREADS="1", **settings) as client:
+        until_status(client, "/readyz", 200)
+        large = png(np.random.default_rng(0).integers(0, 255, (500, 500)))
+        job = client.post("/jobs?format=png", files={"image": large}).json()
+        until(lambda: client.get(job["links"]["self"]).json()["tiles_done"] > 0)
+        assert client.get(job["links"]["self"]).json()["state"] == "running"
+        killed(client)
+    with served(slow, tmp_path / "b.txt", **settings) as client:
+        until_status(client, "/readyz", 200)
+        done = finished(client, job)
+        assert (done["state"], done["attempts"]) == ("done", 2)
+        assert labels_of(client.get(job["links"]["result"]).content).shape == (500, 500)
+
+
+def test_replicas_on_one_postgresql_share_their_jobs(package, postgresql, tmp_path):
+    shared = {"SEG_JOBS_FILES": str(tmp_path / "kept"), "SEG_JOBS_DATABASE": postgresql}
+    with (
+        served(package, tmp_path / "a.txt", SEG_JOB_WORKERS="0", **shared) as one,
+        served(package, tmp_path / "b.txt", **shared) as two,
+    ):
+        for client in (one, two):
+            until_status(client, "/readyz", 200)
+        job = submitted(one, "?format=png", **{"Idempotency-Key": "once"})
+        assert submitted(two, "?format=png", **{"Idempotency-Key": "once"})["id"] == job["id"]
+        assert finished(two, job)["state"] == "done"
+        results = [client.get(job["links"]["result"]).content for client in (one, two)]
+        assert results[0] == results[1]
+        assert labels_of(results[0]).shape == (90, 70)
+
+
+def test_a_job_waits_for_files_that_cannot_be_reached_now(package, tmp_path):
+    with served(package, tmp_path / "log.txt", SEG_JOB_WORKERS="0") as client:
+        until_status(client, "/readyz", 200)
+        job = submitted(client, "?format=png")
+    folder = tmp_path / "jobs" / job["id"]
+    aside = folder.rename(tmp_path / "aside")
+    folder.symlink_to(folder)  # every access fails, and not since there is no such file
+    with served(package, tmp_path / "log.txt") as client:
+        until_status(client, "/readyz", 200)
+        until(lambda: "FilesUnavailableError" in (tmp_path / "log.txt").read_text())
+        assert client.get(job["links"]["self"]).json()["state"] in ("queued", "running")
+        folder.unlink()
+        aside.rename(folder)
+        done = finished(client, job)
+        assert (done["state"], done["attempts"]) == ("done", 1)
+
+
+def test_an_idempotency_key_is_kept_as_a_hash_that_tells_nothing_elsewhere(store):
+    queued(store, idempotency_key="Doe^John")
+    with store._engine.begin() as connection:
+        kept = connection.scalar(JOBS.select().with_only_columns(JOBS.c.key_hash))
+    assert kept != hashlib.sha256(b"Doe^John").hexdigest()
+    assert store.by_key("", "Doe^John") is not None
 
 
 def test_the_database_is_its_owner_s_alone(tmp_path):
@@ -188,36 +252,39 @@ def test_the_database_is_its_owner_s_alone(tmp_path):
 
 def test_a_job_is_claimed_once(store):
     job = queued(store)
-    claimed = store.claim([MODEL], "one", lease_s=60)
+    claimed = store.claim([MODEL], "one", lease_s=60, keep_s=600)
     assert claimed is not None
     assert claimed.id == job
-    assert store.claim([MODEL], "two", lease_s=60) is None
+    assert store.claim([MODEL], "two", lease_s=60, keep_s=600) is None
 
 
 def test_replicas_that_ask_together_get_different_jobs(store):
     jobs = {queued(store) for _ in range(3)}
     workers = [f"w{n}" for n in range(8)]
     with ThreadPoolExecutor(8) as replicas:
-        claims = list(replicas.map(lambda name: store.claim([MODEL], name, lease_s=60), workers))
+        claims = list(
+            replicas.map(lambda name: store.claim([MODEL], name, lease_s=60, keep_s=600), workers)
+        )
     assert sorted(claim.id for claim in claims if claim) == sorted(jobs)
 
 
 def test_a_job_whose_worker_died_is_taken_up_once_more(store):
     job = queued(store)
     for worker in ("one", "two"):
-        claimed = store.claim([MODEL], worker, lease_s=-1)
+        claimed = store.claim([MODEL], worker, lease_s=-1, keep_s=600)
         assert claimed is not None
         assert claimed.id == job
-    assert store.claim([MODEL], "three", lease_s=60) is None
+    assert store.claim([MODEL], "three", lease_s=60, keep_s=600) is None
     failed = store.get(job)
     assert failed is not None
     assert (failed.state, failed.problem_detail) == ("failed", DIED_TWICE)
+    assert failed.expires - failed.finished == pytest.approx(600, abs=1)
 
 
 def test_a_worker_that_lost_its_lease_cannot_finish(store):
     job = queued(store)
-    store.claim([MODEL], "one", lease_s=-1)
-    store.claim([MODEL], "two", lease_s=60)
+    store.claim([MODEL], "one", lease_s=-1, keep_s=600)
+    store.claim([MODEL], "two", lease_s=60, keep_s=600)
     assert not store.finish(job, "one", {}, keep_s=60)
     assert store.finish(job, "two", {}, keep_s=60)
 
@@ -225,7 +292,7 @@ def test_a_worker_that_lost_its_lease_cannot_finish(store):
 def test_a_job_that_goes_back_has_lost_no_attempt(store):
     job = queued(store)
     for worker in ("one", "two", "three"):
-        claimed = store.claim([MODEL], worker, lease_s=60)
+        claimed = store.claim([MODEL], worker, lease_s=60, keep_s=600)
         assert claimed is not None
         assert (claimed.id, claimed.attempts) == (job, 1)
         store.release(job, worker)
@@ -233,7 +300,7 @@ def test_a_job_that_goes_back_has_lost_no_attempt(store):
 
 def test_a_failed_job_is_kept_from_its_end(store):
     job = queued(store)
-    store.claim([MODEL], "one", lease_s=60)
+    store.claim([MODEL], "one", lease_s=60, keep_s=600)
     store.fail(job, "one", 422, "why", keep_s=600)
     failed = store.get(job)
     assert failed is not None
@@ -244,7 +311,7 @@ def test_a_job_whose_model_is_not_to_be_had_now_goes_back(tmp_path, tiny_package
     models = ModelRegistry(Settings(package=tiny_package, jobs_files=str(tmp_path)), Metrics())
     jobs = Jobs.of(models)
     job = queued(jobs.store)
-    held = _Held(jobs.store.claim([MODEL], "one", lease_s=60), "one")
+    held = _Held(jobs.store.claim([MODEL], "one", lease_s=60, keep_s=600), "one")
     with pytest.raises(NotReadyError):
         jobs.runner._run_with_model(held)  # nothing is loaded: the registry was not started
     assert jobs.store.get(job).state == "queued"

@@ -1,0 +1,64 @@
+"""The database of jobs: SQLite beside their files, or PostgreSQL that several replicas share."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from service.jobs.records import METADATA, SALT
+
+_SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
+_POSTGRESQL_NOW = "extract(epoch from clock_timestamp())::float8"
+_SCHEMA_LOCK = 7_346_501
+"""Replicas that start together make the tables one after the other."""
+
+
+def opened_engine(url: sa.URL) -> sa.Engine:
+    """Connections to a database, which is made where there is none."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    if url.drivername == "postgresql":  # as other programs write it
+        url = url.set(drivername="postgresql+pg8000")
+    return sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=8)
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    if url.database:
+        # The files beside it, with what is not yet in it, get the same mode.
+        os.close(os.open(url.database, os.O_RDWR | os.O_CREAT, 0o600))
+        Path(url.database).chmod(0o600)
+    engine = sa.create_engine(url, connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma secure_delete = on")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("begin immediate")
+
+    return engine
+
+
+def prepared(engine: sa.Engine) -> bytes:
+    """Make the tables where there are none; the salt of all hashes."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+        METADATA.create_all(connection)
+        salt = connection.scalar(sa.select(SALT.c.salt))
+        if salt is None:
+            salt = secrets.token_bytes(32)
+            connection.execute(sa.insert(SALT).values(salt=salt))
+    return bytes(salt)
+
+
+def now_of(engine: sa.Engine) -> sa.ColumnElement[float]:
+    """Seconds since 1970 by the clock of the database, which all replicas share."""
+    is_postgresql = engine.dialect.name == "postgresql"
+    return sa.literal_column(_POSTGRESQL_NOW if is_postgresql else _SQLITE_NOW, sa.Double)

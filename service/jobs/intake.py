@@ -1,0 +1,59 @@
+"""The images of a job: kept, and known again when they are sent once more."""
+
+import hashlib
+from typing import BinaryIO
+
+from starlette.requests import Request
+
+from service.jobs.files import JobFiles
+from service.orders import Order
+from service.problems import Problem
+from service.uploads import Images
+
+CHUNK = 1 << 20
+MOST_KEY_LETTERS = 255
+
+
+def idempotency_key_of(request: Request) -> str | None:
+    """What tells that a request was sent before.
+
+    Raises:
+        Problem: 422, it is too long.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MOST_KEY_LETTERS:
+        raise Problem(422, f"an Idempotency-Key has 1 to {MOST_KEY_LETTERS} letters")
+    return key
+
+
+def kept(files: JobFiles, job: str, images: Images) -> list[list[str]]:
+    """Names in the file store, by number: what a client calls them is not known.
+
+    Raises:
+        FilesUnavailableError: they cannot be kept now.
+    """
+    names: list[list[str]] = []
+    for number, channels in enumerate(images):
+        names.append([f"image-{number}-{channel}" for channel in range(len(channels))])
+        for name, file in zip(names[-1], channels, strict=True):
+            files.put(job, name, file)
+    return names
+
+
+def hash_of(images: Images, order: Order) -> str:
+    """Of content and options, each part preceded by its length; leaves the files at their start."""
+    total = hashlib.sha256(order.model_dump_json().encode())
+    for channels in images:
+        total.update(f"\0{len(channels)}".encode())
+        for file in channels:
+            total.update(_hash_of_file(file))
+    return total.hexdigest()
+
+
+def _hash_of_file(file: BinaryIO) -> bytes:
+    one = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        one.update(chunk)
+    file.seek(0)
+    return one.digest()

@@ -1,0 +1,56 @@
+"""A job as its client sees it."""
+
+from datetime import UTC, datetime
+
+from service.jobs.records import Job
+from service.problems import problem
+from service.schemas import JobLinks, JobResult, JobStatus, ProblemDocument
+
+
+def status_of(job: Job) -> JobStatus:
+    """What is told of a job."""
+    images = len(job.images) or 1
+    is_done = job.state == "done"
+    left = job.seconds_left
+    path = f"/jobs/{job.id}"
+    return JobStatus(
+        id=job.id,
+        state=job.state,
+        model=job.model,
+        created=_time(job.created),
+        started=None if job.started is None else _time(job.started),
+        finished=None if job.finished is None else _time(job.finished),
+        expires=_time(job.expires),
+        attempts=job.attempts,
+        jobs_ahead=job.ahead if job.state == "queued" else None,
+        progress=1.0 if is_done else round(job.progress.fraction(images), 4),
+        images_done=images if is_done else job.progress.images_done,
+        images_total=images,
+        tiles_done=job.progress.tiles_done,
+        tiles_total=job.progress.tiles_total or None,
+        seconds_left=None if left is None else round(left, 1),
+        problem=_problem_of(job),
+        result=_result_of(job) if is_done else None,
+        links=JobLinks(self=path, events=f"{path}/events", result=f"{path}/result"),
+    )
+
+
+def _problem_of(job: Job) -> ProblemDocument | None:
+    if not job.problem_status:
+        return None
+    return ProblemDocument.model_validate(problem(job.problem_status, job.problem_detail))
+
+
+def _result_of(job: Job) -> JobResult:
+    assert job.result is not None
+    return JobResult(
+        href=f"/jobs/{job.id}/result",
+        media_type=job.result["media_type"],
+        filename=job.result["filename"],
+        bytes=job.result["bytes"],
+        images_failed=job.result["failed"],
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(round(seconds, 3), UTC)
