@@ -22,7 +22,7 @@ from training.evaluate import prediction_file
 from training.measure import SEED
 from training.pictures import View, panel, view_of, write_comparison
 from training.score_files import distances_in_words
-from training.scores import MEASURES, CaseScore, Evaluation, Summary
+from training.scores import MEASURES, CaseScore, Evaluation, Summary, in_digits
 
 MOST_CARDS = 6
 """Classes that get a card of their own; where there are more, only all of them together do."""
@@ -107,7 +107,7 @@ def render(template: str, evaluation: Evaluation, dataset: Dataset, **others: An
 
 
 def _score(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return "-" if value is None or math.isnan(value) else in_digits(value, digits)
 
 
 def headline_of(evaluation: Evaluation) -> Headline:

@@ -9,7 +9,15 @@ from pydantic import ValidationError
 
 from seg.errors import ConfigError
 from seg.files import replace_file
-from training.scores import MEASURES, CaseScore, Evaluation, Interval, Measure, Summary
+from training.scores import (
+    MEASURES,
+    CaseScore,
+    Evaluation,
+    Interval,
+    Measure,
+    Summary,
+    in_digits,
+)
 
 COUNTS = ("voxels_predicted", "voxels_reference")
 COLUMNS = (
@@ -97,7 +105,7 @@ def distances_in_words(evaluation: Evaluation) -> str:
 
 def measure_text(interval: Interval | None, measure: Measure) -> str:
     """A mean for people."""
-    return "-" if interval is None else f"{interval.mean:.{measure.digits}f}"
+    return "-" if interval is None else in_digits(interval.mean, measure.digits)
 
 
 def _row(name: str, score: Summary) -> str:

@@ -32,6 +32,12 @@ MEASURES = (
 )
 
 
+def in_digits(value: float, digits: int = 3) -> str:
+    """A number for people; one that would round to 0 keeps its first two digits."""
+    fixed = f"{value:.{digits}f}"
+    return fixed if float(fixed) or not value else f"{value:.2g}"
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

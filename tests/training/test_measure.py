@@ -27,7 +27,7 @@ from training.measure import (
 )
 from training.regions import Region, regions
 from training.score_files import summary_table, write_rows
-from training.scores import CaseScore, Evaluation
+from training.scores import CaseScore, Evaluation, in_digits
 
 EMPTY = np.zeros((6, 8), bool)
 
@@ -217,3 +217,11 @@ def test_calibration_of_parts_comes_together():
     assert found.voxels == expected.voxels
     for ours, theirs in zip(found.confidence, expected.confidence, strict=True):
         assert ours == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.8768, 3, "0.877"), (12.3456, 2, "12.35"), (0.00042, 2, "0.00042"), (0.0, 2, "0.00")],
+)
+def test_distances_in_micrometres_are_not_rounded_to_nothing(value, digits, text):
+    assert in_digits(value, digits) == text
