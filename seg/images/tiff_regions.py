@@ -33,6 +33,9 @@ from seg.images.tiff_structure import check_extent, check_pages
 LARGEST_CHUNK = 2**28
 """Bytes of a tile or strip once decoded; it is the least that can be read."""
 
+FEWEST_ROWS = 64
+"""Rows that are decoded together where strips are lower."""
+
 
 @contextmanager
 def opened_tiff(path: Path, file: BinaryFile, options: ReadOptions) -> Iterator[ImageSource | None]:
@@ -98,6 +101,7 @@ class TiffSource:
     def __init__(self, path: Path, opened: _Opened) -> None:
         self._path, self._opened = path, opened
         self._chunks: Any = None
+        self._kept: tuple[tuple[slice, ...], np.ndarray] | None = None
         self.spatial_shape: tuple[int, ...] = opened.axes.spatial
         self.spacing: Spacing | None = spacing_of(opened.tiff, opened.page, opened.axes.dims)
         self.channels = len(self.read((slice(0, 1),) * opened.axes.dims))
@@ -116,7 +120,7 @@ class TiffSource:
         )
         shape = tuple(part.stop - part.start for part in index)
         try:
-            pixels = self._pixels(index).reshape(shape)
+            pixels = self._pixels(index)
         except DECODING_ERRORS as error:
             raise _damaged(error) from error
         arranged = replace(axes, shape=shape).arrange(pixels)
@@ -132,10 +136,47 @@ class TiffSource:
             dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
             file = np.memmap(self._path, dtype, "r", series.dataoffset, full)
             return np.array(file[index])
+        if self._opened.axes.dims == 3:
+            return self._decoded(index)
+        at = self._opened.axes.letters.index("Y")
+        found: np.ndarray | None = None
+        for rows in self._rows_of_chunks(index[at], full[at]):
+            chunks = self._kept_chunks((*index[:at], rows, *index[at + 1 :]))
+            first, last = max(rows.start, index[at].start), min(rows.stop, index[at].stop)
+            if found is None:
+                shape = (*chunks.shape[:at], index[at].stop - index[at].start)
+                found = np.empty((*shape, *chunks.shape[at + 1 :]), chunks.dtype)
+            around = (slice(None),) * at
+            to = (*around, slice(first - index[at].start, last - index[at].start))
+            found[to] = chunks[(*around, slice(first - rows.start, last - rows.start))]
+        assert found is not None
+        return found
+
+    def _rows_of_chunks(self, wanted: slice, size: int) -> Iterator[slice]:
+        page = self._opened.page
+        height = min(page.tilelength if page.is_tiled else page.rowsperstrip, size)
+        height *= -(-FEWEST_ROWS // height)
+        for start in range(wanted.start // height * height, wanted.stop, height):
+            yield slice(start, min(start + height, size))
+
+    def _kept_chunks(self, index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:
+        """Rows of whole tiles or strips, of which the last ones are kept.
+
+        Few rows are read at a time, and tiles decoded anew for each of them cost most of the time.
+        """
+        if self._kept is None or self._kept[0] != index:
+            self._kept = None
+            self._kept = (index, self._decoded(index))
+        return self._kept[1]
+
+    def _decoded(self, index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:
+        series = self._opened.series
         if self._chunks is None:
             import zarr
 
             self._chunks = zarr.open(series.aszarr(level=0), mode="r")
+        full = series.get_shape(squeeze=False)
         long = tuple(part for part, n in zip(index, full, strict=True) if n > 1)
         squeezed = len(self._chunks.shape) == len(long)
-        return np.asarray(self._chunks[long if squeezed else index])
+        found = np.asarray(self._chunks[long if squeezed else index])
+        return found.reshape([part.stop - part.start for part in index])

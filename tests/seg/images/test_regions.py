@@ -36,6 +36,17 @@ def stack(path, **options):
     tifffile.imwrite(path, pixels, ome=True, metadata={"axes": "ZCYX"}, **options)
 
 
+def pyramid(path, shape=(3, 200, 170), axes="CYX", **options):
+    pixels = default_rng(0).integers(0, 60_000, shape).astype(np.uint16)
+    options |= {"tile": (32, 16), "compression": "zlib"}
+    with tifffile.TiffWriter(path, bigtiff=True, ome=True) as file:
+        file.write(pixels, subifds=2, metadata={"axes": axes}, **options)
+        y = axes.index("Y")
+        for step in (2, 4):
+            smaller = pixels[(slice(None),) * y + (slice(None, None, step),) * 2]
+            file.write(smaller, subfiletype=1, **options)
+
+
 def white_is_zero(path):
     tifffile.imwrite(
         path, np.arange(64, dtype=np.uint8).reshape(8, 8), photometric="miniswhite", tile=(16, 16)
@@ -65,6 +76,9 @@ FILES = {
     "big-endian.tif": lambda p: rgb(p, byteorder=">"),
     "stack.ome.tif": lambda p: stack(p, tile=(16, 32), compression="zlib"),
     "plain-stack.ome.tif": stack,
+    "pyramid.ome.tif": pyramid,
+    "rgb-pyramid.ome.tif": lambda p: pyramid(p, (200, 170, 3), "YXS", photometric="rgb"),
+    "pyramid-of-stacks.ome.tif": lambda p: pyramid(p, (4, 90, 70), "ZYX"),
     "white.tif": white_is_zero,
     "alpha.tif": with_alpha,
     "palette.tif": palette,
@@ -109,6 +123,17 @@ def test_a_region_is_that_part_of_the_image(files, name, data):
         np.testing.assert_array_equal(
             source.read(tuple(region)), read.array[(slice(None), *region)]
         )
+
+
+def test_a_tile_is_decoded_once_for_all_of_its_rows(files):
+    with open_image(files / "rgb-pyramid.ome.tif") as source:
+        decoded = []
+        original = source._decoded
+        source._decoded = lambda index: decoded.append(index[-3]) or original(index)
+        rows = [source.read((slice(y, y + 5), slice(0, 170))) for y in range(0, 200, 5)]
+    assert decoded == [slice(0, 64), slice(64, 128), slice(128, 192), slice(192, 200)]
+    expected = read_image(files / "rgb-pyramid.ome.tif").array
+    np.testing.assert_array_equal(np.concatenate(rows, axis=1), expected)
 
 
 def test_files_of_one_channel_each_are_one_image(tmp_path):
