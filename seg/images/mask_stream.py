@@ -99,11 +99,15 @@ def _bands(parts: Parts, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "
             for plane in part:
                 yield from (plane[y : y + TILE] for y in range(0, shape[1], TILE))
         return
-    waiting = np.zeros((0, shape[1]), np.uint8)
+    band = np.empty((TILE, shape[1]), np.uint8)
+    filled = 0
     for part in parts:
-        waiting = np.concatenate([waiting, part])
-        while len(waiting) >= TILE:
-            yield waiting[:TILE]
-            waiting = waiting[TILE:]
-    if len(waiting):
-        yield waiting
+        while len(part):
+            taken = part[: TILE - filled]
+            band[filled : filled + len(taken)] = taken
+            filled, part = filled + len(taken), part[len(taken) :]
+            if filled == TILE:
+                yield band
+                filled = 0
+    if filled:
+        yield band[:filled]

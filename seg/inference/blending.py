@@ -101,7 +101,7 @@ class _Sums:
         self._patch, self._rest, self._inside = weights.shape, tuple(shape[1:]), tuple(inside)
         self._background = background
         self._weights = weights
-        self._total = np.zeros((self._patch[0], *self._rest), np.float32)
+        self._starts: list[tuple[int, ...]] = []
         self._logits: np.ndarray | None = None
         self._weighted: np.ndarray | None = None
         self._base = 0
@@ -112,7 +112,7 @@ class _Sums:
         where = tuple(slice(s, s + p) for s, p in zip(at[1:], self._patch[1:], strict=True))
         self._weighted = np.multiply(logits, self._weights, out=self._weighted, dtype=np.float32)
         self._logits[(slice(None), slice(None), *where)] += self._weighted
-        self._total[(slice(None), *where)] += self._weights
+        self._starts.append(at)
 
     def moved_to(self, row: int, classes: int) -> Iterator[Slab]:
         """Give away all rows before ``row``, and clear the place for later ones."""
@@ -127,7 +127,7 @@ class _Sums:
             stop = min(start + at_once, last)
             offset = self._inside[0].start
             yield Slab(start - offset, stop - offset, self._mean(start, stop))
-        _shift(self._total, row - self._base)
+        self._starts = [at for at in self._starts if at[0] + self._patch[0] > row]
         for channel in self._logits:
             _shift(channel, row - self._base)
         self._base = row
@@ -136,19 +136,30 @@ class _Sums:
         assert self._logits is not None
         depth = self._patch[0]
         rows = slice(min(start - self._base, depth), min(stop - self._base, depth))
-        where = (rows, *self._inside[1:])
-        total, sums = self._total[where], self._logits[(slice(None), *where)]
+        sums = self._logits[(slice(None), rows, *self._inside[1:])]
+        total = self._total(start, rows.stop - rows.start)
         if self._background is None:
-            return sums / total
+            return np.asarray(sums / total)
         sizes = (stop - start, *(part.stop - part.start for part in self._inside[1:]))
         mean = np.empty((len(sums), *sizes), np.float32)
         mean[:] = self._background.reshape(-1, *(1,) * len(sizes))
         np.divide(sums, total, out=mean[:, : rows.stop - rows.start], where=total > 0)
         return mean
 
+    def _total(self, start: int, rows: int) -> Float32[np.ndarray, "*slab"]:
+        """Weights of all windows in some rows: held for all rows, they would be a class more."""
+        total = np.zeros((rows, *self._rest), np.float32)
+        for at in self._starts:
+            first, last = max(start, at[0]), min(start + rows, at[0] + self._patch[0])
+            if first < last:
+                where = (slice(s, s + p) for s, p in zip(at[1:], self._patch[1:], strict=True))
+                weights = self._weights[first - at[0] : last - at[0]]
+                total[(slice(first - start, last - start), *where)] += weights
+        return total[(slice(None), *self._inside[1:])]
+
 
 def _shift(rows: Float32[np.ndarray, "rows *rest"], by: int) -> None:
     """Move the rows up by ``by`` and clear those that become free."""
     kept = max(0, len(rows) - by)
-    rows[:kept] = rows[len(rows) - kept :].copy() if kept else 0
+    rows[:kept] = rows[len(rows) - kept :]
     rows[kept:] = 0

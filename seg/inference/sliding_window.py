@@ -21,7 +21,7 @@ from jaxtyping import Float, Float32
 
 from seg.inference.ahead import ahead
 from seg.inference.backends import Backend
-from seg.inference.blending import Slab, blend, slabs_of
+from seg.inference.blending import Slab, blend, rows_at_once, slabs_of
 from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
@@ -162,6 +162,7 @@ class _Surrounded:
     ) -> None:
         self._image, self._patch = image, tuple(patch)
         self._widths, self._mode = border(image.shape[1:], margin, patch, convention)
+        self._mirrors_rows = self._mode == "symmetric" and any(self._widths[0])
         self.inside = tuple(
             slice(before, before + n)
             for n, (before, _) in zip(image.shape[1:], self._widths, strict=True)
@@ -191,14 +192,25 @@ class _Surrounded:
     def _band_at(self, row: int) -> Float32[np.ndarray, "c *band"]:
         depth = self._patch[0]
         if self._band is None:
-            self._band = np.array(self._read(row, row + depth))  # what is read may be the image's
+            self._band = np.empty((self._image.shape[0], depth, *self.shape[1:]), np.float32)
+            self._fill(0, row)
         elif row > self._first:
             kept = max(0, depth - (row - self._first))
             for channel in self._band:  # in place: a wide image's band is most of the memory
                 channel[:kept] = channel[depth - kept :]
-            self._band[:, kept:] = self._read(row + kept, row + depth)
+            self._fill(kept, row)
         self._first = row
         return self._band
+
+    def _fill(self, start: int, row: int) -> None:
+        """Read the band's rows from ``start`` on, where its first is ``row``, a few at a time."""
+        assert self._band is not None
+        depth = self._patch[0]
+        # rows beyond the image's end mirror those before it: they must be at hand
+        at_once = depth if self._mirrors_rows else rows_at_once(len(self._band), self.shape[1:])
+        for first in range(start, depth, at_once):
+            last = min(first + at_once, depth)
+            self._band[:, first:last] = self._read(row + first, row + last)
 
     def _read(self, start: int, stop: int) -> Float32[np.ndarray, "c *rows"]:
         before, n = self._widths[0][0], self._image.shape[1]
