@@ -95,7 +95,7 @@ def main() -> None:
                     flush=True,
                 )
     libraries = ("numpy", "onnxruntime-gpu", "tifffile", "zarr")
-    report("memory", rows, bars(rows), libraries, arguments.json)
+    report("memory", rows, list(bars(rows)), libraries, arguments.json)
     if arguments.plot:
         plot(rows, arguments.plot)
 
