@@ -126,7 +126,7 @@ class Run:
         """The commands with another port, with what is given, and with few steps."""
         for word, value in given:
             text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", lambda _, v=value: v, text)
-        text = re.sub(r"\b(localhost:|127\.0\.0\.1:|--port )3000\b", rf"\g<1>{self.port}", text)
+        text = re.sub(r"(localhost:|127\.0\.0\.1:|--port )3000\b", rf"\g<1>{self.port}", text)
         if not self.full:
             for pattern, shorter in SHORTER.items():
                 text = re.sub(pattern, shorter, text)
@@ -237,6 +237,7 @@ def main() -> int:
         "--full", action="store_true", help="train for the minutes that are printed"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # takes the service along
     failed: list[str] = []
     for page in options.pages:
         outcome = run_page(page, full=options.full)
