@@ -34,7 +34,7 @@ FENCE = re.compile(
 )
 ELSEWHERE = ("docker", "kubectl", "srun", "sbatch", "nvidia-smi", "apt-get", "podman")
 """Programs without which a line is left out."""
-READY_S = 240.0
+READY_S = 120.0
 SHORTER = {
     r"--minutes [\d.]+": "--steps 12",
     r"--distil [\d.]+": "--distil 0.1",
