@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -94,11 +95,18 @@ def pieces_of(text: str) -> Iterator[str]:
 
 
 def missing_program(command: str) -> str:
-    """The program of a line that is not on this machine, or nothing."""
+    """The program of a line that this machine does not have, or nothing."""
     words = command.split()
-    if words[:2] == ["bentoml", "containerize"] and not shutil.which("docker"):
-        return "docker"
-    return words[0] if words and words[0] in ELSEWHERE and not shutil.which(words[0]) else ""
+    program = "docker" if words[:2] == ["bentoml", "containerize"] else (words or [""])[0]
+    return program if program in ELSEWHERE and not is_usable(program) else ""
+
+
+@cache
+def is_usable(program: str) -> bool:
+    """Whether it is here; of Docker also whether its daemon answers."""
+    if program == "docker" and shutil.which(program):
+        return subprocess.run([program, "info"], capture_output=True).returncode == 0
+    return shutil.which(program) is not None
 
 
 class Run:
