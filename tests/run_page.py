@@ -35,6 +35,7 @@ FENCE = re.compile(
 )
 ELSEWHERE = ("docker", "kubectl", "srun", "sbatch", "nvidia-smi", "apt-get", "podman")
 """Programs without which a line is left out."""
+ASKED = {"docker": "info", "kubectl": "cluster-info"}
 READY_S = 120.0
 SHORTER = {
     r"--minutes [\d.]+": "--steps 12",
@@ -103,10 +104,11 @@ def missing_program(command: str) -> str:
 
 @cache
 def is_usable(program: str) -> bool:
-    """Whether it is here; of Docker also whether its daemon answers."""
-    if program == "docker" and shutil.which(program):
-        return subprocess.run([program, "info"], capture_output=True).returncode == 0
-    return shutil.which(program) is not None
+    """Whether it is here; where it speaks to a daemon or a cluster, whether that answers."""
+    if shutil.which(program) is None:
+        return False
+    question = ASKED.get(program)
+    return not question or subprocess.run([program, question], capture_output=True).returncode == 0
 
 
 class Run:
