@@ -32,6 +32,10 @@ class Server:
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
 
+    def worker(self) -> psutil.Process:
+        """The process that answers; its parent starts it again when it dies."""
+        return self.processes()[-1]
+
     def cpu_seconds(self) -> float:
         """CPU that its living processes have used."""
         times = [process.cpu_times() for process in self.processes()]
@@ -39,12 +43,14 @@ class Server:
 
 
 @contextmanager
-def seg(package: Path, name: str = "seg", **settings: str) -> Iterator[Server]:
-    """This service."""
+def seg(
+    package: Path, name: str = "seg", log: Path | None = None, **settings: str
+) -> Iterator[Server]:
+    """This service; ``log`` is where its lines go."""
     environment = {"SEG_PACKAGE": str(package), "PYTHONPATH": str(ROOT), **settings}
     environment["BENTOML_DO_NOT_TRACK"] = "True"
     command = [sys.executable, "-m", "bentoml", "serve"]
-    with _running(name, [*command, "--port", "{port}"], ROOT, environment) as server:
+    with _running(name, [*command, "--port", "{port}"], ROOT, environment, log) as server:
         yield server
 
 
@@ -74,16 +80,22 @@ def _python() -> Path:
 
 @contextmanager
 def _running(
-    name: str, command: list[str], folder: Path, environment: dict[str, str]
+    name: str,
+    command: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    log: Path | None = None,
 ) -> Iterator[Server]:
     port = free_port()
-    process = subprocess.Popen(
-        [part.format(port=port) for part in command],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (log or Path(os.devnull)).open("ab") as lines:
+        process = subprocess.Popen(
+            [part.format(port=port) for part in command],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=lines,
+            stderr=lines if log else None,
+            start_new_session=True,
+        )
     try:
         wait_for(port, "/readyz", process)
         yield Server(name, port, process)

@@ -125,9 +125,8 @@ class _Admission:
         self._mean_seconds = 1.0
         self.active = 0
 
-    @contextmanager
-    def admitted(self, side_by_side: int) -> Iterator[None]:
-        """Hold a place.
+    def require_place(self, side_by_side: int) -> None:
+        """Before an image is read. Its upload holds no place: slow ones would take them all.
 
         503 and not 429: it is not this client who asks too much, the service is full.
 
@@ -141,6 +140,15 @@ class _Admission:
                 f"{self.active} segmentations run or wait already; try again later",
                 {"Retry-After": str(min(max(seconds, 1), 60))},
             )
+
+    @contextmanager
+    def admitted(self, side_by_side: int) -> Iterator[None]:
+        """Hold a place.
+
+        Raises:
+            Problem: as `require_place`.
+        """
+        self.require_place(side_by_side)
         self.active += 1
         start = perf_counter()
         try:
@@ -168,12 +176,11 @@ class _PublicRoutes:
         options = options_of(request.query_params)
         version = self._models.choose(options.model)
         order = order_of(options, request.headers.get("accept"), version.card)
-        with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
-            async with (
-                uploaded_in_time(request, self._models.settings.timeout_s) as images,
-                self._models.memory.lease(version) as model,
-            ):
-                return await self._segment(request, model, images, order, ask)
+        self._admission.require_place(self._side_by_side)
+        async with uploaded_in_time(request, self._models.settings.timeout_s) as images:
+            with self._admission.admitted(self._side_by_side):
+                async with self._models.memory.lease(version) as model:
+                    return await self._segment(request, model, images, order, ask)
 
     async def _segment(
         self, request: Request, model: ReadyModel, images: Images, order: Order, ask: Ask
@@ -223,10 +230,11 @@ class _PublicRoutes:
     async def picture(self, request: Request) -> Response:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
         version = self._models.choose(request.query_params.get("model"))
-        with self._admission.admitted(int(self._threads.total_tokens) if self._threads else 1):
-            async with uploaded_in_time(request, self._models.settings.timeout_s) as images:
-                if len(images) > 1:
-                    raise Problem(422, "a picture is made of one image: fields named image")
+        self._admission.require_place(self._side_by_side)
+        async with uploaded_in_time(request, self._models.settings.timeout_s) as images:
+            if len(images) > 1:
+                raise Problem(422, "a picture is made of one image: fields named image")
+            with self._admission.admitted(self._side_by_side):
                 async with self._models.memory.lease(version) as model:
                     body, media_type = await run_sync(
                         picture_of,
@@ -249,6 +257,10 @@ class _PublicRoutes:
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``: for Prometheus."""
         return Response(self._metrics.exposition(), headers={"Content-Type": METRICS_MEDIA_TYPE})
+
+    @property
+    def _side_by_side(self) -> int:
+        return int(self._threads.total_tokens) if self._threads else 1
 
     def _limiter(self, policy: BatchingPolicy) -> anyio.CapacityLimiter:
         """Bounds the images in memory; enough of them to fill every batch."""

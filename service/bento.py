@@ -20,6 +20,7 @@ from pydantic import AfterValidator
 
 from seg.errors import ConfigError
 from service.settings import Settings
+from service.supervision import watch_closely
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -75,9 +76,11 @@ class HostedService(bentoml.Service):
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of a serving process."""
         from service.app import create_app
+        from service.connections import bound_connections
         from service.logs import configure_logging
 
         configure_logging()
+        bound_connections()
         native = bentoml.Service.to_asgi(self, is_main)
         public = create_app(
             served_models(),
@@ -110,6 +113,7 @@ class Segmenter:
     @staticmethod
     def check() -> None:
         """Say that there is nothing to serve before a process is started for it."""
+        watch_closely()
         try:
             settings = Settings.from_environment()
         except ConfigError as error:

@@ -1,0 +1,66 @@
+"""What happens when things go wrong, on services and trainings that really run.
+
+Each drill is run by its name; what was held and what was not stands in docs/reliability.md.
+Usage: python benchmarks/reliability.py [--only DRILL ...] [--uploads N] [--json FILE]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.drills import clients, files, outages, training
+from benchmarks.drills.drill import Drill
+from benchmarks.result import report
+
+DRILLS: dict[str, Callable[[Drill], None]] = {
+    "worker_killed": outages.worker_killed,
+    "stopped": outages.stopped,
+    "two_services": outages.two_services,
+    "clock_jumps": outages.clock_jumps,
+    "crowd": clients.crowd,
+    "slow_loris": clients.slow_loris,
+    "memory": clients.memory,
+    "fuzzed": clients.fuzzed,
+    "disk_full_uploads": files.disk_full_uploads,
+    "disk_full": files.disk_full,
+    "altered_package": files.altered_package,
+    "killed_training": training.killed_training,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=DRILLS, default=list(DRILLS))
+    parser.add_argument("--uploads", type=int, default=100_000, help="of the fuzzed ones")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first fuzzed upload")
+    parser.add_argument("--json", type=Path, help="drills that do not run now keep their results")
+    arguments = parser.parse_args()
+    rows, bars = _earlier(arguments.json, arguments.only)
+    for name in arguments.only:
+        with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+            drill = Drill(name, Path(folder), arguments.uploads, arguments.seed)
+            DRILLS[name](drill)
+        rows += drill.rows
+        bars += drill.bars
+    libraries = ("bentoml", "uvicorn", "starlette", "onnxruntime-gpu", "lightning")
+    report("reliability", rows, bars, libraries, arguments.json)
+    sys.exit(not all(each["holds"] for each in bars))
+
+
+def _earlier(file: Path | None, again: list[str]) -> tuple[list[dict], list[dict]]:
+    if file is None or not file.exists():
+        return [], []
+    known = json.loads(file.read_text(encoding="utf-8"))
+    rows, bars = (
+        [each for each in known[part] if each["drill"] not in again] for part in ("rows", "bars")
+    )
+    return rows, bars
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Connections of clients that are slow or never come to the point.
+
+uvicorn waits without end for a request's headers, and keeps as many of them as come. A few thousand
+connections that say nothing would take all that a process may have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_S = 10.0
+"""Seconds from a connection's begin, or a request's first byte, to the end of its headers."""
+MAX_HEAD_BYTES = 64 * 1024
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 whose headers come in time and in bounds, or the connection is closed."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _in_body = False
+
+    def connection_made(  # type: ignore[override]  # as in uvicorn: it is no other
+        self, transport: asyncio.Transport
+    ) -> None:
+        """A client has come."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes of it."""
+        if not self._in_body:
+            self._expect_head()
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if not self._in_body and self._head_bytes > MAX_HEAD_BYTES:
+            if not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """The headers of a request have come to their end."""
+        self._in_body = True
+        self._head_bytes = 0
+        self._disarm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """And so has its body."""
+        super().on_message_complete()
+        self._in_body = False
+
+    def _expect_head(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(HEAD_S, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:  # what came is a stray line, or the next request, while this one is worked on
+            self._expect_head()
+
+
+def bound_connections() -> None:
+    """Let the server of this process, which is still to be configured, use these bounds."""
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
