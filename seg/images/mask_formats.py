@@ -16,6 +16,7 @@ from seg.images.image import Image, Mask
 from seg.images.itk_files import encode_itk, encode_nrrd
 from seg.images.measurements import encode_measurements
 from seg.images.nifti import encode_nifti
+from seg.images.npy import encode_npy
 from seg.images.npz import encode_npz
 from seg.images.pictures import encode_overlay
 from seg.images.raster import encode_png
@@ -33,7 +34,7 @@ class MaskFormat:
 
     name: str
     media_type: str
-    """Registered where there is one; NIfTI, NPZ and NRRD have none."""
+    """Registered where there is one; NIfTI, NPZ, NPY and NRRD have none."""
     suffix: str
     encode: Encode
     dims: tuple[int, ...] = (2, 3)
@@ -48,6 +49,7 @@ MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
             MaskFormat("tiff", "image/tiff", ".tif", lambda m, *_: encode_tiff(m)),
             MaskFormat("nifti", "application/x-nifti", ".nii.gz", lambda m, *_: encode_nifti(m)),
             MaskFormat("npz", "application/x-npz", ".npz", lambda m, *_: encode_npz(m)),
+            MaskFormat("npy", "application/x-npy", ".npy", lambda m, *_: encode_npy(m)),
             MaskFormat(
                 "nrrd", "application/x-nrrd", ".seg.nrrd", lambda m, k, _: encode_nrrd(m, k)
             ),
@@ -75,9 +77,9 @@ def encode_mask(
     Args:
         mask: Labels and where they lie.
         format: ``png`` (palette, a pixel's value is its class), ``tiff``, ``nifti`` (gzipped),
-            ``npz``, ``nrrd`` (3D Slicer's segmentation), ``dicom-seg``, ``rtstruct`` (contours in
-            DICOM), ``json`` (class sizes), ``csv`` (measurements), ``geojson`` (polygons), ``rle``
-            (COCO run lengths) or ``overlay`` (a picture for people).
+            ``npz``, ``npy`` (labels alone), ``nrrd`` (3D Slicer's segmentation), ``dicom-seg``,
+            ``rtstruct`` (contours in DICOM), ``json`` (class sizes), ``csv`` (measurements),
+            ``geojson`` (polygons), ``rle`` (COCO run lengths) or ``overlay`` (for people).
         classes: Names and colours of all labels in the mask.
         image: What was segmented; an overlay is drawn on it, intensities are measured on it,
             and DICOM objects refer to its headers.

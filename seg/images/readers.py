@@ -21,6 +21,8 @@ from seg.images.image import Image, Mask
 from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.nifti import read_nifti
+from seg.images.npy import MAGIC as NPY_MAGIC
+from seg.images.npy import read_npy
 from seg.images.npz import read_npz
 from seg.images.nrrd import read_nrrd
 from seg.images.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
@@ -92,6 +94,7 @@ FORMATS = (
     FileFormat("NRRD", ((0, b"NRRD000"),), read_nrrd),
     FileFormat("MetaImage", tuple((0, word) for word in METAIMAGE_WORDS), read_metaimage),
     FileFormat("BMP", ((0, b"BM"),), read_bmp),
+    FileFormat("NumPy", ((0, NPY_MAGIC),), read_npy),
 )
 
 KNOWN_ELSEWHERE = (
@@ -107,7 +110,7 @@ def read_image(
     """An image from a path or from bytes, in the file's own dtype.
 
     Args:
-        source: PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage or DICOM; a
+        source: PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, DICOM or NPY; a
             folder or a ZIP file of a DICOM series or of an OME-Zarr.
         dims: Spatial axes that are needed; settles what a file leaves open. TIFF pages without a
             name are channels for 2 and z for 3, NIfTI of one slice is flat for 2.
@@ -152,8 +155,8 @@ def read_mask(
     kept as float are taken; a grey picture saved as RGB is grey.
 
     Args:
-        source: PNG, BMP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, NPZ or DICOM SEG; a folder
-            or a ZIP file with one DICOM SEG or one OME-Zarr.
+        source: PNG, BMP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, NPZ, NPY or DICOM SEG; a
+            folder or a ZIP file with one DICOM SEG or one OME-Zarr.
         dims: Spatial axes that are needed, as for ``read_image``.
         limits: Sizes beyond which the file is not decoded.
 
@@ -196,8 +199,8 @@ def format_of(head: bytes) -> FileFormat:
         if head[at : at + len(word)] == word:
             raise UnsupportedImageError(f"this is {what}")
     raise UnsupportedImageError(
-        "PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, DICOM, or a ZIP file "
-        "of a DICOM series or an OME-Zarr is needed; the file is none of them"
+        "PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, DICOM, a NumPy array "
+        "(.npy), or a ZIP file of a DICOM series or an OME-Zarr is needed; the file is none of them"
     )
 
 

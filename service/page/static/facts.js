@@ -9,6 +9,7 @@ const ABOUT = {
   tiff: "labels and spacing",
   nifti: "labels on the image's grid",
   npz: "arrays for NumPy",
+  npy: "labels for NumPy",
   nrrd: "segmentation for 3D Slicer",
   "dicom-seg": "DICOM segmentation, for DICOM images",
   rtstruct: "DICOM contours, for DICOM images",

@@ -94,6 +94,7 @@ def small_files():
         "nifti": nifti,
         "gzipped nifti": gzip.compress(nifti),
         "npz": encode_mask(Mask(GREY, spacing=(1.0, 2.0)), "npz", CLASSES),
+        "npy": encode_mask(Mask(GREY), "npy", CLASSES),
         "dicom series": {f"{i}.dcm": content_of(dataset) for i, dataset in enumerate(slices)},
         **itk,
         **zarrs,

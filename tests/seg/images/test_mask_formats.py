@@ -23,6 +23,7 @@ def test_every_format_writes_what_its_suffix_says(name, classes):
         ".tif": b"II*",
         ".nii.gz": b"\x1f\x8b",
         ".npz": b"PK",
+        ".npy": b"\x93NUMPY",
         ".json": b"{",
         ".seg.nrrd": b"NRRD",
         ".dcm": b"DICM",
@@ -51,7 +52,7 @@ def test_media_types_are_whole():
 
 def test_an_unknown_format_is_refused_with_the_known_ones(classes):
     with pytest.raises(
-        UnsupportedImageError, match="written as png, tiff, nifti, npz, nrrd, dicom-seg,"
+        UnsupportedImageError, match="written as png, tiff, nifti, npz, npy, nrrd, dicom-seg,"
     ):
         encode_mask(MASK, "bmp", classes)
 
