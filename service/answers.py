@@ -7,7 +7,9 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import IO, Any
 
 from seg.errors import SegError
@@ -19,9 +21,11 @@ from service.containers import Add, opened_container
 from service.elastic import Rung
 from service.logs import LOGGER, where_it_failed
 from service.model import ReadyModel
+from service.occupancy import Occupancy
 from service.orders import Order
 from service.problems import problem, status_and_detail
 from service.quality import as_header, as_plain, with_quality
+from service.tracing import patch_spans, span
 
 Content = Callable[[], bytes]
 """Reads a file when its turn has come."""
@@ -137,7 +141,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
 def _segment(work: Work, files: Sequence[Content]) -> _Found:
     model, order, backend = work.model, work.order, work.backend
     backend.raise_if_cancelled()
-    with model.metrics.stage("decode"):
+    with span("decode"), model.metrics.stage("decode"):
         image = read_channels(
             [read() for read in files], dims=model.package.card.input.dims, limits=model.limits
         )
@@ -145,18 +149,34 @@ def _segment(work: Work, files: Sequence[Content]) -> _Found:
     outputs = (model.formats[name].map for name in order.formats)
     maps: frozenset[MapName] = frozenset(each for each in outputs if each)
     backend.runs_on(work.rung.backend)
-    with model.metrics.stage("predict"):
-        predictor = Predictor(
-            work.rung.package, backend, mirror=order.mirror, selection=order.selection
-        )
+    predictor = Predictor(
+        work.rung.package, backend, mirror=order.mirror, selection=order.selection
+    )
+    with _predicting(work):
         found = predictor.segment(image, work.on_tile, maps)
     backend.raise_if_cancelled()
     return _Found(image, found)
 
 
+@contextmanager
+def _predicting(work: Work) -> Iterator[None]:
+    """Time what becomes of the patches of an image."""
+    metrics, occupancy, begin = work.model.metrics, Occupancy(), perf_counter()
+    work.backend.occupancy = occupancy
+    with span("predict") as part:
+        yield
+        end = perf_counter()
+        shares = occupancy.shares(begin, end)
+        metrics.spent("queue", shares.queue)
+        metrics.spent("network", shares.network)
+        metrics.spent("stitch", shares.stitch)
+        part.set_attribute("seg.patches", len(occupancy.ran))
+        patch_spans(occupancy, end)
+
+
 def _encoded(work: Work, found: _Found, name: str) -> bytes:
     model = work.model
-    with model.metrics.stage("encode"):
+    with span("encode"), model.metrics.stage("encode"):
         body = encode_output(found.segmentation, model.formats[name], found.image)
     return with_quality(body, found.segmentation.quality) if name == "json" else body
 

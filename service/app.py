@@ -27,6 +27,7 @@ from service.batching import BatchingPolicy, RequestCancelledError, SharedBacken
 from service.catalogue import Catalogue
 from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, BodyLimit, Edge
 from service.elastic import VARIANT_HEADER, Ask, Rung, ask_of
+from service.faults import note_fault
 from service.gate import Gate
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
@@ -41,6 +42,7 @@ from service.picture import picture_of
 from service.problems import Problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
+from service.tracing import past_span
 from service.uploads import Images, uploaded_in_time
 
 MODEL_HEADER = "X-Segmentation-Model"
@@ -85,6 +87,7 @@ def create_app(
             **dict.fromkeys(problems.STATUS_OF_ERROR, problems.on_error),
             NotReadyError: _on_not_ready,
             FilesUnavailableError: _on_files_unavailable,
+            OSError: problems.on_os_error,
             Exception: problems.on_error,
         },
     )
@@ -107,7 +110,8 @@ def create_app(
     )
 
 
-async def _on_not_ready(_: Request, error: Exception) -> Response:
+async def _on_not_ready(request: Request, error: Exception) -> Response:
+    note_fault(request.scope, "not_ready")
     return problems.problem_response(503, str(error), {"Retry-After": "1"})
 
 
@@ -193,8 +197,10 @@ class _PublicRoutes:
         body = io.BytesIO()
 
         def work() -> tuple[AnswerHead, Rung]:
-            waited = perf_counter() - queued
-            self._metrics.waited(waited)
+            begun = perf_counter()
+            waited = begun - queued
+            past_span("wait", (queued, begun))
+            model.metrics.spent("wait", waited)
             running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
             rung = model.chooser.choose(ask, self._admission.active, running, waited)
             contents = [[file.read for file in channels] for channels in images]
@@ -215,7 +221,7 @@ class _PublicRoutes:
             ) from None
         finally:
             watch.cancel()
-        self._metrics.answered_by(rung.variant)
+        model.metrics.answered_by(rung.variant)
         headers = {
             "Content-Disposition": f'inline; filename="{head.filename}"',
             MODEL_HEADER: model.label,

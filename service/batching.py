@@ -1,9 +1,9 @@
 """Patches of all requests share batches.
 
-A device that becomes free takes the patches that wait, from any request, up to a batch; it never
-waits for more to come (Triton's rule, without a delay). Requests take turns patch by patch, so a
-volume of a thousand patches does not hold up an image of one. Patches of jobs fill the batches that
-requests leave room in.
+A device that becomes free takes the patches that wait, from any request, up to a batch; it waits
+for more to come only for a small share of a run's time, where batches pay. Requests take turns
+patch by patch, so a volume of a thousand patches does not hold up an image of one. Patches of jobs
+fill the batches that requests leave room in.
 
 Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
@@ -11,25 +11,22 @@ Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 import itertools
 import os
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-
-BACKGROUND_SHARE = 16
-"""Of so many patches one is a job's where both wait, so that a busy service still ends its jobs."""
+from service.occupancy import Occupancy
+from service.turns import Logits, RunListener, Ticket, WaitingTickets
 
 GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
 
-Patch = Float[np.ndarray, "c *patch"]
-Logits = Float[np.ndarray, "k *patch"]
 BatchListener = Callable[[int, int], None]
 """Called with the number of patches and of requests in a batch that is about to run."""
 
@@ -52,6 +49,8 @@ class BatchingPolicy:
 
     runners: int
     batch_size: int
+    wait_s: float = 0.0
+    """Seconds that a free device waits for its batch to fill."""
 
     @classmethod
     def of(
@@ -69,70 +68,6 @@ class BatchingPolicy:
         return cls(runners=backend.callers, batch_size=batch_size or backend.batch_size)
 
 
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """One patch on its way; it carries its own answer, so that answers cannot be mixed up."""
-
-    request: int
-    patch: Patch
-    backend: Backend
-    is_background: bool = False
-    logits: "Future[Logits]" = field(default_factory=Future)
-
-
-class _Turns:
-    """Tickets that wait, one queue a request; requests take turns."""
-
-    def __init__(self) -> None:
-        self._queues: OrderedDict[int, deque[_Ticket]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
-
-    def put(self, ticket: _Ticket) -> None:
-        self._queues.setdefault(ticket.request, deque()).append(ticket)
-
-    def take(self) -> _Ticket:
-        request, queue = self._queues.popitem(last=False)
-        ticket = queue.popleft()
-        if queue:
-            self._queues[request] = queue
-        return ticket
-
-    def drop(self, request: int) -> list[_Ticket]:
-        return list(self._queues.pop(request, ()))
-
-
-class _Waiting:
-    """Tickets of requests, and behind them those of jobs."""
-
-    def __init__(self) -> None:
-        self._requests = _Turns()
-        self._jobs = _Turns()
-        self._taken_before_jobs = 0
-
-    def __len__(self) -> int:
-        return len(self._requests) + len(self._jobs)
-
-    def put(self, tickets: Sequence[_Ticket]) -> None:
-        for ticket in tickets:
-            (self._jobs if ticket.is_background else self._requests).put(ticket)
-
-    def take(self, most: int) -> list[_Ticket]:
-        return [self._next() for _ in range(min(most, len(self)))]
-
-    def drop(self, request: int) -> list[_Ticket]:
-        return self._requests.drop(request) + self._jobs.drop(request)
-
-    def _next(self) -> _Ticket:
-        is_jobs_turn = self._taken_before_jobs >= BACKGROUND_SHARE - 1
-        if self._jobs and (is_jobs_turn or not self._requests):
-            self._taken_before_jobs = 0
-            return self._jobs.take()
-        self._taken_before_jobs += bool(self._jobs)
-        return self._requests.take()
-
-
 class BatchScheduler:
     """Runs the patches of all requests on one backend.
 
@@ -148,7 +83,7 @@ class BatchScheduler:
         self.backend = backend
         self.policy = policy
         self._on_batch = on_batch
-        self._turns = _Waiting()
+        self._turns = WaitingTickets()
         self._changed = threading.Condition()
         self._closed = False
         self._runners = [
@@ -171,6 +106,7 @@ class BatchScheduler:
         backend: Backend | None = None,
         *,
         is_background: bool = False,
+        on_run: RunListener = lambda began, ended: None,
     ) -> "list[Future[Logits]]":
         """Queue the patches of a request; one future of logits for each.
 
@@ -179,9 +115,11 @@ class BatchScheduler:
             patches: to run.
             backend: that runs them in place of the scheduler's own, e.g. a faster variant.
             is_background: they are a job's, and wait behind those of requests.
+            on_run: is told of the run of each patch before its future is done.
         """
         tickets = [
-            _Ticket(request, patch, backend or self.backend, is_background) for patch in patches
+            Ticket(request, patch, backend or self.backend, is_background, on_run)
+            for patch in patches
         ]
         with self._changed:
             if self._closed:
@@ -210,14 +148,23 @@ class BatchScheduler:
             for backend in dict.fromkeys(ticket.backend for ticket in batch):
                 self._run([ticket for ticket in batch if ticket.backend is backend])
 
-    def _next_batch(self) -> list[_Ticket]:
+    def _next_batch(self) -> list[Ticket]:
         """Tickets to run now; empty when the scheduler is closed and nothing waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._turns) > 0)
+            self._until_waiting(1)
+            while self.policy.wait_s and not self._closed:
+                self._until_waiting(self.policy.batch_size, self.policy.wait_s)
+                if self._turns:
+                    break
+                self._until_waiting(1)  # another device took them while this one waited
             return self._turns.take(_power_of_two(len(self._turns), self.policy.batch_size))
 
-    def _run(self, batch: list[_Ticket]) -> None:
+    def _until_waiting(self, patches: int, most_s: float | None = None) -> None:
+        self._changed.wait_for(lambda: self._closed or len(self._turns) >= patches, most_s)
+
+    def _run(self, batch: list[Ticket]) -> None:
         self._on_batch(len(batch), len({ticket.request for ticket in batch}))
+        began = perf_counter()
         try:
             logits = batch[0].backend.run(np.stack([ticket.patch for ticket in batch]))
             if len(logits) != len(batch):
@@ -229,7 +176,9 @@ class BatchScheduler:
             for ticket in batch:
                 self._run([ticket])
             return
+        ended = perf_counter()
         for ticket, answer in zip(batch, logits, strict=True):
+            ticket.on_run(began, ended)
             ticket.logits.set_result(answer)
 
 
@@ -249,6 +198,8 @@ class SharedBackend:
         self._backend = scheduler.backend
         self.patches = 0
         """Run so far."""
+        self.occupancy = Occupancy()
+        """When patches waited and when they ran."""
         self.patch = scheduler.backend.patch
         self.provider = scheduler.backend.provider
         self.batch_size = scheduler.policy.batch_size
@@ -263,8 +214,13 @@ class SharedBackend:
         """
         self.raise_if_cancelled()
         self.patches += len(patches)
+        submitted = perf_counter()
         futures = self._scheduler.submit(
-            self._request, patches, self._backend, is_background=self._is_background
+            self._request,
+            patches,
+            self._backend,
+            is_background=self._is_background,
+            on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
         )
         if self._cancelled.is_set():  # it may have come between the check and the queue
             self.cancel()

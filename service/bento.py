@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import bentoml
 import numpy as np
 from bentoml.exceptions import BentoMLException, ServiceUnavailable
-from bentoml.images import Image
 from pydantic import AfterValidator
 
 from seg.errors import ConfigError
+from service.image import BASE, ServiceImage
 from service.settings import Settings
 from service.supervision import watch_closely
 
@@ -101,7 +101,7 @@ class HostedService(bentoml.Service):
     service_class=HostedService,
     # No distribution is named: for one it knows, BentoML installs a compiler, git and gnupg, while
     # all requirements come as wheels.
-    image=Image(base_image="python:3.11-slim", distro="", python_version="3.11"),
+    image=ServiceImage(base_image=BASE, distro="", python_version="3.11"),
     http={"host": "127.0.0.1"},  # other machines need --host 0.0.0.0, and then a key
     metrics={"enabled": False},  # they would name raw paths
     logging={"access": {"enabled": False}},
@@ -132,6 +132,9 @@ class Segmenter:
     @bentoml.on_startup
     def start(self) -> None:
         """Begin to load the models, and to take up jobs when they are ready."""
+        from service.tracing import start_tracing
+
+        start_tracing()
         served_models().start()
         served_jobs().start()
 
@@ -140,6 +143,9 @@ class Segmenter:
         """Finish what runs, and put jobs back."""
         served_jobs().close()
         served_models().close()
+        from service.tracing import stop_tracing
+
+        stop_tracing()
 
     @bentoml.api(batchable=True, max_batch_size=MAX_NATIVE_BATCH)
     def infer_patches(self, patches: Patches) -> np.ndarray:

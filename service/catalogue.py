@@ -1,6 +1,7 @@
 """``/models``: which models there are, in which versions, and what became of each."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
@@ -114,6 +115,8 @@ def _card_of(version: ModelVersion) -> ServedCard:
             "variants": tuple(rung.variant for rung in model.chooser.rungs),
             "runners": model.scheduler.policy.runners,
             "batch_size": model.scheduler.policy.batch_size,
+            "batch_wait_ms": 1000 * model.scheduler.policy.wait_s,
+            "batch_times": asdict(model.batch_times),
         }
     return ServedCard.model_construct(**dict(version.card), runtime=Runtime(**runtime))
 

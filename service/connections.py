@@ -46,10 +46,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
             self._head_bytes += len(data)
         super().data_received(data)
-        if not self._in_body and self._head_bytes > MAX_HEAD_BYTES:
-            if not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        is_too_large = not self._in_body and self._head_bytes > MAX_HEAD_BYTES
+        if is_too_large and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         """The headers of a request have come to their end."""

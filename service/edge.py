@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+from opentelemetry.trace import StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.faults import fault_of
 from service.logs import LOGGER, where_it_failed
 from service.metrics import Metrics
 from service.problems import problem_response
+from service.tracing import request_span, trace_id_of
 
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -68,8 +71,18 @@ class Edge:
         route = self._template(scope)
         limit = self._limits.get(route, self._usual_limit)
         exchange = _Exchange(scope, receive, send, limit)
-        await exchange.run(self._app)
+        if route in QUIET_ROUTES:
+            await exchange.run(self._app)
+        else:
+            with request_span(scope, route, exchange.request_id) as span:
+                await exchange.run(self._app)
+                exchange.trace_id = trace_id_of(span)
+                span.set_attribute("http.response.status_code", exchange.status)
+                if exchange.status >= 500:
+                    span.set_status(StatusCode.ERROR)
         self._metrics.request(scope["method"], route, exchange.status, exchange.seconds)
+        if exchange.status >= 400:
+            self._metrics.error(route, fault_of(scope, exchange.status))
         if route not in QUIET_ROUTES or exchange.status >= 400:
             LOGGER.info("request", extra={"fields": {"route": route, **exchange.log_fields()}})
 
@@ -92,14 +105,17 @@ class _Exchange:
         self._too_large = False
         self.status = CLIENT_CLOSED_REQUEST
         self.request_id = _request_id(scope)
+        self.trace_id: str | None = None
 
     @property
     def seconds(self) -> float:
         return perf_counter() - self._start
 
     def log_fields(self) -> dict[str, object]:
+        traced = {"trace_id": self.trace_id} if self.trace_id else {}
         return {
             "request_id": self.request_id,
+            **traced,
             "method": self._scope["method"],
             "status": self.status,
             "milliseconds": round(1000 * self.seconds, 1),

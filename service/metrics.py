@@ -5,9 +5,11 @@ client sent.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
+from typing import Literal, get_args
 
 # One process serves. With this variable, which BentoML sets, the numbers would go through files in
 # a folder that the next server on the machine empties.
@@ -25,13 +27,49 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-__all__ = ["MEDIA_TYPE", "Collector", "GaugeMetricFamily", "Metrics"]
+__all__ = ["MEDIA_TYPE", "Collector", "GaugeMetricFamily", "Metrics", "ModelMetrics", "Stage"]
 """prometheus_client must not be imported before this module: collectors take its classes here."""
+
+Stage = Literal["wait", "decode", "queue", "network", "stitch", "encode"]
+"""``wait``: for a thread; ``queue``: patches wait for a device; ``stitch``: all around the network.
+"""
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 PATCHES = (1, 2, 4, 8, 16, 32, 64)
+STAGES: tuple[Stage, ...] = get_args(Stage)
+MODEL = ("model", "version")
+"""Labels; names and versions come from packages, not from clients."""
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """The numbers of one version of a model."""
+
+    _stages: Mapping[Stage, Histogram]
+    _batch_patches: Histogram
+    _batch_requests: Histogram
+    answered_by: Callable[[str], None]
+    """Count a segmentation of a variant."""
+
+    def batch(self, patches: int, requests: int) -> None:
+        """Count a run."""
+        self._batch_patches.observe(patches)
+        self._batch_requests.observe(requests)
+
+    def spent(self, stage: Stage, seconds: float) -> None:
+        """Count the seconds of a segmentation in a stage."""
+        self._stages[stage].observe(seconds)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time a stage."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.spent(stage, perf_counter() - start)
 
 
 class Metrics:
@@ -54,23 +92,30 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._errors = Counter(
+            "seg_errors", "Requests that failed, by why.", ("route", "kind"), registry=registry
+        )
         self._stages = Histogram(
             "seg_stage_seconds",
-            "Seconds of a segmentation spent to wait, decode, predict and encode.",
-            ("stage",),
+            "Seconds of a segmentation, by stage.",
+            ("stage", *MODEL),
             buckets=SECONDS,
             registry=registry,
         )
         self._batch_patches = Histogram(
-            "seg_batch_patches", "Patches in a run.", buckets=PATCHES, registry=registry
+            "seg_batch_patches", "Patches in a run.", MODEL, buckets=PATCHES, registry=registry
         )
         self._batch_requests = Histogram(
-            "seg_batch_requests", "Requests that share a run.", buckets=PATCHES, registry=registry
+            "seg_batch_requests",
+            "Requests that share a run.",
+            MODEL,
+            buckets=PATCHES,
+            registry=registry,
         )
         self._variants = Counter(
             "seg_variant_answers",
             "Segmentations answered, by variant of the model.",
-            ("variant",),
+            ("variant", *MODEL),
             registry=registry,
         )
         self._waiting = Gauge(
@@ -89,27 +134,18 @@ class Metrics:
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def batch(self, patches: int, requests: int) -> None:
-        """Count a run."""
-        self._batch_patches.observe(patches)
-        self._batch_requests.observe(requests)
+    def error(self, route: str, kind: str) -> None:
+        """Count a request that failed."""
+        self._errors.labels(route, kind).inc()
 
-    def answered_by(self, variant: str) -> None:
-        """Count a segmentation of a variant; names are those of the package."""
-        self._variants.labels(variant).inc()
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage of a segmentation."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self._stages.labels(name).observe(perf_counter() - start)
-
-    def waited(self, seconds: float) -> None:
-        """Count the seconds that a segmentation waited for a thread."""
-        self._stages.labels("wait").observe(seconds)
+    def of_model(self, name: str, version: str) -> "ModelMetrics":
+        """The numbers of one version of a model."""
+        return ModelMetrics(
+            {stage: self._stages.labels(stage, name, version) for stage in STAGES},
+            self._batch_patches.labels(name, version),
+            self._batch_requests.labels(name, version),
+            lambda variant: self._variants.labels(variant, name, version).inc(),
+        )
 
     def watch(
         self, *, waiting: Callable[[], int], active: Callable[[], int], ready: Callable[[], bool]

@@ -11,11 +11,12 @@ from jaxtyping import Float
 from seg.images import Limits
 from seg.inference import Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
-from service.batching import BatchingPolicy, BatchScheduler, SharedBackend, batch_sizes
+from service.batch_size import BatchTimes, measured_policy
+from service.batching import BatchScheduler, SharedBackend, batch_sizes
 from service.elastic import VariantChooser, load_rungs
 from service.formats import formats_for
 from service.logs import LOGGER
-from service.metrics import Metrics
+from service.metrics import Metrics, ModelMetrics
 from service.settings import Settings
 
 
@@ -30,8 +31,10 @@ class ReadyModel:
     limits: Limits
     golden_error: float
     """Largest absolute error of probabilities on the golden samples."""
-    metrics: Metrics
+    metrics: ModelMetrics
     chooser: VariantChooser
+    batch_times: BatchTimes
+    """Why runs are as large as they are."""
 
     def backend(self, *, background: bool = False) -> SharedBackend:
         """A backend for one request, or for a job, which leaves requests the precedence."""
@@ -68,8 +71,8 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         settings.batch_size,
         settings.network_threads,
     )
-    policy = BatchingPolicy.of(backend, settings.batching, settings.batch_size)
     golden_error = verify_golden(package, backend, settings.variant)
+    policy, times = measured_policy(package, backend, settings)
     rungs = load_rungs(package, backend, settings)
     for size in batch_sizes(policy):
         for rung in rungs:
@@ -81,18 +84,22 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         "provider": backend.provider,
         "runners": policy.runners,
         "batch_size": policy.batch_size,
+        "batch_wait_ms": round(1000 * policy.wait_s, 3),
+        "patches_a_second": {n: round(rate, 1) for n, rate in times.patches_a_second.items()},
         "golden_error": golden_error,
         "seconds": round(perf_counter() - start, 2),
     }
     LOGGER.info("loaded", extra={"fields": fields})
+    counted = metrics.of_model(card.name, card.version)
     return ReadyModel(
         package=package,
         variant=card.variant(settings.variant).name,
-        scheduler=BatchScheduler(backend, policy, on_batch=metrics.batch),
+        scheduler=BatchScheduler(backend, policy, on_batch=counted.batch),
         formats=formats_for(card.input.dims),
         limits=_limits(settings),
         golden_error=golden_error,
-        metrics=metrics,
+        metrics=counted,
+        batch_times=times,
         chooser=VariantChooser(rungs, settings.max_wait_s, runners=policy.runners),
     )
 

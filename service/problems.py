@@ -1,5 +1,6 @@
 """Errors as ``application/problem+json`` (RFC 9457)."""
 
+import errno
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,6 +11,8 @@ from starlette.responses import Response
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from service.batching import SchedulerClosedError
+from service.faults import note_fault
+from service.logs import LOGGER, where_it_failed
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -20,6 +23,9 @@ STATUS_OF_ERROR: Mapping[type[Exception], int] = {
     SchedulerClosedError: 503,
 }
 """The first that fits counts; any other error is ours and a 500."""
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Problem(HTTPException):
@@ -53,8 +59,20 @@ async def on_http_exception(_: Request, error: Exception) -> Response:
     return problem_response(error.status_code, error.detail, error.headers)
 
 
-async def on_error(_: Request, error: Exception) -> Response:
+async def on_os_error(request: Request, error: Exception) -> Response:
+    """For a disk that is full, which passes; any other error of the system is ours."""
+    if not (isinstance(error, OSError) and error.errno in DISK_FULL):
+        raise error
+    note_fault(request.scope, "disk_full")
+    LOGGER.error("disk full", extra={"fields": where_it_failed(error)})
+    headers = {"Retry-After": "30", "Connection": "close"}
+    return problem_response(503, "the service's disk is full; try again later", headers)
+
+
+async def on_error(request: Request, error: Exception) -> Response:
     """For errors of seg; those that are no fault of the caller's say nothing of the inside."""
+    if isinstance(error, SchedulerClosedError):
+        note_fault(request.scope, "shutdown")
     return problem_response(*status_and_detail(error))
 
 

@@ -54,7 +54,11 @@ class Settings(BaseModel):
     """``cpu``: one patch a run on every core; ``gpu``: batches, one run at a time; ``auto`` follows
     the provider."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Most patches in one run; None leaves it to the provider."""
+    """Most patches in one run; None takes what is fastest here within ``max_batch_ms``."""
+    max_batch_ms: Annotated[float, Field(gt=0)] = 500.0
+    """Milliseconds that a run of several patches may take, where the batch size is measured."""
+    batch_wait_ms: Annotated[float, Field(ge=0)] | None = None
+    """Milliseconds that a free device waits for its batch to fill; None is a twentieth of a run."""
     max_body_mb: Annotated[float, Field(gt=0)] = 100.0
     """Largest request body, in 10⁶ bytes."""
     max_pixels: Annotated[int, Field(ge=1)] | None = None

@@ -24,6 +24,7 @@ from service.orders import Order
 from service.problems import status_and_detail
 from service.registry import ModelRegistry
 from service.settings import Settings
+from service.tracing import span
 
 POLL_S = 1.0
 """Seconds between two looks for jobs that another replica took in."""
@@ -155,7 +156,7 @@ class JobRunner:
             on_tile=held.on_tile,
             on_image=held.on_image,
         )
-        with self._files.writing(job.id, RESULT) as target:
+        with span("job"), self._files.writing(job.id, RESULT) as target:
             head = answer(work, images, target)
         return {**asdict(head), "bytes": self._files.size(job.id, RESULT)}
 

@@ -151,6 +151,20 @@ def test_a_segmentation_that_takes_too_long_is_stopped(loaded):
     assert sum(m.scheduler.waiting for m in model.memory.models()) == 0
 
 
+def test_a_full_disk_is_told_and_passes(loaded, monkeypatch):
+    client = TestClient(create_app(loaded()))
+    with monkeypatch.context() as full:
+        full.setattr(
+            "service.uploads.tempfile.SpooledTemporaryFile",
+            lambda _: open("/dev/full", "wb+", buffering=0),  # noqa: PTH123, SIM115
+        )
+        answer = client.post("/segment", content=IMAGE)
+    assert "disk is full" in problem(answer, 503)
+    assert answer.headers["Retry-After"]
+    assert client.post("/segment", content=IMAGE).status_code == 200
+    assert 'seg_errors_total{kind="disk_full",route="/segment"} 1.0' in client.get("/metrics").text
+
+
 def test_settings_come_from_the_environment():
     settings = Settings.from_environment(
         {"SEG_PACKAGE": "/p", "SEG_MAX_BODY_MB": "0.5", "SEG_THREADS": "", "PATH": "/bin"}

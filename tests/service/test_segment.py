@@ -16,6 +16,8 @@ from tests.service.conftest import labels_of, log_lines, png, until
 FRAME = pydicom.uid.generate_uid()
 RNG = np.random.default_rng(7)
 
+MODEL = 'model="nearest-level",version="1"'
+
 
 def blocks(height, width, rng=RNG):
     """A picture of coarse blocks in the three levels that the network tells apart."""
@@ -117,10 +119,10 @@ def test_sixteen_images_of_mixed_sizes_share_batches_and_keep_their_masks(client
     after = client.get("/metrics").text
     assert [answer.status_code for answer in together] == [200] * 16
     assert [answer.content for answer in together] == alone
-    runs = growth(before, after, "seg_batch_requests_count")
-    of_one_request = growth(before, after, 'seg_batch_requests_bucket{le="1.0"}')
+    runs = growth(before, after, f"seg_batch_requests_count{{{MODEL}}}")
+    of_one_request = growth(before, after, f'seg_batch_requests_bucket{{le="1.0",{MODEL}}}')
     assert of_one_request < runs / 2
-    assert growth(before, after, "seg_batch_patches_sum") > 4 * runs
+    assert growth(before, after, f"seg_batch_patches_sum{{{MODEL}}}") > 4 * runs
 
 
 def growth(before: str, after: str, name: str) -> float:
