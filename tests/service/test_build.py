@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -55,19 +56,48 @@ def test_a_bento_holds_the_package_the_code_and_nothing_else(bento, tiny_package
     assert info["labels"] == {"model": "nearest-level", "model_version": "1"}
 
 
-def test_an_image_has_its_python_its_requirements_and_a_user_without_rights(bento):
+def test_an_image_ends_with_a_stage_that_only_serves(bento):
     folder, _ = bento
     dockerfile = (folder / "env" / "docker" / "Dockerfile").read_text()
-    lines = dockerfile.splitlines()
-    assert "FROM python:3.11-slim AS base-container" in lines
-    assert [line for line in lines if line.startswith("USER")] == ["USER bentoml"]
+    first, last = dockerfile.split("\nFROM python:3.11-slim\n")
+    assert "\nFROM python:3.11-slim AS base-container\n" in first
     assert "apt-get" not in dockerfile
-    assert "ARG BENTOML_HOST=0.0.0.0" in lines
-    assert "ARG BENTOML_DO_NOT_TRACK=True" in lines
+    lines = last.splitlines()
+    assert [line for line in lines if line.startswith("USER")] == ["USER bentoml"]
+    assert [line for line in lines if " install" in line] == [
+        "    install -d -o bentoml -g bentoml -m 700 /jobs"
+    ]
+    assert "pip uninstall" in last
+    assert "ENV BENTOML_HOST=0.0.0.0" in lines
+    assert "ENV BENTOML_DO_NOT_TRACK=True" in lines
+    assert "ENV BENTOML_HOME=/tmp/bentoml" in last
+    (written,) = [line for line in lines if line.startswith("VOLUME")]
+    assert written == "VOLUME /jobs"
     required = (folder / "env" / "python" / "requirements.txt").read_text()
     wanted = {line.replace("'", '"') for line in requirements()}
     assert set(required.splitlines()) == wanted
     assert "torch" not in required
+
+
+def test_containerize_writes_the_same_last_stage(bento, tmp_path):
+    folder, environment = bento
+    target = tmp_path / "Dockerfile"
+    script = (
+        "import sys, bentoml; bentoml.container.get_containerfile("
+        "sys.argv[1], output_path=sys.argv[2], enable_buildkit=False)"
+    )
+    tag = f"{folder.parent.name}:{folder.name}"
+    subprocess.run([sys.executable, "-c", script, tag, target], env=environment, check=True)
+    ours = (folder / "env" / "docker" / "Dockerfile").read_text()
+    stage = target.read_text().partition("\nFROM python:3.11-slim\n")[2]
+    assert stage
+    assert stage.split() == ours.partition("\nFROM python:3.11-slim\n")[2].split()
+
+
+def health_command(folder) -> list[str]:
+    dockerfile = (folder / "env" / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
+    (line,) = [line for line in dockerfile.splitlines() if line.startswith("HEALTHCHECK")]
+    return json.loads(line.partition("CMD ")[2])
 
 
 def test_a_bento_serves_its_own_package(bento, tmp_path):
@@ -78,6 +108,15 @@ def test_a_bento_serves_its_own_package(bento, tmp_path):
         assert client.get("/page/niivue/niivue.js").status_code == httpx.codes.OK
         answer = client.post("/segment", content=png([[100] * 40] * 40))
         assert answer.status_code == httpx.codes.OK
+        python, *arguments = health_command(folder)
+        assert python == "python"
+        for port, healthy in ((client.base_url.port, True), (9, False)):
+            asked = subprocess.run(
+                [sys.executable, *arguments],
+                env={**environment, "BENTOML_PORT": str(port)},
+                stderr=subprocess.DEVNULL,
+            )
+            assert (asked.returncode == 0) == healthy
 
 
 def test_what_is_no_package_is_not_built(tmp_path):
