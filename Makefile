@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs serve bento browser niivue clean
+.PHONY: help demo test lint docs serve bento audit browser niivue clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -31,6 +31,9 @@ serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 bento: $(READY)  ## build a bento that carries a model package: make bento PACKAGE=DIR
 	@test -n "$(PACKAGE)" || { echo "name a package: make bento PACKAGE=runs/demo/package"; exit 2; }
 	$(BIN)/python -m service.build "$(PACKAGE)"
+
+audit: $(READY)  ## known vulnerabilities of the pinned packages, and a bill of materials in build/
+	@$(BIN)/python deploy/audit.py
 
 browser:  ## install Chromium, with which the web page is tested (Debian, as root)
 	apt-get install -y --no-install-recommends chromium
