@@ -6,6 +6,7 @@ Usage: python benchmarks/reliability.py [--only DRILL ...] [--uploads N] [--json
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.drills import clients, files, outages, training
 from benchmarks.drills.drill import Drill
-from benchmarks.result import report
+from benchmarks.result import show, write
+
+LIBRARIES = ("bentoml", "uvicorn", "starlette", "onnxruntime-gpu", "lightning")
 
 DRILLS: dict[str, Callable[[Drill], None]] = {
     "worker_killed": outages.worker_killed,
@@ -40,24 +43,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="number of the first fuzzed upload")
     parser.add_argument("--json", type=Path, help="drills that do not run now keep their results")
     arguments = parser.parse_args()
-    rows, bars = _earlier(arguments.json, arguments.only)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
+    all_hold = True
     for name in arguments.only:
         with tempfile.TemporaryDirectory(prefix="drill-") as folder:
             drill = Drill(name, Path(folder), arguments.uploads, arguments.seed)
             DRILLS[name](drill)
-        rows += drill.rows
-        bars += drill.bars
-    libraries = ("bentoml", "uvicorn", "starlette", "onnxruntime-gpu", "lightning")
-    report("reliability", rows, bars, libraries, arguments.json)
-    sys.exit(not all(each["holds"] for each in bars))
+        show(drill.bars)
+        if arguments.json:
+            rows, bars = _others(arguments.json, name)
+            rows, bars = [*rows, *drill.rows], [*bars, *drill.bars]
+            write("reliability", rows, bars, LIBRARIES, arguments.json)
+        all_hold &= all(each["holds"] for each in drill.bars)
+    sys.exit(not all_hold)
 
 
-def _earlier(file: Path | None, again: list[str]) -> tuple[list[dict], list[dict]]:
-    if file is None or not file.exists():
+def _others(file: Path, name: str) -> tuple[list[dict], list[dict]]:
+    """What the file knows of other drills."""
+    if not file.exists():
         return [], []
     known = json.loads(file.read_text(encoding="utf-8"))
     rows, bars = (
-        [each for each in known[part] if each["drill"] not in again] for part in ("rows", "bars")
+        [each for each in known[part] if each["drill"] != name] for part in ("rows", "bars")
     )
     return rows, bars
 

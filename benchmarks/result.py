@@ -23,11 +23,28 @@ def report(
     target: Path | None,
 ) -> None:
     """Print the bars, and write everything where a file was named."""
+    show(bars)
+    if target is not None:
+        write(name, rows, bars, libraries, target)
+
+
+def show(bars: Sequence[Mapping[str, Any]]) -> None:
+    """Print figures and whether they hold."""
     for each in bars:
         verdict = "holds" if each["holds"] else "MISSED"
-        print(f"{each['what']}: {each['value']:.3g}, bound {each['bound']:g}: {verdict}")
-    if target is None:
-        return
+        print(
+            f"{each['what']}: {each['value']:.3g}, bound {each['bound']:g}: {verdict}", flush=True
+        )
+
+
+def write(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    bars: Sequence[Mapping[str, Any]],
+    libraries: Sequence[str],
+    target: Path,
+) -> None:
+    """Write a result with the machine and the versions that it was had on."""
     result = {
         "name": name,
         "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",

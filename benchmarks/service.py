@@ -8,6 +8,7 @@ Usage: python benchmarks/service.py [--only SCENARIO ...] [--rounds N] [--second
 
 import argparse
 import contextlib
+import io
 import sys
 import tempfile
 import time
@@ -26,10 +27,10 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import servers
+from benchmarks import servers, yardsticks
 from benchmarks.convolutions import Convolutions
 from benchmarks.floor import Floor
-from benchmarks.load import Outcome, closed_loop, form, get, open_loop
+from benchmarks.load import Outcome, closed_loop, form, get, open_loop, post
 from benchmarks.result import bar, report
 from benchmarks.servers import Server
 from benchmarks.small_package import write_package
@@ -138,6 +139,29 @@ def throughput(bench: Bench, name: str, network: Convolutions, bound: float) -> 
         bench.bars.append(bar(f"{name}: images/s over {peer}", ratio, 1.0, at_most=False))
 
 
+def raw_tensors(bench: Bench) -> None:
+    """Arrays in and out: nothing to decode."""
+    package = bench.package("10 ms", FAST)
+    requests = [array_request(seed) for seed in range(8)]
+    ratios = []
+    with servers.seg(package) as system:
+        closed_loop(system.port, requests, CLIENTS, 2)
+        for number in range(bench.rounds):
+            raw = raw_rate(package / "network.onnx", bench.seconds)
+            outcome = closed_loop(system.port, requests, CLIENTS, bench.seconds)
+            ratios.append(outcome.rate() / raw)
+            _add(bench, "raw tensors", "seg", outcome, float("nan"), round=number)
+    what = "10 ms, raw tensors: images/s over raw"
+    bench.bars.append(bar(what, median(ratios), 0.9, at_most=False))
+
+
+def array_request(seed: int) -> bytes:
+    """A request with the pixels as a NumPy array, for a mask of the same kind."""
+    array = io.BytesIO()
+    np.save(array, np.random.default_rng(seed).integers(0, 256, PATCH, np.uint8))
+    return post(array.getvalue(), "/segment?format=npy", "application/octet-stream")
+
+
 def latency(bench: Bench) -> None:
     """Tail at 8 clients; framework's CPU; routes that do nothing."""
     package = bench.package("10 ms", FAST)
@@ -215,9 +239,13 @@ def overload(bench: Bench) -> None:
 SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "fast": lambda bench: throughput(bench, "10 ms", FAST, 0.70),
     "slow": lambda bench: throughput(bench, "100 ms", SLOW, 0.95),
+    "raw": raw_tensors,
     "latency": latency,
     "mixed": mixed,
     "overload": overload,
+    "bursts": lambda bench: yardsticks.bursts(bench, bench.package("10 ms", FAST), FORMS),
+    "upload": lambda bench: yardsticks.upload(bench, bench.package("10 ms", FAST)),
+    "bomb": lambda bench: yardsticks.bomb(bench, bench.package("10 ms", FAST)),
 }
 
 

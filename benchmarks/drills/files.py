@@ -62,7 +62,7 @@ def disk_full_uploads(drill: Drill) -> None:
                 with ThreadPoolExecutor(4) as pool:
                     sent = [pool.submit(send, content=NOISY) for _ in range(4)]
                 statuses = Counter(str(each.result().status_code) for each in sent)
-                said = {each.result().text for each in sent if each.result().status_code >= 500}
+                said = sorted({e.result().text for e in sent if e.result().status_code >= 500})
                 after = send(content=picture((64, 64), 0)).status_code
                 drill.saw(path=path, **statuses, said=said, small_one_after=after)
                 drill.at_most(f"{path}: answers of 500, or none", statuses["500"], 0)

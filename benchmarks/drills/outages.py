@@ -16,7 +16,7 @@ from benchmarks.drills.drill import Drill
 from benchmarks.drills.pictures import picture
 from benchmarks.servers import Server
 
-KILLS = 5
+KILLS = 3
 CLIENTS = 8
 LARGE = picture((3000, 3000), 0)
 """Takes long enough to be met in the middle."""
