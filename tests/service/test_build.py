@@ -70,7 +70,7 @@ def test_an_image_ends_with_a_stage_that_only_serves(bento):
     assert "pip uninstall" in last
     assert "ENV BENTOML_HOST=0.0.0.0" in lines
     assert "ENV BENTOML_DO_NOT_TRACK=True" in lines
-    assert "ENV BENTOML_HOME=/tmp/bentoml" in last
+    assert " BENTOML_HOME=/tmp/bentoml\n" in last
     (written,) = [line for line in lines if line.startswith("VOLUME")]
     assert written == "VOLUME /jobs"
     required = (folder / "env" / "python" / "requirements.txt").read_text()
