@@ -125,6 +125,13 @@ class ModelListing(_Said):
     unreadable: tuple[UnreadableFolder, ...]
 
 
+class BatchTimes(_Said):
+    """What was measured here of each batch size; nothing where the size was chosen by hand."""
+
+    patches_a_second: dict[int, float]
+    run_ms: dict[int, float]
+
+
 class Runtime(_Said):
     """What runs a model here; of one that is not in memory only the first four."""
 
@@ -138,6 +145,9 @@ class Runtime(_Said):
     variants: tuple[str, ...] | None = None
     runners: int | None = None
     batch_size: int | None = None
+    batch_wait_ms: float | None = None
+    """Milliseconds that a free device waits for its batch to fill."""
+    batch_times: BatchTimes | None = None
 
 
 class ServedCard(ModelCard):

@@ -3,11 +3,15 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
+from service.app import create_app
 from service.batch_size import GAIN, SIZES, WAIT_SHARE, BatchTimes, batch_times, measured_policy
 from service.batching import BatchingPolicy, BatchScheduler
+from service.metrics import Metrics
+from service.registry import ModelRegistry
 from service.settings import Settings
 from tests.service.test_batching import HeldBackend, answers, network, random_patches  # noqa: F401
 
@@ -60,6 +64,18 @@ def test_sizes_are_measured_once_on_a_machine(package):
     second = backend_of(package)
     assert measured_policy(package, second, settings) == (policy, times)
     assert second.runs == 0
+
+
+def test_the_service_says_what_it_measured(tiny_package):
+    model = ModelRegistry(Settings(package=tiny_package), Metrics())
+    model.start()
+    model.wait()
+    try:
+        runtime = TestClient(create_app(model)).get("/model").json()["runtime"]
+    finally:
+        model.close()
+    assert str(runtime["batch_size"]) in runtime["batch_times"]["patches_a_second"]
+    assert runtime["batch_wait_ms"] >= 0
 
 
 def test_what_is_remembered_wrongly_is_measured_again(package, tmp_path):
