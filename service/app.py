@@ -5,8 +5,8 @@ threads, so that a large one does not hold up a probe.
 """
 
 import asyncio
-import io
 import math
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -35,6 +35,7 @@ from service.logs import LOGGER, where_it_failed
 from service.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.model import ReadyModel
 from service.model_memory import NotReadyError
+from service.openapi import OpenApi
 from service.options import options_of
 from service.orders import Order, order_of
 from service.page.routes import page_routes
@@ -42,8 +43,10 @@ from service.picture import picture_of
 from service.problems import Problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
+from service.streams import streamed
 from service.tracing import past_span
-from service.uploads import Images, uploaded_in_time
+from service.uploads import IN_MEMORY, Images, Uploads
+from service.urls import AllowList, UrlImages
 
 MODEL_HEADER = "X-Segmentation-Model"
 """``name:version`` of the model that answered, percent-encoded."""
@@ -67,11 +70,13 @@ def create_app(
         jobs: are started by the caller; None where none are taken.
         guarded: requests come over a network: keys and the limits of each client count.
     """
-    public = _PublicRoutes(models)
     settings = models.settings
+    urls = UrlImages(AllowList.parsed(settings.url_allow), settings.upload_idle_s)
+    public = _PublicRoutes(models, Uploads(urls, settings.timeout_s, settings.max_body_bytes))
+    description = OpenApi()
     routes = [
         Route("/segment", public.segment, methods=["POST"]),
-        *(JobRoutes(models, jobs).routes() if jobs else ()),
+        *(JobRoutes(models, jobs, urls).routes() if jobs else ()),
         *Catalogue(models).routes(),
         Route("/livez", public.livez, methods=["GET"]),
         Route("/readyz", public.readyz, methods=["GET"]),
@@ -79,7 +84,9 @@ def create_app(
         Route("/picture", public.picture, methods=["POST"]),
         *page_routes(),
         *(Route(path, app) for path, app in (native or {}).items()),
+        description.route(),
     ]
+    description.describe(routes)
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -98,8 +105,14 @@ def create_app(
             public_app,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type", REQUEST_ID],
-            expose_headers=[REQUEST_ID, MODEL_HEADER, QUALITY_HEADER, "Retry-After"],
+            allow_headers=[
+                "Authorization",
+                "X-API-Key",
+                "Content-Type",
+                "Idempotency-Key",
+                REQUEST_ID,
+            ],
+            expose_headers=[REQUEST_ID, MODEL_HEADER, QUALITY_HEADER, "Location", "Retry-After"],
         )
     return Edge(
         public_app,
@@ -163,8 +176,9 @@ class _Admission:
 
 
 class _PublicRoutes:
-    def __init__(self, models: ModelRegistry) -> None:
+    def __init__(self, models: ModelRegistry, uploads: Uploads) -> None:
         self._models = models
+        self._uploads = uploads
         self._metrics = models.metrics
         self._admission = _Admission(models.settings.max_requests)
         self._threads: anyio.CapacityLimiter | None = None
@@ -181,7 +195,7 @@ class _PublicRoutes:
         version = self._models.choose(options.model)
         order = order_of(options, request.headers.get("accept"), version.card)
         self._admission.require_place(self._side_by_side)
-        async with uploaded_in_time(request, self._models.settings.timeout_s) as images:
+        async with self._uploads.images_of(request) as images:
             with self._admission.admitted(self._side_by_side):
                 async with self._models.memory.lease(version) as model:
                     return await self._segment(request, model, images, order, ask)
@@ -194,7 +208,7 @@ class _PublicRoutes:
         timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
         watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
         queued = perf_counter()
-        body = io.BytesIO()
+        body = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed when it is sent
 
         def work() -> tuple[AnswerHead, Rung]:
             begun = perf_counter()
@@ -231,13 +245,17 @@ class _PublicRoutes:
             headers[QUALITY_HEADER] = head.quality
         if head.failed:
             headers[FAILED_HEADER] = str(head.failed)
-        return Response(body.getvalue(), media_type=head.media_type, headers=headers)
+        size = body.tell()
+        body.seek(0)
+        if size <= IN_MEMORY:
+            return Response(body.read(), media_type=head.media_type, headers=headers)
+        return streamed(body, size, head.media_type, headers)
 
     async def picture(self, request: Request) -> Response:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
         version = self._models.choose(request.query_params.get("model"))
         self._admission.require_place(self._side_by_side)
-        async with uploaded_in_time(request, self._models.settings.timeout_s) as images:
+        async with self._uploads.images_of(request) as images:
             if len(images) > 1:
                 raise Problem(422, "a picture is made of one image: fields named image")
             with self._admission.admitted(self._side_by_side):

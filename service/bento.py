@@ -116,6 +116,10 @@ class Segmenter:
         watch_closely()
         try:
             settings = Settings.from_environment()
+            if settings.url_allow:
+                from service.urls import AllowList
+
+                AllowList.parsed(settings.url_allow)
         except ConfigError as error:
             raise BentoMLException(str(error)) from error
         if settings.models and not settings.models.is_dir():

@@ -23,12 +23,15 @@ from service.logs import LOGGER
 from service.problems import Problem, problem_response
 from service.settings import Settings
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/", "/openapi.json"})
 OPEN_FOLDERS = ("/page/",)
 """Probes, the description of the service and its page: the same for all, and nobody's data."""
 
 SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (("/jobs", "jobs"), ("/metrics", "metrics"))
 """All other paths need ``segment``."""
+
+LASTING = "/events"
+"""End of paths whose answers last as long as a job."""
 
 HOW = "send Authorization: Bearer KEY; python -m service.keys add NAME makes one"
 MOST_BUCKETS = 10_000
@@ -93,12 +96,15 @@ class Gate:
             if key:
                 scope.setdefault("state", {})["client"] = key.id  # whose jobs it may see
             client = f"key {key.id}" if key else f"address {_host(scope, 'client')}"
-            if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+                self._take(client, key)
+                with self._in_flight(client):
+                    await _Upload(self, scope, receive, send).run(self._app)
+            elif scope["path"].endswith(LASTING):
+                with self._in_flight(client):
+                    await self._app(scope, receive, send)
+            else:
                 await self._app(scope, receive, send)
-                return
-            self._count(client, key)
-            with self._in_flight(client):
-                await _Upload(self, scope, receive, send).run(self._app)
         except Problem as problem:
             # Without it the server would read the body to its end.
             headers = {**(problem.headers or {}), "Connection": "close"}
@@ -132,18 +138,18 @@ class Gate:
             return not (_is_loopback(scope, "server") and _is_loopback(scope, "client"))
         return self._settings.keys == "required"
 
-    def _count(self, client: str, key: Key | None) -> None:
+    def _take(self, client: str, key: Key | None) -> None:
         per_minute = (key and key.per_minute) or self._settings.max_per_minute
         if per_minute:
             self._rate.take(client, per_minute)
+
+    @contextmanager
+    def _in_flight(self, client: str) -> Iterator[None]:
         most = self._settings.max_client_requests
         if self._active[client] >= most:
             raise Problem(
                 429, f"{most} of your requests are in flight already", {"Retry-After": "1"}
             )
-
-    @contextmanager
-    def _in_flight(self, client: str) -> Iterator[None]:
         self._active[client] += 1
         try:
             yield
@@ -186,6 +192,7 @@ class _Upload:
         length = Headers(scope=self._scope).get("content-length", "")
         try:
             self._reserve(int(length) if length.isdecimal() else 0)
+            self._scope.setdefault("state", {})["reserve"] = self._reserve  # of what is fetched
             with suppress(CutError):
                 await app(self._scope, self._watched_receive, self._guarded_send)
             if self._problem and not self._started:

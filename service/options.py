@@ -29,22 +29,22 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_parts)]
 class Options(BaseModel):
     """Options of ``POST /segment`` and ``POST /jobs``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str | None = None
     """``name`` or ``name:version``; none is the model that answers by default."""
     format: Names = ()
-    """Files to answer with, of ``seg.inference.OUTPUT_NAMES``; none leaves it to ``Accept``."""
+    """Files to answer with; none leaves it to ``Accept``."""
     classes: Names = ()
     """The only classes in masks, measurements and maps; none stands for all."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Cut of probabilities, as of ``seg.inference.Selection``."""
+    """Probability above which a voxel is foreground."""
     mirror: bool = False
     """Average over all mirrors of every patch."""
     quality: str | None = None
-    """Of ``POST /segment``; ``service.elastic`` reads it."""
+    """Best quality that is wanted; lower ones may answer where the service allows them."""
     deadline_ms: str | None = None
-    """Of ``POST /segment``; ``service.elastic`` reads it."""
+    """Milliseconds after which the answer is of no use."""
     measurements: bool = False
     """Add one table of the sizes and intensities of all images."""
 

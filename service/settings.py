@@ -76,12 +76,16 @@ class Settings(BaseModel):
     """``auto`` asks for a key on any address but loopback, ``off`` nobody, ``required`` all."""
     keys_file: Path = Path("keys.json")
     """Keys, as ``python -m service.keys`` writes them."""
+    url_allow: str = ""
+    """Hosts from which images may be fetched, with commas between them, as
+    ``service.urls.AllowList`` reads them; none by default."""
     cors_origins: str = ""
     """Origins whose pages may call, with commas between them; none by default."""
     max_per_minute: Annotated[int, Field(ge=1)] | None = None
     """Requests with a body that a client may send a minute; a key may have its own number."""
     max_client_requests: Annotated[int, Field(ge=1)] = 32
-    """Requests with a body that a client, a key or an address, may have in flight; more get 429."""
+    """Requests with a body, and answers that last, that a client, a key or an address, may have in
+    flight; more get 429."""
     upload_idle_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds that an upload may stand still."""
     max_uploads_mb: Annotated[float, Field(gt=0)] = 4000.0

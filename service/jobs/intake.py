@@ -8,9 +8,9 @@ from starlette.requests import Request
 from service.jobs.files import JobFiles
 from service.orders import Order
 from service.problems import Problem
+from service.streams import CHUNK
 from service.uploads import Images
 
-CHUNK = 1 << 20
 MOST_KEY_LETTERS = 255
 
 

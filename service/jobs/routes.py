@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import IO
 
 import anyio
 from anyio.to_thread import run_sync
@@ -14,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from service.jobs.files import RESULT, JobFiles
-from service.jobs.intake import CHUNK, hash_of, idempotency_key_of, kept
+from service.jobs.intake import hash_of, idempotency_key_of, kept
 from service.jobs.records import Job
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
@@ -25,7 +24,9 @@ from service.problems import Problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
 from service.schemas import JobStatus
-from service.uploads import Images, uploaded_in_time
+from service.streams import streamed
+from service.uploads import Images, Uploads
+from service.urls import UrlImages
 
 EVENTS_POLL_S = 0.5
 KEEP_ALIVE_S = 15.0
@@ -64,9 +65,10 @@ class Jobs:
 class JobRoutes:
     """The routes."""
 
-    def __init__(self, models: ModelRegistry, jobs: Jobs) -> None:
+    def __init__(self, models: ModelRegistry, jobs: Jobs, urls: UrlImages) -> None:
         self._models = models
-        self._settings = models.settings
+        self._settings = settings = models.settings
+        self._uploads = Uploads(urls, settings.job_timeout_s, settings.max_job_bytes)
         self._store, self._files, self._runner = jobs.store, jobs.files, jobs.runner
 
     def routes(self) -> list[Route]:
@@ -96,7 +98,7 @@ class JobRoutes:
         if isinstance(job, Job):
             return self._accepted(job)
         try:
-            async with uploaded_in_time(request, self._settings.job_timeout_s) as images:
+            async with self._uploads.images_of(request) as images:
                 await run_sync(self._take_in, job, images, order)
                 self._runner.wake()
                 taken = await run_sync(self._store.get, job)
@@ -135,12 +137,11 @@ class JobRoutes:
             raise Problem(404, NO_SUCH_JOB) from None
         found = job.result
         headers = {
-            "Content-Length": str(found["bytes"]),
             "Content-Disposition": f'attachment; filename="{found["filename"]}"',
         }
         if found["quality"]:
             headers[QUALITY_HEADER] = found["quality"]
-        return StreamingResponse(_chunks(file), media_type=found["media_type"], headers=headers)
+        return streamed(file, found["bytes"], found["media_type"], headers)
 
     async def events(self, request: Request) -> Response:
         """``GET /jobs/{job}/events``: its state whenever it changes, as server-sent events."""
@@ -190,7 +191,7 @@ class JobRoutes:
                 "a request with this Idempotency-Key is on its way; ask again when it is answered",
                 {"Retry-After": "1"},
             )
-        async with uploaded_in_time(request, settings.job_timeout_s) as images:
+        async with self._uploads.images_of(request) as images:
             content = await run_sync(hash_of, images, order)
         if not self._store.is_of(known, content):
             raise Problem(422, "this Idempotency-Key belongs to a job of other images or options")
@@ -218,14 +219,6 @@ NO_SUCH_JOB = "there is no such job; it may have expired or been deleted"
 def owner_of(request: Request) -> str:
     """Whose jobs a request may see; all are one owner's where nobody is asked for a key."""
     return str(request.scope.get("state", {}).get("client", ""))
-
-
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
-    try:
-        while chunk := await run_sync(file.read, CHUNK):
-            yield chunk
-    finally:
-        file.close()
 
 
 def _event(name: str, data: str) -> bytes:

@@ -1,0 +1,173 @@
+"""``GET /openapi.json``: all that the service answers, as OpenAPI 3.1.
+
+Made from the routes themselves, the types of their answers and `service.openapi_table`; a route
+that the table does not know keeps the service from starting.
+"""
+
+import json
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service import problems
+from service.openapi_table import (
+    ALWAYS,
+    COUNTED,
+    GUARDED,
+    OPERATIONS,
+    PATH,
+    PATH_PARAMETERS,
+    PROBLEMS,
+    REQUEST_ID_PARAMETER,
+    SUMMARIES,
+    TEXT,
+    WAIT,
+    Json,
+    Operation,
+    ref,
+)
+from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
+
+SCHEMAS: tuple[type[BaseModel], ...] = (
+    JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard,
+)  # fmt: skip
+
+
+def described(routes: Iterable[Route]) -> Json:
+    """The document of these routes.
+
+    Raises:
+        KeyError: a route is not in the table.
+    """
+    paths: Json = {}
+    for route in routes:
+        path = "/page/{file}" if route.path.startswith("/page/") else route.path
+        known = {method for method, of in OPERATIONS if of == path}
+        if not known:
+            raise KeyError(path)
+        for method in sorted((route.methods or known) - {"HEAD"}):
+            entry = paths.setdefault(path, {})
+            entry[method.lower()] = _operation(path, method, route.endpoint)
+    _, definitions = models_json_schema(
+        [(each, "serialization") for each in SCHEMAS], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Segmentation",
+            "version": _version(),
+            "description": "Images in, masks out. Research software, not a medical device.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "responses": {str(status): _problem_answer(status) for status in PROBLEMS},
+            "headers": {"X-Request-ID": REQUEST_ID_HEADER},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+class OpenApi:
+    """The route that tells of all others."""
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def route(self) -> Route:
+        """For an application."""
+        return Route(PATH, self.show, methods=["GET"])
+
+    def describe(self, routes: Iterable[Route]) -> None:
+        """These are the routes."""
+        self._body = json.dumps(described(routes)).encode()
+
+    async def show(self, _: Request) -> Response:
+        """``GET /openapi.json``: this description."""
+        return Response(self._body, media_type="application/json")
+
+
+REQUEST_ID_HEADER: Json = {
+    "description": "The client's own, or a new one; the log has it as well.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+}
+
+
+def _operation(path: str, method: str, endpoint: Any) -> Json:
+    told = OPERATIONS[method, path]
+    name = getattr(endpoint, "__name__", "native")
+    first = (getattr(endpoint, "__doc__", None) or "").partition("\n")[0]
+    summary = first.partition(": ")[2].rstrip(".") if name != "native" else ""
+    statuses = {*told.problems, *ALWAYS}
+    if told.scope:
+        statuses |= set(GUARDED)
+    if method != "GET":
+        statuses |= set(COUNTED)
+    operation: Json = {
+        "operationId": f"{method.lower()}{path.replace('/', '_').translate(_NO_BRACES)}",
+        "summary": summary or SUMMARIES.get(path, path),
+        "parameters": [*told.parameters, *_path_parameters(path), REQUEST_ID_PARAMETER],
+        "responses": {
+            **{str(status): _with_headers(each, told) for status, each in told.answers.items()},
+            **{str(s): {"$ref": f"#/components/responses/{s}"} for s in sorted(statuses)},
+        },
+        "security": [{}],
+    }
+    if told.scope:
+        operation["security"] = [{"bearer": []}, {"header": []}, {}]
+        operation["description"] = (
+            f"Where keys are asked for, one with the scope `{told.scope}` is needed."
+        )
+    if told.body:
+        operation["requestBody"] = told.body
+    return operation
+
+
+_NO_BRACES = str.maketrans("", "", "{}.")
+
+
+def _path_parameters(path: str) -> list[Json]:
+    return [
+        {"name": name, "in": "path", "required": True, **told}
+        for name, told in PATH_PARAMETERS.items()
+        if f"{{{name}}}" in path
+    ]
+
+
+def _with_headers(answer: Json, told: Operation) -> Json:
+    headers = {name: {"description": text, "schema": TEXT} for name, text in told.headers.items()}
+    request_id = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
+    return {**answer, "headers": {**headers, **request_id}}
+
+
+def _problem_answer(status: int) -> Json:
+    example = problems.problem(status, PROBLEMS[status])
+    headers: Json = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
+    if status in WAIT:
+        seconds = {"type": "string", "pattern": "^[0-9]+$"}
+        headers["Retry-After"] = {"description": "Seconds to wait.", "schema": seconds}
+    if status == 401:
+        headers["WWW-Authenticate"] = {"schema": {"type": "string", "const": "Bearer"}}
+    return {
+        "description": PROBLEMS[status],
+        "headers": headers,
+        "content": {problems.MEDIA_TYPE: {"schema": ref(ProblemDocument), "example": example}},
+    }
+
+
+def _version() -> str:
+    try:
+        return version("seg")
+    except PackageNotFoundError:  # a bento carries the sources alone
+        return "unknown"

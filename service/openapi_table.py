@@ -1,0 +1,283 @@
+"""What ``/openapi.json`` says of each method of each route, beyond what the code says itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from seg.inference import OUTPUT_NAMES, outputs_for
+from service.formats import CONTAINER_TYPES
+from service.options import Options
+from service.page.routes import page_routes
+from service.schemas import JobStatus, ModelEntry, ModelListing, ServedCard
+from service.settings import QualityLevel
+
+Json = dict[str, Any]
+
+PATH = "/openapi.json"
+BINARY: Json = {"type": "string", "contentMediaType": "application/octet-stream"}
+TEXT: Json = {"type": "string"}
+
+PROBLEMS: Mapping[int, str] = {
+    400: "The body is no form that can be read, or has more than 64 files.",
+    401: "A key is needed here, or this one is not known.",
+    403: "The key lacks the scope.",
+    404: "There is no such model, version or job.",
+    406: "No format meets the Accept header.",
+    408: "The body did not arrive in time, or its upload stood still.",
+    409: "It is too early: the job has no result yet, or its first request is still on its way.",
+    413: "Too many bytes, or too many pixels or voxels after decoding.",
+    415: "The content is no image, or of a format that is not read.",
+    422: "The image is damaged or does not fit the model, or an option cannot be what it is.",
+    429: "This client asks too often, or has too much in flight.",
+    500: "The service failed; its log has the place under the answer's X-Request-ID.",
+    502: "The address of an image did not give it.",
+    503: "Not ready, or full.",
+    504: "It took too long and was stopped.",
+}
+"""Every error that an answer can be."""
+
+WAIT = frozenset({409, 429, 503})
+"""Those that tell when to come back."""
+
+ALWAYS = (413, 500)
+GUARDED = (401, 403, 503)
+COUNTED = (408, 413, 429, 503)
+UPLOAD = (400, 404, 406, 422, 502, 504)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What the table says of a method of a route."""
+
+    answers: Mapping[int, Json]
+    problems: tuple[int, ...] = ()
+    parameters: tuple[Json, ...] = ()
+    body: Json | None = None
+    scope: str | None = "segment"
+    """Of the key that may ask; None where anybody may."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+SUMMARIES = {
+    "/": "The web page",
+    "/page/{file}": "A file of the web page",
+    "/infer_patches": "Logits of prepared patches, for clients of BentoML",
+    "/schema.json": "What clients of BentoML read",
+    "/docs.json": "BentoML's own description of /infer_patches",
+}
+
+REQUEST_ID_PARAMETER: Json = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "Comes back in the answer and stands in the log.",
+    "schema": {"type": "string", "maxLength": 64},
+    "example": "ward-7.0001",
+}
+
+PAGE_FILES = sorted(
+    path
+    for path in (route.path.removeprefix("/page/") for route in page_routes())
+    if "/" not in path
+)
+"""What the page consists of, besides what NiiVue brings."""
+
+PATH_PARAMETERS: Mapping[str, Json] = {
+    "job": {"schema": TEXT, "example": "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"},
+    "name": {"schema": TEXT, "example": "nuclei"},
+    "version": {"schema": TEXT, "example": "latest"},
+    "file": {"schema": {"type": "string", "enum": PAGE_FILES}, "example": "page.css"},
+}
+
+
+def ref(model: type[BaseModel]) -> Json:
+    """Where the schema of a type is."""
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _json_of(model: type[BaseModel], description: str) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": ref(model)}}}
+
+
+def _of(description: str, **types: Json) -> Json:
+    content = {name.replace("__", "/"): {"schema": schema} for name, schema in types.items()}
+    return {"description": description, "content": content}
+
+
+def _options(*left_out: str) -> tuple[Json, ...]:
+    """Of the query, from the fields that are checked."""
+    schema = Options.model_json_schema()
+    return tuple(
+        {
+            "name": name,
+            "in": "query",
+            "description": told.get("description", ""),
+            "style": "form",
+            "explode": False,
+            "schema": _SCHEMA_OF_OPTION.get(name) or _without_null(told),
+            "example": _EXAMPLES[name],
+        }
+        for name, told in schema["properties"].items()
+        if name not in left_out
+    )
+
+
+_SCHEMA_OF_OPTION: Mapping[str, Json] = {
+    "format": {"type": "array", "items": {"type": "string", "enum": list(OUTPUT_NAMES)}},
+    "quality": {"type": "string", "enum": list(get_args(QualityLevel))},
+    "deadline_ms": {"type": "number", "exclusiveMinimum": 0},
+}
+_EXAMPLES: Mapping[str, Any] = {
+    "model": "nuclei:latest",
+    "format": ["png", "json"],
+    "classes": ["nucleus"],
+    "threshold": 0.7,
+    "mirror": True,
+    "quality": "full",
+    "deadline_ms": 500,
+    "measurements": True,
+}
+
+
+def _without_null(told: Json) -> Json:
+    kinds = [each for each in told.get("anyOf", []) if each.get("type") != "null"]
+    found: Json = dict(kinds[0]) if kinds else dict(told)
+    return {k: v for k, v in found.items() if k not in ("title", "description", "default")}
+
+
+MODEL_PARAMETER = next(each for each in _options() if each["name"] == "model")
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The same request with the same key makes no second job.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "a-random-text",
+}
+
+_FILES: Json = {"type": "array", "items": BINARY}
+_URLS: Json = {"type": "array", "items": {"type": "string", "format": "uri"}}
+IMAGES: Json = {
+    "description": "The images; what a file is, its content says.",
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "additionalProperties": False,
+                "minProperties": 1,
+                "properties": {
+                    "image": _FILES | {"description": "The files of one image, one a channel."},
+                    "images": _FILES | {"description": "Files that are an image each."},
+                    "url": _URLS | {"description": "Addresses of the files of one image."},
+                    "urls": _URLS | {"description": "Addresses of files that are an image each."},
+                },
+            }
+        },
+        "application/octet-stream": {"schema": BINARY},
+    },
+}
+
+_MASKS = {o.media_type.partition(";")[0] for dims in (2, 3) for o in outputs_for(dims).values()}
+_ANY_MASK: Json = {
+    "description": "The mask, or what holds several files; `Accept` chooses where no format does.",
+    "content": {
+        name: {"schema": {} if "json" in name else TEXT if name.startswith("text") else BINARY}
+        for name in sorted({*_MASKS, *CONTAINER_TYPES.values()})
+    },
+}
+QUALITY = {"X-Segmentation-Quality": "JSON: what the model knows of the mask."}
+ANSWERED = QUALITY | {
+    "X-Segmentation-Model": "`name:version` of the model, percent-encoded.",
+    "X-Segmentation-Variant": "The variant of the network, and its mean Dice.",
+    "X-Segmentation-Failed": "Of several images, how many have no mask.",
+}
+_JOB = _json_of(JobStatus, "The job.")
+_EVENTS: Json = {
+    "description": "`progress` whenever something changes, `end` in the end, each a job as JSON.",
+    "content": {
+        "text/event-stream": {
+            "schema": TEXT,
+            "example": 'event: progress\ndata: {"state": "running", "progress": 0.5}\n\n',
+        }
+    },
+}
+_PAGE = {
+    200: _of("The file.", **{
+        f"text__{name}": TEXT for name in ("html", "css", "javascript", "plain")
+    } | {"application__json": {}, "image__svg+xml": TEXT}),
+    304: {"description": "The one that the client has is still right."},
+}  # fmt: skip
+_NATIVE = {200: _of("As BentoML answers.", application__json={})}
+
+OPERATIONS: Mapping[tuple[str, str], Operation] = {
+    ("GET", "/"): Operation(answers=_PAGE, scope=None),
+    ("GET", "/page/{file}"): Operation(answers=_PAGE, problems=(404,), scope=None),
+    ("POST", "/segment"): Operation(
+        answers={200: _ANY_MASK},
+        problems=(*UPLOAD, 415),
+        parameters=_options(),
+        body=IMAGES,
+        headers=ANSWERED,
+    ),
+    ("POST", "/picture"): Operation(
+        answers={
+            200: _of("The picture.", **{"image__png": BINARY, "application__x-nifti": BINARY})
+        },
+        problems=(*UPLOAD, 415),
+        parameters=(MODEL_PARAMETER,),
+        body=IMAGES,
+    ),
+    ("POST", "/jobs"): Operation(
+        answers={202: _JOB},
+        problems=(*UPLOAD, 409),
+        parameters=(*_options("quality", "deadline_ms"), IDEMPOTENCY_KEY),
+        body=IMAGES,
+        scope="jobs",
+        headers={"Location": "The job.", "Retry-After": "Seconds."},
+    ),
+    ("GET", "/jobs/{job}"): Operation(answers={200: _JOB}, problems=(404,), scope="jobs"),
+    ("DELETE", "/jobs/{job}"): Operation(
+        answers={204: {"description": "It is deleted."}}, problems=(404,), scope="jobs"
+    ),
+    ("GET", "/jobs/{job}/result"): Operation(
+        answers={200: _ANY_MASK},
+        problems=(404, 409, 415, 422, 504),
+        scope="jobs",
+        headers=QUALITY,
+    ),
+    ("GET", "/jobs/{job}/events"): Operation(
+        answers={200: _EVENTS}, problems=(404, 429), scope="jobs"
+    ),
+    ("GET", "/model"): Operation(
+        answers={200: _json_of(ServedCard, "The card.")},
+        problems=(404,),
+        parameters=(MODEL_PARAMETER,),
+    ),
+    ("GET", "/models"): Operation(answers={200: _json_of(ModelListing, "All models.")}),
+    ("GET", "/models/{name}"): Operation(
+        answers={200: _json_of(ModelEntry, "The model.")}, problems=(404,)
+    ),
+    ("GET", "/models/{name}/versions/{version}"): Operation(
+        answers={200: _json_of(ServedCard, "The card.")}, problems=(404,)
+    ),
+    ("GET", "/livez"): Operation(answers={200: _of("alive", text__plain=TEXT)}, scope=None),
+    ("GET", "/readyz"): Operation(
+        answers={200: _of("ready", text__plain=TEXT)}, problems=(503,), scope=None
+    ),
+    ("GET", "/metrics"): Operation(
+        answers={200: _of("For Prometheus.", text__plain=TEXT)}, scope="metrics"
+    ),
+    ("GET", PATH): Operation(
+        answers={200: _of("OpenAPI 3.1.", application__json={"type": "object"})}, scope=None
+    ),
+    ("POST", "/infer_patches"): Operation(
+        answers={
+            **_NATIVE,
+            **{s: _of("As BentoML answers.", application__json={}) for s in (400, 404, 415)},
+        },
+        body={"content": {"application/json": {"schema": {"type": "object"}}}},
+    ),
+    ("GET", "/schema.json"): Operation(answers=_NATIVE),
+    ("GET", "/docs.json"): Operation(answers=_NATIVE),
+}
