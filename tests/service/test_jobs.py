@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
+from service.jobs.files import RESULT, FilesUnavailableError
 from service.jobs.records import JOBS
 from service.jobs.routes import Jobs
 from service.jobs.runner import _Held
@@ -168,18 +169,6 @@ def test_an_option_that_cannot_be_is_one_sentence(server, query, sentence):
         assert sentence in answer.json()["detail"]
 
 
-def test_jobs_outlive_a_killed_service(package, tmp_path):
-    files = str(tmp_path / "kept")
-    with served(package, tmp_path / "a.txt", SEG_JOBS_FILES=files, SEG_JOB_WORKERS="0") as client:
-        until_status(client, "/readyz", 200)
-        job = submitted(client, "?format=png")
-        killed(client)
-    with served(package, tmp_path / "b.txt", SEG_JOBS_FILES=files) as client:
-        until_status(client, "/readyz", 200)
-        assert finished(client, job)["state"] == "done"
-        assert labels_of(client.get(job["links"]["result"]).content).shape == (90, 70)
-
-
 def killed(client: httpx.Client) -> None:
     """End a server and its workers as a crash does."""
     server = psutil.Process(int(client.headers["X-Test-Server"]))
@@ -187,13 +176,14 @@ def killed(client: httpx.Client) -> None:
         process.kill()
 
 
-def test_a_job_that_was_running_when_its_worker_was_killed_is_done_by_the_next(tmp_path):
+def test_jobs_outlive_a_killed_service_and_one_at_work_is_begun_again(tmp_path):
     slow = write_package(tmp_path / "package", slow=True)
     settings = {"SEG_JOBS_FILES": str(tmp_path / "kept"), "SEG_JOB_LEASE_S": "2"}
     with served(slow, tmp_path / "a.txt", SEG_NETWORK_THREADS="1", **settings) as client:
         until_status(client, "/readyz", 200)
         large = png(np.random.default_rng(0).integers(0, 255, (500, 500)))
         job = client.post("/jobs?format=png", files={"image": large}).json()
+        waiting = submitted(client, "?format=png")
         until(lambda: client.get(job["links"]["self"]).json()["tiles_done"] > 0)
         assert client.get(job["links"]["self"]).json()["state"] == "running"
         killed(client)
@@ -202,6 +192,8 @@ def test_a_job_that_was_running_when_its_worker_was_killed_is_done_by_the_next(t
         done = finished(client, job)
         assert (done["state"], done["attempts"]) == ("done", 2)
         assert labels_of(client.get(job["links"]["result"]).content).shape == (500, 500)
+        done = finished(client, waiting)
+        assert (done["state"], done["attempts"]) == ("done", 1)
 
 
 def test_replicas_on_one_postgresql_share_their_jobs(package, postgresql, tmp_path):
@@ -220,21 +212,35 @@ def test_replicas_on_one_postgresql_share_their_jobs(package, postgresql, tmp_pa
         assert labels_of(results[0]).shape == (90, 70)
 
 
-def test_a_job_waits_for_files_that_cannot_be_reached_now(package, tmp_path):
-    with served(package, tmp_path / "log.txt", SEG_JOB_WORKERS="0") as client:
-        until_status(client, "/readyz", 200)
-        job = submitted(client, "?format=png")
-    folder = tmp_path / "jobs" / job["id"]
-    aside = folder.rename(tmp_path / "aside")
-    folder.symlink_to(folder)  # every access fails, and not since there is no such file
-    with served(package, tmp_path / "log.txt") as client:
-        until_status(client, "/readyz", 200)
-        until(lambda: "FilesUnavailableError" in (tmp_path / "log.txt").read_text())
-        assert client.get(job["links"]["self"]).json()["state"] in ("queued", "running")
-        folder.unlink()
-        aside.rename(folder)
-        done = finished(client, job)
-        assert (done["state"], done["attempts"]) == ("done", 1)
+def test_a_job_waits_for_files_that_cannot_be_reached_now(tmp_path, tiny_package):
+    settings = Settings(package=tiny_package, jobs_files=str(tmp_path), provider="cpu")
+    models = ModelRegistry(settings, Metrics())
+    models.start()
+    models.wait()
+    jobs = Jobs.of(models)
+    label = models.choose().label
+    new = NewJob(owner="", model=label, order={"formats": ["png"]})
+    job = jobs.store.reserve(new, most=1, upload_s=60)
+    jobs.files.put(job, "image-0-0", io.BytesIO(PICTURE))
+    jobs.store.enqueue(job, [["image-0-0"]], "hash", keep_s=60)
+
+    def work():
+        claimed = jobs.store.claim([label], "one", lease_s=60, keep_s=60)
+        jobs.runner._run_with_model(_Held(claimed, "one"))
+        return jobs.store.get(job)
+
+    aside = (tmp_path / job).rename(tmp_path / "aside")
+    (tmp_path / job).symlink_to(tmp_path / job)  # access fails, and not since there is no file
+    with pytest.raises(FilesUnavailableError):
+        work()
+    assert jobs.store.get(job).state == "queued"
+    (tmp_path / job).unlink()
+    aside.rename(tmp_path / job)
+    done = work()
+    assert (done.state, done.attempts) == ("done", 1)
+    assert labels_of(jobs.files.read(job, RESULT)).shape == (90, 70)
+    models.close()
+    jobs.store.close()
 
 
 def test_an_idempotency_key_is_kept_as_a_hash_that_tells_nothing_elsewhere(store):

@@ -20,13 +20,21 @@ function keyHeaders() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-/** A GET of JSON. */
-export async function fetchJson(path) {
-  const response = await fetch(path, { headers: keyHeaders() }).catch(unreachable);
+/** An answer that is a success; anything else is a problem. */
+export async function ask(path, options = {}) {
+  const response = await fetch(path, { ...options, headers: keyHeaders() }).catch((error) => {
+    if (options.signal?.aborted) throw error;
+    unreachable();
+  });
   if (!response.ok) {
     throw problemOf(response.status, await response.text(), response.headers.get("X-Request-ID"));
   }
-  return response.json();
+  return response;
+}
+
+/** A GET of JSON. */
+export async function fetchJson(path) {
+  return (await ask(path)).json();
 }
 
 /** One version of a model by name, so that mask, picture and downloads are of the same one. */
@@ -36,14 +44,27 @@ function modelOf({ name, version }) {
 
 /** The mask of an image as a file, and what the model says of its quality. */
 export async function segment(files, { model, format, signal, onUpload }) {
-  const path = `segment?format=${format}&${modelOf(model)}`;
-  const answer = await post(path, files, { signal, onUpload });
-  const quality = answer.header("X-Segmentation-Quality");
+  const answer = await postImages(`segment?format=${format}`, files, { model, signal, onUpload });
+  return maskOf(answer.blob, answer.header);
+}
+
+/** The same of an answer that was fetched. */
+export async function maskIn(response) {
+  return maskOf(await response.blob(), (name) => response.headers.get(name));
+}
+
+function maskOf(blob, header) {
+  const quality = header("X-Segmentation-Quality");
   return {
-    blob: answer.blob,
+    blob,
     quality: quality ? JSON.parse(quality) : null,
-    suffix: answer.header("Content-Disposition")?.match(/filename="mask(.*)"/)?.[1] ?? "",
+    suffix: header("Content-Disposition")?.match(/filename="mask(.*)"/)?.[1] ?? "",
   };
+}
+
+/** Sends the files of one image; the path has a query already. */
+export function postImages(path, files, { model, signal, onUpload }) {
+  return post(`${path}&${modelOf(model)}`, files, { signal, onUpload });
 }
 
 /** The image itself, as a browser can show it. */

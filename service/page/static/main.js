@@ -98,6 +98,7 @@ function render(each) {
   const bar = find("progress").querySelector("progress");
   if (each.progress.fraction === null) bar.removeAttribute("value");
   else bar.value = each.progress.fraction;
+  find("detail").textContent = each.progress.detail ?? "";
   find("result").hidden = !each.picture;
   document.querySelector(".facts").hidden = !each.result;
   draw(each);

@@ -1,5 +1,6 @@
 import gzip
 import io
+import re
 
 import nibabel
 import numpy as np
@@ -8,10 +9,11 @@ from playwright.sync_api import expect
 
 from seg.images import Image, encode_image
 from tests.packages import CLASSES, LEVELS, write_package
-from tests.service.conftest import served, until_status
+from tests.service.conftest import served, until, until_status
 from tests.service.page.conftest import give, screenshot_of, set_slider, until_done
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+DELETED = 'seg_requests_total{method="DELETE",route="/jobs/{job}",status="204"}'
 GREEN, RED = (entry.color for entry in CLASSES[1:])
 
 
@@ -105,3 +107,68 @@ def test_a_volume_of_the_service_has_the_voxels_that_were_sent(volumes):
     image = nibabel.Nifti1Image.from_file_map({"image": file, "header": file})
     np.testing.assert_array_equal(np.asarray(image.dataobj).T, layers())
     np.testing.assert_allclose(image.affine, AFFINE)
+
+
+@pytest.fixture(scope="module")
+def slow_volumes(tmp_path_factory):
+    """A client of a server that takes long for a volume."""
+    folder = tmp_path_factory.mktemp("slow-volumes")
+    package = write_package(folder / "package", patch=(16, 16, 16), slow=True)
+    with served(package, folder / "log.txt", SEG_NETWORK_THREADS="1") as client:
+        until_status(client, "/readyz", 200)
+        yield client
+
+
+def large() -> bytes:
+    """A volume of thousands of patches, which no machine is done with at once."""
+    image = np.kron(layers(), np.ones((3, 8, 8), np.uint8))
+    return encode_image(Image(image[np.newaxis], (2.0, 1.0, 1.0), AFFINE), ".nii.gz")
+
+
+def test_a_volume_is_a_job_that_is_deleted_when_its_mask_is_there(volumes, open_page):
+    before = sample(volumes.get("/metrics").text, DELETED)
+    page = open_page(str(volumes.base_url))
+    page.evaluate(
+        """() => {
+            window.spoken = [];
+            const status = document.getElementById("status");
+            new MutationObserver(() => window.spoken.push(status.textContent))
+                .observe(status, { childList: true });
+        }"""
+    )
+    give(page, ("scan.nii.gz", nifti()))
+    until_done(page)
+    until(lambda: sample(volumes.get("/metrics").text, DELETED) == before + 1)
+    spoken = page.evaluate("window.spoken")
+    assert len(spoken) < 12  # a screen reader is not told of every tile
+    assert not any("tiles" in text for text in spoken)
+    assert 'route="/jobs/{job}/events",status="200"' in volumes.get("/metrics").text
+
+
+def test_a_job_shows_how_far_it_is_and_is_cancelled_by_keyboard(slow_volumes, open_page):
+    before = sample(slow_volumes.get("/metrics").text, DELETED)
+    page = open_page(str(slow_volumes.base_url))
+    give(page, ("scan.nii.gz", large()))
+    detail = page.locator("#detail")
+    expect(detail).to_have_text(re.compile(r"^\d+ of \d+ tiles, about \d+ (s|min) left$"))
+    bar = page.get_by_role("progressbar")
+    expect(bar).to_have_attribute("aria-describedby", "detail")
+    assert 0 < float(bar.get_attribute("value")) < 1
+    assert page.locator("#status").get_attribute("role") == "status"  # a polite live region
+    page.locator("#files").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("#cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_have_text("Cancelled.")
+    until(lambda: sample(slow_volumes.get("/metrics").text, DELETED) == before + 1)
+
+
+def sample(metrics: str, name: str) -> float:
+    found = [line for line in metrics.splitlines() if line.startswith(name)]
+    return float(found[0].split()[-1]) if found else 0.0
+
+
+def test_a_job_that_fails_is_told(volumes, open_page):
+    page = open_page(str(volumes.base_url))
+    give(page, ("scan.nii.gz", nifti()[:200]))
+    expect(page.get_by_role("alert")).not_to_be_empty()

@@ -1,0 +1,59 @@
+/** Images as jobs of the service: sent, followed, fetched, and deleted there when they are here. */
+
+import { ask, maskIn, postImages } from "./api.js";
+
+const RECONNECTS = 5;
+const RECONNECT_MS = 2000;
+const GONE = "The service has deleted the job.";
+
+/** The mask of an image as `segment` gives it; `onStatus` hears how far the job is. */
+export async function segmentAsJob(files, { model, format, signal, onUpload, onStatus }) {
+  const { blob } = await postImages(`jobs?format=${format}`, files, { model, signal, onUpload });
+  const job = JSON.parse(await blob.text());
+  const path = job.links.self.slice(1); // relative to the page, wherever a proxy puts it
+  const forget = () => ask(path, { method: "DELETE", keepalive: true }).catch(() => {});
+  window.addEventListener("pagehide", forget);
+  try {
+    onStatus?.(job);
+    await followed(path, { signal, onStatus });
+    return await maskIn(await ask(`${path}/result`, { signal })); // a failed job answers its problem
+  } finally {
+    window.removeEventListener("pagehide", forget);
+    forget();
+  }
+}
+
+/** Waits for the end of a job; a connection that breaks is opened again. */
+async function followed(path, { signal, onStatus }) {
+  for (let left = RECONNECTS; ; left -= 1) {
+    try {
+      for await (const job of events(await ask(`${path}/events`, { signal }))) {
+        left = RECONNECTS;
+        if (job.state === "deleted") throw new Error(GONE);
+        onStatus?.(job);
+        if (job.state === "done" || job.state === "failed") return;
+      }
+    } catch (error) {
+      const broke = error instanceof TypeError || error.status === 0;
+      if (signal?.aborted || !broke || left === 0) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+  }
+}
+
+/** The data of server-sent events. EventSource could not send a key. */
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value;
+    const whole = text.split("\n\n");
+    text = whole.pop();
+    for (const event of whole) {
+      const line = event.split("\n").find((each) => each.startsWith("data:"));
+      if (line) yield JSON.parse(line.slice(5));
+    }
+  }
+}
