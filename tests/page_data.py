@@ -23,7 +23,7 @@ SPACING = (3.0, 1.0, 1.0)
 
 def drawn(folder, dims, size, seed):
     """Pairs of the first channel, from 0 to 1, and its labels."""
-    place = draw(folder / ".drawn", dims=dims, cases=12, size=size, seed=seed)
+    place = draw(folder / f".drawn-{seed}", dims=dims, cases=12, size=size, seed=seed)
     for mask in sorted(place.glob("labels*/*")):
         stem = mask.name.partition(".")[0]
         (image,) = place.glob(f"images*/{stem}_0000.*")

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,8 @@ FENCE = re.compile(
 )
 ELSEWHERE = ("docker", "kubectl", "srun", "sbatch", "nvidia-smi", "apt-get", "podman")
 """Programs without which a line is left out."""
-READY_S = 240.0
+ASKED = {"docker": "info", "kubectl": "cluster-info"}
+READY_S = 120.0
 SHORTER = {
     r"--minutes [\d.]+": "--steps 12",
     r"--distil [\d.]+": "--distil 0.1",
@@ -94,11 +96,19 @@ def pieces_of(text: str) -> Iterator[str]:
 
 
 def missing_program(command: str) -> str:
-    """The program of a line that is not on this machine, or nothing."""
+    """The program of a line that this machine does not have, or nothing."""
     words = command.split()
-    if words[:2] == ["bentoml", "containerize"] and not shutil.which("docker"):
-        return "docker"
-    return words[0] if words and words[0] in ELSEWHERE and not shutil.which(words[0]) else ""
+    program = "docker" if words[:2] == ["bentoml", "containerize"] else (words or [""])[0]
+    return program if program in ELSEWHERE and not is_usable(program) else ""
+
+
+@cache
+def is_usable(program: str) -> bool:
+    """Whether it is here; where it speaks to a daemon or a cluster, whether that answers."""
+    if shutil.which(program) is None:
+        return False
+    question = ASKED.get(program)
+    return not question or subprocess.run([program, question], capture_output=True).returncode == 0
 
 
 class Run:
@@ -126,7 +136,7 @@ class Run:
         """The commands with another port, with what is given, and with few steps."""
         for word, value in given:
             text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", lambda _, v=value: v, text)
-        text = re.sub(r"\b(localhost:|127\.0\.0\.1:|--port )3000\b", rf"\g<1>{self.port}", text)
+        text = re.sub(r"(localhost:|127\.0\.0\.1:|--port )3000\b", rf"\g<1>{self.port}", text)
         if not self.full:
             for pattern, shorter in SHORTER.items():
                 text = re.sub(pattern, shorter, text)
@@ -237,6 +247,7 @@ def main() -> int:
         "--full", action="store_true", help="train for the minutes that are printed"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # takes the service along
     failed: list[str] = []
     for page in options.pages:
         outcome = run_page(page, full=options.full)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run_page import blocks_of, pieces_of, run_page
+from tests.run_page import Run, blocks_of, pieces_of, run_page
 
 ROOT = Path(__file__).parents[1]
 PAGE = """
@@ -39,6 +39,17 @@ def test_a_page_s_blocks_run_in_order_and_failures_are_told(tmp_path, capsys):
     assert (outcome.ran, outcome.left_out) == (2, 1)
     assert outcome.failed == ["page.md:21"]
     assert "needs a GPU" in capsys.readouterr().out
+
+
+def test_port_words_and_minutes_are_replaced(tmp_path):
+    run = Run(tmp_path, full=False)
+    text = (
+        "fit D --minutes 5; bentoml serve --port 3000; curl localhost:3000 127.0.0.1:3000 -p 13000"
+    )
+    assert run.as_run(text, [("D", "data")]) == (
+        f"fit data --steps 12; bentoml serve --port {run.port}; "
+        f"curl localhost:{run.port} 127.0.0.1:{run.port} -p 13000"
+    )
 
 
 def test_a_line_that_serves_stands_alone():
