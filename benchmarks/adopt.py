@@ -3,8 +3,9 @@
 Both segment the same images from files to files, one after the other on the same cores, as a user
 would start them. Memory is that of all processes of a command together (proportional set size).
 What runs the network fastest is found out once a machine; this first run is measured by itself.
+With ``--back`` nnU-Net then loads what ``training.export --to nnunet`` makes of the package.
 
-Usage: python benchmarks/adopt.py RESULTS IMAGES --peer PYTHON [--json FILE]
+Usage: python benchmarks/adopt.py RESULTS IMAGES --peer PYTHON [--back] [--json FILE]
 RESULTS is a results folder of nnU-Net whose images are in the files' own axes (no transposition).
 """
 
@@ -28,8 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.result import bar, report
 from seg.images import read_mask
 from seg.inference import load_backend
+from seg.inference.backends import cores
 from seg.model_package import ModelPackage
 from training.adopt.__main__ import main as adopt
+from training.export import main as export
 
 EQUAL, LOGIT_ERROR, SPEED, MEMORY = 0.9999, 1e-4, 2.0, 0.5
 LOGITS = Path(__file__).parent / "peers" / "nnunet" / "logits.py"
@@ -51,21 +54,26 @@ def main() -> None:
     add("images", type=Path, help="folder in nnU-Net's raw format (CASE_0000.tif)")
     add("--peer", type=Path, required=True, help="Python of an environment with nnU-Net")
     add("--fold", default="all")
+    add("--package", type=Path, help="RESULTS, adopted before")
     add("--cases", type=int, help="take only so many")
-    add("--mirror", choices=("off", "on", "both"), default="both")
+    add("--mirrored-cases", type=int, help="so many where mirroring is on; 0 leaves it out")
+    add("--back", action="store_true", help="also the way back")
     add("--json", type=Path)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
         work = Path(folder)
-        images = some_of(options.images, work / "images", options.cases)
-        package = adopted(options, work)
+        package = ModelPackage.load(options.package) if options.package else adopted(options, work)
         worst = error_of_logits(options, package, work)
-        print(f"{package.card.name}: largest error of a logit {worst:.1e}")
-        for mirror in {"off": [False], "on": [True], "both": [False, True]}[options.mirror]:
-            rows.append(compared(options, package, images, work, mirror=mirror))
-            rows[-1]["largest_error_of_a_logit"] = worst
-            print_row(rows[-1])
+        print(f"{package.card.name}: largest error of a logit {worst:.1e}", flush=True)
+        for mirror, cases in ((False, options.cases), (True, options.mirrored_cases)):
+            if cases != 0:
+                images = some_of(options.images, work / f"images-{mirror}", cases)
+                rows.append(compared(options, package, images, work, mirror=mirror))
+                rows[-1]["largest_error_of_a_logit"] = worst
+                print_row(rows[-1])
+        if options.back:
+            rows[0] |= went_back(options, package, work)
     report(
         "adopt", rows, bars_of(rows), ("seg", "torch", "onnxruntime-gpu", "openvino"), options.json
     )
@@ -104,39 +112,56 @@ def compared(
     options: argparse.Namespace, package: ModelPackage, images: Path, work: Path, *, mirror: bool
 ) -> dict[str, Any]:
     ours, theirs = work / f"ours-{mirror}", work / f"theirs-{mirror}"
-    cores = len(os.sched_getaffinity(0))
-    flat = package.card.input.dims == 2
-    here = [sys.executable, "-m", "seg.predict", package.path, images, "--out", ours]
-    here += ["--format", "tiff" if flat else "nifti", "--threads", cores]
-    there = [
-        options.peer.parent / "nnUNetv2_predict_from_modelfolder",
-        *("-i", images, "-o", theirs, "-m", options.results, "-f", options.fold),
-        *("-device", "cpu", "-npp", "1", "-nps", "1"),
-    ]
-    first = run([part if part != ours else work / f"first-{mirror}" for part in here], work)
-    cost = run([*here, "--mirror"] if mirror else here, work)
-    their_cost = run(there if mirror else [*there, "--disable_tta"], work)
-    shares, voxels = agreement(ours, theirs, package.card.input.dims)
-    return {
-        "model": package.card.name,
-        "cases": len(shares),
-        "mirror": mirror,
-        "equal": float(np.average(shares, weights=voxels)),
-        "equal_in_the_worst_case": min(shares),
+    row: dict[str, Any] = {"model": package.card.name, "mirror": mirror}
+    if not mirror:
+        first = segment_here(package, images, work / "first", work, mirror=False)
+        row |= {"first_run_seconds": first.seconds, "first_run_peak_mib": first.peak_mib}
+    cost = segment_here(package, images, ours, work, mirror=mirror)
+    model = ("-m", options.results, "-f", options.fold)
+    their_cost = segment_there(options.peer, model, images, theirs, work, mirror=mirror)
+    return row | {
+        **agreement(ours, theirs, package.card.input.dims),
         "seconds": cost.seconds,
         "nnunet_seconds": their_cost.seconds,
         "times_faster": their_cost.seconds / cost.seconds,
         "peak_mib": cost.peak_mib,
         "nnunet_peak_mib": their_cost.peak_mib,
-        "first_run_seconds": first.seconds,
-        "first_run_peak_mib": first.peak_mib,
-        "share_of_memory": cost.peak_mib / their_cost.peak_mib,
-        "threads": cores,
+        "share_of_memory": max(cost.peak_mib, row.get("first_run_peak_mib", 0))
+        / their_cost.peak_mib,
+        "threads": cores(),
     }
 
 
-def agreement(ours: Path, theirs: Path, dims: int) -> tuple[list[float], list[int]]:
-    shares, voxels = [], []
+def segment_here(
+    package: ModelPackage, images: Path, target: Path, work: Path, *, mirror: bool
+) -> Cost:
+    ending = "tiff" if package.card.input.dims == 2 else "nifti"
+    command = [sys.executable, "-m", "seg.predict", package.path, images, "--out", target]
+    command += ["--format", ending, "--threads", cores(), *["--mirror"] * mirror]
+    return run(command, work)
+
+
+def segment_there(
+    peer: Path, model: Sequence[Any], images: Path, target: Path, work: Path, *, mirror: bool
+) -> Cost:
+    command = [peer.parent / "nnUNetv2_predict_from_modelfolder", *model, "-i", images]
+    command += ["-o", target, "-device", "cpu", "-npp", "1", "-nps", "1"]
+    return run([*command, *["--disable_tta"] * (not mirror)], work)
+
+
+def went_back(options: argparse.Namespace, package: ModelPackage, work: Path) -> dict[str, Any]:
+    """What nnU-Net makes of the exported folder, beside our masks."""
+    back, target = work / "back", work / "masks-back"
+    if export([str(package.path), "-o", str(back), "--to", "nnunet"]) != 0:
+        raise SystemExit("the package could not be exported")
+    model = ("-m", back, "-f", "0")
+    segment_there(options.peer, model, work / "images-False", target, work, mirror=False)
+    found = agreement(work / "ours-False", target, package.card.input.dims)
+    return {f"back_{name}": value for name, value in found.items()}
+
+
+def agreement(ours: Path, theirs: Path, dims: int) -> dict[str, Any]:
+    shares, voxels, foreground = [], [], 0
     for file in sorted(theirs.iterdir()):
         if file.suffix in (".json", ".pkl"):
             continue
@@ -145,15 +170,22 @@ def agreement(ours: Path, theirs: Path, dims: int) -> tuple[list[float], list[in
         a, b = (read_mask(each, dims=dims).array for each in (mine, file))
         shares.append(float((a == b).mean()))
         voxels.append(b.size)
-    return shares, voxels
+        foreground += int(np.count_nonzero(b))
+    return {
+        "cases": len(shares),
+        "voxels": sum(voxels),
+        "foreground": foreground / sum(voxels),
+        "equal": float(np.average(shares, weights=voxels)),
+        "equal_in_the_worst_case": min(shares),
+    }
 
 
 def run(command: Sequence[Any], work: Path) -> Cost:
     """Run to the end; how long it took and how much memory all its processes had at a time."""
-    cores = str(len(os.sched_getaffinity(0)))
     environment = os.environ | {
-        "OMP_NUM_THREADS": cores,
-        "nnUNet_def_n_proc": cores,
+        "OMP_NUM_THREADS": str(cores()),
+        "nnUNet_def_n_proc": str(cores()),
+        "XDG_CACHE_HOME": str(work / "cache"),
         "PYTHONPATH": str(Path.cwd()) if command[0] == sys.executable else "",
         **{f"nnUNet_{each}": str(work) for each in ("raw", "preprocessed", "results")},
     }
@@ -200,9 +232,11 @@ def pss_mib(pid: int) -> float:
 def print_row(row: dict[str, Any]) -> None:
     print(
         f"{row['model']}, {row['cases']} cases, mirroring {'on' if row['mirror'] else 'off'}: "
-        f"{row['equal']:.4%} equal, {row['seconds']:.1f} s against {row['nnunet_seconds']:.1f} s "
+        f"{row['equal']:.4%} equal ({row['foreground']:.1%} foreground), "
+        f"{row['seconds']:.1f} s against {row['nnunet_seconds']:.1f} s "
         f"({row['times_faster']:.1f} times), {row['peak_mib']:.0f} MiB against "
-        f"{row['nnunet_peak_mib']:.0f} MiB"
+        f"{row['nnunet_peak_mib']:.0f} MiB",
+        flush=True,
     )
 
 
@@ -212,7 +246,12 @@ def bars_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     largest = max(row["share_of_memory"] for row in rows)
     logits = max(row["largest_error_of_a_logit"] for row in rows)
     equal = min(row["equal"] for row in rows)
+    back = [row["back_equal"] for row in rows if "back_equal" in row]
     return [
+        *(
+            bar(f"{name}: share of equal voxels, back in nnU-Net", each, EQUAL, at_most=False)
+            for each in back
+        ),
         bar(f"{name}: share of equal voxels", equal, EQUAL, at_most=False),
         bar(f"{name}: largest error of a logit", logits, LOGIT_ERROR, at_most=True),
         bar(f"{name}: times faster", slowest, SPEED, at_most=False),
