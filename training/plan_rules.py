@@ -192,7 +192,7 @@ def _topology(
         size = [math.ceil(n / step) for n, step in zip(size, stride, strict=True)]
         mm = [s * step for s, step in zip(mm, stride, strict=True)]
         strides.append(stride)
-        kernels.append(_kernel(mm))
+        kernels.append(tuple(map(max, kernels[-1], _kernel(mm))))  # 3 once is 3 for good
     if len(strides) == 1:
         raise ConfigError(
             f"images of {tuple(patch)} voxels are too small for a U-Net; "

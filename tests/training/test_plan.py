@@ -64,6 +64,11 @@ def test_thin_slices_are_neither_halved_nor_convolved_across_while_they_are_far_
     assert plan.kernel_sizes[-1] == (3, 3, 3)
 
 
+def test_few_thick_slices_do_not_take_the_coarse_stages_their_view_along_the_slices():
+    plan = planned((5, 443, 512), (1.0, 0.2, 0.2))
+    assert plan.kernel_sizes == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+
+
 def test_ct_is_normalised_by_the_dataset_s_numbers():
     rule = planned((64, 64), modality="CT").normalisation[0]
     assert (rule.kind, rule.low, rule.high, rule.mean, rule.std) == (
