@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.errors import ConfigError
+from training.adopt.nnunet_schema import Configuration, Dataset, Plans, check
 
 FOLD = "fold_"
 RESAMPLING = "resample_data_or_seg_to_shape"
@@ -46,8 +47,10 @@ class Results:
                 f"{name} is the second network of a cascade and sees the masks of a first one; "
                 "adopt 3d_fullres, 3d_lowres or 2d"
             )
-        _check_preparation(merged)
-        return _of_today(merged)
+        found = _of_today(merged)
+        check(Configuration, found, f"plans.json's configuration {name}")
+        _check_preparation(found)
+        return found
 
 
 def read_results(folder: Path) -> Results:
@@ -70,10 +73,14 @@ def read_results(folder: Path) -> Results:
             "fold_0, fold_1, ..."
         )
     fingerprint = folder / "dataset_fingerprint.json"
+    plans = _read(folder / "plans.json", ("configurations", "dataset_name"))
+    dataset = _read(folder / "dataset.json", ("labels", "file_ending"))
+    check(Plans, plans, "plans.json")
+    check(Dataset, dataset, "dataset.json")
     return Results(
         folder,
-        _read(folder / "plans.json", ("configurations", "dataset_name")),
-        _read(folder / "dataset.json", ("labels", "file_ending")),
+        plans,
+        dataset,
         _read(fingerprint, ("spacings", "shapes_after_crop")) if fingerprint.is_file() else None,
     )
 
@@ -144,7 +151,7 @@ def _check_preparation(configuration: Mapping[str, Any]) -> None:
 
 def _of_today(configuration: dict[str, Any]) -> dict[str, Any]:
     """Plans before nnU-Net 2.4 describe the network by other fields."""
-    if "architecture" in configuration:
+    if "architecture" in configuration or "UNet_class_name" not in configuration:
         return configuration
     old = configuration
     convs = old["n_conv_per_stage_encoder"]

@@ -6,6 +6,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from seg.errors import ConfigError
 from seg.images import read_channels
 from seg.inference import Predictor, load_backend
 from seg.inference.postprocess import postprocess
-from seg.model_package import ModelPackage
+from seg.model_package import ModelPackage, Postprocessing
 from training.adopt.__main__ import main
 from training.adopt.axes import AxisMap
 from training.adopt.monai_bundle import adopt_monai
@@ -24,7 +25,7 @@ from training.adopt.nnunet import Choice, adopt_nnunet
 from training.adopt.nnunet_card import preprocessing_of
 from training.adopt.nnunet_network import network_of
 from training.adopt.nnunet_results import fold_files, read_results
-from training.adopt.package import patches_of
+from training.adopt.package import patches_of, write_adopted
 from training.export import main as export
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -36,14 +37,19 @@ EQUAL = 0.9999
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory):
+def thick():
+    """The model of two folds with its postprocessing, before it is written."""
+    return adopt_nnunet(RECORDED / "thick" / "results", Choice())[0]
+
+
+@pytest.fixture(scope="module")
+def packages(thick, tmp_path_factory):
     """Of every recorded folder, without its postprocessing."""
-    found = {}
-    for name in NAMES:
-        target = tmp_path_factory.mktemp(name) / "package"
-        adopt(RECORDED / name / "results", "-o", target, "--no-postprocessing")
-        found[name] = ModelPackage.load(target)
-    return found
+    folders = {name: tmp_path_factory.mktemp(name) / "package" for name in NAMES}
+    write_adopted(replace(thick, postprocessing=Postprocessing()), folders["thick"], "a test")
+    for name in ("picture", "slices"):
+        adopt(RECORDED / name / "results", "-o", folders[name], "--no-postprocessing")
+    return {name: ModelPackage.load(folder) for name, folder in folders.items()}
 
 
 def adopt(*arguments, expected=0):
@@ -94,12 +100,6 @@ def test_masks_are_nnunets(packages, name, mirror):
     mask = Predictor(packages[name], backend, mirror=mirror).predict(image_of(name)).array
     assert len(np.unique(expected)) == len(packages[name].card.classes)
     assert (mask == expected).mean() >= EQUAL
-
-
-@pytest.fixture(scope="module")
-def thick():
-    """The model of two folds with its postprocessing, before it is written."""
-    return adopt_nnunet(RECORDED / "thick" / "results", Choice())[0]
 
 
 def test_learned_postprocessing_comes_along(thick):
@@ -210,6 +210,27 @@ def test_what_packages_cannot_hold_is_refused_by_name(results, field, value, wor
         understood(found)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("patch_size", None, "patch_size: Input should be a valid list"),
+        ("strides", "2", "strides"),
+        ("n_stages", None, "n_stages"),
+        ("architecture", 7, "architecture"),
+    ],
+)
+def test_plans_that_nnunet_would_not_write_are_told(results, field, value, words):
+    found = changed(results, **{field: value})
+    with pytest.raises(ConfigError, match=f"not as nnU-Net 2 writes it: {words}"):
+        understood(found)
+
+
+def test_a_file_without_what_is_needed_is_told(results):
+    (results / "dataset.json").write_text('{"labels": [], "file_ending": ".png"}')
+    with pytest.raises(ConfigError, match=r"dataset\.json is not as nnU-Net 2 writes it: labels"):
+        read_results(results)
+
+
 def test_a_wrong_folder_is_explained(results):
     with pytest.raises(ConfigError, match="below it lie results"):
         read_results(results.parent)
@@ -219,15 +240,17 @@ def test_a_wrong_folder_is_explained(results):
         fold_files(read_results(results), ["3"], None)
 
 
-@pytest.mark.parametrize("name", ["thick", "picture"])
-def test_the_way_back_is_a_results_folder_of_the_same_model(packages, name, tmp_path):
+@pytest.mark.parametrize(("name", "last_fold"), [("thick", 1), ("picture", 0)])
+def test_the_way_back_is_a_results_folder_of_the_same_model(packages, name, last_fold, tmp_path):
     back, package = tmp_path / "results", packages[name]
     assert export([str(package.path), "-o", str(back), "--to", "nnunet"]) == 0
-    model, _ = adopt_nnunet(back, Choice())
+    folds = fold_files(read_results(back), [], None)
+    assert len(folds) == len(package.card.variants)
+    model, _ = adopt_nnunet(back, Choice((str(last_fold),)))
     assert (model.task, model.input) == (package.card.task, package.card.input)
-    for network, variant in zip(model.networks.values(), package.card.variants, strict=True):
-        golden = package.golden(variant.name)
-        np.testing.assert_allclose(network.logits(golden.patches), golden.logits, atol=1e-4)
+    golden = package.golden(package.card.variants[last_fold].name)
+    (network,) = model.networks.values()
+    np.testing.assert_allclose(network.logits(golden.patches), golden.logits, atol=1e-4)
 
 
 def test_what_nnunet_has_not_is_refused(packages, tmp_path, capsys):
