@@ -1,6 +1,7 @@
 import json
 import logging
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -74,6 +75,20 @@ def test_the_fastest_backend_is_taken_and_remembered(package, cache, caplog):
     opened.clear()
     fastest(package, None, load, ["slow", "fast"])
     assert opened == ["fast"]
+
+
+@pytest.mark.parametrize("order", [["slow", "fast"], ["fast", "slow"]])
+def test_one_network_is_in_memory_at_a_time(package, cache, order):
+    file = package.model_file()
+    opened = []
+
+    def load(name):
+        assert all(earlier() is None for earlier in opened)
+        backend = {"slow": Slow, "fast": OnnxBackend}[name](file, provider="cpu", threads=1)
+        opened.append(weakref.ref(backend))
+        return backend
+
+    assert type(fastest(package, None, load, order)) is OnnxBackend
 
 
 def test_one_that_disagrees_is_not_taken_however_fast(package, cache):
