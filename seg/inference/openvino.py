@@ -32,6 +32,9 @@ class OpenVinoBackend:
             raise BackendError(
                 "OpenVINO is not installed; install seg[openvino], or choose provider cpu"
             ) from error
+        # The first call of this in a process takes a lock and lets the GIL go: two threads that
+        # both begin with it wait for each other for ever (OpenVINO 2026.4, 4 of 12 tries).
+        openvino.Type.f32.to_dtype()
         self.callers = threads or cores()
         try:
             core = openvino.Core()

@@ -1,6 +1,8 @@
 import json
 import logging
 import shutil
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -50,6 +52,35 @@ def test_a_gpu_asked_for_in_vain_is_one_clear_sentence(package, provider, name, 
     with pytest.raises(BackendError, match=f"{name} was asked for, but .*; choose provider cpu"):
         load_backend(package, provider=provider)
     assert capfd.readouterr() == ("", "")
+
+
+FIRST_RUNS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+import numpy as np
+from seg.inference import open_model
+backend = open_model(Path(sys.argv[1]), "openvino", threads=4)
+sys.setswitchinterval(1e-6)
+together = Barrier(4)
+def run(_):
+    together.wait()
+    backend.run(np.zeros((1, 1, 32, 32), np.float32))
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(run, range(4)))
+"""
+
+
+def test_the_first_runs_of_a_process_may_go_side_by_side(package):
+    """They waited for each other for ever, in a third of all tries."""
+    command = [sys.executable, "-c", FIRST_RUNS, str(package.model_file())]
+    tries = [subprocess.Popen(command) for _ in range(3)]
+    try:
+        assert [each.wait(timeout=120) for each in tries] == [0, 0, 0]
+    finally:
+        for each in tries:
+            each.kill()
 
 
 class Slow(OnnxBackend):
