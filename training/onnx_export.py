@@ -27,6 +27,7 @@ from seg.inference import Backend, OnnxBackend
 from seg.inference.decision import probability_error
 from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task, Variant, write_golden
 from seg.networks import ResidualUNet
+from seg.networks.config import RESIDUAL
 
 FULL = "full"
 OPSET = 20
@@ -115,6 +116,7 @@ def write_onnx(
     """
     if len(example) < SAMPLES_A_BATCH:  # torch.export takes a batch of 1 for a constant
         example = np.concatenate([example] * SAMPLES_A_BATCH)
+    free = _needs_a_free_batch(network)
     with _quiet():
         program = torch.onnx.export(
             _with_staged_norms(network) if exact_norms else network,
@@ -123,16 +125,45 @@ def write_onnx(
             opset_version=OPSET,
             input_names=["patches"],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: torch.export.Dim("batch")},) if free else None,
             external_data=False,
         )
     assert program is not None
+    if not free:
+        _free_batch(program.model.graph)
     if isinstance(network, ResidualUNet):
         about = _rebuilding(network, program.model.graph.initializers)
         if about:
             program.model.metadata_props[NETWORK_KEY] = json.dumps(about)
     _forget_the_source(program.model.graph)
     program.save(str(file), external_data=False)
+
+
+def _needs_a_free_batch(network: nn.Module) -> bool:
+    """Whether the batch must be a symbol while the network is traced.
+
+    Convolutions, instance and batch norms do not ask for it: traced as a number they take half
+    the time, 2.1 s against 4.1 s for a network of three stages.
+    """
+    if not isinstance(network, ResidualUNet):
+        return True
+    config = network.config
+    reshapes = config.attention_blocks > 0 or config.normalisation not in ("instance", "batch")
+    return reshapes or config.encoder != RESIDUAL
+
+
+def _free_batch(graph: Any) -> None:
+    """Let the batch of a graph, traced as a number, have any size.
+
+    Args:
+        graph: of onnx_ir, which is not typed.
+    """
+    for value in (*graph.inputs, *graph.outputs):
+        value.shape[0] = "batch"
+    for node in graph:  # what else was inferred from that number
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None
 
 
 def _forget_the_source(graph: Any) -> None:

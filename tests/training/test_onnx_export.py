@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_an_exported_network_says_what_the_network_said(tmp_path, count):
         reference_logits(network, unseen),
         atol=1e-4,
     )
+
+
+def test_a_network_that_reshapes_its_batch_is_exported_for_any_batch(tmp_path):
+    network = ResidualUNet(replace(small_network().config, normalisation="group")).eval()
+    proof = export_variant(network, patches(), tmp_path)
+    unseen = default_rng(5).normal(size=(4, 1, 16, 16)).astype(np.float32)
+    logits = OnnxBackend(tmp_path / proof.variant.file).run(unseen)
+    np.testing.assert_allclose(logits, reference_logits(network, unseen), atol=1e-4)
 
 
 def test_the_patch_is_fixed_and_the_batch_is_not(tmp_path):
