@@ -1,11 +1,12 @@
 """What several passes of one network know of its errors: mirrors against random depth.
 
-    python benchmarks/uncertainty.py RUN [--budget 4] [--json FILE]
+    python benchmarks/uncertainty.py RUN [--variants PACKAGE] [--budget 4] [--json FILE]
 
-RUN is a run of ``python -m training.fit --elastic``. Its held-back cases are segmented by one pass,
-by the mirrored passes, and by passes that each lack random blocks of the deep stages, as many as
-cost the same: what lies before those stages is the same for all passes and counted once. All of
-them go through the ``Predictor`` that serves. Shown are
+RUN is a run of ``python -m training.fit --elastic``, PACKAGE its variants. The run's held-back
+cases are segmented by one pass, by the mirrored passes, by the networks of the package together
+(their cost is their time in its card), and by passes that each lack random blocks of the deep
+stages, as many as cost no more than the budget: what lies before those stages is the same for all
+passes and counted once. All of them go through the ``Predictor`` that serves. Shown are
 
 - ECE of the mean probabilities, raw and with a temperature that the other cases chose,
 - the area under the risk-coverage curve (the share of wrong voxels, averaged over what share of
@@ -19,6 +20,7 @@ Sources: Geifman & El-Yaniv, Selective classification for deep neural networks, 
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,8 +40,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.result import bar, report
-from seg.inference import Predictor
-from seg.inference.disagreement import Disagreement
+from seg.inference import Backend, OnnxBackend, Predictor
+from seg.inference.disagreement import Disagreement, other_networks
 from seg.inference.entropy import entropy
 from seg.metrics import bootstrap_mean
 from seg.metrics.calibration import expected_calibration_error, reliability
@@ -86,7 +88,7 @@ class Way:
     """Several passes."""
 
     name: str
-    passes: tuple[Pass, ...]
+    passes: tuple[Backend, ...]
     cost: float
     """In passes of the whole network."""
 
@@ -102,6 +104,16 @@ def ways_of(network: ResidualUNet, patch: Sequence[int], budget: float) -> Itera
             rng = np.random.default_rng(seed)
             passes, cost = random_depth(network, patch, rate, budget, rng)
             yield Way(f"random depth {rate:g}, draw {seed}", passes, cost)
+
+
+def variants_of(package: ModelPackage) -> Way:
+    """The package's first variant, and each other network in it."""
+    card = package.card
+    names = [card.variants[0].name, *other_networks(card)]
+    chosen = [card.variant(name) for name in names]
+    times = [each.milliseconds_per_patch or math.nan for each in chosen]
+    backends = tuple(OnnxBackend(package.model_file(name), provider="cpu") for name in names)
+    return Way(f"variants ({', '.join(names)})", backends, sum(times) / times[0])
 
 
 def random_depth(
@@ -295,6 +307,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--variants", type=Path, metavar="PACKAGE")
     parser.add_argument("--budget", type=float, default=4.0, help="passes of the whole network")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -308,11 +321,14 @@ def main() -> None:
         f"{'way':24} {'by':13} passes  cost   Dice     ECE  tempered  risk-coverage  errors  Dice"
     )
     rows = []
-    for way in ways_of(network, job.plan.patch, options.budget):
+    ways = list(ways_of(network, job.plan.patch, options.budget))
+    if options.variants:
+        ways.insert(2, variants_of(ModelPackage.load(options.variants)))
+    for way in ways:
         for row in rows_of(way, seen_by(way, package, job.dataset), job.dataset.legend.task):
             rows.append(row)
             print(
-                f"{row['way']:24} {row['by']:13} {row['passes']:6d} {row['cost']:5.2f} "
+                f"{row['way'][:24]:24} {row['by']:13} {row['passes']:6d} {row['cost']:5.2f} "
                 f"{row['dice']:6.4f} {row['ece']:7.4f} {row['ece_tempered']:9.4f} "
                 f"{row['risk_coverage']:14.5f} {row['error_roc']:7.4f} {row['dice_error']:6.4f}",
                 flush=True,
@@ -324,7 +340,7 @@ def main() -> None:
             np.random.default_rng(0),
         )
         row["against_mirrors"] = {"mean": found.mean, "low": found.low, "high": found.high}
-        print(f"{row['way']:24} {row['by']:13} risk-coverage against mirrors, case by case: "
+        print(f"{row['way'][:24]:24} {row['by']:13} risk-coverage against mirrors, case by case: "
               f"{found.mean:+.5f} ({found.low:+.5f} to {found.high:+.5f})")  # fmt: skip
     worst = max(
         row["against_mirrors"]["high"]

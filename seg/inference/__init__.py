@@ -2,7 +2,7 @@
 
 from seg.inference.backends import Backend, OnnxBackend
 from seg.inference.combined import EnsembleBackend, MirrorBackend
-from seg.inference.disagreement import fewer_blocks
+from seg.inference.disagreement import voices_of
 from seg.inference.files import predict_file
 from seg.inference.golden import verify_golden
 from seg.inference.loading import PROVIDERS, Provider, load_backend, open_model
@@ -32,11 +32,11 @@ __all__ = [
     "Tiling",
     "WindowCounts",
     "encode_output",
-    "fewer_blocks",
     "load_backend",
     "open_model",
     "outputs_for",
     "predict_file",
     "predict_slabs",
     "verify_golden",
+    "voices_of",
 ]

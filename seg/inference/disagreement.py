@@ -19,7 +19,7 @@ from seg.inference.combined import EnsembleBackend, MirrorBackend, ask
 from seg.inference.decision import probabilities_of
 from seg.inference.entropy import entropy
 from seg.inference.loading import Provider, open_model
-from seg.model_package import ModelPackage, Task
+from seg.model_package import ModelCard, ModelPackage, Task
 
 
 class Disagreement:
@@ -93,20 +93,31 @@ def check_several(backend: Backend, voices: Sequence[Backend] = ()) -> None:
         )
 
 
-def fewer_blocks(
+def other_networks(card: ModelCard) -> list[str]:
+    """The variants that are networks of their own, each in its fastest precision.
+
+    A network without a block is one that came for free; one that differs from another in its
+    rounding alone is none. float16 is left out: it is slow where there is no GPU.
+    Source: Huang et al., Deep networks with stochastic depth, ECCV 2016.
+    """
+    first, *others = card.variants
+    found: dict[tuple[tuple[str, ...], bool], str] = {}
+    for other in others:  # the fastest come last
+        is_another = other.blocks_dropped != first.blocks_dropped or other.distilled
+        if other.precision != "float16" and is_another:
+            found[other.blocks_dropped, other.distilled] = other.name
+    return list(found.values())
+
+
+def voices_of(
     package: ModelPackage, provider: Provider = "auto", threads: int | None = None
 ) -> list[Backend]:
-    """The float32 variants of a package that lack some residual blocks of the first one.
-
-    A network without a block is a network of its own that came for free.
-    Source: Huang et al., Deep networks with stochastic depth, ECCV 2016.
+    """The other networks of a package.
 
     Raises:
         BackendError: a variant cannot be loaded.
     """
-    first, *others = package.card.variants
     return [
-        open_model(package.model_file(other.name), provider, threads=threads)
-        for other in others
-        if other.precision == "float32" and other.blocks_dropped != first.blocks_dropped
+        open_model(package.model_file(name), provider, threads=threads)
+        for name in other_networks(package.card)
     ]

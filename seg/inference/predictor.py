@@ -49,8 +49,8 @@ class Predictor:
             backend: the network.
             mirror: average the logits over all mirrors of a patch: slower by 4 in 2D, by 8 in 3D;
                 over those that the package allows.
-            voices: networks that are heard for a map of disagreement only, e.g. the variants with
-                fewer blocks (``fewer_blocks``).
+            voices: networks that are heard for a map of disagreement only, e.g. the package's other
+                ones (``voices_of``).
             skip_empty: do not ask the network about windows that the package knows to be empty.
             selection: what the masks and maps hold.
 

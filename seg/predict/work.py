@@ -28,10 +28,10 @@ from seg.inference import (
     Selection,
     WindowCounts,
     encode_output,
-    fewer_blocks,
     load_backend,
     outputs_for,
     predict_file,
+    voices_of,
 )
 from seg.inference.disagreement import check_several
 from seg.inference.familiarity import unfamiliar
@@ -111,7 +111,7 @@ class Worker:
         maps = (self.outputs[name].map for name in work.formats)
         self.maps: frozenset[MapName] = frozenset(each for each in maps if each)
         lesser = "disagreement" in self.maps and work.variant is None
-        voices = fewer_blocks(package, work.provider, work.threads) if lesser else []
+        voices = voices_of(package, work.provider, work.threads) if lesser else []
         self.predictor = Predictor(
             package,
             backend,

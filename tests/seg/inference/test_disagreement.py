@@ -8,7 +8,7 @@ from numpy.random import default_rng
 from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import EnsembleBackend, MirrorBackend, Predictor
-from seg.inference.disagreement import Disagreement, DisagreementBackend
+from seg.inference.disagreement import Disagreement, DisagreementBackend, other_networks
 from seg.model_package import ModelPackage
 from tests.seg.inference.test_combined import Says, patches
 
@@ -61,6 +61,24 @@ def test_other_voices_are_heard_and_have_no_part_in_the_logits():
     found = DisagreementBackend(pair(1), [pair(-1)]).run(x)
     np.testing.assert_array_equal(found[:, :2], pair(1).run(x))
     assert found[:, 2].max() > 0.1
+
+
+def test_the_other_networks_of_a_package_are_heard_once_each_in_their_fastest_precision(
+    tiny_package,
+):
+    card = ModelPackage.load(tiny_package).card
+    about = {
+        "full": {},
+        "int8": {"precision": "int8"},
+        "drop-1": {"blocks_dropped": ("a",)},
+        "drop-1-int8": {"blocks_dropped": ("a",), "precision": "int8"},
+        "drop-2": {"blocks_dropped": ("a", "b")},
+        "drop-2-float16": {"blocks_dropped": ("a", "b"), "precision": "float16"},
+        "small-int8": {"precision": "int8", "distilled": True},
+    }
+    variants = [card.variant().model_copy(update={"name": n} | d) for n, d in about.items()]
+    card = card.model_copy(update={"variants": tuple(variants)})
+    assert other_networks(card) == ["drop-1-int8", "drop-2", "small-int8"]
 
 
 def test_one_network_alone_is_refused(tiny_package):
