@@ -33,19 +33,25 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.stats import rankdata
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from benchmarks.doubts import (
+    LEAST,
+    Seen,
+    area_under_roc,
+    calibration,
+    case_by_case,
+    left_out_error,
+    risk_coverage,
+    soft_dice,
+)
 from benchmarks.result import bar, report
 from seg.inference import Backend, OnnxBackend, Predictor
 from seg.inference.disagreement import Disagreement, other_networks
 from seg.inference.entropy import entropy
 from seg.metrics import bootstrap_mean
-from seg.metrics.calibration import expected_calibration_error, reliability
-from seg.metrics.predicted_dice import expected_dice
 from seg.model_package import ModelPackage
 from seg.networks import ResidualUNet
 from seg.networks.costs import flops_of
@@ -59,9 +65,6 @@ RATES = (0.2, 0.5)
 """At which a block is left out in a pass."""
 DRAWS = 3
 """Of blocks that are left out, each shown by itself."""
-TEMPERATURES = (0.2, 5.0)
-LEAST = 1e-7
-"""Of a probability whose logarithm is taken."""
 
 
 class Pass:
@@ -155,20 +158,6 @@ def shared_flops(network: ResidualUNet, patch: Sequence[int]) -> int:
     return int(counter.get_total_flops())
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A case as one way sees it; voxels that nobody has annotated are left out."""
-
-    mean: np.ndarray
-    """Probabilities, (classes, voxels)."""
-    disagreement: np.ndarray | None
-    truth: np.ndarray
-    agreement: np.ndarray
-    """Mean Dice of each pass's mask with that of all, by class."""
-    dice: np.ndarray
-    """Of the mask of all with the truth, by class."""
-
-
 def seen_by(way: Way, package: ModelPackage, dataset: Any) -> list[Seen]:
     """Every held-back case."""
     found = []
@@ -208,7 +197,7 @@ def rows_of(way: Way, seen: Sequence[Seen], task: Any) -> Iterator[dict[str, Any
     """A row for each measure of uncertainty."""
     wrong = np.concatenate([each.mean.argmax(axis=0) != each.truth for each in seen])
     raw, tempered = calibration(seen)
-    soft = np.array([_soft_dice(each.mean) for each in seen])
+    soft = np.array([soft_dice(each.mean) for each in seen])
     dice = np.array([each.dice for each in seen])
     measures = {"entropy": (np.concatenate([entropy(s.mean, task) for s in seen]), soft)}
     if len(way.passes) > 1:
@@ -224,83 +213,10 @@ def rows_of(way: Way, seen: Sequence[Seen], task: Any) -> Iterator[dict[str, Any
             "ece": raw,
             "ece_tempered": tempered,
             "risk_coverage": risk_coverage(doubt, wrong),
-            "risk_coverage_cases": _case_by_case(doubt, wrong, [s.truth.size for s in seen]),
+            "risk_coverage_cases": case_by_case(doubt, wrong, [s.truth.size for s in seen]),
             "error_roc": area_under_roc(doubt, wrong),
             "dice_error": left_out_error(told, dice),
         }
-
-
-def calibration(seen: Sequence[Seen]) -> tuple[float, float]:
-    """ECE, raw and with a temperature chosen on the other cases."""
-    raw = sum(_counts(each, 1.0) for each in seen)
-    tempered = np.zeros_like(raw)
-    for number, each in enumerate(seen):
-        others = [other for at, other in enumerate(seen) if at != number]
-        tempered += _counts(each, _temperature(others))
-    return expected_calibration_error(raw), expected_calibration_error(tempered)
-
-
-def _sharpened(mean: np.ndarray, temperature: float) -> np.ndarray:
-    scaled = np.log(np.maximum(mean, LEAST)) / temperature
-    return np.exp(scaled - np.logaddexp.reduce(scaled, axis=0))
-
-
-def _counts(seen: Seen, temperature: float) -> np.ndarray:
-    probabilities = _sharpened(seen.mean, temperature)
-    return reliability(probabilities.max(axis=0), probabilities.argmax(axis=0) == seen.truth)
-
-
-def _temperature(seen: Sequence[Seen]) -> float:
-    mean = np.concatenate([each.mean[:, ::7] for each in seen], axis=1)
-    truth = np.concatenate([each.truth[::7] for each in seen])
-
-    def surprise(log_temperature: float) -> float:
-        told = _sharpened(mean, np.exp(log_temperature))
-        right = np.take_along_axis(told, truth[None].astype(np.intp), axis=0)
-        return float(-np.log(np.maximum(right, LEAST)).mean())
-
-    found = minimize_scalar(surprise, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(np.exp(found.x))
-
-
-def risk_coverage(doubt: np.ndarray, wrong: np.ndarray) -> float:
-    """Share of wrong voxels among those kept, averaged over how many are kept."""
-    ordered = wrong[np.argsort(doubt, kind="stable")]
-    return float((np.cumsum(ordered) / np.arange(1, len(ordered) + 1)).mean())
-
-
-def _case_by_case(doubt: np.ndarray, wrong: np.ndarray, sizes: Sequence[int]) -> list[float]:
-    ends = np.cumsum(sizes)[:-1]
-    pairs = zip(np.split(doubt, ends), np.split(wrong, ends), strict=True)
-    return [risk_coverage(*pair) for pair in pairs]
-
-
-def area_under_roc(doubt: np.ndarray, wrong: np.ndarray) -> float:
-    """How often a wrong voxel is doubted more than a right one; by Mann and Whitney's ranks."""
-    count = int(wrong.sum())
-    above = rankdata(doubt)[wrong].sum() - count * (count + 1) / 2
-    return float(above / (count * (len(wrong) - count)))
-
-
-def _soft_dice(mean: np.ndarray) -> np.ndarray:
-    labels = mean.argmax(axis=0)
-    mine = np.stack([labels == c for c in range(len(mean))])
-    return expected_dice(
-        (mean * mine).sum(axis=1), mean.sum(axis=1), mine.sum(axis=1).astype(float)
-    )[1:]
-
-
-def left_out_error(told: np.ndarray, dice: np.ndarray) -> float:
-    """Mean error of the Dice that a line through the other cases predicts, over the classes."""
-    errors = []
-    for at in range(dice.shape[1]):
-        known = np.isfinite(told[:, at])
-        x, y = told[known, at], dice[known, at]
-        for n in range(len(x)):
-            others = np.arange(len(x)) != n
-            slope, offset = np.polyfit(x[others], y[others], 1)
-            errors.append(abs(slope * x[n] + offset - y[n]))
-    return float(np.mean(errors))
 
 
 def main() -> None:
