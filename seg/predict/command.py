@@ -1,6 +1,7 @@
 """What ``python -m seg.predict`` does, and what it says meanwhile."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -26,6 +27,7 @@ DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when all went well, 1 when a case failed, 2 when none was tried."""
     options = command_line().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no half mask is left behind
     return exit_status(partial(_run, options), _say, "stopped; the same command goes on")
 
 

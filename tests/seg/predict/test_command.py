@@ -1,6 +1,8 @@
 import csv
 import shutil
+import subprocess
 import sys
+import time
 from functools import partial
 
 import numpy as np
@@ -40,6 +42,23 @@ def test_masks_carry_the_stems_and_equal_the_predictor_s(tiny_package, folder):
         expected = predictor.predict(read_image(folder / "in" / f"{name}.tif"))
         written = read_mask(folder / "out" / f"{name}.png")
         np.testing.assert_array_equal(written.array, expected.array)
+
+
+def test_a_terminated_run_leaves_no_part_of_a_mask_and_goes_on(tiny_package, tmp_path):
+    picture = Image(np.zeros((1, 600, 600), np.uint8))
+    for number in range(40):
+        write_image(tmp_path / "in" / f"{number}.tif", picture)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "seg.predict", str(tiny_package), str(tmp_path / "in")]
+    command += ["--out", str(out), "--format", "tiff", "--provider", "cpu"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(out.glob("*.tif")):
+            time.sleep(0.01)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in said
+    assert not [name for name in written(out) if name.startswith(".")]
 
 
 def test_channels_in_files_of_their_own_make_one_mask(folder):
