@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def main() -> None:
     show(rows[0])
     for dims in options.dims:
         setting = (SMALL if options.small else SETTINGS)[dims]
-        for row in (*training(setting, options, peak, nominal), *inference(setting, options)):
+        for row in chain(training(setting, options, peak, nominal), inference(setting, options)):
             rows.append(row)
             show(row)
     best = max((row["of_measured_peak"] for row in rows if row.get("dims") == 3
