@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import psutil
+
 
 @dataclass
 class Clock:
@@ -34,6 +36,11 @@ class Clock:
         """Share of the budget that is used up after ``step`` steps, 0 to 1."""
         used = step / self.steps if self.steps else self.elapsed_s() / (60 * self.minutes)
         return min(1.0, used)
+
+
+def age_of_this_process_s() -> float:
+    """Seconds since it was started, in which it has imported what it needs."""
+    return max(0.0, time.time() - float(psutil.Process().create_time()))
 
 
 def polynomial(share: float) -> float:

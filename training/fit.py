@@ -20,7 +20,7 @@ from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
 from training.calibrate import in_words
-from training.clock import Clock
+from training.clock import Clock, age_of_this_process_s
 from training.cross_validation import cross_validate
 from training.dataset import Dataset, check, load_dataset
 from training.evaluate import Evaluation, evaluate, summary_table, write_metrics
@@ -51,15 +51,27 @@ FALLBACK_DATASET = "phantom"
 log = logging.getLogger("training")
 
 
-def fit(options: Options, command: str = "training.fit", world: World = ALONE) -> RunFolder:
+def fit(
+    options: Options,
+    command: str = "training.fit",
+    world: World = ALONE,
+    *,
+    spent_s: float = 0.0,
+) -> RunFolder:
     """The whole job; of several processes that train together the first does all but training.
+
+    Args:
+        options: what the user asked for.
+        command: for the package's card.
+        world: of this process.
+        spent_s: seconds of the budget that were spent before this was called.
 
     Raises:
         SegError: the data, the plan or the machine do not allow it.
     """
     if not world.leads:
         return _follow(world)
-    clock = Clock(DEFAULT_MINUTES)
+    clock = Clock(DEFAULT_MINUTES, spent_s=spent_s)
     dataset = _look(options.data or _default_data())
     folds = 1 if options.plan else options.chosen.get("folds", 1)
     if folds > 1:  # says what is wrong before anything is measured
@@ -197,6 +209,7 @@ def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> tuple[Finished
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the package is there, 2 when it cannot be, 130 when stopped."""
+    spent_s = age_of_this_process_s() if arguments is None else 0.0
     arguments = sys.argv[1:] if arguments is None else arguments
     options = command_line().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -204,17 +217,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("data").setLevel(logging.INFO)
     command = shlex.join(["python", "-m", "training.fit", *arguments])
     signal.signal(signal.SIGTERM, _stopped)
-    return exit_status(partial(_run, options, command), log.error)
+    return exit_status(partial(_run, options, command, spent_s), log.error)
 
 
-def _run(options: argparse.Namespace, command: str) -> int:
+def _run(options: argparse.Namespace, command: str, spent_s: float) -> int:
     with joined() as world:
         if not world.leads:
             log.setLevel(logging.ERROR)
         if options.resume:
             resume(options.resume, command, world, with_ray=options.ray)
         else:
-            fit(options_from(options), command, world)
+            fit(options_from(options), command, world, spent_s=spent_s)
     return 0
 
 

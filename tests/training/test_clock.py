@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +10,14 @@ from training.clock import SCHEDULES, Clock, learning_rate_factor
 
 def test_progress_is_the_share_of_the_minutes_that_is_spent():
     assert Clock(minutes=2, spent_s=30).progress(step=999) == pytest.approx(0.25, abs=0.01)
+
+
+def test_what_a_command_takes_to_begin_is_known():
+    waits = "import time; time.sleep(0.5); from training.clock import age_of_this_process_s as age"
+    told = subprocess.run(
+        [sys.executable, "-c", f"{waits}; print(age())"], check=True, capture_output=True, text=True
+    )
+    assert 0.4 < float(told.stdout) < 300
 
 
 def test_with_a_number_of_steps_time_does_not_count():
