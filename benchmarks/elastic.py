@@ -205,7 +205,7 @@ def main() -> None:
     options = parser.parse_args()
     image = image_of(options.package)
     with serving(options.package, {}) as url:
-        warm = min(10.0, options.seconds)
+        warm = min(20.0, options.seconds)
         rate, alone = asyncio.run(capacity_of(url, image, warm))
     deadline_s = LATENCIES_OF_DEADLINE * alone
     print(f"capacity of full: {rate:.2f} images/s; one alone {1000 * alone:.0f} ms; deadline "
