@@ -166,9 +166,3 @@ def test_a_job_shows_how_far_it_is_and_is_cancelled_by_keyboard(slow_volumes, op
 def sample(metrics: str, name: str) -> float:
     found = [line for line in metrics.splitlines() if line.startswith(name)]
     return float(found[0].split()[-1]) if found else 0.0
-
-
-def test_a_job_that_fails_is_told(volumes, open_page):
-    page = open_page(str(volumes.base_url))
-    give(page, ("scan.nii.gz", nifti()[:200]))
-    expect(page.get_by_role("alert")).not_to_be_empty()
