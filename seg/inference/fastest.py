@@ -83,7 +83,9 @@ def fastest(
     chosen = max(speeds, key=lambda name: speeds[name])
     LOGGER.info("%s is the fastest here, patches a second: %s", chosen, speeds)
     _remember(file, chosen, speeds)
-    return backend if backend is not None and chosen == name else load(chosen)
+    if chosen != name:
+        backend = None
+    return backend or load(chosen)
 
 
 def _reference(backend: Backend, golden: GoldenSamples) -> Float[np.ndarray, "b k *patch"]:
