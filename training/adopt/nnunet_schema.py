@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seg.errors import ConfigError
 
@@ -13,6 +13,8 @@ PerAxis = int | list[int]
 
 class Numbers(BaseModel):
     """``arch_kwargs``: the shape of the network."""
+
+    model_config = ConfigDict(strict=True)
 
     n_stages: int = Field(ge=2)
     features_per_stage: int | list[int]
