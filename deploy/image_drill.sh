@@ -12,7 +12,7 @@ printf '[storage]\ndriver = "vfs"\nrunroot = "%s/run"\ngraphroot = "%s/storage"\
   > "$work/storage.conf"
 export CONTAINERS_STORAGE_CONF=$work/storage.conf
 
-# What stands for python:3.11-slim, from Debian's own packages.
+# What stands for python:3.11-slim, from Debian's own packages; its pip is Debian's, and stays.
 if [ ! -e "$work/base/usr/bin/python" ]; then
   debootstrap --variant=minbase --include=python3,python3-pip,python3-venv,ca-certificates \
     bookworm "$work/base" > "$work/debootstrap.log"
@@ -30,7 +30,7 @@ buildah commit --quiet --rm "$base" docker.io/library/python:3.11-slim
 
 tag=$(python -m service.build "$package")
 began=$(date +%s)
-bentoml containerize "$tag" --backend buildah --opt pull-never
+bentoml containerize "$tag" --backend buildah --opt pull-never --opt format=docker
 echo "built in $(($(date +%s) - began)) s"
 buildah images --format '{{.Name}}:{{.Tag}} {{.Size}}'
 
@@ -58,10 +58,11 @@ finish() {
 }
 trap finish EXIT
 inside() {
-  env -i PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin VIRTUAL_ENV=/app/.venv LANG=C.UTF-8 \
+  chroot --userspec=1034:1034 "$place" /usr/bin/env -i \
+    PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin VIRTUAL_ENV=/app/.venv LANG=C.UTF-8 \
     BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/tmp/bentoml XDG_CACHE_HOME=/tmp/cache SEG_JOBS_FILES=/jobs \
     BENTOML_CONTAINERIZED=true BENTOML_DO_NOT_TRACK=True BENTOML_PORT=$port \
-    chroot --userspec=1034:1034 "$place" sh -c "cd /home/bentoml/bento && exec $1"
+    sh -c "cd /home/bentoml/bento && exec $1"
 }
 inside "./env/docker/entrypoint.sh" > "$work/server.log" 2>&1 &
 pid=$!
