@@ -37,5 +37,5 @@ COMMANDS = [file for file in SCRIPTS if "__main__" in file.read_text(encoding="u
 def test_a_benchmark_stands_in_the_table_and_writes_its_result_in_the_common_way(script):
     text = script.read_text(encoding="utf-8")
     assert f"benchmarks/{script.name}" in (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert re.search(r"from (benchmarks\.)?result import .*\breport\b", text)
+    assert re.search(r"from (benchmarks\.)?result import .*\b(report|write)\b", text)
     assert "json.dumps(result" not in text

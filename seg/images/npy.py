@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tokenize
 
 import numpy as np
 from numpy.lib import format as npy
@@ -12,6 +13,17 @@ from seg.images.image import Image, Mask
 from seg.images.limits import ReadOptions
 
 MAGIC = b"\x93NUMPY"
+HEADER_ERRORS = (  # what numpy raises on a header that is not the Python literal it should be
+    ValueError,
+    SyntaxError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+)
 AXES = {2: "(y, x) or (channels, y, x)", 3: "(z, y, x) or (channels, z, y, x)"}
 
 
@@ -28,7 +40,7 @@ def read_npy(file: BinaryFile, options: ReadOptions) -> Image:
         version = npy.read_magic(file)
         reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = reader(file)
-    except (ValueError, SyntaxError, TypeError, EOFError, OverflowError, struct.error) as error:
+    except HEADER_ERRORS as error:
         raise ImageError(f"the NumPy file is damaged ({error})") from error
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise ImageError(f"a NumPy array must hold numbers of up to 64 bits, got {dtype}")
