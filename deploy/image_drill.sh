@@ -46,6 +46,7 @@ buildah inspect --format '{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}' "
 # The root is mounted once more, read-only, with /tmp and /jobs on their own.
 place=$work/root
 mkdir -p "$place"
+echo '127.0.0.1 localhost' > "$root/etc/hosts"  # as every container has
 mount --bind "$root" "$place"
 mount -o remount,bind,ro "$place"
 mount -t tmpfs tmpfs "$place/tmp"
