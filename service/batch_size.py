@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
@@ -18,8 +17,9 @@ from jaxtyping import Float
 from seg.files import replace_file
 from seg.inference import Backend
 from seg.inference.backends import cache_folder
-from seg.inference.fastest import processor_name
+from seg.inference.fastest import LIBRARIES, processor_name
 from seg.model_package import ModelPackage
+from seg.version import version_of
 from service.batching import BatchingPolicy
 from service.logs import LOGGER
 from service.settings import Settings
@@ -125,7 +125,7 @@ def _key(package: ModelPackage, backend: Backend, settings: Settings) -> str:
         backend.provider,
         str(backend.callers),
         processor_name(),
-        version("seg"),
+        *(version_of(name) for name in LIBRARIES),
         str(settings.max_batch_ms),
     ]
     return sha256("\n".join(facts).encode()).hexdigest()[:32]

@@ -6,7 +6,6 @@ that the table does not know keeps the service from starting.
 
 import json
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from seg.version import version_of
 from service import problems
 from service.openapi_table import (
     ALWAYS,
@@ -61,7 +61,7 @@ def described(routes: Iterable[Route]) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Segmentation",
-            "version": _version(),
+            "version": version_of(),
             "description": "Images in, masks out. Research software, not a medical device.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -164,10 +164,3 @@ def _problem_answer(status: int) -> Json:
         "headers": headers,
         "content": {problems.MEDIA_TYPE: {"schema": ref(ProblemDocument), "example": example}},
     }
-
-
-def _version() -> str:
-    try:
-        return version("seg")
-    except PackageNotFoundError:  # a bento carries the sources alone
-        return "unknown"

@@ -7,7 +7,6 @@ path, no file name, no message of an error: they may name people.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from time import perf_counter, time_ns
 
 from opentelemetry.propagators.textmap import Getter
@@ -19,6 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from seg.version import version_of
 from service.occupancy import Interval, Occupancy
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -43,7 +43,7 @@ def start_tracing(environment: Mapping[str, str] = os.environ) -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     name = environment.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-    resource = Resource.create({"service.name": name, "service.version": version("seg")})
+    resource = Resource.create({"service.name": name, "service.version": version_of()})
     _Tracing.provider = TracerProvider(resource=resource)
     _Tracing.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _Tracing.tracer = _Tracing.provider.get_tracer("service")

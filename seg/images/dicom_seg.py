@@ -16,11 +16,11 @@ from seg.images.dicom_file import PARSING_ERRORS, Dataset, pydicom
 from seg.images.dicom_source import (
     MANUFACTURER,
     SERIES_NUMBER,
-    software_version,
     source_frames,
     source_headers,
 )
 from seg.images.image import Image, Mask
+from seg.version import version_of
 
 LONG_STRING = 64
 """Characters of a DICOM name at most."""
@@ -60,7 +60,7 @@ def encode_dicom_seg(mask: Mask, classes: Sequence[ClassInfo], image: Image | No
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
-            software_versions=software_version(),
+            software_versions=version_of(),
             device_serial_number="1",
             content_label="SEGMENTATION",
         )
@@ -102,7 +102,7 @@ def _description(highdicom: Any, number: int, entry: ClassInfo) -> Dataset:
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name=MANUFACTURER,
-            version=software_version(),
+            version=version_of(),
             family=codes.DCM.ArtificialIntelligence,
         ),
         display_color=highdicom.color.CIELabColor.from_rgb(*entry.color),

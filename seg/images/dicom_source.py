@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from math import prod
 
 from seg.errors import ImageError
@@ -84,14 +83,6 @@ def source_frames(mask: Mask, headers: Sequence[Dataset]) -> list[tuple[Dataset,
         placed = all(frame.is_placed for frame in frames)
         order = stack(frames).order if placed else range(slices)
     return [(headers[0], frame) for frame in order]
-
-
-def software_version() -> str:
-    """Ours, as written into DICOM objects."""
-    try:
-        return version("seg")
-    except PackageNotFoundError:  # run from a checkout that nobody installed
-        return "unreleased"
 
 
 def _complete(header: Dataset, mask: Mask) -> Dataset:

@@ -22,13 +22,13 @@ from seg.images.dicom_source import (
     MANUFACTURER,
     PATIENT_AND_STUDY,
     SERIES_NUMBER,
-    software_version,
     source_frames,
     source_headers,
 )
 from seg.images.image import Image, Mask
 from seg.images.polygons import keyholed, outlines
 from seg.images.world import lps_affine
+from seg.version import version_of
 
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 """SOP class of an RT Structure Set."""
@@ -108,7 +108,7 @@ def _structure_set(source: Dataset) -> Dataset:
         OperatorsName="",
         Manufacturer=MANUFACTURER,
         ManufacturerModelName=MANUFACTURER,
-        SoftwareVersions=software_version(),
+        SoftwareVersions=version_of(),
         StructureSetLabel="SEGMENTATION",
         StructureSetDate=date,
         StructureSetTime=time,

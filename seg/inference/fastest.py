@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from seg.files import replace_file
 from seg.inference.backends import Backend, cache_folder, cores, cuda_devices
 from seg.inference.golden import agreement
 from seg.model_package import GoldenSamples, ModelPackage
+from seg.version import version_of
 
 LOGGER = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _key(
         processor_name(),
         str(threads or cores()),
         str(cuda_devices()),
-        *(_version(name) for name in LIBRARIES),
+        *(version_of(name) for name in LIBRARIES),
     ]
     return sha256("\n".join(facts).encode()).hexdigest()[:32]
 
@@ -131,13 +131,6 @@ def processor_name() -> str:
         return platform.processor()
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor())
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "-"
 
 
 def _remembered(file: Path) -> str | None:
