@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import httpx
 import numpy as np
 import tifffile
-from result import bar, report
 
+from benchmarks.result import bar, report
 from seg.model_package import ModelPackage
 
 ROOT = Path(__file__).parents[1]
