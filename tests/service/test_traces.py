@@ -93,6 +93,7 @@ def test_a_request_is_traced_through_its_stages_in_the_client_s_trace(collector,
         assert request.start_time_unix_nano <= span.start_time_unix_nano
         assert span.start_time_unix_nano <= span.end_time_unix_nano
         assert span.end_time_unix_nano <= request.end_time_unix_nano
+    until(lambda: log_lines(log, "traced-1"))
     (line,) = log_lines(log, "traced-1")
     assert line["trace_id"] == TRACE
     assert collector.services == {"segmenter"}
@@ -108,6 +109,7 @@ def test_a_trace_names_no_file_and_quotes_no_error(collector, traced):
     client.get(f"/{secret}")
     traces = []
     for answer in (sent, broken):
+        until(lambda answer=answer: log_lines(log, answer.headers["X-Request-ID"]))
         (line,) = log_lines(log, answer.headers["X-Request-ID"])
         traces.append(line["trace_id"])
     until(lambda: all(collector.of_trace(trace) for trace in traces))
@@ -119,6 +121,7 @@ def test_a_trace_names_no_file_and_quotes_no_error(collector, traced):
 
 def test_without_a_collector_nothing_is_traced(client, server_log):
     assert client.post("/segment", content=IMAGE, headers={"X-Request-ID": "plain"}).is_success
+    until(lambda: log_lines(server_log, "plain"))
     (line,) = log_lines(server_log, "plain")
     assert "trace_id" not in line
 
