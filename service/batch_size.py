@@ -3,25 +3,19 @@
 Asked once for a network, a provider and a machine, and then remembered.
 """
 
-import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from seg.files import replace_file
 from seg.inference import Backend
-from seg.inference.backends import cache_folder
-from seg.inference.fastest import LIBRARIES, processor_name
+from seg.inference.fastest import patches_a_second
+from seg.inference.remembered import place_of, recall, remember
 from seg.model_package import ModelPackage
-from seg.version import version_of
 from service.batching import BatchingPolicy
-from service.logs import LOGGER
 from service.settings import Settings
 
 SIZES = (1, 2, 4, 8)
@@ -70,17 +64,14 @@ def measured_policy(
 
 def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> BatchTimes:
     """What is remembered, else what is measured now."""
-    file = cache_folder() / "batches" / f"{_key(package, backend, settings)}.json"
-    known = _remembered(file)
+    facts = backend.provider, backend.callers, settings.max_batch_ms
+    place = place_of("batches", package, settings.variant, *facts)
+    known = _times_of(recall(place))
     if known is not None:
         return known
     patches = package.golden(settings.variant).patches
     times = _measured(backend, patches, settings.max_batch_ms)
-    content = {"patches_a_second": times.patches_a_second, "run_ms": times.run_ms}
-    try:
-        replace_file(file, (json.dumps(content, indent=2) + "\n").encode())
-    except OSError:  # a folder that cannot be written costs the time of asking again, no more
-        LOGGER.info("batch times are not kept", extra={"fields": {"folder": str(file.parent)}})
+    remember(place, asdict(times))
     return times
 
 
@@ -90,54 +81,22 @@ def _measured(
     rates: dict[int, float] = {}
     runs: dict[int, float] = {}
     begin = perf_counter()
-    with ThreadPoolExecutor(backend.callers) as pool:
-        for turn in range(ROUNDS):
-            for size in SIZES if not turn else tuple(rates):
-                if rates and (
-                    perf_counter() - begin > BUDGET_S or runs.get(size // 2, 0) > most_ms
-                ):
-                    continue
-                batch = np.ascontiguousarray(np.resize(patches, (size, *patches.shape[1:])))
-                rate = _rate(backend, batch, pool)
-                rates[size] = max(rate, rates.get(size, 0.0))
-                runs[size] = 1000 * backend.callers * size / rates[size]
+    for turn in range(ROUNDS):
+        for size in SIZES if not turn else tuple(rates):
+            if rates and (perf_counter() - begin > BUDGET_S or runs.get(size // 2, 0) > most_ms):
+                continue
+            rate = patches_a_second(backend, patches, ROUND_S, size)
+            rates[size] = max(rate, rates.get(size, 0.0))
+            runs[size] = 1000 * backend.callers * size / rates[size]
     return BatchTimes(rates, runs)
 
 
-def _rate(
-    backend: Backend, batch: Float[np.ndarray, "b c *patch"], pool: ThreadPoolExecutor
-) -> float:
-    """Patches a second."""
-    batches = [batch] * backend.callers
-    list(pool.map(backend.run, batches))  # libraries tune themselves to a size when they meet it
-    done, begin = 0, perf_counter()
-    while not done or perf_counter() - begin < ROUND_S:
-        list(pool.map(backend.run, batches))
-        done += len(batches) * len(batch)
-    return done / (perf_counter() - begin)
-
-
-def _key(package: ModelPackage, backend: Backend, settings: Settings) -> str:
-    card = package.card
-    facts = [
-        *(card.variant(name).sha256 for name in card.members(settings.variant)),
-        card.golden_sha256,
-        backend.provider,
-        str(backend.callers),
-        processor_name(),
-        *(version_of(name) for name in LIBRARIES),
-        str(settings.max_batch_ms),
-    ]
-    return sha256("\n".join(facts).encode()).hexdigest()[:32]
-
-
-def _remembered(file: Path) -> BatchTimes | None:
+def _times_of(known: Mapping[str, Any]) -> BatchTimes | None:
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
         rates, runs = (
             {int(size): float(value) for size, value in known[name].items()}
             for name in ("patches_a_second", "run_ms")
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return BatchTimes(rates, runs) if 1 in rates and rates.keys() == runs.keys() else None

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from seg.files import sha256_of, written_whole
 from seg.inference import Backend, OnnxBackend, Predictor, open_model, verify_golden
-from seg.inference.fastest import processor_name
+from seg.inference.remembered import processor_name
 from seg.model_package import (
     GoldenSamples,
     ModelPackage,
