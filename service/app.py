@@ -7,8 +7,7 @@ threads, so that a large one does not hold up a probe.
 import asyncio
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from time import perf_counter
 
 import anyio
@@ -22,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from service import problems
+from service.admission import Admission
 from service.answers import AnswerHead, Work, answer
 from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
 from service.catalogue import Catalogue
@@ -134,53 +134,12 @@ async def _on_files_unavailable(_: Request, error: Exception) -> Response:
     return problems.problem_response(503, detail, {"Retry-After": "5"})
 
 
-class _Admission:
-    """Counts segmentations, so that more than can be served soon are sent away at once."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._mean_seconds = 1.0
-        self.active = 0
-
-    def require_place(self, side_by_side: int) -> None:
-        """Before an image is read. Its upload holds no place: slow ones would take them all.
-
-        503 and not 429: it is not this client who asks too much, the service is full.
-
-        Raises:
-            Problem: 503 with ``Retry-After`` when all places are taken.
-        """
-        if self.active >= self._most:
-            seconds = math.ceil(self._mean_seconds * self.active / side_by_side)
-            raise Problem(
-                503,
-                f"{self.active} segmentations run or wait already; try again later",
-                {"Retry-After": str(min(max(seconds, 1), 60))},
-            )
-
-    @contextmanager
-    def admitted(self, side_by_side: int) -> Iterator[None]:
-        """Hold a place.
-
-        Raises:
-            Problem: as `require_place`.
-        """
-        self.require_place(side_by_side)
-        self.active += 1
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.active -= 1
-            self._mean_seconds += 0.1 * (perf_counter() - start - self._mean_seconds)
-
-
 class _PublicRoutes:
     def __init__(self, models: ModelRegistry, uploads: Uploads) -> None:
         self._models = models
         self._uploads = uploads
         self._metrics = models.metrics
-        self._admission = _Admission(models.settings.max_requests)
+        self._admission = Admission(models.settings.max_requests)
         self._threads: anyio.CapacityLimiter | None = None
         self._metrics.watch(
             waiting=lambda: sum(m.scheduler.waiting for m in models.memory.models()),

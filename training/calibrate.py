@@ -13,12 +13,10 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.errors import ConfigError
 from seg.files import replace_file
-from seg.inference import Predictor, load_backend
 from seg.metrics import SelfAssessment
 from seg.model_package import CARD_FILE, ModelPackage
 from seg.predict import add_backend_options
-from training.dataset import load_dataset
-from training.evaluate import evaluate
+from training.evaluate import evaluate, opened
 
 
 def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> None:
@@ -65,16 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    package = ModelPackage.load(options.package)
-    dataset = load_dataset(options.path)
-    cases = dataset.train if options.split == "train" else dataset.test
-    backend = load_backend(package, options.variant, options.provider, threads=options.threads)
-    assessment = evaluate(Predictor(package, backend), dataset, cases).quality
+    predictor, dataset, cases = opened(options)
+    assessment = evaluate(predictor, dataset, cases).quality
     assert assessment is not None  # evaluate always gives one
     fitted_on = f"{len(cases)} {options.split} cases of {dataset.name}"
     assessment = assessment.model_copy(update={"fitted_on": fitted_on})
     print(in_words(assessment))  # noqa: T201
-    recalibrate(package, assessment)
+    recalibrate(predictor.package, assessment)
     print(f"written to {options.package / CARD_FILE}")  # noqa: T201
     return 0
 

@@ -173,11 +173,7 @@ def _run(options: argparse.Namespace) -> int:
     # a page is drawn with what this module computes
     from training.evaluation_report import Scored, report_beside, write_evaluation_report
 
-    package = ModelPackage.load(options.package)
-    dataset = load_dataset(options.path)
-    cases = dataset.train if options.split == "train" else dataset.test
-    backend = load_backend(package, options.variant, options.provider, threads=options.threads)
-    predictor = Predictor(package, backend, mirror=options.mirror)
+    predictor, dataset, cases = opened(options, mirror=options.mirror)
     with _folder_for(options.predictions) as predictions:
         evaluation = evaluate(
             predictor, dataset, cases, predictions=predictions, tolerance=options.tolerance
@@ -188,10 +184,27 @@ def _run(options: argparse.Namespace) -> int:
         write_rows(evaluation, written[1])
         write_evaluation_report(
             written[2],
-            Scored(package, dataset, evaluation, predictions, options.split, options.mirror),
+            Scored(
+                predictor.package, dataset, evaluation, predictions, options.split, options.mirror
+            ),
         )
     print("written to " + ", ".join(map(str, written)))  # noqa: T201
     return 0
+
+
+def opened(
+    options: argparse.Namespace, *, mirror: bool = False
+) -> tuple[Predictor, Dataset, Sequence[Case]]:
+    """What ``package``, ``path``, ``split`` and the options of the backend name on a command line.
+
+    Raises:
+        SegError: package or dataset cannot be read, or no backend runs the package.
+    """
+    package = ModelPackage.load(options.package)
+    dataset = load_dataset(options.path)
+    backend = load_backend(package, options.variant, options.provider, threads=options.threads)
+    cases = dataset.train if options.split == "train" else dataset.test
+    return Predictor(package, backend, mirror=mirror), dataset, cases
 
 
 @contextmanager
