@@ -32,7 +32,7 @@ from training.floor import choose_thresholding
 from training.measure import calibration_error, evaluation_of, measure_case, predicted_regions
 from training.regions import foreground_name, regions
 from training.score_files import read_metrics, summary_table, write_metrics, write_rows
-from training.scores import CaseScore, Evaluation
+from training.scores import CaseScore, Evaluation, RegionScore
 from training.self_assessment import CaseWatcher, Told, assess
 
 __all__ = [
@@ -95,16 +95,7 @@ def evaluate(
         floors = thresholding.dice(image, reference) if thresholding else {}
         said = predicted_regions(mask, reference, found) | decisions.regions
         scores = measure_case(said, reference, found, tolerance, meter.regions, floors)
-        foreground = scores.pop(together) if together else None
-        scored.append(
-            CaseScore(
-                case=case.name,
-                classes=scores,
-                foreground=foreground,
-                unit="mm" if image.spacing else "pixels",
-                ece=calibration_error(meter.winner),
-            )
-        )
+        scored.append(_case_score(case.name, scores, together, image, meter))
         for name, counts in meter.regions.items():
             calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
     quality = assess(
@@ -115,6 +106,23 @@ def evaluate(
     )
     evaluation = evaluation_of(scored, list(found), calibration, tolerance)
     return evaluation.model_copy(update={"quality": quality})
+
+
+def _case_score(
+    case: str,
+    scores: dict[str, RegionScore],
+    together: str | None,
+    image: Image,
+    meter: CalibrationMeter,
+) -> CaseScore:
+    foreground = scores.pop(together) if together else None
+    return CaseScore(
+        case=case,
+        classes=scores,
+        foreground=foreground,
+        unit="mm" if image.spacing else "pixels",
+        ece=calibration_error(meter.winner),
+    )
 
 
 def default_tolerance(card: ModelCard) -> float:

@@ -15,8 +15,8 @@ from difflib import get_close_matches
 import torch
 from jaxtyping import Bool, Float, Int
 from monai.losses import BoundaryLoss, DeepSupervisionLoss, SoftclDiceLoss
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch import Tensor, distributed, nn
+from torch.distributed._functional_collectives import all_reduce
 from torch.nn import functional
 
 from seg.errors import ConfigError
@@ -54,7 +54,7 @@ class Rules:
 
     def total(self, sums: Tensor) -> Tensor:
         """Sums over the whole batch, with their gradient."""
-        return all_reduce(sums) if self.shared else sums  # type: ignore[no-untyped-call]
+        return all_reduce(sums, "sum", distributed.group.WORLD) if self.shared else sums
 
     def mean_of_classes(self, costs: Float[Tensor, "*_ f"]) -> Float[Tensor, ""]:
         """Weighted over the foreground classes, plain over what else there is."""
