@@ -10,31 +10,27 @@ Usage: python benchmarks/inference.py [--dims 2 3] [--runs 3] [--package DIR --i
 """
 
 import argparse
-import json
 import os
 import resource
-import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.result import bar, peak_mib, report
+from benchmarks.result import bar, report
 from benchmarks.small_package import write_package
+from benchmarks.ways import CLASSES, SETTINGS, WEIGHTS_FILE, Setting, built, run_way
 from seg.images import Image, read_image, write_image
 from seg.inference import Predictor, WindowCounts, load_backend
 from seg.model_package import ModelPackage
 
-ROOT = Path(__file__).parents[1]
 KEPT = 0.95
 """Share of the bare backend's throughput that must be left."""
 FASTER = 2.0
@@ -43,26 +39,6 @@ FIELDS = (
     "patches_a_second", "share_kept", "share_kept_of_cpu", "seconds", "cpu_seconds", "peak_mib",
 )  # fmt: skip
 LIBRARIES = ("numpy", "onnxruntime-gpu", "openvino", "torch", "monai")
-WEIGHTS_FILE = "weights.pt"
-CLASSES = 3
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A network and an image that half-overlapping windows cover evenly."""
-
-    patch: tuple[int, ...]
-    size: tuple[int, ...]
-    channels: int = 1
-    preset: str = "resunet-s"
-
-    @property
-    def suffix(self) -> str:
-        """Of image and mask files."""
-        return ".tif" if len(self.patch) == 2 else ".nii"
-
-
-SETTINGS = {2: Setting((192, 192), (960, 960)), 3: Setting((64, 64, 64), (96, 128, 128))}
 
 
 def main() -> None:
@@ -85,12 +61,7 @@ def main() -> None:
         "may print a line of JSON with the seconds that count. benchmarks/peers has some",
     )
     add("--json", type=Path)
-    add("--child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child:
-        way, folder, image, out = arguments.child
-        run_child(way, Path(folder), Path(image), Path(out), arguments.threads)
-        return
     rows = []
     columns = ("patches/s", "share kept", "of CPU", "seconds", "CPU s", "peak MiB")
     print(f"{'network':12} {'way':22} " + " ".join(f"{column:>10}" for column in columns))
@@ -136,18 +107,6 @@ def exported(setting: Setting, folder: Path):
         torch.save(network.state_dict(), folder / WEIGHTS_FILE)
 
     return write
-
-
-def built(setting: Setting):
-    from seg.networks import ResidualUNet, preset
-
-    config = preset(
-        setting.preset,
-        spatial_dims=len(setting.patch),
-        in_channels=setting.channels,
-        num_classes=CLASSES,
-    )
-    return ResidualUNet(config).eval()
 
 
 def measured(name: str, folder: Path, image: Path, arguments):
@@ -206,102 +165,6 @@ def timed(run: Callable[[], int], seconds: float) -> tuple[float, float]:
     while not done or time.perf_counter() - start < seconds:
         done += run()
     return (time.perf_counter() - start) / done, (time.process_time() - cpu) / done
-
-
-def run_way(way: str, command: str | None, folder: Path, image: Path, threads: int):
-    """Seconds and peak memory from image file to mask file, in a process of its own."""
-    out = folder / f"mask{image.suffix}"
-    if command is None:
-        line = [sys.executable, __file__, "--threads", str(threads)]
-        line += ["--child", way, str(folder), str(image), str(out)]
-    else:
-        line = shlex.split(command.format(**filled_in(folder, image, out, threads)))
-    start = time.perf_counter()
-    with subprocess.Popen(line, stdout=subprocess.PIPE, cwd=ROOT) as process:
-        assert process.stdout is not None
-        told = process.stdout.read().decode().strip().splitlines()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    whole = time.perf_counter() - start
-    if process.returncode:
-        raise SystemExit(f"{way} ended with exit code {process.returncode}")
-    said = json.loads(told[-1]) if told and told[-1].startswith("{") else {}
-    return {"seconds": whole, "peak_mib": usage.ru_maxrss / 1024, "process_seconds": whole, **said}
-
-
-def filled_in(folder: Path, image: Path, out: Path, threads: int) -> dict[str, object]:
-    card = ModelPackage.load(folder).card
-    return {
-        "image": image,
-        "out": out,
-        "folder": folder,
-        "threads": threads,
-        "preset": SETTINGS[len(card.input.patch)].preset,
-        "patch": ",".join(map(str, card.input.patch)),
-        "channels": len(card.input.channels),
-        "classes": len(card.classes),
-    }
-
-
-def run_child(way: str, folder: Path, image: Path, out: Path, threads: int) -> None:
-    """``seconds`` are those without imports and loading; ``peak_mib`` is that of all."""
-    kind, _, detail = way.partition(", ")
-    run = prepare_seg(folder, detail, threads) if kind == "seg" else prepare_monai(
-        folder, int(detail.split()[1]), threads
-    )  # fmt: skip
-    loaded = peak_mib()
-    start, cpu = time.perf_counter(), time.process_time()
-    run(image, out)
-    told = {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - cpu,
-        "peak_mib": peak_mib(),
-        "loaded_mib": loaded,
-    }
-    print(json.dumps(told))
-
-
-def prepare_seg(folder: Path, provider, threads: int):
-    from seg.images import write_mask
-
-    package = ModelPackage.load(folder)
-    predictor = Predictor(package, load_backend(package, provider=provider, threads=threads))
-
-    def run(image: Path, out: Path) -> None:
-        mask = predictor.predict(read_image(image, dims=len(package.card.input.patch)))
-        write_mask(out, mask, "tiff" if out.suffix == ".tif" else "nifti", package.card.classes)
-
-    return run
-
-
-def prepare_monai(folder: Path, batch_size: int, threads: int):
-    import nibabel
-    import tifffile
-    import torch
-    from monai.inferers import SlidingWindowInferer
-
-    torch.set_num_threads(threads)
-    card = ModelPackage.load(folder).card
-    network = built(SETTINGS[len(card.input.patch)])
-    network.load_state_dict(torch.load(folder / WEIGHTS_FILE, weights_only=True))
-    infer = SlidingWindowInferer(
-        card.input.patch, sw_batch_size=batch_size, overlap=card.input.overlap, mode="gaussian"
-    )
-
-    def run(image: Path, out: Path) -> None:
-        if image.suffix == ".tif":
-            array = tifffile.imread(image)
-        else:
-            array = np.asarray(nibabel.load(image).dataobj).T
-        with torch.inference_mode():
-            logits = infer(torch.from_numpy(array[None, None] / np.float32(255)), network)
-            labels = logits[0].argmax(0).to(torch.uint8).numpy()
-        if image.suffix == ".tif":
-            tifffile.imwrite(out, labels, compression="zlib")
-        else:
-            nibabel.save(nibabel.Nifti1Image(labels.T, np.eye(4)), out)
-
-    return run
 
 
 def bars(rows):
