@@ -120,7 +120,8 @@ def _in_words(errors: list[ErrorDetails]) -> str:
     place = [str(part) for part in error["loc"] if not _is_branch(part)]
     where = ".".join(place) or "its top"
     if error["type"] == "extra_forbidden":
-        return f"is not valid at {where}: no such field{_near(str(error['loc'][-1]))}"
+        hint = _near(str(error["loc"][-1]), at_top=len(place) < 2)
+        return f"is not valid at {where}: no such field{hint}"
     return f"is not valid at {where}: {error['msg'].removeprefix('Value error, ')}"
 
 
@@ -129,8 +130,8 @@ def _is_branch(part: int | str) -> bool:
     return isinstance(part, str) and (part[:1].isupper() or "[" in part or part in ("int", "str"))
 
 
-def _near(name: str) -> str:
-    models = (Card, CardClass, Subjects, SplitLists, Channel)
+def _near(name: str, *, at_top: bool) -> str:
+    models = (Card,) if at_top else (CardClass, Subjects, SplitLists, Channel)
     known = sorted({field for model in models for field in model.model_fields})
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -33,6 +33,7 @@ def test_dataset_yaml_names_classes_channels_and_test_cases(tmp_path):
     [
         pytest.param("classes: [", "cannot be read", id="no YAML"),
         pytest.param("clases: []", "not valid at clases", id="misspelt"),
+        pytest.param("subject: {pattern: a}", "did you mean subjects?", id="nested name"),
         pytest.param("classes: [{name: a}]", "needs 2 to 255 classes", id="one class"),
         pytest.param("classes: [{name: a}, {name: a}]", "different names", id="same name"),
         pytest.param("classes: [{name: a}, {name: b, value: 0}]", "the same value", id="values"),
