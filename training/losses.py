@@ -54,7 +54,12 @@ class Rules:
 
     def total(self, sums: Tensor) -> Tensor:
         """Sums over the whole batch, with their gradient."""
-        return all_reduce(sums, "sum", distributed.group.WORLD) if self.shared else sums
+        if not self.shared:
+            return sums
+        everyone = distributed.group.WORLD
+        assert everyone is not None  # they have met before a loss is made
+        total: Tensor = all_reduce(sums, "sum", everyone)
+        return total
 
     def mean_of_classes(self, costs: Float[Tensor, "*_ f"]) -> Float[Tensor, ""]:
         """Weighted over the foreground classes, plain over what else there is."""
