@@ -17,7 +17,7 @@ from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
-from seg.predict.work import Job, Outcome, Work, Worker, files_of
+from seg.predict.work import SETTINGS, Job, Outcome, Work, Worker, files_of
 
 QUALITY_FILE = "quality.csv"
 MEASUREMENTS_FILE = "measurements.csv"
@@ -45,10 +45,13 @@ def _run(options: argparse.Namespace) -> int:
     if work.measurements:
         tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
     _keep_inputs(cases, work, card.input.dims)
-    jobs = [
-        Job(case, not options.overwrite and all(case.name in table for table in tables.values()))
-        for case in cases
-    ]
+    settings = work.settings(card)
+
+    def may_be_done(case: Case) -> bool:
+        same = tables["quality"].says(case.name, SETTINGS) == settings
+        return same and all(case.name in table for table in tables.values())
+
+    jobs = [Job(case, not options.overwrite and may_be_done(case)) for case in cases]
     if options.ray is None:
         worker = Worker(work)
         _say(f"the network runs on {worker.predictor.backend.provider}")

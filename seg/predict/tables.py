@@ -44,6 +44,10 @@ class Table:
         """Whether the case has been done."""
         return case in self._rows
 
+    def says(self, case: str, column: str) -> str | int | float | None:
+        """What the first row of a case has there; None without such a row or column."""
+        return next((row.get(column) for row in self._rows.get(case, ())), None)
+
     def put(self, case: str, rows: Sequence[Row]) -> None:
         """Take the rows of a case in place of older ones; saved after some seconds."""
         self._rows[case] = rows

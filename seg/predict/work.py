@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from seg.errors import ImageTooLargeError, SegError
@@ -41,6 +42,8 @@ from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case
 from seg.predict.tables import Row
 
+SETTINGS = "settings"
+"""Column of the quality table: what the row's mask was made with."""
 READ_BACK = ("png", "tiff", "nifti", "nrrd")
 """Formats of masks of which a finished file is told from a damaged one by reading it."""
 
@@ -61,6 +64,11 @@ class Work:
     all_windows: bool = False
     """Also those that the package knows to be empty."""
     selection: Selection = EVERYTHING
+
+    def settings(self, card: ModelCard) -> str:
+        """A short hash of all that decides what a mask shows; where it is made decides nothing."""
+        decides = (self.variant, self.mirror, self.all_windows, self.selection)
+        return sha256(f"{card.model_dump_json()}{decides}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ class Worker:
         self.work = work
         package = ModelPackage.load(work.package)
         self.card: ModelCard = package.card
+        self.settings = work.settings(self.card)
         backend = load_backend(package, work.variant, work.provider, threads=work.threads)
         self.outputs = outputs_for(self.card.input.dims)
         maps = (self.outputs[name].map for name in work.formats)
@@ -172,7 +181,7 @@ class Worker:
         counts = predict_file(self.predictor, case.files, target, name, observe=meter)
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = unfamiliar(source, self.card.input, self.card.fingerprint)
-        row = _quality_row(meter.quality(warnings), counts)
+        row = self._quality_row(meter.quality(warnings), counts)
         return Outcome(case.name, warnings=warnings, quality=row)
 
     def _write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
@@ -185,13 +194,28 @@ class Worker:
         return Outcome(
             case.name,
             warnings=found.quality.warnings,
-            quality=_quality_row(found.quality, found.windows),
+            quality=self._quality_row(found.quality, found.windows),
             measurements=rows,
         )
 
     def _is_done(self, case: Case) -> bool:
         files = files_of(self.work, case, self.card.input.dims)
         return all(_is_whole(path, self.outputs[name]) for name, path in files.items())
+
+    def _quality_row(self, quality: Quality, windows: WindowCounts) -> Row:
+        row: dict[str, str | int | float | None] = {
+            "warnings": "; ".join(quality.warnings),
+            "uncertainty": _rounded(quality.uncertainty),
+            "windows": windows.total,
+            "windows_skipped": windows.skipped,
+        }
+        if quality.disagreement is not None:
+            row["disagreement"] = _rounded(quality.disagreement)
+        for name, dice in quality.predicted_dice.items():
+            row[f"predicted_dice_{name}"] = _rounded(dice)
+            row[f"expected_error_{name}"] = _rounded(quality.expected_error.get(name))
+        row[SETTINGS] = self.settings
+        return row
 
 
 def failed(case: Case, error: Exception) -> Outcome:
@@ -217,21 +241,6 @@ def files_of(work: Work, case: Case, dims: int) -> dict[str, Path]:
             target = work.out / f"{case.name}.{name}{outputs[name].suffix}"
         files[name] = target
     return files
-
-
-def _quality_row(quality: Quality, windows: WindowCounts) -> Row:
-    row: dict[str, str | int | float | None] = {
-        "warnings": "; ".join(quality.warnings),
-        "uncertainty": _rounded(quality.uncertainty),
-        "windows": windows.total,
-        "windows_skipped": windows.skipped,
-    }
-    if quality.disagreement is not None:
-        row["disagreement"] = _rounded(quality.disagreement)
-    for name, dice in quality.predicted_dice.items():
-        row[f"predicted_dice_{name}"] = _rounded(dice)
-        row[f"expected_error_{name}"] = _rounded(quality.expected_error.get(name))
-    return row
 
 
 def _rounded(value: float | None) -> float | None:

@@ -155,6 +155,20 @@ def test_a_finished_case_keeps_its_rows_and_one_without_rows_is_not_finished(
     assert "3 segmented" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [["--mirror"], ["--threshold", "0.9"], ["--all-windows"]])
+def test_what_other_options_made_is_not_finished(tiny_package, folder, capsys, options):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main(command) == 0
+    for asked, done in (
+        (options, "2 segmented\n"),
+        (options, "0 segmented, 2 were"),
+        ([], "2 seg"),
+    ):
+        capsys.readouterr()
+        assert main([*command, *asked]) == 0
+        assert done in capsys.readouterr().err
+
+
 def test_all_that_can_be_asked_for_is_written(tiny_package, folder):
     out = folder / "out"
     command = [str(tiny_package), str(folder / "in" / "a.tif"), "-o", str(out)]
