@@ -41,6 +41,9 @@ from seg.model_package import ModelPackage
 ROOT = Path(__file__).parents[1]
 VARIANT_HEADER = "X-Segmentation-Variant"
 PATIENCE_S = 120
+CLIENTS = 32
+"""That flood the service while its capacity is measured."""
+REFUSED_PAUSE_S = 0.2
 LATENCIES_OF_DEADLINE = 10
 """A deadline is this many times what one request takes on an idle service."""
 WAIT_SHARE = 0.25
@@ -124,7 +127,11 @@ async def ask(client: httpx.AsyncClient, image: bytes) -> Answer:
 
 
 async def capacity_of(url: str, image: bytes, seconds: float) -> tuple[float, float]:
-    """Requests a second with eight always waiting, and seconds of one alone."""
+    """Requests a second with enough always waiting to fill every batch, and seconds of one alone.
+
+    A service that is flooded answers more a second than one that has just enough to do: its
+    batches are full.
+    """
     async with _client(url) as client:
         alone = sorted([(await ask(client, image)).seconds for _ in range(5)])[2]
         end = time.perf_counter() + seconds
@@ -134,12 +141,15 @@ async def capacity_of(url: str, image: bytes, seconds: float) -> tuple[float, fl
             count = 0
             while time.perf_counter() < end:
                 answer = await ask(client, image)
-                if answer.status != 200:
+                if answer.status in TURNED_AWAY:
+                    await asyncio.sleep(REFUSED_PAUSE_S)
+                elif answer.status != 200:
                     raise SystemExit(f"the service answered {answer.status}")
-                count += 1
+                else:
+                    count += 1
             return count
 
-        done = sum(await asyncio.gather(*(keep_asking() for _ in range(8))))
+        done = sum(await asyncio.gather(*(keep_asking() for _ in range(CLIENTS))))
         return done / (time.perf_counter() - start), alone
 
 

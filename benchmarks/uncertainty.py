@@ -1,10 +1,12 @@
 """What several passes of one network know of its errors: mirrors against random depth.
 
-    python benchmarks/uncertainty.py RUN [--variants PACKAGE] [--budget 4] [--json FILE]
+    python benchmarks/uncertainty.py RUN [--variants PACKAGE] [--folds PACKAGE] [--budget 4]
+                                     [--json FILE]
 
-RUN is a run of ``python -m training.fit --elastic``, PACKAGE its variants. The run's held-back
-cases are segmented by one pass, by the mirrored passes, by the networks of the package together
-(their cost is their time in its card), and by passes that each lack random blocks of the deep
+RUN is a run of ``python -m training.fit --elastic``, the packages its variants and what
+``fit --folds`` made of the same data. The run's held-back cases are segmented by one pass, by the
+mirrored passes, by the networks of each package together (the cost of variants is their time in
+the card, that of folds one pass each), and by passes that each lack random blocks of the deep
 stages, as many as cost no more than the budget: what lies before those stages is the same for all
 passes and counted once. All of them go through the ``Predictor`` that serves. Shown are
 
@@ -94,29 +96,43 @@ class Way:
     passes: tuple[Backend, ...]
     cost: float
     """In passes of the whole network."""
+    package: ModelPackage
+    """Says what is done before and after the network."""
 
 
-def ways_of(network: ResidualUNet, patch: Sequence[int], budget: float) -> Iterator[Way]:
-    """All that are compared."""
-    yield Way("one pass", (Pass(network, patch),), 1.0)
+def ways_of(network: ResidualUNet, package: ModelPackage, budget: float) -> Iterator[Way]:
+    """All of one network."""
+    patch = package.card.input.patch
+    yield Way("one pass", (Pass(network, patch),), 1.0, package)
     axes = range(len(patch))
     flips = [flip for n in range(len(patch) + 1) for flip in combinations(axes, n)]
-    yield Way("mirrors", tuple(Pass(network, patch, flip) for flip in flips), float(len(flips)))
+    mirrored = tuple(Pass(network, patch, flip) for flip in flips)
+    yield Way("mirrors", mirrored, float(len(flips)), package)
     for rate in RATES:
         for seed in range(DRAWS):
             rng = np.random.default_rng(seed)
             passes, cost = random_depth(network, patch, rate, budget, rng)
-            yield Way(f"random depth {rate:g}, draw {seed}", passes, cost)
+            yield Way(f"random depth {rate:g}, draw {seed}", passes, cost, package)
 
 
 def variants_of(package: ModelPackage) -> Way:
     """The package's first variant, and each other network in it."""
     card = package.card
     names = [card.variants[0].name, *other_networks(card)]
-    chosen = [card.variant(name) for name in names]
-    times = [each.milliseconds_per_patch or math.nan for each in chosen]
-    backends = tuple(OnnxBackend(package.model_file(name), provider="cpu") for name in names)
-    return Way(f"variants ({', '.join(names)})", backends, sum(times) / times[0])
+    times = [card.variant(name).milliseconds_per_patch or math.nan for name in names]
+    title = f"variants ({', '.join(names)})"
+    return Way(title, networks_of(package, names), sum(times) / times[0], package)
+
+
+def folds_of(package: ModelPackage) -> Way:
+    """The networks of a cross-validation, each of which has seen other cases."""
+    names = package.card.members(None)
+    return Way(f"{len(names)} folds", networks_of(package, names), float(len(names)), package)
+
+
+def networks_of(package: ModelPackage, names: Sequence[str]) -> tuple[Backend, ...]:
+    """One backend each."""
+    return tuple(OnnxBackend(package.model_file(name), provider="cpu") for name in names)
 
 
 def random_depth(
@@ -158,13 +174,13 @@ def shared_flops(network: ResidualUNet, patch: Sequence[int]) -> int:
     return int(counter.get_total_flops())
 
 
-def seen_by(way: Way, package: ModelPackage, dataset: Any) -> list[Seen]:
+def seen_by(way: Way, dataset: Any) -> list[Seen]:
     """Every held-back case."""
     found = []
     for case in tqdm(dataset.test, desc=way.name, unit="case", disable=None):
         image, mask = dataset.read(case)
         outputs = [
-            Predictor(package, backend).predict_probabilities(image) for backend in way.passes
+            Predictor(way.package, backend).predict_probabilities(image) for backend in way.passes
         ]
         found.append(_seen(np.stack(outputs), np.asarray(mask.array), dataset))
     return found
@@ -224,6 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--variants", type=Path, metavar="PACKAGE")
+    parser.add_argument("--folds", type=Path, metavar="PACKAGE")
     parser.add_argument("--budget", type=float, default=4.0, help="passes of the whole network")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -237,11 +254,12 @@ def main() -> None:
         f"{'way':24} {'by':13} passes  cost   Dice     ECE  tempered  risk-coverage  errors  Dice"
     )
     rows = []
-    ways = list(ways_of(network, job.plan.patch, options.budget))
-    if options.variants:
-        ways.insert(2, variants_of(ModelPackage.load(options.variants)))
+    ways = list(ways_of(network, package, options.budget))
+    for folder, made in ((options.variants, variants_of), (options.folds, folds_of)):
+        if folder:
+            ways.insert(2, made(ModelPackage.load(folder)))
     for way in ways:
-        for row in rows_of(way, seen_by(way, package, job.dataset), job.dataset.legend.task):
+        for row in rows_of(way, seen_by(way, job.dataset), job.dataset.legend.task):
             rows.append(row)
             print(
                 f"{row['way'][:24]:24} {row['by']:13} {row['passes']:6d} {row['cost']:5.2f} "

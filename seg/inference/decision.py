@@ -7,6 +7,7 @@ earlier ones.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -82,11 +83,19 @@ def probabilities_of(
     return probabilities
 
 
+class ProbabilityError(NamedTuple):
+    """Absolute differences of probabilities."""
+
+    worst: float
+    mean: float
+
+
 def probability_error(
     logits: Float[np.ndarray, "b k *patch"],
     reference: Float[np.ndarray, "b k *patch"],
     task: Task = "exclusive",
-) -> float:
-    """Largest absolute difference of probabilities."""
+) -> ProbabilityError:
+    """How far probabilities are from those of a reference."""
     ours, theirs = (probabilities_of(each, task, axis=1) for each in (logits, reference))
-    return float(np.abs(ours - theirs).max())
+    error = np.abs(ours - theirs)
+    return ProbabilityError(float(error.max()), float(error.mean()))

@@ -1,6 +1,6 @@
 """``model.json``: what a package says of its model."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,6 +22,13 @@ Touching = Literal["sides", "corners"]
 
 PROBABILITY_TOLERANCE = 1e-4
 """Largest absolute error of a float32 variant's probabilities against the network's."""
+
+
+class Tolerance(NamedTuple):
+    """Absolute errors of probabilities that are allowed."""
+
+    worst: float = PROBABILITY_TOLERANCE
+    mean: float = 1.0
 
 
 class _Data(BaseModel):
@@ -135,6 +142,8 @@ class Variant(_Data):
     """A smaller network of its own that learnt from the first variant."""
     tolerance: Annotated[float, Field(gt=0, le=1)] = PROBABILITY_TOLERANCE
     """Largest absolute error of probabilities against the golden logits."""
+    mean_tolerance: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Largest mean error; it tells more than that of one voxel where numbers are rounded."""
     gigaflops: float | None = None
     """Of one patch; a multiplication and an addition are two."""
     megabytes: float | None = None
@@ -224,9 +233,13 @@ class ModelCard(_Data):
             return self.ensemble
         return (self.variant(variant).name,)
 
-    def tolerance(self, variant: str | None = None) -> float:
-        """Largest error of probabilities that is allowed of a variant, or of the whole package."""
-        return max(self.variant(name).tolerance for name in self.members(variant))
+    def tolerance(self, variant: str | None = None) -> Tolerance:
+        """Errors that are allowed of a variant, or of the whole package."""
+        members = [self.variant(name) for name in self.members(variant)]
+        return Tolerance(
+            worst=max(each.tolerance for each in members),
+            mean=max(each.mean_tolerance for each in members),
+        )
 
     def mean_dice(self, variant: str | None = None) -> float | None:
         """Mean validation Dice of a variant over the foreground classes; None if not known."""

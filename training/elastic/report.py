@@ -39,7 +39,6 @@ class Row:
     gigaflops: float
     megabytes: float | None
     kept: bool
-    tolerance: float
     family: str
     """Variants that differ in depth alone."""
 
@@ -70,7 +69,6 @@ def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequ
         gigaflops=each.made.gigaflops,
         megabytes=megabytes,
         kept=each.kept,
-        tolerance=each.made.tolerance,
         family=f"{'distilled' if each.made.source.distilled else 'cut'}, {each.made.precision}",
     )
 

@@ -26,4 +26,4 @@ def test_classes_share_their_probability_and_regions_do_not():
 
 def test_an_error_of_a_single_region_is_seen():
     right, wrong = np.full((1, 1, 2, 2), 4, np.float32), np.full((1, 1, 2, 2), -4, np.float32)
-    assert probability_error(wrong, right, "regions") == pytest.approx(0.964, abs=1e-3)
+    assert probability_error(wrong, right, "regions").worst == pytest.approx(0.964, abs=1e-3)

@@ -8,7 +8,8 @@ import torch
 
 from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend, verify_golden
-from seg.model_package import ModelPackage
+from seg.inference.golden import agreement
+from seg.model_package import GoldenSamples, ModelPackage, Tolerance
 from training.checkpoint import trained_in
 from training.dataset import load_dataset
 from training.plan_file import read_plan
@@ -29,6 +30,21 @@ def test_a_variant_is_not_taken_for_another_one(exported):
     other = next(each for each in others if each.blocks_dropped)
     with pytest.raises(BackendError, match="disagrees"):
         verify_golden(package, load_backend(package, other.name, "cpu"), first.name)
+
+
+def test_voxels_that_differ_a_little_everywhere_are_another_network(exported):
+    package = ModelPackage.load(exported)
+    rounded = next(each for each in package.card.variants if each.precision == "int8")
+    golden = package.golden(rounded.name)
+    backend = load_backend(package, rounded.name, "cpu")
+    tolerance = package.card.tolerance(rounded.name)
+    assert tolerance.mean < tolerance.worst / 4
+    agreement(backend, golden, package.card.task, tolerance)
+    aside = np.ones_like(golden.logits)
+    aside[:, 0] = -1
+    moved = GoldenSamples(golden.patches, golden.logits + 4 * tolerance.worst * aside)
+    with pytest.raises(BackendError, match="differ on average by"):
+        agreement(backend, moved, package.card.task, Tolerance(1.0, tolerance.mean))
 
 
 def test_a_shallower_variant_is_the_network_without_those_blocks(run, exported):
