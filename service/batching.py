@@ -15,14 +15,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
 from service.occupancy import Occupancy
-from service.turns import Logits, RunListener, Ticket, WaitingTickets
+from service.turns import Logits, Queue, RunListener, Ticket
 
 GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
@@ -68,8 +68,54 @@ class BatchingPolicy:
         return cls(runners=backend.callers, batch_size=batch_size or backend.batch_size)
 
 
+class Scheduler(Protocol):
+    """Runs the patches of all requests on one backend."""
+
+    backend: Backend
+    policy: BatchingPolicy
+
+    @property
+    def waiting(self) -> int:
+        """Patches that wait for a free device."""
+        ...
+
+    def run(
+        self,
+        request: int,
+        patches: Float[np.ndarray, "b c *patch"],
+        backend: Backend | None = None,
+        *,
+        is_background: bool = False,
+        on_run: RunListener = lambda began, ended: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of the patches of a request; the thread waits for them.
+
+        Args:
+            request: whose they are.
+            patches: to run.
+            backend: that runs them in place of the scheduler's own, e.g. a faster variant.
+            is_background: they are a job's, and wait behind those of requests.
+            on_run: is told of the run of each patch.
+            check: raises where nobody waits for the logits any more; called when `drop` would find
+                them.
+
+        Raises:
+            SchedulerClosedError: the service is shutting down.
+        """
+        ...
+
+    def drop(self, request: int, reason: BaseException) -> None:
+        """Give what waits of a request that reason for an answer; a patch that runs is finished."""
+        ...
+
+    def close(self) -> None:
+        """Finish what waits and take no more."""
+        ...
+
+
 class BatchScheduler:
-    """Runs the patches of all requests on one backend.
+    """Runs the patches of all requests on one backend, in batches.
 
     A batch that fails is run again patch by patch: only the request whose patch is to blame fails.
     """
@@ -83,7 +129,7 @@ class BatchScheduler:
         self.backend = backend
         self.policy = policy
         self._on_batch = on_batch
-        self._turns = WaitingTickets()
+        self._turns: Queue[Ticket] = Queue()
         self._changed = threading.Condition()
         self._closed = False
         self._runners = [
@@ -118,7 +164,13 @@ class BatchScheduler:
             on_run: is told of the run of each patch before its future is done.
         """
         tickets = [
-            Ticket(request, patch, backend or self.backend, is_background, on_run)
+            Ticket(
+                request=request,
+                is_background=is_background,
+                patch=patch,
+                backend=backend or self.backend,
+                on_run=on_run,
+            )
             for patch in patches
         ]
         with self._changed:
@@ -127,6 +179,21 @@ class BatchScheduler:
             self._turns.put(tickets)
             self._changed.notify(len(tickets))
         return [ticket.logits for ticket in tickets]
+
+    def run(
+        self,
+        request: int,
+        patches: Float[np.ndarray, "b c *patch"],
+        backend: Backend | None = None,
+        *,
+        is_background: bool = False,
+        on_run: RunListener = lambda began, ended: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Float[np.ndarray, "b k *patch"]:
+        """As `submit`, and wait for the logits."""
+        futures = self.submit(request, patches, backend, is_background=is_background, on_run=on_run)
+        check()
+        return np.stack([future.result() for future in futures])
 
     def drop(self, request: int, reason: BaseException) -> None:
         """Give what waits of a request that reason for an answer; a patch that runs is finished."""
@@ -189,7 +256,7 @@ class SharedBackend:
     enough for one request alone to keep the device busy.
     """
 
-    def __init__(self, scheduler: BatchScheduler, *, background: bool = False) -> None:
+    def __init__(self, scheduler: Scheduler, *, background: bool = False) -> None:
         """Take a turn; behind all requests where it is for a job."""
         self._scheduler = scheduler
         self._is_background = background
@@ -215,17 +282,15 @@ class SharedBackend:
         self.raise_if_cancelled()
         self.patches += len(patches)
         submitted = perf_counter()
-        futures = self._scheduler.submit(
-            self._request,
-            patches,
-            self._backend,
-            is_background=self._is_background,
-            on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
-        )
-        if self._cancelled.is_set():  # it may have come between the check and the queue
-            self.cancel()
         try:
-            return np.stack([future.result() for future in futures])
+            return self._scheduler.run(
+                self._request,
+                patches,
+                self._backend,
+                is_background=self._is_background,
+                on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
+                check=self.raise_if_cancelled,
+            )
         except BaseException as error:  # one patch failed: the others are of no use
             self._scheduler.drop(self._request, error)
             raise

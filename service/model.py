@@ -1,5 +1,6 @@
 """A model that serves: loaded, and proven on this machine."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -12,9 +13,10 @@ from seg.images import Limits
 from seg.inference import Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batch_size import BatchTimes, measured_policy
-from service.batching import BatchScheduler, SharedBackend, batch_sizes
+from service.batching import BatchScheduler, Scheduler, SharedBackend, batch_sizes
 from service.elastic import VariantChooser, load_rungs
 from service.formats import formats_for
+from service.in_place import InPlaceScheduler
 from service.logs import LOGGER
 from service.metrics import Metrics, ModelMetrics
 from service.settings import Settings
@@ -26,7 +28,7 @@ class ReadyModel:
 
     package: ModelPackage
     variant: str
-    scheduler: BatchScheduler
+    scheduler: Scheduler
     formats: dict[str, Output]
     limits: Limits
     golden_error: float
@@ -47,7 +49,16 @@ class ReadyModel:
 
     def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
         """Logits of patches that are prepared already."""
-        return self.backend().run(np.ascontiguousarray(patches, np.float32))
+        patches = np.ascontiguousarray(patches, np.float32)
+        backend = self.backend()
+        parts = [
+            patches[start : start + backend.batch_size]
+            for start in range(0, len(patches), backend.batch_size)
+        ]
+        if len(parts) == 1:
+            return backend.run(patches)
+        with ThreadPoolExecutor(backend.callers, thread_name_prefix="network") as pool:
+            return np.concatenate(list(pool.map(backend.run, parts)))
 
     def close(self) -> None:
         """Finish what runs and take no more."""
@@ -91,10 +102,11 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     }
     LOGGER.info("loaded", extra={"fields": fields})
     counted = metrics.of_model(card.name, card.version)
+    scheduler = BatchScheduler if policy.batch_size > 1 else InPlaceScheduler
     return ReadyModel(
         package=package,
         variant=card.variant(settings.variant).name,
-        scheduler=BatchScheduler(backend, policy, on_batch=counted.batch),
+        scheduler=scheduler(backend, policy, counted.batch),
         formats=formats_for(card.input.dims),
         limits=_limits(settings),
         golden_error=golden_error,

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -22,66 +23,82 @@ RunListener = Callable[[float, float], None]
 """Called with a run's begin and end, by ``perf_counter``."""
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """One patch on its way; it carries its own answer, so that answers cannot be mixed up."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class Place:
+    """Of one patch in the queue for a device."""
 
     request: int
+    is_background: bool = False
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Ticket(Place):
+    """One patch on its way; it carries its own answer, so that answers cannot be mixed up."""
+
     patch: Patch
     backend: Backend
-    is_background: bool = False
     on_run: RunListener = lambda began, ended: None
     logits: "Future[Logits]" = field(default_factory=Future)
 
 
-class _Turns:
-    """Tickets that wait, one queue a request; requests take turns."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class Call(Place):
+    """A thread that waits for a device; the future is done when it has one."""
+
+    called: "Future[None]" = field(default_factory=Future)
+
+
+P = TypeVar("P", bound=Place)
+
+
+class _Turns(Generic[P]):
+    """Places that wait, one queue a request; requests take turns."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[int, deque[Ticket]] = OrderedDict()
+        self._queues: OrderedDict[int, deque[P]] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
 
-    def put(self, ticket: Ticket) -> None:
-        self._queues.setdefault(ticket.request, deque()).append(ticket)
+    def put(self, place: P) -> None:
+        self._queues.setdefault(place.request, deque()).append(place)
 
-    def take(self) -> Ticket:
+    def take(self) -> P:
         request, queue = self._queues.popitem(last=False)
-        ticket = queue.popleft()
+        place = queue.popleft()
         if queue:
             self._queues[request] = queue
-        return ticket
+        return place
 
-    def drop(self, request: int) -> list[Ticket]:
+    def drop(self, request: int) -> list[P]:
         return list(self._queues.pop(request, ()))
 
 
-class WaitingTickets:
-    """Tickets of requests, and behind them those of jobs."""
+class Queue(Generic[P]):
+    """Places of requests, and behind them those of jobs."""
 
     def __init__(self) -> None:
-        self._requests = _Turns()
-        self._jobs = _Turns()
+        self._requests: _Turns[P] = _Turns()
+        self._jobs: _Turns[P] = _Turns()
         self._taken_before_jobs = 0
 
     def __len__(self) -> int:
         return len(self._requests) + len(self._jobs)
 
-    def put(self, tickets: Sequence[Ticket]) -> None:
+    def put(self, places: Sequence[P]) -> None:
         """Queue them."""
-        for ticket in tickets:
-            (self._jobs if ticket.is_background else self._requests).put(ticket)
+        for place in places:
+            (self._jobs if place.is_background else self._requests).put(place)
 
-    def take(self, most: int) -> list[Ticket]:
+    def take(self, most: int) -> list[P]:
         """Those whose turn it is."""
         return [self._next() for _ in range(min(most, len(self)))]
 
-    def drop(self, request: int) -> list[Ticket]:
+    def drop(self, request: int) -> list[P]:
         """All that waits of a request, which waits no more."""
         return self._requests.drop(request) + self._jobs.drop(request)
 
-    def _next(self) -> Ticket:
+    def _next(self) -> P:
         is_jobs_turn = self._taken_before_jobs >= BACKGROUND_SHARE - 1
         if self._jobs and (is_jobs_turn or not self._requests):
             self._taken_before_jobs = 0

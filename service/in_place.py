@@ -1,0 +1,105 @@
+"""Single patches run in the thread that brings them, when a device is free.
+
+Threads of the devices' own would cost two hand-overs a patch, and would leave its logits in the
+cache of another core than the one that goes on with them.
+
+Letters: ``b`` patches, ``c`` channels, ``k`` classes.
+"""
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from jaxtyping import Float
+
+from seg.inference import Backend
+from service.batching import BatchingPolicy, BatchListener, SchedulerClosedError
+from service.turns import Call, Queue, RunListener
+
+
+class InPlaceScheduler:
+    """Lends the devices of one backend to threads, one patch at a time; requests take turns."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        policy: BatchingPolicy,
+        on_batch: BatchListener = lambda patches, requests: None,
+    ) -> None:
+        self.backend = backend
+        self.policy = policy
+        self._on_batch = on_batch
+        self._calls: Queue[Call] = Queue()
+        self._free = policy.runners
+        self._lock = threading.Lock()
+        self._all_free = threading.Condition(self._lock)
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """Patches that wait for a free device."""
+        with self._lock:
+            return len(self._calls)
+
+    def run(
+        self,
+        request: int,
+        patches: Float[np.ndarray, "b c *patch"],
+        backend: Backend | None = None,
+        *,
+        is_background: bool = False,
+        on_run: RunListener = lambda began, ended: None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of the patches of a request, one after the other."""
+        found = []
+        for patch in np.split(patches, len(patches)):
+            self._take_device(Call(request=request, is_background=is_background), check)
+            try:
+                self._on_batch(1, 1)
+                began = perf_counter()
+                logits = (backend or self.backend).run(patch)
+                on_run(began, perf_counter())
+            except BaseException as error:  # before others of the request get the device
+                self.drop(request, error)
+                raise
+            finally:
+                self._give_back()
+            if len(logits) != 1:
+                raise RuntimeError(f"1 patches gave {len(logits)} answers")
+            found.append(logits)
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def drop(self, request: int, reason: BaseException) -> None:
+        """Give what waits of a request that reason for an answer; a patch that runs is finished."""
+        with self._lock:
+            dropped = self._calls.drop(request)
+        for call in dropped:
+            call.called.set_exception(reason)
+
+    def close(self) -> None:
+        """Finish what waits and take no more."""
+        with self._all_free:
+            self._closed = True
+            self._all_free.wait_for(lambda: self._free == self.policy.runners)
+
+    def _take_device(self, call: Call, check: Callable[[], None]) -> None:
+        with self._lock:
+            check()
+            if self._closed:
+                raise SchedulerClosedError("the service is shutting down")
+            if self._free:  # then nothing waits
+                self._free -= 1
+                return
+            self._calls.put([call])
+        call.called.result()
+
+    def _give_back(self) -> None:
+        with self._all_free:
+            called = self._calls.take(1)
+            if not called:
+                self._free += 1
+                self._all_free.notify_all()
+        for call in called:
+            call.called.set_result(None)
