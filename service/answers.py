@@ -23,7 +23,8 @@ from service.logs import LOGGER, where_it_failed
 from service.model import ReadyModel
 from service.occupancy import Occupancy
 from service.orders import Order
-from service.problems import problem, status_and_detail
+from service.problem import problem
+from service.problems import status_and_detail
 from service.quality import as_header, as_plain, with_quality
 from service.tracing import patch_spans, span
 

@@ -113,6 +113,9 @@ class Segmenter:
     @staticmethod
     def check() -> None:
         """Say that there is nothing to serve before a process is started for it."""
+        from service.deputy import start_deputy
+        from service.logs import configure_logging
+
         watch_closely()
         try:
             settings = Settings.from_environment()
@@ -132,6 +135,8 @@ class Segmenter:
                 f"{package} is no model package: it has no model.json; name the folder that "
                 "`python -m training.fit` wrote as package/: SEG_PACKAGE=DIR bentoml serve"
             )
+        configure_logging()
+        start_deputy()
 
     @bentoml.on_startup
     def start(self) -> None:

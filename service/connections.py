@@ -11,6 +11,8 @@ import asyncio
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.deputy import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
+
 HEAD_S = 10.0
 """Seconds from a connection's begin, or a request's first byte, to the end of its headers."""
 MAX_HEAD_BYTES = 64 * 1024
@@ -22,8 +24,14 @@ _TOO_LARGE = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose headers come in time and in bounds, or the connection is closed."""
+    """HTTP/1.1 whose headers come in time and in bounds, or the connection is closed.
 
+    Where there is a deputy, it knows on which connections an answer is owed.
+    """
+
+    deputy: Represented | None = None
+    """Of this process."""
+    _place: int | None = None
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_body = False
@@ -38,6 +46,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._disarm()
+        if self.deputy and self._place is not None:
+            self.deputy.leave(self._place)
+            self._place = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,12 +67,31 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = True
         self._head_bytes = 0
         self._disarm()
+        is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
         super().on_headers_complete()
+        if self.deputy and is_next and self.scope["method"] not in ("GET", "HEAD"):
+            self._owe_answer(self.deputy)
 
     def on_message_complete(self) -> None:
         """And so has its body."""
         super().on_message_complete()
         self._in_body = False
+
+    def on_response_complete(self) -> None:
+        """An answer has been sent."""
+        self._note(IDLE)
+        super().on_response_complete()
+
+    def _owe_answer(self, deputy: Represented) -> None:
+        if self._place is None and self.scheme == "http":
+            self._place = deputy.enter(self.transport.get_extra_info("socket").fileno())
+        if self._place is not None:
+            self._note(ASKED)
+            self.scope["state"][ANSWER_BEGINS] = lambda: self._note(ANSWERING)
+
+    def _note(self, state: int) -> None:
+        if self.deputy and self._place is not None:
+            self.deputy.states[self._place] = state
 
     def _expect_head(self) -> None:
         if self._timer is None:
@@ -83,4 +113,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def bound_connections() -> None:
     """Let the server of this process, which is still to be configured, use these bounds."""
+    BoundedProtocol.deputy = represented()
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"

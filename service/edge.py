@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.deputy import ANSWER_BEGINS
 from service.faults import fault_of
 from service.logs import LOGGER, where_it_failed
 from service.metrics import Metrics
@@ -167,6 +168,8 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if begins := self._scope.get("state", {}).get(ANSWER_BEGINS):
+                begins()
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = self.request_id
             headers["X-Content-Type-Options"] = "nosniff"

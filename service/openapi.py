@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from seg.version import version_of
-from service import problems
 from service.openapi_table import (
     ALWAYS,
     COUNTED,
@@ -32,6 +31,7 @@ from service.openapi_table import (
     Operation,
     ref,
 )
+from service.problem import MEDIA_TYPE, problem
 from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
 
 SCHEMAS: tuple[type[BaseModel], ...] = (
@@ -152,7 +152,7 @@ def _with_headers(answer: Json, told: Operation) -> Json:
 
 
 def _problem_answer(status: int) -> Json:
-    example = problems.problem(status, PROBLEMS[status])
+    example = problem(status, PROBLEMS[status])
     headers: Json = {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}}
     if status in WAIT:
         seconds = {"type": "string", "pattern": "^[0-9]+$"}
@@ -162,5 +162,5 @@ def _problem_answer(status: int) -> Json:
     return {
         "description": PROBLEMS[status],
         "headers": headers,
-        "content": {problems.MEDIA_TYPE: {"schema": ref(ProblemDocument), "example": example}},
+        "content": {MEDIA_TYPE: {"schema": ref(ProblemDocument), "example": example}},
     }

@@ -3,7 +3,6 @@
 import errno
 import json
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -13,8 +12,7 @@ from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from service.batching import SchedulerClosedError
 from service.faults import note_fault
 from service.logs import LOGGER, where_it_failed
-
-MEDIA_TYPE = "application/problem+json"
+from service.problem import MEDIA_TYPE, problem
 
 STATUS_OF_ERROR: Mapping[type[Exception], int] = {
     ImageTooLargeError: 413,
@@ -42,15 +40,6 @@ def problem_response(
         headers=headers,
         media_type=MEDIA_TYPE,
     )
-
-
-def problem(status: int, detail: str | None = None) -> dict[str, str | int]:
-    """A problem as plain data."""
-    phrase = HTTPStatus(status).phrase
-    body: dict[str, str | int] = {"type": "about:blank", "title": phrase, "status": status}
-    if detail and detail != phrase:
-        body["detail"] = detail
-    return body
 
 
 async def on_http_exception(_: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ import uvicorn
 from service import connections
 from service.connections import MAX_HEAD_BYTES, BoundedProtocol
 from tests.service.conftest import png, served, until, until_status
+from tests.service.test_errors import problem
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
@@ -86,8 +87,9 @@ def test_a_killed_process_costs_its_own_requests_and_is_replaced(tiny_package, t
         until(lambda: "seg_requests_active 1.0" in client.get("/metrics").text)
         (worker,) = psutil.Process(int(client.headers["X-Test-Server"])).children()
         worker.kill()
-        with pytest.raises(httpx.TransportError):
-            begun.result()
+        refused = begun.result()
+        assert "died; send it again" in problem(refused, 503)
+        assert refused.headers["Retry-After"].isdecimal()
         # the port stays open: who comes now waits for the next process
         answer = httpx.get(client.base_url.join("/readyz"), timeout=60)
         assert answer.status_code in (200, 503)
