@@ -6,8 +6,8 @@ connection on which something is asked. It reads and writes nothing there, and a
 byte in memory that both processes share. When the process has died, the supervisor answers
 503 with ``Retry-After`` where no answer had begun, and closes all.
 
-Not of use behind TLS, whose keys die with the process, nor where the system has no ``memfd``: there
-the connections are closed.
+Not of use behind TLS, whose keys die with the process, nor where the system has no ``memfd`` or no
+folder for temporary files: there the connections are closed.
 """
 
 import contextlib
@@ -193,9 +193,13 @@ def start_deputy() -> None:
     """Be the deputy of the processes that this one starts from now on."""
     if not hasattr(os, "memfd_create"):
         return
-    folder = tempfile.TemporaryDirectory(prefix="segmenter-")
-    address = Path(folder.name) / "deputy"
-    deputy = Deputy(address)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="segmenter-")
+        address = Path(folder.name) / "deputy"
+        deputy = Deputy(address)
+    except OSError:  # nowhere to put a socket, or too long a path: serve without a deputy
+        LOGGER.warning("no deputy", extra={"fields": {"reason": "no folder for its socket"}})
+        return
     os.environ[ADDRESS] = str(address)
 
     def serve() -> None:
