@@ -12,9 +12,8 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
-from seg.files import replace_file
 from seg.metrics import SelfAssessment
-from seg.model_package import CARD_FILE, ModelPackage
+from seg.model_package import CARD_FILE, ModelPackage, write_card
 from seg.predict import add_backend_options
 from training.evaluate import evaluate, opened
 
@@ -26,10 +25,10 @@ def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> None:
         ConfigError: the package cannot be written.
     """
     card = package.card.model_copy(update={"quality": assessment})
-    path = package.path / CARD_FILE
     try:
-        replace_file(path, (card.model_dump_json(indent=2) + "\n").encode())
+        write_card(package.path, card)
     except OSError as error:
+        path = package.path / CARD_FILE
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 

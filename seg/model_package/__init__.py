@@ -1,7 +1,7 @@
 """The model package: the only thing that training and service both know.
 
-A folder with ``model.json`` (the card), one ONNX file a variant and ``golden.npz`` (real patches
-with the network's own logits). It is read strictly and written whole or not at all.
+A folder with ``model.json`` (the card) and its hash, one ONNX file a variant and ``golden.npz``
+(real patches with the network's own logits). It is read strictly and written whole or not at all.
 """
 
 from seg.model_package.card import (
@@ -23,8 +23,10 @@ from seg.model_package.card import (
 )
 from seg.model_package.folder import (
     CARD_FILE,
+    CARD_HASH_FILE,
     GoldenSamples,
     ModelPackage,
+    accept_card,
     read_card,
     write_card,
     write_golden,
@@ -32,6 +34,7 @@ from seg.model_package.folder import (
 
 __all__ = [
     "CARD_FILE",
+    "CARD_HASH_FILE",
     "PROBABILITY_TOLERANCE",
     "Averaging",
     "Channel",
@@ -49,6 +52,7 @@ __all__ = [
     "TrainingFingerprint",
     "Variant",
     "Weights",
+    "accept_card",
     "read_card",
     "write_card",
     "write_golden",

@@ -1,7 +1,8 @@
 """A package on disk: it is read strictly, and nothing in it was changed since its export."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from jaxtyping import Float
 from pydantic import ValidationError
 
 from seg.errors import PackageError
-from seg.files import sha256_of
+from seg.files import replace_file, sha256_of
 from seg.model_package.card import SCHEMA_VERSION, ModelCard
 
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
 """Version 1 had one file a variant and one tolerance for all; what it says holds as it is."""
 CARD_FILE = "model.json"
+CARD_HASH_FILE = f"{CARD_FILE}.sha256"
+"""As ``sha256sum`` writes it; a package without one is read as it is."""
 GOLDEN_FILE = "golden.npz"
 
 
@@ -89,8 +92,30 @@ class ModelPackage:
 
 
 def write_card(folder: Path, card: ModelCard) -> None:
-    """Write ``model.json`` into a folder that is being filled."""
-    (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write ``model.json`` and its hash, so that at any moment the package can be read.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content = (card.model_dump_json(indent=2) + "\n").encode()
+    before = _hashes(folder)
+    new = hashlib.sha256(content).hexdigest()
+    if before:
+        _write_hashes(folder, [*before, new])  # whichever card a reader finds is one of them
+    replace_file(folder / CARD_FILE, content)
+    _write_hashes(folder, [new])
+
+
+def accept_card(folder: Path) -> ModelCard:
+    """Take ``model.json`` as people have changed it: check it, and write its hash anew.
+
+    Raises:
+        PackageError: it is not valid.
+        OSError: the hash cannot be written.
+    """
+    content, card = _valid_card(folder)
+    _write_hashes(folder, [hashlib.sha256(content).hexdigest()])
+    return card
 
 
 def write_golden(
@@ -115,11 +140,24 @@ def read_card(folder: Path) -> ModelCard:
     """The card of a package whose other files are not looked at.
 
     Raises:
-        PackageError: there is no card, or it is not valid.
+        PackageError: there is no card, it is not valid, or was changed by accident.
     """
+    content, card = _valid_card(folder)
+    hashes = _hashes(folder)
+    if hashes and hashlib.sha256(content).hexdigest() not in hashes:
+        raise PackageError(
+            f"{CARD_FILE} was changed after the export: its sha256 is not that of "
+            f"{CARD_HASH_FILE}; if you changed it, `python -m seg.model_package {folder}` takes "
+            "it as it is"
+        )
+    return card
+
+
+def _valid_card(folder: Path) -> tuple[bytes, ModelCard]:
     path = folder / CARD_FILE
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        raw = json.loads(content.decode())
     except FileNotFoundError as error:
         raise PackageError(
             f"{path.parent} is no model package: it has no {CARD_FILE}; "
@@ -134,7 +172,7 @@ def read_card(folder: Path) -> ModelCard:
             f"package has {version!r}; export it again with this version of seg"
         )
     try:
-        return ModelCard.model_validate(raw)
+        return content, ModelCard.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or CARD_FILE
@@ -149,3 +187,19 @@ def _check_file(folder: Path, name: str, sha256: str) -> None:
         raise PackageError(f"the package lacks {name}, which {CARD_FILE} names; export it again")
     if sha256_of(path) != sha256:
         raise PackageError(f"{name} was changed after the export: its sha256 is not the card's")
+
+
+def _hashes(folder: Path) -> list[str]:
+    """Of the cards that may be there: one, or two while one takes the other's place."""
+    try:
+        lines = (folder / CARD_HASH_FILE).read_text("ascii", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PackageError(f"{CARD_HASH_FILE} cannot be read: {error}") from error
+    return [line.partition(" ")[0] for line in lines] or [""]
+
+
+def _write_hashes(folder: Path, hashes: Iterable[str]) -> None:
+    lines = "".join(f"{each}  {CARD_FILE}\n" for each in hashes)
+    replace_file(folder / CARD_HASH_FILE, lines.encode())

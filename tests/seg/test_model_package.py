@@ -5,7 +5,8 @@ import pytest
 
 from seg.errors import PackageError
 from seg.files import written_whole
-from seg.model_package import ModelPackage
+from seg.model_package import CARD_HASH_FILE, ModelPackage, write_card
+from seg.model_package.__main__ import main as accept
 
 
 @pytest.fixture
@@ -16,6 +17,7 @@ def package(tiny_package, tmp_path):
 def edit(package, **fields):
     card = json.loads((package / "model.json").read_text())
     (package / "model.json").write_text(json.dumps(card | fields))
+    (package / CARD_HASH_FILE).unlink(missing_ok=True)
 
 
 def test_a_package_reads_back_what_was_written(tiny_package):
@@ -30,6 +32,36 @@ def test_a_changed_byte_is_found(package):
     (package / "network.onnx").write_bytes(content)
     with pytest.raises(PackageError, match=r"network.onnx was changed after the export"):
         ModelPackage.load(package)
+
+
+def test_a_changed_card_is_found_until_it_is_taken_as_it_is(package, capsys):
+    card = (package / "model.json").read_text()
+    (package / "model.json").write_text(card.replace("cytoplasm", "sytoplasm"))
+    with pytest.raises(PackageError, match=r"model.json was changed after the export"):
+        ModelPackage.load(package)
+    assert accept([str(package)]) == 0
+    assert ModelPackage.load(package).card.classes[1].name == "sytoplasm"
+    (package / "model.json").write_text("{}")
+    assert accept([str(package)]) == 2
+    assert "schema versions" in capsys.readouterr().err
+
+
+def test_a_package_can_be_read_at_any_moment_while_its_card_is_replaced(package, monkeypatch):
+    seen = []
+
+    def and_read(path, content, **_):
+        path.write_bytes(content)
+        seen.append(ModelPackage.load(package).card.licence)
+
+    card = ModelPackage.load(package).card
+    monkeypatch.setattr("seg.model_package.folder.replace_file", and_read)
+    write_card(package, card.model_copy(update={"licence": "of the ward"}))
+    assert seen == [card.licence, "of the ward", "of the ward"]
+
+
+def test_a_package_of_before_there_were_hashes_of_cards_is_read(package):
+    (package / CARD_HASH_FILE).unlink()
+    assert ModelPackage.load(package).card.version == "1"
 
 
 @pytest.mark.parametrize("name", ["network.onnx", "golden.npz"])

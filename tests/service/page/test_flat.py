@@ -1,5 +1,4 @@
 import io
-import json
 
 import numpy as np
 import pytest
@@ -7,6 +6,7 @@ import tifffile
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from seg.model_package import read_card, write_card
 from service.keys import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
 from tests.seg.images.dicom_files import content_of, slice_of
@@ -260,8 +260,7 @@ def test_a_service_that_asks_for_keys_gets_one_that_stays_in_the_tab(tmp_path, o
 def test_the_model_that_is_chosen_answers(tmp_path, open_page):
     package = write_package(tmp_path / "package")
     other = write_package(tmp_path / "models" / "two")
-    card = json.loads((other / "model.json").read_text()) | {"name": "another-level"}
-    (other / "model.json").write_text(json.dumps(card))
+    write_card(other, read_card(other).model_copy(update={"name": "another-level"}))
     settings = {"SEG_MODELS": str(tmp_path / "models"), "SEG_DEFAULT_MODEL": "nearest-level"}
     with served(package, tmp_path / "log.txt", **settings) as client:
         for name in ("nearest-level", "another-level"):
