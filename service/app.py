@@ -7,8 +7,11 @@ threads, so that a large one does not hold up a probe.
 import asyncio
 import math
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
+from typing import BinaryIO
 
 import anyio
 from anyio.to_thread import run_sync
@@ -23,7 +26,7 @@ from starlette.types import ASGIApp
 from service import problems
 from service.admission import Admission
 from service.answers import AnswerHead, Work, answer
-from service.batching import BatchingPolicy, RequestCancelledError, SharedBackend
+from service.batching import BatchingPolicy, RequestCancelledError
 from service.catalogue import Catalogue
 from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, BodyLimit, Edge
 from service.elastic import VARIANT_HEADER, Ask, Rung, ask_of
@@ -165,7 +168,7 @@ class _PublicRoutes:
         model.chooser.refuse_what_is_late(ask, self._admission.active)
         backend = model.backend()
         timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
-        watch = asyncio.create_task(_cancel_when_useless(request, backend, timeout_s))
+        watch = asyncio.create_task(_cancel_when_useless(request, backend.cancel, timeout_s))
         queued = perf_counter()
         body = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed when it is sent
 
@@ -219,14 +222,29 @@ class _PublicRoutes:
                 raise Problem(422, "a picture is made of one image: fields named image")
             with self._admission.admitted(self._side_by_side):
                 async with self._models.memory.lease(version) as model:
-                    body, media_type = await run_sync(
-                        picture_of,
-                        images[0],
-                        model.package.card.input.dims,
-                        model.limits,
-                        limiter=self._limiter(model.scheduler.policy),
-                    )
-                    return Response(body, media_type=media_type)
+                    return await self._picture(request, model, images[0])
+
+    async def _picture(
+        self, request: Request, model: ReadyModel, channels: Sequence[BinaryIO]
+    ) -> Response:
+        timeout_s = self._models.settings.timeout_s
+        useless = threading.Event()
+        watch = asyncio.create_task(_cancel_when_useless(request, useless.set, timeout_s))
+        dims = model.package.card.input.dims
+        try:
+            body, media_type = await run_sync(
+                partial(picture_of, channels, dims, model.limits, useless.is_set),
+                limiter=self._limiter(model.scheduler.policy),
+            )
+        except RequestCancelledError:
+            if await watch:
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
+            raise Problem(
+                504, f"the picture took longer than {timeout_s:g} s and was stopped"
+            ) from None
+        finally:
+            watch.cancel()
+        return Response(body, media_type=media_type)
 
     async def livez(self, _: Request) -> Response:
         """``GET /livez``: the event loop turns."""
@@ -253,12 +271,14 @@ class _PublicRoutes:
         return self._threads
 
 
-async def _cancel_when_useless(request: Request, backend: SharedBackend, timeout_s: float) -> bool:
+async def _cancel_when_useless(
+    request: Request, cancel: Callable[[], None], timeout_s: float
+) -> bool:
     """Cancel when the client leaves or the time is up; whether it was the client."""
     left = False
     with anyio.move_on_after(timeout_s):
         while (await request.receive())["type"] != "http.disconnect":
             pass
         left = True
-    backend.cancel()
+    cancel()
     return left
