@@ -7,20 +7,23 @@ connections that say nothing would take all that a process may have.
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
+from http import HTTPStatus
 
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.deputy import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
+from service.logs import LOGGER
+from service.problem import MEDIA_TYPE, problem
 
 HEAD_S = 10.0
 """Seconds from a connection's begin, or a request's first byte, to the end of its headers."""
 MAX_HEAD_BYTES = 64 * 1024
 
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
-)
+_TOO_LARGE = f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB"
+_NOT_HTTP = "this is no HTTP/1.1 request: its first line or a header cannot be read"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -59,8 +62,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         is_too_large = not self._in_body and self._head_bytes > MAX_HEAD_BYTES
         if is_too_large and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+            self._refuse(431, _TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no request; uvicorn's own answer would be plain text."""
+        self._refuse(400, _NOT_HTTP)
 
     def on_headers_complete(self) -> None:
         """The headers of a request have come to their end."""
@@ -92,6 +98,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def _note(self, state: int) -> None:
         if self.deputy and self._place is not None:
             self.deputy.states[self._place] = state
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer before there is a request that the application could answer, and hang up."""
+        request_id = uuid.uuid4().hex
+        body = json.dumps(problem(status, detail)).encode() + b"\n"
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
+            "cache-control: no-store\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+        fields = {"route": "unknown", "request_id": request_id, "status": status}
+        LOGGER.info("request", extra={"fields": fields})
 
     def _expect_head(self) -> None:
         if self._timer is None:

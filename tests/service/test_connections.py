@@ -1,6 +1,7 @@
 """Connections over a real port that are slow, endless, or cut because a process died."""
 
 import asyncio
+import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,32 @@ def test_headers_without_an_end_are_not_kept(client):
     filler = b"X-Filler: " + b"x" * 1000 + b"\r\n"
     port = urlsplit(str(client.base_url)).port
     heard = told(port, REQUEST, filler * (MAX_HEAD_BYTES // len(filler) + 1))
-    assert heard.startswith(b"HTTP/1.1 431")
+    assert "64 KiB" in problem_of(heard, 431)
+
+
+def problem_of(heard: bytes, status: int) -> str:
+    head, _, body = heard.partition(b"\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head.decode().splitlines()[1:])
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"]
+    assert json.loads(body)["status"] == status
+    return json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /livez HTTP/1.1\r\nHost x\r\n\r\n",
+        b"POST /segment HTTP/1.1\r\nContent-Length: ten\r\n\r\n",
+    ],
+    ids=["TLS", "a header without a colon", "a length that is no number"],
+)
+def test_what_is_no_request_is_a_problem_too(client, said):
+    port = urlsplit(str(client.base_url)).port
+    assert "no HTTP/1.1 request" in problem_of(told(port, said), 400)
 
 
 def test_a_killed_process_costs_its_own_requests_and_is_replaced(tiny_package, tmp_path):
