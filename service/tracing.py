@@ -13,7 +13,15 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, StatusCode, Tracer
+from opentelemetry.trace import (
+    Link,
+    NoOpTracerProvider,
+    Span,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    get_current_span,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -82,11 +90,25 @@ def trace_id_of(span: Span) -> str | None:
     return format(context.trace_id, "032x") if context.is_valid else None
 
 
+def current_traceparent() -> str | None:
+    """The current span, as W3C's header names it; None where nobody traces."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
 @contextmanager
-def span(name: str) -> Iterator[Span]:
-    """A part of what the current span does; an error is told by its type alone."""
+def span(name: str, linked_to: str | None = None) -> Iterator[Span]:
+    """A part of what the current span does; an error is told by its type alone.
+
+    ``linked_to`` is a ``traceparent``: of a request that ended before this began.
+    """
+    links = []
+    if linked_to:
+        context = _PROPAGATOR.extract({"traceparent": linked_to})
+        links = [Link(get_current_span(context).get_span_context())]
     with _Tracing.tracer.start_as_current_span(
-        name, record_exception=False, set_status_on_exception=False
+        name, links=links, record_exception=False, set_status_on_exception=False
     ) as part:
         try:
             yield part

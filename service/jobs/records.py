@@ -13,7 +13,7 @@ State = Literal["uploading", "queued", "running", "done", "failed"]
 METADATA = sa.MetaData()
 
 JOBS = sa.Table(
-    "seg_jobs_1",  # the number rises with every change of the columns: old jobs are left alone
+    "seg_jobs_2",  # the number rises with every change of the columns: old jobs are left alone
     METADATA,
     sa.Column("id", sa.String(43), primary_key=True),
     sa.Column("owner", sa.String(64), nullable=False),
@@ -36,6 +36,7 @@ JOBS = sa.Table(
     sa.Column("problem_status", sa.Integer),
     sa.Column("problem_detail", sa.Text),
     sa.Column("result", sa.JSON),
+    sa.Column("traceparent", sa.String(55)),
     sa.UniqueConstraint("owner", "key_hash"),
 )
 """Times are seconds since 1970 by the clock of the database, which all replicas share."""
@@ -82,6 +83,8 @@ class Job:
     problem_detail: str | None
     result: dict[str, Any] | None
     content_hash: str | None
+    traceparent: str | None
+    """Of the request that sent it, where that was traced."""
     now: float
     """When it was read."""
     ahead: int = field(default=0)
@@ -122,6 +125,7 @@ def job_of(row: sa.Row[Any], ahead: int) -> Job:
         problem_detail=row.problem_detail,
         result=row.result,
         content_hash=row.content_hash,
+        traceparent=row.traceparent,
         now=row.now,
         ahead=ahead,
     )

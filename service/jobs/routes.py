@@ -25,6 +25,7 @@ from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
 from service.schemas import JobStatus
 from service.streams import streamed
+from service.tracing import current_traceparent
 from service.uploads import Images, Uploads
 from service.urls import UrlImages
 
@@ -93,6 +94,7 @@ class JobRoutes:
             model=version.label,
             order=order.model_dump(mode="json"),
             idempotency_key=idempotency_key_of(request),
+            traceparent=current_traceparent(),
         )
         job = await self._reserved(request, new, order)
         if isinstance(job, Job):

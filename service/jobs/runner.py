@@ -156,7 +156,7 @@ class JobRunner:
             on_tile=held.on_tile,
             on_image=held.on_image,
         )
-        with span("job"), self._files.writing(job.id, RESULT) as target:
+        with span("job", job.traceparent), self._files.writing(job.id, RESULT) as target:
             head = answer(work, images, target)
         return {**asdict(head), "bytes": self._files.size(job.id, RESULT)}
 

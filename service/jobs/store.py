@@ -43,6 +43,7 @@ class NewJob:
     model: str
     order: dict[str, Any]
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 class JobStore:
@@ -90,6 +91,7 @@ class JobStore:
             "model": new.model,
             "order": new.order,
             "images": [],
+            "traceparent": new.traceparent,
             "created": self._now,
             "expires": self._now + upload_s + UPLOAD_GRACE_S,
         }

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from service.occupancy import Occupancy, covered
 from tests.service.conftest import log_lines, png, served, until, until_status
+from tests.service.test_jobs import finished
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 IMAGE = png(np.full((90, 70), 100))
@@ -97,6 +98,21 @@ def test_a_request_is_traced_through_its_stages_in_the_client_s_trace(collector,
     (line,) = log_lines(log, "traced-1")
     assert line["trace_id"] == TRACE
     assert collector.services == {"segmenter"}
+
+
+def test_a_job_is_traced_by_itself_and_linked_to_its_request(collector, traced):
+    trace = "1bf7651916cd43dd8448eb211c80319d"
+    headers = {"traceparent": f"00-{trace}-{PARENT}-01"}
+    client, _ = traced
+    job = client.post("/jobs", content=IMAGE, headers=headers).json()
+    assert finished(client, job)["state"] == "done"
+    until(lambda: [span for span in collector.spans if span.name == "job"])
+    (worked,) = [span for span in collector.spans if span.name == "job"]
+    (request,) = collector.of_trace(trace)["POST /jobs"]
+    (link,) = worked.links
+    assert (link.trace_id, link.span_id) == (request.trace_id, request.span_id)
+    assert worked.trace_id != request.trace_id
+    assert {"decode", "predict", "encode"} <= set(collector.of_trace(worked.trace_id.hex()))
 
 
 def test_a_trace_names_no_file_and_quotes_no_error(collector, traced):
