@@ -50,7 +50,7 @@ def read_npy(file: BinaryFile, options: ReadOptions) -> Image:
         raise ImageError(f"a NumPy array must be {wanted}, got one of shape {shape}")
     spatial = shape[-dims:]
     channels = shape[0] if len(shape) > dims else 1
-    if not all(shape):
+    if min(shape) < 1:
         raise ImageError(f"a NumPy array must not be empty, got one of shape {shape}")
     options.limits.check(spatial, channels, dtype.itemsize)
     wanted_bytes = dtype.itemsize * channels * int(np.prod(spatial, dtype=object))

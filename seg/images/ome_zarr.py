@@ -27,6 +27,7 @@ from seg.images.zarr_chunks import (
     compression_of,
     compressions_of,
 )
+from seg.images.zarr_library import zarr_library
 
 ZARR_ERRORS = (  # what zarr and its codecs raise on what is not the Zarr it should be
     OSError,
@@ -50,9 +51,8 @@ LAYOUT = "bioformats2raw.layout"
 def read_zarr_folder(folder: Path, options: ReadOptions) -> Image:
     """The image of an OME-Zarr folder."""
     with _translated():
-        from zarr.storage import LocalStore
-
-        return _read(LocalStore(folder, read_only=True), options, folder)
+        store = zarr_library().storage.LocalStore(folder, read_only=True)
+        return _read(store, options, folder)
 
 
 def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
@@ -61,9 +61,7 @@ def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
     What a chunk unpacks to is checked before it is unpacked.
     """
     with _translated():
-        from zarr.core.buffer import cpu
-        from zarr.storage import MemoryStore
-
+        zarr = zarr_library()
         root = zarr_root([entry.name for entry in entries])
         assert root is not None
         files = {}
@@ -71,8 +69,9 @@ def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
             if entry.name.startswith(root):
                 with entry.open() as file:
                     files[entry.name.removeprefix(root)] = file.read()
-        buffers = {name: cpu.Buffer.from_bytes(content) for name, content in files.items()}
-        return _read(MemoryStore(buffers, read_only=True), options, files)
+        of_bytes = zarr.core.buffer.cpu.Buffer.from_bytes
+        buffers = {name: of_bytes(content) for name, content in files.items()}
+        return _read(zarr.storage.MemoryStore(buffers, read_only=True), options, files)
 
 
 def zarr_root(names: Sequence[str]) -> str | None:
@@ -85,8 +84,7 @@ def zarr_root(names: Sequence[str]) -> str | None:
 
 
 def _read(store: Any, options: ReadOptions, files: Mapping[str, bytes] | Path) -> Image:
-    import zarr
-
+    zarr = zarr_library()
     group = zarr.open_group(store, mode="r")
     scales = _multiscales(group)
     array = group[scales["datasets"][0]["path"]]

@@ -29,6 +29,7 @@ from seg.images.tiff import (
 )
 from seg.images.tiff_spacing import spacing_of
 from seg.images.tiff_structure import check_extent, check_pages
+from seg.images.zarr_library import zarr_library
 
 LARGEST_CHUNK = 2**28
 """Bytes of a tile or strip once decoded; it is the least that can be read."""
@@ -172,9 +173,7 @@ class TiffSource:
     def _decoded(self, index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:
         series = self._opened.series
         if self._chunks is None:
-            import zarr
-
-            self._chunks = zarr.open(series.aszarr(level=0), mode="r")
+            self._chunks = zarr_library().open(series.aszarr(level=0), mode="r")
         full = series.get_shape(squeeze=False)
         long = tuple(part for part, n in zip(index, full, strict=True) if n > 1)
         squeezed = len(self._chunks.shape) == len(long)

@@ -52,6 +52,7 @@ def test_the_model_s_dimensions_say_what_the_first_axis_is(shape, dims, expected
         (saved(np.zeros(7)), "got one of shape"),
         (saved(np.zeros((4, 5), complex)), "must hold numbers of up to 64 bits, got complex128"),
         (saved(np.zeros((4, 0))), "must not be empty"),
+        (saved(np.zeros((4, 5))).replace(b"(4, 5), }", b"(-4,5), }"), "must not be empty"),
         (saved(np.zeros((4, 5)))[:-1], "is cut off: 160 bytes"),
         (b"\x93NUMPY\x01\x00\x10\x00{'shape': open('x')", "is damaged"),
     ],

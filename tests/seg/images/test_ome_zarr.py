@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numcodecs
 import numpy as np
@@ -22,6 +24,28 @@ def test_a_folder_and_its_zip_are_the_volume_with_its_spacing(tmp_path, version)
         assert image.array.dtype == np.uint16
         assert image.spacing == pytest.approx((2e-3, 5e-4, 2.5e-4))
     assert images_at(tmp_path) == [folder]
+
+
+TOGETHER = """
+import sys, threading
+from pathlib import Path
+from seg.images import read_image
+archive, folder = map(Path, sys.argv[1:])
+read = []
+first = threading.Thread(target=lambda: read.append(read_image(archive)))
+first.start()
+while "zarr" not in sys.modules and first.is_alive():
+    pass
+read.append(read_image(folder))
+first.join()
+assert len(read) == 2
+"""
+
+
+def test_threads_may_read_their_first_files_at_the_same_time(tmp_path):
+    folder, file = write_zarr(tmp_path / "a.ome.zarr", VOLUME), tmp_path / "a.zarr.zip"
+    file.write_bytes(zipped_folder(folder))
+    subprocess.run([sys.executable, "-c", TOGETHER, file, folder], check=True)
 
 
 @pytest.mark.parametrize(
