@@ -1,5 +1,6 @@
 """How every command ends: a status, and one sentence where it could not do what was asked."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -8,6 +9,9 @@ from seg.errors import SegError
 REFUSED, STOPPED = 2, 130
 """A user must repair something; a user asked to stop."""
 
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""All that NumPy says of a disk that is full."""
+
 
 def in_one_sentence(error: BaseException) -> str:
     """What is wrong, and what to do about it where that is known (the error's notes)."""
@@ -15,7 +19,8 @@ def in_one_sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         said = f"the memory is too small: {error}"
     if isinstance(error, OSError):
-        said = f"{error.filename or 'a file'}: {error.strerror or error}"
+        reason = "No space left on device" if SHORT_WRITE.match(said) else error.strerror or said
+        said = f"{error.filename or 'a file'}: {reason}"
     return "; ".join([said, *getattr(error, "__notes__", ())])
 
 

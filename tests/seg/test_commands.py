@@ -27,6 +27,11 @@ def noted(error):
             2,
             "error: runs/a/checkpoint.ckpt: No space left on device",
         ),
+        pytest.param(
+            OSError("11696 requested and 10208 written"),
+            2,
+            "error: a file: No space left on device",
+        ),
         pytest.param(OSError("no codec"), 2, "error: a file: no codec"),
         pytest.param(
             MemoryError("Unable to allocate 8 EiB"),
