@@ -49,9 +49,11 @@ def killed_training(drill: Drill) -> None:
             shutil.rmtree(run)
             anew += 1
         start = [str(data), "--out", str(run), "--steps", str(STEPS), *SMALL]
-        status = _killed_after(rng.uniform(0, longest), ["--resume", str(run)] if begun else start)
+        moment = rng.uniform(0, longest)
+        status = _killed_after(moment, ["--resume", str(run)] if begun else start)
         if status is None:
             kills += 1
+            print(f"kill {kills} of {KILLS}, after {moment:.1f} s, of {run.name}", flush=True)
             continue
         wrong += status != 0
         runs.append(drill.folder / f"run-{len(runs)}")
