@@ -28,7 +28,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SPREAD = 2.0
 """Tolerance of a lower precision, in errors that this machine makes with it itself."""
 LEAST_TOLERANCE, MOST_TOLERANCE = 0.02, 0.5
-LEAST_MEAN_TOLERANCE, MOST_MEAN_TOLERANCE = 1e-4, 0.05
+LEAST_MEAN_TOLERANCE, MOST_MEAN_TOLERANCE = 1e-4, 0.01
 """Single voxels at a border may come out quite differently; many that do are another network."""
 
 

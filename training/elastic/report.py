@@ -125,7 +125,10 @@ def write_variants_report(elastic: Elastic, job: Job) -> None:
         card=elastic.finished.package.card,
         rows=rows,
         classes=classes,
-        lesions_table=elastic.lesions.path,
+        lesions_tables={
+            "this run": elastic.lesions.path,
+            **({"other run": elastic.compared.path} if elastic.compared else {}),
+        },
         front=on_light_and_dark(lambda ink: draw_front(rows, ink)),
         curve=on_light_and_dark(lambda ink: draw_lesions(elastic, ink)),
     )

@@ -81,3 +81,8 @@ def test_the_report_shows_what_was_left_out_as_well(exported):
     names = re.findall(r"<tr><td>([a-z0-9-]+)</td><td>", page.split("</table>")[0])
     assert names[:2] == ["full", "int8"]
     assert [name.startswith("drop-") for name in names[2:]] == [True, True]
+
+
+def test_the_report_shows_what_blocks_are_worth_in_the_other_run_as_well(exported):
+    page = (exported / "report.html").read_text()
+    assert re.findall(r"<th>(\w+ run) without</th>", page) == ["this run", "other run"]
