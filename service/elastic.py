@@ -178,14 +178,17 @@ class VariantChooser:
     def _adapted(self, active: int) -> int:
         """Down at once, as far as it takes; up one rung at a time, and not before it is calm."""
         now, last = self._clock(), len(self.rungs) - 1
-        if self.wait_s(self._level, active) > self._wait_s:
+        if not last:
+            return 0
+        others = active - 1  # nobody waits for itself: alone, the longest image gets the best
+        if self.wait_s(self._level, others) > self._wait_s:
             self._since = now
-            while self._level < last and self.wait_s(self._level, active) > self._wait_s:
+            while self._level < last and self.wait_s(self._level, others) > self._wait_s:
                 self._level += 1
         elif (
             self._level
             and now - self._since >= HOLD_S
-            and self.wait_s(self._level - 1, active) <= RELIEF * self._wait_s
+            and self.wait_s(self._level - 1, others) <= RELIEF * self._wait_s
         ):
             self._level -= 1
             self._since = now

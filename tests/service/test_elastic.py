@@ -111,7 +111,7 @@ IMAGE = np.full((70, 70), 200)
 
 
 def test_a_quiet_service_answers_with_the_whole_network(client):
-    answer = client.post("/segment", content=png(IMAGE), params={"quality": "full"})
+    answer = client.post("/segment", content=png(IMAGE))
     assert answer.headers[HEADER] == "full; dice=0.9000"
     assert (labels_of(answer.content) == 2).mean() > 0.9
 
@@ -206,7 +206,7 @@ def chosen(chooser, active, ask=None, running=1, waited_s=0.0):
 
 @pytest.mark.parametrize(
     ("active", "variant"),
-    [(1, "full"), (10, "full"), (11, "int8"), (20, "int8"), (21, "small"), (900, "small")],
+    [(1, "full"), (11, "full"), (12, "int8"), (21, "int8"), (22, "small"), (900, "small")],
 )
 def test_the_best_variant_that_keeps_the_wait_is_chosen(chooser, active, variant):
     assert chosen(chooser, active) == variant
@@ -216,26 +216,37 @@ def test_full_quality_comes_back_step_by_step_when_it_is_calm(chooser, now):
     assert chosen(chooser, 30) == "small"
     assert chosen(chooser, 1) == "small"
     now[0] += HOLD_S
-    assert chosen(chooser, 11) == "small"  # int8 would wait for 0.55 s: not calm enough
-    assert chosen(chooser, 10) == "int8"
+    assert chosen(chooser, 12) == "small"  # int8 would wait for 0.55 s: not calm enough
+    assert chosen(chooser, 11) == "int8"
     assert chosen(chooser, 1) == "int8"
     now[0] += HOLD_S
-    assert chosen(chooser, 5) == "full"
+    assert chosen(chooser, 6) == "full"
+
+
+def test_an_image_that_takes_longer_than_the_wait_gets_full_quality_when_it_is_alone(chooser, now):
+    for _ in range(200):
+        chooser.took(RUNGS[0], 300, 30.0, running=1)
+    assert chosen(chooser, 1) == "full"
+    assert chosen(chooser, 2) == "small"
+    now[0] += HOLD_S
+    assert chosen(chooser, 1) == "int8"
+    now[0] += HOLD_S
+    assert chosen(chooser, 1) == "full"
 
 
 def test_requests_of_many_patches_count_for_more(chooser):
     for _ in range(200):
         chooser.took(RUNGS[0], 10, 1.0, running=1)
-    assert chosen(chooser, 1) == "full"
-    assert chosen(chooser, 2) == "int8"
+    assert chosen(chooser, 2) == "full"
+    assert chosen(chooser, 3) == "int8"
 
 
 def test_what_a_request_costs_beside_its_patches_counts_with_every_variant(chooser):
     for _ in range(200):  # 0.4 s for two at a time, half of it on a patch of the full network
         chooser.took(RUNGS[0], 1, 0.4, running=2)
     assert [round(chooser.wait_s(level, 1), 3) for level in range(3)] == [0.2, 0.15, 0.12]
-    assert chosen(chooser, 5) == "full"
-    assert chosen(chooser, 6) == "int8"
+    assert chosen(chooser, 6) == "full"
+    assert chosen(chooser, 7) == "int8"
 
 
 @pytest.mark.parametrize(
