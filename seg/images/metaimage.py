@@ -94,7 +94,7 @@ def _dtype(fields: dict[str, str]) -> np.dtype[Any]:
     if dtype is None or fields.get("BinaryData", "True").lower() != "true":
         raise UnsupportedImageError(
             "a MetaImage of whole or real binary numbers is needed, got "
-            f"{fields['ElementType'][:20]}; write it with SimpleITK"
+            f"{fields['ElementType'][:20]}; write it anew, e.g. with SimpleITK"
         )
     order = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False"))
     return dtype.newbyteorder(">" if order.lower() == "true" else "<")
