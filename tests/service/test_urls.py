@@ -1,6 +1,10 @@
-"""Images that are fetched, from an HTTP server that really listens."""
+"""Images that are fetched, from HTTP and HTTPS servers that really listen."""
 
+import shutil
+import ssl
+import subprocess
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -56,25 +60,66 @@ class Archive(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def archive():
+@contextmanager
+def listening(certificate=None):
+    """The port of an archive; by HTTPS where it has a certificate."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Archive)
     server.never = threading.Event()
     server.daemon_threads = True
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    Archive.foreign = f"http://localhost:{server.server_port}/image.png"
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield server.server_port
     server.never.set()
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture(scope="module")
-def fetching(archive, tiny_package, tmp_path_factory):
+def archive():
+    with listening() as port:
+        Archive.foreign = f"http://localhost:{port}/image.png"
+        yield f"http://127.0.0.1:{port}"
+
+
+def certificate(folder, name):
+    """Of 127.0.0.1 and of no name, signed by itself."""
+    file = folder / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"]
+    command += [f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(file.with_suffix(".key")), "-out", str(file)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return file
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+    return {name: certificate(folder, name) for name in ("trusted", "foreign")}
+
+
+@pytest.fixture(scope="module")
+def secure_archives(certificates):
+    """Ports of two archives; the service trusts the certificate of the first."""
+    with listening(certificates["trusted"]) as trusted, listening(certificates["foreign"]) as other:
+        yield trusted, other
+
+
+@pytest.fixture(scope="module")
+def fetching(archive, secure_archives, certificates, tiny_package, tmp_path_factory):
     port = archive.rpartition(":")[2]
+    trusted, other = secure_archives
     allowed = f"{archive},http://localhost.localdomain:{port},http://0.0.0.0:{port}=10.0.0.0/8"
+    allowed += f",127.0.0.1:{trusted},127.0.0.1:{other},localhost:{trusted}=127.0.0.0/8"
     log = tmp_path_factory.mktemp("urls") / "log.txt"
     settings = {"SEG_URL_ALLOW": allowed, "SEG_MAX_BODY_MB": "1", "SEG_UPLOAD_IDLE_S": "2"}
+    settings["SSL_CERT_FILE"] = str(certificates["trusted"])
     with served(tiny_package, log, **settings) as client:
         until_status(client, "/readyz", 200)
         yield client
@@ -90,6 +135,18 @@ def test_an_image_is_fetched_and_segmented_as_if_it_had_been_sent(fetching, arch
         found = asked(fetching, archive + path)
         assert found.status_code == 200, found.text
         np.testing.assert_array_equal(labels_of(found.content), labels_of(sent.content))
+
+
+def test_an_image_is_fetched_by_https_from_who_has_the_name_s_certificate(
+    fetching, secure_archives
+):
+    trusted, other = secure_archives
+    sent = fetching.post("/segment", files={"image": IMAGE})
+    found = asked(fetching, f"https://127.0.0.1:{trusted}/image.png")
+    assert found.status_code == 200, found.text
+    assert found.content == sent.content
+    for url in (f"https://127.0.0.1:{other}", f"https://localhost:{trusted}"):
+        assert "cannot be reached" in problem(asked(fetching, f"{url}/image.png"), 502)
 
 
 def test_several_addresses_are_several_images_and_a_job_takes_them_too(fetching, archive):
