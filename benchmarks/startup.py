@@ -1,29 +1,25 @@
 """From `bentoml serve` to the first answer; what the import costs, and what an image weighs.
 
 Wall-clock seconds grow with whatever else the machine does; the seconds of CPU and the load beside
-them tell by how much. Layers of a container image are counted from what is installed here: the
-files of the requirements of bentofile.yaml with all that these need, and the files of a bento. What
-the base image weighs is not known here. Usage: python benchmarks/startup.py PACKAGE [--runs 5]
+them tell by how much. `--layers FILE` adds what the parts of a container image weigh: layers.json
+of deploy/image_drill.sh. Usage: python benchmarks/startup.py PACKAGE [--runs 5] [--layers FILE]
 [--json FILE]
 """
 
 import argparse
+import json
 import os
 import resource
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-import yaml
-from packaging.requirements import Requirement
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -31,13 +27,10 @@ from benchmarks.result import bar, report
 from benchmarks.servers import free_port
 from seg.images import Image, encode_image
 from seg.model_package import ModelPackage
-from service.build import stage
 
 ROOT = Path(__file__).parents[1]
 READY_BOUND_S = 5.0
 GIVE_UP_S = 60.0
-LARGEST = 6
-"""Requirements that are named; the others are added up."""
 IMPORT = """
 import sys, time
 start, cpu = time.perf_counter(), time.process_time()
@@ -51,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("package", type=Path, help="folder of the model package")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--layers", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     package = ModelPackage.load(arguments.package.resolve())
@@ -60,7 +54,7 @@ def main() -> None:
         starts.append(start_and_stop(package))
         show(starts[-1])
     imports = [import_once() for _ in range(arguments.runs)]
-    layers = [*requirement_layers(), bento_layer(package.path)]
+    layers = layers_of(arguments.layers)
     for each in [*imports, *layers]:
         show(each)
     ready = statistics.median(row["ready_s"] for row in starts)
@@ -127,47 +121,12 @@ def import_once() -> dict[str, Any]:
     }
 
 
-def requirement_layers() -> list[dict[str, Any]]:
-    """Sizes of what bentofile.yaml asks for, the largest by name."""
-    listed = yaml.safe_load((ROOT / "bentofile.yaml").read_text(encoding="utf-8"))
-    sizes: dict[str, int] = {}
-    for text in listed["python"]["packages"]:
-        add_installed(Requirement(text), sizes)
-    ordered = sorted(sizes.items(), key=lambda item: -item[1])
-    rest = sum(size for _, size in ordered[LARGEST:])
-    shown = [*ordered[:LARGEST], (f"{len(ordered) - LARGEST} others", rest)]
-    rows = [{"what": "requirement", "name": name, "mb": size / 1e6} for name, size in shown]
-    total = {"what": "layer", "name": "requirements", "mb": sum(sizes.values()) / 1e6}
-    return [*rows, total]
-
-
-def add_installed(wanted: Requirement, sizes: dict[str, int], extra: str = "") -> None:
-    """Add the files of a requirement, and of what it needs, where its marker says so."""
-    if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
-        return
-    try:
-        found = distribution(wanted.name)
-    except PackageNotFoundError:
-        raise SystemExit(f"{wanted.name} is not installed: make serve") from None
-    name = found.metadata["Name"].lower()
-    if name not in sizes:
-        files = {found.locate_file(file) for file in found.files or ()}
-        sizes[name] = sum(Path(str(f)).stat().st_size for f in files if Path(str(f)).is_file())
-        for text in found.requires or ():
-            add_installed(Requirement(text), sizes)
-    for each in wanted.extras:
-        for text in found.requires or ():
-            if "extra" in text:
-                add_installed(Requirement(text), sizes, each)
-
-
-def bento_layer(package: Path) -> dict[str, Any]:
-    """Size of the code and the package, as a bento has them."""
-    with tempfile.TemporaryDirectory() as folder:
-        stage(package, Path(folder))
-        files = [file for file in Path(folder).rglob("*") if file.is_file()]
-        size = sum(file.stat().st_size for file in files)
-    return {"what": "layer", "name": "code and package", "mb": size / 1e6}
+def layers_of(file: Path | None) -> list[dict[str, Any]]:
+    """Sizes of an image's parts, as the drill that built it has written them."""
+    if file is None:
+        return []
+    sizes = json.loads(file.read_text(encoding="utf-8"))
+    return [{"what": "layer", "name": name, "mb": size} for name, size in sizes.items()]
 
 
 def cpu_seconds() -> float:

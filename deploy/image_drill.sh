@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the image of a bento with Buildah, without Docker and without a registry of images, and asks the
 # service in it for a mask: as its user, on a root that cannot be written. Debian's packages buildah and
-# debootstrap are needed, and root. Usage: deploy/image_drill.sh PACKAGE IMAGE [FOLDER]
+# debootstrap are needed, and root. FOLDER/layers.json gets the megabytes of the image's parts.
+# Usage: deploy/image_drill.sh PACKAGE IMAGE [FOLDER]
 set -euo pipefail
 
 package=$1 image=$2 work=${3:-$(mktemp -d)}
@@ -36,8 +37,9 @@ buildah images --format '{{.Name}}:{{.Tag}} {{.Size}}'
 
 served=$(buildah from --pull-never "$tag")
 root=$(buildah mount "$served")
-echo "megabytes: base $(du -sxm "$work/base" | cut -f1), environment $(du -sxm "$root/app/.venv" | cut -f1)," \
-  "code and package $(du -sxm "$root/home/bentoml/bento" | cut -f1)"
+megabytes() { echo $(($(du -sxb "$1" | cut -f1) / 1000000)); }
+printf '{"base": %s, "environment": %s, "code and package": %s}\n' "$(megabytes "$work/base")" \
+  "$(megabytes "$root/app/.venv")" "$(megabytes "$root/home/bentoml/bento")" | tee "$work/layers.json"
 for tool in gcc cc make git curl uv pip; do
   ! chroot "$root" sh -c "PATH=/app/.venv/bin:\$PATH command -v $tool" || echo "the image has $tool"
 done

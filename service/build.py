@@ -1,7 +1,8 @@
 """``python -m service.build PACKAGE``: a bento that carries a model package.
 
 A bento takes files of one folder only, while a package lies where the user put it. So the code, the
-package and ``bentofile.yaml`` are laid side by side in a temporary folder, and built there.
+package and ``bentofile.yaml`` are laid side by side in a temporary folder, and built there. What
+``--gpu`` adds are onnxruntime's CUDA provider and NVIDIA's libraries, some gigabytes.
 """
 
 import argparse
@@ -15,15 +16,21 @@ from bentoml.exceptions import BentoMLException
 
 from seg.errors import ConfigError, SegError
 from seg.model_package import ModelPackage
+from service.image import CONSTRAINTS
 from service.settings import PACKAGED
 
 ROOT = Path(__file__).parents[1]
 BENTOFILE = "bentofile.yaml"
 CODE = ("seg", "service")
+ON_CPU, ON_GPU = '"onnxruntime>=', '"onnxruntime-gpu[cuda,cudnn]>='
 
 
-def build(package: Path) -> bentoml.Bento:
+def build(package: Path, *, gpu: bool = False) -> bentoml.Bento:
     """Build a bento of a model package into BentoML's store.
+
+    Args:
+        package: folder of the package.
+        gpu: its image runs networks on an NVIDIA GPU.
 
     Raises:
         PackageError: the package is incomplete or altered.
@@ -33,7 +40,7 @@ def build(package: Path) -> bentoml.Bento:
     if not (ROOT / BENTOFILE).is_file():
         raise ConfigError(f"{ROOT} has no {BENTOFILE}; build in a copy of the repository")
     with tempfile.TemporaryDirectory(prefix="bento-") as folder:
-        stage(package, Path(folder))
+        stage(package, Path(folder), gpu=gpu)
         try:
             return bentoml.bentos.build_bentofile(
                 BENTOFILE,
@@ -44,22 +51,27 @@ def build(package: Path) -> bentoml.Bento:
             raise ConfigError(f"BentoML cannot build this bento: {error}") from error
 
 
-def stage(package: Path, folder: Path) -> None:
+def stage(package: Path, folder: Path, *, gpu: bool = False) -> None:
     """Lay all that a bento holds into ``folder``."""
     without_caches = shutil.ignore_patterns("__pycache__")
     for room in CODE:
         shutil.copytree(ROOT / room, folder / room, ignore=without_caches)
     shutil.copytree(package, folder / PACKAGED.name)
-    shutil.copy(ROOT / BENTOFILE, folder)
+    shutil.copy(ROOT / CONSTRAINTS, folder)
+    described = (ROOT / BENTOFILE).read_text(encoding="utf-8")
+    if gpu:
+        described = described.replace(ON_CPU, ON_GPU)
+    (folder / BENTOFILE).write_text(described, encoding="utf-8")
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m service.build", description=__doc__)
     parser.add_argument("package", type=Path, help="folder of the model package")
+    parser.add_argument("--gpu", action="store_true", help="for an NVIDIA GPU; larger")
     arguments = parser.parse_args()
     try:
-        bento = build(arguments.package)
+        bento = build(arguments.package, gpu=arguments.gpu)
     except SegError as error:
         sys.exit(str(error))
     sys.stdout.write(f"{bento.tag}\n")

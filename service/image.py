@@ -9,6 +9,7 @@ writes behind a ``RUN``. So the last stage is written as the lines that follow s
 # mypy: disable-error-code="misc"
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ HEALTH = (
     "r.urlopen('http://127.0.0.1:%s/readyz' % os.environ.get('BENTOML_PORT', '3000'), timeout=4)"
 )
 """Without curl, which the image lacks."""
+
+WITHOUT_TESTS = "find /app/.venv -type d -name tests -prune -exec rm -rf {} +"
+"""Libraries bring theirs, 60 MB of them."""
+CONSTRAINTS = "constraints.txt"
 
 LAST_STAGE = """true
 
@@ -43,7 +48,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --retries=6 \\
 
 
 class ServiceImage(Image):
-    """A BentoML image of two stages."""
+    """A BentoML image of two stages, with the versions that were tested and audited."""
 
     def freeze(self, bento_fs: Path, envs: list[Any], platform_: str | None = None) -> Any:
         """Write the Dockerfile and what it needs."""
@@ -51,5 +56,10 @@ class ServiceImage(Image):
             f"ENV {each.name}={shlex.quote(each.value)}" for each in envs if each.value
         )
         stage = LAST_STAGE.format(base=BASE, user=USER_ID, variables=variables, health=HEALTH)
-        self.post_commands = [stage]
-        return super().freeze(bento_fs, envs, platform_)
+        self.post_commands = [WITHOUT_TESTS, stage]
+        info = super().freeze(bento_fs, envs, platform_)
+        python = bento_fs / "env" / "python"
+        shutil.copy(bento_fs / "src" / CONSTRAINTS, python)
+        required = python / "requirements.txt"
+        required.write_text(f"--constraint {CONSTRAINTS}\n{required.read_text()}")
+        return info

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import yaml
 
+from service.build import stage
 from tests.service.conftest import ROOT, png, served_by, until_status
 
 
@@ -39,16 +40,29 @@ def bento(tiny_package, tmp_path_factory):
     return home / "bentos" / name / version, environment
 
 
+def of_an_image() -> list[str]:
+    """The project's requirements, with the onnxruntime that needs no CUDA."""
+    return [each for each in requirements() if not each.startswith("onnxruntime")] + [
+        "onnxruntime>=1.22"
+    ]
+
+
 def test_the_requirements_are_those_of_the_project():
     bentofile = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
-    assert bentofile["python"]["packages"] == requirements()
+    assert sorted(bentofile["python"]["packages"]) == sorted(of_an_image())
     assert bentofile["python"]["lock_packages"] is False
 
 
 def test_a_bento_holds_the_package_the_code_and_nothing_else(bento, tiny_package):
     folder, _ = bento
     files = {path.relative_to(folder / "src") for path in (folder / "src").rglob("*")}
-    assert {path.parts[0] for path in files} == {"seg", "service", "package", "bentofile.yaml"}
+    assert {path.parts[0] for path in files} == {
+        "seg",
+        "service",
+        "package",
+        "bentofile.yaml",
+        "constraints.txt",
+    }
     assert not [path for path in files if "__pycache__" in path.parts]
     packed = {path.name: path.read_bytes() for path in (folder / "src" / "package").iterdir()}
     assert packed == {path.name: path.read_bytes() for path in tiny_package.iterdir()}
@@ -74,9 +88,11 @@ def test_an_image_ends_with_a_stage_that_only_serves(bento):
     (written,) = [line for line in lines if line.startswith("VOLUME")]
     assert written == "VOLUME /jobs"
     required = (folder / "env" / "python" / "requirements.txt").read_text()
-    wanted = {line.replace("'", '"') for line in requirements()}
-    assert set(required.splitlines()) == wanted
+    wanted = {line.replace("'", '"') for line in of_an_image()}
+    assert set(required.splitlines()) == wanted | {"--constraint constraints.txt"}
     assert "torch" not in required
+    pinned = (folder / "env" / "python" / "constraints.txt").read_bytes()
+    assert pinned == (ROOT / "constraints.txt").read_bytes()
 
 
 def test_containerize_writes_the_same_last_stage(bento, tmp_path):
@@ -92,6 +108,13 @@ def test_containerize_writes_the_same_last_stage(bento, tmp_path):
     stage = target.read_text().partition("\nFROM python:3.11-slim\n")[2]
     assert stage
     assert stage.split() == ours.partition("\nFROM python:3.11-slim\n")[2].split()
+
+
+def test_an_image_for_a_gpu_has_cuda(tiny_package, tmp_path):
+    stage(tiny_package, tmp_path, gpu=True)
+    packages = yaml.safe_load((tmp_path / "bentofile.yaml").read_text())["python"]["packages"]
+    (runtime,) = [each for each in packages if each.startswith("onnxruntime")]
+    assert runtime == "onnxruntime-gpu[cuda,cudnn]>=1.22"
 
 
 def health_command(folder) -> list[str]:
