@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.drills import clients, files, outages, training
+from benchmarks.drills import clients, files, limits, outages, training
 from benchmarks.drills.drill import Drill
 from benchmarks.result import show, write
 
@@ -25,6 +25,7 @@ DRILLS: dict[str, Callable[[Drill], None]] = {
     "stopped": outages.stopped,
     "two_services": outages.two_services,
     "clock_jumps": outages.clock_jumps,
+    "limits": limits.limits,
     "crowd": clients.crowd,
     "slow_loris": clients.slow_loris,
     "memory": clients.memory,

@@ -18,7 +18,7 @@ from data.phantom import draw
 
 SMALL = ("--patch", "32", "32", "--batch-size", "2", "--precision", "float32",
          "--network", "resunet-xs", "--checkpoint-seconds", "0")  # fmt: skip
-STEPS = 150
+STEPS = 60
 KILLS = 20
 COMMAND = [sys.executable, "-m", "training.fit"]
 
