@@ -8,12 +8,14 @@ import pytest
 from playwright.sync_api import expect
 
 from seg.images import Image, encode_image
+from service.keys import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
 from tests.service.conftest import served, until, until_status
 from tests.service.page.conftest import give, screenshot_of, set_slider, until_done
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 DELETED = 'seg_requests_total{method="DELETE",route="/jobs/{job}",status="204"}'
+SCOPES = {"jobs": ("segment", "jobs"), "requests": ("segment",), "metrics": ("metrics",)}
 GREEN, RED = (entry.color for entry in CLASSES[1:])
 
 
@@ -161,6 +163,49 @@ def test_a_job_shows_how_far_it_is_and_is_cancelled_by_keyboard(slow_volumes, op
     page.keyboard.press("Enter")
     expect(page.locator("#status")).to_have_text("Cancelled.")
     until(lambda: sample(slow_volumes.get("/metrics").text, DELETED) == before + 1)
+
+
+@pytest.fixture(scope="module")
+def strict_volumes(tmp_path_factory):
+    """A client of a server that asks for keys and gives a job little time, and keys by scope."""
+    folder = tmp_path_factory.mktemp("strict-volumes")
+    package = write_package(folder / "package", patch=(16, 16, 16), slow=True)
+    keys = {scope: new_key(scope, scopes) for scope, scopes in SCOPES.items()}
+    write_keys(folder / "keys.json", [key for key, _ in keys.values()])
+    settings = {"SEG_KEYS": "required", "SEG_KEYS_FILE": str(folder / "keys.json")}
+    settings |= {"SEG_JOB_TIMEOUT_S": "2", "SEG_NETWORK_THREADS": "1"}
+    with served(package, folder / "log.txt", **settings) as client:
+        until_status(client, "/readyz", 200)
+        yield client, {scope: token for scope, (_, token) in keys.items()}
+
+
+def with_key(open_page, client, token):
+    page = open_page(str(client.base_url), ready=False)
+    page.get_by_label("API key").fill(token)
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.locator("#model-line")).to_contain_text("nearest-level")
+    return page
+
+
+def test_a_job_that_fails_says_why_and_the_next_volume_is_welcome(strict_volumes, open_page):
+    client, keys = strict_volumes
+    page = with_key(open_page, client, keys["jobs"])
+    give(page, ("scan.nii.gz", large()))
+    expect(page.get_by_role("alert")).to_contain_text("took longer than 2 s and was stopped")
+    give(page, ("scan.nii.gz", nifti()))
+    until_done(page)
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_key_without_the_scope_of_jobs_gets_its_volume_from_a_request(strict_volumes, open_page):
+    client, keys = strict_volumes
+    page = with_key(open_page, client, keys["requests"])
+    with page.expect_response("**/segment?**") as answered:
+        give(page, ("scan.nii.gz", nifti()))
+        until_done(page)
+    assert answered.value.status == 200
+    metrics = client.get("/metrics", headers={"Authorization": f"Bearer {keys['metrics']}"}).text
+    assert sample(metrics, 'seg_requests_total{method="POST",route="/jobs",status="403"}') == 1
 
 
 def sample(metrics: str, name: str) -> float:
