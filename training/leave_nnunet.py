@@ -225,8 +225,8 @@ def _their_weights(network: ResidualUNet) -> dict[str, Tensor]:
     for name, tensor in network.state_dict().items():
         layer, kind, entry = name.rsplit(".", 2)
         if layer == "heads":
-            for level in range(len(network.decoder.levels)):  # nnU-Net builds all of its heads
-                found[f"decoder.seg_layers.{level}.{entry}"] = tensor
+            if kind == "0":
+                found |= _their_heads(network, tensor, entry)
         elif kind == "upsample":
             found[f"decoder.transpconvs.{layer.rpartition('.')[2]}.{entry}"] = tensor
         else:
@@ -239,6 +239,17 @@ def _their_weights(network: ResidualUNet) -> dict[str, Tensor]:
                     found[f"{place}.{each}"] = torch.zeros(len(tensor))
     copies = {f"decoder.{n}": t for n, t in found.items() if n.startswith("encoder.")}
     return found | copies
+
+
+def _their_heads(network: ResidualUNet, finest: Tensor, entry: str) -> dict[str, Tensor]:
+    """nnU-Net builds a head a level, of which prediction uses the last, the finest one."""
+    features = network.config.features[-2::-1]
+    return {
+        f"decoder.seg_layers.{level}.{entry}": finest
+        if level == len(features) - 1
+        else torch.zeros(len(finest), *((of_level, *finest.shape[2:]) if finest.ndim > 1 else ()))
+        for level, of_level in enumerate(features)
+    }
 
 
 def _their_layer(layer: str, network: ResidualUNet) -> str:

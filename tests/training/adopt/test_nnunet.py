@@ -20,6 +20,7 @@ from seg.inference.postprocess import postprocess
 from seg.model_package import ModelPackage, Postprocessing
 from training.adopt.__main__ import main
 from training.adopt.axes import AxisMap
+from training.adopt.checkpoint import read_checkpoint
 from training.adopt.monai_bundle import adopt_monai
 from training.adopt.nnunet import Choice, adopt_nnunet
 from training.adopt.nnunet_card import preprocessing_of
@@ -251,6 +252,14 @@ def test_the_way_back_is_a_results_folder_of_the_same_model(packages, name, last
     golden = package.golden(package.card.variants[last_fold].name)
     (network,) = model.networks.values()
     np.testing.assert_allclose(network.logits(golden.patches), golden.logits, atol=1e-4)
+    theirs, ours = (
+        {n: t.shape for n, t in read_checkpoint(file, ["network_weights"]).weights.items()}
+        for file in (
+            next(iter(fold_files(read_results(folder), [], None).values()))
+            for folder in (RECORDED / name / "results", back)
+        )
+    )
+    assert ours == theirs
 
 
 def test_what_nnunet_has_not_is_refused(packages, tmp_path, capsys):
