@@ -11,6 +11,7 @@ RESULTS is a results folder of nnU-Net whose images are in the files' own axes (
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,11 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel import Nifti1Image
+from nibabel import save as save_nifti
+from tifffile import imwrite as write_tiff
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.result import bar, report
-from seg.images import read_mask
+from seg.images import read_channels, read_mask
 from seg.inference import load_backend
 from seg.inference.backends import cores
 from seg.model_package import ModelPackage
@@ -57,6 +61,7 @@ def main() -> None:
     add("--package", type=Path, help="RESULTS, adopted before")
     add("--cases", type=int, help="take only so many")
     add("--mirrored-cases", type=int, help="so many where mirroring is on; 0 leaves it out")
+    add("--mirrored-size", type=int, help="of these only the middle, so many voxels in a plane")
     add("--back", action="store_true", help="also the way back")
     add("--json", type=Path)
     options = parser.parse_args()
@@ -68,7 +73,8 @@ def main() -> None:
         print(f"{package.card.name}: largest error of a logit {worst:.1e}", flush=True)
         for mirror, cases in ((False, options.cases), (True, options.mirrored_cases)):
             if cases != 0:
-                images = some_of(options.images, work / f"images-{mirror}", cases)
+                size = options.mirrored_size if mirror else None
+                images = some_of(options.images, work / f"images-{mirror}", cases, size)
                 rows.append(compared(options, package, images, work, mirror=mirror))
                 rows[-1]["largest_error_of_a_logit"] = worst
                 print_row(rows[-1])
@@ -79,14 +85,29 @@ def main() -> None:
     )
 
 
-def some_of(images: Path, target: Path, cases: int | None) -> Path:
+def some_of(images: Path, target: Path, cases: int | None, size: int | None) -> Path:
     files = sorted(images.iterdir())
     names = sorted({file.name.rsplit("_", 1)[0] for file in files})[:cases]
     target.mkdir()
     for file in files:
         if file.name.rsplit("_", 1)[0] in names:
-            shutil.copy(file, target)
+            copy_middle(file, target / file.name, size)
     return target
+
+
+def copy_middle(file: Path, target: Path, size: int | None) -> None:
+    """Copy a file of one channel, or of its last two axes the middle only."""
+    if size is None:
+        shutil.copy(file, target)
+        return
+    dims = 3 if file.name.endswith((".nii", ".nii.gz")) else 2
+    image = read_channels([file], dims=dims)
+    starts = [max(0, (n - size) // 2) for n in image.spatial_shape[-2:]]
+    middle = image.array[0][(..., *(slice(start, start + size) for start in starts))]
+    if dims == 2:
+        write_tiff(target, middle)
+    else:
+        save_nifti(Nifti1Image(middle.T, np.diag([*image.spacing[::-1], 1.0])), target)
 
 
 def adopted(options: argparse.Namespace, work: Path) -> ModelPackage:
@@ -117,6 +138,7 @@ def compared(
         first = segment_here(package, images, work / "first", work, mirror=False)
         row |= {"first_run_seconds": first.seconds, "first_run_peak_mib": first.peak_mib}
     cost = segment_here(package, images, ours, work, mirror=mirror)
+    row["runtime"] = re.search(r"the network runs on (\S+)", (work / "log").read_text())[1]
     model = ("-m", options.results, "-f", options.fold)
     their_cost = segment_there(options.peer, model, images, theirs, work, mirror=mirror)
     return row | {
