@@ -14,6 +14,7 @@ from seg.files import written_whole
 from seg.model_package import ModelCard, ModelPackage
 from seg.networks import ResidualUNet
 from seg.transforms import Normalisation
+from training.adopt.nnunet_results import RESAMPLING, UNTOUCHED
 from training.restored import network_in
 
 SCHEMES = {"zscore": "ZScoreNormalization", "clip_zscore": "CTNormalization",
@@ -132,9 +133,7 @@ def _measured(rule: Normalisation) -> dict[str, float]:
 
 
 def _resampling(*, untouched: bool) -> dict[str, Any]:
-    function = (
-        "no_resampling_data_or_seg_to_shape" if untouched else "resample_data_or_seg_to_shape"
-    )
+    function = UNTOUCHED if untouched else RESAMPLING
     found: dict[str, Any] = {}
     for what, order in (("data", 3), ("seg", 1), ("probabilities", 1)):
         found[f"resampling_fn_{what}"] = function

@@ -11,7 +11,7 @@ from training.adopt.nnunet_schema import Configuration, Dataset, Plans, check
 
 FOLD = "fold_"
 RESAMPLING = "resample_data_or_seg_to_shape"
-UNTOUCHED = "no_resampling_data_or_seg_to_shape"
+UNTOUCHED = "no_resampling_hack"
 ORDERS = {"resampling_fn_data": (3, 0), "resampling_fn_probabilities": (1, 0)}
 """Orders of interpolation, and along a far coarser axis, that the convention ``nnunet`` has."""
 

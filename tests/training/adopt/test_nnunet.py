@@ -36,6 +36,9 @@ EVERY = 3
 EQUAL = 0.9999
 """Share of voxels; nnU-Net adds logits up in half precision."""
 
+RESAMPLING_FUNCTIONS = ("resample_data_or_seg_to_shape", "no_resampling_hack")
+"""Of nnU-Net's, which finds them by name."""
+
 
 @pytest.fixture(scope="module")
 def thick():
@@ -245,6 +248,8 @@ def test_a_wrong_folder_is_explained(results):
 def test_the_way_back_is_a_results_folder_of_the_same_model(packages, name, last_fold, tmp_path):
     back, package = tmp_path / "results", packages[name]
     assert export([str(package.path), "-o", str(back), "--to", "nnunet"]) == 0
+    (configuration,) = read_results(back).plans["configurations"].values()
+    assert configuration["resampling_fn_data"] in RESAMPLING_FUNCTIONS
     folds = fold_files(read_results(back), [], None)
     assert len(folds) == len(package.card.variants)
     model, _ = adopt_nnunet(back, Choice((str(last_fold),)))
