@@ -105,5 +105,5 @@ def read_description(file: Path) -> Description:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+        raise ConfigError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     return described(content, str(file))

@@ -122,6 +122,8 @@ def fold_files(results: Results, folds: Sequence[str], checkpoint: str | None) -
 def _read(file: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file} is missing; it lies beside plans.json") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]

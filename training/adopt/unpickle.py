@@ -8,6 +8,8 @@ import json
 import pickle
 import re
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +39,15 @@ def allowed() -> list[Any]:
 def read(file: Path, target: Path, wanted: dict[str, list[str]]) -> dict[str, Any]:
     """Write the tensors at ``wanted["weights"]`` and return the values at the other paths."""
     torch.serialization.add_safe_globals(allowed())
+    if harm := harm_to(file):
+        return {"damaged": harm}
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         return {"refused": found.group(1) if found else "a part that is no tensor and no number"}
     except (OSError, RuntimeError, ValueError, EOFError) as error:
-        return {"damaged": str(error).splitlines()[0]}
+        return {"damaged": (str(error) or "it is no file of torch.save").splitlines()[0]}
     tensors = at(checkpoint, wanted["weights"])
     if not isinstance(tensors, dict) or not all(
         isinstance(t, torch.Tensor) for t in tensors.values()
@@ -59,6 +63,22 @@ def read(file: Path, target: Path, wanted: dict[str, list[str]]) -> dict[str, An
         name: plain(at(checkpoint, path)) for name, path in wanted.items() if name != "weights"
     }
     return {"names": names, "values": values}
+
+
+def harm_to(file: Path) -> str:
+    """What happened to an archive on its way; torch compares no checksums."""
+    if not file.stat().st_size:
+        return "it is empty"
+    with file.open("rb") as content:
+        is_archive = content.read(2) == b"PK"
+    if not is_archive:  # as torch before 1.6 wrote it
+        return ""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError):
+        return "it is cut off or damaged; copy it again"
+    return f"its part {bad} is damaged; copy it again" if bad else ""
 
 
 def at(value: Any, path: list[str]) -> Any:

@@ -167,8 +167,12 @@ def test_a_hostile_checkpoint_runs_nothing(results, tmp_path, capsys):
 
 def test_a_damaged_checkpoint_is_told(results, capsys):
     file = results / "fold_0" / "checkpoint_final.pth"
-    file.write_bytes(file.read_bytes()[:1000])
-    assert "cannot be read" in refused(results, capsys)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000])
+    assert "cannot be read: it is cut off" in refused(results, capsys)
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    assert "is damaged; copy it again" in refused(results, capsys)
     file.write_bytes(pickle.dumps({"a": 1}))
     assert "error: " in refused(results, capsys)
 
@@ -257,8 +261,8 @@ def test_the_way_back_is_a_results_folder_of_the_same_model(packages, name, last
     golden = package.golden(package.card.variants[last_fold].name)
     (network,) = model.networks.values()
     np.testing.assert_allclose(network.logits(golden.patches), golden.logits, atol=1e-4)
-    theirs, ours = (
-        {n: t.shape for n, t in read_checkpoint(file, ["network_weights"]).weights.items()}
+    theirs, ours = (  # sorted, as the axes of "thick" were turned
+        {n: sorted(t.shape) for n, t in read_checkpoint(file, ["network_weights"]).weights.items()}
         for file in (
             next(iter(fold_files(read_results(folder), [], None).values()))
             for folder in (RECORDED / name / "results", back)
