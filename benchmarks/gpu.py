@@ -57,6 +57,7 @@ NOMINAL_TFLOPS = {
 PEAK_SHARE = 0.4
 """Of the measured matrix peak that training in the best way shall reach in 3D."""
 RESULTS = Path(__file__).parent / "results"
+A_STAGE = ("features", "blocks", "strides", "kernel_sizes")
 CLASSES = 4
 WARM_UP = 3
 
@@ -68,6 +69,8 @@ class Setting:
     network: str
     patch: tuple[int, ...]
     batch: int
+    stages: int | None = None
+    """The finest of the network's that are kept; None keeps all."""
 
     @property
     def dims(self) -> int:
@@ -80,8 +83,8 @@ SETTINGS = {
     3: Setting("resunet-m", (128, 128, 128), 2),
 }
 SMALL = {
-    2: Setting("resunet-xs", (32, 32), 2),
-    3: Setting("resunet-xs", (32, 32, 32), 1),
+    2: Setting("resunet-xs", (16, 16), 2, stages=3),
+    3: Setting("resunet-xs", (16, 16, 16), 1, stages=3),
 }
 WAYS = {
     "as it is": (False, False),
@@ -128,7 +131,12 @@ def network_of(setting: Setting, *, deep_supervision: bool) -> ResidualUNet:
         in_channels=1,
         num_classes=CLASSES,
     )
-    return ResidualUNet(replace(config, deep_supervision=deep_supervision))
+    config = replace(
+        config,
+        **{each: getattr(config, each)[: setting.stages] for each in A_STAGE},
+        deep_supervision=deep_supervision,
+    )
+    return ResidualUNet(config)
 
 
 def _channels_last(dims: int) -> torch.memory_format:
