@@ -18,7 +18,7 @@ from seg.inference import (
     verify_golden,
 )
 from seg.inference.decision import probabilities_of
-from seg.model_package import GoldenSamples, ModelPackage, write_golden
+from seg.model_package import GoldenSamples, ModelPackage, accept_card, write_golden
 from tests.packages import write_package
 
 
@@ -98,6 +98,7 @@ def folds(tiny_package, tmp_path_factory):
         "golden_sha256": write_golden(target, GoldenSamples(golden, both), logits),
     }
     (target / "model.json").write_text(json.dumps(card))
+    accept_card(target)
     return ModelPackage.load(target)
 
 
@@ -115,6 +116,7 @@ def test_an_ensemble_of_unknown_variants_is_refused(folds, tmp_path):
     target = shutil.copytree(folds.path, tmp_path / "package")
     card = json.loads((target / "model.json").read_text()) | {"ensemble": ["fold 0", "fold 7"]}
     (target / "model.json").write_text(json.dumps(card))
+    (target / "model.json.sha256").unlink()
     with pytest.raises(PackageError, match="an ensemble names variants, each once"):
         ModelPackage.load(target)
 

@@ -13,7 +13,7 @@ from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend, open_model, verify_golden
 from seg.inference.backends import cache_folder, cuda_devices
 from seg.inference.fastest import fastest, patches_a_second
-from seg.model_package import GoldenSamples, ModelPackage, write_golden
+from seg.model_package import GoldenSamples, ModelPackage, accept_card, write_golden
 
 NO_GPU = pytest.mark.skipif(cuda_devices() > 0, reason="has a CUDA device")
 
@@ -142,6 +142,7 @@ def test_where_none_agrees_the_reasons_are_told(package, cache, tmp_path):
     sha256 = write_golden(changed, GoldenSamples(golden.patches, golden.logits[:, ::-1]))
     card = json.loads((changed / "model.json").read_text()) | {"golden_sha256": sha256}
     (changed / "model.json").write_text(json.dumps(card))
+    accept_card(changed)
     with pytest.raises(BackendError, match=r"no backend runs this package here; .*disagrees"):
         load_backend(ModelPackage.load(changed))
 
