@@ -16,7 +16,6 @@ from seg.errors import SegError
 from seg.images import Image, encode_mask, read_channels
 from seg.inference import MapName, Predictor, Segmentation, encode_output
 from seg.inference.sliding_window import Progress
-from service.batching import RequestCancelledError, SchedulerClosedError, SharedBackend
 from service.containers import Add, opened_container
 from service.elastic import Rung
 from service.logs import LOGGER, where_it_failed
@@ -26,6 +25,8 @@ from service.orders import Order
 from service.problem import problem
 from service.problems import status_and_detail
 from service.quality import as_header, as_plain, with_quality
+from service.scheduler import SchedulerClosedError
+from service.shared_backend import RequestCancelledError, SharedBackend
 from service.tracing import patch_spans, span
 
 Content = Callable[[], bytes]

@@ -26,7 +26,6 @@ from starlette.types import ASGIApp
 from service import problems
 from service.admission import Admission
 from service.answers import AnswerHead, Work, answer
-from service.batching import BatchingPolicy, RequestCancelledError
 from service.catalogue import Catalogue
 from service.edge import CLIENT_CLOSED_REQUEST, REQUEST_ID, BodyLimit, Edge
 from service.elastic import VARIANT_HEADER, Ask, Rung, ask_of
@@ -46,6 +45,8 @@ from service.picture import picture_of
 from service.problems import Problem
 from service.quality import QUALITY_HEADER
 from service.registry import ModelRegistry
+from service.scheduler import BatchingPolicy
+from service.shared_backend import RequestCancelledError
 from service.streams import streamed
 from service.tracing import past_span
 from service.uploads import IN_MEMORY, Images, Uploads

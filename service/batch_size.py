@@ -15,7 +15,7 @@ from seg.inference import Backend
 from seg.inference.fastest import patches_a_second
 from seg.inference.remembered import place_of, recall, remember
 from seg.model_package import ModelPackage
-from service.batching import BatchingPolicy
+from service.scheduler import BatchingPolicy
 from service.settings import Settings
 
 SIZES = (1, 2, 4, 8)

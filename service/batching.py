@@ -8,113 +8,20 @@ fill the batches that requests leave room in.
 Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
 
-import itertools
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.occupancy import Occupancy
+from service.scheduler import BatchingPolicy, BatchListener, Scheduler, SchedulerClosedError
 from service.turns import Logits, Queue, RunListener, Ticket
 
-GPU_BATCH_SIZE = 8
-"""Patches in a batch where batches are forced on a backend that asks for single patches."""
 
-BatchListener = Callable[[int, int], None]
-"""Called with the number of patches and of requests in a batch that is about to run."""
-
-
-class RequestCancelledError(Exception):
-    """The client has gone or the time is up: nobody waits for the answer."""
-
-
-class SchedulerClosedError(Exception):
-    """The service is shutting down."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchingPolicy:
-    """How many runs at the same time, and how many patches in each.
-
-    On CPU batches do not pay: measured on two cores, two callers of one thread segment 1.26 times
-    as many images a second as batches of eight on two threads. On GPU they do.
-    """
-
-    runners: int
-    batch_size: int
-    wait_s: float = 0.0
-    """Seconds that a free device waits for its batch to fill."""
-
-    @classmethod
-    def of(
-        cls,
-        backend: Backend,
-        mode: Literal["auto", "cpu", "gpu"] = "auto",
-        batch_size: int | None = None,
-    ) -> "BatchingPolicy":
-        """The policy that fits a backend, or the one that is forced."""
-        if mode == "cpu":
-            return cls(runners=max(backend.callers, os.cpu_count() or 1), batch_size=1)
-        if mode == "gpu":
-            forced = batch_size or max(backend.batch_size, GPU_BATCH_SIZE)
-            return cls(runners=1, batch_size=forced)
-        return cls(runners=backend.callers, batch_size=batch_size or backend.batch_size)
-
-
-class Scheduler(Protocol):
-    """Runs the patches of all requests on one backend."""
-
-    backend: Backend
-    policy: BatchingPolicy
-
-    @property
-    def waiting(self) -> int:
-        """Patches that wait for a free device."""
-        ...
-
-    def run(
-        self,
-        request: int,
-        patches: Float[np.ndarray, "b c *patch"],
-        backend: Backend | None = None,
-        *,
-        is_background: bool = False,
-        on_run: RunListener = lambda began, ended: None,
-        check: Callable[[], None] = lambda: None,
-    ) -> Float[np.ndarray, "b k *patch"]:
-        """Logits of the patches of a request; the thread waits for them.
-
-        Args:
-            request: whose they are.
-            patches: to run.
-            backend: that runs them in place of the scheduler's own, e.g. a faster variant.
-            is_background: they are a job's, and wait behind those of requests.
-            on_run: is told of the run of each patch.
-            check: raises where nobody waits for the logits any more; called when `drop` would find
-                them.
-
-        Raises:
-            SchedulerClosedError: the service is shutting down.
-        """
-        ...
-
-    def drop(self, request: int, reason: BaseException) -> None:
-        """Give what waits of a request that reason for an answer; a patch that runs is finished."""
-        ...
-
-    def close(self) -> None:
-        """Finish what waits and take no more."""
-        ...
-
-
-class BatchScheduler:
+class BatchScheduler(Scheduler):
     """Runs the patches of all requests on one backend, in batches.
 
     A batch that fails is run again patch by patch: only the request whose patch is to blame fails.
@@ -126,12 +33,9 @@ class BatchScheduler:
         policy: BatchingPolicy,
         on_batch: BatchListener = lambda patches, requests: None,
     ) -> None:
-        self.backend = backend
-        self.policy = policy
-        self._on_batch = on_batch
+        super().__init__(backend, policy, on_batch)
         self._turns: Queue[Ticket] = Queue()
         self._changed = threading.Condition()
-        self._closed = False
         self._runners = [
             threading.Thread(target=self._serve, name=f"batches-{n}", daemon=True)
             for n in range(policy.runners)
@@ -247,74 +151,6 @@ class BatchScheduler:
         for ticket, answer in zip(batch, logits, strict=True):
             ticket.on_run(began, ended)
             ticket.logits.set_result(answer)
-
-
-class SharedBackend:
-    """The backend that one request sees: its patches run in batches with those of others.
-
-    ``batch_size`` and ``callers`` tell the predictor how many patches to hand over at a time:
-    enough for one request alone to keep the device busy.
-    """
-
-    def __init__(self, scheduler: Scheduler, *, background: bool = False) -> None:
-        """Take a turn; behind all requests where it is for a job."""
-        self._scheduler = scheduler
-        self._is_background = background
-        self._request = next(_REQUESTS)
-        self._cancelled = threading.Event()
-        self._backend = scheduler.backend
-        self.patches = 0
-        """Run so far."""
-        self.occupancy = Occupancy()
-        """When patches waited and when they ran."""
-        self.patch = scheduler.backend.patch
-        self.provider = scheduler.backend.provider
-        self.batch_size = scheduler.policy.batch_size
-        self.callers = scheduler.policy.runners + 1  # the next patches wait when a device is free
-
-    def run(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
-        """Logits of each patch, in the order of the patches.
-
-        Raises:
-            RequestCancelledError: `cancel` was called, before or while the patches wait.
-            SchedulerClosedError: the service is shutting down.
-        """
-        self.raise_if_cancelled()
-        self.patches += len(patches)
-        submitted = perf_counter()
-        try:
-            return self._scheduler.run(
-                self._request,
-                patches,
-                self._backend,
-                is_background=self._is_background,
-                on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
-                check=self.raise_if_cancelled,
-            )
-        except BaseException as error:  # one patch failed: the others are of no use
-            self._scheduler.drop(self._request, error)
-            raise
-
-    def runs_on(self, backend: Backend) -> None:
-        """Run all patches on that backend, on the devices of the scheduler; before the first."""
-        self._backend = backend
-
-    def cancel(self) -> None:
-        """Stop at the next patch."""
-        self._cancelled.set()
-        self._scheduler.drop(self._request, RequestCancelledError())
-
-    def raise_if_cancelled(self) -> None:
-        """For the steps between patches.
-
-        Raises:
-            RequestCancelledError: `cancel` was called.
-        """
-        if self._cancelled.is_set():
-            raise RequestCancelledError
-
-
-_REQUESTS = itertools.count()
 
 
 def _power_of_two(waiting: int, most: int) -> int:

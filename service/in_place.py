@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.batching import BatchingPolicy, BatchListener, SchedulerClosedError
+from service.scheduler import BatchingPolicy, BatchListener, Scheduler, SchedulerClosedError
 from service.turns import Call, Queue, RunListener
 
 
-class InPlaceScheduler:
+class InPlaceScheduler(Scheduler):
     """Lends the devices of one backend to threads, one patch at a time; requests take turns."""
 
     def __init__(
@@ -27,14 +27,11 @@ class InPlaceScheduler:
         policy: BatchingPolicy,
         on_batch: BatchListener = lambda patches, requests: None,
     ) -> None:
-        self.backend = backend
-        self.policy = policy
-        self._on_batch = on_batch
+        super().__init__(backend, policy, on_batch)
         self._calls: Queue[Call] = Queue()
         self._free = policy.runners
         self._lock = threading.Lock()
         self._all_free = threading.Condition(self._lock)
-        self._closed = False
 
     @property
     def waiting(self) -> int:

@@ -13,13 +13,15 @@ from seg.images import Limits
 from seg.inference import Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batch_size import BatchTimes, measured_policy
-from service.batching import BatchScheduler, Scheduler, SharedBackend, batch_sizes
+from service.batching import BatchScheduler, batch_sizes
 from service.elastic import VariantChooser, load_rungs
 from service.formats import formats_for
 from service.in_place import InPlaceScheduler
 from service.logs import LOGGER
 from service.metrics import Metrics, ModelMetrics
+from service.scheduler import Scheduler
 from service.settings import Settings
+from service.shared_backend import SharedBackend
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

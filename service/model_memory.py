@@ -12,11 +12,11 @@ from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 
 from seg.errors import BackendError, PackageError, SegError
-from service.batching import SchedulerClosedError
 from service.logs import LOGGER, where_it_failed
 from service.metrics import Metrics
 from service.model import ReadyModel, load_model
 from service.problems import Problem
+from service.scheduler import SchedulerClosedError
 from service.settings import Settings
 from service.versions import Fault, ModelVersion
 

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.answers import Content, Work, answer
-from service.batching import RequestCancelledError, SchedulerClosedError, SharedBackend
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
 from service.jobs.records import Job, Progress
 from service.jobs.store import JobStore
@@ -23,7 +22,9 @@ from service.model import ReadyModel
 from service.orders import Order
 from service.problems import status_and_detail
 from service.registry import ModelRegistry
+from service.scheduler import SchedulerClosedError
 from service.settings import Settings
+from service.shared_backend import RequestCancelledError, SharedBackend
 from service.tracing import span
 
 POLL_S = 1.0

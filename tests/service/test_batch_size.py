@@ -9,9 +9,10 @@ from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.app import create_app
 from service.batch_size import GAIN, SIZES, WAIT_SHARE, BatchTimes, batch_times, measured_policy
-from service.batching import BatchingPolicy, BatchScheduler
+from service.batching import BatchScheduler
 from service.metrics import Metrics
 from service.registry import ModelRegistry
+from service.scheduler import BatchingPolicy
 from service.settings import Settings
 from tests.service.test_batching import HeldBackend, answers, network, random_patches  # noqa: F401
 

@@ -7,14 +7,9 @@ import pytest
 from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
-from service.batching import (
-    BatchingPolicy,
-    BatchScheduler,
-    RequestCancelledError,
-    SchedulerClosedError,
-    SharedBackend,
-    batch_sizes,
-)
+from service.batching import BatchScheduler, batch_sizes
+from service.scheduler import BatchingPolicy, SchedulerClosedError
+from service.shared_backend import RequestCancelledError, SharedBackend
 from tests.packages import SPARK, write_package
 from tests.service.conftest import until
 

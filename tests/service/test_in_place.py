@@ -5,13 +5,9 @@ import numpy as np
 import pytest
 
 from seg.errors import BackendError
-from service.batching import (
-    BatchingPolicy,
-    RequestCancelledError,
-    SchedulerClosedError,
-    SharedBackend,
-)
 from service.in_place import InPlaceScheduler
+from service.scheduler import BatchingPolicy, SchedulerClosedError
+from service.shared_backend import RequestCancelledError, SharedBackend
 from tests.service.conftest import until
 from tests.service.test_batching import (
     CPU,

@@ -1,0 +1,86 @@
+"""The backend that one request sees.
+
+Letters: ``b`` patches, ``c`` channels, ``k`` classes.
+"""
+
+import itertools
+import threading
+from time import perf_counter
+
+import numpy as np
+from jaxtyping import Float
+
+from seg.inference import Backend
+from service.occupancy import Occupancy
+from service.scheduler import Scheduler
+
+_REQUESTS = itertools.count()
+
+
+class RequestCancelledError(Exception):
+    """The client has gone or the time is up: nobody waits for the answer."""
+
+
+class SharedBackend:
+    """The backend that one request sees: its patches run in batches with those of others.
+
+    ``batch_size`` and ``callers`` tell the predictor how many patches to hand over at a time:
+    enough for one request alone to keep the device busy.
+    """
+
+    def __init__(self, scheduler: Scheduler, *, background: bool = False) -> None:
+        """Take a turn; behind all requests where it is for a job."""
+        self._scheduler = scheduler
+        self._is_background = background
+        self._request = next(_REQUESTS)
+        self._cancelled = threading.Event()
+        self._backend = scheduler.backend
+        self.patches = 0
+        """Run so far."""
+        self.occupancy = Occupancy()
+        """When patches waited and when they ran."""
+        self.patch = scheduler.backend.patch
+        self.provider = scheduler.backend.provider
+        self.batch_size = scheduler.policy.batch_size
+        self.callers = scheduler.policy.runners + 1  # the next patches wait when a device is free
+
+    def run(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of each patch, in the order of the patches.
+
+        Raises:
+            RequestCancelledError: `cancel` was called, before or while the patches wait.
+            SchedulerClosedError: the service is shutting down.
+        """
+        self.raise_if_cancelled()
+        self.patches += len(patches)
+        submitted = perf_counter()
+        try:
+            return self._scheduler.run(
+                self._request,
+                patches,
+                self._backend,
+                is_background=self._is_background,
+                on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
+                check=self.raise_if_cancelled,
+            )
+        except BaseException as error:  # one patch failed: the others are of no use
+            self._scheduler.drop(self._request, error)
+            raise
+
+    def runs_on(self, backend: Backend) -> None:
+        """Run all patches on that backend, on the devices of the scheduler; before the first."""
+        self._backend = backend
+
+    def cancel(self) -> None:
+        """Stop at the next patch."""
+        self._cancelled.set()
+        self._scheduler.drop(self._request, RequestCancelledError())
+
+    def raise_if_cancelled(self) -> None:
+        """For the steps between patches.
+
+        Raises:
+            RequestCancelledError: `cancel` was called.
+        """
+        if self._cancelled.is_set():
+            raise RequestCancelledError
