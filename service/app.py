@@ -105,25 +105,27 @@ def create_app(
     app.router.redirect_slashes = False
     public_app: ASGIApp = Gate(app, settings) if guarded else app
     if settings.cors_origins:
-        public_app = CORSMiddleware(
-            public_app,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "X-API-Key",
-                "Content-Type",
-                "Idempotency-Key",
-                REQUEST_ID,
-            ],
-            expose_headers=[REQUEST_ID, MODEL_HEADER, QUALITY_HEADER, "Location", "Retry-After"],
-        )
+        public_app = _open_to(settings.cors_origins, public_app)
     return Edge(
         public_app,
         routes=routes,
         limits={"/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")},
         usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),
         metrics=models.metrics,
+    )
+
+
+def _open_to(origins: str, app: ASGIApp) -> ASGIApp:
+    """Pages of these origins may ask, and read what the headers of an answer say."""
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin.strip() for origin in origins.split(",")],
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", REQUEST_ID],
+        expose_headers=[
+            *(REQUEST_ID, MODEL_HEADER, VARIANT_HEADER, QUALITY_HEADER, FAILED_HEADER),
+            *("Content-Disposition", "Location", "Retry-After"),
+        ],
     )
 
 

@@ -216,6 +216,15 @@ def test_only_origins_that_are_listed_may_call(guarded):
     assert "Access-Control-Allow-Origin" not in refused.headers
 
 
+def test_pages_of_a_listed_origin_may_read_every_header_of_an_answer(guarded, keys):
+    sent = {"Origin": "https://viewer.example", **bearer(keys[1]["segment"])}
+    answer = guarded.post("/segment", content=IMAGE, headers=sent)
+    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    told = {name for name in answer.headers if name.startswith(("x-segmentation-", "x-request-"))}
+    assert len(told) >= 4
+    assert told | {"content-disposition"} <= {name.lower() for name in exposed}
+
+
 def outer_address() -> str | None:
     """The address by which this machine would reach others; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
