@@ -2,7 +2,6 @@
 
 import io
 import logging
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images.dicom_codecs import DECODER_DEPENDENCIES
-from seg.images.files import BinaryFile
+from seg.images.files import DAMAGE, BinaryFile
 
 Dataset = Any
 """A ``pydicom.Dataset``; its module is imported where a DICOM file is really read."""
@@ -33,21 +32,7 @@ BARE = tuple(
 MAX_INFLATED = 2**30
 """Bytes of a deflated file; all others take no more memory than they weigh."""
 
-PARSING_ERRORS = (  # what pydicom and its codecs raise on bytes that are not what they should be
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    UnboundLocalError,  # a NameError of pydicom's own
-    EOFError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
+PARSING_ERRORS = (*DAMAGE, UnboundLocalError)  # a NameError of pydicom's own
 
 
 @cache

@@ -1,6 +1,8 @@
 """Bytes from a path or from memory."""
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,23 @@ from seg.errors import ImageError
 
 BinaryFile = io.BytesIO | io.BufferedReader
 """What readers get: a file that can be read from any place."""
+
+DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What the libraries of formats raise on bytes that are not the file they should be."""
 
 
 @contextmanager

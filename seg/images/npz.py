@@ -1,32 +1,18 @@
 """Masks as NumPy archives: ``labels``, ``spacing`` and ``affine``, arrays only, no pickles."""
 
 import io
-import struct
 import zipfile
-import zlib
 
 import numpy as np
 from jaxtyping import Real
 from numpy.lib import format as npy
 
 from seg.errors import ImageError
-from seg.images.files import BinaryFile
+from seg.images.files import DAMAGE, BinaryFile
 from seg.images.image import Image, Mask
 from seg.images.limits import Limits, ReadOptions
 
-DECODING_ERRORS = (
-    OSError,
-    ValueError,
-    LookupError,
-    OverflowError,
-    EOFError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
+DECODING_ERRORS = (*DAMAGE, zipfile.BadZipFile)
 
 GRID_BYTES = 4096
 """More than spacing and affine ever take."""

@@ -3,8 +3,6 @@
 The first of its resolutions, the full one, is read. Source: ngff.openmicroscopy.org, version 0.5.
 """
 
-import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -16,6 +14,7 @@ import numpy as np
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.axes import Axes
 from seg.images.endings import ZARR_FILES
+from seg.images.files import DAMAGE
 from seg.images.folders import Entry
 from seg.images.image import Image, Spacing
 from seg.images.limits import ReadOptions
@@ -28,21 +27,6 @@ from seg.images.zarr_chunks import (
     compressions_of,
 )
 from seg.images.zarr_library import zarr_library
-
-ZARR_ERRORS = (  # what zarr and its codecs raise on what is not the Zarr it should be
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    EOFError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
 
 LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""
@@ -185,7 +169,7 @@ def _translated() -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except ZARR_ERRORS as error:
+    except DAMAGE as error:
         raise ImageError(
             f"the OME-Zarr is damaged or not one ({type(error).__name__}); write it anew"
         ) from error

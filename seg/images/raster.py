@@ -5,7 +5,6 @@ Letters: ``c`` channels.
 """
 
 import io
-import struct
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -21,7 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images.classes import ClassInfo
-from seg.images.files import BinaryFile
+from seg.images.files import DAMAGE, BinaryFile
 from seg.images.image import Image, Mask
 from seg.images.limits import ReadOptions
 
@@ -41,20 +40,6 @@ UPRIGHT: dict[
     7: lambda pixels: np.rot90(np.swapaxes(pixels, 0, 1), 2),
     8: lambda pixels: np.rot90(pixels, 1),
 }
-
-DECODING_ERRORS = (  # what Pillow and libpng raise on bytes that are not the picture they should be
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
 
 
 def read_png(file: BinaryFile, options: ReadOptions) -> Image:
@@ -111,7 +96,7 @@ def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Im
         raise
     except PIL.Image.DecompressionBombError as error:
         raise ImageTooLargeError(f"the picture is too large to be decoded: {error}") from error
-    except DECODING_ERRORS as error:
+    except DAMAGE as error:
         raise ImageError(
             f"the {_name(plugin)} is damaged or cut short ({error}); send the whole file"
         ) from error

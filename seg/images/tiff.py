@@ -7,9 +7,7 @@ orientation tag is not applied, as no scientific reader does. Letters: ``c`` cha
 import hashlib
 import io
 import logging
-import struct
 import uuid
-import zlib
 from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -21,7 +19,7 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.axes import Axes
-from seg.images.files import BinaryFile
+from seg.images.files import DAMAGE, BinaryFile
 from seg.images.image import Image, Mask, Spacing
 from seg.images.limits import Limits, ReadOptions
 from seg.images.tiff_spacing import spacing_of
@@ -44,22 +42,7 @@ PLAIN = (
 )
 """Photometric interpretations whose samples are intensities as they stand."""
 
-DECODING_ERRORS = (  # what tifffile and its codecs raise on bytes that are not the TIFF they claim
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    EOFError,
-    ParseError,
-    struct.error,
-    zlib.error,
-)
+DECODING_ERRORS = (*DAMAGE, tifffile.TiffFileError, ParseError)
 
 
 def read_tiff(file: BinaryFile, options: ReadOptions) -> Image:
