@@ -5,6 +5,7 @@ nothing of a body is read before a request may pass.
 """
 
 import asyncio
+import functools
 import ipaddress
 import math
 from collections import Counter, OrderedDict
@@ -135,7 +136,7 @@ class Gate:
     def _needs_key(self, scope: Scope) -> bool:
         if self._settings.keys == "auto":
             # A proxy on this machine may pass on what came from another one.
-            return not (_is_loopback(scope, "server") and _is_loopback(scope, "client"))
+            return not all(_is_loopback(_host(scope, side)) for side in ("server", "client"))
         return self._settings.keys == "required"
 
     def _take(self, client: str, key: Key | None) -> None:
@@ -258,9 +259,10 @@ def _host(scope: Scope, side: str) -> str:
     return str(address[0]) if address else ""
 
 
-def _is_loopback(scope: Scope, side: str) -> bool:
+@functools.lru_cache
+def _is_loopback(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(_host(scope, side))
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
     mapped = getattr(address, "ipv4_mapped", None)

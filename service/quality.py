@@ -1,7 +1,6 @@
 """What the model knows of its own mask, as a header and in a JSON summary."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from seg.inference import Quality
@@ -28,15 +27,17 @@ def with_quality(summary: bytes, quality: Quality) -> bytes:
 
 def as_plain(quality: Quality) -> dict[str, Any]:
     """For JSON; ``predicted_dice`` by class, with its expected error."""
-    plain = asdict(quality)
-    errors = plain.pop("expected_error")
-    if plain.pop("disagreement") is not None:  # its map was asked for
-        plain["disagreement"] = _rounded(quality.disagreement)
-    plain["predicted_dice"] = {
-        name: {"dice": round(dice, DIGITS), "expected_error": _rounded(errors.get(name))}
-        for name, dice in quality.predicted_dice.items()
+    errors = quality.expected_error
+    plain: dict[str, Any] = {
+        "predicted_dice": {
+            name: {"dice": round(dice, DIGITS), "expected_error": _rounded(errors.get(name))}
+            for name, dice in quality.predicted_dice.items()
+        },
+        "uncertainty": _rounded(quality.uncertainty),
+        "warnings": quality.warnings,
     }
-    plain["uncertainty"] = _rounded(quality.uncertainty)
+    if quality.disagreement is not None:  # its map was asked for
+        plain["disagreement"] = _rounded(quality.disagreement)
     return plain
 
 

@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Link,
     NoOpTracerProvider,
     Span,
@@ -33,6 +34,9 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 SERVICE_NAME = "segmenter"
 MOST_RUNS = 64
 """Runs of an image that get spans of their own; a volume has thousands."""
+
+TRACEPARENT = "traceparent"
+"""W3C's header of a trace that a request belongs to."""
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -68,6 +72,10 @@ def stop_tracing() -> None:
 @contextmanager
 def request_span(scope: Scope, route: str, request_id: str) -> Iterator[Span]:
     """The span of a request, within the client's trace where it sent ``traceparent``."""
+    headers = Headers(scope=scope)
+    if _Tracing.provider is None and TRACEPARENT not in headers:
+        yield INVALID_SPAN
+        return
     attributes = {
         "http.request.method": scope["method"],
         "http.route": route,
@@ -75,7 +83,7 @@ def request_span(scope: Scope, route: str, request_id: str) -> Iterator[Span]:
     }
     with _Tracing.tracer.start_as_current_span(
         f"{scope['method']} {route}",
-        context=_PROPAGATOR.extract(Headers(scope=scope), getter=_HEADERS),
+        context=_PROPAGATOR.extract(headers, getter=_HEADERS),
         kind=SpanKind.SERVER,
         attributes=attributes,
         record_exception=False,
@@ -94,7 +102,7 @@ def current_traceparent() -> str | None:
     """The current span, as W3C's header names it; None where nobody traces."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
-    return carrier.get("traceparent")
+    return carrier.get(TRACEPARENT)
 
 
 @contextmanager
@@ -103,9 +111,12 @@ def span(name: str, linked_to: str | None = None) -> Iterator[Span]:
 
     ``linked_to`` is a ``traceparent``: of a request that ended before this began.
     """
+    if _Tracing.provider is None:
+        yield INVALID_SPAN
+        return
     links = []
     if linked_to:
-        context = _PROPAGATOR.extract({"traceparent": linked_to})
+        context = _PROPAGATOR.extract({TRACEPARENT: linked_to})
         links = [Link(get_current_span(context).get_span_context())]
     with _Tracing.tracer.start_as_current_span(
         name, links=links, record_exception=False, set_status_on_exception=False

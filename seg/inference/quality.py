@@ -77,7 +77,8 @@ class QualityMeter:
         self._card = card
         self._selection = selection
         self._channels = selection.outputs_of(card)
-        self._assessment = card.quality
+        by_likeliest = selection.threshold is None  # as the calibration was
+        self._known = card.quality.dice if card.quality and by_likeliest else {}
         self._temperature = card.quality.temperature if card.quality else 1.0
         self._sums = np.zeros((3, card.outputs))
         self._unsure = np.zeros(2)
@@ -96,11 +97,9 @@ class QualityMeter:
 
     def quality(self, warnings: tuple[str, ...] = ()) -> Quality:
         """What the slabs told."""
-        card, known = self._card, self._assessment.dice if self._assessment else {}
+        card, known = self._card, self._known
         expected = expected_dice(*self._sums)
         classes = [info.name for info in card.classes[len(card.classes) - card.outputs :]]
-        if self._selection.threshold is not None:  # the calibration is of the likeliest class
-            known = {}
         predicted = {
             classes[channel]: float(
                 known[classes[channel]].predicted(expected[channel : channel + 1])[0]
@@ -130,9 +129,11 @@ class QualityMeter:
         own = logits[:outputs]
         if self._temperature == 1:
             probabilities, unsure = probabilities_and_entropy(own, task)
-            add_sums(self._sums, probabilities, labels, task)
+            if self._known:
+                add_sums(self._sums, probabilities, labels, task)
         else:
-            add_sums(self._sums, probabilities_of(own, task), labels, task)
+            if self._known:
+                add_sums(self._sums, probabilities_of(own, task), labels, task)
             probabilities, unsure = probabilities_and_entropy(
                 own / np.float32(self._temperature), task
             )
