@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seg.inference import Backend
+from seg.inference import Backend, Provider
 from seg.inference.fastest import patches_a_second
 from seg.inference.remembered import place_of, recall, remember
 from seg.model_package import ModelPackage
@@ -25,6 +25,11 @@ BUDGET_S = 1.5
 """After so many seconds no larger size is tried."""
 GAIN = 1.1
 """A larger batch must be so much faster a patch: it makes all its requests wait for the last."""
+SHORT_MS = 50.0
+"""Where a run takes less, there is one run more than there are cores: else a core would stand still
+for a large share of the time, until the next thread has taken over."""
+CPU_PROVIDERS: Mapping[str, Provider] = {"CPUExecutionProvider": "cpu", "OpenVINO": "openvino"}
+"""By the name that a backend gives: that by which it is asked for."""
 WAIT_SHARE = 0.05
 """Of a run's time, that a device which is free waits for its batch to fill."""
 
@@ -60,6 +65,18 @@ def measured_policy(
         known = times.run_ms.get(policy.batch_size, 0.0) if policy.batch_size > 1 else 0.0
         wait_ms = WAIT_SHARE * known
     return replace(policy, wait_s=wait_ms / 1000), times
+
+
+def with_spare_run(
+    backend: Backend, policy: BatchingPolicy, times: BatchTimes, settings: Settings
+) -> Settings:
+    """Settings for one run more than there are cores, where runs are short and none is forced."""
+    run_ms = times.run_ms.get(policy.batch_size, SHORT_MS)
+    provider = CPU_PROVIDERS.get(backend.provider)
+    if settings.network_threads is not None or provider is None or run_ms >= SHORT_MS:
+        return settings
+    more = {"provider": provider, "network_threads": backend.callers + 1}
+    return settings.model_copy(update=more)
 
 
 def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> BatchTimes:

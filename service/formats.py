@@ -1,12 +1,16 @@
 """Which files an answer holds, and what holds them together."""
 
+import functools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from seg.inference import Output, outputs_for
 from service.problems import Problem
 
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
+ANYTHING = "*/*"
+"""What most clients send as ``Accept``."""
 
 Container = Literal["zip", "multipart"]
 CONTAINER_TYPES: Mapping[Container, str] = {
@@ -15,11 +19,12 @@ CONTAINER_TYPES: Mapping[Container, str] = {
 }
 
 
-def formats_for(dims: int) -> dict[str, Output]:
+@functools.cache
+def formats_for(dims: int) -> Mapping[str, Output]:
     """What can be had of an image of 2 or 3 dimensions, the default first."""
     outputs = outputs_for(dims)
     names = sorted(outputs, key=lambda name: name != DEFAULT_FORMAT[dims])
-    return {name: outputs[name] for name in names}
+    return MappingProxyType({name: outputs[name] for name in names})
 
 
 def choose_formats(
@@ -36,7 +41,9 @@ def choose_formats(
     if names:
         return tuple(dict.fromkeys(names))
     default = next(iter(formats))
-    ranges = _media_ranges(accept or "*/*")
+    if accept in (None, "", ANYTHING):
+        return (default,)
+    ranges = _media_ranges(accept)
     masks = {name: output for name, output in formats.items() if output.map is None}
     best = max(masks, key=lambda name: _quality(masks[name].media_type, ranges))
     if _quality(masks[best].media_type, ranges) > 0:
@@ -51,7 +58,9 @@ def choose_formats(
 
 def container_asked_for(accept: str | None) -> Container | None:
     """The container that an ``Accept`` header names; wildcards name none."""
-    named = {name: quality for name, quality in _media_ranges(accept or "") if quality > 0}
+    if accept in (None, "", ANYTHING):
+        return None
+    named = {name: quality for name, quality in _media_ranges(accept) if quality > 0}
     wanted = [kind for kind, name in CONTAINER_TYPES.items() if name in named]
     return max(wanted, key=lambda kind: named[CONTAINER_TYPES[kind]], default=None)
 

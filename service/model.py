@@ -1,7 +1,8 @@
 """A model that serves: loaded, and proven on this machine."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import quote
@@ -10,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.images import Limits
-from seg.inference import Output, load_backend, verify_golden
+from seg.inference import Backend, Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
-from service.batch_size import BatchTimes, measured_policy
+from service.batch_size import BatchTimes, measured_policy, with_spare_run
 from service.batching import BatchScheduler, batch_sizes
 from service.elastic import VariantChooser, load_rungs
 from service.formats import formats_for
@@ -31,7 +32,7 @@ class ReadyModel:
     package: ModelPackage
     variant: str
     scheduler: Scheduler
-    formats: dict[str, Output]
+    formats: Mapping[str, Output]
     limits: Limits
     golden_error: float
     """Largest absolute error of probabilities on the golden samples."""
@@ -77,15 +78,14 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     start = perf_counter()
     package = ModelPackage.load(folder)
     card = package.card
-    backend = load_backend(
-        package,
-        settings.variant,
-        settings.provider,
-        settings.batch_size,
-        settings.network_threads,
-    )
+    backend = _loaded(package, settings)
     golden_error = verify_golden(package, backend, settings.variant)
     policy, times = measured_policy(package, backend, settings)
+    devices = policy.runners
+    spared = with_spare_run(backend, policy, times, settings)
+    if spared is not settings:
+        settings, backend = spared, _loaded(package, spared)
+        policy = replace(policy, runners=backend.callers)
     rungs = load_rungs(package, backend, settings)
     for size in batch_sizes(policy):
         for rung in rungs:
@@ -114,7 +114,17 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         golden_error=golden_error,
         metrics=counted,
         batch_times=times,
-        chooser=VariantChooser(rungs, settings.max_wait_s, runners=policy.runners),
+        chooser=VariantChooser(rungs, settings.max_wait_s, runners=devices),
+    )
+
+
+def _loaded(package: ModelPackage, settings: Settings) -> Backend:
+    return load_backend(
+        package,
+        settings.variant,
+        settings.provider,
+        settings.batch_size,
+        settings.network_threads,
     )
 
 

@@ -8,7 +8,16 @@ from starlette.testclient import TestClient
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.app import create_app
-from service.batch_size import GAIN, SIZES, WAIT_SHARE, BatchTimes, batch_times, measured_policy
+from service.batch_size import (
+    GAIN,
+    SHORT_MS,
+    SIZES,
+    WAIT_SHARE,
+    BatchTimes,
+    batch_times,
+    measured_policy,
+    with_spare_run,
+)
 from service.batching import BatchScheduler
 from service.metrics import Metrics
 from service.registry import ModelRegistry
@@ -96,6 +105,17 @@ def test_the_operator_s_word_counts(package):
     assert times == BatchTimes()
     assert measured_policy(package, backend, Settings(batching="gpu"))[0].batch_size == 8
     assert backend.runs == 0
+
+
+def test_short_runs_get_one_more_than_there_are_cores_and_long_or_forced_ones_do_not(package):
+    backend, policy = backend_of(package), BatchingPolicy(runners=2, batch_size=1)
+    short, long = (BatchTimes({1: 1.0}, {1: ms}) for ms in (SHORT_MS / 2, SHORT_MS))
+    found = with_spare_run(backend, policy, short, Settings())
+    assert (found.provider, found.network_threads) == ("cpu", backend.callers + 1)
+    forced = Settings(network_threads=2)
+    assert with_spare_run(backend, policy, short, forced) is forced
+    for times in (long, BatchTimes()):
+        assert with_spare_run(backend, policy, times, Settings()).network_threads is None
 
 
 def test_the_wait_is_a_small_share_of_a_run(package, monkeypatch):
