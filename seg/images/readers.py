@@ -184,6 +184,17 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
         return found.read(file, options)
 
 
+def content_of(file: BinaryFile) -> bytes:
+    """All of an open file that begins as an image does; of another one only the beginning is read.
+
+    Raises:
+        ImageError: it begins as none does that is read.
+    """
+    format_of(file.read(HEAD_BYTES))
+    file.seek(0)
+    return file.read()
+
+
 def format_of(head: bytes) -> FileFormat:
     """The format of a file that begins so.
 
