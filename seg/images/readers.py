@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Real, UInt
@@ -184,7 +185,7 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
         return found.read(file, options)
 
 
-def content_of(file: BinaryFile) -> bytes:
+def content_of(file: BinaryIO) -> bytes:
     """All of an open file that begins as an image does; of another one only the beginning is read.
 
     Raises:
