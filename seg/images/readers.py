@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Real, UInt
@@ -16,7 +15,7 @@ from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom import read_dicom, read_series
 from seg.images.dicom_file import is_dicom
 from seg.images.endings import is_zarr
-from seg.images.files import BinaryFile, opened
+from seg.images.files import BinaryFile, Rewindable, opened
 from seg.images.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.image import Image, Mask
 from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
@@ -185,7 +184,7 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
         return found.read(file, options)
 
 
-def content_of(file: BinaryIO) -> bytes:
+def content_of(file: Rewindable) -> bytes:
     """All of an open file that begins as an image does; of another one only the beginning is read.
 
     Raises:
