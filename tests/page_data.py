@@ -14,6 +14,7 @@ from pydicom.uid import generate_uid
 
 from data.phantom import draw
 from seg.images import Image, read_image, read_mask, write_image
+from seg.model_package import read_card, write_card
 from tests.packages import write_package
 from tests.seg.images.dicom_files import series_of, write_series
 
@@ -83,8 +84,8 @@ def dicom(folder):
 def package(folder, name, patch, channels=1):
     target = folder / "runs" / name / "package"
     target.parent.mkdir(parents=True)
-    card = write_package(target, patch=patch, channels=channels) / "model.json"
-    card.write_text(card.read_text("utf-8").replace("nearest-level", name), encoding="utf-8")
+    card = read_card(write_package(target, patch=patch, channels=channels))
+    write_card(target, card.model_copy(update={"name": name}))
 
 
 def nuclei(folder):
