@@ -2,7 +2,8 @@
 
 The tools live in an environment of their own, build/audit-env, and come from the package index that
 pip is configured for. Writes build/sbom.cdx.json and build/audit.json. Ends with 0 only where every
-pinned package was looked up and none is known to be vulnerable.
+pinned package was looked up and none is known to be vulnerable, with 1 where something is wrong,
+and with 3 where the vulnerability service could not be reached: the bill is written all the same.
 Usage: python deploy/audit.py [--service pypi|osv]
 """
 
@@ -11,7 +12,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
@@ -20,8 +21,11 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PROBE = "pip==24.0"
 """Known to every service that works, and known to have vulnerabilities."""
 
+NOT_AUDITED = 3
+"""Exit status; 1 is that of findings and errors, 2 that of a wrong command."""
+
 UNREACHABLE = (
-    "the vulnerability service {service} does not answer from here, so nothing was audited; run "
+    "the vulnerability service {service} cannot be reached from here, so nothing was audited; run "
     "make audit where it can be reached, or choose the other one: "
     "python deploy/audit.py --service {other}"
 )
@@ -33,7 +37,8 @@ def main() -> None:
     service = parser.parse_args().service
     BUILD.mkdir(exist_ok=True)
     tools = installed_tools()
-    sbom = BUILD / "sbom.cdx.json"
+    sbom, audit = BUILD / "sbom.cdx.json", BUILD / "audit.json"
+    audit.unlink(missing_ok=True)  # an older one would be taken for today's
     run(
         [
             *(tools / "cyclonedx-py", "environment", sys.executable),
@@ -46,13 +51,13 @@ def main() -> None:
     seen = audited(tools, probe, service)
     if seen is None or not seen["dependencies"][0].get("vulns"):
         other = "osv" if service == "pypi" else "pypi"
-        sys.exit(UNREACHABLE.format(service=service, other=other))
+        not_audited(UNREACHABLE.format(service=service, other=other))
     report = audited(tools, CONSTRAINTS, service)
     if report is None:
-        sys.exit(
+        not_audited(
             f"the vulnerability service {service} broke off, so not all was audited; try again"
         )
-    (BUILD / "audit.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    audit.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     findings = findings_of(report)
     print(
         "\n".join(findings) or f"no known vulnerability in {len(report['dependencies'])} packages"
@@ -105,6 +110,12 @@ def findings_of(report: dict[str, Any]) -> list[str]:
             fixed = ", ".join(each["fix_versions"]) or "no version yet"
             lines.append(f"{name}: {each['id']}, fixed in {fixed}")
     return lines
+
+
+def not_audited(why: str) -> NoReturn:
+    """End with a status of its own: who has no network wants to tell that from a finding."""
+    print(why, file=sys.stderr)
+    sys.exit(NOT_AUDITED)
 
 
 def run(command: list[str | Path]) -> None:
