@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.deputy import ANSWER_BEGINS
 from service.faults import fault_of
+from service.gate import CLIENT
 from service.logs import LOGGER, where_it_failed
 from service.metrics import Metrics
 from service.problems import problem_response
@@ -113,10 +114,10 @@ class _Exchange:
         return perf_counter() - self._start
 
     def log_fields(self) -> dict[str, object]:
-        traced = {"trace_id": self.trace_id} if self.trace_id else {}
+        known = {"trace_id": self.trace_id, "key": self._scope.get("state", {}).get(CLIENT)}
         return {
             "request_id": self.request_id,
-            **traced,
+            **{name: value for name, value in known.items() if value},
             "method": self._scope["method"],
             "status": self.status,
             "milliseconds": round(1000 * self.seconds, 1),

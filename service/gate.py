@@ -8,6 +8,7 @@ import asyncio
 import functools
 import ipaddress
 import math
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,9 @@ SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (("/jobs", "jobs"), ("/metri
 
 LASTING = "/events"
 """End of paths whose answers last as long as a job."""
+
+CLIENT = "client"
+"""In a request's state: the id of its key, which says whose jobs it may see; the log names it."""
 
 HOW = "send Authorization: Bearer KEY; python -m service.keys add NAME makes one"
 MOST_BUCKETS = 10_000
@@ -95,7 +99,7 @@ class Gate:
         try:
             key = self._key(scope)
             if key:
-                scope.setdefault("state", {})["client"] = key.id  # whose jobs it may see
+                scope.setdefault("state", {})[CLIENT] = key.id
             client = f"key {key.id}" if key else f"address {_host(scope, 'client')}"
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
                 self._take(client, key)
@@ -135,8 +139,13 @@ class Gate:
 
     def _needs_key(self, scope: Scope) -> bool:
         if self._settings.keys == "auto":
-            # A proxy on this machine may pass on what came from another one.
-            return not all(_is_loopback(_host(scope, side)) for side in ("server", "client"))
+            # A proxy on this machine may pass on what came from another one, and a page of the
+            # web may point a name of its own at this machine (DNS rebinding).
+            asked = _name_of(Headers(scope=scope).get("host", ""))
+            return not (
+                all(_is_loopback(_host(scope, side)) for side in ("server", "client"))
+                and (asked in ("", "localhost") or _is_loopback(asked))
+            )
         return self._settings.keys == "required"
 
     def _take(self, client: str, key: Key | None) -> None:
@@ -257,6 +266,12 @@ def _token(headers: Headers) -> str | None:
 def _host(scope: Scope, side: str) -> str:
     address = scope.get(side)
     return str(address[0]) if address else ""
+
+
+def _name_of(host: str) -> str:
+    """The header ``Host`` without its port."""
+    bracketed = re.match(r"\[(.*)\]", host)
+    return bracketed[1] if bracketed else host.partition(":")[0].lower()
 
 
 @functools.lru_cache

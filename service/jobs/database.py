@@ -2,15 +2,21 @@
 
 import os
 import secrets
+import ssl
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from seg.errors import ConfigError
 from service.jobs.records import METADATA, SALT
 
 _SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
 _POSTGRESQL_NOW = "extract(epoch from clock_timestamp())::float8"
+UNPROVEN = {"disable": False, "prefer": None, "require": True}
+"""Modes of TLS that do not ask who answers; pg8000's words for them."""
+PROVEN = {"verify-ca": False, "verify-full": True}
+"""Modes that want a certificate, and whether it must name the host."""
 _SCHEMA_LOCK = 7_346_501
 """Replicas that start together make the tables one after the other."""
 
@@ -21,7 +27,33 @@ def opened_engine(url: sa.URL) -> sa.Engine:
         return _sqlite(url)
     if url.drivername == "postgresql":  # as other programs write it
         url = url.set(drivername="postgresql+pg8000")
-    return sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=8)
+    arguments: dict[str, Any] = {}
+    if url.drivername == "postgresql+pg8000":
+        arguments["ssl_context"] = _tls_of(url)
+        url = url.difference_update_query(["sslmode", "sslrootcert"])
+    return sa.create_engine(
+        url, connect_args=arguments, pool_pre_ping=True, pool_size=4, max_overflow=8
+    )
+
+
+def _tls_of(url: sa.URL) -> ssl.SSLContext | bool | None:
+    """What pg8000 takes for ``sslmode`` and ``sslrootcert``, which PostgreSQL's own library knows.
+
+    Raises:
+        ConfigError: there is no such mode.
+        OSError: the file of authorities cannot be read.
+    """
+    mode, authorities = url.query.get("sslmode", "prefer"), url.query.get("sslrootcert")
+    if mode in UNPROVEN and not authorities:
+        return UNPROVEN[mode]
+    if mode not in PROVEN or isinstance(authorities, tuple):
+        raise ConfigError(
+            f"sslmode of SEG_JOBS_DATABASE is one of {', '.join((*UNPROVEN, *PROVEN))}, "
+            "and sslrootcert one file, for the last two"
+        )
+    context = ssl.create_default_context(cafile=authorities)
+    context.check_hostname = PROVEN[mode]
+    return context
 
 
 def _sqlite(url: sa.URL) -> sa.Engine:

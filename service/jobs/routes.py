@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from service.gate import CLIENT
 from service.jobs.files import RESULT, JobFiles
 from service.jobs.intake import hash_of, idempotency_key_of, kept
 from service.jobs.records import Job
@@ -220,7 +221,7 @@ NO_SUCH_JOB = "there is no such job; it may have expired or been deleted"
 
 def owner_of(request: Request) -> str:
     """Whose jobs a request may see; all are one owner's where nobody is asked for a key."""
-    return str(request.scope.get("state", {}).get("client", ""))
+    return str(request.scope.get("state", {}).get(CLIENT, ""))
 
 
 def _event(name: str, data: str) -> bytes:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -130,3 +131,22 @@ def until(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def certificate(folder, name):
+    """Of 127.0.0.1 and of no name, signed by itself."""
+    file = folder / f"{name}.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"]
+    command += [f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(file.with_suffix(".key")), "-out", str(file)]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return file
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """Two of them; of each the key lies beside it."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+    return {name: certificate(folder, name) for name in ("trusted", "foreign")}

@@ -12,7 +12,7 @@ import pytest
 
 from seg.errors import ConfigError
 from service.keys import KeyFile, new_key, read_keys, write_keys
-from tests.service.conftest import ROOT, png, served, until, until_status
+from tests.service.conftest import ROOT, log_lines, png, served, until, until_status
 from tests.service.test_errors import problem
 
 IMAGE = png([[100] * 40] * 40)
@@ -39,7 +39,13 @@ def keys(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def guarded(tiny_package, keys, tmp_path_factory):
+def log(tmp_path_factory):
+    """What that server says."""
+    return tmp_path_factory.mktemp("gate") / "log.txt"
+
+
+@pytest.fixture(scope="module")
+def guarded(tiny_package, keys, log):
     """A client of a server that asks everybody for a key."""
     settings = {
         "SEG_KEYS": "required",
@@ -50,7 +56,7 @@ def guarded(tiny_package, keys, tmp_path_factory):
         "SEG_MAX_BODY_MB": "2",
         "SEG_CORS_ORIGINS": "https://viewer.example",
     }
-    with served(tiny_package, tmp_path_factory.mktemp("gate") / "log.txt", **settings) as client:
+    with served(tiny_package, log, **settings) as client:
         until_status(client, "/readyz", 200)
         yield client
 
@@ -113,6 +119,18 @@ def test_a_key_opens_what_its_scopes_say(guarded, keys):
     assert "scope segment" in problem(guarded.post(**post, headers=bearer(tokens["metrics"])), 403)
     for path in ("/metrics", "/models"):
         assert guarded.get(path, headers=bearer(tokens["admin"])).status_code == 200
+
+
+def test_the_log_says_which_key_asked_and_never_the_key(guarded, keys, log):
+    file, tokens = keys
+    headers = {**bearer(tokens["segment"]), "X-Request-ID": "asked-by-key"}
+    assert guarded.get("/model", headers=headers).status_code == 200
+    assert guarded.get("/model", headers={"X-Request-ID": "asked-by-nobody"}).status_code == 401
+    until(lambda: log_lines(log, "asked-by-nobody"))
+    (line,), (other,) = log_lines(log, "asked-by-key"), log_lines(log, "asked-by-nobody")
+    assert line["key"] == next(key.id for key in read_keys(file) if key.name == "segment")
+    assert "key" not in other
+    assert tokens["segment"].rpartition("_")[2] not in log.read_text()
 
 
 def test_a_key_may_have_a_rate(guarded, keys):
@@ -248,3 +266,6 @@ def test_an_address_that_is_not_loopback_is_closed_unless_switched_off(tiny_pack
         assert client.post("/segment", content=IMAGE).status_code == 200
         passed_on = {"X-Forwarded-For": outer}
         assert client.post("/segment", content=IMAGE, headers=passed_on).status_code == 401
+        names = ("localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "evil.example")
+        found = [client.get("/model", headers={"Host": name}).status_code for name in names]
+        assert found == [200, 200, 200, 200, 401], "a name that was pointed at this machine"

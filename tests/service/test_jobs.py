@@ -3,15 +3,8 @@
 import hashlib
 import io
 import json
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -29,6 +22,7 @@ from service.registry import ModelRegistry
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until, until_status
+from tests.service.postgresql import running_postgresql
 
 PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 MODEL = "tiny:1"
@@ -50,27 +44,8 @@ def server(package, tmp_path_factory):
 @pytest.fixture(scope="module")
 def postgresql():
     """The URL of a database of its own, where Debian's postgresql is installed."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        pytest.skip("no PostgreSQL here: apt-get install postgresql")
-    # It refuses to be run by root.
-    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="seg-postgresql-") as folder:
-        if user:
-            shutil.chown(folder, "postgres")
-        data = f"{folder}/data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -p {port}"
-        run = partial(subprocess.run, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-        run([*user, programs[-1] / "initdb", "-D", data, "-A", "trust", "-U", "seg"])
-        control = [*user, programs[-1] / "pg_ctl", "-D", data, "-w", "-l", f"{folder}/log"]
-        run([*control, "-o", options, "start"])
-        try:
-            yield f"postgresql://seg@127.0.0.1:{port}/postgres"
-        finally:
-            run([*control, "-m", "immediate", "stop"])
+    with running_postgresql() as port:
+        yield f"postgresql://seg@127.0.0.1:{port}/postgres"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

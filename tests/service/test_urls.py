@@ -1,8 +1,6 @@
 """Images that are fetched, from HTTP and HTTPS servers that really listen."""
 
-import shutil
 import ssl
-import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,24 +82,6 @@ def archive():
     with listening() as port:
         Archive.foreign = f"http://localhost:{port}/image.png"
         yield f"http://127.0.0.1:{port}"
-
-
-def certificate(folder, name):
-    """Of 127.0.0.1 and of no name, signed by itself."""
-    file = folder / f"{name}.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj"]
-    command += [f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command += ["-keyout", str(file.with_suffix(".key")), "-out", str(file)]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return file
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl here: apt-get install openssl")
-    folder = tmp_path_factory.mktemp("certificates")
-    return {name: certificate(folder, name) for name in ("trusted", "foreign")}
 
 
 @pytest.fixture(scope="module")
