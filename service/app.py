@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from seg.images import content_of
 from service import problems
 from service.admission import Admission
 from service.answers import AnswerHead, Work, answer
@@ -182,7 +183,7 @@ class _PublicRoutes:
             model.metrics.spent("wait", waited)
             running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
             rung = model.chooser.choose(ask, self._admission.active, running, waited)
-            contents = [[file.read for file in channels] for channels in images]
+            contents = [[partial(content_of, file) for file in channels] for channels in images]
             start = perf_counter()
             head = answer(Work(model, order, backend, rung), contents, body)
             model.chooser.took(rung, backend.patches, perf_counter() - start, running)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from seg.images import Limits, encode_image, encode_picture, read_channels
+from seg.images import Limits, content_of, encode_image, encode_picture, read_channels
 from service.shared_backend import RequestCancelledError
 
 LONGEST = 4096
@@ -30,7 +30,7 @@ def picture_of(
     """
     if is_useless():
         raise RequestCancelledError
-    image = read_channels([file.read() for file in files], dims=dims, limits=limits)
+    image = read_channels([content_of(file) for file in files], dims=dims, limits=limits)
     if is_useless():
         raise RequestCancelledError
     if image.dims == 2:

@@ -15,7 +15,7 @@ from seg.images.mask_formats import (
 from seg.images.mask_stream import STREAMED_FORMATS, write_mask_parts
 from seg.images.pictures import encode_picture
 from seg.images.probabilities import PROBABILITY_FORMATS, encode_probabilities
-from seg.images.readers import read_channels, read_image, read_mask
+from seg.images.readers import content_of, read_channels, read_image, read_mask
 from seg.images.regions import open_channels, open_image, stays_in_file
 from seg.images.source import ImageSource
 
@@ -32,6 +32,7 @@ __all__ = [
     "Mask",
     "MaskFormat",
     "Spacing",
+    "content_of",
     "encode_image",
     "encode_mask",
     "encode_picture",

@@ -6,11 +6,25 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from seg.errors import ImageError
 
 BinaryFile = io.BytesIO | io.BufferedReader
 """What readers get: a file that can be read from any place."""
+
+
+class Rewindable(Protocol):
+    """What an uploaded file can do, wherever it is kept."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """So many bytes; all that are left of a negative number."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Go to that byte."""
+        ...
+
 
 DAMAGE = (
     OSError,

@@ -15,7 +15,7 @@ from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom import read_dicom, read_series
 from seg.images.dicom_file import is_dicom
 from seg.images.endings import is_zarr
-from seg.images.files import BinaryFile, opened
+from seg.images.files import BinaryFile, Rewindable, opened
 from seg.images.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.image import Image, Mask
 from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
@@ -182,6 +182,17 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
                 "save it as PNG, TIFF or NIfTI"
             )
         return found.read(file, options)
+
+
+def content_of(file: Rewindable) -> bytes:
+    """All of an open file that begins as an image does; of another one only the beginning is read.
+
+    Raises:
+        ImageError: it begins as none does that is read.
+    """
+    format_of(file.read(HEAD_BYTES))
+    file.seek(0)
+    return file.read()
 
 
 def format_of(head: bytes) -> FileFormat:

@@ -57,7 +57,8 @@ class OpenVinoBackend:
         """
         request = self._idle.get()
         try:
-            return np.concatenate([self._run(request, patch[None]) for patch in patches])
+            found = [self._run(request, patch[None]) for patch in patches]
+            return found[0] if len(found) == 1 else np.concatenate(found)
         except RuntimeError as error:
             raise BackendError(f"the network failed on a batch of patches: {error}") from error
         finally:

@@ -88,6 +88,18 @@ def test_the_service_says_what_it_measured(tiny_package):
     assert runtime["batch_wait_ms"] >= 0
 
 
+def test_a_moment_in_which_the_machine_is_busy_makes_no_batches(package, monkeypatch):
+    timed = []
+
+    def rate(backend, patches, seconds, size):
+        timed.append(size)
+        return 50.0 if timed.count(1) <= 2 and size == 1 else 100.0
+
+    monkeypatch.setattr("service.batch_size.patches_a_second", rate)
+    times = batch_times(package, backend_of(package), Settings())
+    assert times.best(500) == 1
+
+
 def test_what_is_remembered_wrongly_is_measured_again(package, tmp_path):
     settings = Settings()
     batch_times(package, backend_of(package), settings)

@@ -7,7 +7,16 @@ import pytest
 
 import seg.images
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import Image, Limits, Mask, read_channels, read_image, read_mask, write_image
+from seg.images import (
+    Image,
+    Limits,
+    Mask,
+    content_of,
+    read_channels,
+    read_image,
+    read_mask,
+    write_image,
+)
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -40,6 +49,14 @@ def test_the_content_decides_and_not_the_name(tmp_path):
 def test_other_files_are_refused_with_what_to_do(content, error, words):
     with pytest.raises(error, match=words):
         read_image(content)
+
+
+def test_of_a_file_that_is_no_image_only_the_beginning_is_read():
+    other, picture = io.BytesIO(bytes(10_000)), io.BytesIO(png(GREY))
+    with pytest.raises(UnsupportedImageError, match="the file is none of them"):
+        content_of(other)
+    assert other.tell() < 1000
+    assert content_of(picture) == picture.getvalue()
 
 
 def test_a_path_is_named_in_the_message_and_bytes_have_no_name(tmp_path):
