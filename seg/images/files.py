@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seg.errors import ImageError
 
@@ -14,6 +14,7 @@ BinaryFile = io.BytesIO | io.BufferedReader
 """What readers get: a file that can be read from any place."""
 
 
+@runtime_checkable
 class Rewindable(Protocol):
     """What an uploaded file can do, wherever it is kept."""
 
