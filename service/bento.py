@@ -77,10 +77,13 @@ class HostedService(bentoml.Service):
         """The application of a serving process."""
         from service.app import create_app
         from service.connections import bound_connections
+        from service.edge import UNKNOWN_ROUTE
+        from service.faults import PROCESS_DIED
         from service.logs import configure_logging
 
         configure_logging()
-        bound_connections()
+        # From 0 on, and never less than before, or Prometheus would take it for a new beginning.
+        served_models().metrics.error(UNKNOWN_ROUTE, PROCESS_DIED, bound_connections())
         native = bentoml.Service.to_asgi(self, is_main)
         public = create_app(
             served_models(),

@@ -75,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
         super().on_headers_complete()
-        if self.deputy and is_next and self.scope["method"] not in ("GET", "HEAD"):
+        if self.deputy and is_next and self.scope["method"] != "HEAD":  # its answer has no body
             self._owe_answer(self.deputy)
 
     def on_message_complete(self) -> None:
@@ -132,7 +132,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
 
 
-def bound_connections() -> None:
-    """Let the server of this process, which is still to be configured, use these bounds."""
-    BoundedProtocol.deputy = represented()
+def bound_connections() -> int:
+    """Let the server of this process, which is still to be configured, use these bounds.
+
+    Returns how many requests of processes that died before were answered by the deputy.
+    """
+    BoundedProtocol.deputy = deputy = represented()
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
+    return deputy.answered if deputy else 0

@@ -19,6 +19,7 @@ import socket
 import struct
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -35,6 +36,7 @@ IDLE, ASKED, ANSWERING = range(3)
 """What is written down of a connection."""
 PLACES = 1024
 """Connections of a process that are answered for; those beyond are closed when it dies."""
+STATUS = HTTPStatus.SERVICE_UNAVAILABLE
 RETRY_AFTER_S = 3
 """About what a process needs to be ready."""
 LINGER_S = 5.0
@@ -42,6 +44,8 @@ LINGER_S = 5.0
 the answer with it."""
 
 _MESSAGE = struct.Struct("=cH")
+_WELCOME = struct.Struct("=Q")
+_WELCOME_S = 5.0
 _BEGIN, _ENTER, _LEAVE = b"b", b"e", b"l"
 
 
@@ -55,7 +59,10 @@ class Represented:
             OSError: there is no deputy.
         """
         self._deputy = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._deputy.settimeout(_WELCOME_S)
         self._deputy.connect(address)
+        (self.answered,) = _WELCOME.unpack(self._deputy.recv(_WELCOME.size))
+        """Requests of processes that died before this one was started, answered by the deputy."""
         self._deputy.setblocking(False)
         memory = os.memfd_create("connections", os.MFD_CLOEXEC)
         os.ftruncate(memory, PLACES)
@@ -96,6 +103,7 @@ class Deputy:
     def __init__(self, address: Path) -> None:
         self._selector = selectors.DefaultSelector()
         self._leaving: dict[socket.socket, float] = {}
+        self._answered = 0
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._door.bind(str(address))
         self._door.listen()
@@ -115,6 +123,8 @@ class Deputy:
 
     def _welcome(self) -> None:
         process, _ = self._door.accept()
+        with contextlib.suppress(OSError):  # it is gone again, which the next look tells
+            process.send(_WELCOME.pack(self._answered))
         ward = _Ward(process)
         self._watch(process, lambda: self._hear(ward))
 
@@ -124,14 +134,18 @@ class Deputy:
         self._selector.unregister(ward.process)
         answered = 0
         for state, connection in ward.left_behind():
-            if state != ASKED or not _answer(connection):
+            request_id = uuid.uuid4().hex
+            if state != ASKED or not _answer(connection, request_id):
                 connection.close()
                 continue
             answered += 1
+            fields = {"route": "unknown", "request_id": request_id, "status": STATUS}
+            LOGGER.info("request", extra={"fields": fields})
             self._leaving[connection] = monotonic() + LINGER_S
             self._watch(connection, lambda connection=connection: self._drain(connection))  # type: ignore[misc]
+        self._answered += answered
         if answered:
-            LOGGER.error("process died", extra={"fields": {"answered": answered, "status": 503}})
+            LOGGER.error("process died", extra={"fields": {"answered": answered, "status": STATUS}})
 
     def _drain(self, connection: socket.socket) -> None:
         try:
@@ -220,12 +234,13 @@ def represented() -> Represented | None:
         return None
 
 
-def _answer(connection: socket.socket) -> bool:
-    status, detail = HTTPStatus.SERVICE_UNAVAILABLE, "the process that worked on this died"
-    body = json.dumps(problem(status, f"{detail}; send it again")).encode() + b"\n"
+def _answer(connection: socket.socket, request_id: str) -> bool:
+    detail = "the process that worked on this died; send it again"
+    body = json.dumps(problem(STATUS, detail)).encode() + b"\n"
     head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {MEDIA_TYPE}\r\n"
+        f"HTTP/1.1 {STATUS} {STATUS.phrase}\r\nContent-Type: {MEDIA_TYPE}\r\n"
         f"Content-Length: {len(body)}\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+        f"X-Request-ID: {request_id}\r\n"
         "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
     )
     try:

@@ -3,6 +3,7 @@
 from starlette.types import Scope
 
 _STATE = "fault"
+PROCESS_DIED = "process_died"
 
 KIND_OF_STATUS = {
     400: "form",

@@ -134,9 +134,9 @@ class Metrics:
         self._requests.labels(known, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def error(self, route: str, kind: str) -> None:
-        """Count a request that failed."""
-        self._errors.labels(route, kind).inc()
+    def error(self, route: str, kind: str, count: int = 1) -> None:
+        """Count requests that failed."""
+        self._errors.labels(route, kind).inc(count)
 
     def of_model(self, name: str, version: str) -> "ModelMetrics":
         """The numbers of one version of a model."""

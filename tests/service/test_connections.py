@@ -5,6 +5,8 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,8 +17,9 @@ import uvicorn
 
 from service import connections
 from service.connections import MAX_HEAD_BYTES, BoundedProtocol
-from tests.service.conftest import png, served, until, until_status
+from tests.service.conftest import log_lines, png, served, until, until_status
 from tests.service.test_errors import problem
+from tests.service.test_metrics import counted
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
@@ -105,19 +108,31 @@ def test_what_is_no_request_is_a_problem_too(client, said):
 
 
 def test_a_killed_process_costs_its_own_requests_and_is_replaced(tiny_package, tmp_path):
-    large = png(np.zeros((3000, 3000)))
-    with served(tiny_package, tmp_path / "log.txt") as client, ThreadPoolExecutor(1) as pool:
+    large, log = png(np.zeros((3000, 3000))), tmp_path / "log.txt"
+    with served(tiny_package, log) as client, ThreadPoolExecutor(1) as pool:
         until_status(client, "/readyz", 200)
         url = client.base_url.join("/segment")
         begun = pool.submit(httpx.post, url, content=large, timeout=60)
         until(lambda: "seg_requests_active 1.0" in client.get("/metrics").text)
         (worker,) = psutil.Process(int(client.headers["X-Test-Server"])).children()
-        worker.kill()
+        with closing(HTTPConnection(url.host, url.port, timeout=60)) as asking:
+            asking.request("GET", "/models")
+            asking.getresponse().read()
+            worker.suspend()
+            until(lambda: worker.status() == psutil.STATUS_STOPPED)
+            asking.request("GET", "/models")  # nobody looks at it any more
+            worker.kill()
+            unseen = asking.getresponse()
+        assert unseen.status == 503
         refused = begun.result()
         assert "died; send it again" in problem(refused, 503)
-        assert refused.headers["Retry-After"].isdecimal()
+        for answer in (unseen, refused):
+            assert answer.headers["Retry-After"].isdecimal()
+            (line,) = log_lines(log, answer.headers["X-Request-ID"])
+            assert line["status"] == 503
         # the port stays open: who comes now waits for the next process
         answer = httpx.get(client.base_url.join("/readyz"), timeout=60)
         assert answer.status_code in (200, 503)
         until_status(client, "/readyz", 200)
+        assert counted(client, "seg_errors_total")[("process_died", "unknown")] == 2
         assert httpx.post(url, content=png(np.zeros((40, 40))), timeout=60).status_code == 200

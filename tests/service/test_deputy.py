@@ -67,6 +67,7 @@ def test_who_waits_for_an_answer_gets_503_and_no_other(process, listener, state,
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: " in head
+    assert b"\r\nX-Request-ID: " in head
     assert f"Content-Length: {len(body)}\r\n".encode() in head
     assert b'"status": 503' in body
 
@@ -95,6 +96,14 @@ def test_a_connection_that_is_closed_is_over_at_once(process, listener):
     process.states[place] = ASKED
     die(process, connection)
     assert heard(second).startswith(b"HTTP/1.1 503")
+
+
+def test_the_next_process_learns_how_many_were_answered(address, process, listener):
+    client, connection = connected(listener)
+    process.states[process.enter(connection.fileno())] = ASKED
+    die(process, connection)
+    assert heard(client)
+    assert Represented(address).answered == process.answered + 1
 
 
 def test_processes_are_told_apart(address, listener):
