@@ -5,6 +5,7 @@ The libraries of a kind are imported when it is asked for.
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no scratch folder is left behind
     command = shlex.join(["python", "-m", "training.adopt", *arguments])
     return exit_status(partial(_run, options, command))
 

@@ -1,10 +1,16 @@
 """Networks that segmentation-models-pytorch itself makes."""
 
+import os
+import subprocess
+import sys
+import time
+
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import save_file
 
+from seg.commands import STOPPED
 from seg.images import Image
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
@@ -62,3 +68,18 @@ def test_weights_of_another_network_are_told(tmp_path, capsys):
     torch.save(network(2).state_dict(), tmp_path / "weights.pth")
     adopt(tmp_path, tmp_path / "weights.pth", "background", "road", "house", expected=2)
     assert "check --arch, --encoder, --classes" in capsys.readouterr().err
+
+
+def test_one_that_is_terminated_leaves_nothing_behind(tmp_path):
+    torch.save(network(1).state_dict(), tmp_path / "weights.pth")
+    (scratch := tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "training.adopt", "smp", str(tmp_path / "weights.pth")]
+    command += ["--arch", "unet", "--encoder", "resnet18", "--classes", "road"]
+    command += ["--out", str(tmp_path / "package")]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}) as process:
+        while process.poll() is None and not list(scratch.glob("seg-adopt-*")):
+            time.sleep(0.01)
+        process.terminate()
+    assert process.returncode == STOPPED
+    assert not list(scratch.glob("seg-adopt-*"))
+    assert not (tmp_path / "package").exists()
