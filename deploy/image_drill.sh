@@ -5,7 +5,7 @@
 # Usage: deploy/image_drill.sh PACKAGE IMAGE [FOLDER]
 set -euo pipefail
 
-package=$1 image=$2 work=${3:-$(mktemp -d)}
+package=$1 image=$2 work=$(realpath "${3:-$(mktemp -d)}")
 port=3999
 export BENTOML_HOME=$work/bentoml BENTOML_DO_NOT_TRACK=True BUILDAH_ISOLATION=chroot
 mkdir -p "$work/storage" "$BENTOML_HOME"
@@ -55,28 +55,36 @@ mount -t tmpfs tmpfs "$place/tmp"
 mount -t tmpfs -o uid=1034,gid=1034 tmpfs "$place/jobs"
 mount -t proc proc "$place/proc"
 finish() {
-  [ -z "${pid:-}" ] || kill "$pid" 2>/dev/null || true
-  [ -z "${pid:-}" ] || wait "$pid" 2>/dev/null || true
+  # The service first: what it started leads a session of its own and is ended by nobody else.
+  if [ -n "${pid:-}" ]; then
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  fi
+  for process in /proc/[0-9]*; do
+    [ "$(readlink "$process/root" 2>/dev/null)" != "$place" ] || {
+      echo "left behind: $(tr '\0' ' ' < "$process/cmdline")"
+      kill -KILL "${process#/proc/}"
+    }
+  done
   for mounted in proc jobs tmp ''; do umount --lazy "$place/$mounted"; done
 }
 trap finish EXIT
-inside() {
-  chroot --userspec=1034:1034 "$place" /usr/bin/env -i \
-    PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin VIRTUAL_ENV=/app/.venv LANG=C.UTF-8 \
-    BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/tmp/bentoml XDG_CACHE_HOME=/tmp/cache SEG_JOBS_FILES=/jobs \
-    BENTOML_CONTAINERIZED=true BENTOML_DO_NOT_TRACK=True BENTOML_PORT=$port \
-    sh -c "cd /home/bentoml/bento && exec $1"
-}
-inside "./env/docker/entrypoint.sh" > "$work/server.log" 2>&1 &
+inside=(chroot --userspec=1034:1034 "$place" /usr/bin/env -i
+  PATH=/app/.venv/bin:/usr/local/bin:/usr/bin:/bin VIRTUAL_ENV=/app/.venv LANG=C.UTF-8
+  BENTO_PATH=/home/bentoml/bento BENTOML_HOME=/tmp/bentoml XDG_CACHE_HOME=/tmp/cache SEG_JOBS_FILES=/jobs
+  BENTOML_CONTAINERIZED=true BENTOML_DO_NOT_TRACK=True BENTOML_PORT=$port
+  sh -c)
+# No function around it: $! would be a shell that waits for the service, not the service.
+"${inside[@]}" "cd /home/bentoml/bento && exec ./env/docker/entrypoint.sh" > "$work/server.log" 2>&1 &
 pid=$!
 health=$(sed -n 's/^    CMD \["python", "-c", "\(.*\)"\]$/\1/p' "$root/home/bentoml/bento/env/docker/Dockerfile")
 for _ in $(seq 300); do
-  ! inside "python -c \"$health\"" 2>/dev/null || { healthy=yes; break; }
+  ! "${inside[@]}" "exec python -c \"$health\"" 2>/dev/null || { healthy=yes; break; }
   sleep 0.3
 done
 echo "health check: ${healthy:-failed}"
-inside "id -u"
-inside "touch /home/bentoml/bento/x" 2>&1 || true
+"${inside[@]}" "id -u"
+"${inside[@]}" "touch /home/bentoml/bento/x" 2>&1 || true
 python - "$image" "http://127.0.0.1:$port/segment" <<'EOF'
 import sys
 from pathlib import Path
