@@ -1,7 +1,8 @@
 """What happens when things go wrong, on services and trainings that really run.
 
 Each drill is run by its name; what was held and what was not stands in docs/reliability.md.
-Usage: python benchmarks/reliability.py [--only DRILL ...] [--uploads N] [--json FILE]
+Usage: python benchmarks/reliability.py [--only DRILL ...] [--uploads N] [--kills N] [--seed N]
+    [--json FILE]
 """
 
 import argparse
@@ -41,14 +42,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=DRILLS, default=list(DRILLS))
     parser.add_argument("--uploads", type=int, default=100_000, help="of the fuzzed ones")
-    parser.add_argument("--seed", type=int, default=0, help="number of the first fuzzed upload")
+    parser.add_argument("--kills", type=int, default=20, help="of the killed training")
+    parser.add_argument("--seed", type=int, default=0, help="of moments; the first fuzzed upload")
     parser.add_argument("--json", type=Path, help="drills that do not run now keep their results")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     all_hold = True
     for name in arguments.only:
         with tempfile.TemporaryDirectory(prefix="drill-") as folder:
-            drill = Drill(name, Path(folder), arguments.uploads, arguments.seed)
+            drill = Drill(name, Path(folder), arguments.uploads, arguments.kills, arguments.seed)
             DRILLS[name](drill)
         show(drill.bars)
         if arguments.json:

@@ -18,6 +18,8 @@ class Drill:
     folder: Path
     uploads: int
     """Of the fuzzed ones."""
+    kills: int
+    """Of the killed training."""
     seed: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     bars: list[dict[str, Any]] = field(default_factory=list)

@@ -19,7 +19,6 @@ from data.phantom import draw
 SMALL = ("--patch", "32", "32", "--batch-size", "2", "--precision", "float32",
          "--network", "resunet-xs", "--checkpoint-seconds", "0")  # fmt: skip
 STEPS = 60
-KILLS = 20
 COMMAND = [sys.executable, "-m", "training.fit"]
 
 
@@ -35,14 +34,14 @@ def fit(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def killed_training(drill: Drill) -> None:
-    """A training is killed 20 times at random moments and resumed each time."""
+    """A training is killed at random moments and resumed each time."""
     data, rng = phantom(drill.folder), random.Random(drill.seed)
     whole = drill.folder / "whole"
     began = time.perf_counter()
     assert fit(str(data), "--out", str(whole), "--steps", str(STEPS), *SMALL).returncode == 0
     longest = time.perf_counter() - began
     kills, runs, wrong, anew = 0, [drill.folder / "run-0"], 0, 0
-    while kills < KILLS:
+    while kills < drill.kills:
         run = runs[-1]
         begun = (run / "plan.yaml").exists()
         if not begun and run.exists():  # killed before it had a plan: there is nothing to resume
@@ -53,7 +52,7 @@ def killed_training(drill: Drill) -> None:
         status = _killed_after(moment, ["--resume", str(run)] if begun else start)
         if status is None:
             kills += 1
-            print(f"kill {kills} of {KILLS}, after {moment:.1f} s, of {run.name}", flush=True)
+            print(f"kill {kills} of {drill.kills}, after {moment:.1f} s, of {run.name}", flush=True)
             continue
         wrong += status != 0
         runs.append(drill.folder / f"run-{len(runs)}")
@@ -62,7 +61,14 @@ def killed_training(drill: Drill) -> None:
         wrong += fit("--resume", str(last)).returncode != 0
     ended = [run for run in runs if (run / "report.html").exists()]
     same = sum(_same_weights(run / "package", whole / "package") for run in ended)
-    drill.saw(kills=kills, runs=len(ended), same_weights=same, failed=wrong, begun_anew=anew)
+    drill.saw(
+        seed=drill.seed,
+        kills=kills,
+        runs=len(ended),
+        same_weights=same,
+        failed=wrong,
+        begun_anew=anew,
+    )
     drill.at_most("runs that did not go on", wrong, 0)
     drill.at_least("runs that ended", len(ended), 1)
     drill.at_least("of them, with the weights of a run never killed", same / len(ended), 1)
