@@ -20,6 +20,10 @@ from service.problem import MEDIA_TYPE, problem
 
 HEAD_S = 10.0
 """Seconds from a connection's begin, or a request's first byte, to the end of its headers."""
+KEEP_ALIVE_S = 75
+"""Seconds that a connection may be idle between requests: longer than clients (httpx 5 s) and load
+balancers (60 s) keep theirs. Where both give up at the same time, as with uvicorn's own 5 s, a
+request that is on its way meets a closed connection."""
 MAX_HEAD_BYTES = 64 * 1024
 
 _TOO_LARGE = f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB"
@@ -44,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         """A client has come."""
         super().connection_made(transport)
+        self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

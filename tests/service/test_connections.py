@@ -34,7 +34,14 @@ def port(monkeypatch):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    config = uvicorn.Config(app, port=0, http=BoundedProtocol, lifespan="off", log_level="error")
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=BoundedProtocol,
+        lifespan="off",
+        log_level="error",
+        timeout_keep_alive=0,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -65,7 +72,7 @@ def test_an_answer_may_take_longer_than_a_head(port):
 
 
 def test_a_stray_line_behind_a_request_cuts_nothing(port):
-    heard = told(port, REQUEST + b"\r\n", b"\r\n")
+    heard = told(port, REQUEST + b"Connection: close\r\n\r\n", b"\r\n")
     assert heard.startswith(b"HTTP/1.1 204")
 
 
@@ -73,6 +80,13 @@ def test_the_second_request_of_a_connection_has_its_own_time(port):
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for _ in range(3):
             assert client.get("/").status_code == 204
+
+
+def test_an_idle_connection_is_kept_although_the_server_would_close_it(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for _ in range(2):
+            connection.sendall(REQUEST + b"\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 204")
 
 
 def test_headers_without_an_end_are_not_kept(client):
