@@ -14,9 +14,11 @@ ROOMS = [
     "seg.transforms",
     "seg.networks",
     "seg.metrics",
+    "seg.model_package",
     "seg.inference",
     "seg.predict",
     "training.dataset",
+    "service.client",
 ]
 
 

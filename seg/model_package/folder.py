@@ -17,6 +17,7 @@ from seg.model_package.card import SCHEMA_VERSION, ModelCard
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
 """Version 1 had one file a variant and one tolerance for all; what it says holds as it is."""
 CARD_FILE = "model.json"
+"""The card, by which a folder is known as a package."""
 CARD_HASH_FILE = f"{CARD_FILE}.sha256"
 """As ``sha256sum`` writes it; a package without one is read as it is."""
 GOLDEN_FILE = "golden.npz"

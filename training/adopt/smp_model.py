@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
@@ -84,12 +85,24 @@ def _network(built: Built, outputs: int) -> nn.Module:
             in_channels=built.in_channels,
             classes=outputs,
         )
-    except KeyError as error:
+    except KeyError as error:  # its words list some hundred names
+        raise ConfigError(_unknown(built)) from error
+    except (ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"segmentation-models-pytorch knows no {built.arch} with {built.encoder}: "
-            f"{error.args[0]}"
+            f"segmentation-models-pytorch does not build {built.arch} with {built.encoder}: {error}"
         ) from error
     return module.eval()
+
+
+def _unknown(built: Built) -> str:
+    archs, encoders = list(smp.MODEL_ARCHITECTURES_MAPPING), smp.encoders.get_encoder_names()
+    kind, name, known = "encoder", built.encoder, encoders
+    if built.arch.lower() not in archs:
+        kind, name, known = "architecture", built.arch, archs
+    near = get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+    hint = f"; near to it are {', '.join(near)}" if near else ""
+    timm = "; those of timm begin with tu-" if kind == "encoder" else ""
+    return f"segmentation-models-pytorch knows no {kind} {name!r}{hint}{timm}"
 
 
 def _weights(file: Path) -> Mapping[str, Tensor]:

@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import segmentation_models_pytorch as smp
 import torch
 from safetensors.torch import save_file
 
 from seg.commands import STOPPED
+from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
@@ -83,3 +86,17 @@ def test_one_that_is_terminated_leaves_nothing_behind(tmp_path):
     assert process.returncode == STOPPED
     assert not list(scratch.glob("seg-adopt-*"))
     assert not (tmp_path / "package").exists()
+
+
+@pytest.mark.parametrize(
+    ("arch", "encoder", "sentence"),
+    [
+        ("unet", "resnet3", r"knows no encoder 'resnet3'; near to it are .*resnet34.*tu-$"),
+        ("unett", "resnet34", "knows no architecture 'unett'; near to it are unet, "),
+        ("linknet", "mit_b0", "does not build linknet with mit_b0: .* not supported"),
+    ],
+)
+def test_a_network_that_there_is_not_is_one_sentence(tmp_path, arch, encoder, sentence):
+    with pytest.raises(ConfigError, match=sentence) as error:
+        adopt_smp(tmp_path / "weights.pth", replace(BUILT, arch=arch, encoder=encoder))
+    assert len(str(error.value)) < 200, "the library lists all of them"
