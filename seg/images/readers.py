@@ -30,6 +30,8 @@ from seg.images.raster import read_bmp, read_jpeg, read_png, read_webp
 from seg.images.source import ImageSource
 from seg.images.tiff import read_tiff
 
+LARGE = 1 << 20
+"""Bytes from which a file is looked at before it is read whole."""
 HEAD_BYTES = 348
 """Enough to tell every format by."""
 
@@ -185,12 +187,15 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
 
 
 def content_of(file: Rewindable) -> bytes:
-    """All of an open file that begins as an image does; of another one only the beginning is read.
+    """All of an open file; of a large one that does not begin as an image only the beginning.
 
     Raises:
-        ImageError: it begins as none does that is read.
+        ImageError: it is large and begins as none does that is read.
     """
-    format_of(file.read(HEAD_BYTES))
+    beginning = file.read(LARGE)
+    if len(beginning) < LARGE:
+        return beginning
+    format_of(beginning)
     file.seek(0)
     return file.read()
 
