@@ -11,6 +11,7 @@ def status_of(job: Job) -> JobStatus:
     """What is told of a job."""
     images = len(job.images) or 1
     is_done = job.state == "done"
+    at = job.progress  # as its worker told it last, some seconds before the end
     left = job.seconds_left
     path = f"/jobs/{job.id}"
     return JobStatus(
@@ -23,11 +24,11 @@ def status_of(job: Job) -> JobStatus:
         expires=_time(job.expires),
         attempts=job.attempts,
         jobs_ahead=job.ahead if job.state == "queued" else None,
-        progress=1.0 if is_done else round(job.progress.fraction(images), 4),
-        images_done=images if is_done else job.progress.images_done,
+        progress=1.0 if is_done else round(at.fraction(images), 4),
+        images_done=images if is_done else at.images_done,
         images_total=images,
-        tiles_done=job.progress.tiles_done,
-        tiles_total=job.progress.tiles_total or None,
+        tiles_done=at.tiles_total if is_done else at.tiles_done,
+        tiles_total=at.tiles_total or None,
         seconds_left=None if left is None else round(left, 1),
         problem=_problem_of(job),
         result=_result_of(job) if is_done else None,

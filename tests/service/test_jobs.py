@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from service.jobs.files import RESULT, FilesUnavailableError
-from service.jobs.records import JOBS
+from service.jobs.records import JOBS, Progress
 from service.jobs.routes import Jobs
 from service.jobs.runner import _Held
+from service.jobs.status import status_of
 from service.jobs.store import DIED_TWICE, JobStore, KeyInUseError, NewJob, QueueFullError
 from service.metrics import Metrics
 from service.model_memory import NotReadyError
@@ -268,6 +269,17 @@ def test_a_worker_that_lost_its_lease_cannot_finish(store):
     store.claim([MODEL], "two", lease_s=60, keep_s=600)
     assert not store.finish(job, "one", {}, keep_s=60)
     assert store.finish(job, "two", {}, keep_s=60)
+
+
+def test_a_job_that_is_done_has_done_all_its_tiles(store):
+    job = queued(store)
+    store.claim([MODEL], "one", lease_s=60, keep_s=600)
+    store.renew(job, "one", 60, Progress(tiles_done=3, tiles_total=4))
+    assert status_of(store.get(job)).tiles_done == 3
+    result = {"media_type": "image/png", "filename": "m.png", "quality": None, "failed": 0}
+    store.finish(job, "one", {**result, "bytes": 1}, keep_s=60)
+    done = status_of(store.get(job))
+    assert (done.progress, done.tiles_done, done.tiles_total) == (1, 4, 4)
 
 
 def test_a_job_that_goes_back_has_lost_no_attempt(store):
