@@ -106,8 +106,8 @@ def endless(taken: list[int]) -> Iterator[bytes]:
 def begun(server: Server, length: int) -> socket.socket:
     """A request of which the body is still to come."""
     connection = socket.create_connection(("127.0.0.1", server.port))
-    head = f"POST /segment HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n"
-    connection.sendall(head.encode() + b"\r\n")
+    head = "POST /segment HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
     return connection
 
 

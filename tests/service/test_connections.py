@@ -21,7 +21,7 @@ from tests.service.conftest import log_lines, png, served, until, until_status
 from tests.service.test_errors import problem
 from tests.service.test_metrics import counted
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture
@@ -132,6 +132,7 @@ def test_a_killed_process_costs_its_own_requests_and_is_replaced(tiny_package, t
         with closing(HTTPConnection(url.host, url.port, timeout=60)) as asking:
             asking.request("GET", "/models")
             asking.getresponse().read()
+            until_status(client, "/livez", 200)  # and it has noted that its answer is complete
             worker.suspend()
             until(lambda: worker.status() == psutil.STATUS_STOPPED)
             asking.request("GET", "/models")  # nobody looks at it any more

@@ -159,7 +159,7 @@ def test_a_large_image_does_not_hold_up_a_probe(client):
 def test_the_work_for_a_client_that_left_is_stopped(client, server_log):
     body = png(blocks(2000, 2000))
     head = (
-        "POST /segment HTTP/1.1\r\nHost: x\r\nX-Request-ID: left-early\r\n"
+        "POST /segment HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: left-early\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
