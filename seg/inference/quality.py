@@ -127,16 +127,12 @@ class QualityMeter:
     ) -> None:
         outputs, task = self._card.outputs, self._card.task
         own = logits[:outputs]
-        if self._temperature == 1:
-            probabilities, unsure = probabilities_and_entropy(own, task)
-            if self._known:
-                add_sums(self._sums, probabilities, labels, task)
-        else:
-            if self._known:
-                add_sums(self._sums, probabilities_of(own, task), labels, task)
-            probabilities, unsure = probabilities_and_entropy(
-                own / np.float32(self._temperature), task
-            )
+        is_as_it_was = self._temperature == 1
+        tempered = own if is_as_it_was else own / np.float32(self._temperature)
+        probabilities, unsure = probabilities_and_entropy(tempered, task)
+        if self._known:
+            untempered = probabilities if is_as_it_was else probabilities_of(own, task)
+            add_sums(self._sums, untempered, labels, task)
         inside = self._selection.applied(labels, self._card.classes) > 0
         self._foreground += int(np.count_nonzero(inside))
         self._unsure[0] += _sum_where(unsure, inside)
