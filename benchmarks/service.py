@@ -108,12 +108,19 @@ def raw_rate(network: Path, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
+def _both(package: Path, stack: contextlib.ExitStack) -> tuple[Server, Server]:
+    """The service as it comes, and on onnxruntime."""
+    return (
+        stack.enter_context(servers.seg(package, OURS)),
+        stack.enter_context(servers.seg(package, ON_ONNX, SEG_PROVIDER="cpu")),
+    )
+
+
 def _peers(package: Path, stack: contextlib.ExitStack) -> list[Server]:
     network = package / "network.onnx"
     plain, tuned = partial(servers.fastapi, network), {"THREADS": "1"}
     return [
-        stack.enter_context(servers.seg(package, OURS)),
-        stack.enter_context(servers.seg(package, ON_ONNX, SEG_PROVIDER="cpu")),
+        *_both(package, stack),
         stack.enter_context(plain(name="fastapi")),
         stack.enter_context(plain(name="fastapi, a thread a run", **tuned)),
         stack.enter_context(servers.litserve(network, cores())),
@@ -154,10 +161,8 @@ def raw_tensors(bench: Bench) -> None:
     package = bench.package("10 ms", FAST)
     requests = [array_request(seed) for seed in range(8)]
     ratios: dict[str, list[float]] = {OURS: [], ON_ONNX: []}
-    with (
-        servers.seg(package, OURS) as ours,
-        servers.seg(package, ON_ONNX, SEG_PROVIDER="cpu") as on_onnx,
-    ):
+    with contextlib.ExitStack() as stack:
+        ours, on_onnx = _both(package, stack)
         for system in (ours, on_onnx):
             closed_loop(system.port, requests, CLIENTS, 2)
         for number in range(bench.rounds):
@@ -183,10 +188,8 @@ def latency(bench: Bench) -> None:
     package = bench.package("10 ms", FAST)
     ratios: dict[str, list[float]] = {OURS: [], ON_ONNX: []}
     taxes, floor = [], Floor(package)
-    with (
-        servers.seg(package, OURS) as ours,
-        servers.seg(package, ON_ONNX, SEG_PROVIDER="cpu") as on_onnx,
-    ):
+    with contextlib.ExitStack() as stack:
+        ours, on_onnx = _both(package, stack)
         for system in (ours, on_onnx):
             closed_loop(system.port, FORMS, MANY, 2)
         for number in range(bench.rounds):
