@@ -1,228 +1,55 @@
-"""What will be trained: the plan, one field a decision.
+"""Plan without training: ``python -m training.plan PATH --minutes M --memory SIZE``."""
 
-``python -m training.plan PATH --minutes M --memory SIZE`` plans without training.
-"""
-
+import argparse
+import logging
 import sys
-from dataclasses import replace
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from seg.errors import ConfigError
-from seg.model_package import Empty
-from seg.networks import SHORTCUTS, UNetConfig, preset
-from seg.networks.shortcut import ScalarGated
-from seg.transforms import Normalisation, Preprocessing
-
-OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
-    # Isensee et al., nnU-Net: no warm-up, 0.01, 3e-5.
-    "sgd": {"learning_rate": 1e-2, "weight_decay": 3e-5, "warmup_share": 0.0},
-}
-
-ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
-"""What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
+from seg.commands import exit_status
+from seg.files import replace_file
+from training.clock import Clock
+from training.dataset import load_dataset
+from training.fingerprint import fingerprint_of
+from training.machine import find_device
+from training.options import DEFAULT_MINUTES, Options, add_plan_arguments, chosen_from
+from training.plan_file import write_plan
+from training.planning import as_csv, plan_run
 
 
-AugmentationPreset = Literal["none", "light", "medical", "microscopy", "strong"]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when the plan is written, 2 when there can be none."""
+    options = _command_line().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("training").setLevel(logging.INFO)
+    return exit_status(partial(_run, options))
 
 
-class Plan(BaseModel):
-    """Everything that ``fit`` decided before it trains; ``plan.yaml``."""
+def _run(options: argparse.Namespace) -> int:
+    clock = Clock(DEFAULT_MINUTES)
+    dataset = load_dataset(options.dataset)
+    chosen = Options(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
+    planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
+    write_plan(planned.plan, options.out)
+    written = [options.out]
+    if planned.considered:
+        written.append(options.out.with_suffix(".candidates.csv"))
+        replace_file(written[-1], as_csv(planned.considered))
+    print("written to " + ", ".join(map(str, written)))  # noqa: T201
+    return 0
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: Annotated[str, Field(description="name of the dataset")]
-    data: Annotated[str, Field(description="folder of the dataset")]
-    minutes: Annotated[float, Field(gt=0, description="from the start of fit to its last step")]
-    steps: Annotated[
-        int | None, Field(ge=1, description="a fixed number of steps in place of minutes")
-    ] = None
-    memory: Annotated[
-        int | None, Field(gt=0, description="bytes that planning may fill; null for what is free")
-    ] = None
-    seed: Annotated[int, Field(description="of weights, patches and augmentation")] = 0
-    start: Annotated[
-        str | None,
-        Field(description="model package whose weights the training begins with; null for none"),
-    ] = None
-    spacing: Annotated[
-        tuple[float, ...] | None,
-        Field(description="mm a voxel after resampling, one number an axis; null keeps the pixels"),
-    ]
-    normalisation: Annotated[tuple[Normalisation, ...], Field(description="one rule a channel")]
-    margin: Annotated[
-        tuple[int, ...], Field(description="voxels of 0 around every image, one number an axis")
-    ]
-    network: Annotated[str, Field(description="preset of seg.networks")]
-    shortcut: Annotated[
-        str | None, Field(description="what leads around a block; null keeps the preset's")
-    ] = None
-    strides: Annotated[
-        tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
-    ]
-    kernel_sizes: Annotated[
-        tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
-    ]
-    deep_supervision: Annotated[bool, Field(description="a loss at every resolution")] = True
-    stochastic_depth: Annotated[
-        float,
-        Field(ge=0, lt=1, description="rate at which the last block is dropped, earlier ones less"),
-    ] = 0.0
-    sandwich_share: Annotated[
-        float,
-        Field(ge=0, le=1, description="of the training, at its end: every other step lacks blocks"),
-    ] = 0.0
-    compute_penalty: Annotated[
-        float,
-        Field(ge=0, description="price of the operations behind open gates, in units of the loss"),
-    ] = 0.0
-    patch: Annotated[tuple[int, ...], Field(description="voxels, one number an axis")]
-    batch_size: Annotated[int, Field(ge=1, description="patches a step")]
-    foreground_share: Annotated[
-        float, Field(ge=0, le=1, description="share of patches that must show a class")
-    ] = 1 / 3
-    augmentation: Annotated[AugmentationPreset, Field(description="preset of training.augment")] = (
-        "medical"
+def _command_line() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="python -m training.plan",
+        usage="%(prog)s PATH [--minutes M] [--memory SIZE] [--out FILE] [OPTION ...]",
+        description="Look at a dataset and at this machine, and write the plan that training.fit "
+        "would follow.",
     )
-    loss: Annotated[
-        Literal["dice_ce", "dice_focal", "tversky", "boundary", "cldice"],
-        Field(description="by name, as in docs/training.md"),
-    ] = "dice_ce"
-    class_weights: Annotated[
-        dict[str, Annotated[float, Field(gt=0)]],
-        Field(description="of classes in the loss, by name; 1 where nothing is said"),
-    ] = {}
-    optimiser: Annotated[Literal["adamw", "sgd"], Field(description="adamw, or sgd of nnU-Net")] = (
-        "adamw"
+    command.add_argument("dataset", type=Path, metavar="PATH", help="folder of the dataset")
+    command.add_argument(
+        "--out", type=Path, default=Path("plan.yaml"), metavar="FILE", help="default: plan.yaml"
     )
-    learning_rate: Annotated[float, Field(gt=0, description="at its highest")] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0, description="none of biases and norms")] = 1e-2
-    schedule: Annotated[
-        Literal["poly", "cosine"], Field(description="how the learning rate comes down to 0")
-    ] = "poly"
-    warmup_share: Annotated[
-        float, Field(ge=0, lt=1, description="share of the training in which the rate rises")
-    ] = 0.03
-    accumulate: Annotated[
-        int, Field(ge=1, description="batches whose gradients are added up for one step")
-    ] = 1
-    gradient_clip: Annotated[
-        float, Field(ge=0, description="largest norm of the gradient; 0 for none")
-    ] = 12.0
-    ema: Annotated[
-        float,
-        Field(ge=0, lt=1, description="decay of the moving average of weights that is exported"),
-    ] = 0.98
-    precision: Annotated[
-        Literal["float32", "bfloat16", "float16"],
-        Field(description="of the network while it trains"),
-    ] = "float32"
-    threads: Annotated[
-        int | None, Field(ge=1, description="of the network on a CPU; null for all cores")
-    ] = None
-    checkpoint_seconds: Annotated[
-        float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
-    ] = 20.0
-    overlap: Annotated[
-        float, Field(ge=0, lt=1, description="of windows when whole images are segmented")
-    ] = 0.5
-    empty: Annotated[
-        Empty | None,
-        Field(
-            description="intensities of air or glass: windows of nothing else are background "
-            "without asking the network; null asks about all"
-        ),
-    ] = None
-    track: Annotated[
-        Literal["mlflow", "wandb"] | None,
-        Field(description="where to log beside CSV and TensorBoard"),
-    ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _defaults_of_the_optimiser(cls, fields: Any) -> Any:
-        chosen = fields.get("optimiser") if isinstance(fields, dict) else None
-        return OPTIMISER_DEFAULTS.get(chosen, {}) | fields if chosen else fields
-
-    folds: Annotated[
-        int, Field(ge=1, description="of cross-validation, which share the minutes; 1 for none")
-    ] = 1
-    fold: Annotated[
-        int | None, Field(ge=0, description="which of them this run trains; null for all")
-    ] = None
-    mirror: Annotated[
-        bool, Field(description="measure what predicting in mirrors as well gains and costs")
-    ] = False
-
-    @property
-    def dims(self) -> int:
-        """2 or 3."""
-        return len(self.patch)
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """What happens to every image, in training as in service."""
-        return Preprocessing(
-            spacing=self.spacing, normalisation=self.normalisation, margin=self.margin
-        )
-
-    def network_config(self, num_classes: int) -> UNetConfig:
-        """The network's shape.
-
-        Raises:
-            ConfigError: the numbers do not go together.
-        """
-        config = preset(
-            self.network,
-            spatial_dims=self.dims,
-            in_channels=len(self.normalisation),
-            num_classes=num_classes,
-            strides=self.strides,
-            kernel_sizes=self.kernel_sizes,
-        )
-        shortcut = self.shortcut or config.shortcut
-        if self.compute_penalty and not issubclass(SHORTCUTS[shortcut], ScalarGated):
-            raise ConfigError(
-                f"a compute penalty closes gates, and {shortcut!r} shortcuts have none; take "
-                "--shortcut gated or gated-channel"
-            )
-        return replace(
-            config,
-            deep_supervision=self.deep_supervision,
-            stochastic_depth=self.stochastic_depth,
-            shortcut=shortcut,
-            gated_skips=self.compute_penalty > 0 and config.decoder == "light",
-        )
-
-
-def changed_plan(plan: Plan, fields: dict[str, Any]) -> Plan:
-    """The plan with other values in some fields.
-
-    Raises:
-        ConfigError: a value cannot be.
-    """
-    kept = plan.model_dump()
-    if fields.get("optimiser", plan.optimiser) != plan.optimiser:  # its numbers go with it
-        kept = {k: v for k, v in kept.items() if k not in OPTIMISER_DEFAULTS["sgd"]}
-    return validated(kept | fields, "the plan")
-
-
-def validated(fields: dict[str, Any], where: str) -> Plan:
-    """The plan that holds these fields.
-
-    Raises:
-        ConfigError: a field is missing, unknown or cannot be; ``where`` it stands is named.
-    """
-    try:
-        return Plan.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where} cannot be used: {name}: {first['msg']}") from error
-
-
-if __name__ == "__main__":
-    from training.plan_command import main
-
-    sys.exit(main())
+    add_plan_arguments(command)
+    return command

@@ -1,0 +1,201 @@
+"""Random changes that leave an image as likely as it was, and its labels right.
+
+In 2D albumentations moves the pixels, in 3D MONAI does; intensities are changed by MONAI in
+both, since albumentations clips float images to 0..1 and ours are z-scores. All randomness comes
+from the generator that is passed in. Letters: ``c`` channels.
+
+``python -m training.augment PATH --show`` draws a sheet of samples.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+from monai import transforms as mt
+
+from seg.errors import ConfigError
+
+MARGIN = 1.25
+"""What is cut out before a turn, as a multiple of the patch, so that corners stay filled."""
+ANISOTROPIC = 3
+"""Ratio of patch edges from which a volume is turned within its slices only (nnU-Net)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """What a preset does; probabilities of a patch, one by one."""
+
+    mirrors: bool = True
+    """In 2D also quarter turns."""
+    turns: float = 0.0
+    """Turned by any angle (volumes: 30 degrees, or any within thin slices) and scaled."""
+    scales: tuple[float, float] = (0.75, 1.35)
+    elastic: float = 0.0
+    """Of the turned: bent, in 2D."""
+    noise: tuple[float, float] = (0.0, 0.0)
+    """Probability and largest deviation; z-scores have 1."""
+    blur: tuple[float, float] = (0.0, 1.0)
+    """Probability and largest deviation in voxels."""
+    brightness: float = 0.0
+    contrast: float = 0.0
+    illumination: float = 0.0
+    """Uneven, as a lamp or a coil gives it."""
+    coarseness: float = 0.0
+    """As if taken at up to half the resolution."""
+    holes: float = 0.0
+
+    @property
+    def intensities(self) -> bool:
+        """Whether any intensity is changed."""
+        chances = (self.noise[0], self.blur[0], self.brightness, self.contrast)
+        return max(*chances, self.illumination, self.coarseness, self.holes) > 0
+
+
+STRENGTHS: Mapping[str, Strength] = {
+    "none": Strength(mirrors=False),
+    "light": Strength(),
+    # Rates and ranges of Isensee et al., nnU-Net, Nature Methods 18 (2021).
+    "medical": Strength(
+        turns=0.3, noise=(0.1, 0.2), blur=(0.1, 1.0), brightness=0.3, contrast=0.2
+    ),
+    # Focus, dyes and lamps differ from slide to slide, and cells have no upright shape.
+    "microscopy": Strength(
+        turns=0.4, elastic=0.3, noise=(0.2, 0.3), blur=(0.2, 1.5), brightness=0.4, contrast=0.3,
+        illumination=0.2,
+    ),
+    "strong": Strength(
+        turns=0.6, scales=(0.6, 1.6), elastic=0.4, noise=(0.3, 0.4), blur=(0.3, 2.0),
+        brightness=0.5, contrast=0.4, illumination=0.3, coarseness=0.25, holes=0.2,
+    ),
+}  # fmt: skip
+
+_Image = Float32[np.ndarray, "c *spatial"]
+_Labels = UInt8[np.ndarray, "*spatial"]
+_Move = Callable[[_Image, _Labels, int], tuple[_Image, _Labels]]
+
+PRESETS = tuple(STRENGTHS)
+
+# threads of the network's own already fill the cores
+cv2.setNumThreads(0)
+
+
+class Augmentation:
+    """Cuts a region to a patch and changes it."""
+
+    def __init__(self, preset: str, patch: tuple[int, ...]) -> None:
+        if preset not in STRENGTHS:
+            raise ConfigError(f"augmentation is one of {', '.join(PRESETS)}, got {preset!r}")
+        strength = STRENGTHS[preset]
+        self.patch = patch
+        self._turns = strength.turns
+        self._move: _Move = (_move_2d if len(patch) == 2 else _move_3d)(patch, strength)
+        self._intensities = _intensities(strength, len(patch)) if strength.intensities else None
+
+    def region(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """Size in voxels of what the next patch is made from."""
+        if self._turns and rng.random() < self._turns:
+            return tuple(round(n * MARGIN) if n > 1 else n for n in self.patch)
+        return self.patch
+
+    def __call__(
+        self, image: _Image, labels: _Labels, rng: np.random.Generator
+    ) -> tuple[_Image, _Labels]:
+        """A patch from a region of the size that ``region`` asked for."""
+        image, labels = self._move(image, labels, int(rng.integers(2**31)))
+        if self._intensities is not None:
+            self._intensities.set_random_state(seed=int(rng.integers(2**31)))
+            image = np.asarray(self._intensities(image), dtype=np.float32)
+        return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+
+
+def _move_2d(patch: tuple[int, ...], strength: Strength) -> _Move:
+    height, width = patch
+    turn = A.Affine(
+        scale=strength.scales,
+        rotate=(-180, 180),
+        interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_NEAREST,
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=1.0,
+    )
+    mirror = [A.D4(p=1.0)] if height == width else [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+    steps = mirror if strength.mirrors else []
+    plain = A.Compose(steps)
+    bend = A.ElasticTransform(
+        alpha=max(patch), sigma=max(1.0, max(patch) / 12), border_mode=cv2.BORDER_REFLECT_101,
+        p=strength.elastic,
+    )  # fmt: skip
+    turned = A.Compose([turn, bend, A.CenterCrop(height, width), *steps])
+
+    def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
+        pipeline = plain if labels.shape == patch else turned
+        pipeline.set_random_seed(seed)
+        moved = pipeline(image=np.moveaxis(image, 0, -1), mask=labels)
+        pixels = moved["image"].reshape(*moved["mask"].shape, len(image))
+        return np.moveaxis(pixels, -1, 0), moved["mask"]
+
+    return move
+
+
+def _move_3d(patch: tuple[int, ...], strength: Strength) -> _Move:
+    flat = max(patch) / min(patch) > ANISOTROPIC
+    angle = (np.pi, 0.0, 0.0) if flat else (np.pi / 6,) * 3
+    keys = ("image", "labels")
+    turn = mt.RandAffined(
+        keys,
+        prob=1.0,
+        spatial_size=patch,
+        rotate_range=angle,
+        scale_range=[tuple(scale - 1 for scale in strength.scales)] * 3,
+        mode=("bilinear", "nearest"),
+        padding_mode="reflection",
+    )
+    mirror = [mt.RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in range(3)]
+    steps = mirror if strength.mirrors else []
+    plain, turned = mt.Compose(steps), mt.Compose([turn, *steps])
+
+    def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
+        pipeline = plain if labels.shape == patch else turned
+        pipeline.set_random_state(seed=seed)
+        moved = pipeline({"image": image, "labels": labels[None]})
+        return (
+            np.asarray(moved["image"], dtype=np.float32),
+            np.asarray(moved["labels"])[0].astype(np.uint8),
+        )
+
+    return move
+
+
+def _intensities(strength: Strength, dims: int) -> mt.Compose:
+    deviation = (0.5, strength.blur[1])
+    changes: list[tuple[float, Any]] = [
+        (strength.noise[0], mt.RandGaussianNoise(prob=strength.noise[0], std=strength.noise[1])),
+        (strength.blur[0], mt.RandGaussianSmooth(
+            sigma_x=deviation, sigma_y=deviation, sigma_z=deviation, prob=strength.blur[0])),
+        (strength.brightness, mt.RandScaleIntensity(
+            factors=0.25, prob=strength.brightness, channel_wise=True)),
+        (strength.brightness, mt.RandShiftIntensity(
+            offsets=0.2, prob=strength.brightness, channel_wise=True)),
+        (strength.illumination, mt.RandBiasField(
+            degree=2, coeff_range=(0.0, 0.3), prob=strength.illumination)),
+        (strength.contrast, mt.RandAdjustContrast(
+            prob=strength.contrast, gamma=(0.7, 1.5), retain_stats=True)),
+        (strength.coarseness, mt.RandSimulateLowResolution(
+            prob=strength.coarseness, zoom_range=(0.5, 1.0),
+            upsample_mode="bilinear" if dims == 2 else "trilinear")),
+        (strength.holes, mt.RandCoarseDropout(
+            holes=1, max_holes=4, spatial_size=2, max_spatial_size=12, fill_value=0.0,
+            prob=strength.holes)),
+    ]  # fmt: skip
+    return mt.Compose([change for chance, change in changes if chance > 0])
+
+
+if __name__ == "__main__":
+    from training.augmented_sheet import main
+
+    sys.exit(main())
