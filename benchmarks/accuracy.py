@@ -30,8 +30,8 @@ from data.fetch import fetch
 from seg.images import read_mask
 from seg.metrics import confusion_matrix, dice_per_class, paired_test
 from training.dataset import Dataset, load_dataset
-from training.evaluate import prediction_file
-from training.score_files import read_metrics
+from training.evaluation.evaluator import prediction_file
+from training.evaluation.score_files import read_metrics
 
 PEERS = Path(__file__).parent / "peers"
 TRAIN = PEERS / "nnunet" / "train.py"

@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.result import bar, report
 from seg.images import read_channels, read_mask
 from seg.inference import load_backend
-from seg.inference.backends import cores
+from seg.machine import cores
 from seg.model_package import ModelPackage
-from training.adopt.__main__ import main as adopt
+from training.adopt import main as adopt
 from training.export import main as export
 
 EQUAL, LOGIT_ERROR, SPEED, MEMORY = 0.9999, 1e-4, 2.0, 0.5

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.result import report
 from seg.errors import ConfigError
 from seg.model_package import Channel
-from training.fingerprint import ChannelStatistics, Fingerprint
-from training.plan_rules import make_plan
+from training.dataset.fingerprint import ChannelStatistics, Fingerprint
+from training.planning.rules import make_plan
 
 GRID = Path(__file__).parents[1] / "tests" / "training" / "recorded" / "nnunet_plans.json"
 KINDS = {"CTNormalization": "clip_zscore", "ZScoreNormalization": "zscore"}

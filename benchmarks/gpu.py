@@ -37,9 +37,9 @@ from seg.images import ClassInfo
 from seg.inference import OnnxBackend
 from seg.networks import ResidualUNet, preset
 from training.dataset import Legend
-from training.losses import make_loss
-from training.module import OPTIMISERS
-from training.onnx_export import write_onnx
+from training.learning.losses import make_loss
+from training.learning.optimisers import OPTIMISERS
+from training.onnx_files.write import write_onnx
 
 NOMINAL_TFLOPS = {
     "B200": 2250.0,

@@ -97,7 +97,7 @@ def exported(setting: Setting, folder: Path):
     """Writes the network as ONNX, and its weights beside it."""
     import torch
 
-    from training.onnx_export import write_onnx
+    from training.onnx_files.write import write_onnx
 
     torch.manual_seed(0)
     network = built(setting)

@@ -20,8 +20,8 @@ from benchmarks.result import bar, report
 from seg.images import read_mask
 from seg.metrics import dice
 from training.dataset import Dataset, load_dataset
-from training.evaluate import prediction_file
-from training.plan_file import read_plan
+from training.evaluation.evaluator import prediction_file
+from training.run.plan_yaml import read_plan
 
 CYTOPLASM, NUCLEUS = 1, 2
 SMALLEST_NUCLEUS = 40

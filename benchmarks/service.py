@@ -37,7 +37,7 @@ from benchmarks.load import Outcome, closed_loop, form, get, open_loop, post
 from benchmarks.result import bar, show, write
 from benchmarks.servers import Server
 from benchmarks.small_package import write_package
-from seg.inference.backends import cores
+from seg.machine import cores
 
 PATCH = (256, 256)
 FAST = Convolutions(PATCH, 3, width=24, layers=2)

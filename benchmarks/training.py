@@ -25,16 +25,17 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from benchmarks.result import bar, report  # noqa: E402
 from seg.networks import ResidualUNet  # noqa: E402
-from training.augment import PRESETS, Augmentation  # noqa: E402
 from training.dataset import load_dataset  # noqa: E402
-from training.fingerprint import fingerprint_of  # noqa: E402
-from training.losses import make_loss  # noqa: E402
-from training.machine import find_device, has_bfloat16  # noqa: E402
-from training.memory import held_bytes  # noqa: E402
-from training.module import OPTIMISERS  # noqa: E402
-from training.patches import PatchBatches, open_case  # noqa: E402
-from training.plan_rules import make_plan  # noqa: E402
-from training.train import BATCHES_AHEAD, prepare_cases  # noqa: E402
+from training.dataset.fingerprint import fingerprint_of  # noqa: E402
+from training.learning.losses import make_loss  # noqa: E402
+from training.learning.optimisers import OPTIMISERS  # noqa: E402
+from training.learning.trainer import BATCHES_AHEAD  # noqa: E402
+from training.planning.rules import make_plan  # noqa: E402
+from training.run.device import find_device, has_bfloat16  # noqa: E402
+from training.run.memory import held_bytes  # noqa: E402
+from training.samples.augmentation import PRESETS, Augmentation  # noqa: E402
+from training.samples.patch_batches import PatchBatches  # noqa: E402
+from training.samples.prepared_cases import open_case, prepare_cases  # noqa: E402
 
 SHARE = 0.95
 """Of the bare network's steps a second that training must reach."""

@@ -54,15 +54,15 @@ from benchmarks.doubts import (
 )
 from benchmarks.result import bar, report
 from seg.inference import Backend, OnnxBackend, Predictor
-from seg.inference.disagreement import Disagreement, other_networks
-from seg.inference.entropy import entropy
+from seg.inference.trust.disagreement import Disagreement, other_networks
+from seg.inference.trust.entropy import entropy
 from seg.metrics import bootstrap_mean
 from seg.model_package import ModelPackage
 from seg.networks import ResidualUNet
 from seg.networks.costs import flops_of
-from training.checkpoint import trained_in
-from training.job import job_in
-from training.run_folder import RunFolder
+from training.learning.checkpoint import trained_in
+from training.run.folder import RunFolder
+from training.run.job import job_in
 
 DEEP = 2
 """Stages from this one on lose blocks: cheap to run again, since their inputs are shared."""

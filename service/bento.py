@@ -18,15 +18,15 @@ from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from pydantic import AfterValidator
 
 from seg.errors import ConfigError
-from service.image import BASE, ServiceImage
+from service.hosting.container_image import BASE, ServiceImage
+from service.hosting.supervisor import watch_closely
 from service.settings import Settings
-from service.supervision import watch_closely
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from service.jobs.routes import Jobs
-    from service.registry import ModelRegistry
+    from service.models.registry import ModelRegistry
 
 INFER_ROUTE = "/infer_patches"
 NATIVE_ROUTES = (INFER_ROUTE, "/schema.json", "/docs.json")
@@ -38,8 +38,8 @@ MAX_NATIVE_BATCH = 8
 @functools.cache
 def served_models() -> ModelRegistry:
     """The models of this process."""
-    from service.metrics import Metrics
-    from service.registry import ModelRegistry
+    from service.models.registry import ModelRegistry
+    from service.observability.metrics import Metrics
 
     return ModelRegistry(Settings.from_environment(), Metrics())
 
@@ -76,10 +76,10 @@ class HostedService(bentoml.Service):
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application of a serving process."""
         from service.app import create_app
-        from service.connections import bound_connections
-        from service.edge import UNKNOWN_ROUTE
-        from service.faults import PROCESS_DIED
-        from service.logs import configure_logging
+        from service.hosting.bounded_http import bound_connections
+        from service.middleware.accounting import UNKNOWN_ROUTE
+        from service.observability.failure_kinds import PROCESS_DIED
+        from service.observability.logs import configure_logging
 
         configure_logging()
         # From 0 on, and never less than before, or Prometheus would take it for a new beginning.
@@ -116,14 +116,14 @@ class Segmenter:
     @staticmethod
     def check() -> None:
         """Say that there is nothing to serve before a process is started for it."""
-        from service.deputy import start_deputy
-        from service.logs import configure_logging
+        from service.hosting.stand_in import start_deputy
+        from service.observability.logs import configure_logging
 
         watch_closely()
         try:
             settings = Settings.from_environment()
             if settings.url_allow:
-                from service.urls import AllowList
+                from service.requests.addresses import AllowList
 
                 AllowList.parsed(settings.url_allow)
         except ConfigError as error:
@@ -144,7 +144,7 @@ class Segmenter:
     @bentoml.on_startup
     def start(self) -> None:
         """Begin to load the models, and to take up jobs when they are ready."""
-        from service.tracing import start_tracing
+        from service.observability.tracing import start_tracing
 
         start_tracing()
         served_models().start()
@@ -155,14 +155,14 @@ class Segmenter:
         """Finish what runs, and put jobs back."""
         served_jobs().close()
         served_models().close()
-        from service.tracing import stop_tracing
+        from service.observability.tracing import stop_tracing
 
         stop_tracing()
 
     @bentoml.api(batchable=True, max_batch_size=MAX_NATIVE_BATCH)
     def infer_patches(self, patches: Patches) -> np.ndarray:
         """Logits of prepared patches ``(b, c, *patch)``, for clients of BentoML."""
-        from service.model_memory import NotReadyError
+        from service.errors import NotReadyError
 
         models = served_models()
         try:

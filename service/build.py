@@ -16,7 +16,7 @@ from bentoml.exceptions import BentoMLException
 
 from seg.errors import ConfigError, SegError
 from seg.model_package import ModelPackage
-from service.image import CONSTRAINTS
+from service.hosting.container_image import CONSTRAINTS
 from service.settings import PACKAGED
 
 ROOT = Path(__file__).parents[1]

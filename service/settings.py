@@ -78,7 +78,7 @@ class Settings(BaseModel):
     """Keys, as ``python -m service.keys`` writes them."""
     url_allow: str = ""
     """Hosts from which images may be fetched, with commas between them, as
-    ``service.urls.AllowList`` reads them; none by default."""
+    ``service.requests.addresses.AllowList`` reads them; none by default."""
     cors_origins: str = ""
     """Origins whose pages may call, with commas between them; none by default."""
     max_per_minute: Annotated[int, Field(ge=1)] | None = None

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
-from training.adopt.nnunet import Choice, adopt_nnunet
-from training.adopt.package import Adopted, write_adopted
+from training.interchange.adopted_package import Adopted, write_adopted
+from training.interchange.nnunet.adopt import Choice, adopt_nnunet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,13 +50,13 @@ def _nnunet(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
 
 
 def _monai(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
-    from training.adopt.monai_bundle import adopt_monai
+    from training.interchange.monai.adopt import adopt_monai
 
     return adopt_monai(options.folder, patch=options.patch, stored_as=options.stored_as)
 
 
 def _smp(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
-    from training.adopt.smp_model import IMAGENET, Built, adopt_smp
+    from training.interchange.smp_model import IMAGENET, Built, adopt_smp
 
     built = Built(
         arch=options.arch,
@@ -73,8 +73,8 @@ def _smp(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
 
 
 def _onnx(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
-    from training.adopt.described import read_description
-    from training.adopt.onnx_file import adopt_onnx
+    from training.interchange.described import read_description
+    from training.interchange.onnx_file import adopt_onnx
 
     return adopt_onnx(options.file, read_description(options.spec))
 

@@ -100,7 +100,7 @@ def _count(number: int, what: str) -> str:
 
 def _draw(result: Result, path: Path) -> None:
     # matplotlib is slow to import, and most checks draw nothing
-    from training.overview import write_overview
+    from training.reports.dataset_sheet import write_overview
 
     broken = {each.where for each in result.errors}
     sound = [

@@ -14,11 +14,13 @@ from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.inference import PROVIDERS, Predictor, load_backend
 from seg.model_package import ModelPackage
-from training.comparison import compare, comparison_table, draw_comparison
 from training.dataset import load_dataset
-from training.evaluate import default_tolerance, evaluate, positive
-from training.score_files import read_metrics
-from training.scores import Evaluation
+from training.evaluation.command_line import positive
+from training.evaluation.comparison import compare, comparison_table
+from training.evaluation.evaluator import default_tolerance, evaluate
+from training.evaluation.score_files import read_metrics
+from training.evaluation.scores import Evaluation
+from training.reports.comparison_picture import draw_comparison
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,11 +23,12 @@ from seg.images import Mask, read_mask, write_image
 from seg.metrics import dice
 from seg.model_package import ModelPackage
 from training.dataset import load_dataset
-from training.evaluate import Evaluation, read_metrics
-from training.fit import fit, resume
-from training.options import Options
-from training.plan_file import read_plan
-from training.run_folder import RunFolder
+from training.evaluation.score_files import read_metrics
+from training.evaluation.scores import Evaluation
+from training.pipeline.fitting import fit, resume
+from training.planning.options import Options
+from training.run.folder import RunFolder
+from training.run.plan_yaml import read_plan
 
 SECONDS_TO_READY = 120
 

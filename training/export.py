@@ -13,58 +13,17 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
-from seg.inference import Predictor
 from seg.model_package import CARD_FILE, ModelPackage
-from training.bundle import Facts, write_bundle
-from training.checkpoint import trained_in
-from training.cross_validation import package_folds
-from training.elastic.command import add_variant_options, export_variants
-from training.evaluate import Evaluation, evaluate, summary_table
-from training.job import job_in
-from training.leave import leave_for_monai, leave_for_torch
-from training.leave_nnunet import leave_for_nnunet
-from training.package import Finished, Job, write_package
-from training.run_folder import RunFolder
+from training.evaluation.score_files import summary_table
+from training.interchange.monai.leave import export_bundle, leave_for_monai
+from training.interchange.nnunet.leave import leave_for_nnunet
+from training.interchange.torch_program import leave_for_torch
+from training.pipeline.exporting import export_package
+from training.run.folder import RunFolder, run_of
+from training.run.job import job_in
+from training.variants.export import add_variant_options, export_variants
 
 TARGETS = ("package", "monai", "nnunet", "torch")
-
-
-def export_package(run: RunFolder, job: Job, target: Path) -> Finished:
-    """Write the run's network, or those of its folds, as a proven and scored package.
-
-    Raises:
-        ConfigError: the run has no checkpoint, or the target is the run's own folder.
-        BackendError: the exported network disagrees with the trained one.
-    """
-    if job.plan.folds > 1 and job.plan.fold is None:
-        folds = [run.fold(number) for number in range(job.plan.folds)]
-        return package_folds(job, run, folds, target)[0]
-    trained = trained_in(run, job.plan, job.dataset.legend)
-
-    def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, job.dataset, job.dataset.test)
-
-    return write_package(trained.network, job, target, assess)
-
-
-def export_bundle(run: RunFolder, job: Job, target: Path) -> None:
-    """Write the run's network as a MONAI bundle.
-
-    Raises:
-        ConfigError: the run has no checkpoint, or is one of several folds.
-    """
-    if job.plan.folds > 1 and job.plan.fold is None:
-        raise ConfigError(
-            f"a MONAI bundle holds one network, {run.path} has {job.plan.folds}; export one of "
-            f"them: {run.fold(0).path}"
-        )
-    network = trained_in(run, job.plan, job.dataset.legend).network
-    write_bundle(network, Facts.of_job(job), target)
-
-
-def run_of(path: Path) -> RunFolder:
-    """The run that a path names: its folder, or a checkpoint in it."""
-    return RunFolder(path.parent if path.is_file() else path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.files import replace_file
-from training.clock import Clock
 from training.dataset import load_dataset
-from training.fingerprint import fingerprint_of
-from training.machine import find_device
-from training.options import DEFAULT_MINUTES, Options, add_plan_arguments, chosen_from
-from training.plan_file import write_plan
-from training.planning import as_csv, plan_run
+from training.dataset.fingerprint import fingerprint_of
+from training.planning.command_line import add_plan_arguments, chosen_from
+from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.planner import as_csv, plan_run
+from training.run.clock import Clock
+from training.run.device import find_device
+from training.run.plan_yaml import write_plan
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,3 +54,7 @@ def _command_line() -> argparse.ArgumentParser:
     )
     add_plan_arguments(command)
     return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

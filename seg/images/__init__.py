@@ -1,10 +1,14 @@
 """Images and masks, and the files they come from and go to."""
 
-from seg.images.classes import ClassInfo
 from seg.images.endings import IMAGE_ENDINGS, images_at, stem_of
-from seg.images.image import Affine, Image, Mask, Spacing
-from seg.images.limits import Limits
-from seg.images.mask_formats import (
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Affine, Image, Mask, Spacing
+from seg.images.grid.limits import Limits
+from seg.images.grid.source import ImageSource
+from seg.images.pictures.sheets import encode_picture
+from seg.images.reading import content_of, read_channels, read_image, read_mask
+from seg.images.reading_parts import open_channels, open_image, stays_in_file
+from seg.images.writing import (
     MASK_FORMATS,
     MaskFormat,
     encode_image,
@@ -12,12 +16,8 @@ from seg.images.mask_formats import (
     write_image,
     write_mask,
 )
-from seg.images.mask_stream import STREAMED_FORMATS, write_mask_parts
-from seg.images.pictures import encode_picture
-from seg.images.probabilities import PROBABILITY_FORMATS, encode_probabilities
-from seg.images.readers import content_of, read_channels, read_image, read_mask
-from seg.images.regions import open_channels, open_image, stays_in_file
-from seg.images.source import ImageSource
+from seg.images.writing_parts import STREAMED_FORMATS, write_mask_parts
+from seg.images.writing_probabilities import PROBABILITY_FORMATS, encode_probabilities
 
 __all__ = [
     "IMAGE_ENDINGS",

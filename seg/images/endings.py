@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from seg.errors import ImageError
-from seg.images.dicom_file import is_dicom
+from seg.images.dicom.file import is_dicom
+from seg.images.zarr.names import is_zarr
 
 IMAGE_ENDINGS = (
     ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".dicom", ".ome.zarr.zip",
@@ -13,7 +14,6 @@ IMAGE_ENDINGS = (
 """Endings of what ``read_image`` takes, longer before shorter. Content decides what a file is; an
 ending only says what to look at in a folder of many things."""
 
-ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 LOOKED_AT = 20
 """Files of a folder that are looked into before it is said to be no series."""
@@ -60,11 +60,6 @@ def is_image_folder(path: Path, dims: int | None = None) -> bool:
         return False
     files = [entry for entry in path.iterdir() if entry.is_file()][:LOOKED_AT]
     return any(_is_dicom_file(entry) for entry in files)
-
-
-def is_zarr(folder: Path) -> bool:
-    """The folder is a Zarr group or array."""
-    return any((folder / name).is_file() for name in ZARR_FILES)
 
 
 def _is_image_file(path: Path) -> bool:

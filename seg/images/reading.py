@@ -12,23 +12,23 @@ import numpy as np
 from jaxtyping import Real, UInt
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom import read_dicom, read_series
-from seg.images.dicom_file import is_dicom
-from seg.images.endings import is_zarr
-from seg.images.files import BinaryFile, Rewindable, opened
-from seg.images.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
-from seg.images.image import Image, Mask
-from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
-from seg.images.metaimage import METAIMAGE_WORDS, read_metaimage
-from seg.images.nifti import read_nifti
-from seg.images.npy import MAGIC as NPY_MAGIC
-from seg.images.npy import read_npy
-from seg.images.npz import read_npz
-from seg.images.nrrd import read_nrrd
-from seg.images.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
-from seg.images.raster import read_bmp, read_jpeg, read_png, read_webp
-from seg.images.source import ImageSource
-from seg.images.tiff import read_tiff
+from seg.images.arrays.npy import MAGIC as NPY_MAGIC
+from seg.images.arrays.npy import read_npy
+from seg.images.arrays.npz import read_npz
+from seg.images.dicom.file import is_dicom
+from seg.images.dicom.images import read_dicom, read_series
+from seg.images.grid.image import Image, Mask
+from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
+from seg.images.grid.source import ImageSource
+from seg.images.itk.metaimage import METAIMAGE_WORDS, read_metaimage
+from seg.images.itk.nrrd import read_nrrd
+from seg.images.nifti.whole import read_nifti
+from seg.images.pictures.raster import read_bmp, read_jpeg, read_png, read_webp
+from seg.images.storage.files import BinaryFile, Rewindable, opened
+from seg.images.storage.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
+from seg.images.tiff.whole import read_tiff
+from seg.images.zarr.names import is_zarr
+from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 
 LARGE = 1 << 20
 """Bytes from which a file is looked at before it is read whole."""

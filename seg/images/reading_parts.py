@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Real
 
 from seg.errors import ImageError
-from seg.images.files import opened
-from seg.images.image import Affine, Spacing
-from seg.images.limits import DEFAULT_LIMITS, Limits, ReadOptions
-from seg.images.nifti_regions import opened_nifti
-from seg.images.readers import HEAD_BYTES, check_grid, format_of, read_image
-from seg.images.source import ImageSource
-from seg.images.tiff_regions import opened_tiff
+from seg.images.grid.image import Affine, Spacing
+from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
+from seg.images.grid.source import ImageSource
+from seg.images.nifti.parts import opened_nifti
+from seg.images.reading import HEAD_BYTES, check_grid, format_of, read_image
+from seg.images.storage.files import opened
+from seg.images.tiff.parts import opened_tiff
 
 STREAMED_LIMITS = Limits(max_pixels=2**36, max_voxels=2**40, max_bytes=2**43)
 """Sizes of images that stay in their files."""

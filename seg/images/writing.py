@@ -9,21 +9,21 @@ import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.files import replace_file
-from seg.images.classes import ClassInfo
-from seg.images.dicom_seg import encode_dicom_seg
-from seg.images.geojson import encode_geojson
-from seg.images.image import Image, Mask
-from seg.images.itk_files import encode_itk, encode_nrrd
-from seg.images.measurements import encode_measurements
-from seg.images.nifti import encode_nifti
-from seg.images.npy import encode_npy
-from seg.images.npz import encode_npz
-from seg.images.pictures import encode_overlay
-from seg.images.raster import encode_png
-from seg.images.rle import encode_rle
-from seg.images.rtstruct import encode_rtstruct
-from seg.images.summary import encode_summary
-from seg.images.tiff import encode_tiff
+from seg.images.arrays.npy import encode_npy
+from seg.images.arrays.npz import encode_npz
+from seg.images.dicom.rtstruct import encode_rtstruct
+from seg.images.dicom.write_segmentation import encode_dicom_seg
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Image, Mask
+from seg.images.itk.write import encode_itk, encode_nrrd
+from seg.images.measures.measurements import encode_measurements
+from seg.images.measures.summary import encode_summary
+from seg.images.nifti.whole import encode_nifti
+from seg.images.outlines.coco import encode_rle
+from seg.images.outlines.geojson import encode_geojson
+from seg.images.pictures.raster import encode_png
+from seg.images.pictures.sheets import encode_overlay
+from seg.images.tiff.whole import encode_tiff
 
 Encode = Callable[[Mask, Sequence[ClassInfo], Image | None], bytes]
 

@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 
 from seg.errors import UnsupportedImageError
 from seg.files import replaced_file
-from seg.images.nifti import nifti_of
-from seg.images.source import ImageSource
-from seg.images.tiff import ome_description
+from seg.images.grid.source import ImageSource
+from seg.images.nifti.whole import nifti_of
+from seg.images.tiff.whole import ome_description
 
 TILE = 512
 """Width and height of a tile in pixels."""

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.image import Image, Mask
-from seg.images.nifti import encode_nifti
-from seg.images.npz import grid_arrays
-from seg.images.tiff import encode_tiff
+from seg.images.arrays.npz import grid_arrays
+from seg.images.grid.image import Image, Mask
+from seg.images.nifti.whole import encode_nifti
+from seg.images.tiff.whole import encode_tiff
 
 NIFTI_STEP = 2.0**-15
 """NIfTI has no 16-bit floats. Whole numbers of this step take as much room, are 8 times as exact

@@ -1,17 +1,17 @@
 """From an image to its mask, with bounded memory."""
 
-from seg.inference.backends import Backend, OnnxBackend
-from seg.inference.combined import EnsembleBackend, MirrorBackend
-from seg.inference.disagreement import voices_of
+from seg.inference.backends.combined import EnsembleBackend, MirrorBackend
+from seg.inference.backends.golden import verify_golden
+from seg.inference.backends.loading import PROVIDERS, Provider, load_backend, open_model
+from seg.inference.backends.onnx import Backend, OnnxBackend
+from seg.inference.backends.openvino import OpenVinoBackend
 from seg.inference.files import predict_file
-from seg.inference.golden import verify_golden
-from seg.inference.loading import PROVIDERS, Provider, load_backend, open_model
-from seg.inference.openvino import OpenVinoBackend
+from seg.inference.labels.selection import Selection
 from seg.inference.outputs import OUTPUT_NAMES, Output, encode_output, outputs_for
 from seg.inference.predictor import Predictor
-from seg.inference.quality import MAP_NAMES, MapName, Quality, Segmentation
-from seg.inference.selection import Selection
-from seg.inference.sliding_window import Tiling, WindowCounts, predict_slabs
+from seg.inference.tiling.sliding_window import Tiling, WindowCounts, predict_slabs
+from seg.inference.trust.disagreement import voices_of
+from seg.inference.trust.quality import MAP_NAMES, MapName, Quality, Segmentation
 
 __all__ = [
     "MAP_NAMES",

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seg.images import ImageSource, open_channels, write_mask_parts
-from seg.inference.ahead import ahead
 from seg.inference.predictor import Observe, Predictor
-from seg.inference.sliding_window import Progress, WindowCounts
+from seg.inference.tiling.ahead import ahead
+from seg.inference.tiling.sliding_window import Progress, WindowCounts
 
 PARTS_AHEAD = 2
 """Parts of the mask that wait to be written."""

@@ -7,14 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from seg.errors import UnsupportedImageError
-from seg.images import (
-    MASK_FORMATS,
-    PROBABILITY_FORMATS,
-    Image,
-    encode_mask,
-    encode_probabilities,
-)
-from seg.inference.quality import MAP_NAMES, MapName, Segmentation
+from seg.images import MASK_FORMATS, PROBABILITY_FORMATS, Image, encode_mask, encode_probabilities
+from seg.inference.trust.quality import MAP_NAMES, MapName, Segmentation
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
 """By dimensions: of a map that is asked for by its bare name."""

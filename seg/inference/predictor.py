@@ -10,19 +10,19 @@ from jaxtyping import Float32, UInt8
 
 from seg.errors import ImageError
 from seg.images import Image, ImageSource, Mask
-from seg.inference.backends import Backend
-from seg.inference.blending import Slab
-from seg.inference.combined import MirrorBackend
-from seg.inference.decision import decided, probabilities_of
-from seg.inference.disagreement import DisagreementBackend
-from seg.inference.empty import background_logits, emptiness
-from seg.inference.familiarity import unfamiliar
-from seg.inference.loading import load_backend
-from seg.inference.postprocess import postprocess
-from seg.inference.quality import MapName, QualityMeter, Segmentation
-from seg.inference.restoring import embedded, restored
-from seg.inference.selection import EVERYTHING, Selection
-from seg.inference.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
+from seg.inference.backends.combined import MirrorBackend
+from seg.inference.backends.loading import load_backend
+from seg.inference.backends.onnx import Backend
+from seg.inference.labels.decision import decided, probabilities_of
+from seg.inference.labels.postprocess import postprocess
+from seg.inference.labels.selection import EVERYTHING, Selection
+from seg.inference.tiling.blending import Slab
+from seg.inference.tiling.empty import background_logits, emptiness
+from seg.inference.tiling.restoring import embedded, restored
+from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
+from seg.inference.trust.disagreement import DisagreementBackend
+from seg.inference.trust.familiarity import unfamiliar
+from seg.inference.trust.quality import MapName, QualityMeter, Segmentation
 from seg.model_package import ModelPackage
 from seg.transforms import Rows, prepare_rows
 

@@ -34,10 +34,10 @@ from seg.inference import (
     predict_file,
     voices_of,
 )
-from seg.inference.disagreement import check_several
-from seg.inference.familiarity import unfamiliar
-from seg.inference.quality import QualityMeter
-from seg.inference.selection import EVERYTHING
+from seg.inference.labels.selection import EVERYTHING
+from seg.inference.trust.disagreement import check_several
+from seg.inference.trust.familiarity import unfamiliar
+from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import Case
 from seg.predict.tables import Row

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Real
 from scipy import ndimage
 
-from seg.images.image import Spacing
+from seg.images.grid.image import Spacing
 from seg.transforms.resample import ANISOTROPY, Window, resample_nearest, zoom
 
 

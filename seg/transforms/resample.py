@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Integer, Real
 from scipy import ndimage
 
-from seg.images.image import Spacing
+from seg.images.grid.image import Spacing
 
 CUBIC: Literal[3] = 3
 SPLINE_REACH = 16

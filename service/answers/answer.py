@@ -15,19 +15,19 @@ from typing import IO, Any
 from seg.errors import SegError
 from seg.images import Image, encode_mask, read_channels
 from seg.inference import MapName, Predictor, Segmentation, encode_output
-from seg.inference.sliding_window import Progress
-from service.containers import Add, opened_container
-from service.elastic import Rung
-from service.logs import LOGGER, where_it_failed
-from service.model import ReadyModel
-from service.occupancy import Occupancy
-from service.orders import Order
-from service.problem import problem
-from service.problems import status_and_detail
-from service.quality import as_header, as_plain, with_quality
-from service.scheduler import SchedulerClosedError
-from service.shared_backend import RequestCancelledError, SharedBackend
-from service.tracing import patch_spans, span
+from seg.inference.tiling.sliding_window import Progress
+from service.answers.containers import Add, opened_container
+from service.answers.quality_header import as_header, as_plain, with_quality
+from service.batching.request_backend import SharedBackend
+from service.errors import RequestCancelledError, SchedulerClosedError
+from service.models.ready_model import ReadyModel
+from service.models.variants import Rung
+from service.observability.logs import LOGGER, where_it_failed
+from service.observability.patch_times import Occupancy
+from service.observability.tracing import patch_spans, span
+from service.problems.document import problem
+from service.problems.response import status_and_detail
+from service.requests.order import Order
 
 Content = Callable[[], bytes]
 """Reads a file when its turn has come."""

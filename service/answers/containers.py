@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from service.formats import CONTAINER_TYPES, Container
+from service.requests.formats import CONTAINER_TYPES, Container
 
 COMPRESSIBLE = ("text/", "application/json", "application/geo+json")
 """The other formats are compressed already."""

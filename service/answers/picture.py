@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from seg.images import Limits, content_of, encode_image, encode_picture, read_channels
-from service.shared_backend import RequestCancelledError
+from service.errors import RequestCancelledError
 
 LONGEST = 4096
 """Most pixels along an edge of a picture: what the canvas of a phone can hold."""

@@ -17,8 +17,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.scheduler import BatchingPolicy, BatchListener, Scheduler, SchedulerClosedError
-from service.turns import Logits, Queue, RunListener, Ticket
+from service.batching.queue import Logits, Queue, RunListener, Ticket
+from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
+from service.errors import SchedulerClosedError
 
 
 class BatchScheduler(Scheduler):

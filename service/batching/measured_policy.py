@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend, Provider
-from seg.inference.fastest import patches_a_second
-from seg.inference.remembered import place_of, recall, remember
+from seg.inference.backends.fastest import patches_a_second
+from seg.inference.backends.remembered import place_of, recall, remember
 from seg.model_package import ModelPackage
-from service.scheduler import BatchingPolicy
+from service.batching.scheduler import BatchingPolicy
 from service.settings import Settings
 
 SIZES = (1, 2, 4, 8)

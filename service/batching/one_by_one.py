@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.scheduler import BatchingPolicy, BatchListener, Scheduler, SchedulerClosedError
-from service.turns import Call, Queue, RunListener
+from service.batching.queue import Call, Queue, RunListener
+from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
+from service.errors import SchedulerClosedError
 
 
 class InPlaceScheduler(Scheduler):

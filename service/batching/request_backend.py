@@ -11,14 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.occupancy import Occupancy
-from service.scheduler import Scheduler
+from service.batching.scheduler import Scheduler
+from service.errors import RequestCancelledError
+from service.observability.patch_times import Occupancy
 
 _REQUESTS = itertools.count()
-
-
-class RequestCancelledError(Exception):
-    """The client has gone or the time is up: nobody waits for the answer."""
 
 
 class SharedBackend:

@@ -13,17 +13,14 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.turns import RunListener
+from service.batching.queue import RunListener
 
 GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
 
+
 BatchListener = Callable[[int, int], None]
 """Called with the number of patches and of requests in a batch that is about to run."""
-
-
-class SchedulerClosedError(Exception):
-    """The service is shutting down."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

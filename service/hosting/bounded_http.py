@@ -14,9 +14,9 @@ from http import HTTPStatus
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.deputy import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
-from service.logs import LOGGER
-from service.problem import MEDIA_TYPE, problem
+from service.hosting.stand_in import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
+from service.observability.logs import LOGGER
+from service.problems.document import MEDIA_TYPE, problem
 
 HEAD_S = 10.0
 """Seconds from a connection's begin, or a request's first byte, to the end of its headers."""

@@ -25,8 +25,8 @@ from http import HTTPStatus
 from pathlib import Path
 from time import monotonic
 
-from service.logs import LOGGER
-from service.problem import MEDIA_TYPE, problem
+from service.observability.logs import LOGGER
+from service.problems.document import MEDIA_TYPE, problem
 
 ADDRESS = "SEGMENTER_DEPUTY"
 """Environment variable: the socket at which the supervisor waits for those it answers for."""

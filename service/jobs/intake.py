@@ -5,11 +5,11 @@ from typing import BinaryIO
 
 from starlette.requests import Request
 
+from service.answers.streams import CHUNK
 from service.jobs.files import JobFiles
-from service.orders import Order
-from service.problems import Problem
-from service.streams import CHUNK
-from service.uploads import Images
+from service.problems.response import Problem
+from service.requests.order import Order
+from service.requests.uploads import Images
 
 MOST_KEY_LETTERS = 255
 

@@ -12,23 +12,23 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from service.gate import CLIENT
+from service.answers.quality_header import QUALITY_HEADER
+from service.answers.streams import streamed
 from service.jobs.files import RESULT, JobFiles
 from service.jobs.intake import hash_of, idempotency_key_of, kept
 from service.jobs.records import Job
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
 from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
-from service.options import options_of
-from service.orders import Order, order_of
-from service.problems import Problem
-from service.quality import QUALITY_HEADER
-from service.registry import ModelRegistry
+from service.middleware.access import CLIENT
+from service.models.registry import ModelRegistry
+from service.observability.tracing import current_traceparent
+from service.problems.response import Problem
+from service.requests.addresses import UrlImages
+from service.requests.options import options_of
+from service.requests.order import Order, order_of
+from service.requests.uploads import Images, Uploads
 from service.schemas import JobStatus
-from service.streams import streamed
-from service.tracing import current_traceparent
-from service.uploads import Images, Uploads
-from service.urls import UrlImages
 
 EVENTS_POLL_S = 0.5
 KEEP_ALIVE_S = 15.0

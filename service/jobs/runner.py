@@ -13,19 +13,19 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.answers import Content, Work, answer
+from service.answers.answer import Content, Work, answer
+from service.batching.request_backend import SharedBackend
+from service.errors import RequestCancelledError, SchedulerClosedError
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
 from service.jobs.records import Job, Progress
 from service.jobs.store import JobStore
-from service.logs import LOGGER, where_it_failed
-from service.model import ReadyModel
-from service.orders import Order
-from service.problems import status_and_detail
-from service.registry import ModelRegistry
-from service.scheduler import SchedulerClosedError
+from service.models.ready_model import ReadyModel
+from service.models.registry import ModelRegistry
+from service.observability.logs import LOGGER, where_it_failed
+from service.observability.tracing import span
+from service.problems.response import status_and_detail
+from service.requests.order import Order
 from service.settings import Settings
-from service.shared_backend import RequestCancelledError, SharedBackend
-from service.tracing import span
 
 POLL_S = 1.0
 """Seconds between two looks for jobs that another replica took in."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from service.jobs.records import Job
-from service.problem import problem
+from service.problems.document import problem
 from service.schemas import JobLinks, JobResult, JobStatus, ProblemDocument
 
 

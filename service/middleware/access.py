@@ -4,83 +4,45 @@ Stands inside of the edge, which counts and logs what is refused here, and outsi
 nothing of a body is read before a request may pass.
 """
 
-import asyncio
 import functools
 import ipaddress
-import math
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from time import monotonic
+from contextlib import contextmanager
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seg.errors import ConfigError
-from service.keys import Key, KeyFile
-from service.keys import Scope as KeyScope
-from service.logs import LOGGER
-from service.problems import Problem, problem_response
+from service.middleware.key_file import Key, KeyFile
+from service.middleware.key_file import Scope as KeyScope
+from service.middleware.rate_limit import RateLimit
+from service.middleware.upload_guard import _Upload
+from service.observability.logs import LOGGER
+from service.problems.response import Problem, problem_response
 from service.settings import Settings
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/", "/openapi.json"})
+
+
 OPEN_FOLDERS = ("/page/",)
 """Probes, the description of the service and its page: the same for all, and nobody's data."""
+
 
 SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (("/jobs", "jobs"), ("/metrics", "metrics"))
 """All other paths need ``segment``."""
 
+
 LASTING = "/events"
 """End of paths whose answers last as long as a job."""
+
 
 CLIENT = "client"
 """In a request's state: the id of its key, which says whose jobs it may see; the log names it."""
 
+
 HOW = "send Authorization: Bearer KEY; python -m service.keys add NAME makes one"
-MOST_BUCKETS = 10_000
-MUCH = 1 << 20
-"""Bytes of a body that cost more to read than a new connection."""
-
-
-class CutError(Exception):
-    """The rest of a body is not read."""
-
-
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    filled: float
-
-
-class RateLimit:
-    """So many requests a minute for each client, all of them at once if need be."""
-
-    def __init__(self) -> None:
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
-
-    def take(self, client: str, per_minute: int) -> None:
-        """Count a request.
-
-        Raises:
-            Problem: 429 with ``Retry-After``.
-        """
-        now = monotonic()
-        bucket = self._buckets.pop(client, None) or _Bucket(per_minute, now)
-        rate = per_minute / 60
-        bucket.tokens = min(per_minute, bucket.tokens + (now - bucket.filled) * rate)
-        bucket.filled = now
-        self._buckets[client] = bucket
-        while len(self._buckets) > MOST_BUCKETS:
-            self._buckets.popitem(last=False)
-        if bucket.tokens < 1:
-            raise Problem(
-                429,
-                f"you may ask {per_minute} times a minute",
-                {"Retry-After": str(math.ceil((1 - bucket.tokens) / rate))},
-            )
-        bucket.tokens -= 1
 
 
 class Gate:
@@ -182,73 +144,6 @@ class Gate:
         if size > 0 and self._spooled + size > self._settings.max_uploads_mb * 1e6:
             raise Problem(503, "too much is being uploaded; try again later", {"Retry-After": "5"})
         self._spooled += size
-
-
-class _Upload:
-    """A request whose body is counted and must not stand still."""
-
-    def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
-        self._gate = gate
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._reserved = 0
-        self._came = 0
-        self._complete = False
-        self._started = False
-        self._problem: Problem | None = None
-
-    async def run(self, app: ASGIApp) -> None:
-        length = Headers(scope=self._scope).get("content-length", "")
-        try:
-            self._reserve(int(length) if length.isdecimal() else 0)
-            self._scope.setdefault("state", {})["reserve"] = self._reserve  # of what is fetched
-            with suppress(CutError):
-                await app(self._scope, self._watched_receive, self._guarded_send)
-            if self._problem and not self._started:
-                raise self._problem
-        finally:
-            self._gate.spool(-self._reserved)
-
-    def _reserve(self, size: int) -> None:
-        self._gate.spool(size)
-        self._reserved += size
-
-    async def _watched_receive(self) -> Message:
-        if self._problem:
-            raise CutError
-        if self._complete:
-            return await self._receive()
-        try:
-            async with asyncio.timeout(self._gate.idle_s):
-                message = await self._receive()
-        except TimeoutError:
-            self._cut(Problem(408, f"nothing came for {self._gate.idle_s:g} s"))
-        self._complete = not message.get("more_body", False)
-        self._came += len(message.get("body", b""))
-        try:
-            self._reserve(max(0, self._came - self._reserved))
-        except Problem as problem:
-            self._cut(problem)
-        return message
-
-    def _cut(self, problem: Problem) -> None:
-        self._problem = problem
-        raise CutError
-
-    async def _guarded_send(self, message: Message) -> None:
-        if (
-            self._problem and not self._started
-        ):  # an inner layer took the cut for an error of its own
-            return
-        self._started = True
-        if message["type"] == "http.response.start" and self._is_much_unread():
-            # The answer came early: the server need not read the rest only to throw it away.
-            MutableHeaders(scope=message)["Connection"] = "close"
-        await self._send(message)
-
-    def _is_much_unread(self) -> bool:
-        return not self._complete and self._reserved - self._came > MUCH
 
 
 def _scope_of(path: str) -> KeyScope:

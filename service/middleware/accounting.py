@@ -11,13 +11,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.deputy import ANSWER_BEGINS
-from service.faults import fault_of
-from service.gate import CLIENT
-from service.logs import LOGGER, where_it_failed
-from service.metrics import Metrics
-from service.problems import problem_response
-from service.tracing import request_span, trace_id_of
+from service.hosting.stand_in import ANSWER_BEGINS
+from service.middleware.access import CLIENT
+from service.observability.failure_kinds import fault_of
+from service.observability.logs import LOGGER, where_it_failed
+from service.observability.metrics import Metrics
+from service.observability.tracing import request_span, trace_id_of
+from service.problems.response import problem_response
 
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

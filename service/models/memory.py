@@ -12,17 +12,13 @@ from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 
 from seg.errors import BackendError, PackageError, SegError
-from service.logs import LOGGER, where_it_failed
-from service.metrics import Metrics
-from service.model import ReadyModel, load_model
-from service.problems import Problem
-from service.scheduler import SchedulerClosedError
+from service.errors import NotReadyError, SchedulerClosedError
+from service.models.ready_model import ReadyModel, load_model
+from service.models.versions import Fault, ModelVersion
+from service.observability.logs import LOGGER, where_it_failed
+from service.observability.metrics import Metrics
+from service.problems.response import Problem
 from service.settings import Settings
-from service.versions import Fault, ModelVersion
-
-
-class NotReadyError(Exception):
-    """The model does not serve yet, or never will; the message says which and why."""
 
 
 class ModelMemory:

@@ -13,16 +13,16 @@ from jaxtyping import Float
 from seg.images import Limits
 from seg.inference import Backend, Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
-from service.batch_size import BatchTimes, measured_policy, with_spare_run
-from service.batching import BatchScheduler, batch_sizes
-from service.elastic import VariantChooser, load_rungs
-from service.formats import formats_for
-from service.in_place import InPlaceScheduler
-from service.logs import LOGGER
-from service.metrics import Metrics, ModelMetrics
-from service.scheduler import Scheduler
+from service.batching.batches import BatchScheduler, batch_sizes
+from service.batching.measured_policy import BatchTimes, measured_policy, with_spare_run
+from service.batching.one_by_one import InPlaceScheduler
+from service.batching.request_backend import SharedBackend
+from service.batching.scheduler import Scheduler
+from service.models.variants import VariantChooser, load_rungs
+from service.observability.logs import LOGGER
+from service.observability.metrics import Metrics, ModelMetrics
+from service.requests.formats import formats_for
 from service.settings import Settings
-from service.shared_backend import SharedBackend
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

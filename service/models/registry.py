@@ -7,13 +7,14 @@ from pathlib import Path
 
 from seg.errors import PackageError
 from seg.model_package import read_card
-from service.logs import LOGGER, where_it_failed
-from service.metrics import Metrics
-from service.model_memory import ModelMemory, NotReadyError
-from service.package_folder import Fingerprint, fingerprint_of, packages_in
-from service.problems import Problem
+from service.errors import NotReadyError
+from service.models.folder import Fingerprint, fingerprint_of, packages_in
+from service.models.memory import ModelMemory
+from service.models.versions import ModelVersion, latest, named, newest_first
+from service.observability.logs import LOGGER, where_it_failed
+from service.observability.metrics import Metrics
+from service.problems.response import Problem
 from service.settings import Settings
-from service.versions import ModelVersion, latest, named, newest_first
 
 LOADING = "the model is being loaded"
 

@@ -9,34 +9,39 @@ that is full quality: what a lower one is good for, only people can decide.
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import get_args
 
 from seg.errors import BackendError
 from seg.inference import Backend, load_backend, verify_golden
-from seg.inference.fastest import patches_a_second
+from seg.inference.backends.fastest import patches_a_second
 from seg.model_package import ModelPackage
-from service.logs import LOGGER
-from service.problems import Problem
+from service.observability.logs import LOGGER
+from service.problems.response import Problem
+from service.requests.options import Ask
 from service.settings import QualityLevel, Settings
-
-QUALITIES: tuple[QualityLevel, ...] = get_args(QualityLevel)
 
 VARIANT_HEADER = "X-Segmentation-Variant"
 """Name of the variant that answered, and its mean Dice in the model's validation."""
 
+
 BALANCED_LOSS = 0.01
 """Mean Dice that a variant of balanced quality may lose in validation."""
+
+
 FASTER = 0.95
 """Share of the next better variant's time that a rung must stay below on this machine."""
+
+
 RELIEF = 0.5
 """A better variant comes back when its wait would be below this share of what is allowed."""
+
+
 HOLD_S = 2.0
 """Seconds that a variant stays before a better one comes back."""
-MOST_QUOTED = 40
-"""Letters of a wrong value that an error repeats."""
+
+
 MEMORY = 0.1
 """Weight of the last request in what a request is expected to cost."""
 
@@ -58,16 +63,6 @@ class Rung:
     def header(self) -> str:
         """For ``VARIANT_HEADER``."""
         return self.variant if self.dice is None else f"{self.variant}; dice={self.dice:.4f}"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a request says of the quality that it wants."""
-
-    quality: QualityLevel | None = None
-    """None leaves it to the service."""
-    deadline_s: float | None = None
-    """Seconds from its arrival after which the answer is of no use."""
 
 
 def ladder(rungs: Sequence[Rung], lowest: QualityLevel) -> list[Rung]:
@@ -206,29 +201,6 @@ class VariantChooser:
         """The best rung that is likely to end in time, else the fastest."""
         levels = range(len(self.rungs))
         return next((n for n in levels if self.wait_s(n, running) <= left_s), levels[-1])
-
-
-def ask_of(query: Mapping[str, str]) -> Ask:
-    """What the query of a request says of quality.
-
-    Raises:
-        Problem: 422 for a value that it cannot have.
-    """
-    quality, deadline = query.get("quality"), query.get("deadline_ms")
-    level = next((each for each in QUALITIES if each == quality), None)
-    if quality is not None and level is None:
-        raise Problem(422, f"quality is {', '.join(QUALITIES)}, got {quality[:MOST_QUOTED]!r}")
-    if deadline is None:
-        return Ask(level)
-    try:
-        milliseconds = float(deadline)
-    except ValueError:
-        milliseconds = math.nan
-    if not 0 < milliseconds < math.inf:
-        raise Problem(
-            422, f"deadline_ms is a number of milliseconds above 0, got {deadline[:MOST_QUOTED]!r}"
-        )
-    return Ask(level, milliseconds / 1000)
 
 
 def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> list[Rung]:

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Literal
 
 from seg.model_package import ModelCard
-from service.model import ReadyModel
-from service.problems import Problem
+from service.models.ready_model import ReadyModel
+from service.problems.response import Problem
 
 State = Literal["found", "proven", "broken"]
 """``found``: not tried yet; ``proven``: its golden samples agreed here; ``broken``: never live."""

@@ -28,7 +28,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from seg.version import version_of
-from service.occupancy import Interval, Occupancy
+from service.observability.patch_times import Interval, Occupancy
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 SERVICE_NAME = "segmenter"

@@ -1,6 +1,6 @@
 """``GET /openapi.json``: all that the service answers, as OpenAPI 3.1.
 
-Made from the routes themselves, the types of their answers and `service.openapi_table`; a route
+Made from the routes themselves, the types of their answers and `service.openapi.table`; a route
 that the table does not know keeps the service from starting.
 """
 
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from seg.version import version_of
-from service.openapi_table import (
+from service.openapi.table import (
     ALWAYS,
     COUNTED,
     GUARDED,
@@ -31,7 +31,7 @@ from service.openapi_table import (
     Operation,
     ref,
 )
-from service.problem import MEDIA_TYPE, problem
+from service.problems.document import MEDIA_TYPE, problem
 from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
 
 SCHEMAS: tuple[type[BaseModel], ...] = (

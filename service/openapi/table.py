@@ -7,9 +7,9 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from seg.inference import OUTPUT_NAMES, outputs_for
-from service.formats import CONTAINER_TYPES
-from service.options import Options
 from service.page.routes import page_routes
+from service.requests.formats import CONTAINER_TYPES
+from service.requests.options import Options
 from service.schemas import JobStatus, ModelEntry, ModelListing, ServedCard
 from service.settings import QualityLevel
 

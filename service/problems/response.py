@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from service.faults import note_fault
-from service.logs import LOGGER, where_it_failed
-from service.problem import MEDIA_TYPE, problem
-from service.scheduler import SchedulerClosedError
+from service.errors import SchedulerClosedError
+from service.observability.failure_kinds import note_fault
+from service.observability.logs import LOGGER, where_it_failed
+from service.problems.document import MEDIA_TYPE, problem
 
 STATUS_OF_ERROR: Mapping[type[Exception], int] = {
     ImageTooLargeError: 413,

@@ -16,7 +16,7 @@ import anyio
 import httpcore
 
 from seg.errors import ConfigError
-from service.problems import Problem
+from service.problems.response import Problem
 
 MOST_REDIRECTS = 3
 CONNECT_S = 10.0

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from seg.inference import Output, outputs_for
-from service.problems import Problem
+from service.problems.response import Problem
 
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 ANYTHING = "*/*"

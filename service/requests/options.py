@@ -1,14 +1,51 @@
 """What a request can ask for, read from its query before its body is."""
 
+import math
 import types
 import typing
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
-from service.problems import Problem
+from service.problems.response import Problem
+from service.settings import QualityLevel
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request says of the quality that it wants."""
+
+    quality: QualityLevel | None = None
+    """None leaves it to the service."""
+    deadline_s: float | None = None
+    """Seconds from its arrival after which the answer is of no use."""
+
+
+def ask_of(query: Mapping[str, str]) -> Ask:
+    """What the query of a request says of quality.
+
+    Raises:
+        Problem: 422 for a value that it cannot have.
+    """
+    quality, deadline = query.get("quality"), query.get("deadline_ms")
+    level = next((each for each in QUALITIES if each == quality), None)
+    if quality is not None and level is None:
+        raise Problem(422, f"quality is {', '.join(QUALITIES)}, got {quality[:MOST_QUOTED]!r}")
+    if deadline is None:
+        return Ask(level)
+    try:
+        milliseconds = float(deadline)
+    except ValueError:
+        milliseconds = math.nan
+    if not 0 < milliseconds < math.inf:
+        raise Problem(
+            422, f"deadline_ms is a number of milliseconds above 0, got {deadline[:MOST_QUOTED]!r}"
+        )
+    return Ask(level, milliseconds / 1000)
+
 
 MOST_QUOTED = 40
 """Letters of a wrong value that an error repeats."""
@@ -84,3 +121,10 @@ def _is_tuple(annotation: object) -> bool:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return any(_is_tuple(arg) for arg in args)
     return typing.get_origin(annotation) is tuple
+
+
+QUALITIES: tuple[QualityLevel, ...] = get_args(QualityLevel)
+
+
+MOST_QUOTED = 40
+"""Letters of a wrong value that an error repeats."""

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from seg.errors import ConfigError
 from seg.inference import Selection
 from seg.model_package import ModelCard
-from service.formats import Container, choose_formats, container_asked_for, formats_for
-from service.options import Options
-from service.problems import Problem
+from service.problems.response import Problem
+from service.requests.formats import Container, choose_formats, container_asked_for, formats_for
+from service.requests.options import Options
 
 
 class Order(BaseModel):

@@ -11,8 +11,8 @@ import anyio
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
-from service.problems import Problem
-from service.urls import UrlImages
+from service.problems.response import Problem
+from service.requests.addresses import UrlImages
 
 FIELD = "image"
 """Form field of the files of one image: one a channel, or one for all."""

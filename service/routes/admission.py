@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from service.problems import Problem
+from service.problems.response import Problem
 
 
 class Admission:

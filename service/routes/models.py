@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.formats import formats_for
-from service.metrics import Collector, GaugeMetricFamily
-from service.problems import Problem
-from service.registry import ModelRegistry
+from service.models.registry import ModelRegistry
+from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
+from service.observability.metrics import Collector, GaugeMetricFamily
+from service.problems.response import Problem
+from service.requests.formats import formats_for
 from service.schemas import (
     ModelEntry,
     ModelListing,
@@ -22,7 +23,6 @@ from service.schemas import (
     UnreadableFolder,
     VersionSummary,
 )
-from service.versions import LATEST, ModelVersion, latest, named, newest_first
 
 
 class Catalogue:

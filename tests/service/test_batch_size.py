@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.app import create_app
-from service.batch_size import (
+from service.batching.batches import BatchScheduler
+from service.batching.measured_policy import (
     GAIN,
     SHORT_MS,
     SIZES,
@@ -18,10 +19,9 @@ from service.batch_size import (
     measured_policy,
     with_spare_run,
 )
-from service.batching import BatchScheduler
-from service.metrics import Metrics
-from service.registry import ModelRegistry
-from service.scheduler import BatchingPolicy
+from service.batching.scheduler import BatchingPolicy
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.test_batching import HeldBackend, answers, network, random_patches  # noqa: F401
 
@@ -95,7 +95,7 @@ def test_a_moment_in_which_the_machine_is_busy_makes_no_batches(package, monkeyp
         timed.append(size)
         return 50.0 if timed.count(1) <= 2 and size == 1 else 100.0
 
-    monkeypatch.setattr("service.batch_size.patches_a_second", rate)
+    monkeypatch.setattr("service.batching.measured_policy.patches_a_second", rate)
     times = batch_times(package, backend_of(package), Settings())
     assert times.best(500) == 1
 
@@ -132,7 +132,7 @@ def test_short_runs_get_one_more_than_there_are_cores_and_long_or_forced_ones_do
 
 def test_the_wait_is_a_small_share_of_a_run(package, monkeypatch):
     times = BatchTimes({1: 100.0, 4: 300.0}, {1: 10.0, 4: 40.0})
-    monkeypatch.setattr("service.batch_size.batch_times", lambda *_: times)
+    monkeypatch.setattr("service.batching.measured_policy.batch_times", lambda *_: times)
     policy, _ = measured_policy(package, backend_of(package), Settings())
     assert policy.batch_size == 4
     assert math.isclose(policy.wait_s, WAIT_SHARE * 0.040)

@@ -7,9 +7,10 @@ import pytest
 from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
-from service.batching import BatchScheduler, batch_sizes
-from service.scheduler import BatchingPolicy, SchedulerClosedError
-from service.shared_backend import RequestCancelledError, SharedBackend
+from service.batching.batches import BatchScheduler, batch_sizes
+from service.batching.request_backend import SharedBackend
+from service.batching.scheduler import BatchingPolicy
+from service.errors import RequestCancelledError, SchedulerClosedError
 from tests.packages import SPARK, write_package
 from tests.service.conftest import until
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import uvicorn
 
-from service import connections
-from service.connections import MAX_HEAD_BYTES, BoundedProtocol
+from service.hosting import bounded_http as connections
+from service.hosting.bounded_http import MAX_HEAD_BYTES, BoundedProtocol
 from tests.service.conftest import log_lines, png, served, until, until_status
 from tests.service.test_errors import problem
 from tests.service.test_metrics import counted

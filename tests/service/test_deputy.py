@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.deputy import ANSWERING, ASKED, IDLE, Deputy, Represented
+from service.hosting.stand_in import ANSWERING, ASKED, IDLE, Deputy, Represented
 
 
 @pytest.fixture(scope="module")

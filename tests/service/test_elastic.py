@@ -12,8 +12,9 @@ from onnx import helper, numpy_helper
 from seg.files import sha256_of
 from seg.inference import load_backend
 from seg.model_package import ModelPackage, Score, write_card, write_golden
-from service.elastic import HOLD_S, Ask, Rung, VariantChooser, ladder, load_rungs
-from service.problems import Problem
+from service.models.variants import HOLD_S, Rung, VariantChooser, ladder, load_rungs
+from service.problems.response import Problem
+from service.requests.options import Ask
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until_status

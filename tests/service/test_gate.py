@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from seg.errors import ConfigError
-from service.keys import KeyFile, new_key, read_keys, write_keys
+from service.middleware.key_file import KeyFile, new_key, read_keys, write_keys
 from tests.service.conftest import ROOT, log_lines, png, served, until, until_status
 from tests.service.test_errors import problem
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from seg.errors import BackendError
-from service.in_place import InPlaceScheduler
-from service.scheduler import BatchingPolicy, SchedulerClosedError
-from service.shared_backend import RequestCancelledError, SharedBackend
+from service.batching.one_by_one import InPlaceScheduler
+from service.batching.request_backend import SharedBackend
+from service.batching.scheduler import BatchingPolicy
+from service.errors import RequestCancelledError, SchedulerClosedError
 from tests.service.conftest import until
 from tests.service.test_batching import (
     CPU,

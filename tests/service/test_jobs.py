@@ -11,15 +11,15 @@ import numpy as np
 import psutil
 import pytest
 
+from service.errors import NotReadyError
 from service.jobs.files import RESULT, FilesUnavailableError
 from service.jobs.records import JOBS, Progress
 from service.jobs.routes import Jobs
 from service.jobs.runner import _Held
 from service.jobs.status import status_of
 from service.jobs.store import DIED_TWICE, JobStore, KeyInUseError, NewJob, QueueFullError
-from service.metrics import Metrics
-from service.model_memory import NotReadyError
-from service.registry import ModelRegistry
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until, until_status

@@ -10,10 +10,10 @@ from starlette.testclient import TestClient
 
 from seg.model_package import GoldenSamples, ModelPackage, write_card, write_golden
 from service.app import create_app
-from service.metrics import Metrics
-from service.registry import ModelRegistry
+from service.models.registry import ModelRegistry
+from service.models.versions import natural
+from service.observability.metrics import Metrics
 from service.settings import Settings
-from service.versions import natural
 from tests.service.conftest import png, served, until, until_status
 from tests.service.test_errors import problem
 

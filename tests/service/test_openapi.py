@@ -11,10 +11,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.openapi import described
-from service.openapi_table import PROBLEMS
+from service.openapi.document import described
+from service.openapi.table import PROBLEMS
 from service.page.routes import page_routes
-from service.problems import STATUS_OF_ERROR
+from service.problems.response import STATUS_OF_ERROR
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 4

@@ -18,9 +18,9 @@ from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage, write_card
 from seg.networks.pretrained import load_weights
 from tests.service.conftest import ROOT
-from training.adopt.checkpoint import read_checkpoint as read_foreign_checkpoint
-from training.patches import open_case
-from training.train import read_checkpoint
+from training.interchange.checkpoint import read_checkpoint as read_foreign_checkpoint
+from training.learning.checkpoint import read_checkpoint
+from training.samples.prepared_cases import open_case
 
 PRODUCT = ("seg", "service", "training", "data")
 CODE = [path for room in PRODUCT for path in (ROOT / room).rglob("*.py")]
@@ -74,7 +74,7 @@ def test_no_code_of_ours_reads_pickles():
     found = {str(path.relative_to(ROOT)): findings(path.read_text()) for path in CODE}
     # for the name of torch's error alone; what it calls is searched like everything else
     assert {name: words for name, words in found.items() if words} == {
-        "training/adopt/unpickle.py": ["pickle"]
+        "training/interchange/unpickle.py": ["pickle"]
     }
     assert len(CODE) > 100
 

@@ -6,7 +6,7 @@ import pytest
 from seg.inference import Quality
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
-from service.quality import MOST_HEADER_BYTES, QUALITY_HEADER, as_header
+from service.answers.quality_header import MOST_HEADER_BYTES, QUALITY_HEADER, as_header
 from tests.packages import write_package
 from tests.service.conftest import png, served, until_status
 

@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 
 from seg.errors import ConfigError
 from seg.model_package import GoldenSamples, ModelPackage, write_card, write_golden
+from service.answers.picture import picture_of
 from service.app import create_app
-from service.metrics import Metrics
-from service.picture import picture_of
-from service.registry import ModelRegistry
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.seg.images.dicom_files import content_of, series_of
 from tests.service.conftest import ROOT, png, served, until, until_status
@@ -166,7 +166,7 @@ def test_a_full_disk_is_told_and_passes(loaded, monkeypatch):
     client = TestClient(create_app(loaded()))
     with monkeypatch.context() as full:
         full.setattr(
-            "service.uploads.tempfile.SpooledTemporaryFile",
+            "service.requests.uploads.tempfile.SpooledTemporaryFile",
             lambda _: open("/dev/full", "wb+", buffering=0),  # noqa: PTH123, SIM115
         )
         answer = client.post("/segment", content=IMAGE)
@@ -206,7 +206,7 @@ def test_serving_without_a_package_says_so_and_ends(tmp_path):
 
 
 def test_the_service_imports_no_torch():
-    modules = "service.bento, service.app, service.registry, service.build"
+    modules = "service.bento, service.app, service.models.registry, service.build"
     script = f"import sys, {modules}; print([m for m in sys.modules if m.split('.')[0] == 'torch'])"
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

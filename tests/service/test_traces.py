@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from service.occupancy import Occupancy, covered
+from service.observability.patch_times import Occupancy, covered
 from tests.service.conftest import log_lines, png, served, until, until_status
 from tests.service.test_jobs import finished
 

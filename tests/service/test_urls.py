@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from seg.errors import ConfigError
-from service.problems import Problem
-from service.urls import AllowList, _is_public, _plain
+from service.problems.response import Problem
+from service.requests.addresses import AllowList, _is_public, _plain
 from tests.service.conftest import labels_of, png, served, until_status
 from tests.service.test_errors import problem
 from tests.service.test_jobs import finished

@@ -5,8 +5,9 @@ from PIL import Image as Picture
 
 from data.phantom import draw
 from seg.errors import ConfigError
-from training.augment import PRESETS, Augmentation
-from training.augmented_sheet import GAP, main
+from training.augment import main
+from training.reports.augmented_sheet import GAP
+from training.samples.augmentation import PRESETS, Augmentation
 
 PATCHES = [(32, 32), (24, 40), (8, 24, 24), (16, 16, 16)]
 

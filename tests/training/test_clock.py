@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.clock import SCHEDULES, Clock, learning_rate_factor
+from training.run.clock import SCHEDULES, Clock, learning_rate_factor
 
 
 def test_progress_is_the_share_of_the_minutes_that_is_spent():
@@ -13,7 +13,9 @@ def test_progress_is_the_share_of_the_minutes_that_is_spent():
 
 
 def test_what_a_command_takes_to_begin_is_known():
-    waits = "import time; time.sleep(0.5); from training.clock import age_of_this_process_s as age"
+    waits = (
+        "import time; time.sleep(0.5); from training.run.clock import age_of_this_process_s as age"
+    )
     told = subprocess.run(
         [sys.executable, "-c", f"{waits}; print(age())"], check=True, capture_output=True, text=True
     )

@@ -11,10 +11,11 @@ from data.phantom import draw
 from seg.errors import ConfigError
 from tests.packages import write_package
 from training.compare import main
-from training.comparison import compare, comparison_table, draw_comparison
-from training.measure import measure_region, summary_of_region
-from training.score_files import write_metrics
-from training.scores import CaseScore, Evaluation
+from training.evaluation.comparison import compare, comparison_table
+from training.evaluation.measure import measure_region, summary_of_region
+from training.evaluation.score_files import write_metrics
+from training.evaluation.scores import CaseScore, Evaluation
+from training.reports.comparison_picture import draw_comparison
 
 
 def row(length):

@@ -10,17 +10,17 @@ from data.phantom import draw
 from seg.images import read_channels, read_mask
 from seg.inference import EnsembleBackend, Predictor, load_backend, verify_golden
 from seg.model_package import ModelPackage
-from training.clock import Clock
-from training.cross_validation import train_folds
 from training.dataset import load_dataset
-from training.fingerprint import Fingerprint
+from training.dataset.fingerprint import Fingerprint
+from training.dataset.folds import fold_of
 from training.fit import main
-from training.folds import fold_of
-from training.machine import Device
-from training.package import Job
-from training.plan import changed_plan
-from training.plan_file import read_plan
-from training.run_folder import RunFolder
+from training.pipeline.cross_validation import train_folds
+from training.run.clock import Clock
+from training.run.device import Device
+from training.run.folder import RunFolder
+from training.run.job import Job
+from training.run.plan import changed_plan
+from training.run.plan_yaml import read_plan
 
 # several networks are trained and exported
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

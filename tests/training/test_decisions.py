@@ -10,7 +10,7 @@ from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from tests.packages import write_package
 from training.dataset import load_dataset
-from training.evaluate import evaluate
+from training.evaluation.evaluator import evaluate
 
 LEVELS = np.array([0, 80, 150, 240], np.uint8)
 """Intensities of neither class, of cytoplasm alone, of both, and of nucleus alone."""

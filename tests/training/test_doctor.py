@@ -8,8 +8,9 @@ from seg.errors import ConfigError
 from seg.images import ClassInfo
 from seg.networks import ResidualUNet, UNetConfig
 from training.dataset.legend import Legend
-from training.doctor import diagnose, in_words, main
-from training.elastic.probe import Probe
+from training.doctor import main
+from training.variants.diagnosis import diagnose, in_words
+from training.variants.probe import Probe
 
 CLASSES = tuple(
     ClassInfo(index=n, name=name, color=(n, n, n)) for n, name in enumerate(("none", "cell"))

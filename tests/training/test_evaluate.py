@@ -15,13 +15,11 @@ from seg.model_package import ModelPackage
 from tests.packages import write_package
 from training.dataset import IGNORE, Legend, load_dataset
 from training.dataset.classes import make_classes
-from training.evaluate import evaluate, main, prediction_file, read_metrics, write_metrics
-from training.floor import LEVELS, choose_thresholding
-from training.regions import (
-    Region,
-    foreground_name,
-    regions,
-)
+from training.evaluate import main
+from training.evaluation.evaluator import evaluate, prediction_file
+from training.evaluation.regions import Region, foreground_name, regions
+from training.evaluation.score_files import read_metrics, write_metrics
+from training.evaluation.thresholding import LEVELS, choose_thresholding
 
 CLASSES = {"background": 0, "cytoplasm": 1, "nucleus": 2}
 

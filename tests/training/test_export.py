@@ -10,14 +10,14 @@ from data.phantom import draw
 from seg.inference import load_backend, verify_golden
 from seg.model_package import Empty, ModelPackage
 from seg.networks import ResidualUNet
-from training.callbacks import CHECKPOINT_FILE
-from training.checkpoint import trained_in
 from training.dataset import load_dataset
+from training.dataset.fingerprint import take_fingerprint
 from training.export import main
-from training.fingerprint import take_fingerprint
-from training.plan_file import read_plan, write_plan
-from training.plan_rules import make_plan
-from training.run_folder import RunFolder
+from training.learning.callbacks import CHECKPOINT_FILE
+from training.learning.checkpoint import trained_in
+from training.planning.rules import make_plan
+from training.run.folder import RunFolder
+from training.run.plan_yaml import read_plan, write_plan
 
 
 @pytest.fixture(scope="module", params=[2, 3])

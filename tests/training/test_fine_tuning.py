@@ -11,7 +11,7 @@ from seg.inference import load_backend
 from seg.model_package import ModelPackage
 from tests.datasets import edit_json
 from training.fit import main
-from training.plan_file import read_plan
+from training.run.plan_yaml import read_plan
 
 STAY = ["--steps", "1", "--batch-size", "2", "--precision", "float32", "--learning-rate", "1e-9"]
 """One step that changes next to nothing."""

@@ -16,8 +16,8 @@ from data.phantom import draw
 from seg.images import read_channels, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from training.callbacks import CHECKPOINT_FILE
 from training.fit import main
+from training.learning.callbacks import CHECKPOINT_FILE
 
 SMALL = ["--patch", "32", "32", "--batch-size", "2", "--precision", "float32"]
 

@@ -9,7 +9,7 @@ import tifffile
 from data.phantom import draw
 from seg.model_package import ModelPackage
 from training.dataset import load_dataset
-from training.evaluate import read_metrics
+from training.evaluation.score_files import read_metrics
 from training.fit import main
 
 SMALL = ["--patch", "32", "32", "--batch-size", "2", "--precision", "float32", "--steps", "4"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seg.errors import DatasetError
 from training.dataset import Case
-from training.folds import split_folds
+from training.dataset.folds import split_folds
 
 
 def cases(subjects):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from seg.errors import ConfigError
 from training.dataset import IGNORE, Legend
 from training.dataset.classes import make_classes
-from training.losses import (
+from training.learning.losses import (
     LOSSES,
     Recipe,
     Rules,

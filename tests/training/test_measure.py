@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from seg.images import ClassInfo, Mask
-from seg.inference.decision import labels_of
-from seg.inference.sliding_window import Slab
+from seg.inference.labels.decision import labels_of
+from seg.inference.tiling.sliding_window import Slab
 from seg.metrics import SelfAssessment, reliability
 from seg.model_package import ModelPackage
-from training.calibration import CalibrationMeter, widened_box
 from training.dataset import IGNORE, Legend
-from training.measure import (
+from training.evaluation.measure import (
     calibration_error,
     evaluation_of,
     measure_case,
@@ -25,9 +24,10 @@ from training.measure import (
     predicted_regions,
     summary_of_region,
 )
-from training.regions import Region, regions
-from training.score_files import summary_table, write_rows
-from training.scores import CaseScore, Evaluation, in_digits
+from training.evaluation.regions import Region, regions
+from training.evaluation.reliability_meter import CalibrationMeter, widened_box
+from training.evaluation.score_files import summary_table, write_rows
+from training.evaluation.scores import CaseScore, Evaluation, in_digits
 
 EMPTY = np.zeros((6, 8), bool)
 

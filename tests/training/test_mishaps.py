@@ -12,10 +12,11 @@ import torch
 from data.phantom import draw
 from seg.errors import BackendError
 from seg.model_package import ModelPackage
-from training import export, onnx_export
-from training.callbacks import CHECKPOINT_FILE, WholeCheckpoints
+from training import export
 from training.fit import main
-from training.losses import SegmentationLoss
+from training.learning.callbacks import CHECKPOINT_FILE, WholeCheckpoints
+from training.learning.losses import SegmentationLoss
+from training.onnx_files import write as onnx_export
 
 SMALL = [
     *("--patch", "32", "32", "--batch-size", "2", "--precision", "float32"),

@@ -4,7 +4,8 @@ import re
 
 from seg.model_package import ModelPackage, Score
 from tests.packages import write_package
-from training.model_card import TO_FILL, main, write_model_card
+from training.model_card import main
+from training.reports.model_card import TO_FILL, write_model_card
 
 
 def test_what_the_package_knows_is_filled_and_the_rest_is_marked(tmp_path):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from seg.model_package import Channel
-from training.fingerprint import ChannelStatistics, Fingerprint
-from training.nnunet_plan import nnunet_plan
-from training.plan_rules import make_plan
+from training.dataset.fingerprint import ChannelStatistics, Fingerprint
+from training.planning.nnunet_rules import nnunet_plan
+from training.planning.rules import make_plan
 
 ROWS = json.loads((Path(__file__).parent / "recorded" / "nnunet_plans.json").read_text())
 KINDS = {"CTNormalization": "clip_zscore", "ZScoreNormalization": "zscore"}

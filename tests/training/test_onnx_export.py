@@ -10,7 +10,7 @@ from numpy.random import default_rng
 from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.networks import ResidualUNet, preset
-from training.onnx_export import export_variant, reference_logits
+from training.onnx_files.proof import export_variant, reference_logits
 
 
 def small_network(spatial_dims=2):

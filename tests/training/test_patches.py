@@ -7,12 +7,13 @@ from numpy.random import default_rng
 
 from seg.images import Image, Mask
 from seg.model_package import Channel
-from training.augment import Augmentation
 from training.dataset import IGNORE, Legend
 from training.dataset.classes import make_classes
-from training.fingerprint import take_fingerprint
-from training.patches import PatchBatches, open_case, prepare_case
-from training.plan_rules import make_plan
+from training.dataset.fingerprint import take_fingerprint
+from training.planning.rules import make_plan
+from training.samples.augmentation import Augmentation
+from training.samples.patch_batches import PatchBatches
+from training.samples.prepared_cases import open_case, prepare_case
 
 LEGEND = Legend(make_classes(["background", "a", "b"], {}))
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from seg.errors import ConfigError
 from seg.model_package import Channel, Empty
 from seg.networks import ResidualUNet
-from training.fingerprint import ChannelStatistics, Fingerprint
-from training.plan import changed_plan
-from training.plan_file import read_plan, write_plan
-from training.plan_rules import SEARCHES, make_plan
+from training.dataset.fingerprint import ChannelStatistics, Fingerprint
+from training.planning.rules import SEARCHES, make_plan
+from training.run.plan import changed_plan
+from training.run.plan_yaml import read_plan, write_plan
 
 STATISTICS = ChannelStatistics(
     mean=40, std=20, percentile_00_5=-100, percentile_99_5=200, range=(-1000, 1000)

@@ -13,14 +13,15 @@ from data.phantom import draw
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from tests.training.test_plan import fingerprint
-from training import planning
-from training.candidates import Limits, best_of, candidates
 from training.dataset import Legend
-from training.expected_dice import expected_dice
-from training.machine import Device, Measured, using_threads
-from training.memory import memory_size, peak_of
-from training.plan_command import main
-from training.plan_file import read_plan
+from training.plan import main
+from training.planning import planner as planning
+from training.planning.expected_dice import expected_dice
+from training.planning.search import Limits, best_of, candidates
+from training.planning.step_cost import Measured
+from training.run.device import Device, using_threads
+from training.run.memory import memory_size, peak_of
+from training.run.plan_yaml import read_plan
 
 GIB = 2**30
 DEVICE = Device("cpu", "made up")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from seg.images import ClassInfo, Mask
-from seg.inference.postprocess import postprocess
+from seg.inference.labels.postprocess import postprocess
 from seg.model_package import Postprocessing
 from training.dataset import Legend
-from training.postprocessing import choose_postprocessing
+from training.evaluation.postprocessing import choose_postprocessing
 
 CLASSES = tuple(
     ClassInfo(index=i, name=name, color=(i, i, i))

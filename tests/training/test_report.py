@@ -19,20 +19,21 @@ from seg.model_package import ModelPackage
 from seg.networks import ResidualUNet
 from seg.transforms import Normalisation
 from tests.packages import write_package
-from training.curves import moving_average, read_log
 from training.dataset import load_dataset
-from training.evaluate import evaluate
-from training.fingerprint import take_fingerprint
-from training.machine import Device
-from training.onnx_export import Proof
-from training.package import Finished, Job
-from training.pages import Card
-from training.pictures import panel, view_of, write_comparison
-from training.plan_in_words import normalisation_in_words, plan_in_words
-from training.plan_rules import make_plan
-from training.report import write_report
-from training.scores import Summary
-from training.train import Trained
+from training.dataset.fingerprint import take_fingerprint
+from training.evaluation.evaluator import evaluate
+from training.evaluation.scores import Summary
+from training.learning.checkpoint import Trained
+from training.onnx_files.proof import Proof
+from training.packaging.package import Finished
+from training.planning.rules import make_plan
+from training.reports.case_pictures import panel, view_of, write_comparison
+from training.reports.curves import moving_average, read_log
+from training.reports.pages import Card
+from training.reports.plan_in_words import normalisation_in_words, plan_in_words
+from training.reports.run_report import write_report
+from training.run.device import Device
+from training.run.job import Job
 
 RED = ClassInfo(index=1, name="lesion", color=(255, 0, 0))
 CLASSES = (ClassInfo(index=0, name="background", color=(0, 0, 0)), RED)

@@ -6,14 +6,15 @@ from numpy.random import default_rng
 from scipy.special import expit, logit, softmax
 
 from seg.images import Mask
-from seg.inference.blending import Slab
+from seg.inference.tiling.blending import Slab
 from seg.metrics import DiceCalibration
 from seg.model_package import ModelPackage
 from tests.packages import CLASSES, write_package
 from tests.training.test_evaluate import write_dataset
-from training.calibrate import in_words, main
+from training.calibrate import main
 from training.dataset import IGNORE, Legend
-from training.self_assessment import (
+from training.evaluation.recalibration import in_words
+from training.evaluation.self_assessment import (
     VOXELS_A_CASE,
     CaseWatcher,
     Told,

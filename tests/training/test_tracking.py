@@ -3,8 +3,8 @@ import pytest
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from tests.training.test_plan import fingerprint
-from training.plan_rules import make_plan
-from training.tracking import loggers
+from training.learning.tracking import loggers
+from training.planning.rules import make_plan
 
 pytest.importorskip("mlflow")
 pytest.importorskip("wandb")

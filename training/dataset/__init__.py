@@ -7,12 +7,13 @@ and plain folders ``images`` and ``masks``. docs/datasets.md describes them.
 from pathlib import Path
 
 from seg.errors import DatasetError
-from training.dataset import lists, nnunet, plain
-from training.dataset.card import read_card
 from training.dataset.cases import Case, Dataset, Split
+from training.dataset.dataset_yaml import read_card
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.inspection import check, inspect
-from training.dataset.json_card import CARD, read_json
+from training.dataset.layouts import datalist as lists
+from training.dataset.layouts import nnunet, plain
+from training.dataset.layouts.dataset_json import CARD, read_json
 from training.dataset.legend import IGNORE, Legend
 
 __all__ = [

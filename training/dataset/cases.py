@@ -14,7 +14,7 @@ from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
 from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
 from seg.model_package import Channel
-from training.dataset.card import MaskKind
+from training.dataset.dataset_yaml import MaskKind
 from training.dataset.legend import Legend
 from training.dataset.masks import MaskFiles, hinted
 

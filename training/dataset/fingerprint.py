@@ -18,11 +18,11 @@ from tqdm import tqdm
 from seg.errors import DatasetError
 from seg.files import replace_file
 from seg.images import Image, Mask
-from seg.inference.backends import cache_folder
+from seg.machine import cache_folder
 from training.dataset import Case, Dataset
+from training.dataset.emptiness import Ends, EndsMeter
+from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE, Legend
-from training.dataset.spread import spread
-from training.emptiness import Ends, EndsMeter
 
 VOXELS_A_CASE, VOXELS_IN_ALL = 100_000, 10_000_000
 """Foreground voxels drawn from each case, and at most from all, for the intensity statistics."""

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TypeVar
 
-from seg.inference.backends import cores
+from seg.machine import cores
 from training.dataset.cases import Case
 
 MOST_PROCESSES = 8

@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, Spacing, read_channels
-from training.dataset.card import CARD
 from training.dataset.cases import Case, Dataset, misfits
+from training.dataset.dataset_yaml import CARD
+from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.findings import Finding, raise_errors
+from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE
-from training.dataset.likeness import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.masks import hinted
-from training.dataset.spread import spread
 
 _SPLITS = ("train", "test")
 

@@ -9,7 +9,7 @@ from jaxtyping import Integer, UInt8
 
 from seg.errors import ImageError
 from seg.images import Mask, read_image, read_mask
-from training.dataset.card import CARD, Color, MaskKind
+from training.dataset.dataset_yaml import CARD, Color, MaskKind
 from training.dataset.legend import IGNORE, Legend
 
 

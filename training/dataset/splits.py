@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from seg.errors import DatasetError
-from training.dataset.card import CARD, Card, SplitLists, Subjects
 from training.dataset.cases import Case
+from training.dataset.dataset_yaml import CARD, Card, SplitLists, Subjects
 
 TEST_SHARE = 0.2
 """Share of the cases held out where the folder names no test cases."""

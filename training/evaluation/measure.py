@@ -15,9 +15,9 @@ from seg.metrics import (
     iou_per_class,
     surface_scores,
 )
-from training.calibration import Counts
-from training.regions import Region
-from training.scores import (
+from training.evaluation.regions import Region
+from training.evaluation.reliability_meter import Counts
+from training.evaluation.scores import (
     MEASURES,
     CaseScore,
     Evaluation,

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from seg.images import Mask
-from seg.inference.blending import Slab
+from seg.inference.tiling.blending import Slab
 from seg.model_package import ModelCard, Postprocessing
 from training.dataset import IGNORE
 

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from seg.images import Mask
-from seg.inference.postprocess import largest_component
+from seg.inference.labels.postprocess import largest_component
 from seg.metrics import dice
 from seg.model_package import Postprocessing
 from training.dataset import Legend
-from training.regions import regions
-from training.scores import Tried
+from training.evaluation.regions import regions
+from training.evaluation.scores import Tried
 
 _PLAIN, _LARGEST = 0, 1
 

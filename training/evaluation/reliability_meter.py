@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
 from seg.images import Mask
-from seg.inference.blending import Slab
-from seg.inference.decision import probabilities_of
+from seg.inference.labels.decision import probabilities_of
+from seg.inference.tiling.blending import Slab
 from seg.metrics import reliability
 from seg.model_package import ModelCard
 from training.dataset import IGNORE
-from training.regions import Region
+from training.evaluation.regions import Region
 
 MARGIN = 0.25
 """By which the box around a region is widened on every side, as a share of its edge."""

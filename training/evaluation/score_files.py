@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from seg.errors import ConfigError
 from seg.files import replace_file
-from training.scores import (
+from training.evaluation.scores import (
     MEASURES,
     CaseScore,
     Evaluation,

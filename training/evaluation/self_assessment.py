@@ -13,9 +13,9 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
 from seg.images import Mask
-from seg.inference.blending import Slab
-from seg.inference.decision import probabilities_of
-from seg.inference.quality import add_sums
+from seg.inference.labels.decision import probabilities_of
+from seg.inference.tiling.blending import Slab
+from seg.inference.trust.quality import add_sums
 from seg.metrics import (
     DiceCalibration,
     SelfAssessment,

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64, Integer, Real
 from seg.images import Image, Mask
 from seg.metrics import confusion_matrix, otsu_threshold
 from training.dataset import IGNORE, Case, Dataset, Legend
-from training.regions import regions
+from training.evaluation.regions import regions
 
 MOST_CASES = 12
 """Training cases that the rules are chosen on, spread over all of them."""

@@ -13,8 +13,8 @@ from torch import nn
 from seg.errors import ConfigError
 from seg.files import sha256_of, written_whole
 from seg.images import ClassInfo, read_channels
-from seg.inference.combined import EnsembleBackend
-from seg.inference.sliding_window import window_starts
+from seg.inference.backends.combined import EnsembleBackend
+from seg.inference.tiling.sliding_window import window_starts
 from seg.model_package import (
     Averaging,
     GoldenSamples,
@@ -31,9 +31,10 @@ from seg.model_package import (
 )
 from seg.predict.cases import Search, find_cases
 from seg.transforms import prepare, surround
-from training.ensemble import Remembered
-from training.onnx_export import proven, reference_logits, write_onnx
-from training.package import versions_of
+from training.onnx_files.proof import proven, reference_logits
+from training.onnx_files.write import write_onnx
+from training.packaging.ensemble import Remembered
+from training.packaging.package import versions_of
 
 GOLDEN_SAMPLES = 3
 LIBRARIES = ("seg", "torch", "onnx", "onnxruntime-gpu")

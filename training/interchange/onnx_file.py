@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 
 from seg.errors import ConfigError
 from seg.files import sha256_of
-from training.adopt.described import Activation, Description
-from training.adopt.package import Adopted, Network
+from training.interchange.adopted_package import Adopted, Network
+from training.interchange.described import Activation, Description
 
 SMALLEST_PROBABILITY = 1e-7
 

@@ -12,9 +12,9 @@ from seg.errors import ConfigError
 from seg.files import sha256_of
 from seg.model_package import Channel
 from seg.transforms import Normalisation
-from training.adopt.checkpoint import read_checkpoint
-from training.adopt.described import described
-from training.adopt.package import Adopted, TorchNetwork
+from training.interchange.adopted_package import Adopted, TorchNetwork
+from training.interchange.checkpoint import read_checkpoint
+from training.interchange.described import described
 
 WEIGHTS_AT = ((), ("state_dict",), ("model_state_dict",), ("model",))
 """Keys that lead to the weights, in the order in which they are tried."""

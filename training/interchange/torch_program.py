@@ -6,27 +6,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from seg.errors import ConfigError
 from seg.files import written_whole
 from seg.model_package import ModelCard, ModelPackage
-from training.bundle import Facts, write_bundle
-from training.onnx_export import SAMPLES_A_BATCH
-from training.restored import network_in
-
-
-def leave_for_monai(package: ModelPackage, target: Path) -> None:
-    """Write a MONAI bundle.
-
-    Raises:
-        ConfigError: the package holds several networks, or none that torch could go on with.
-    """
-    members = package.card.members()
-    if len(members) > 1:
-        raise ConfigError(
-            f"a MONAI bundle holds one network, {package.path} has {len(members)}; use --to torch, "
-            "which takes all"
-        )
-    write_bundle(network_in(package, members[0]), Facts.of_card(package.card), target)
+from training.onnx_files.read_back import network_in
+from training.onnx_files.write import SAMPLES_A_BATCH
 
 
 def leave_for_torch(package: ModelPackage, target: Path) -> None:

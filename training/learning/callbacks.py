@@ -13,10 +13,10 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
-from training.clock import Clock
-from training.module import SegmentationModule
-from training.watch import Watch, is_step
-from training.world import World
+from training.learning.module import SegmentationModule
+from training.learning.watch import Watch, is_step
+from training.run.clock import Clock
+from training.run.processes import World
 
 CHECKPOINT_FILE = "checkpoint.ckpt"
 SMOOTHING = 0.95

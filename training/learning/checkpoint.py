@@ -1,12 +1,57 @@
 """The network that a run has trained, out of its checkpoint."""
 
-from seg.errors import ConfigError
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seg.errors import ConfigError, SegError
 from seg.networks import ResidualUNet
-from training.callbacks import CHECKPOINT_FILE
 from training.dataset import Legend
-from training.plan import Plan
-from training.run_folder import RunFolder
-from training.train import Trained, read_checkpoint
+from training.learning.callbacks import CHECKPOINT_FILE, StopInTime
+from training.run.folder import RunFolder
+from training.run.plan import Plan
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with averaged weights, and what it took."""
+
+    network: ResidualUNet
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint says."""
+
+    steps: int
+    seconds: float
+    averaged_weights: dict[str, torch.Tensor]
+
+
+def read_checkpoint(checkpoint: Path) -> Saved | None:
+    """What a checkpoint says; None where there is none.
+
+    Raises:
+        SegError: it cannot be read.
+    """
+    if not checkpoint.is_file():
+        return None
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return Saved(
+            steps=int(state["global_step"]),
+            seconds=float(state["callbacks"][StopInTime.__qualname__]["spent_s"]),
+            averaged_weights=state["state_dict"],
+        )
+    except Exception as error:  # torch raises half a dozen unrelated types for a bad file
+        raise SegError(
+            f"{checkpoint} cannot be read ({type(error).__name__}); remove it to train from the "
+            "beginning"
+        ) from error
+
 
 _PREFIX = "network."
 """Of the network's weights among those of the Lightning module."""

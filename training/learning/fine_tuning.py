@@ -17,8 +17,8 @@ from seg.images import ClassInfo
 from seg.model_package import Channel, ModelCard, ModelPackage, Task
 from seg.networks import PRESETS, ResidualUNet, UNetConfig, preset
 from training.dataset import Dataset
-from training.plan import Plan
-from training.restored import network_in
+from training.onnx_files.read_back import network_in
+from training.run.plan import Plan
 
 GENTLE_LEARNING_RATE = 1e-3
 """A third of the usual one, so that what was learnt elsewhere is not lost in the first steps."""

@@ -1,6 +1,6 @@
 """The Lightning module: loss, optimiser, schedule. Letters: ``b`` batch, ``c`` channels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,24 +11,13 @@ from torch import Tensor
 
 from seg.errors import SegError
 from seg.networks import ResidualUNet
-from training.clock import learning_rate_factor
 from training.dataset.legend import IGNORE, Legend
-from training.distillation import distillation_loss, finest_of
-from training.gates import price, shares_of
-from training.losses import make_loss
-from training.plan import Plan
-
-MOMENTUM = 0.99
-"""Isensee et al., nnU-Net."""
-
-Optimiser = Callable[..., torch.optim.Optimizer]
-
-
-def _sgd(groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM, nesterov=True)
-
-
-OPTIMISERS: dict[str, Optimiser] = {"adamw": torch.optim.AdamW, "sgd": _sgd}
+from training.learning.gates import price, shares_of
+from training.learning.losses import make_loss
+from training.learning.optimisers import OPTIMISERS
+from training.learning.teacher_loss import distillation_loss, finest_of
+from training.run.clock import learning_rate_factor
+from training.run.plan import Plan
 
 
 class SegmentationModule(pl.LightningModule):

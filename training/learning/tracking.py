@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import (
 )
 
 from seg.errors import ConfigError
-from training.plan import Plan
+from training.run.plan import Plan
 
 STEPS_BETWEEN_WRITES = 20
 

@@ -1,80 +1,55 @@
 """From a plan and prepared cases to a trained network."""
 
-import collections
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from seg.errors import ConfigError, SegError
-from seg.files import written_whole
-from seg.inference.backends import cores
+from seg.machine import cores
 from seg.networks import ResidualUNet
-from training.augment import Augmentation
-from training.callbacks import CHECKPOINT_FILE, Bar, Checkpoint, StopInTime, WholeCheckpoints
-from training.clock import Clock
-from training.dataset import Case, Dataset
-from training.dataset.spread import spread
-from training.fine_tuning import begin_with
-from training.machine import Device, lacks_memory, using_threads
-from training.module import SegmentationModule
-from training.patches import PatchBatches, PreparedCase, open_case, prepare_case
-from training.plan import Plan
-from training.tracking import loggers
-from training.watch import MovingAverage, Watch
+from training.dataset import Dataset
+from training.learning.callbacks import (
+    CHECKPOINT_FILE,
+    Bar,
+    Checkpoint,
+    StopInTime,
+    WholeCheckpoints,
+)
+from training.learning.checkpoint import Trained, read_checkpoint
+from training.learning.fine_tuning import begin_with
+from training.learning.module import SegmentationModule
+from training.learning.tracking import loggers
+from training.learning.watch import MovingAverage, Watch
+from training.run.clock import Clock
+from training.run.device import Device, lacks_memory, using_threads
+from training.run.plan import Plan
+from training.samples.augmentation import Augmentation
+from training.samples.patch_batches import PatchBatches
+from training.samples.prepared_cases import PreparedCase
 
 WORKERS = {"cpu": 1, "cuda": 8}
 """Processes that make patches, at most one a core; on a CPU the cores belong to the network."""
+
+
 BATCHES_AHEAD = 4
 """Made by each of them while the network computes."""
+
+
 STEPS_BETWEEN_LOGS = 5
+
+
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "float32": "32-true",
     "bfloat16": "bf16-mixed",
     "float16": "16-mixed",
 }
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A network with averaged weights, and what it took."""
-
-    network: ResidualUNet
-    steps: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What a checkpoint says."""
-
-    steps: int
-    seconds: float
-    averaged_weights: dict[str, torch.Tensor]
-
-
-def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCase]:
-    """Preprocess all training cases into ``folder``, or open them where that is done."""
-    if not folder.exists():
-        with written_whole(folder) as beside:
-            done = spread(partial(_prepare, dataset, plan, beside), dataset.train)
-            bar = tqdm(done, total=len(dataset.train), desc="preparing", unit="case", disable=None)
-            collections.deque(bar, maxlen=0)
-    return [open_case(folder / case.name) for case in dataset.train]
-
-
-def _prepare(dataset: Dataset, plan: Plan, folder: Path, case: Case) -> None:
-    prepare_case(*dataset.read(case), plan, folder / case.name)
 
 
 def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
@@ -88,7 +63,8 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
 ) -> Trained:
     """Train until the clock has run out, going on from the folder's checkpoint if there is one.
 
-    With a teacher the network learns from what that one says as well (``training.distillation``).
+    With a teacher the network learns from what that one says as well
+    (``training.learning.teacher_loss``).
     All processes of ``device.world`` call this with the same plan and folder; the first writes.
 
     Raises:
@@ -181,28 +157,6 @@ def _trainer(
 def _strategy(plan: Plan) -> str:
     # steps that lack blocks leave weights without a gradient, which DDP must be told to expect
     return "ddp_find_unused_parameters_true" if plan.sandwich_share else "ddp"
-
-
-def read_checkpoint(checkpoint: Path) -> Saved | None:
-    """What a checkpoint says; None where there is none.
-
-    Raises:
-        SegError: it cannot be read.
-    """
-    if not checkpoint.is_file():
-        return None
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        return Saved(
-            steps=int(state["global_step"]),
-            seconds=float(state["callbacks"][StopInTime.__qualname__]["spent_s"]),
-            averaged_weights=state["state_dict"],
-        )
-    except Exception as error:  # torch raises half a dozen unrelated types for a bad file
-        raise SegError(
-            f"{checkpoint} cannot be read ({type(error).__name__}); remove it to train from the "
-            "beginning"
-        ) from error
 
 
 def _explained(error: RuntimeError) -> Exception:

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from seg.files import replace_file
 from seg.images import ClassInfo
-from seg.images.overlay import as_rgb, blend, fullest_slice
-from seg.inference.decision import labels_of
+from seg.images.pictures.overlay import as_rgb, blend, fullest_slice
+from seg.inference.labels.decision import labels_of
 from training.dataset import Dataset
 from training.dataset.legend import IGNORE
-from training.held_back import HeldBack, held_back_patches
-from training.module import SegmentationModule
+from training.learning.module import SegmentationModule
+from training.samples.held_back import HeldBack, held_back_patches
 
 WATCHED_PATCHES = 4
 SHARE_OF_TIME = 0.01

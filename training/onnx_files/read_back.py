@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from seg.errors import ConfigError, PackageError
 from seg.model_package import ModelPackage
 from seg.networks import ResidualUNet, UNetConfig
-from training.onnx_export import NETWORK_KEY
+from training.onnx_files.write import NETWORK_KEY
 
 
 def network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNet:

@@ -9,10 +9,9 @@ import copy
 import io
 import json
 import logging
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,81 +20,22 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
-from seg.errors import BackendError
-from seg.files import sha256_of
-from seg.inference import Backend, OnnxBackend
-from seg.inference.decision import probability_error
-from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task, Variant, write_golden
 from seg.networks import ResidualUNet
 from seg.networks.config import RESIDUAL
 
-FULL = "full"
 OPSET = 20
+
+
 NETWORK_KEY = "seg.network"
 """Of the ONNX file's metadata: what else is needed to build the network again."""
+
+
 FEW = 0.05
 """Share of the weights that may stand in the metadata."""
+
+
 SAMPLES_A_BATCH = 2
 """More than one, so that a network which mixes up its batch is found out."""
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What was exported, and how near it is to the network."""
-
-    variant: Variant
-    golden_sha256: str
-    error: float
-    """Largest absolute error of a probability on the golden samples."""
-
-
-def export_variant(
-    network: ResidualUNet,
-    patches: Float32[np.ndarray, "b c *patch"],
-    folder: Path,
-    task: Task = "exclusive",
-) -> Proof:
-    """Write the network as float32 ONNX and the golden samples into ``folder``, and compare.
-
-    Args:
-        network: trained, on any device.
-        patches: real validation patches, preprocessed.
-        folder: the package that is being filled.
-        task: says which probabilities the logits stand for.
-
-    Raises:
-        BackendError: onnxruntime's probabilities differ from the network's by more than 1e-4.
-    """
-    network = network.cpu().float().eval()
-    logits = reference_logits(network, patches)
-    file = folder / f"{FULL}.onnx"
-    write_onnx(network, patches[:SAMPLES_A_BATCH], file)
-    error = proven(file, GoldenSamples(patches, logits), task)
-    variant = Variant(name=FULL, file=file.name, sha256=sha256_of(file))
-    return Proof(variant, write_golden(folder, GoldenSamples(patches, logits)), error)
-
-
-def proven(file: Path, golden: GoldenSamples, task: Task) -> float:
-    """Largest absolute error of a probability that the ONNX file gives.
-
-    Raises:
-        BackendError: it is above the tolerance.
-    """
-    error = disagreement(file, golden, task)
-    if not error <= PROBABILITY_TOLERANCE:
-        raise BackendError(
-            f"the exported network disagrees with the trained one: probabilities differ by "
-            f"{error:.2g}, allowed are {PROBABILITY_TOLERANCE:.0e}; nothing was written"
-        )
-    return error
-
-
-def reference_logits(
-    network: nn.Module, patches: Float32[np.ndarray, "b c *patch"]
-) -> Float32[np.ndarray, "b k *patch"]:
-    """What the network itself says, one patch at a time."""
-    with torch.inference_mode():
-        return np.concatenate([network(torch.from_numpy(p[None])).numpy() for p in patches])
 
 
 def write_onnx(
@@ -198,27 +138,6 @@ def _rebuilding(network: ResidualUNet, stored: Mapping[str, Any]) -> dict[str, A
         "config": asdict(replace(network.config, deep_supervision=False, weights=None)),
         "weights": {name: tensor.flatten().tolist() for name, tensor in missing.items()},
     }
-
-
-def milliseconds_per_patch(
-    backend: Backend, patches: Float32[np.ndarray, "b c *patch"], repeats: int = 3
-) -> float:
-    """Median time of one run, per patch."""
-    batch = np.ascontiguousarray(patches[: backend.batch_size])
-    seconds = []
-    for _ in range(1 + repeats):
-        start = time.perf_counter()
-        backend.run(batch)
-        seconds.append(time.perf_counter() - start)
-    return 1000 * float(np.median(seconds[1:])) / len(batch)
-
-
-def disagreement(file: Path, golden: GoldenSamples, task: Task) -> float:
-    """Worst probability error of an ONNX file, patches alone and together in one batch."""
-    backend = OnnxBackend(file, provider="cpu")
-    alone = np.concatenate([backend.run(p[None]) for p in golden.patches])
-    together = backend.run(golden.patches)
-    return max(probability_error(each, golden.logits, task).worst for each in (alone, together))
 
 
 class _StagedInstanceNorm(nn.Module):

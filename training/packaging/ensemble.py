@@ -23,10 +23,11 @@ from seg.model_package import (
     write_golden,
 )
 from seg.networks import ResidualUNet
-from training.evaluate import Evaluation
-from training.held_back import held_back_patches
-from training.onnx_export import Proof, milliseconds_per_patch, proven, reference_logits
-from training.package import GOLDEN_SAMPLES, Finished, Job, card_of, scores_of
+from training.evaluation.scores import Evaluation
+from training.onnx_files.proof import Proof, milliseconds_per_patch, proven, reference_logits
+from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
+from training.run.job import Job
+from training.samples.held_back import held_back_patches
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,30 +22,20 @@ from seg.model_package import (
     write_card,
 )
 from seg.networks import ResidualUNet
-from training.dataset import Dataset
-from training.evaluate import Evaluation
-from training.fingerprint import Fingerprint
-from training.gates import Pruned, pruned
-from training.held_back import held_back_patches
-from training.machine import Device
-from training.onnx_export import Proof, export_variant, milliseconds_per_patch
-from training.plan import Plan
+from training.evaluation.scores import Evaluation
+from training.learning.gates import Pruned, pruned
+from training.onnx_files.proof import Proof, export_variant, milliseconds_per_patch
+from training.run.device import Device
+from training.run.job import Job
+from training.samples.held_back import held_back_patches
 
 _Number = TypeVar("_Number", int, float)
 
+
 GOLDEN_SAMPLES = 4
+
+
 LIBRARIES = ("seg", "torch", "monai", "lightning", "albumentations", "onnx", "onnxruntime-gpu")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained, on what, where, and by which command."""
-
-    plan: Plan
-    fingerprint: Fingerprint
-    dataset: Dataset
-    device: Device
-    command: str
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,21 @@ from seg.errors import ConfigError
 from seg.images import Mask, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from training.checkpoint import trained_in
-from training.clock import Clock
 from training.dataset import Dataset
-from training.ensemble import Member, write_ensemble
-from training.evaluate import evaluate, prediction_file
-from training.folds import fold_of, split_folds
-from training.measure import merged
-from training.package import Finished, Job
-from training.plan import changed_plan
-from training.plan_file import read_plan, write_plan
-from training.postprocessing import choose_postprocessing
-from training.run_folder import FOLD, RunFolder
-from training.score_files import read_metrics
-from training.scores import CrossValidation, Evaluation, Fold, Tried
-from training.train import Trained
+from training.dataset.folds import fold_of, split_folds
+from training.evaluation.evaluator import evaluate, prediction_file
+from training.evaluation.measure import merged
+from training.evaluation.postprocessing import choose_postprocessing
+from training.evaluation.score_files import read_metrics
+from training.evaluation.scores import CrossValidation, Evaluation, Fold, Tried
+from training.learning.checkpoint import Trained, trained_in
+from training.packaging.ensemble import Member, write_ensemble
+from training.packaging.package import Finished
+from training.run.clock import Clock
+from training.run.folder import FOLD, RunFolder
+from training.run.job import Job
+from training.run.plan import changed_plan
+from training.run.plan_yaml import read_plan, write_plan
 
 SMALLEST_SHARE = 0.5
 """Of its part of the minutes that a fold gets at least, however long the preparation took."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from seg.images import Image
 from seg.inference import Predictor
-from training.comparison import compare
 from training.dataset import Dataset
-from training.evaluate import evaluate
-from training.package import Finished
-from training.scores import Mirroring
+from training.evaluation.comparison import compare
+from training.evaluation.evaluator import evaluate
+from training.evaluation.scores import Mirroring
+from training.packaging.package import Finished
 
 
 def with_mirroring(finished: Finished, dataset: Dataset) -> Finished:

@@ -2,44 +2,21 @@
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from seg.networks import PRESETS, SHORTCUTS
-from training import augment
-from training.clock import SCHEDULES
-from training.losses import LOSSES
-from training.memory import memory_size
-from training.module import OPTIMISERS
-from training.nnunet_plan import TARGETS
-from training.plan import ELASTIC, Plan
-from training.train import PRECISIONS
+from training.learning.losses import LOSSES
+from training.learning.optimisers import OPTIMISERS
+from training.learning.trainer import PRECISIONS
+from training.planning.nnunet_rules import TARGETS
+from training.planning.options import DEFAULT_MINUTES, Options
+from training.run.clock import SCHEDULES
+from training.run.memory import memory_size
+from training.run.plan import ELASTIC, Plan
+from training.samples import augmentation as augment
 
 DEFAULT_DATASET = "scratch-assay"
-DEFAULT_MINUTES = 4.8
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for."""
-
-    data: Path | None = None
-    out: Path | None = None
-    plan: Path | None = None
-    with_ray: bool = False
-    """Folds go to Ray's workers."""
-    as_nnunet: str | None = None
-    """The preset that is planned as nnU-Net does."""
-    chosen: dict[str, Any] = field(default_factory=dict)
-    """Fields of the plan that the command line sets."""
-
-    def shared_by(self, folds: int) -> "Options":
-        """With the minutes that one of several folds has."""
-        if folds == 1:
-            return self
-        minutes = self.chosen.get("minutes", DEFAULT_MINUTES) / folds
-        return replace(self, chosen=self.chosen | {"minutes": minutes})
 
 
 def options_from(arguments: argparse.Namespace) -> Options:

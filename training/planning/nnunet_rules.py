@@ -17,7 +17,7 @@ import numpy as np
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from seg.networks import UNetConfig, preset
-from training.fingerprint import Fingerprint
+from training.dataset.fingerprint import Fingerprint
 
 Axes = tuple[int, ...]
 SMALLEST_FEATURE_MAP = 4

@@ -6,36 +6,27 @@ What was considered is in ``candidates.csv`` beside ``plan.yaml``.
 import csv
 import io
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from training.candidates import Candidate, Limits, best_of, candidates
-from training.clock import Clock
-from training.dataset import Dataset, Legend
-from training.fine_tuning import start_fields, with_normalisation_of
-from training.fingerprint import Fingerprint
-from training.machine import (
-    CLEARLY_FASTER,
-    Device,
-    Measured,
-    Precision,
-    has_bfloat16,
-    measured_step,
-    using_threads,
-)
-from training.memory import free_bytes, held_bytes, in_gib
-from training.nnunet_plan import nnunet_plan
-from training.options import DEFAULT_MINUTES, Options
-from training.plan import Plan, changed_plan
-from training.plan_file import read_plan
-from training.plan_rules import make_plan, planned_augmentation
+from training.dataset import Dataset
+from training.dataset.fingerprint import Fingerprint
+from training.learning.fine_tuning import start_fields, with_normalisation_of
+from training.planning.nnunet_rules import nnunet_plan
+from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.rules import make_plan, planned_augmentation
+from training.planning.search import Candidate, Limits, best_of, candidates
+from training.planning.step_cost import Stopwatch
+from training.run.clock import Clock
+from training.run.device import Device
+from training.run.memory import free_bytes, held_bytes, in_gib
+from training.run.plan import Plan, changed_plan
+from training.run.plan_yaml import read_plan
 
 SHARE_FOR_MEASURING = 0.05
 """Of the time, for training steps that are only measured."""
+
 
 log = logging.getLogger("training")
 
@@ -136,74 +127,6 @@ def _limits(plan: Plan, device: Device, clock: Clock) -> Limits:
         bytes=(plan.memory or free) // beside,
         held=held,
     )
-
-
-class Stopwatch:
-    """Measures steps in the precision and with the threads that the first of them proved fastest.
-
-    Where other programs keep the cores busy, threads of one step wait for each other most of the
-    time, and fewer are faster.
-    """
-
-    def __init__(
-        self,
-        legend: Legend,
-        device: Device,
-        precision: Precision | None,
-        threads: int | None,
-        *,
-        search: bool = True,
-    ) -> None:
-        """Args: what was chosen, None where it was not; ``search`` for the number of threads."""
-        self.legend = legend
-        self.device = device
-        self._precision = precision
-        self.threads = threads
-        """None for all."""
-        self._searches = search and device.kind == "cpu" and threads is None
-        self.found_fewer = False
-
-    @property
-    def precision(self) -> Precision:
-        """Of the steps that were measured."""
-        return self._precision or "float32"
-
-    def __call__(self, plan: Plan, patience_s: float) -> Measured:
-        """Take some steps as the plan says."""
-        if not self._searches:
-            return self._in_best_precision(plan, patience_s)
-        self._searches = False
-        return self._with_fewer_threads(
-            plan, self._in_best_precision(plan, patience_s / 2), patience_s / 2
-        )
-
-    def _with_fewer_threads(self, plan: Plan, best: Measured, patience_s: float) -> Measured:
-        """Halve the threads as long as that is faster."""
-        until = time.monotonic() + patience_s
-        while (count := self.threads or torch.get_num_threads()) > 1:
-            before, self.threads = self.threads, count // 2
-            found = self._measured(plan, self.precision, max(0.0, until - time.monotonic()))
-            if found.seconds >= CLEARLY_FASTER * best.seconds:
-                self.threads = before
-                break
-            best, self.found_fewer = found, True
-        return best
-
-    def _in_best_precision(self, plan: Plan, patience_s: float) -> Measured:
-        if self._precision is not None:
-            return self._measured(plan, self._precision, patience_s)
-        full = self._measured(plan, "float32", patience_s / 2)
-        self._precision = "float32"
-        if has_bfloat16(self.device):
-            lower = self._measured(plan, "bfloat16", patience_s / 2)
-            if lower.seconds < CLEARLY_FASTER * full.seconds:
-                self._precision = "bfloat16"
-                return lower
-        return full
-
-    def _measured(self, plan: Plan, precision: Precision, patience_s: float) -> Measured:
-        with using_threads(self.threads):
-            return measured_step(plan, self.legend, self.device, precision, patience_s)
 
 
 def as_csv(considered: Sequence[Candidate]) -> bytes:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from seg.transforms import Normalisation, resampled_shape
-from training.emptiness import known_empty
-from training.fingerprint import ChannelStatistics, Fingerprint
-from training.plan import AugmentationPreset, Plan, validated
+from training.dataset.emptiness import known_empty
+from training.dataset.fingerprint import ChannelStatistics, Fingerprint
+from training.run.plan import AugmentationPreset, Plan, validated
 
 MICROSCOPY = ("microscopy", "fluorescence", "brightfield", "histology", "photo")
 """Modalities of 2D images that are augmented as such."""

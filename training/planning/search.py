@@ -11,12 +11,13 @@ from typing import Any
 
 from seg.errors import ConfigError
 from seg.model_package import Channel
-from training.expected_dice import ALIKE, expected_dice
-from training.fingerprint import Fingerprint
-from training.machine import Device, Measured
-from training.memory import WORKER_BYTES, in_gib
-from training.plan import Plan
-from training.plan_rules import SEARCHES, make_plan
+from training.dataset.fingerprint import Fingerprint
+from training.planning.expected_dice import ALIKE, expected_dice
+from training.planning.rules import SEARCHES, make_plan
+from training.planning.step_cost import Measured
+from training.run.device import Device
+from training.run.memory import WORKER_BYTES, in_gib
+from training.run.plan import Plan
 
 BYTES_A_WEIGHT = 4
 BATCHES_IN_FLIGHT = 6

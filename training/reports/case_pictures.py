@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from seg.files import replace_file
 from seg.images import ClassInfo, Image, Mask
-from seg.images.overlay import as_rgb, fullest_slice
+from seg.images.pictures.overlay import as_rgb, fullest_slice
 from training.dataset import IGNORE
 
 LONGEST_EDGE = 1200

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from seg.files import replace_file
 from seg.images import Mask
 from training.dataset import Case, Dataset
-from training.pictures import DPI, View, add_legend, draw, encoded, view_of
+from training.reports.case_pictures import DPI, View, add_legend, draw, encoded, view_of
 
 MOST_CASES = 12
 COLUMNS = 4

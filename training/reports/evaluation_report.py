@@ -8,10 +8,10 @@ from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.model_package import ModelPackage
 from training.dataset import Dataset, Split
-from training.pages import cases_shown, on_light_and_dark, render
-from training.score_files import distances_in_words
-from training.score_pictures import draw_reliability, draw_spread
-from training.scores import Evaluation
+from training.evaluation.score_files import distances_in_words
+from training.evaluation.scores import Evaluation
+from training.reports.pages import cases_shown, on_light_and_dark, render
+from training.reports.score_pictures import draw_reliability, draw_spread
 
 REPORT_FILE = "report.html"
 PLAN_FILE = "plan.yaml"

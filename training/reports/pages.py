@@ -16,13 +16,13 @@ import numpy as np
 
 from seg.images import Mask, read_mask
 from seg.metrics import Estimate, bootstrap_mean
-from training.curves import INKS, Ink
 from training.dataset import Case, Dataset
-from training.evaluate import prediction_file
-from training.measure import SEED
-from training.pictures import View, panel, view_of, write_comparison
-from training.score_files import distances_in_words
-from training.scores import MEASURES, CaseScore, Evaluation, Summary, in_digits
+from training.evaluation.evaluator import prediction_file
+from training.evaluation.measure import SEED
+from training.evaluation.score_files import distances_in_words
+from training.evaluation.scores import MEASURES, CaseScore, Evaluation, Summary, in_digits
+from training.reports.case_pictures import View, panel, view_of, write_comparison
+from training.reports.curves import INKS, Ink
 
 MOST_CARDS = 6
 """Classes that get a card of their own; where there are more, only all of them together do."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from seg.model_package import Empty
 from seg.transforms import Normalisation
 from training.dataset import Dataset
-from training.fingerprint import Fingerprint
-from training.plan import Plan
+from training.dataset.fingerprint import Fingerprint
+from training.run.plan import Plan
 
 Row = tuple[str, str]
 """What, and what about it."""

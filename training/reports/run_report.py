@@ -6,11 +6,12 @@ from pathlib import Path
 
 from seg.files import replace_file
 from seg.networks import parameter_count
-from training.curves import draw_curves, read_log
-from training.package import Finished, Job
-from training.pages import cases_shown, headline_of, on_light_and_dark, render
-from training.plan_in_words import data_in_words, plan_in_words
-from training.train import Trained
+from training.learning.checkpoint import Trained
+from training.packaging.package import Finished
+from training.reports.curves import draw_curves, read_log
+from training.reports.pages import cases_shown, headline_of, on_light_and_dark, render
+from training.reports.plan_in_words import data_in_words, plan_in_words
+from training.run.job import Job
 
 REPORT_FILE = "report.html"
 PICTURE_FILE = "prediction.png"

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.curves import Ink
-from training.scores import Evaluation, Summary
+from training.evaluation.scores import Evaluation, Summary
+from training.reports.curves import Ink
 
 MOST_CLASSES = 12
 """That are drawn; where there are more, only all of them together are."""

@@ -62,3 +62,8 @@ class RunFolder:
     def fold(self, number: int) -> "RunFolder":
         """The run of one fold."""
         return RunFolder(self.path / f"{FOLD}{number}")
+
+
+def run_of(path: Path) -> RunFolder:
+    """The run that a path names: its folder, or a checkpoint in it."""
+    return RunFolder(path.parent if path.is_file() else path)

@@ -1,14 +1,27 @@
 """What a run's folder says of its training."""
 
+from dataclasses import dataclass
+
 from seg.errors import ConfigError
 from training.dataset import Dataset, load_dataset
-from training.fingerprint import Fingerprint
-from training.folds import fold_of
-from training.machine import find_device
-from training.package import Job
-from training.plan_file import read_plan
-from training.run_folder import RunFolder
-from training.world import ALONE, World
+from training.dataset.fingerprint import Fingerprint
+from training.dataset.folds import fold_of
+from training.run.device import Device, find_device
+from training.run.folder import RunFolder
+from training.run.plan import Plan
+from training.run.plan_yaml import read_plan
+from training.run.processes import ALONE, World
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, on what, where, and by which command."""
+
+    plan: Plan
+    fingerprint: Fingerprint
+    dataset: Dataset
+    device: Device
+    command: str
 
 
 def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Job, Dataset]:

@@ -3,7 +3,6 @@
 ``python -m training.plan PATH --minutes M --memory SIZE`` plans without training.
 """
 
-import sys
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -220,9 +219,3 @@ def validated(fields: dict[str, Any], where: str) -> Plan:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{where} cannot be used: {name}: {first['msg']}") from error
-
-
-if __name__ == "__main__":
-    from training.plan_command import main
-
-    sys.exit(main())

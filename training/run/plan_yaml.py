@@ -7,7 +7,7 @@ import yaml
 
 from seg.errors import ConfigError
 from seg.files import replace_file
-from training.plan import Plan, validated
+from training.run.plan import Plan, validated
 
 
 def write_plan(plan: Plan, path: Path) -> None:

@@ -7,7 +7,6 @@ from the generator that is passed in. Letters: ``c`` channels.
 ``python -m training.augment PATH --show`` draws a sheet of samples.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -193,9 +192,3 @@ def _intensities(strength: Strength, dims: int) -> mt.Compose:
             prob=strength.holes)),
     ]  # fmt: skip
     return mt.Compose([change for chance, change in changes if chance > 0])
-
-
-if __name__ == "__main__":
-    from training.augmented_sheet import main
-
-    sys.exit(main())

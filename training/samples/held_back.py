@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from seg.inference.sliding_window import window_starts
+from seg.inference.tiling.sliding_window import window_starts
 from training.dataset import Case, Dataset
 from training.dataset.legend import IGNORE
-from training.patches import on_the_network_s_grid
-from training.plan import Plan
+from training.run.plan import Plan
+from training.samples.prepared_cases import on_the_network_s_grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,87 +6,15 @@ share the work, sees the same batches.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Float32, UInt8
 from torch.utils.data import IterableDataset, get_worker_info
 
-from seg.images import Image, Mask
-from seg.transforms import prepare, resample_labels, surround
-from training.augment import Augmentation
-from training.dataset.legend import IGNORE
-from training.plan import Plan
-
-LOCATIONS_A_CLASS = 10_000
-"""Voxels of each class that are remembered as centres for patches."""
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedCase:
-    """A training case on the network's grid, memory-mapped."""
-
-    image: Float32[np.ndarray, "c *grid"]
-    labels: UInt8[np.ndarray, "*grid"]
-    locations: dict[int, np.ndarray]
-    """For each foreground label that occurs: some of its voxels, ``(n, dims)``, memory-mapped."""
-    annotated: np.ndarray | None
-    """Some annotated voxels, ``(n, dims)``; None where all voxels are annotated."""
-
-
-def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
-    """Preprocess a case into a folder of its own."""
-    array, labels = on_the_network_s_grid(image, mask, plan)
-    folder.mkdir(parents=True)
-    np.save(folder / "image.npy", array)
-    np.save(folder / "labels.npy", labels)
-    rng = np.random.default_rng(plan.seed)
-    places = folder / "places"
-    places.mkdir()
-    for label in np.unique(labels):
-        if label not in (0, IGNORE):
-            np.save(places / f"{label}.npy", _some(labels == label, rng))
-        if label == IGNORE:
-            np.save(folder / "annotated.npy", _some(labels != IGNORE, rng))
-
-
-def on_the_network_s_grid(
-    image: Image, mask: Mask, plan: Plan
-) -> tuple[Float32[np.ndarray, "c *grid"], UInt8[np.ndarray, "*grid"]]:
-    """Image and labels as patches are cut from them: resampled, normalised, with their margin."""
-    array = prepare(image, plan.preprocessing).array
-    labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
-    # around an image that is annotated in parts nothing is annotated: 0 ^ 255
-    flip = IGNORE if (labels == IGNORE).any() else 0
-    return (
-        surround(array, plan.margin, plan.patch),
-        surround(labels[None] ^ flip, plan.margin, plan.patch)[0] ^ flip,
-    )
-
-
-def open_case(folder: Path) -> PreparedCase:
-    """A preprocessed case, of which nothing is read yet."""
-    annotated = folder / "annotated.npy"
-    return PreparedCase(
-        image=np.load(folder / "image.npy", mmap_mode="r"),
-        labels=np.load(folder / "labels.npy", mmap_mode="r"),
-        locations={
-            int(file.stem): np.load(file, mmap_mode="r")
-            for file in sorted((folder / "places").iterdir(), key=lambda file: int(file.stem))
-        },
-        annotated=np.load(annotated, mmap_mode="r") if annotated.is_file() else None,
-    )
-
-
-def _some(
-    where: Bool[np.ndarray, "*grid"], rng: np.random.Generator
-) -> Int32[np.ndarray, "n dims"]:
-    places = np.flatnonzero(where)
-    if len(places) > LOCATIONS_A_CLASS:
-        places = np.sort(rng.choice(places, LOCATIONS_A_CLASS, replace=False))
-    return np.stack(np.unravel_index(places, where.shape), axis=1).astype(np.int32)
+from training.run.plan import Plan
+from training.samples.augmentation import Augmentation
+from training.samples.prepared_cases import PreparedCase
 
 
 class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):

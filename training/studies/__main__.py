@@ -14,7 +14,7 @@ from data.fetch import fetch
 from seg.commands import exit_status
 from seg.errors import ConfigError
 from seg.files import replace_file
-from training.options import DEFAULT_DATASET
+from training.planning.command_line import DEFAULT_DATASET
 from training.studies import depth, gates, gradients, landscape, lesion
 from training.studies.plots import as_file
 from training.studies.runs import Study, carry_out

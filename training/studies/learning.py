@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from training.dataset.legend import Legend
-from training.pooled_dice import pooled_dice
+from training.learning.pooled_dice import pooled_dice
 from training.studies.setting import Setting
 from training.studies.task import Batch, Loss, Task
 

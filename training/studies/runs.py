@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from seg.errors import ConfigError, SegError
 from seg.files import replace_file
-from seg.inference.backends import cores
+from seg.machine import cores
 from seg.networks import SHORTCUTS
 from seg.networks.layers import chosen
 from training.studies.setting import Setting, blocks_a_stage

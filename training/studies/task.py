@@ -14,18 +14,18 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from seg.errors import ConfigError
-from training.augment import Augmentation
 from training.dataset import Dataset, load_dataset
+from training.dataset.fingerprint import fingerprint_of
 from training.dataset.legend import Legend
-from training.fingerprint import fingerprint_of
-from training.losses import make_loss
-from training.machine import find_device
-from training.patches import PatchBatches, PreparedCase
-from training.plan import Plan, changed_plan
-from training.plan_file import read_plan, write_plan
-from training.plan_rules import make_plan
+from training.learning.losses import make_loss
+from training.planning.rules import make_plan
+from training.run.device import find_device
+from training.run.plan import Plan, changed_plan
+from training.run.plan_yaml import read_plan, write_plan
+from training.samples.augmentation import Augmentation
+from training.samples.patch_batches import PatchBatches
+from training.samples.prepared_cases import PreparedCase, prepare_cases
 from training.studies.setting import Setting, patch_edges
-from training.train import prepare_cases
 
 HELD_BACK_BATCHES = 6
 HELD_BACK_SEED = 10**6

@@ -8,15 +8,15 @@ from pathlib import Path
 from seg.errors import ConfigError
 from seg.inference import Predictor
 from seg.networks import ResidualUNet
-from training.checkpoint import trained_in
-from training.elastic.distil import distilled
-from training.elastic.make import PRECISIONS, Precision
-from training.elastic.report import variants_table, write_variants_report
-from training.elastic.write import Wishes, write_variants
-from training.evaluate import Evaluation, evaluate
-from training.job import job_in
-from training.package import Job
-from training.run_folder import RunFolder
+from training.evaluation.evaluator import evaluate
+from training.evaluation.scores import Evaluation
+from training.learning.checkpoint import trained_in
+from training.run.folder import RunFolder
+from training.run.job import Job, job_in
+from training.variants.make import PRECISIONS, Precision
+from training.variants.report import variants_table, write_variants_report
+from training.variants.student import distilled
+from training.variants.write import Wishes, write_variants
 
 PRECISIONS_ON: Mapping[str, tuple[Precision, ...]] = {
     "cpu": ("float32", "int8"),

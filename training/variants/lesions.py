@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from seg.networks import ResidualUNet
 from seg.networks.costs import flops_of
-from training.elastic.probe import Probe
+from training.variants.probe import Probe
 
 CANDIDATES = 6
 """Blocks that are tried at each step, those first that were cheapest to lose the time before:

@@ -14,13 +14,14 @@ import onnxruntime as ort
 from jaxtyping import Float32
 
 from seg.inference import OnnxBackend
-from seg.inference.decision import probability_error
+from seg.inference.labels.decision import probability_error
 from seg.model_package import GoldenSamples, Task, Tolerance
 from seg.networks import ResidualUNet
 from seg.networks.costs import flops_of
-from training.elastic.probe import Probe
-from training.elastic.quantise import to_float16, to_int8
-from training.onnx_export import FULL, proven, reference_logits, write_onnx
+from training.onnx_files.proof import FULL, proven, reference_logits
+from training.onnx_files.write import write_onnx
+from training.variants.probe import Probe
+from training.variants.quantise import to_float16, to_int8
 
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from training.dataset import Dataset, Legend
-from training.held_back import richest_windows
-from training.plan import Plan
-from training.pooled_dice import pooled_dice
+from training.learning.pooled_dice import pooled_dice
+from training.run.plan import Plan
+from training.samples.held_back import richest_windows
 
 WINDOWS = 12
 

@@ -24,8 +24,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from tqdm import tqdm
 
 from seg.inference import OnnxBackend
-from seg.inference.decision import probabilities_of
-from training.elastic.probe import Probe
+from seg.inference.labels.decision import probabilities_of
+from training.variants.probe import Probe
 
 QUANTISED = ("Conv",)
 """Operators in int8. Their neighbours stay float: measured, more of them made it slower."""

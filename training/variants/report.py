@@ -12,11 +12,11 @@ from matplotlib.ticker import ScalarFormatter
 
 from seg.files import replace_file
 from seg.metrics import Estimate, bootstrap_mean
-from training.curves import Ink, style_axes
-from training.elastic.write import Elastic, Measured
-from training.measure import SEED
-from training.package import Job
-from training.pages import on_light_and_dark, render
+from training.evaluation.measure import SEED
+from training.reports.curves import Ink, style_axes
+from training.reports.pages import on_light_and_dark, render
+from training.run.job import Job
+from training.variants.write import Elastic, Measured
 
 REPORT_FILE = "report.html"
 LINES = ("-", "--", "-", "--")

@@ -3,13 +3,14 @@
 import shutil
 
 from seg.networks import ResidualUNet
-from training.checkpoint import trained_in
-from training.clock import Clock
-from training.package import Job
-from training.plan import changed_plan
-from training.plan_file import write_plan
-from training.run_folder import RunFolder
-from training.train import prepare_cases, train
+from training.learning.checkpoint import trained_in
+from training.learning.trainer import train
+from training.run.clock import Clock
+from training.run.folder import RunFolder
+from training.run.job import Job
+from training.run.plan import changed_plan
+from training.run.plan_yaml import write_plan
+from training.samples.prepared_cases import prepare_cases
 
 STUDENT = "resunet-xs"
 FOLDER = "distilled"

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from seg.files import sha256_of, written_whole
 from seg.inference import Backend, OnnxBackend, Predictor, open_model, verify_golden
-from seg.inference.remembered import processor_name
+from seg.inference.backends.remembered import processor_name
 from seg.model_package import (
     GoldenSamples,
     ModelPackage,
@@ -27,16 +27,17 @@ from seg.model_package import (
     write_golden,
 )
 from seg.networks import ResidualUNet
-from training.elastic.depth import Lesions, depths, lesions_of
-from training.elastic.front import Point, front
-from training.elastic.make import Bench, Made, Precision, Source, make_all
-from training.elastic.probe import probe_of
-from training.elastic.weights import referenced_bytes, share_weights
-from training.evaluate import Evaluation
-from training.gates import Pruned, pruned
-from training.held_back import held_back_patches
-from training.onnx_export import FULL, Proof
-from training.package import GOLDEN_SAMPLES, Finished, Job, card_of, scores_of
+from training.evaluation.scores import Evaluation
+from training.learning.gates import Pruned, pruned
+from training.onnx_files.proof import FULL, Proof
+from training.onnx_files.shared_weights import referenced_bytes, share_weights
+from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
+from training.run.job import Job
+from training.samples.held_back import held_back_patches
+from training.variants.front import Point, front
+from training.variants.lesions import Lesions, depths, lesions_of
+from training.variants.make import Bench, Made, Precision, Source, make_all
+from training.variants.probe import probe_of
 
 ROUNDS = 9
 """Of timing; in each round every variant runs once, so that what disturbs one disturbs all."""

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from seg.images import Image, Mask, write_mask
 from training.dataset import Case, Dataset, load_dataset
-from training.evaluate import PREDICTION_FORMATS, prediction_file
+from training.evaluation.evaluator import PREDICTION_FORMATS, prediction_file
 
 RATE = 1e-3
 POWER = 0.9

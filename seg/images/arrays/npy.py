@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from seg.errors import ImageError
-from seg.images.files import BinaryFile
-from seg.images.image import Image, Mask
-from seg.images.limits import ReadOptions
+from seg.images.grid.image import Image, Mask
+from seg.images.grid.limits import ReadOptions
+from seg.images.storage.files import BinaryFile
 
 MAGIC = b"\x93NUMPY"
 HEADER_ERRORS = (  # what numpy raises on a header that is not the Python literal it should be

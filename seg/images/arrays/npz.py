@@ -8,9 +8,9 @@ from jaxtyping import Real
 from numpy.lib import format as npy
 
 from seg.errors import ImageError
-from seg.images.files import DAMAGE, BinaryFile
-from seg.images.image import Image, Mask
-from seg.images.limits import Limits, ReadOptions
+from seg.images.grid.image import Image, Mask
+from seg.images.grid.limits import Limits, ReadOptions
+from seg.images.storage.files import DAMAGE, BinaryFile
 
 DECODING_ERRORS = (*DAMAGE, zipfile.BadZipFile)
 

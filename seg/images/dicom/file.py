@@ -10,17 +10,20 @@ from functools import cache
 from typing import Any
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images.dicom_codecs import DECODER_DEPENDENCIES
-from seg.images.files import DAMAGE, BinaryFile
+from seg.images.dicom.codecs import DECODER_DEPENDENCIES
+from seg.images.storage.files import PARSING_ERRORS, BinaryFile
 
 Dataset = Any
 """A ``pydicom.Dataset``; its module is imported where a DICOM file is really read."""
 
+
 OUR_DECODER = "seg"
-"""The name under which pydicom knows ``seg.images.dicom_codecs``."""
+"""The name under which pydicom knows ``seg.images.dicom.codecs``."""
+
 
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 """Names of the transfer syntax whose header is compressed too, and of what lies within."""
+
 
 BARE = tuple(
     word
@@ -29,10 +32,9 @@ BARE = tuple(
 )
 """Tags that a file without preamble begins with, in either byte order."""
 
+
 MAX_INFLATED = 2**30
 """Bytes of a deflated file; all others take no more memory than they weigh."""
-
-PARSING_ERRORS = (*DAMAGE, UnboundLocalError)  # a NameError of pydicom's own
 
 
 @cache
@@ -50,7 +52,7 @@ def pydicom() -> Any:
     for uid in DECODER_DEPENDENCIES:
         decoder = pydicom.pixels.get_decoder(uid)
         if OUR_DECODER not in decoder.available_plugins:
-            decoder.add_plugin(OUR_DECODER, ("seg.images.dicom_codecs", "decode_frame"))
+            decoder.add_plugin(OUR_DECODER, ("seg.images.dicom.codecs", "decode_frame"))
     return pydicom
 
 

@@ -11,17 +11,18 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import ImageError
-from seg.images.dicom_file import Dataset
-from seg.images.image import Affine, Spacing
-
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+from seg.images.dicom.file import Dataset
+from seg.images.grid.image import Affine, Spacing
+from seg.images.grid.world import LPS_TO_RAS
 
 UNEVEN = 0.1
 """How far a slice may lie from its place, as a part of the distance between slices: scanners round
 positions to a tenth of a millimetre."""
 
+
 SAME = 1e-3
 """Largest difference of direction cosines, and of pixel sizes as a part, within one series."""
+
 
 Vector = Float[np.ndarray, "3"]
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom_file import Dataset, is_dicom, parse, translated
-from seg.images.dicom_geometry import Plane, Stack, flat, plane_of, stack
-from seg.images.dicom_mask import SEGMENTATION, read_segmentation
-from seg.images.dicom_pixels import PixelLayout, Scale, decode_into, value_type
-from seg.images.files import BinaryFile
-from seg.images.folders import Entry
-from seg.images.image import Image
-from seg.images.limits import ReadOptions
+from seg.images.dicom.file import Dataset, is_dicom, parse, translated
+from seg.images.dicom.geometry import Plane, Stack, flat, plane_of, stack
+from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
+from seg.images.dicom.read_segmentation import SEGMENTATION, read_segmentation
+from seg.images.grid.image import Image
+from seg.images.grid.limits import ReadOptions
+from seg.images.storage.files import BinaryFile
+from seg.images.storage.folders import Entry
 
 TIME_TAGS = (0x00181063, 0x00181065)
 """Frame Time and Frame Time Vector: frames that follow each other in time."""

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Real, Shaped
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom_codecs import check_frame
-from seg.images.dicom_file import OUR_DECODER, Dataset, pydicom, translated
-from seg.images.dicom_geometry import functional
+from seg.images.dicom.codecs import check_frame
+from seg.images.dicom.file import OUR_DECODER, Dataset, pydicom, translated
+from seg.images.dicom.geometry import functional
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")

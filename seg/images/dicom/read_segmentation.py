@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom_file import Dataset, pydicom, translated
-from seg.images.dicom_geometry import LPS_TO_RAS
-from seg.images.files import BinaryFile
-from seg.images.image import Image
-from seg.images.limits import ReadOptions
+from seg.images.dicom.file import Dataset, pydicom, translated
+from seg.images.grid.image import Image
+from seg.images.grid.limits import ReadOptions
+from seg.images.grid.world import LPS_TO_RAS
+from seg.images.storage.files import BinaryFile
 
 SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of a DICOM SEG and of one whose pixels are segment numbers (label map)."""

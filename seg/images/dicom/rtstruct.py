@@ -16,18 +16,18 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import ImageError
-from seg.images.classes import ClassInfo
-from seg.images.dicom_file import Dataset, pydicom, translated
-from seg.images.dicom_source import (
+from seg.images.dicom.file import Dataset, pydicom, translated
+from seg.images.dicom.source import (
     MANUFACTURER,
     PATIENT_AND_STUDY,
     SERIES_NUMBER,
     source_frames,
     source_headers,
 )
-from seg.images.image import Image, Mask
-from seg.images.polygons import keyholed, outlines
-from seg.images.world import lps_affine
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Image, Mask
+from seg.images.grid.world import lps_affine
+from seg.images.outlines.polygons import keyholed, outlines
 from seg.version import version_of
 
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"

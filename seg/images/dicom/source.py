@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from math import prod
 
 from seg.errors import ImageError
-from seg.images.dicom_file import Dataset, translated
-from seg.images.dicom_geometry import plane_of, stack
-from seg.images.image import Image, Mask
+from seg.images.dicom.file import Dataset, translated
+from seg.images.dicom.geometry import plane_of, stack
+from seg.images.grid.image import Image, Mask
 
 REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 

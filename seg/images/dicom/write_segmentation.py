@@ -11,15 +11,11 @@ import numpy as np
 from jaxtyping import Integer
 
 from seg.errors import UnsupportedImageError
-from seg.images.classes import ClassInfo
-from seg.images.dicom_file import PARSING_ERRORS, Dataset, pydicom
-from seg.images.dicom_source import (
-    MANUFACTURER,
-    SERIES_NUMBER,
-    source_frames,
-    source_headers,
-)
-from seg.images.image import Image, Mask
+from seg.images.dicom.file import Dataset, pydicom
+from seg.images.dicom.source import MANUFACTURER, SERIES_NUMBER, source_frames, source_headers
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Image, Mask
+from seg.images.storage.files import PARSING_ERRORS
 from seg.version import version_of
 
 LONG_STRING = 64

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Real
 
-from seg.images.image import Affine, Spacing
+from seg.images.grid.image import Affine, Spacing
 
 
 @runtime_checkable

@@ -4,8 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import UnsupportedImageError
-from seg.images.dicom_geometry import LPS_TO_RAS
-from seg.images.image import Affine, Image, Mask
+from seg.images.grid.image import Affine, Image, Mask
 
 
 def lps_affine(grid: Image | Mask) -> Affine:
@@ -30,3 +29,6 @@ def directions(affine: Affine) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray
         )
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     return sizes, affine[:3, :3] / sizes
+
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.files import BinaryFile
-from seg.images.image import Affine, Image, Spacing
-from seg.images.limits import ReadOptions
-from seg.images.text_header import beside, check_dims, grid, header_lines, lengths, numbers
-from seg.images.tiff_spacing import MM
-from seg.images.voxels import raw_voxels
+from seg.images.grid.image import Affine, Image, Spacing
+from seg.images.grid.limits import ReadOptions
+from seg.images.grid.units import MM
+from seg.images.itk.text_header import beside, check_dims, grid, header_lines, lengths, numbers
+from seg.images.storage.files import BinaryFile
+from seg.images.storage.voxels import raw_voxels
 
 METAIMAGE_WORDS = (b"ObjectType", b"NDims", b"Comment =")
 """What a header begins with; its order of lines is free."""

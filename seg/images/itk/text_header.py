@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.files import BinaryFile
-from seg.images.image import Affine, Spacing
-from seg.images.limits import ReadOptions
+from seg.images.grid.image import Affine, Spacing
+from seg.images.grid.limits import ReadOptions
+from seg.images.storage.files import BinaryFile
 
 MAX_LINE_BYTES = 2**16
 MAX_LINES = 4096

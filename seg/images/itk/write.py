@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from seg.errors import UnsupportedImageError
-from seg.images.classes import ClassInfo
-from seg.images.image import Image, Mask
-from seg.images.world import directions, lps_affine
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Image, Mask
+from seg.images.grid.world import directions, lps_affine
 
 TYPES = {  # what NRRD and MetaImage call them
     "uint8": ("uint8", "MET_UCHAR"),

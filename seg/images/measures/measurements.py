@@ -12,9 +12,9 @@ import numpy as np
 from scipy import ndimage
 
 from seg.errors import ImageError
-from seg.images.classes import ClassInfo
-from seg.images.image import Image, Mask
-from seg.images.summary import count_labels
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Image, Mask
+from seg.images.measures.summary import count_labels
 
 Cell = str | int | float | None
 

@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from seg.images.classes import ClassInfo
-from seg.images.image import Mask
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Mask
 
 BLOCK = 2**20
 """Labels counted at once: counting casts them to 8 bytes each."""

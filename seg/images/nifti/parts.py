@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Real
 
 from seg.errors import ImageError
-from seg.images.files import BinaryFile
-from seg.images.image import Affine, Spacing
-from seg.images.limits import ReadOptions
-from seg.images.nifti import (
+from seg.images.grid.image import Affine, Spacing
+from seg.images.grid.limits import ReadOptions
+from seg.images.grid.source import ImageSource
+from seg.images.nifti.whole import (
     HEADER_BYTES,
     HEADER_ERRORS,
     STREAM_ERRORS,
@@ -23,7 +23,7 @@ from seg.images.nifti import (
     parse_header,
     world_of,
 )
-from seg.images.source import ImageSource
+from seg.images.storage.files import BinaryFile
 
 COPIED_AT_ONCE = 2**22
 

@@ -19,9 +19,9 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.files import BinaryFile
-from seg.images.image import Affine, Image, Mask, Spacing
-from seg.images.limits import ReadOptions
+from seg.images.grid.image import Affine, Image, Mask, Spacing
+from seg.images.grid.limits import ReadOptions
+from seg.images.storage.files import BinaryFile
 
 HEADER_BYTES = 540
 """Size of a NIfTI-2 header; a NIfTI-1 header is the first 348 of them."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seg.images.classes import ClassInfo
-from seg.images.image import Mask
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Mask
 
 
 def encode_rle(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from seg.images.classes import ClassInfo
-from seg.images.image import Mask
-from seg.images.polygons import Polygon, outlines
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Mask
+from seg.images.outlines.polygons import Polygon, outlines
 
 DECIMALS = 9
 """Of a coordinate in mm; more only show what binary fractions are."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Integer, Real, UInt8
 
-from seg.images.classes import ClassInfo
+from seg.images.grid.classes import ClassInfo
 
 FILL = 0.25
 """Share of the class colour within a region; the contour has all of it."""

@@ -19,10 +19,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images.classes import ClassInfo
-from seg.images.files import DAMAGE, BinaryFile
-from seg.images.image import Image, Mask
-from seg.images.limits import ReadOptions
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Image, Mask
+from seg.images.grid.limits import ReadOptions
+from seg.images.storage.files import DAMAGE, BinaryFile
 
 ORIENTATION_TAG = 0x0112
 

@@ -11,10 +11,10 @@ from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
 from seg.errors import ImageError
-from seg.images.classes import ClassInfo
-from seg.images.dicom_file import PARSING_ERRORS
-from seg.images.image import Affine, Image, Mask
-from seg.images.overlay import Window, as_rgb, blend, fullest_slice, window_of
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Affine, Image, Mask
+from seg.images.pictures.overlay import Window, as_rgb, blend, fullest_slice, window_of
+from seg.images.storage.files import PARSING_ERRORS
 
 PANELS = 9
 """Slices at most."""

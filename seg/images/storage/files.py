@@ -65,3 +65,6 @@ def opened(source: Path | bytes) -> Iterator[BinaryFile]:
             yield file
         except ImageError as error:
             raise type(error)(f"{source}: {error}") from error
+
+
+PARSING_ERRORS = (*DAMAGE, UnboundLocalError)  # a NameError of pydicom's own

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images.files import BinaryFile
+from seg.images.storage.files import BinaryFile
 
 MAX_FILES = 20_000
 """Files of one image, in a folder or in an archive."""

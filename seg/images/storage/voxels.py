@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Real
 
 from seg.errors import ImageError
-from seg.images.files import BinaryFile
+from seg.images.storage.files import BinaryFile
 
 CHUNK_BYTES = 2**20
 

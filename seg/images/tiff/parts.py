@@ -15,21 +15,15 @@ from jaxtyping import Real, Shaped
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images.axes import Axes
-from seg.images.files import BinaryFile
-from seg.images.image import Affine, Spacing
-from seg.images.limits import ReadOptions
-from seg.images.source import ImageSource
-from seg.images.tiff import (
-    DECODING_ERRORS,
-    as_seen,
-    check_samples,
-    check_size,
-    without_alpha,
-)
-from seg.images.tiff_spacing import spacing_of
-from seg.images.tiff_structure import check_extent, check_pages
-from seg.images.zarr_library import zarr_library
+from seg.images.grid.axes import Axes
+from seg.images.grid.image import Affine, Spacing
+from seg.images.grid.limits import ReadOptions
+from seg.images.grid.source import ImageSource
+from seg.images.storage.files import BinaryFile
+from seg.images.storage.zarr_library import zarr_library
+from seg.images.tiff.spacing import spacing_of
+from seg.images.tiff.structure import check_extent, check_pages
+from seg.images.tiff.whole import DECODING_ERRORS, as_seen, check_samples, check_size, without_alpha
 
 LARGEST_CHUNK = 2**28
 """Bytes of a tile or strip once decoded; it is the least that can be read."""

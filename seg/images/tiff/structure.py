@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images.files import BinaryFile
+from seg.images.storage.files import BinaryFile
 
 MAX_PAGES = 20_000
 """A page costs a header to be read, whatever its size."""

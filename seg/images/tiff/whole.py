@@ -18,12 +18,12 @@ from jaxtyping import Real, Shaped, UInt8
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.axes import Axes
-from seg.images.files import DAMAGE, BinaryFile
-from seg.images.image import Image, Mask, Spacing
-from seg.images.limits import Limits, ReadOptions
-from seg.images.tiff_spacing import spacing_of
-from seg.images.tiff_structure import check_extent, check_pages
+from seg.images.grid.axes import Axes
+from seg.images.grid.image import Image, Mask, Spacing
+from seg.images.grid.limits import Limits, ReadOptions
+from seg.images.storage.files import DAMAGE, BinaryFile
+from seg.images.tiff.spacing import spacing_of
+from seg.images.tiff.structure import check_extent, check_pages
 
 # tifffile quotes tags in its remarks, and a tag may hold a patient's name. What matters is raised.
 logging.getLogger("tifffile").addFilter(lambda record: False)

@@ -5,7 +5,7 @@ import zlib
 from typing import Any
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.voxels import ANY_HEADER, CHUNK_BYTES
+from seg.images.storage.voxels import ANY_HEADER, CHUNK_BYTES
 
 KNOWN = ("blosc", "zstd", "lz4", "zlib", "gzip")
 

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.axes import Axes
-from seg.images.endings import ZARR_FILES
-from seg.images.files import DAMAGE
-from seg.images.folders import Entry
-from seg.images.image import Image, Spacing
-from seg.images.limits import ReadOptions
-from seg.images.tiff_spacing import MM
-from seg.images.zarr_chunks import (
+from seg.images.grid.axes import Axes
+from seg.images.grid.image import Image, Spacing
+from seg.images.grid.limits import ReadOptions
+from seg.images.grid.units import MM
+from seg.images.storage.files import DAMAGE
+from seg.images.storage.folders import Entry
+from seg.images.storage.zarr_library import zarr_library
+from seg.images.zarr.chunks import (
     BLOSC_HEADER_BYTES,
     check_blosc,
     check_chunk,
     compression_of,
     compressions_of,
 )
-from seg.images.zarr_library import zarr_library
+from seg.images.zarr.names import ZARR_FILES
 
 LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from scipy.special import log_softmax
 
 from seg.errors import BackendError
-from seg.inference.backends import Backend
+from seg.inference.backends.onnx import Backend
 from seg.model_package import Averaging, Task
 
 Heard = Callable[[Float32[np.ndarray, "b k *patch"]], None]

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import BackendError
-from seg.inference.backends import Backend, cores, cuda_devices, return_free_memory
-from seg.inference.golden import agreement
-from seg.inference.remembered import place_of, recall, remember
+from seg.inference.backends.golden import agreement
+from seg.inference.backends.onnx import Backend
+from seg.inference.backends.remembered import place_of, recall, remember
+from seg.machine import cores, cuda_devices, return_free_memory
 from seg.model_package import GoldenSamples, ModelPackage
 
 LOGGER = logging.getLogger(__name__)

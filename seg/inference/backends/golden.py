@@ -3,8 +3,8 @@
 import numpy as np
 
 from seg.errors import BackendError
-from seg.inference.backends import Backend
-from seg.inference.decision import probability_error
+from seg.inference.backends.onnx import Backend
+from seg.inference.labels.decision import probability_error
 from seg.model_package import GoldenSamples, ModelPackage, Task, Tolerance
 
 

@@ -4,10 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
-from seg.inference.backends import Backend, OnnxBackend, cuda_devices
-from seg.inference.combined import EnsembleBackend
-from seg.inference.fastest import fastest
-from seg.inference.openvino import OpenVinoBackend
+from seg.inference.backends.combined import EnsembleBackend
+from seg.inference.backends.fastest import fastest
+from seg.inference.backends.onnx import Backend, OnnxBackend
+from seg.inference.backends.openvino import OpenVinoBackend
+from seg.machine import cuda_devices
 from seg.model_package import ModelPackage
 
 Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]

@@ -1,10 +1,7 @@
 """A batch of patches to a batch of logits. Letters: ``b`` batch, ``c`` channels, ``k`` classes."""
 
 import contextlib
-import ctypes
 import io
-import os
-import sys
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -13,10 +10,14 @@ import onnxruntime as ort
 from jaxtyping import Float, Float32
 
 from seg.errors import BackendError
+from seg.machine import cache_folder, cores, cuda_devices, return_free_memory
 
 GPU_BATCH_SIZE = 8
 
+
 WANTED = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
 MISSING = {
     "cuda": "onnxruntime found the CUDA device but not its libraries; install seg[cuda]",
     "tensorrt": "onnxruntime found no TensorRT that it can use; install tensorrt, or choose "
@@ -113,48 +114,6 @@ class OnnxBackend:
         except Exception as error:  # as above
             raise BackendError(f"the network failed on a batch of patches: {error}") from error
         return logits
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def return_free_memory() -> None:
-    """Give what was freed back to the system, where the C library keeps it for itself.
-
-    Of a network of 400 MiB, what onnxruntime made and freed while loading it were 800 MiB.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # a C library that is not GNU's
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def cuda_devices() -> int:
-    """CUDA devices that the driver shows.
-
-    Asked of the driver itself: where there is none, nothing is loaded and nothing printed.
-    """
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
-def cache_folder() -> Path:
-    """Where what was found out about this machine is kept."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "seg"
 
 
 def _choose(provider: str) -> bool:

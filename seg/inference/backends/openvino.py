@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from seg.errors import BackendError
-from seg.inference.backends import cores
+from seg.machine import cores
 
 
 class OpenVinoBackend:

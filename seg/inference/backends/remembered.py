@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.files import replace_file
-from seg.inference.backends import cache_folder
+from seg.machine import cache_folder
 from seg.model_package import ModelPackage
 from seg.version import version_of
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from scipy.special import expit
 
-from seg.inference.selection import Selection
+from seg.inference.labels.selection import Selection
 from seg.model_package import ModelCard, Task
 
 

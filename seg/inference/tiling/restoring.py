@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32
 
-from seg.inference.blending import Slab, rows_at_once
+from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.transforms import Window, resample_rows, rows_within
 
 

@@ -19,9 +19,9 @@ from threading import Event
 import numpy as np
 from jaxtyping import Float, Float32
 
-from seg.inference.ahead import ahead
-from seg.inference.backends import Backend
-from seg.inference.blending import Slab, blend, rows_at_once, slabs_of
+from seg.inference.backends.onnx import Backend
+from seg.inference.tiling.ahead import ahead
+from seg.inference.tiling.blending import Slab, blend, rows_at_once, slabs_of
 from seg.transforms import Convention, Rows, border
 
 AHEAD = 2

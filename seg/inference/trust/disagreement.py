@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from seg.errors import ConfigError
-from seg.inference.backends import Backend
-from seg.inference.combined import EnsembleBackend, MirrorBackend, ask
-from seg.inference.decision import probabilities_of
-from seg.inference.entropy import entropy
-from seg.inference.loading import Provider, open_model
+from seg.inference.backends.combined import EnsembleBackend, MirrorBackend, ask
+from seg.inference.backends.loading import Provider, open_model
+from seg.inference.backends.onnx import Backend
+from seg.inference.labels.decision import probabilities_of
+from seg.inference.trust.entropy import entropy
 from seg.model_package import ModelCard, ModelPackage, Task
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from seg.images import ClassInfo, Image, Mask
-from seg.inference.blending import Slab
-from seg.inference.decision import probabilities_of
-from seg.inference.entropy import probabilities_and_entropy
-from seg.inference.selection import EVERYTHING, Selection
-from seg.inference.sliding_window import WindowCounts
+from seg.inference.labels.decision import probabilities_of
+from seg.inference.labels.selection import EVERYTHING, Selection
+from seg.inference.tiling.blending import Slab
+from seg.inference.tiling.sliding_window import WindowCounts
+from seg.inference.trust.entropy import probabilities_and_entropy
 from seg.metrics import expected_dice
 from seg.model_package import ModelCard, Task
 

@@ -58,7 +58,7 @@ def test_a_bomb_that_lies_about_its_size_is_refused():
 
 
 def test_too_many_files_are_refused(monkeypatch):
-    monkeypatch.setattr("seg.images.folders.MAX_FILES", 2)
+    monkeypatch.setattr("seg.images.storage.folders.MAX_FILES", 2)
     with pytest.raises(ImageTooLargeError, match="at most 2 files are read, the ZIP has more"):
         read_image(zipped(SLICES))
 

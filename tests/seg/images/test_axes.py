@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.axes import Axes
+from seg.images.grid.axes import Axes
 
 NUMBERS = {"C": 2, "S": 2, "Z": 3, "Y": 4, "X": 5, "T": 1, "Q": 3, "I": 3}
 

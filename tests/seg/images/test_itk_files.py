@@ -4,7 +4,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from seg.errors import UnsupportedImageError
 from seg.images import Image, Mask, write_image, write_mask
-from seg.images.itk_files import encode_itk
+from seg.images.itk.write import encode_itk
 
 SHEARED = np.array(
     [[-0.5, 0.2, 0.0, 30.0], [0.0, 0.7, 0.1, -20.0], [0.0, 0.0, 3.0, 5.0], [0.0, 0.0, 0.0, 1.0]]

@@ -8,7 +8,7 @@ import pytest
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images import Image, Limits, Mask, encode_mask, read_image, read_mask, write_image
-from seg.images.nifti import encode_nifti
+from seg.images.nifti.whole import encode_nifti
 
 VOXELS = np.random.default_rng(0).integers(-900, 900, (4, 5, 6)).astype(np.int16)  # x, y, z
 OBLIQUE = np.array([[0, -2, 0, 10], [0.6, 0, 2.4, 20], [0.8, 0, -1.8, 30], [0, 0, 0, 1.0]])

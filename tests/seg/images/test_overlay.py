@@ -6,7 +6,7 @@ import pytest
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, encode_mask
-from seg.images.overlay import as_rgb, contours, fullest_slice
+from seg.images.pictures.overlay import as_rgb, contours, fullest_slice
 
 LABELS = np.zeros((9, 9), np.uint8)
 LABELS[2:7, 2:7] = 1

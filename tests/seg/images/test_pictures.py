@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seg.images import Image, Mask, encode_mask
-from seg.images.pictures import GAP, PANEL_PIXELS, PANELS, chosen_slices
+from seg.images.pictures.sheets import GAP, PANEL_PIXELS, PANELS, chosen_slices
 from tests.seg.images.dicom_files import slice_of
 
 RED, BLUE = (255, 0, 0), (0, 128, 255)

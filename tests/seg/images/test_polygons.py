@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as arrays
 from skimage.draw import polygon2mask
 from skimage.measure import label
 
-from seg.images.polygons import keyholed, outlines
+from seg.images.outlines.polygons import keyholed, outlines
 
 regions = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(1, 3)).flatmap(
     lambda n: arrays.arrays(np.uint8, n[:2], elements=st.integers(0, n[2]))

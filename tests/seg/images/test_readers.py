@@ -17,7 +17,7 @@ from seg.images import (
     read_mask,
     write_image,
 )
-from seg.images.readers import LARGE
+from seg.images.reading import LARGE
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 

@@ -191,7 +191,7 @@ def test_a_mask_written_in_parts_reads_back_as_it_was(tmp_path, shape, sizes, na
     labels = default_rng(0).integers(0, 9, shape).astype(np.uint8)
     image = Image(labels[None], spacing=(2.5, 0.7, 0.7)[-len(shape) :])
     format = "tiff" if name.endswith("tif") else "nifti"
-    with patch("seg.images.mask_stream.TILE", 16):
+    with patch("seg.images.writing_parts.TILE", 16):
         write_mask_parts(tmp_path / name, parts_of(labels, sizes), image, format)
     back = read_mask(tmp_path / name, dims=len(shape))
     np.testing.assert_array_equal(back.array, labels)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seg.images import Mask, encode_mask
-from seg.images.summary import count_labels
+from seg.images.measures.summary import count_labels
 
 
 def summary(mask, classes):
@@ -49,6 +49,6 @@ def test_counts_are_those_of_a_comparison_class_by_class(labels):
 
 
 def test_counting_in_blocks_loses_nothing(monkeypatch):
-    monkeypatch.setattr("seg.images.summary.BLOCK", 7)
+    monkeypatch.setattr("seg.images.measures.summary.BLOCK", 7)
     labels = np.arange(100, dtype=np.uint8).reshape(10, 10) % 3
     assert count_labels(labels, 3).tolist() == [34, 33, 33]

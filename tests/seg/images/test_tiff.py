@@ -7,7 +7,7 @@ import tifffile
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images import Image, Limits, Mask, encode_mask, read_image, read_mask, write_image
-from seg.images.tiff_structure import MAX_PAGES
+from seg.images.tiff.structure import MAX_PAGES
 
 FLAT = np.random.default_rng(0).integers(0, 200, (9, 11)).astype(np.uint8)
 STACK = np.random.default_rng(1).integers(0, 200, (5, 9, 11)).astype(np.uint16)

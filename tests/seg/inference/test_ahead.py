@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from seg.inference.ahead import ahead
+from seg.inference.tiling.ahead import ahead
 
 
 def test_items_keep_their_order():

@@ -17,7 +17,7 @@ from seg.inference import (
     load_backend,
     verify_golden,
 )
-from seg.inference.decision import probabilities_of
+from seg.inference.labels.decision import probabilities_of
 from seg.model_package import GoldenSamples, ModelPackage, accept_card, write_golden
 from tests.packages import write_package
 

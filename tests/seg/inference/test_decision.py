@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from seg.inference.decision import labels_of, probabilities_of, probability_error
+from seg.inference.labels.decision import labels_of, probabilities_of, probability_error
 
 
 @given(st.integers(0, 99), st.integers(1, 7))

@@ -8,7 +8,7 @@ from numpy.random import default_rng
 from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import EnsembleBackend, MirrorBackend, Predictor
-from seg.inference.disagreement import Disagreement, DisagreementBackend, other_networks
+from seg.inference.trust.disagreement import Disagreement, DisagreementBackend, other_networks
 from seg.model_package import ModelPackage
 from tests.seg.inference.test_combined import Says, patches
 

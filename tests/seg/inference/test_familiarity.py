@@ -9,7 +9,7 @@ from numpy.random import default_rng
 
 from seg.images import Image
 from seg.inference import Predictor
-from seg.inference.familiarity import PERCENTILES, _percentiles, unfamiliar
+from seg.inference.trust.familiarity import PERCENTILES, _percentiles, unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
 from seg.transforms import Normalisation, Preprocessing
 

@@ -11,8 +11,8 @@ from numpy.random import default_rng
 
 from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend, open_model, verify_golden
-from seg.inference.backends import cache_folder, cuda_devices
-from seg.inference.fastest import fastest, patches_a_second
+from seg.inference.backends.fastest import fastest, patches_a_second
+from seg.machine import cache_folder, cuda_devices
 from seg.model_package import GoldenSamples, ModelPackage, accept_card, write_golden
 
 NO_GPU = pytest.mark.skipif(cuda_devices() > 0, reason="has a CUDA device")

@@ -5,8 +5,8 @@ from numpy.random import default_rng
 from seg.errors import BackendError, ImageError, PackageError
 from seg.images import ClassInfo, Image
 from seg.inference import OnnxBackend, Predictor, verify_golden
-from seg.inference.backends import cuda_devices
-from seg.inference.postprocess import postprocess
+from seg.inference.labels.postprocess import postprocess
+from seg.machine import cuda_devices
 from seg.model_package import ModelPackage, Postprocessing
 
 

@@ -7,10 +7,10 @@ from numpy.random import default_rng
 
 from seg.images import Image
 from seg.inference import Predictor
-from seg.inference.decision import probabilities_of
-from seg.inference.entropy import entropy, probabilities_and_entropy
-from seg.inference.quality import BLOCK, QualityMeter
-from seg.inference.sliding_window import Slab
+from seg.inference.labels.decision import probabilities_of
+from seg.inference.tiling.sliding_window import Slab
+from seg.inference.trust.entropy import entropy, probabilities_and_entropy
+from seg.inference.trust.quality import BLOCK, QualityMeter
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage
 from tests.packages import CLASSES, write_package

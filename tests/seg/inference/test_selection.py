@@ -9,7 +9,7 @@ from numpy.random import default_rng
 from seg.errors import ConfigError
 from seg.images import Image, read_mask, write_image
 from seg.inference import Predictor, Selection, encode_output, outputs_for, predict_file
-from seg.inference.decision import decided, labels_of, probabilities_of
+from seg.inference.labels.decision import decided, labels_of, probabilities_of
 from seg.model_package import ModelPackage, Postprocessing
 from tests.packages import CLASSES, _card, write_package
 

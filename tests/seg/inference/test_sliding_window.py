@@ -8,8 +8,8 @@ from numpy.random import default_rng
 
 from seg.errors import BackendError
 from seg.inference import Tiling, predict_slabs
-from seg.inference.blending import blend, gaussian_weights
-from seg.inference.sliding_window import window_starts
+from seg.inference.tiling.blending import blend, gaussian_weights
+from seg.inference.tiling.sliding_window import window_starts
 from seg.transforms import Prepared, border
 
 

@@ -12,10 +12,10 @@ from numpy.random import default_rng
 
 from seg.images import Image
 from seg.inference import Predictor, Tiling, WindowCounts, predict_slabs
-from seg.inference.blending import Slab
-from seg.inference.decision import labels_of, probabilities_of
-from seg.inference.empty import background_logits, emptiness
-from seg.inference.restoring import restored
+from seg.inference.labels.decision import labels_of, probabilities_of
+from seg.inference.tiling.blending import Slab
+from seg.inference.tiling.empty import background_logits, emptiness
+from seg.inference.tiling.restoring import restored
 from seg.model_package import Empty, ModelPackage
 from seg.transforms import Normalisation, Prepared, Preprocessing, prepare_rows, resample_rows
 from seg.transforms.intensity import Scaling
@@ -44,7 +44,7 @@ def test_slabs_resampled_one_by_one_are_the_whole_resampled(shape, grid, dims, c
     logits = default_rng(0).normal(size=(3, *grid)).astype(np.float32)
     edges = [0, *sorted(cut for cut in cuts if cut < grid[0]), grid[0]]
     slabs = [Slab(a, b, logits[:, a:b]) for a, b in pairwise(edges)]
-    with patch("seg.inference.blending.SLAB_BYTES", 1000):
+    with patch("seg.inference.tiling.blending.SLAB_BYTES", 1000):
         parts = list(restored(iter(slabs), grid, shape))
     assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
     whole = resample_rows(logits, shape, range(shape[0])) if shape != grid else logits
@@ -91,7 +91,7 @@ def test_a_streamed_image_gets_the_mask_of_the_whole_image(
     with (
         patch("seg.inference.predictor.prepare_rows", in_parts),
         patch("seg.transforms.rows.PART_BYTES", 500),
-        patch("seg.inference.blending.SLAB_BYTES", 500),
+        patch("seg.inference.tiling.blending.SLAB_BYTES", 500),
     ):
         streamed = predictor.predict_probabilities(image)
         labels = predictor.predict(image).array

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from seg.model_package import read_card, write_card
-from service.keys import new_key, write_keys
+from service.middleware.key_file import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
 from tests.seg.images.dicom_files import content_of, slice_of
 from tests.service.conftest import labels_of, png, served, until, until_status

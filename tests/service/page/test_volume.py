@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from seg.images import Image, encode_image
-from service.keys import new_key, write_keys
+from service.middleware.key_file import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
 from tests.service.conftest import served, until, until_status
 from tests.service.page.conftest import give, screenshot_of, set_slider, until_done

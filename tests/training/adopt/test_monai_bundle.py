@@ -11,7 +11,7 @@ from monai.networks.nets import SegResNet
 from seg.images import Image
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
-from training.adopt.__main__ import main
+from training.adopt import main
 
 PATCH = (24, 16, 8)
 """MONAI's order: x, y, z."""

@@ -16,18 +16,18 @@ import torch
 from seg.errors import ConfigError
 from seg.images import read_channels
 from seg.inference import Predictor, load_backend
-from seg.inference.postprocess import postprocess
+from seg.inference.labels.postprocess import postprocess
 from seg.model_package import ModelPackage, Postprocessing
-from training.adopt.__main__ import main
-from training.adopt.axes import AxisMap
-from training.adopt.checkpoint import read_checkpoint
-from training.adopt.monai_bundle import adopt_monai
-from training.adopt.nnunet import Choice, adopt_nnunet
-from training.adopt.nnunet_card import preprocessing_of
-from training.adopt.nnunet_network import network_of
-from training.adopt.nnunet_results import fold_files, read_results
-from training.adopt.package import patches_of, write_adopted
+from training.adopt import main
 from training.export import main as export
+from training.interchange.adopted_package import patches_of, write_adopted
+from training.interchange.checkpoint import read_checkpoint
+from training.interchange.monai.adopt import adopt_monai
+from training.interchange.nnunet.adopt import Choice, adopt_nnunet
+from training.interchange.nnunet.axes import AxisMap
+from training.interchange.nnunet.card import preprocessing_of
+from training.interchange.nnunet.network import network_of
+from training.interchange.nnunet.results import fold_files, read_results
 
 RECORDED = Path(__file__).parent / "recorded"
 NAMES = ("thick", "picture", "slices")

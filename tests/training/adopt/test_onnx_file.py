@@ -9,7 +9,7 @@ from torch import nn
 from seg.images import Image
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
-from training.adopt.__main__ import main
+from training.adopt import main
 
 DESCRIPTION = {
     "name": "bands",

@@ -17,8 +17,8 @@ from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
-from training.adopt.__main__ import main
-from training.adopt.smp_model import Built, adopt_smp
+from training.adopt import main
+from training.interchange.smp_model import Built, adopt_smp
 
 PATCH = (64, 64)
 BUILT = Built(arch="unet", encoder="resnet18", classes=("road",), patch=PATCH)

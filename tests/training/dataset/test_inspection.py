@@ -15,8 +15,8 @@ from scipy import ndimage
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
 from training.dataset import check, inspect, load_dataset, look_into
-from training.dataset.likeness import NEARLY_THE_SAME, content_hash, thumbnail
-from training.dataset.spread import BYTES_FOR_PROCESSES
+from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
+from training.dataset.in_processes import BYTES_FOR_PROCESSES
 
 
 def pictures(folder, names="abcdef", *, test=("e", "f"), card=""):
@@ -208,5 +208,5 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     (tmp_path / "images" / "b.png").write_bytes(b"no image")
     alone = found(tmp_path)
     assert BYTES_FOR_PROCESSES > 10_000
-    monkeypatch.setattr("training.dataset.spread.BYTES_FOR_PROCESSES", 0)
+    monkeypatch.setattr("training.dataset.in_processes.BYTES_FOR_PROCESSES", 0)
     assert found(tmp_path) == alone

@@ -6,13 +6,13 @@ import torch
 
 from data.phantom import draw
 from seg.networks import ResidualUNet
-from training.callbacks import CHECKPOINT_FILE
 from training.dataset import load_dataset
+from training.dataset.fingerprint import take_fingerprint
 from training.export import main
-from training.fingerprint import take_fingerprint
-from training.plan_file import write_plan
-from training.plan_rules import make_plan
-from training.run_folder import RunFolder
+from training.learning.callbacks import CHECKPOINT_FILE
+from training.planning.rules import make_plan
+from training.run.folder import RunFolder
+from training.run.plan_yaml import write_plan
 
 
 @pytest.fixture(scope="session")

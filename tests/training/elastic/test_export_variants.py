@@ -8,11 +8,11 @@ import torch
 
 from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend, verify_golden
-from seg.inference.golden import agreement
+from seg.inference.backends.golden import agreement
 from seg.model_package import GoldenSamples, ModelPackage, Tolerance
-from training.checkpoint import trained_in
 from training.dataset import load_dataset
-from training.plan_file import read_plan
+from training.learning.checkpoint import trained_in
+from training.run.plan_yaml import read_plan
 
 
 def test_every_variant_agrees_with_its_golden_samples(exported):

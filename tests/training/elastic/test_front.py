@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.elastic.depth import Cut, Lesions, depths
-from training.elastic.front import FASTER, Point, front
+from training.variants.front import FASTER, Point, front
+from training.variants.lesions import Cut, Lesions, depths
 
 points = st.lists(
     st.tuples(st.floats(0, 1), st.floats(1, 1000)).map(lambda each: Point("x", *each)),

@@ -8,16 +8,17 @@ import torch
 from seg.errors import ConfigError
 from seg.networks import ResidualUNet, UNetConfig
 from training.dataset import load_dataset
-from training.doctor import gates_in_words
-from training.evaluate import evaluate
-from training.fingerprint import Fingerprint
-from training.gates import gates_of, price, pruned, shares_of
-from training.machine import find_device
-from training.module import SegmentationModule
-from training.package import Job, write_package
-from training.plan import changed_plan
-from training.plan_file import read_plan
-from training.restored import network_in
+from training.dataset.fingerprint import Fingerprint
+from training.evaluation.evaluator import evaluate
+from training.learning.gates import gates_of, price, pruned, shares_of
+from training.learning.module import SegmentationModule
+from training.onnx_files.read_back import network_in
+from training.packaging.package import write_package
+from training.run.device import find_device
+from training.run.job import Job
+from training.run.plan import changed_plan
+from training.run.plan_yaml import read_plan
+from training.variants.diagnosis import gates_in_words
 
 PATCH = (16, 16)
 CONFIG = UNetConfig(

@@ -5,11 +5,11 @@ import torch
 
 from seg.networks import ResidualUNet
 from training.dataset import load_dataset
-from training.distillation import distillation_loss
-from training.module import SegmentationModule
-from training.options import command_line, options_from
-from training.plan import changed_plan
-from training.plan_file import read_plan
+from training.learning.module import SegmentationModule
+from training.learning.teacher_loss import distillation_loss
+from training.planning.command_line import command_line, options_from
+from training.run.plan import changed_plan
+from training.run.plan_yaml import read_plan
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from seg.inference import OnnxBackend
 from seg.networks import ResidualUNet, UNetConfig
-from training.elastic.weights import referenced_bytes, share_weights
-from training.onnx_export import write_onnx
+from training.onnx_files.shared_weights import referenced_bytes, share_weights
+from training.onnx_files.write import write_onnx
 
 
 def bytes_in(folder):

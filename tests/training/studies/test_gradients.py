@@ -3,7 +3,7 @@ import torch
 
 from data.phantom import CLASSES
 from training.dataset.legend import Legend
-from training.losses import make_loss
+from training.learning.losses import make_loss
 from training.studies.gates import open_gates
 from training.studies.gradients import gradient_norms, input_gradient_correlation
 from training.studies.setting import Setting, study_network

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from data.phantom import CLASSES
 from training.dataset.legend import Legend
-from training.losses import make_loss
+from training.learning.losses import make_loss
 from training.studies.landscape import (
     POINTS,
     REACH,

@@ -4,7 +4,7 @@ import torch
 
 from data.phantom import CLASSES
 from training.dataset.legend import Legend
-from training.losses import make_loss
+from training.learning.losses import make_loss
 from training.studies.setting import Setting, study_network
 from training.studies.surgery import kept_blocks, path_gradients, permuted, without
 

@@ -15,12 +15,12 @@ from typing import Any
 
 from seg.errors import DatasetError
 from seg.images import stem_of
-from training.dataset.card import Card, refuse
 from training.dataset.cases import Case, Dataset, Split, dims_of
+from training.dataset.dataset_yaml import Card, refuse
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.found_classes import channels_of_files
-from training.dataset.found_classes import legend_of as found_legend
-from training.dataset.json_card import Raw, channels_of, legend_of, licence_of
+from training.dataset.layouts.dataset_json import Raw, channels_of, legend_of, licence_of
+from training.dataset.layouts.found_classes import channels_of_files
+from training.dataset.layouts.found_classes import legend_of as found_legend
 from training.dataset.splits import assign
 
 TEST_LISTS = ("testing", "test", "validation")

@@ -8,9 +8,9 @@ import numpy as np
 from seg.errors import DatasetError, ImageError
 from seg.images import read_channels, read_mask
 from seg.model_package import Channel
-from training.dataset.card import CARD, Card, CardClass, Color
 from training.dataset.cases import Case, each_that_reads
 from training.dataset.classes import distinct_color, make_classes
+from training.dataset.dataset_yaml import CARD, Card, CardClass, Color
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
 

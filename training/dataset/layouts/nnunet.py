@@ -7,12 +7,12 @@ are read as well.
 from pathlib import Path
 
 from seg.errors import DatasetError
-from training.dataset.card import Card, refuse
 from training.dataset.cases import Case, Dataset, Split, dims_of
-from training.dataset.files import channels_of, files_in, pair
+from training.dataset.dataset_yaml import Card, refuse
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.json_card import CARD, Raw, legend_of, licence_of
-from training.dataset.json_card import channels_of as named_channels
+from training.dataset.layouts.dataset_json import CARD, Raw, legend_of, licence_of
+from training.dataset.layouts.dataset_json import channels_of as named_channels
+from training.dataset.layouts.files import channels_of, files_in, pair
 from training.dataset.splits import assign
 
 SET_BY_JSON = ("classes", "masks", "ignore", "channels")

@@ -6,11 +6,11 @@
 from pathlib import Path
 
 from seg.errors import DatasetError
-from training.dataset.card import Card
 from training.dataset.cases import Case, Dataset, Split, dims_of
-from training.dataset.files import cases_of, files_in, pair
+from training.dataset.dataset_yaml import Card
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.found_classes import channels_of_files, legend_of
+from training.dataset.layouts.files import cases_of, files_in, pair
+from training.dataset.layouts.found_classes import channels_of_files, legend_of
 from training.dataset.splits import assign
 
 

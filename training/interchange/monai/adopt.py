@@ -22,10 +22,10 @@ from seg.files import sha256_of
 from seg.model_package import InputSpec
 from seg.networks import ResidualUNet, UNetConfig
 from seg.transforms import Preprocessing
-from training.adopt.checkpoint import read_checkpoint
-from training.adopt.described import Description, described
-from training.adopt.monai_transforms import Prepared, left_out, prepared_by
-from training.adopt.package import Adopted, TorchNetwork
+from training.interchange.adopted_package import Adopted, TorchNetwork
+from training.interchange.checkpoint import read_checkpoint
+from training.interchange.described import Description, described
+from training.interchange.monai.transforms import Prepared, left_out, prepared_by
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 NETWORKS = ("network_def", "net_def", "network", "net")

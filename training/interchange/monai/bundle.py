@@ -18,7 +18,7 @@ from seg.images import ClassInfo
 from seg.model_package import Channel, ModelCard, Task
 from seg.networks import ResidualUNet
 from seg.transforms import Preprocessing
-from training.package import Job
+from training.run.job import Job
 
 CONFIG_FILE = Path("configs") / "inference.json"
 METADATA_FILE = Path("configs") / "metadata.json"

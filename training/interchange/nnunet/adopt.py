@@ -9,9 +9,10 @@ from typing import Any
 from seg.errors import ConfigError
 from seg.files import sha256_of
 from seg.model_package import InputSpec
-from training.adopt.axes import AxisMap
-from training.adopt.checkpoint import Checkpoint, read_checkpoint
-from training.adopt.nnunet_card import (
+from training.interchange.adopted_package import Adopted, TorchNetwork
+from training.interchange.checkpoint import Checkpoint, read_checkpoint
+from training.interchange.nnunet.axes import AxisMap
+from training.interchange.nnunet.card import (
     REORIENTING,
     channels_of,
     classes_of,
@@ -20,9 +21,8 @@ from training.adopt.nnunet_card import (
     postprocessing_of,
     preprocessing_of,
 )
-from training.adopt.nnunet_network import filled, network_of
-from training.adopt.nnunet_results import fold_files, read_results
-from training.adopt.package import Adopted, TorchNetwork
+from training.interchange.nnunet.network import filled, network_of
+from training.interchange.nnunet.results import fold_files, read_results
 
 TILE_OVERLAP = 0.5
 WANTED = {

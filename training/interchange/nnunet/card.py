@@ -11,9 +11,9 @@ from seg.errors import ConfigError
 from seg.images import ClassInfo
 from seg.model_package import Channel, Postprocessing, Task, TrainingFingerprint
 from seg.transforms import Normalisation, Preprocessing
-from training.adopt.axes import AxisMap
-from training.adopt.nnunet_results import UNTOUCHED, Results
 from training.dataset.classes import make_classes
+from training.interchange.nnunet.axes import AxisMap
+from training.interchange.nnunet.results import UNTOUCHED, Results
 
 LARGEST = "remove_all_but_largest_component_from_segmentation"
 PIXELS = ("NaturalImage2DIO", "Tiff3DIO")

@@ -14,8 +14,8 @@ from seg.files import written_whole
 from seg.model_package import ModelCard, ModelPackage
 from seg.networks import ResidualUNet
 from seg.transforms import Normalisation
-from training.adopt.nnunet_results import RESAMPLING, UNTOUCHED
-from training.restored import network_in
+from training.interchange.nnunet.results import RESAMPLING, UNTOUCHED
+from training.onnx_files.read_back import network_in
 
 SCHEMES = {"zscore": "ZScoreNormalization", "clip_zscore": "CTNormalization",
            "minmax": "RescaleTo01Normalization"}  # fmt: skip

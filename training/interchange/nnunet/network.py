@@ -15,8 +15,8 @@ from torch import Tensor
 
 from seg.errors import ConfigError
 from seg.networks import ResidualUNet, UNetConfig
-from training.adopt.axes import AxisMap
-from training.adopt.nnunet_schema import Numbers, check
+from training.interchange.nnunet.axes import AxisMap
+from training.interchange.nnunet.schema import Numbers, check
 
 RESIDUAL, PLAIN = "ResidualEncoderUNet", "PlainConvUNet"
 KNOWN = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.errors import ConfigError
-from training.adopt.nnunet_schema import Configuration, Dataset, Plans, check
+from training.interchange.nnunet.schema import Configuration, Dataset, Plans, check
 
 FOLD = "fold_"
 RESAMPLING = "resample_data_or_seg_to_shape"

@@ -1,0 +1,1 @@
+"""NumPy arrays as images and masks."""

@@ -1,0 +1,1 @@
+"""What all formats speak of: images, masks, classes, limits, axes, units, the world."""

@@ -1,0 +1,1 @@
+"""NRRD and MetaImage, each format's reader beside its writer."""

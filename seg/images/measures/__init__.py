@@ -1,0 +1,1 @@
+"""Sizes and intensities of a mask as tables."""

@@ -1,0 +1,1 @@
+"""NIfTI, whole and in parts."""

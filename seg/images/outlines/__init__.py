@@ -1,0 +1,1 @@
+"""Outlines of a mask: polygons, GeoJSON, COCO."""

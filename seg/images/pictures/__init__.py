@@ -1,0 +1,1 @@
+"""PNG and its kin; a mask drawn on its image."""

@@ -1,0 +1,1 @@
+"""Bytes from paths, archives and streams, and what libraries raise on damage."""

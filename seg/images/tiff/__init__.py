@@ -1,0 +1,1 @@
+"""TIFF, whole and in parts."""

@@ -1,0 +1,1 @@
+"""What runs a network: onnxruntime, OpenVINO, ensembles, the fastest; golden samples."""

@@ -1,0 +1,1 @@
+"""From logits to labels: decision, selection, postprocessing."""

@@ -1,0 +1,1 @@
+"""Windows cut out, logits blended back."""

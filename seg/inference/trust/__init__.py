@@ -1,0 +1,1 @@
+"""How far a mask can be trusted: expected Dice, entropy, disagreement, familiarity."""

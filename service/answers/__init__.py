@@ -1,0 +1,1 @@
+"""From images to one file or a container of files."""

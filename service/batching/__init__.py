@@ -1,0 +1,1 @@
+"""Patches of all requests meet on one device."""

@@ -1,0 +1,1 @@
+"""BentoML's image and supervisor; HTTP within bounds."""

@@ -1,0 +1,130 @@
+"""Keys and their scopes, read from a file again when it changes."""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from seg.errors import ConfigError
+from seg.files import replace_file
+
+Scope = Literal["segment", "jobs", "metrics", "admin"]
+"""What a key may do: ask for masks and models, order jobs, read metrics, or all of these."""
+
+
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+TOKEN = re.compile(r"seg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP
+"""What a file of keys must not allow."""
+
+
+class Key(BaseModel):
+    """A key as it is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    salt: str
+    sha256: str
+    scopes: tuple[Scope, ...]
+    per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Most requests a minute; None leaves it to the service."""
+    created: str
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the key has that scope."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+_KEYS = TypeAdapter(tuple[Key, ...])
+
+
+def new_key(name: str, scopes: Sequence[Scope], per_minute: int | None = None) -> tuple[Key, str]:
+    """A key and its token, which is kept nowhere."""
+    identity, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
+    key = Key(
+        id=identity,
+        name=name,
+        salt=salt,
+        sha256=_hash(salt, secret),
+        scopes=tuple(scopes),
+        per_minute=per_minute,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return key, f"seg_{identity}_{secret}"
+
+
+class KeyFile:
+    """Keys of a file, read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._keys: dict[str, Key] = {}
+
+    def key_of(self, token: str) -> Key | None:
+        """The key that a token belongs to.
+
+        Raises:
+            ConfigError: the file cannot be read, or others may read it.
+        """
+        self._refresh()
+        match = TOKEN.fullmatch(token)
+        if not match:
+            return None
+        key = self._keys.get(match[1])
+        # An unknown id takes as long as a wrong secret.
+        salt, expected = (key.salt, key.sha256) if key else ("", "0" * 64)
+        agrees = hmac.compare_digest(_hash(salt, match[2]), expected)
+        return key if agrees else None
+
+    def _refresh(self) -> None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            self._keys, self._seen = {}, None
+            return
+        seen = (status.st_mtime_ns, status.st_ino)
+        if seen != self._seen:
+            self._keys = {key.id: key for key in read_keys(self._path)}
+            self._seen = seen
+
+
+def read_keys(path: Path) -> tuple[Key, ...]:
+    """The keys of a file; none where there is no file.
+
+    Raises:
+        ConfigError: it cannot be read, or others may read it.
+    """
+    try:
+        if os.name == "posix" and path.stat().st_mode & OTHERS_MAY:
+            raise ConfigError(f"others may read or change {path}; run: chmod 600 {path}")
+        return _KEYS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValidationError) as error:
+        raise ConfigError(f"{path} is no file of keys: python -m service.keys makes one") from error
+
+
+def write_keys(path: Path, keys: Sequence[Key]) -> None:
+    """Write keys, whole, into a file that only its owner may read."""
+    content = json.dumps([key.model_dump(mode="json") for key in keys], indent=2).encode()
+    replace_file(path, content + b"\n", mode=0o600)
+
+
+def _hash(salt: str, secret: str) -> str:
+    return hashlib.sha256(f"{salt}{secret}".encode()).hexdigest()

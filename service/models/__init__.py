@@ -1,0 +1,1 @@
+"""Packages found, proven, leased; which variant answers."""

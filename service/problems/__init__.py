@@ -1,0 +1,1 @@
+"""Problems by RFC 9457, as data and as a response."""

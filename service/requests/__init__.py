@@ -1,0 +1,1 @@
+"""What a client asks for: options, order, formats, uploads, addresses."""

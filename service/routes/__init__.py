@@ -1,0 +1,1 @@
+"""The public routes but for jobs."""

@@ -1,0 +1,1 @@
+"""Whole images to scores; comparisons; what a package says of itself."""

@@ -1,0 +1,157 @@
+"""Whole images to scores, by the Predictor that serves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from seg.errors import ConfigError, DatasetError, ImageError
+from seg.images import MASK_FORMATS, Image, Mask, write_mask
+from seg.inference import Predictor
+from seg.inference.predictor import Observe
+from seg.inference.tiling.blending import Slab
+from seg.model_package import ModelCard
+from training.dataset import Case, Dataset
+from training.evaluation.measure import (
+    calibration_error,
+    evaluation_of,
+    measure_case,
+    predicted_regions,
+)
+from training.evaluation.overlapping_classes import Decisions
+from training.evaluation.regions import foreground_name, regions
+from training.evaluation.reliability_meter import CalibrationMeter, Counts
+from training.evaluation.scores import CaseScore, Evaluation, RegionScore
+from training.evaluation.self_assessment import CaseWatcher, Told, assess
+from training.evaluation.thresholding import choose_thresholding
+
+PREDICTION_FORMATS = {2: "png", 3: "nifti"}
+"""Format of the masks that an evaluation keeps, by number of dimensions."""
+
+
+VOXELS_OF_TOLERANCE = 2
+"""People who draw the same outline twice differ by about as much."""
+
+
+def evaluate(
+    predictor: Predictor,
+    dataset: Dataset,
+    cases: Sequence[Case],
+    *,
+    predictions: Path | None = None,
+    tolerance: float | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Scores of whole images, one in memory at a time.
+
+    Args:
+        predictor: of a package with the dataset's classes.
+        dataset: whose files are read; its training cases choose the thresholds of the floor.
+        cases: to score.
+        predictions: folder for the predicted masks, one file a case (``prediction_file``).
+        tolerance: of surface Dice, in mm, or in pixels where an image states no spacing; None for
+            ``default_tolerance``.
+        progress: show a bar where there is a terminal.
+
+    Raises:
+        DatasetError: package and dataset do not fit, or a case cannot be read.
+        BackendError: the network failed.
+    """
+    card = predictor.package.card
+    _check_fit(card, dataset, cases)
+    thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
+    found = regions(dataset.legend)
+    together = foreground_name(dataset.legend)
+    tolerance = tolerance or default_tolerance(card)
+    scored: list[CaseScore] = []
+    calibration: dict[str, Counts] = {}
+    told: list[Told] = []
+    for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
+        image, reference = dataset.read(case)
+        meter = CalibrationMeter(card, found, reference)
+        watcher = CaseWatcher(card)
+        decisions = Decisions(card, reference)
+        mask = _predict(predictor, case, image, (meter, watcher, decisions))
+        told.append(watcher.told(reference, dataset.legend))
+        if predictions is not None:
+            _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
+        floors = thresholding.dice(image, reference) if thresholding else {}
+        said = predicted_regions(mask, reference, found) | decisions.regions
+        scores = measure_case(said, reference, found, tolerance, meter.regions, floors)
+        scored.append(_case_score(case.name, scores, together, image, meter))
+        for name, counts in meter.regions.items():
+            calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
+    quality = assess(
+        told,
+        {c.name: [each.classes[c.name].dice for each in scored] for c in card.classes[1:]},
+        card.task,
+        fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
+    )
+    evaluation = evaluation_of(scored, list(found), calibration, tolerance)
+    return evaluation.model_copy(update={"quality": quality})
+
+
+def _case_score(
+    case: str,
+    scores: dict[str, RegionScore],
+    together: str | None,
+    image: Image,
+    meter: CalibrationMeter,
+) -> CaseScore:
+    foreground = scores.pop(together) if together else None
+    return CaseScore(
+        case=case,
+        classes=scores,
+        foreground=foreground,
+        unit="mm" if image.spacing else "pixels",
+        ece=calibration_error(meter.winner),
+    )
+
+
+def default_tolerance(card: ModelCard) -> float:
+    """Two voxels along the finest axis of the model's grid, in mm; 2 pixels where it has none."""
+    known = [mm for mm in card.input.preprocessing.spacing or () if mm is not None]
+    spacing = known or [low for low, _ in card.fingerprint.spacing or ()]
+    return float(f"{VOXELS_OF_TOLERANCE * min(spacing, default=1.0):.2g}")
+
+
+def prediction_file(folder: Path, case: str, dims: int) -> Path:
+    """Where ``evaluate`` keeps the predicted mask of a case."""
+    return folder / (case + MASK_FORMATS[PREDICTION_FORMATS[dims]].suffix)
+
+
+def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None:
+    if not cases:
+        raise DatasetError("there is no case to evaluate; name a split that has cases")
+    ours, theirs = ([c.name for c in each.classes[1:]] for each in (card, dataset))
+    if ours != theirs:
+        raise DatasetError(
+            f"the package knows the classes {', '.join(ours)}, the dataset has "
+            f"{', '.join(theirs)}; evaluate on a dataset with the same classes in the same order"
+        )
+    if card.task != dataset.legend.task:
+        kinds = {"exclusive": "exclude each other", "regions": "overlap"}
+        raise DatasetError(
+            f"the package's classes {kinds[card.task]}, those of the dataset "
+            f"{kinds[dataset.legend.task]}; evaluate on a dataset of the same kind"
+        )
+
+
+def _predict(predictor: Predictor, case: Case, image: Image, observers: Sequence[Observe]) -> Mask:
+    def observe(slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
+        for each in observers:
+            each(slab, labels)
+
+    try:
+        return predictor.predict(image, observe=observe)
+    except ImageError as error:
+        raise DatasetError(f"case {case.name}: {error}") from error
+
+
+def _keep(mask: Mask, card: ModelCard, path: Path) -> None:
+    try:
+        write_mask(path, mask, PREDICTION_FORMATS[mask.dims], card.classes)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""A network as ONNX, its proof, and back."""

@@ -1,0 +1,1 @@
+"""A trained network, or several, as a proven package."""

@@ -1,0 +1,196 @@
+"""From a dataset folder to a package: look, plan, train, evaluate, export, report."""
+
+import logging
+import time
+from pathlib import Path
+
+from data.fetch import fetch
+from seg.errors import ConfigError, RegistryError
+from seg.files import replace_file
+from seg.inference import Predictor
+from training.dataset import Dataset, check, load_dataset
+from training.dataset.fingerprint import fingerprint_of
+from training.dataset.folds import split_folds
+from training.evaluation.evaluator import evaluate
+from training.evaluation.recalibration import in_words
+from training.evaluation.score_files import summary_table, write_metrics
+from training.evaluation.scores import Evaluation
+from training.learning.checkpoint import Trained
+from training.learning.trainer import train
+from training.packaging.package import Finished, write_package
+from training.pipeline.cross_validation import cross_validate
+from training.pipeline.mirroring import with_mirroring
+from training.planning.command_line import DEFAULT_DATASET
+from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.planner import as_csv, plan_run
+from training.reports.model_card import write_model_card
+from training.reports.run_report import write_report
+from training.run.clock import Clock
+from training.run.device import find_device
+from training.run.folder import RunFolder
+from training.run.job import Job, job_in
+from training.run.plan import changed_plan
+from training.run.plan_yaml import read_plan, write_plan
+from training.run.processes import ALONE, World
+from training.samples.prepared_cases import prepare_cases
+
+FALLBACK_DATASET = "phantom"
+
+
+log = logging.getLogger("training")
+
+
+def fit(
+    options: Options,
+    command: str = "training.fit",
+    world: World = ALONE,
+    *,
+    spent_s: float = 0.0,
+) -> RunFolder:
+    """The whole job; of several processes that train together the first does all but training.
+
+    Args:
+        options: what the user asked for.
+        command: for the package's card.
+        world: of this process.
+        spent_s: seconds of the budget that were spent before this was called.
+
+    Raises:
+        SegError: the data, the plan or the machine do not allow it.
+    """
+    if not world.leads:
+        return _follow(world)
+    clock = Clock(DEFAULT_MINUTES, spent_s=spent_s)
+    dataset = _look(options.data or _default_data())
+    folds = 1 if options.plan else options.chosen.get("folds", 1)
+    if folds > 1:  # says what is wrong before anything is measured
+        split_folds(dataset.train, folds)
+    run = RunFolder(options.out or _fresh_folder(dataset.name))
+    if run.path.exists() and any(run.path.iterdir()):
+        raise ConfigError(
+            f"{run.path} is not empty; name another folder with --out, or go on with "
+            f"--resume {run.path}"
+        )
+    device = find_device(world)
+    fingerprint = fingerprint_of(dataset)
+    planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
+    plan = changed_plan(planned.plan, {"minutes": planned.plan.minutes * folds})
+    replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())
+    if planned.considered:
+        replace_file(run.candidates, as_csv(planned.considered))
+    write_plan(plan, run.plan)
+    job = Job(plan, fingerprint, dataset, device, command)
+    return _carry_out(job, run, clock, with_ray=options.with_ray)
+
+
+def resume(
+    folder: Path,
+    command: str = "training.fit --resume",
+    world: World = ALONE,
+    *,
+    with_ray: bool = False,
+) -> RunFolder:
+    """Go on with a run that was stopped.
+
+    Raises:
+        SegError: the folder holds no run, or its data are gone.
+    """
+    if not world.leads:
+        return _follow(world)
+    run = RunFolder(folder)
+    if run.report.is_file():
+        log.info("%s is finished; its report: %s", folder, run.report)
+        return run
+    job, whole = job_in(run, command, world)
+    if job.plan.fold is not None:
+        prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
+    return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
+
+
+def _follow(world: World) -> RunFolder:
+    """Take part in the training of a run that the leading process has prepared."""
+    run = RunFolder(Path(world.told()))
+    if not run.plan.is_file():
+        raise ConfigError(
+            f"process {world.rank} does not see {run.path}; the run's folder must lie where all "
+            "machines can read it"
+        )
+    plan = read_plan(run.plan)
+    clock = Clock(plan.minutes, plan.steps)
+    dataset = load_dataset(plan.data)
+    cases = prepare_cases(dataset, plan, run.cache)
+    train(plan, cases, dataset, find_device(world), run.path, clock)
+    return run
+
+
+def _look(path: Path) -> Dataset:
+    dataset = load_dataset(path)
+    log.info(
+        "data      %s: %d cases to train on, %d held back; classes %s",
+        dataset.name,
+        len(dataset.train),
+        len(dataset.test),
+        ", ".join(info.name for info in dataset.classes),
+    )
+    for finding in check(dataset):
+        log.warning("look      %s", finding)
+    return dataset
+
+
+def _default_data() -> Path:
+    try:
+        return fetch(DEFAULT_DATASET)
+    except RegistryError as error:
+        log.warning("%s; going on with images that are drawn here", error)
+        return fetch(FALLBACK_DATASET)
+
+
+def _fresh_folder(name: str) -> Path:
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False) -> RunFolder:
+    try:
+        return _train_and_report(job, run, clock, with_ray)
+    except BaseException as error:  # a fold may have said so of itself
+        error.__notes__ = [f"go on with: python -m training.fit --resume {run.path}"]
+        raise
+
+
+def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
+    plan, dataset = job.plan, job.dataset
+    clock.minutes, clock.steps = plan.minutes, plan.steps
+    if plan.folds > 1 and plan.fold is None:
+        prepare_cases(dataset, plan, run.cache)
+        finished, trained = cross_validate(job, run, clock, resume, with_ray=with_ray)
+    else:
+        finished, trained = _train_and_package(job, run, clock)
+    log.info("proven    ONNX and network agree to %.1e in probabilities", finished.proof.error)
+    if plan.mirror:
+        log.info("predicting once more in mirrors, to see what they gain and cost")
+        finished = with_mirroring(finished, dataset)
+    write_metrics(finished.evaluation, run.metrics)
+    write_model_card(finished.package.card, run.model_card)
+    write_report(run.path, job, trained, finished)
+    log.info("%s", summary_table(finished.evaluation))
+    if finished.evaluation.quality:
+        log.info("%s", in_words(finished.evaluation.quality))
+    log.info("package   %s", run.package)
+    log.info("report    %s", run.report)
+    log.info("serve it  SEG_PACKAGE=%s bentoml serve", run.package)
+    return run
+
+
+def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
+    plan, dataset = job.plan, job.dataset
+    job.device.world.check(plan.batch_size)
+    cases = prepare_cases(dataset, plan, run.cache)
+    job.device.world.told(str(run.path.resolve()))
+    trained = train(plan, cases, dataset, job.device, run.path, clock)
+    log.info("trained   %d steps in %.1f minutes", trained.steps, trained.seconds / 60)
+
+    def assess(predictor: Predictor) -> Evaluation:
+        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
+
+    log.info("exporting to ONNX, proving it on real patches, evaluating whole images")
+    return write_package(trained.network, job, run.package, assess), trained

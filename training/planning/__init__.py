@@ -1,0 +1,1 @@
+"""From data and machine to a plan: rules, search, measured steps."""

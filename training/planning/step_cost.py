@@ -1,0 +1,158 @@
+"""What this machine can do, measured."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from seg.errors import ConfigError
+from seg.networks import ResidualUNet, parameter_count
+from training.dataset.legend import Legend
+from training.learning.losses import make_loss
+from training.learning.optimisers import OPTIMISERS
+from training.run.device import Device, Precision, has_bfloat16, lacks_memory, using_threads
+from training.run.memory import peak_of
+from training.run.plan import Plan
+
+TIMED_STEPS = 2
+
+
+CLEARLY_FASTER = 0.85
+"""A lower precision is taken only where a step takes at most this share of the time."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Real training steps on this machine."""
+
+    seconds: float
+    """Of a step; the fastest of some, since other programs disturb."""
+    bytes: int
+    """At the highest point, above what the program held before."""
+    parameters: int
+
+
+def measured_step(
+    plan: Plan, legend: Legend, device: Device, precision: Precision, patience_s: float
+) -> Measured:
+    """Take a few training steps as the plan says, in another precision.
+
+    Args:
+        plan: says network, patch, batch, loss and optimiser.
+        legend: says how many channels the logits have.
+        device: to measure; of several processes each takes its share of the batch.
+        precision: of the network.
+        patience_s: after so many seconds no further step is begun.
+
+    Raises:
+        ConfigError: the device's memory is too small for a step.
+    """
+    shape = (max(1, plan.batch_size // device.world.size), len(plan.normalisation), *plan.patch)
+    try:
+        with peak_of(device.kind) as peak:
+            parameters, seconds = _steps(plan, legend, device.kind, precision, shape, patience_s)
+    except RuntimeError as error:
+        if not lacks_memory(error):
+            raise
+        raise ConfigError(
+            f"{device.name} has too little memory for a step of {shape}; set a smaller "
+            "--batch-size or --patch"
+        ) from error
+    return Measured(seconds, max(0, peak.bytes - peak.before), parameters)
+
+
+def _steps(
+    plan: Plan,
+    legend: Legend,
+    kind: str,
+    precision: Precision,
+    shape: tuple[int, ...],
+    patience_s: float,
+) -> tuple[int, float]:
+    network = ResidualUNet(plan.network_config(legend.outputs)).to(kind)
+    loss = make_loss(legend, plan.loss, plan.class_weights)
+    optimiser = OPTIMISERS[plan.optimiser]([{"params": network.parameters()}], lr=0.0)
+    images = torch.randn(shape, device=kind)
+    labels = torch.randint(legend.num_labels, (shape[0], 1, *shape[2:]), device=kind).float()
+    best, begun = float("inf"), time.perf_counter()
+    for _ in range(1 + TIMED_STEPS):
+        start = time.perf_counter()
+        optimiser.zero_grad()
+        with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network(images)
+        loss(logits, labels).backward()
+        optimiser.step()
+        if kind == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+        if time.perf_counter() - begun > patience_s:
+            break
+    return parameter_count(network), best
+
+
+class Stopwatch:
+    """Measures steps in the precision and with the threads that the first of them proved fastest.
+
+    Where other programs keep the cores busy, threads of one step wait for each other most of the
+    time, and fewer are faster.
+    """
+
+    def __init__(
+        self,
+        legend: Legend,
+        device: Device,
+        precision: Precision | None,
+        threads: int | None,
+        *,
+        search: bool = True,
+    ) -> None:
+        """Args: what was chosen, None where it was not; ``search`` for the number of threads."""
+        self.legend = legend
+        self.device = device
+        self._precision = precision
+        self.threads = threads
+        """None for all."""
+        self._searches = search and device.kind == "cpu" and threads is None
+        self.found_fewer = False
+
+    @property
+    def precision(self) -> Precision:
+        """Of the steps that were measured."""
+        return self._precision or "float32"
+
+    def __call__(self, plan: Plan, patience_s: float) -> Measured:
+        """Take some steps as the plan says."""
+        if not self._searches:
+            return self._in_best_precision(plan, patience_s)
+        self._searches = False
+        return self._with_fewer_threads(
+            plan, self._in_best_precision(plan, patience_s / 2), patience_s / 2
+        )
+
+    def _with_fewer_threads(self, plan: Plan, best: Measured, patience_s: float) -> Measured:
+        """Halve the threads as long as that is faster."""
+        until = time.monotonic() + patience_s
+        while (count := self.threads or torch.get_num_threads()) > 1:
+            before, self.threads = self.threads, count // 2
+            found = self._measured(plan, self.precision, max(0.0, until - time.monotonic()))
+            if found.seconds >= CLEARLY_FASTER * best.seconds:
+                self.threads = before
+                break
+            best, self.found_fewer = found, True
+        return best
+
+    def _in_best_precision(self, plan: Plan, patience_s: float) -> Measured:
+        if self._precision is not None:
+            return self._measured(plan, self._precision, patience_s)
+        full = self._measured(plan, "float32", patience_s / 2)
+        self._precision = "float32"
+        if has_bfloat16(self.device):
+            lower = self._measured(plan, "bfloat16", patience_s / 2)
+            if lower.seconds < CLEARLY_FASTER * full.seconds:
+                self._precision = "bfloat16"
+                return lower
+        return full
+
+    def _measured(self, plan: Plan, precision: Precision, patience_s: float) -> Measured:
+        with using_threads(self.threads):
+            return measured_step(plan, self.legend, self.device, precision, patience_s)

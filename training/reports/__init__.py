@@ -1,0 +1,1 @@
+"""Pages, pictures, curves and words about a run."""

@@ -1,0 +1,1 @@
+"""What a run is: plan, folder, job, clock, device, memory."""

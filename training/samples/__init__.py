@@ -1,0 +1,1 @@
+"""Prepared cases, augmentation, batches of patches."""
