@@ -2,16 +2,39 @@
 
 import contextlib
 import ctypes
+import math
 import os
 import sys
 from pathlib import Path
 
+from seg.control_groups import cpu_quota
+
+SPINS = "10000"
+"""Of libgomp. Measured, 60 steps of a small network on two cores: 19.6 steps a second quiet and 5.9
+beside two busy programs; by default 16.9 and 4.0, with 1000 16.4 and 5.2, without any 9 and 6.4."""
+
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use, those of a container's quota at most.
+
+    A part of a core counts as one: half a core keeps one thread busy, not two.
+    """
+    shown = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = cpu_quota()
+    return min(shown or 1, shown or 1 if quota is None else max(1, math.ceil(quota)))
+
+
+def tell_openmp() -> None:
+    """Say in the environment how OpenMP's threads behave; before torch is loaded.
+
+    Threads that have done their part of a step spin until the others have as well: beside another
+    busy program these wait for the very core that is spun on. A short while costs nothing on a
+    quiet machine. There are no more threads than a container has cores. What a user has set stays.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+    if cpu_quota() is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
 
 
 def return_free_memory() -> None:

@@ -3,7 +3,6 @@
 Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+from seg.machine import cores
 from service.batching.queue import RunListener
 
 GPU_BATCH_SIZE = 8
@@ -45,7 +45,7 @@ class BatchingPolicy:
     ) -> "BatchingPolicy":
         """The policy that fits a backend, or the one that is forced."""
         if mode == "cpu":
-            return cls(runners=max(backend.callers, os.cpu_count() or 1), batch_size=1)
+            return cls(runners=max(backend.callers, cores()), batch_size=1)
         if mode == "gpu":
             forced = batch_size or max(backend.batch_size, GPU_BATCH_SIZE)
             return cls(runners=1, batch_size=forced)

@@ -10,12 +10,13 @@ import psutil
 import torch
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from seg.control_groups import memory_left
+
 SHARE_TO_FILL = 0.8
 """Of what is free now: other programs and whole images want some of it later."""
 WORKER_BYTES = 400 * 2**20
 """A process that makes patches, beside the patches."""
 _STATUS, _CLEAR, _RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def memory_size(text: str) -> int:
@@ -42,14 +43,9 @@ def free_bytes(kind: str) -> int:
     """What training may fill of a device's memory: most of what is free now."""
     if kind == "cuda":
         return int(SHARE_TO_FILL * torch.cuda.mem_get_info()[0])
-    return int(SHARE_TO_FILL * min(psutil.virtual_memory().available, _left_in_container()))
-
-
-def _left_in_container() -> float:
-    with contextlib.suppress(OSError, ValueError):
-        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
-        return limit - int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-    return float("inf")
+    left = memory_left()
+    available = int(psutil.virtual_memory().available)
+    return int(SHARE_TO_FILL * (available if left is None else min(available, left)))
 
 
 def held_bytes() -> int:
