@@ -2,7 +2,9 @@
 
 Each input is read in a child process with a limit of address space and of time, so that crashes of
 native code, hangs and memory are seen. An input is told by its format and number and can be drawn
-again: tests/seg/images/damage.py. Usage: python benchmarks/fuzz.py [--inputs 100000] [--seed 0]
+again: tests/seg/images/storage/damage.py.
+
+Usage: python benchmarks/fuzz.py [--inputs 100000] [--seed 0]
 [--json FILE]
 """
 
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def formats() -> list[str]:
-    from tests.seg.images.damage import small_files
+    from tests.seg.images.storage.damage import small_files
 
     return list(small_files())
 
@@ -167,7 +169,7 @@ def child(pipe: Connection) -> None:
 
     from seg.errors import ImageError
     from seg.images import Limits, read_image, read_mask
-    from tests.seg.images.damage import damaged, whole
+    from tests.seg.images.storage.damage import damaged, whole
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # native libraries write their remarks there
     logging.disable(logging.CRITICAL)

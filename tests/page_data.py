@@ -16,7 +16,7 @@ from data.phantom import draw
 from seg.images import Image, read_image, read_mask, write_image
 from seg.model_package import read_card, write_card
 from tests.packages import write_package
-from tests.seg.images.dicom_files import series_of, write_series
+from tests.seg.images.dicom.files import series_of, write_series
 
 SIZE = (12, 64, 64)
 SPACING = (3.0, 1.0, 1.0)

@@ -15,7 +15,7 @@ from benchmarks.drills.drill import Drill
 from benchmarks.drills.pictures import picture
 from benchmarks.load import Outcome, closed_loop, form, get, post
 from benchmarks.servers import Server
-from tests.seg.images.damage import damaged, small_files
+from tests.seg.images.storage.damage import damaged, small_files
 
 FORMS = [form(picture(size, n)) for n, size in enumerate([(64, 64), (40, 90), (130, 130)])]
 WARM, REQUESTS = 2000, 10_000

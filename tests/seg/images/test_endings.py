@@ -5,7 +5,7 @@ import pytest
 
 from seg.errors import ImageError
 from seg.images import IMAGE_ENDINGS, images_at, stem_of
-from tests.seg.images.dicom_files import content_of, slice_of
+from tests.seg.images.dicom.files import content_of, slice_of
 
 SLICE = content_of(slice_of(np.zeros((2, 2), np.uint8)))
 

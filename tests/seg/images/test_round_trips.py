@@ -19,7 +19,7 @@ from seg.images import (
     write_image,
     write_mask,
 )
-from tests.seg.images.dicom_sources import image_of, labels_of
+from tests.seg.images.dicom.sources import image_of, labels_of
 
 CLASSES = [ClassInfo(index=i, name=f"class {i}", color=(i, 255 - i, 7)) for i in range(256)]
 TIFF_TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"]

@@ -9,7 +9,7 @@ from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from seg.transforms import Normalisation, Preprocessing, prepare
 from seg.transforms.nnunet import resample_as_nnunet, separate_axis
-from tests.seg.inference.test_streaming import Pointwise, with_input
+from tests.seg.inference.tiling.test_streaming import Pointwise, with_input
 
 
 def nnunet(**fields):

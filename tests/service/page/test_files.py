@@ -10,7 +10,7 @@ import tifffile
 from seg.files import sha256_of
 from service.page.routes import FILES
 from tests.service.conftest import png
-from tests.service.test_errors import problem
+from tests.service.routes.test_errors import problem
 
 NAMES = [path.relative_to(FILES).as_posix() for path in FILES.rglob("*") if path.is_file()]
 

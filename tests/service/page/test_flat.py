@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from seg.model_package import read_card, write_card
 from service.middleware.key_file import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
-from tests.seg.images.dicom_files import content_of, slice_of
+from tests.seg.images.dicom.files import content_of, slice_of
 from tests.service.conftest import labels_of, png, served, until, until_status
 from tests.service.page.conftest import give, pixels_of, set_slider, until_done
 

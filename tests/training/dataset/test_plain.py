@@ -6,7 +6,7 @@ from PIL import Image as Picture
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from tests.seg.images.dicom_files import content_of, series_of
+from tests.seg.images.dicom.files import content_of, series_of
 from training.dataset import check, load_dataset
 
 

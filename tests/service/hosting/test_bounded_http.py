@@ -1,0 +1,153 @@
+"""Connections over a real port that are slow, endless, or cut because a process died."""
+
+import asyncio
+import json
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import uvicorn
+
+from service.hosting import bounded_http as connections
+from service.hosting.bounded_http import MAX_HEAD_BYTES, BoundedProtocol
+from tests.service.conftest import log_lines, png, served, until, until_status
+from tests.service.observability.test_metrics import counted
+from tests.service.routes.test_errors import problem
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture
+def port(monkeypatch):
+    """Of a server that gives up soon, and answers later than that."""
+    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=BoundedProtocol,
+        lifespan="off",
+        log_level="error",
+        timeout_keep_alive=0,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+def told(port: int, *words: bytes) -> bytes:
+    """All that the server says until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for word in words:
+            connection.sendall(word)
+        heard = b""
+        while block := connection.recv(4096):
+            heard += block
+        return heard
+
+
+@pytest.mark.parametrize("said", [b"", b"GET", REQUEST], ids=["nothing", "a word", "half a head"])
+def test_who_does_not_come_to_the_point_is_cut(port, said):
+    assert told(port, said) == b""
+
+
+def test_an_answer_may_take_longer_than_a_head(port):
+    assert told(port, REQUEST + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 204")
+
+
+def test_a_stray_line_behind_a_request_cuts_nothing(port):
+    heard = told(port, REQUEST + b"Connection: close\r\n\r\n", b"\r\n")
+    assert heard.startswith(b"HTTP/1.1 204")
+
+
+def test_the_second_request_of_a_connection_has_its_own_time(port):
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for _ in range(3):
+            assert client.get("/").status_code == 204
+
+
+def test_an_idle_connection_is_kept_although_the_server_would_close_it(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for _ in range(2):
+            connection.sendall(REQUEST + b"\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 204")
+
+
+def test_headers_without_an_end_are_not_kept(client):
+    filler = b"X-Filler: " + b"x" * 1000 + b"\r\n"
+    port = urlsplit(str(client.base_url)).port
+    heard = told(port, REQUEST, filler * (MAX_HEAD_BYTES // len(filler) + 1))
+    assert "64 KiB" in problem_of(heard, 431)
+
+
+def problem_of(heard: bytes, status: int) -> str:
+    head, _, body = heard.partition(b"\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head.decode().splitlines()[1:])
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert headers["x-request-id"]
+    assert json.loads(body)["status"] == status
+    return json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /livez HTTP/1.1\r\nHost x\r\n\r\n",
+        b"POST /segment HTTP/1.1\r\nContent-Length: ten\r\n\r\n",
+    ],
+    ids=["TLS", "a header without a colon", "a length that is no number"],
+)
+def test_what_is_no_request_is_a_problem_too(client, said):
+    port = urlsplit(str(client.base_url)).port
+    assert "no HTTP/1.1 request" in problem_of(told(port, said), 400)
+
+
+def test_a_killed_process_costs_its_own_requests_and_is_replaced(tiny_package, tmp_path):
+    large, log = png(np.zeros((3000, 3000))), tmp_path / "log.txt"
+    with served(tiny_package, log) as client, ThreadPoolExecutor(1) as pool:
+        until_status(client, "/readyz", 200)
+        url = client.base_url.join("/segment")
+        begun = pool.submit(httpx.post, url, content=large, timeout=60)
+        until(lambda: "seg_requests_active 1.0" in client.get("/metrics").text)
+        (worker,) = psutil.Process(int(client.headers["X-Test-Server"])).children()
+        with closing(HTTPConnection(url.host, url.port, timeout=60)) as asking:
+            asking.request("GET", "/models")
+            asking.getresponse().read()
+            until_status(client, "/livez", 200)  # and it has noted that its answer is complete
+            worker.suspend()
+            until(lambda: worker.status() == psutil.STATUS_STOPPED)
+            asking.request("GET", "/models")  # nobody looks at it any more
+            worker.kill()
+            unseen = asking.getresponse()
+        assert unseen.status == 503
+        refused = begun.result()
+        assert "died; send it again" in problem(refused, 503)
+        for answer in (unseen, refused):
+            assert answer.headers["Retry-After"].isdecimal()
+            (line,) = log_lines(log, answer.headers["X-Request-ID"])
+            assert line["status"] == 503
+        # the port stays open: who comes now waits for the next process
+        answer = httpx.get(client.base_url.join("/readyz"), timeout=60)
+        assert answer.status_code in (200, 503)
+        until_status(client, "/readyz", 200)
+        assert counted(client, "seg_errors_total")[("process_died", "unknown")] == 2
+        assert httpx.post(url, content=png(np.zeros((40, 40))), timeout=60).status_code == 200
