@@ -6,7 +6,8 @@ batch, ``c`` channels.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jaxtyping import Float32, UInt8
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from seg.files import replace_file
 from seg.images import ClassInfo
@@ -38,15 +40,74 @@ PICTURES = 20
 PICTURE_FOLDER = "pictures"
 
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
+_Averaging = Callable[[_Tensors, _Tensors, Tensor | int], None]
+"""Old averages, which change, new values, and how many there were before."""
+
+
+class _Average(AveragedModel):
+    """Counts its updates on the host: a counter on a card would be waited for at every step."""
+
+    def __init__(self, model: torch.nn.Module, device: torch.device, average: _Averaging) -> None:
+        super().__init__(model, device, multi_avg_fn=average)
+        self._averaging = average
+        self.n_averaged = torch.tensor(0)
+
+    def update_parameters(self, model: torch.nn.Module) -> None:
+        """Take a step's weights and buffers in, all of a kind with one call of the device."""
+        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        first = not self.n_averaged
+        averaged = [] if first else [pair for pair in pairs if pair[0].is_floating_point()]
+        copied = pairs if first else [pair for pair in pairs if not pair[0].is_floating_point()]
+        with torch.no_grad():
+            if averaged:
+                olds, news = zip(*averaged, strict=True)
+                self._averaging(olds, news, self.n_averaged)
+            if copied:
+                olds, news = zip(*copied, strict=True)
+                torch._foreach_copy_(olds, news)
+        self.n_averaged += 1
+
+
+def _tensors(module: torch.nn.Module) -> Iterator[Tensor]:
+    return (tensor.detach() for tensor in chain(module.parameters(), module.buffers()))
+
+
 class MovingAverage(WeightAveraging):
-    """Exponential moving average of the weights, short while there are few steps to average."""
+    """Exponential moving average of the weights, short while there are few steps to average.
+
+    It lies where the network trains. Lightning sets callbacks up before it moves the network to
+    its device, so that the average is made when the training starts.
+    """
 
     def __init__(self, decay: float) -> None:
-        def average(old: torch.Tensor, new: torch.Tensor, updates: torch.Tensor) -> torch.Tensor:
-            weight = torch.clamp((updates + 1) / (updates + 10), max=decay)
-            return old + (1 - weight) * (new - old)
+        super().__init__()
+        self._decay = decay
+        self._saved: dict[str, Any] | None = None
+        """What a checkpoint says of the average, until there is one."""
 
-        super().__init__(avg_fn=average)
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Nothing yet: the network lies on the host."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with the network's weights, or go on with those of the checkpoint."""
+
+        def average(old: _Tensors, new: _Tensors, updates: Tensor | int) -> None:
+            count = int(updates)
+            torch._foreach_lerp_(old, new, 1 - min((count + 1) / (count + 10), self._decay))
+
+        self._average_model = _Average(pl_module, trainer.strategy.root_device, average)
+        if self._saved is not None:
+            self._average_model.load_state_dict(self._saved)
+            self._saved = None
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the average for later; the network goes on with its own weights."""
+        averaged = {f"module.{name}": value for name, value in checkpoint["state_dict"].items()}
+        self._saved = averaged | checkpoint["averaging_state"]
+        pl_module.load_state_dict(checkpoint["current_model_state"])
 
     @property
     def module(self) -> SegmentationModule:
