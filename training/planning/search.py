@@ -16,10 +16,12 @@ from training.planning.expected_dice import ALIKE, expected_dice
 from training.planning.rules import SEARCHES, make_plan
 from training.planning.step_cost import Measured
 from training.run.device import Device
-from training.run.memory import WORKER_BYTES, in_gib
+from training.run.memory import WORKER_BYTES, TooLittleMemoryError, in_gib
 from training.run.plan import Plan
 
 BYTES_A_WEIGHT = 4
+COPIES_OF_WEIGHTS = 5
+"""Themselves, gradients, two moments of the optimiser and the moving average."""
 BATCHES_IN_FLIGHT = 6
 """Of patches, in the workers and on the way to the network."""
 
@@ -106,14 +108,18 @@ def best_of(
         ConfigError: none fits into the memory.
     """
     known: dict[str, tuple[Plan, Measured]] = {}
+    refused: TooLittleMemoryError | None = None
     for plan in _smallest_of_each_network(plans):
         if known and left_s() <= 0:  # what has no time for a glance has none for a training
             break
-        known[plan.network] = plan, measure(plan, max(0.0, left_s() / 2))
+        try:
+            known[plan.network] = plan, measure(plan, max(0.0, left_s() / 2))
+        except TooLittleMemoryError as error:
+            refused = TooLittleMemoryError(str(error))  # this one holds what did not fit
     searched = [
         _estimated(plan, *known[plan.network], limits) for plan in plans if plan.network in known
     ]
-    while True:
+    while searched:
         fitting = [each for each in searched if each.bytes <= limits.bytes]
         if not fitting:
             raise ConfigError(_too_large(searched, limits))
@@ -121,11 +127,18 @@ def best_of(
         best = fitting[0]
         if best.measured or left_s() <= 0:
             return fitting
-        found = measure(best.plan, max(0.0, left_s()))
         at = searched.index(best)
+        try:
+            found = measure(best.plan, max(0.0, left_s()))
+        except TooLittleMemoryError as error:  # it seemed to fit: the next best is tried
+            refused = TooLittleMemoryError(str(error))
+            searched.pop(at)
+            continue
         searched[at] = _candidate(
             best.plan, found.seconds, _bytes(best.plan, found, limits), limits
         )
+    assert refused is not None  # there is one plan at least
+    raise refused
 
 
 def by_promise(found: Sequence[Candidate]) -> list[Candidate]:
@@ -157,7 +170,7 @@ def _estimated(plan: Plan, like: Plan, found: Measured, limits: Limits) -> Candi
     if plan == like:
         return _candidate(plan, found.seconds, _bytes(plan, found, limits), limits)
     factor = _voxels(plan) / _voxels(like)
-    weights = 4 * BYTES_A_WEIGHT * found.parameters
+    weights = COPIES_OF_WEIGHTS * BYTES_A_WEIGHT * found.parameters
     scaled = replace(found, bytes=int(weights + factor * max(0, found.bytes - weights)))
     estimate = _candidate(plan, factor * found.seconds, _bytes(plan, scaled, limits), limits)
     return replace(estimate, measured=False)
@@ -165,10 +178,9 @@ def _estimated(plan: Plan, like: Plan, found: Measured, limits: Limits) -> Candi
 
 def _bytes(plan: Plan, found: Measured, limits: Limits) -> int:
     """Of a training whose steps take so much at their peak."""
-    average = BYTES_A_WEIGHT * found.parameters  # of weights, which measuring does without
     patches = BATCHES_IN_FLIGHT * BYTES_A_WEIGHT * _voxels(plan) * (len(plan.normalisation) + 2)
     beside = WORKER_BYTES + patches if limits.held else 0
-    return limits.held + found.bytes + average + beside
+    return limits.held + found.bytes + beside
 
 
 def _candidate(plan: Plan, seconds: float, size: int, limits: Limits) -> Candidate:

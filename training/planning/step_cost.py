@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 import torch
 
-from seg.errors import ConfigError
 from seg.networks import ResidualUNet, parameter_count
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
 from training.learning.optimisers import OPTIMISERS
 from training.run.device import Device, Precision, has_bfloat16, lacks_memory, using_threads
-from training.run.memory import peak_of
+from training.run.memory import TooLittleMemoryError, peak_of
 from training.run.plan import Plan
 
 TIMED_STEPS = 2
 
 
+FRAGMENTATION = 1.15
+"""What a CUDA device must hold for each byte that is allocated: freed blocks leave gaps."""
 CLEARLY_FASTER = 0.85
 """A lower precision is taken only where a step takes at most this share of the time."""
 
@@ -28,7 +29,7 @@ class Measured:
     seconds: float
     """Of a step; the fastest of some, since other programs disturb."""
     bytes: int
-    """At the highest point, above what the program held before."""
+    """At the highest point, above what the program held before, with the average of the weights."""
     parameters: int
 
 
@@ -45,7 +46,7 @@ def measured_step(
         patience_s: after so many seconds no further step is begun.
 
     Raises:
-        ConfigError: the device's memory is too small for a step.
+        TooLittleMemoryError: for a step.
     """
     shape = (max(1, plan.batch_size // device.world.size), len(plan.normalisation), *plan.patch)
     try:
@@ -54,11 +55,12 @@ def measured_step(
     except RuntimeError as error:
         if not lacks_memory(error):
             raise
-        raise ConfigError(
+        raise TooLittleMemoryError(
             f"{device.name} has too little memory for a step of {shape}; set a smaller "
             "--batch-size or --patch"
         ) from error
-    return Measured(seconds, max(0, peak.bytes - peak.before), parameters)
+    taken = max(0, peak.bytes - peak.before) * (FRAGMENTATION if device.kind == "cuda" else 1)
+    return Measured(seconds, int(taken), parameters)
 
 
 def _steps(
@@ -71,7 +73,9 @@ def _steps(
 ) -> tuple[int, float]:
     network = ResidualUNet(plan.network_config(legend.outputs)).to(kind)
     loss = make_loss(legend, plan.loss, plan.class_weights)
-    optimiser = OPTIMISERS[plan.optimiser]([{"params": network.parameters()}], lr=0.0)
+    weights = list(network.parameters())
+    optimiser = OPTIMISERS[plan.optimiser]([{"params": weights}], lr=0.0)
+    average = [weight.detach().clone() for weight in weights]
     images = torch.randn(shape, device=kind)
     labels = torch.randint(legend.num_labels, (shape[0], 1, *shape[2:]), device=kind).float()
     best, begun = float("inf"), time.perf_counter()
@@ -79,9 +83,12 @@ def _steps(
         start = time.perf_counter()
         optimiser.zero_grad()
         with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = network(images)
-        loss(logits, labels).backward()
+            cost = loss(network(images), labels)
+        cost.backward()
+        if plan.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(weights, plan.gradient_clip)
         optimiser.step()
+        torch._foreach_lerp_(average, [weight.detach() for weight in weights], 0.5)
         if kind == "cuda":
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - start)
@@ -144,13 +151,19 @@ class Stopwatch:
     def _in_best_precision(self, plan: Plan, patience_s: float) -> Measured:
         if self._precision is not None:
             return self._measured(plan, self._precision, patience_s)
-        full = self._measured(plan, "float32", patience_s / 2)
+        try:
+            full = self._measured(plan, "float32", patience_s / 2)
+        except TooLittleMemoryError:
+            if not has_bfloat16(self.device):
+                raise
+            full = None
         self._precision = "float32"
         if has_bfloat16(self.device):
             lower = self._measured(plan, "bfloat16", patience_s / 2)
-            if lower.seconds < CLEARLY_FASTER * full.seconds:
+            if full is None or lower.seconds < CLEARLY_FASTER * full.seconds:
                 self._precision = "bfloat16"
                 return lower
+        assert full is not None
         return full
 
     def _measured(self, plan: Plan, precision: Precision, patience_s: float) -> Measured:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,17 @@ import torch
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from seg.control_groups import memory_left
+from seg.errors import ConfigError
 
 SHARE_TO_FILL = 0.8
 """Of what is free now: other programs and whole images want some of it later."""
 WORKER_BYTES = 400 * 2**20
 """A process that makes patches, beside the patches."""
 _STATUS, _CLEAR, _RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
+
+
+class TooLittleMemoryError(ConfigError):
+    """A device's memory is too small for a step of a plan."""
 
 
 def memory_size(text: str) -> int:
@@ -67,27 +73,40 @@ class Peak:
 def peak_of(kind: str) -> Iterator[Peak]:
     """The peak of the memory of this process, or of its CUDA device, while the block runs.
 
-    Where the kernel cannot tell (outside of Linux), the end of the block counts.
+    Of a CUDA device what torch has allocated counts, not what it keeps reserved: blocks that are
+    freed stay reserved, so that work which follows larger work would seem to need nothing. Where
+    the kernel cannot tell (outside of Linux), the end of the block counts.
     """
+    _give_back(kind)
     peak = Peak(before=_in_use(kind))
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):
             _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
-    yield peak
-    peak.bytes = max(_in_use(kind), _highest(kind))
+    try:
+        yield peak
+        peak.bytes = max(_in_use(kind), _highest(kind))
+    finally:
+        _give_back(kind)
+
+
+def _give_back(kind: str) -> None:
+    """What earlier work left behind on a CUDA device."""
+    if kind == "cuda":
+        gc.collect()  # an error that was caught may still hold a step's tensors
+        torch.cuda.empty_cache()
 
 
 def _in_use(kind: str) -> int:
     if kind == "cuda":
-        return torch.cuda.memory_reserved()
+        return torch.cuda.memory_allocated()
     return held_bytes()
 
 
 def _highest(kind: str) -> int:
     if kind == "cuda":
-        return torch.cuda.max_memory_reserved()
+        return torch.cuda.max_memory_allocated()
     with contextlib.suppress(OSError):
         for line in _STATUS.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM"):

@@ -1,0 +1,110 @@
+"""Plans that do not fit are passed over while the best is looked for."""
+
+from math import prod
+
+import pytest
+import torch
+
+from seg.errors import ConfigError
+from seg.model_package import Channel
+from tests.training.test_plan import fingerprint
+from training.dataset import Legend
+from training.planning import step_cost
+from training.planning.rules import make_plan
+from training.planning.search import Limits, best_of, candidates
+from training.planning.step_cost import FRAGMENTATION, Measured, measured_step
+from training.run.device import Device
+from training.run.memory import TooLittleMemoryError
+
+GIB = 2**30
+CARD = Device("cuda", "made up, 24 GiB")
+FIELDS = {"dataset": "t", "data": "t", "minutes": 600}
+CHANNELS = (Channel(name="a"),)
+
+
+def plans(shape=(300, 300, 300)):
+    return candidates(fingerprint(shape), CHANNELS, CARD, FIELDS)
+
+
+def measure_with(most_voxels, bytes_a_voxel=100):
+    """Steps of a card whose memory ends long before the estimates say so."""
+    tried = []
+
+    def measure(plan, patience_s):
+        voxels = plan.batch_size * prod(plan.patch)
+        tried.append(voxels)
+        if voxels > most_voxels:
+            raise TooLittleMemoryError(f"no room for {voxels}")
+        return Measured(voxels / 1e7, bytes_a_voxel * voxels, 1_000_000)
+
+    return measure, tried
+
+
+def test_the_first_that_does_not_fit_does_not_end_the_search():
+    most = 2 * 128**3
+    measure, tried = measure_with(most)
+    best = best_of(plans(), Limits(36_000, 24 * GIB, held=0), measure, lambda: 1.0)[0]
+    assert max(tried) > most, "nothing too large was tried"
+    assert best.measured
+    assert best.plan.batch_size * prod(best.plan.patch) <= most
+
+
+def test_a_network_whose_smallest_step_does_not_fit_is_out():
+    measure, _ = measure_with(10**9)
+
+    def only_small(plan, patience_s):
+        if plan.network == "resunet-m":
+            raise TooLittleMemoryError("no room")
+        return measure(plan, patience_s)
+
+    best = best_of(plans(), Limits(36_000, 24 * GIB, held=0), only_small, lambda: 1.0)[0]
+    assert best.plan.network == "resunet-s"
+
+
+def test_where_nothing_fits_the_device_s_own_sentence_is_told():
+    measure, _ = measure_with(0)
+    with pytest.raises(ConfigError, match="no room for"):
+        best_of(plans(), Limits(36_000, 24 * GIB, held=0), measure, lambda: 1.0)
+
+
+def test_a_step_that_fits_in_half_precision_only_is_taken_in_it(monkeypatch):
+    def made_up(plan, legend, device, precision, patience_s):
+        if precision == "float32":
+            raise TooLittleMemoryError("no room")
+        return Measured(1.0, 5, 1)
+
+    monkeypatch.setattr(step_cost, "measured_step", made_up)
+    monkeypatch.setattr(step_cost, "has_bfloat16", lambda device: True)
+    stopwatch = step_cost.Stopwatch(Legend(()), CARD, None, None)
+    assert stopwatch(plans()[0], 9.0).bytes == 5
+    assert stopwatch.precision == "bfloat16"
+
+
+def test_out_of_memory_of_a_step_is_told_as_such(monkeypatch):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("training.planning.step_cost._steps", out_of_memory)
+    plan = make_plan(fingerprint((64, 64)), CHANNELS, "cpu", **FIELDS)
+    with pytest.raises(TooLittleMemoryError, match="too little memory for a step"):
+        measured_step(plan, Legend(()), Device("cpu", "here"), "float32", 1.0)
+
+
+def test_a_card_is_given_room_for_gaps(monkeypatch):
+    class Peak:
+        before, bytes = 0, 1000
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return False
+
+    monkeypatch.setattr("training.planning.step_cost._steps", lambda *_: (7, 1.0))
+    monkeypatch.setattr("training.planning.step_cost.peak_of", lambda kind: Peak())
+    plan = make_plan(fingerprint((64, 64)), CHANNELS, "cpu", **FIELDS)
+    taken = {
+        kind: measured_step(plan, Legend(()), Device(kind, "made up"), "float32", 1.0).bytes
+        for kind in ("cpu", "cuda")
+    }
+    assert taken == {"cpu": 1000, "cuda": int(1000 * FRAGMENTATION)}
