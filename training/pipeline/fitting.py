@@ -22,13 +22,14 @@ from training.pipeline.cross_validation import cross_validate
 from training.pipeline.mirroring import with_mirroring
 from training.planning.command_line import DEFAULT_DATASET
 from training.planning.options import DEFAULT_MINUTES, Options
-from training.planning.planner import as_csv, plan_run
+from training.planning.planner import as_csv, check_asked, plan_run
 from training.reports.model_card import write_model_card
 from training.reports.run_report import write_report
 from training.run.clock import Clock
-from training.run.device import find_device
+from training.run.device import Device, find_device
 from training.run.folder import RunFolder
 from training.run.job import Job, job_in
+from training.run.lock import LET_GO_S, holds_files, taken
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
 from training.run.processes import ALONE, World
@@ -61,17 +62,33 @@ def fit(
     if not world.leads:
         return _follow(world)
     clock = Clock(DEFAULT_MINUTES, spent_s=spent_s)
+    device = find_device(world)
+    check_asked(options, device)
     dataset = _look(options.data or _default_data())
     folds = 1 if options.plan else options.chosen.get("folds", 1)
     if folds > 1:  # says what is wrong before anything is measured
         split_folds(dataset.train, folds)
     run = RunFolder(options.out or _fresh_folder(dataset.name))
-    if run.path.exists() and any(run.path.iterdir()):
-        raise ConfigError(
-            f"{run.path} is not empty; name another folder with --out, or go on with "
-            f"--resume {run.path}"
-        )
-    device = find_device(world)
+    with taken(run.path):
+        if holds_files(run.path):
+            raise ConfigError(
+                f"{run.path} is not empty; name another folder with --out, or go on with "
+                f"--resume {run.path}"
+            )
+        job = _planned(options, folds, dataset, run, clock, device, command)
+        return _carry_out(job, run, clock, with_ray=options.with_ray)
+
+
+def _planned(  # noqa: PLR0913 - all that a plan is made of
+    options: Options,
+    folds: int,
+    dataset: Dataset,
+    run: RunFolder,
+    clock: Clock,
+    device: Device,
+    command: str,
+) -> Job:
+    """The job that the options ask for; its plan is the first file of the run."""
     fingerprint = fingerprint_of(dataset)
     planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
     plan = changed_plan(planned.plan, {"minutes": planned.plan.minutes * folds})
@@ -79,8 +96,7 @@ def fit(
     if planned.considered:
         replace_file(run.candidates, as_csv(planned.considered))
     write_plan(plan, run.plan)
-    job = Job(plan, fingerprint, dataset, device, command)
-    return _carry_out(job, run, clock, with_ray=options.with_ray)
+    return Job(plan, fingerprint, dataset, device, command)
 
 
 def resume(
@@ -101,10 +117,12 @@ def resume(
     if run.report.is_file():
         log.info("%s is finished; its report: %s", folder, run.report)
         return run
-    job, whole = job_in(run, command, world)
-    if job.plan.fold is not None:
-        prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
-    return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
+    run.check_begun()
+    with taken(run.path, LET_GO_S):
+        job, whole = job_in(run, command, world)
+        if job.plan.fold is not None:
+            prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
+        return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
 
 
 def _follow(world: World) -> RunFolder:

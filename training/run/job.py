@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from seg.errors import ConfigError
 from training.dataset import Dataset, load_dataset
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import fold_of
@@ -31,10 +30,7 @@ def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Job, Dat
         ConfigError: the folder holds no run.
         DatasetError: its data are gone.
     """
-    if not run.plan.is_file() or not run.fingerprint.is_file():
-        raise ConfigError(
-            f"{run.path} holds no run that has begun to train (no plan.yaml); start it anew"
-        )
+    run.check_begun()
     plan = read_plan(run.plan)
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
     whole = load_dataset(plan.data)
