@@ -24,7 +24,7 @@ from seg.images.itk.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.itk.nrrd import read_nrrd
 from seg.images.nifti.whole import read_nifti
 from seg.images.pictures.raster import read_bmp, read_jpeg, read_png, read_webp
-from seg.images.storage.files import BinaryFile, Rewindable, opened
+from seg.images.storage.files import BinaryFile, Rewindable, open_binary
 from seg.images.storage.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
@@ -174,7 +174,7 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
         return read_folder(source, options)
     if isinstance(source, Path):
         options = replace(options, folder=source.parent)
-    with opened(source) as file:
+    with open_binary(source) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
         found = format_of(head)

@@ -21,7 +21,7 @@ from service.answers.quality_header import as_header, as_plain, with_quality
 from service.batching.request_backend import SharedBackend
 from service.errors import RequestCancelledError, SchedulerClosedError
 from service.models.ready_model import ReadyModel
-from service.models.variants import Rung
+from service.models.variants import ServedVariant
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.patch_times import Occupancy
 from service.observability.tracing import patch_spans, span
@@ -55,7 +55,7 @@ class Work:
     model: ReadyModel
     order: Order
     backend: SharedBackend
-    rung: Rung
+    rung: ServedVariant
     """The variant that answers all of it."""
     on_tile: Progress = lambda done, total: None
     on_image: Callable[[], None] = lambda: None

@@ -40,7 +40,7 @@ SCHEMAS: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 
 
-def described(routes: Iterable[Route]) -> Json:
+def describe_routes(routes: Iterable[Route]) -> Json:
     """The document of these routes.
 
     Raises:
@@ -92,7 +92,7 @@ class OpenApi:
 
     def describe(self, routes: Iterable[Route]) -> None:
         """These are the routes."""
-        self._document = described(routes)
+        self._document = describe_routes(routes)
 
     async def show(self, request: Request) -> Response:
         """``GET /openapi.json``: this description."""

@@ -24,7 +24,7 @@ from service.errors import RequestCancelledError
 from service.middleware.accounting import CLIENT_CLOSED_REQUEST
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
-from service.models.variants import VARIANT_HEADER, Rung
+from service.models.variants import VARIANT_HEADER, ServedVariant
 from service.observability.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.observability.tracing import past_span
 from service.problems.response import Problem
@@ -76,7 +76,7 @@ class _PublicRoutes:
         queued = perf_counter()
         body = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed when it is sent
 
-        def work() -> tuple[AnswerHead, Rung]:
+        def work() -> tuple[AnswerHead, ServedVariant]:
             begun = perf_counter()
             waited = begun - queued
             past_span("wait", (queued, begun))

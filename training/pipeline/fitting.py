@@ -8,11 +8,11 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
-from training.dataset import Dataset, check, load_dataset
+from training.dataset import Dataset, check_dataset, load_dataset
 from training.dataset.fingerprint import fingerprint_of
 from training.dataset.folds import split_folds
 from training.evaluation.evaluator import evaluate
-from training.evaluation.recalibration import in_words
+from training.evaluation.recalibration import recalibration_in_words
 from training.evaluation.score_files import summary_table, write_metrics
 from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import Trained
@@ -21,14 +21,14 @@ from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import cross_validate
 from training.pipeline.mirroring import with_mirroring
 from training.planning.command_line import DEFAULT_DATASET
-from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.planner import as_csv, check_asked, plan_run
 from training.reports.model_card import write_model_card
 from training.reports.run_report import write_report
 from training.run.clock import Clock
 from training.run.device import Device, find_device
 from training.run.folder import RunFolder
-from training.run.job import Job, job_in
+from training.run.job import TrainingJob, job_in
 from training.run.lock import LET_GO_S, holds_files, taken
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
@@ -42,7 +42,7 @@ log = logging.getLogger("training")
 
 
 def fit(
-    options: Options,
+    options: PlanOptions,
     command: str = "training.fit",
     world: World = ALONE,
     *,
@@ -80,14 +80,14 @@ def fit(
 
 
 def _planned(  # noqa: PLR0913 - all that a plan is made of
-    options: Options,
+    options: PlanOptions,
     folds: int,
     dataset: Dataset,
     run: RunFolder,
     clock: Clock,
     device: Device,
     command: str,
-) -> Job:
+) -> TrainingJob:
     """The job that the options ask for; its plan is the first file of the run."""
     fingerprint = fingerprint_of(dataset)
     planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
@@ -96,7 +96,7 @@ def _planned(  # noqa: PLR0913 - all that a plan is made of
     if planned.considered:
         replace_file(run.candidates, as_csv(planned.considered))
     write_plan(plan, run.plan)
-    return Job(plan, fingerprint, dataset, device, command)
+    return TrainingJob(plan, fingerprint, dataset, device, command)
 
 
 def resume(
@@ -150,7 +150,7 @@ def _look(path: Path) -> Dataset:
         len(dataset.test),
         ", ".join(info.name for info in dataset.classes),
     )
-    for finding in check(dataset):
+    for finding in check_dataset(dataset):
         log.warning("look      %s", finding)
     return dataset
 
@@ -167,7 +167,9 @@ def _fresh_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False) -> RunFolder:
+def _carry_out(
+    job: TrainingJob, run: RunFolder, clock: Clock, *, with_ray: bool = False
+) -> RunFolder:
     try:
         return _train_and_report(job, run, clock, with_ray)
     except BaseException as error:  # a fold may have said so of itself
@@ -175,7 +177,7 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False
         raise
 
 
-def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
+def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
     plan, dataset = job.plan, job.dataset
     clock.minutes, clock.steps = plan.minutes, plan.steps
     if plan.folds > 1 and plan.fold is None:
@@ -192,14 +194,14 @@ def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) ->
     write_report(run.path, job, trained, finished)
     log.info("%s", summary_table(finished.evaluation))
     if finished.evaluation.quality:
-        log.info("%s", in_words(finished.evaluation.quality))
+        log.info("%s", recalibration_in_words(finished.evaluation.quality))
     log.info("package   %s", run.package)
     log.info("report    %s", run.report)
     log.info("serve it  SEG_PACKAGE=%s bentoml serve", run.package)
     return run
 
 
-def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
+def _train_and_package(job: TrainingJob, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
     plan, dataset = job.plan, job.dataset
     job.device.world.check(plan.batch_size)
     cases = prepare_cases(dataset, plan, run.cache)

@@ -11,7 +11,7 @@ from training.learning.losses import LOSSES
 from training.learning.optimisers import OPTIMISERS
 from training.learning.trainer import PRECISIONS
 from training.planning.nnunet_rules import TARGETS
-from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.run.clock import SCHEDULES
 from training.run.memory import memory_size
 from training.run.plan import ELASTIC, Plan
@@ -20,9 +20,9 @@ from training.samples import augmentation as augment
 DEFAULT_DATASET = "scratch-assay"
 
 
-def options_from(arguments: argparse.Namespace) -> Options:
+def options_from(arguments: argparse.Namespace) -> PlanOptions:
     """What was asked for, out of parsed arguments."""
-    return Options(
+    return PlanOptions(
         data=arguments.data,
         out=arguments.out,
         plan=arguments.plan,

@@ -15,9 +15,9 @@ from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
 from training.learning.fine_tuning import start_fields, with_normalisation_of
 from training.planning.nnunet_rules import nnunet_plan
-from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.rules import make_plan, planned_augmentation
-from training.planning.search import Candidate, Limits, best_of, candidates
+from training.planning.search import Budget, Candidate, best_of, candidates
 from training.planning.step_cost import Stopwatch
 from training.run.clock import Clock, enough_minutes
 from training.run.device import Device, check_precision
@@ -42,7 +42,7 @@ class Planned:
 
 
 def plan_run(
-    options: Options, dataset: Dataset, fingerprint: Fingerprint, device: Device, clock: Clock
+    options: PlanOptions, dataset: Dataset, fingerprint: Fingerprint, device: Device, clock: Clock
 ) -> Planned:
     """The plan that was handed over, or the best for the data, the machine and the time.
 
@@ -71,7 +71,7 @@ def plan_run(
     return planned
 
 
-def check_asked(options: Options, device: Device) -> Plan | None:
+def check_asked(options: PlanOptions, device: Device) -> Plan | None:
     """The plan that was handed over, if any; says what cannot work before any work is done.
 
     Raises:
@@ -136,12 +136,12 @@ def _searched(
     return Planned(plan, searched if len(searched) > 1 else ())
 
 
-def _limits(plan: Plan, device: Device, clock: Clock) -> Limits:
+def _limits(plan: Plan, device: Device, clock: Clock) -> Budget:
     on_cpu = device.kind == "cpu"
     held = held_bytes() if on_cpu else 0
     free = free_bytes(device.kind) + held
     beside = device.world.devices if on_cpu else 1
-    return Limits(
+    return Budget(
         seconds=max(1.0, 60 * plan.minutes - clock.elapsed_s()),
         bytes=(plan.memory or free) // beside,
         held=held,
@@ -154,13 +154,13 @@ def as_csv(considered: Sequence[Candidate]) -> bytes:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
         ("network", "patch", "batch_size", "seconds_a_step", "measured", "steps", "bytes",
-         "expected_dice")
+         "forecast_dice")
     )  # fmt: skip
     for each in considered:
         plan = each.plan
         table.writerow(
             (plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
              f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes,
-             f"{each.expected_dice:.4f}")
+             f"{each.forecast_dice:.4f}")
         )  # fmt: skip
     return text.getvalue().encode()

@@ -13,7 +13,7 @@ from training.run.processes import ALONE, World
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained, on what, where, and by which command."""
 
     plan: Plan
@@ -23,7 +23,7 @@ class Job:
     command: str
 
 
-def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Job, Dataset]:
+def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[TrainingJob, Dataset]:
     """The job that a run has begun, and the dataset that a fold's is a part of.
 
     Raises:
@@ -35,4 +35,4 @@ def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Job, Dat
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
     whole = load_dataset(plan.data)
     dataset = whole if plan.fold is None else fold_of(whole, plan.folds, plan.fold)
-    return Job(plan, fingerprint, dataset, find_device(world), command), whole
+    return TrainingJob(plan, fingerprint, dataset, find_device(world), command), whole

@@ -46,7 +46,7 @@ DAMAGE = (
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[BinaryFile]:
+def open_binary(source: Path | bytes) -> Iterator[BinaryFile]:
     """The source as a binary file, at its start.
 
     Raises:

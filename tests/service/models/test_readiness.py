@@ -157,7 +157,7 @@ def test_a_picture_that_takes_too_long_is_stopped(loaded, monkeypatch):
         until(is_useless)
         return picture_of(files, dims, limits, is_useless)
 
-    monkeypatch.setattr("service.app.picture_of", late)
+    monkeypatch.setattr("service.routes.segment.picture_of", late)
     client = TestClient(create_app(loaded(timeout_s=0.05)))
     assert "0.05 s" in problem(client.post("/picture", content=IMAGE), 504)
 

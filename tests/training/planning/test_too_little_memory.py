@@ -4,10 +4,10 @@ from math import prod
 
 import pytest
 import torch
+from tests.training.test_plan import fingerprint
 
 from seg.errors import ConfigError
 from seg.model_package import Channel
-from tests.training.test_plan import fingerprint
 from training.dataset import Legend
 from training.planning import step_cost
 from training.planning.rules import make_plan

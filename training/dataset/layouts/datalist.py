@@ -16,7 +16,7 @@ from typing import Any
 from seg.errors import DatasetError
 from seg.images import stem_of
 from training.dataset.cases import Case, Dataset, Split, dims_of
-from training.dataset.dataset_yaml import Card, refuse
+from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.dataset_json import Raw, channels_of, legend_of, licence_of
 from training.dataset.layouts.found_classes import channels_of_files
@@ -35,7 +35,7 @@ def is_list(raw: Raw) -> bool:
     return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict)
 
 
-def load(path: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
+def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Finding]) -> Dataset:
     """The dataset that a JSON file lists; what is not there goes to the findings.
 
     Args:
