@@ -6,7 +6,7 @@ from data.phantom import draw
 from seg.commands import REFUSED, exit_status
 from seg.errors import ConfigError
 from training import augment, fit
-from training.planning.options import Options
+from training.planning.options import PlanOptions
 from training.planning.planner import check_asked
 from training.run.clock import Clock, enough_minutes
 from training.run.device import Device
@@ -22,8 +22,8 @@ def test_a_seed_that_no_generator_takes_is_refused(command, seed, capsys):
 
 def test_float16_on_a_cpu_is_refused_before_the_data_are_looked_at():
     with pytest.raises(ConfigError, match="float16 trains on a GPU only"):
-        check_asked(Options(chosen={"precision": "float16"}), Device("cpu", "CPU"))
-    check_asked(Options(chosen={"precision": "float16"}), Device("cuda", "H"))
+        check_asked(PlanOptions(chosen={"precision": "float16"}), Device("cpu", "CPU"))
+    check_asked(PlanOptions(chosen={"precision": "float16"}), Device("cuda", "H"))
 
 
 def test_minutes_that_are_over_before_the_first_step_are_refused_with_how_many_would_do(
