@@ -27,6 +27,8 @@ DECODERS = ("pydicom", "pillow", "pyjpegls", OUR_DECODER)
 """In this order, where one knows the compression. Not gdcm: damaged pixels bring it down, and the
 process with it."""
 
+MAX_BYTE = 255
+
 RLE = "1.2.840.10008.1.2.5"
 
 
@@ -183,6 +185,8 @@ def _decode(
 ) -> None:
     for index, (place, scale) in enumerate(zip(places, scales, strict=True)):
         pixels = pydicom().pixels.pixel_array(whole, index=index, decoding_plugin=decoder)
+        if layout.channels == 1 or layout.photometric == PALETTE:
+            pixels = _without_spare_bits(pixels, layout)
         values = _values(whole, pixels, layout, scale)
         out[:, place] = values if values.ndim == 2 else np.moveaxis(values, -1, 0)
 
@@ -193,7 +197,7 @@ def _values(
     """(y, x) or (y, x, c) as they are meant."""
     if layout.photometric == PALETTE:
         colors: Shaped[np.ndarray, ...] = pydicom().pixels.apply_color_lut(pixels, header)
-        return (colors >> 8 if colors.dtype == np.uint16 else colors)[..., :3]
+        return (colors >> 8 if _has_16_bits(colors, header) else colors)[..., :3]
     if layout.channels == 3:
         return pixels
     if layout.photometric == "MONOCHROME1" and not _is_measured(header):
@@ -203,6 +207,35 @@ def _values(
         table: Shaped[np.ndarray, ...] = pydicom().pixels.apply_modality_lut(pixels, header)
         return table
     return pixels if scale == Scale() else pixels * scale.slope + scale.intercept
+
+
+def _has_16_bits(colors: Shaped[np.ndarray, "..."], header: Dataset) -> bool:
+    """The palette's numbers go to 65535; some are announced so and hold 0 to 255."""
+    if colors.dtype != np.uint16:
+        return False
+    tables = [
+        header.get(f"{kind}{color}PaletteColorLookupTableData") or b""
+        for kind in ("", "Segmented")
+        for color in ("Red", "Green", "Blue")
+    ]
+    if any(tables[3:]):  # their words are instructions too: the colours themselves tell
+        return bool((colors > MAX_BYTE).any())
+    little = header.file_meta.TransferSyntaxUID.is_little_endian
+    order = "<u2" if little else ">u2"
+    return any((np.frombuffer(table, order) > MAX_BYTE).any() for table in tables[:3])
+
+
+def _without_spare_bits(
+    pixels: Shaped[np.ndarray, "..."], layout: PixelLayout
+) -> Shaped[np.ndarray, "..."]:
+    """The stored bits alone: above them lie overlays, or anything.
+
+    pydicom clears them of uncompressed pixels only, since decoders are told no number of bits.
+    """
+    spare = 8 * pixels.itemsize - layout.bits_stored
+    if pixels.dtype.kind not in "iu" or spare <= 0:
+        return pixels
+    return (pixels << spare) >> spare
 
 
 def _is_measured(header: Dataset) -> bool:
