@@ -8,6 +8,9 @@
       - {name: background, value: 0}
       - {name: vessel, value: 255, color: [230, 159, 0]}
       - {name: bleeding, values: [3, 4]}    # several values: classes overlap
+      - name: left kidney                   # codes, of SNOMED CT, that DICOM objects name it by
+        type: {value: "64033007", meaning: Kidney}
+        laterality: {value: "7771000", meaning: Left}
     masks: values                   # or colors (RGB masks), or instances (object numbers)
     ignore: 128                     # value, or color, of what nobody annotated
     channels: [red, green, blue]    # {name: CT, modality: CT} says more
@@ -26,6 +29,7 @@ from pydantic_core import ErrorDetails
 
 from seg.errors import DatasetError
 from seg.frozen import FrozenData
+from seg.images import Code
 from seg.model_package import Channel
 
 CARD = "dataset.yaml"
@@ -43,6 +47,9 @@ class DatasetYamlClass(FrozenData):
     value: Value | None = None
     values: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
     color: Color | None = None
+    category: Code | None = None
+    type: Code | None = None
+    laterality: Code | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "DatasetYamlClass":

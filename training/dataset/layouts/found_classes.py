@@ -1,6 +1,7 @@
 """Classes and channels by ``dataset.yaml``, or by what the files hold where it says nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -62,6 +63,17 @@ def legend_of(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Lege
         raise DatasetError(f"ignore in {CARD} needs a {card.masks[:-1]} that no class has")
     legend = Legend(legend.classes, legend.regions, ignores=bool(ignored))
     return legend, MaskFiles(card.masks, label_of | ignored)
+
+
+def coded(legend: Legend, card: DatasetYaml) -> Legend:
+    """The legend with the codes that ``dataset.yaml`` names its classes by."""
+    codes = {
+        each.name: {"category": each.category, "type": each.type, "laterality": each.laterality}
+        for each in card.classes
+        if isinstance(each, DatasetYamlClass)
+    }
+    classes = tuple(each.model_copy(update=codes.get(each.name, {})) for each in legend.classes)
+    return replace(legend, classes=classes)
 
 
 def _ignored(card: DatasetYaml) -> dict[int, int]:
