@@ -149,7 +149,11 @@ def read_channels(
 
 
 def read_mask(
-    source: Path | bytes, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    source: Path | bytes,
+    *,
+    dims: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    image: Image | None = None,
 ) -> Mask:
     """A mask: one class index a pixel or voxel, as its file has them.
 
@@ -161,12 +165,14 @@ def read_mask(
             folder or a ZIP file with one DICOM SEG or one OME-Zarr.
         dims: Spatial axes that are needed, as for ``read_image``.
         limits: Sizes beyond which the file is not decoded.
+        image: That it was drawn on: the frames of a DICOM SEG, which leaves empty ones out, are
+            laid on its slices. Other files say themselves where they lie.
 
     Raises:
-        ImageError: the bytes are no mask.
+        ImageError: the bytes are no mask, or a DICOM SEG of another image.
     """
-    image = _read(source, ReadOptions(dims=dims, limits=limits, labels=True))
-    return Mask(_labels(image.array), spacing=image.spacing, affine=image.affine)
+    found = _read(source, ReadOptions(dims=dims, limits=limits, labels=True, onto=image))
+    return Mask(_labels(found.array), spacing=found.spacing, affine=found.affine)
 
 
 def _read(source: Path | bytes, options: ReadOptions) -> Image:

@@ -67,8 +67,8 @@ MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
         )
     }
 )
-"""By name. Letters: ``m`` the mask, ``k`` its classes, ``i`` the image. Of formats with one media type the
-first is the one that an ``Accept`` header gets."""
+"""By name. Letters: ``m`` the mask, ``k`` its classes, ``i`` the image. Of formats with one media
+type the first is the one that an ``Accept`` header gets."""
 
 
 def encode_mask(

@@ -71,7 +71,7 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
     """What one case holds, and what is wrong with it."""
     findings: list[Finding] = []
     image = _image(dataset, case, findings)
-    mask = _mask(dataset, case, findings)
+    mask = _mask(dataset, case, image, findings)
     if image and mask:
         findings += [Finding("error", str(case.mask), *each) for each in misfits(image, mask)]
     if image:
@@ -100,9 +100,11 @@ def _image(dataset: Dataset, case: Case, findings: list[Finding]) -> Image | Non
         return None
 
 
-def _mask(dataset: Dataset, case: Case, findings: list[Finding]) -> Mask | None:
+def _mask(
+    dataset: Dataset, case: Case, image: Image | None, findings: list[Finding]
+) -> Mask | None:
     try:
-        return dataset.masks.read(case.mask, dataset.dims, dataset.legend)
+        return dataset.masks.read(case.mask, dataset.dims, dataset.legend, image)
     except ImageError as error:
         advice = "correct the mask, or declare what it holds"
         error = ImageError(hinted(error, dataset.masks.kind))

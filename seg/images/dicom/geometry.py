@@ -1,65 +1,19 @@
-"""Where DICOM slices lie, and how they make a volume.
+"""How DICOM slices make a volume.
 
 DICOM's patient axes run to the left, to the back and to the head (LPS); ours to the right, to the
 front and to the head (RAS). Source: DICOM PS3.3, C.7.6.2 (Image Plane Module).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom.file import Dataset
+from seg.errors import ImageError
+from seg.images.dicom.planes import SAME, UNEVEN, Plane, Vector
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.world import LPS_TO_RAS
-
-UNEVEN = 0.1
-"""How far a slice may lie from its place, as a part of the distance between slices: scanners round
-positions to a tenth of a millimetre."""
-
-
-SAME = 1e-3
-"""Largest difference of direction cosines, and of pixel sizes as a part, within one series."""
-
-NUCLEAR_MEDICINE = "1.2.840.10008.5.1.4.1.1.20"
-"""SOP class whose frames may be slices, projections, moments or views of several detectors."""
-
-SLICES_OF_NM = ("RECON TOMO", "RECON GATED TOMO")
-"""Third value of its ImageType where they are slices. Source: DICOM PS3.3, C.8.4.9.1.1."""
-
-CENTIMETRES = 3
-"""PhysicalUnitsXDirection of an ultrasound region. Source: DICOM PS3.3, C.8.5.5.1.15."""
-
-TWO_DIMENSIONAL = 1
-"""RegionSpatialFormat of an ultrasound region that shows tissue or flow, not a curve."""
-
-Vector = Float[np.ndarray, "3"]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Plane:
-    """One slice: its pixel size, and where it lies where the file says so."""
-
-    pixel: Spacing | None
-    """Distance of rows and of columns, in mm."""
-    thickness: float | None
-    position: Vector | None
-    """Centre of the first pixel, LPS in mm."""
-    axes: Float[np.ndarray, "2 3"] | None
-    """Unit vectors along a row and down a column, LPS."""
-
-    @property
-    def is_placed(self) -> bool:
-        """The plane lies in the patient."""
-        return self.pixel is not None and self.position is not None and self.axes is not None
-
-    @property
-    def normal(self) -> Vector:
-        """Unit vector that makes a right-handed system with the axes, LPS."""
-        assert self.axes is not None
-        return np.cross(*self.axes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,115 +23,6 @@ class Stack:
     order: tuple[int, ...]
     spacing: Spacing | None
     affine: Affine | None
-
-
-def plane_of(header: Dataset, frame: int = 0) -> Plane:
-    """The plane of one frame, from functional groups where there are some.
-
-    Raises:
-        ImageError: a pixel size that is none, or directions that are not at right angles.
-    """
-    measures = functional(header, frame, "PixelMeasuresSequence")
-    place = functional(header, frame, "PlanePositionSequence")
-    turn = functional(header, frame, "PlaneOrientationSequence")
-    if header.get("SOPClassUID") == NUCLEAR_MEDICINE and place.get("ImagePositionPatient") is None:
-        place = turn = _detector(header)
-    axes = _numbers(turn, "ImageOrientationPatient", 6)
-    return Plane(
-        pixel=_pixel_size(measures),
-        thickness=_thickness(measures),
-        position=_numbers(place, "ImagePositionPatient", 3),
-        axes=None if axes is None else _checked_axes(axes.reshape(2, 3)),
-    )
-
-
-def planes_of(header: Dataset, frames: int) -> list[Plane]:
-    """The plane of each frame of a file, in the order of the file.
-
-    Raises:
-        ImageError: as ``plane_of``; or offsets of frames that are none.
-        UnsupportedImageError: frames of nuclear medicine that are no slices.
-    """
-    if header.get("PerFrameFunctionalGroupsSequence"):
-        return [plane_of(header, frame) for frame in range(frames)]
-    if header.get("SOPClassUID") == NUCLEAR_MEDICINE and frames > 1:
-        _check_nuclear_slices(header)
-    first = plane_of(header)
-    if frames == 1 or not first.is_placed:
-        return [first] * frames
-    steps = _steps_from_first(header, first, frames)
-    if steps is None:
-        return [replace(first, position=None)] * frames
-    return [replace(first, position=first.position + step) for step in steps]
-
-
-def _steps_from_first(
-    header: Dataset, first: Plane, frames: int
-) -> Float[np.ndarray, "frames 3"] | None:
-    """Where frames lie from the first one, LPS mm; None where the file does not say.
-
-    Offsets of a dose grid are relative along the normal where they begin with 0, and positions
-    along z where they begin with that of the first frame. In nuclear medicine the sign of the
-    spacing says on which side of the first slice the others lie.
-
-    Source: DICOM PS3.3, C.8.8.3.2 (Grid Frame Offset Vector) and C.8.4.15 (NM Reconstruction).
-    """
-    offsets = header.get("GridFrameOffsetVector")
-    if offsets is not None and offsets != "":
-        along = _numbers(header, "GridFrameOffsetVector", frames)
-        assert along is not None
-        assert first.position is not None
-        if along[0] == 0:
-            return along[:, None] * first.normal
-        apart = float(np.abs(np.diff(along)).min())
-        upright = np.abs(np.abs(first.normal[2]) - 1) <= SAME
-        if abs(along[0] - first.position[2]) > UNEVEN * apart or not upright:
-            raise ImageError(
-                "the DICOM GridFrameOffsetVector begins neither with 0 nor with the z of "
-                "ImagePositionPatient, so nothing says where the frames lie; repair the header"
-            )
-        return (along - along[0])[:, None] * np.array([0.0, 0.0, 1.0])
-    if header.get("SOPClassUID") == NUCLEAR_MEDICINE:
-        step = _numbers(header, "SpacingBetweenSlices", 1)
-        mm = float(step[0]) if step is not None and step[0] else first.thickness
-        numbers = _numbers(header, "SliceVector", frames)
-        places = np.arange(frames) if numbers is None else numbers - numbers.min()
-        return None if not mm else (places * mm)[:, None] * first.normal
-    return None
-
-
-def _check_nuclear_slices(header: Dataset) -> None:
-    kinds = header.get("ImageType") or ()
-    kind = str(kinds[2]) if len(kinds) > 2 and not isinstance(kinds, str) else ""
-    if kind and kind not in SLICES_OF_NM:
-        raise UnsupportedImageError(
-            f"the frames of this DICOM file of nuclear medicine are no slices but {kind[:16]} "
-            "(projections, moments or views); send the reconstruction, or one frame"
-        )
-    counted = [header.get(name) for name in ("NumberOfEnergyWindows", "NumberOfTimeSlots")]
-    if any(number and int(number) > 1 for number in counted):
-        raise UnsupportedImageError(
-            "one moment and one energy window are needed, this DICOM file of nuclear medicine "
-            "holds several; send its volumes one by one"
-        )
-
-
-def _detector(header: Dataset) -> Dataset:
-    """Where position and orientation stand in nuclear medicine: with the first detector."""
-    detectors = header.get("DetectorInformationSequence")
-    return detectors[0] if detectors else header
-
-
-def functional(header: Dataset, frame: int, name: str) -> Dataset:
-    """Where a frame's attributes stand: in its functional group, in the shared one, or plainly."""
-    for groups, index in (
-        ("PerFrameFunctionalGroupsSequence", frame),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        sequence = header.get(groups)
-        if sequence and (group := sequence[index].get(name)):
-            return group[0]
-    return header
 
 
 def flat(plane: Plane) -> Stack:
@@ -222,6 +67,62 @@ def stack(planes: Sequence[Plane]) -> Stack:
     assert first.pixel is not None
     affine = _affine(planes[order[0]], step)
     return Stack(order, (float(np.linalg.norm(step)), *first.pixel), affine)
+
+
+def stack_with_gaps(
+    planes: Sequence[Plane], stated: float | None = None
+) -> tuple[Stack, tuple[int, ...]]:
+    """The grid of frames of which several may lie in one slice and slices may be left out.
+
+    Args:
+        planes: In any order.
+        stated: Distance of slices in mm, where the file tells it.
+
+    Returns:
+        The grid, and for each plane the slice in which it lies.
+
+    Raises:
+        ImageError: planes are turned against each other or lie beside every even grid.
+    """
+    first = planes[0]
+    for plane in planes:
+        _check_alike(first, plane)
+    assert first.pixel is not None
+    positions = np.array([plane.position for plane in planes])
+    depth = positions @ first.normal
+    order = np.argsort(depth, kind="stable")
+    apart = stated / 4 if stated else min(first.pixel) / 20
+    ranks = np.cumsum(np.diff(depth[order], prepend=depth[order[0]]) > apart)
+    lowest = order[np.unique(ranks, return_index=True)[1]]  # one plane of each slice
+    if len(lowest) == 1:
+        step = first.normal * (first.thickness or 1.0)
+        counts = np.zeros(1, int)
+    else:
+        step, counts = _even_steps(positions[lowest], depth[lowest], stated)
+    places = np.empty(len(planes), int)
+    places[order] = counts[ranks]
+    spacing = (float(np.linalg.norm(step)), *first.pixel)
+    grid = Stack(tuple(int(i) for i in order), spacing, _affine(planes[order[0]], step))
+    return grid, tuple(int(place) for place in places)
+
+
+def _even_steps(
+    positions: Float[np.ndarray, "n 3"], depth: Float[np.ndarray, "n"], stated: float | None
+) -> tuple[Vector, Int[np.ndarray, "n"]]:
+    """The step from slice to slice, and how many steps each one lies from the first."""
+    gaps = np.diff(depth)
+    for usual in (stated, float(gaps.min()), float(np.median(gaps))):
+        if not usual:
+            continue
+        counts = np.concatenate([[0], np.cumsum(np.maximum(np.rint(gaps / usual), 1))]).astype(int)
+        step = (positions[-1] - positions[0]) / counts[-1]
+        off = np.linalg.norm(positions - positions[0] - counts[:, None] * step, axis=1).max()
+        if off <= 2 * UNEVEN * np.linalg.norm(step):  # the ends, too, may lie beside their place
+            return step, counts
+    raise ImageError(
+        f"the frames of the DICOM SEG are not evenly spaced, one lies {off:.3g} mm beside its "
+        "place; send it together with the series that it was made of"
+    )
 
 
 def _check_alike(first: Plane, other: Plane) -> None:
@@ -269,75 +170,3 @@ def _affine(plane: Plane, step: Vector) -> Affine:
     affine[:3, 2] = step
     affine[:3, 3] = plane.position
     return LPS_TO_RAS @ affine
-
-
-def _pixel_size(header: Dataset) -> Spacing | None:
-    """Distance of rows and columns in mm; at the detector for projections.
-
-    Zero is what programs write that do not know it.
-    """
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        size = _numbers(header, name, 2)
-        if size is None or not size.all():
-            continue
-        if name == "ImagerPixelSpacing":
-            size = size / float(header.get("EstimatedRadiographicMagnificationFactor") or 1.0)
-        if not ((size > 0) & (size < 1e6)).all():
-            raise ImageError(
-                f"the DICOM pixel spacing must be above 0 mm, got {tuple(size.tolist())}; "
-                "repair the header"
-            )
-        return float(size[0]), float(size[1])
-    return _of_ultrasound(header)
-
-
-def _of_ultrasound(header: Dataset) -> Spacing | None:
-    """The size of a pixel that all regions of an ultrasound picture agree on.
-
-    Source: DICOM PS3.3, C.8.5.5 (US Region Calibration).
-    """
-    sizes = []
-    for region in header.get("SequenceOfUltrasoundRegions") or ():
-        if region.get("RegionSpatialFormat") != TWO_DIMENSIONAL:
-            continue
-        units = region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")
-        deltas = [_numbers(region, f"PhysicalDelta{axis}", 1) for axis in "YX"]
-        if units != (CENTIMETRES, CENTIMETRES) or any(each is None for each in deltas):
-            return None
-        sizes.append([10 * abs(float(each[0])) for each in deltas if each is not None])
-    if not sizes or not np.allclose(sizes, sizes[0], rtol=SAME, atol=0) or 0 in sizes[0]:
-        return None
-    return round(sizes[0][0], 9), round(sizes[0][1], 9)
-
-
-def _thickness(header: Dataset) -> float | None:
-    for name in ("SpacingBetweenSlices", "SliceThickness"):
-        size = _numbers(header, name, 1)
-        if size is not None and size[0]:
-            return abs(float(size[0]))
-    return None
-
-
-def _checked_axes(axes: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
-    if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
-        raise ImageError(
-            "the DICOM image orientation must be two unit vectors at a right angle, got "
-            f"{axes.round(4).tolist()}; repair the header"
-        )
-    unit: Float[np.ndarray, "2 3"] = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    return unit
-
-
-def _numbers(header: Dataset, name: str, count: int) -> Float[np.ndarray, "n"] | None:
-    """The numbers of an attribute; None where it is empty or absent."""
-    value = header.get(name)
-    if value is None or value == "":
-        return None
-    numbers = np.atleast_1d(np.array(value, dtype=np.float64))
-    if numbers.size == 0:
-        return None
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise ImageError(
-            f"the DICOM attribute {name} must hold {count} finite numbers; repair the header"
-        )
-    return numbers

@@ -10,8 +10,9 @@ import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, is_dicom, parse, translated
-from seg.images.dicom.geometry import Stack, flat, plane_of, planes_of, stack
+from seg.images.dicom.geometry import Stack, flat, stack
 from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
+from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import SEGMENTATION, read_segmentation
 from seg.images.grid.image import Image
 from seg.images.grid.limits import ReadOptions

@@ -14,7 +14,7 @@ from jaxtyping import Real, Shaped
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.codecs import check_frame
 from seg.images.dicom.file import OUR_DECODER, Dataset, pydicom, translated
-from seg.images.dicom.geometry import functional
+from seg.images.dicom.planes import functional
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -151,8 +151,8 @@ def decode_into(
         ImageError: the pixels are damaged or fewer than announced.
         UnsupportedImageError: a compression that is not read.
     """
-    decoders = _decoders(whole)
-    _check_frames(whole, layout)
+    decoders = decoders_of(whole)
+    check_frames(whole, layout.frames, layout.rows, layout.columns, layout.samples)
     failed: ImageError | None = None
     for decoder in decoders:
         try:
@@ -165,14 +165,18 @@ def decode_into(
     raise failed
 
 
-def _check_frames(whole: Dataset, layout: PixelLayout) -> None:
-    """Look into compressed frames before a decoder does."""
+def check_frames(whole: Dataset, count: int, rows: int, columns: int, samples: int) -> None:
+    """Look into compressed frames before a decoder does.
+
+    Raises:
+        ImageError: one is damaged, or not of the size that the header announces.
+    """
     syntax = whole.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated or syntax == RLE:
         return
-    frames = pydicom().encaps.generate_frames(whole.PixelData, number_of_frames=layout.frames)
-    for content in islice(frames, layout.frames):
-        check_frame(content, layout.rows, layout.columns, layout.samples)
+    frames = pydicom().encaps.generate_frames(whole.PixelData, number_of_frames=count)
+    for content in islice(frames, count):
+        check_frame(content, rows, columns, samples)
 
 
 def _decode(
@@ -242,8 +246,12 @@ def _is_measured(header: Dataset) -> bool:
     return header.get("Modality") in MEASURED or header.get("RescaleType") not in (None, "", "US")
 
 
-def _decoders(whole: Dataset) -> list[str]:
-    """Names of the decoders that know the file's compression."""
+def decoders_of(whole: Dataset) -> list[str]:
+    """Names of the decoders that know the file's compression.
+
+    Raises:
+        UnsupportedImageError: none does.
+    """
     syntax = whole.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
         return [""]

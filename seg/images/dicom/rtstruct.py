@@ -16,7 +16,6 @@ from jaxtyping import Float
 
 from seg.errors import ImageError
 from seg.images.dicom.file import Dataset, pydicom, translated
-from seg.images.dicom.geometry import Plane
 from seg.images.dicom.made import (
     UNNAMED,
     algorithm_item,
@@ -27,6 +26,7 @@ from seg.images.dicom.made import (
     series_number,
     type_of,
 )
+from seg.images.dicom.planes import Plane
 from seg.images.dicom.source import (
     MANUFACTURER,
     SourceSlice,

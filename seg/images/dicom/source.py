@@ -6,7 +6,8 @@ from math import prod
 
 from seg.errors import ImageError
 from seg.images.dicom.file import Dataset, pydicom, translated
-from seg.images.dicom.geometry import Plane, plane_of, planes_of, stack
+from seg.images.dicom.geometry import stack
+from seg.images.dicom.planes import Plane, plane_of, planes_of
 from seg.images.dicom.text import cleaned
 from seg.images.grid.image import Image, Mask
 

@@ -6,7 +6,7 @@ none. What we write is ISO_IR 192 (UTF-8), and what no date can be made of is le
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from seg.images.dicom.file import Dataset, pydicom
@@ -89,7 +89,8 @@ def _date(text: str) -> str:
     if match is None:
         return ""
     try:
-        return datetime(*map(int, match.groups())).strftime("%Y%m%d")
+        year, month, day = (int(part) for part in match.groups())
+        return date(year, month, day).strftime("%Y%m%d")
     except ValueError:
         return ""
 

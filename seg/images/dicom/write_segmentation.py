@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seg.errors import UnsupportedImageError
-from seg.images.dicom.file import PARSING_ERRORS, Dataset, pydicom, translated
+from seg.images.dicom.file import Dataset, pydicom, translated
 from seg.images.dicom.made import (
     UNNAMED,
     algorithm_item,
@@ -51,6 +51,7 @@ from seg.images.dicom.text import (
 from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
+from seg.images.storage.files import PARSING_ERRORS
 from seg.version import version_of
 
 CT, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
