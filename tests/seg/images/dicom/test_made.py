@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from seg.images import ClassInfo, Code, MadeBy, Mask, encode_mask, read_image, read_mask
 from seg.images.dicom.made import series_number, type_of
 from seg.images.dicom.text import cleaned
-from tests.seg.images.dicom_files import content_of, slice_of
-from tests.seg.images.dicom_sources import FRAME, affine_of, image_of, labels_of, multiframe_of
-from tests.seg.images.test_dicom_grids import dose, spect
+from tests.seg.images.dicom.files import content_of, slice_of
+from tests.seg.images.dicom.sources import FRAME, affine_of, image_of, labels_of, multiframe_of
+from tests.seg.images.dicom.test_planes import dose, spect
 
 OBJECTS = ("dicom-seg", "dicom-labelmap", "rtstruct")
 MODEL = MadeBy(model="kidneys", version="3", sha256="ab" * 32)

@@ -9,7 +9,7 @@ from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGLSLossless
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images import read_image
-from tests.seg.images.dicom_files import AXIAL, content_of, slice_of
+from tests.seg.images.dicom.files import AXIAL, content_of, slice_of
 
 NUCLEAR, DOSE = "1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.481.2"
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
