@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from seg.frozen import FrozenData
 
 
-class Code(BaseModel):
+class Code(FrozenData):
     """A concept in a coding scheme, as DICOM objects name anatomy: SNOMED CT unless it says so."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: Annotated[str, Field(min_length=1, max_length=16)]
     """``64033007``"""
@@ -17,10 +17,8 @@ class Code(BaseModel):
     scheme: Annotated[str, Field(min_length=1, max_length=16)] = "SCT"
 
 
-class ClassInfo(BaseModel):
+class ClassInfo(FrozenData):
     """One class of the mask; index 0 is background."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: Annotated[int, Field(ge=0, le=255)]
     name: str
