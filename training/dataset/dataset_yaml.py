@@ -8,9 +8,6 @@
       - {name: background, value: 0}
       - {name: vessel, value: 255, color: [230, 159, 0]}
       - {name: bleeding, values: [3, 4]}    # several values: classes overlap
-      - name: left kidney                   # codes, of SNOMED CT, that DICOM objects name it by
-        type: {value: "64033007", meaning: Kidney}
-        laterality: {value: "7771000", meaning: Left}
     masks: values                   # or colors (RGB masks), or instances (object numbers)
     ignore: 128                     # value, or color, of what nobody annotated
     channels: [red, green, blue]    # {name: CT, modality: CT} says more
@@ -24,12 +21,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from seg.errors import DatasetError
-from seg.frozen import FrozenData
-from seg.images import Code
 from seg.model_package import Channel
 
 CARD = "dataset.yaml"
@@ -40,19 +35,20 @@ Value = Annotated[int, Field(ge=0)]
 MaskKind = Literal["values", "colors", "instances"]
 
 
-class DatasetYamlClass(FrozenData):
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CardClass(_Data):
     """A class and how mask files show it."""
 
     name: str
     value: Value | None = None
     values: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
     color: Color | None = None
-    category: Code | None = None
-    type: Code | None = None
-    laterality: Code | None = None
 
     @model_validator(mode="after")
-    def _one_way(self) -> "DatasetYamlClass":
+    def _one_way(self) -> "CardClass":
         if self.value is not None and self.values is not None:
             raise ValueError(f"class {self.name} has value and values; keep one of them")
         if self.name == "ignore":
@@ -60,7 +56,7 @@ class DatasetYamlClass(FrozenData):
         return self
 
 
-class Subjects(FrozenData):
+class Subjects(_Data):
     """Which cases belong together, by a pattern on their names or by a table."""
 
     pattern: str | None = None
@@ -78,7 +74,7 @@ class Subjects(FrozenData):
         return self
 
 
-class SplitLists(FrozenData):
+class SplitLists(_Data):
     """Own lists: names, or a text file with one name a line."""
 
     test: Annotated[tuple[str, ...], Field(min_length=1)] | str
@@ -86,12 +82,12 @@ class SplitLists(FrozenData):
     """All others where it is left out."""
 
 
-class DatasetYaml(FrozenData):
+class Card(_Data):
     """``dataset.yaml``."""
 
     name: str | None = None
     licence: str | None = None
-    classes: tuple[str | DatasetYamlClass, ...] = ()
+    classes: tuple[str | CardClass, ...] = ()
     masks: MaskKind = "values"
     ignore: Value | Color | None = None
     channels: tuple[str | Channel, ...] = ()
@@ -99,7 +95,7 @@ class DatasetYaml(FrozenData):
     split: SplitLists | None = None
 
 
-def read_card(folder: Path) -> DatasetYaml:
+def read_card(folder: Path) -> Card:
     """The folder's ``dataset.yaml``; an empty one where there is none.
 
     Raises:
@@ -107,13 +103,13 @@ def read_card(folder: Path) -> DatasetYaml:
     """
     path = folder / CARD
     if not path.is_file():
-        return DatasetYaml()
+        return Card()
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     try:
-        return DatasetYaml.model_validate({} if raw is None else raw)
+        return Card.model_validate({} if raw is None else raw)
     except ValidationError as error:
         raise DatasetError(f"{path} {_in_words(error.errors())}") from error
 
@@ -135,13 +131,13 @@ def _is_branch(part: int | str) -> bool:
 
 
 def _near(name: str, *, at_top: bool) -> str:
-    models = (DatasetYaml,) if at_top else (DatasetYamlClass, Subjects, SplitLists, Channel)
+    models = (Card,) if at_top else (CardClass, Subjects, SplitLists, Channel)
     known = sorted({field for model in models for field in model.model_fields})
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def refuse(card: DatasetYaml, fields: Iterable[str], where: str) -> None:
+def refuse(card: Card, fields: Iterable[str], where: str) -> None:
     """Say that another file already settles these fields.
 
     Raises:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from seg.errors import ConfigError
-from seg.frozen import FrozenData
 from seg.metrics import PairedTest, paired_test
 from training.evaluation.measure import SEED
 from training.evaluation.scores import (
@@ -24,7 +24,11 @@ SIGNIFICANT = 0.05
 _DISTANCES = ("surface_dice", "hd95")
 
 
-class Difference(FrozenData):
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Difference(_Data):
     """One measure of one class: B less A."""
 
     region: str
@@ -41,7 +45,7 @@ class Difference(FrozenData):
     worse: int
 
 
-class Comparison(FrozenData):
+class Comparison(_Data):
     """``comparison.json``."""
 
     a: str

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict
 
-from seg.frozen import FrozenData
 from seg.metrics import SelfAssessment
 
 Unit = Literal["mm", "pixels", "mm or pixels"]
@@ -39,7 +38,11 @@ def in_digits(value: float, digits: int = 3) -> str:
     return fixed if float(fixed) or not value else f"{value:.2g}"
 
 
-class RegionScore(FrozenData):
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RegionScore(_Data):
     """One class, or all foreground classes together, in one case.
 
     All are None where neither mask has the class: such a case counts in no mean.
@@ -71,7 +74,7 @@ class RegionScore(FrozenData):
         return None if self.volume_error is None else abs(self.volume_error)
 
 
-class CaseScore(FrozenData):
+class CaseScore(_Data):
     """One case."""
 
     case: str
@@ -95,7 +98,7 @@ class CaseScore(FrozenData):
         return self.classes.get(name, self.foreground)
 
 
-class Interval(FrozenData):
+class Interval(_Data):
     """A mean over cases with its bootstrap interval."""
 
     mean: float
@@ -104,7 +107,7 @@ class Interval(FrozenData):
     """Cases that count."""
 
 
-class Reliability(FrozenData):
+class Reliability(_Data):
     """Of the voxels of all cases, by bins of probability: what was said and what came true."""
 
     voxels: tuple[int, ...]
@@ -114,7 +117,7 @@ class Reliability(FrozenData):
     """Share of its voxels that have the class."""
 
 
-class Summary(FrozenData):
+class Summary(_Data):
     """One class, or all foreground classes together, over all cases."""
 
     dice: float | None
@@ -129,7 +132,7 @@ class Summary(FrozenData):
     """Cases that count."""
     floor: float | None
     """Mean Dice of plain thresholding on those of the cases whose reference has the class."""
-    measures: dict[str, Interval] = Field(default_factory=dict)
+    measures: dict[str, Interval] = {}
     """By name of ``MEASURES``, and ``volume_error`` with its sign; those that could be taken."""
     missed: int = 0
     """Cases whose reference has the class and whose prediction has none of it."""
@@ -138,7 +141,7 @@ class Summary(FrozenData):
     reliability: Reliability | None = None
 
 
-class Tried(FrozenData):
+class Tried(_Data):
     """A rule of postprocessing, and what became of the mean Dice on unseen cases."""
 
     rule: str
@@ -147,7 +150,7 @@ class Tried(FrozenData):
     kept: bool
 
 
-class Fold(FrozenData):
+class Fold(_Data):
     """One network of a cross-validation on the cases that it has not seen."""
 
     cases: tuple[str, ...]
@@ -155,7 +158,7 @@ class Fold(FrozenData):
     """By class, mean over cases."""
 
 
-class CrossValidation(FrozenData):
+class CrossValidation(_Data):
     """Every training case, segmented by the one network that has not seen it."""
 
     scores: "Evaluation"
@@ -164,7 +167,7 @@ class CrossValidation(FrozenData):
     postprocessing: tuple[Tried, ...]
 
 
-class Mirroring(FrozenData):
+class Mirroring(_Data):
     """What it brings to segment every patch in all its mirrors as well."""
 
     gain: dict[str, Interval]
@@ -176,7 +179,7 @@ class Mirroring(FrozenData):
     seconds_mirrored: float
 
 
-class Evaluation(FrozenData):
+class Evaluation(_Data):
     """``metrics.json``."""
 
     cases: tuple[CaseScore, ...]

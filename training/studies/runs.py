@@ -26,7 +26,7 @@ Table = Sequence[Row]
 
 
 @dataclass(frozen=True)
-class StudyJob:
+class Job:
     """One network of a study."""
 
     shortcut: str
@@ -47,7 +47,7 @@ class StudyJob:
         return {"network": name, "layers": self.layers, "seed": self.seed}
 
 
-Measure = Callable[[StudyJob, Setting, Task], Table]
+Measure = Callable[[Job, Setting, Task], Table]
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Study:
     question: str
     setting: Mapping[str, object]
     """Fields of ``Setting`` that have no default, as this study takes them."""
-    jobs: Callable[[Setting], Sequence[StudyJob]]
+    jobs: Callable[[Setting], Sequence[Job]]
     measure: Measure
     draw: Callable[[Table], Figure]
     say: Callable[[Table], str]
 
 
-def every_job(setting: Setting) -> list[StudyJob]:
+def every_job(setting: Setting) -> list[Job]:
     """Each shortcut at each depth with each seed."""
     return [
-        StudyJob(shortcut, layers, seed)
+        Job(shortcut, layers, seed)
         for seed in range(setting.seeds)
         for layers in setting.layers
         for shortcut in setting.shortcuts
@@ -130,7 +130,7 @@ def _claim(folder: Path, study: Study, setting: Setting) -> None:
         )
 
 
-def _result(folder: Path, job: StudyJob) -> Path:
+def _result(folder: Path, job: Job) -> Path:
     return folder / "runs" / f"{job.key}.json"
 
 
@@ -140,7 +140,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run(measure: Measure, job: StudyJob, setting: Setting, folder: Path) -> None:
+def _run(measure: Measure, job: Job, setting: Setting, folder: Path) -> None:
     torch.manual_seed(job.seed)
     rows = [{**job.columns, **row} for row in measure(job, setting, open_task(setting, folder))]
     replace_file(_result(folder, job), json.dumps(rows).encode())

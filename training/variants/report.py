@@ -15,8 +15,8 @@ from seg.metrics import Estimate, bootstrap_mean
 from training.evaluation.measure import SEED
 from training.reports.curves import Ink, style_axes
 from training.reports.pages import on_light_and_dark, render
-from training.run.job import TrainingJob
-from training.variants.write import Elastic, MeasuredVariant
+from training.run.job import Job
+from training.variants.write import Elastic, Measured
 
 REPORT_FILE = "report.html"
 LINES = ("-", "--", "-", "--")
@@ -50,9 +50,7 @@ def rows_of(elastic: Elastic, classes: Sequence[str]) -> list[Row]:
     return [_row(each, first, sizes.get(each.made.name), classes) for each in elastic.measured]
 
 
-def _row(
-    each: MeasuredVariant, first: MeasuredVariant, megabytes: float | None, classes: Sequence[str]
-) -> Row:
+def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequence[str]) -> Row:
     point, reference = each.point(classes), first.point(classes)
     known = point.milliseconds is not None and reference.milliseconds is not None
     summary = each.evaluation.summary
@@ -75,7 +73,7 @@ def _row(
     )
 
 
-def _in_words(each: MeasuredVariant) -> str:
+def _in_words(each: Measured) -> str:
     made, source = each.made, each.made.source
     blocks = len(source.network.droppable_blocks(reshaping=True))
     kind = f"{blocks} of {blocks + len(source.dropped)} blocks" if source.dropped else "whole"
@@ -86,7 +84,7 @@ def _in_words(each: MeasuredVariant) -> str:
     return f"{kind}, {made.precision}{floats}"
 
 
-def _lost(each: MeasuredVariant, first: MeasuredVariant) -> Estimate:
+def _lost(each: Measured, first: Measured) -> Estimate:
     before = {case.case: case.mean_dice for case in first.evaluation.cases}
     lost = [
         before[case.case] - case.mean_dice  # type: ignore[operator]
@@ -114,7 +112,7 @@ def variants_table(elastic: Elastic) -> str:
     return "\n".join(lines)
 
 
-def write_variants_report(elastic: Elastic, job: TrainingJob) -> None:
+def write_variants_report(elastic: Elastic, job: Job) -> None:
     """Write ``report.html`` into the package: table, Pareto plot, lesion curve."""
     evaluation = elastic.finished.evaluation
     classes = list(evaluation.cases[0].classes)

@@ -16,7 +16,7 @@ DECISIONS = ("Activations", "AsDiscrete")
 
 
 @dataclass(frozen=True)
-class BundlePreparation:
+class Prepared:
     """What the transforms come to."""
 
     normalisation: tuple[Mapping[str, Any], ...] = ()
@@ -25,13 +25,13 @@ class BundlePreparation:
     orientation: str | None = None
 
 
-def prepared_by(steps: Sequence[Mapping[str, Any]]) -> BundlePreparation:
+def prepared_by(steps: Sequence[Mapping[str, Any]]) -> Prepared:
     """What the transforms before the network come to.
 
     Raises:
         ConfigError: packages have not one of them.
     """
-    prepared = BundlePreparation()
+    prepared = Prepared()
     for step in steps:
         name = _kind(step)
         if name in WITHOUT_EFFECT:

@@ -53,7 +53,7 @@ class Plans(BaseModel):
     configurations: dict[str, dict[str, Any]]
 
 
-class NnunetDataset(BaseModel):
+class Dataset(BaseModel):
     """``dataset.json``."""
 
     labels: dict[str, Any]
@@ -62,7 +62,7 @@ class NnunetDataset(BaseModel):
     modality: dict[str, Any] | None = None
 
 
-def validate_content(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> None:
+def check(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> None:
     """Check that all is there and of its kind.
 
     Raises:
