@@ -55,7 +55,7 @@ from benchmarks.doubts import (
 from benchmarks.result import bar, report
 from seg.inference import Backend, OnnxBackend, Predictor
 from seg.inference.trust.disagreement import Disagreement, other_networks
-from seg.inference.trust.entropy import entropy
+from seg.inference.trust.entropy import voxel_entropy
 from seg.metrics import bootstrap_mean
 from seg.model_package import ModelPackage
 from seg.networks import ResidualUNet
@@ -219,7 +219,7 @@ def rows_of(way: Way, seen: Sequence[Seen], task: Any) -> Iterator[dict[str, Any
     raw, tempered = calibration(seen)
     soft = np.array([soft_dice(each.mean) for each in seen])
     dice = np.array([each.dice for each in seen])
-    measures = {"entropy": (np.concatenate([entropy(s.mean, task) for s in seen]), soft)}
+    measures = {"entropy": (np.concatenate([voxel_entropy(s.mean, task) for s in seen]), soft)}
     if len(way.passes) > 1:
         agreement = np.array([each.agreement for each in seen])
         measures["disagreement"] = (np.concatenate([s.disagreement for s in seen]), agreement)

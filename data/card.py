@@ -8,20 +8,17 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from seg.errors import DatasetError
+from seg.frozen import FrozenData
 from seg.images import ClassInfo
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Range = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]]
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PackageFile(_Data):
+class PackageFile(FrozenData):
     """One file inside a package."""
 
     path: str
@@ -31,7 +28,7 @@ class PackageFile(_Data):
     """Of the stored array, such as ``ctyx``; None where the format says it or nobody reads it."""
 
 
-class PackageSource(_Data):
+class PackageSource(FrozenData):
     """A release on a package registry and the files that are taken out of it."""
 
     package: str
@@ -53,33 +50,33 @@ class PackageSource(_Data):
         return self
 
 
-class Plane(_Data):
+class ImagePlane(FrozenData):
     """A file, or the part of it at fixed indices."""
 
     file: str
-    at: dict[str, int] = {}
+    at: dict[str, int] = Field(default_factory=dict)
     """Axis letter to index."""
 
 
-class CardChannel(Plane):
+class CardChannel(ImagePlane):
     """One input channel."""
 
     name: str
     modality: str
 
 
-class CardClass(_Data):
+class CardClass(FrozenData):
     """One class and the voxels that it takes; a later class covers an earlier one."""
 
     name: str
     color: tuple[int, int, int]
-    plane: Plane | None = None
+    plane: ImagePlane | None = None
     """None for background."""
     value: int | None = None
     """The value of the class in the file; None where every value above 0 is an object of it."""
 
 
-class Split(_Data):
+class Split(FrozenData):
     """Which part of one axis trains and which part tests."""
 
     axis: str
@@ -89,7 +86,7 @@ class Split(_Data):
     """Half-open ranges of indices."""
 
 
-class Recipe(_Data):
+class Recipe(FrozenData):
     """How the files become cases of images and masks."""
 
     dims: Literal[2, 3]
@@ -100,7 +97,7 @@ class Recipe(_Data):
     spacing: tuple[float, ...] | None = None
     """In mm, one number a spatial axis; None: the file's own, or none."""
     spacing_from: str
-    otsu_dice: dict[str, float] = {}
+    otsu_dice: dict[str, float] = Field(default_factory=dict)
     """The floor: Dice that Otsu's threshold reaches on the test cases, by class."""
     labels_by: str
     """Who drew the labels: it decides what a score means."""
@@ -113,7 +110,7 @@ class Recipe(_Data):
         )
 
 
-class Drawing(_Data):
+class Drawing(FrozenData):
     """Numbers for ``data.phantom.draw``."""
 
     dims: Literal[2, 3]
@@ -122,7 +119,7 @@ class Drawing(_Data):
     seed: int = 0
 
 
-class Card(_Data):
+class Card(FrozenData):
     """One dataset: files of packages, or a drawing; cases by a recipe, or the files as they are."""
 
     name: str

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import tifffile
 
-from data.card import Card, PackageFile, Plane, Range, Recipe
+from data.card import Card, ImagePlane, PackageFile, Range, Recipe
 from data.raw_format import RawFolder
 from seg.errors import DatasetError
 from seg.images import Affine, Image, Mask, Spacing, read_image
@@ -86,7 +86,7 @@ def write_cases(card: Card, recipe: Recipe, files: Path, folder: Path) -> None:
 
 
 def _read_files(card: Card, recipe: Recipe, files: Path) -> dict[str, _Stored]:
-    planes: list[Plane] = [*recipe.channels, *(c.plane for c in recipe.classes if c.plane)]
+    planes: list[ImagePlane] = [*recipe.channels, *(c.plane for c in recipe.classes if c.plane)]
     known = {name: file for source in card.packages for name, file in source.files.items()}
     return {
         plane.file: _read(files / plane.file, known[plane.file], recipe.dims) for plane in planes

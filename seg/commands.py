@@ -12,10 +12,15 @@ REFUSED, STOPPED = 2, 130
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """All that NumPy says of a disk that is full."""
 
+_SURROGATE = re.compile("[\udc80-\udcff]")
+"""Bytes of a name of a file that are no text stand as these in a string."""
+
 
 def in_one_sentence(error: BaseException) -> str:
     """What is wrong, and what to do about it where that is known (the error's notes)."""
     said = str(error)
+    if isinstance(error, UnicodeEncodeError):
+        said = f"a name is not UTF-8: {error.object!a:.200}; rename the file or folder"
     if isinstance(error, MemoryError):
         said = f"the memory is too small: {error}"
     if isinstance(error, OSError):
@@ -39,6 +44,11 @@ def exit_status(
     try:
         return command()
     except (SegError, OSError, MemoryError) as error:
+        say(f"error: {in_one_sentence(error)}")
+        return REFUSED
+    except UnicodeEncodeError as error:
+        if not _SURROGATE.search(error.object):
+            raise
         say(f"error: {in_one_sentence(error)}")
         return REFUSED
     except KeyboardInterrupt as stop:

@@ -28,6 +28,7 @@ from service.openapi.document import OpenApi
 from service.page.routes import page_routes
 from service.problems import response as problems
 from service.requests.addresses import AllowList, UrlImages
+from service.requests.proxies import BehindProxy
 from service.requests.uploads import Uploads
 from service.routes.models import Catalogue
 from service.routes.segment import FAILED_HEADER, MODEL_HEADER, _PublicRoutes
@@ -80,13 +81,14 @@ def create_app(
     public_app: ASGIApp = Gate(app, settings) if guarded else app
     if settings.cors_origins:
         public_app = _open_to(settings.cors_origins, public_app)
-    return Edge(
+    edge = Edge(
         public_app,
         routes=routes,
         limits={"/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")},
         usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),
         metrics=models.metrics,
     )
+    return BehindProxy(edge, settings.path_prefix) if settings.proxy else edge
 
 
 def _open_to(origins: str, app: ASGIApp) -> ASGIApp:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator
 
 from seg.errors import ConfigError
 from service.hosting.container_image import BASE, ServiceImage
-from service.hosting.supervisor import watch_closely
+from service.hosting.supervisor import has_several_workers, share_numbers, watch_closely
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from service.jobs.routes import Jobs
     from service.models.registry import ModelRegistry
 
+NAME = "segmenter"
 INFER_ROUTE = "/infer_patches"
 NATIVE_ROUTES = (INFER_ROUTE, "/schema.json", "/docs.json")
 """What BentoML answers itself: its own API, and the descriptions that its clients read."""
@@ -100,7 +101,7 @@ class HostedService(bentoml.Service):
 
 
 @bentoml.service(
-    name="segmenter",
+    name=NAME,
     service_class=HostedService,
     # No distribution is named: for one it knows, BentoML installs a compiler, git and gnupg, while
     # all requirements come as wheels.
@@ -139,7 +140,10 @@ class Segmenter:
                 "`python -m training.fit` wrote as package/: SEG_PACKAGE=DIR bentoml serve"
             )
         configure_logging()
-        start_deputy()
+        is_one_of_several = has_several_workers(NAME)
+        if is_one_of_several:
+            share_numbers()
+        start_deputy(counted_once=is_one_of_several)
 
     @bentoml.on_startup
     def start(self) -> None:

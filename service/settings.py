@@ -1,6 +1,7 @@
 """Every knob of the service, set by environment variables: ``SEG_`` and the field's name."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -14,6 +15,7 @@ PACKAGED = Path(__file__).parents[1] / "package"
 """Where a bento carries its model package; beside ``service/``."""
 
 PREFIX = "SEG_"
+PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
@@ -65,12 +67,6 @@ class Settings(BaseModel):
     """Most pixels of an image or of a slice; None is the image readers' own limit."""
     max_voxels: Annotated[int, Field(ge=1)] | None = None
     """Most voxels of a volume; None is the image readers' own limit."""
-    max_decoding_mb: Annotated[float, Field(gt=0)] | None = None
-    """What images of all requests and jobs may take while they are decoded and until they are
-    answered, unpacked, in memory and on disk, in 10⁶ bytes; None is half of the memory that the
-    container or the machine has."""
-    max_decoding_s: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds of CPU after which the decoding of an image is stopped."""
     max_requests: Annotated[int, Field(ge=1)] = 64
     """Segmentations accepted at the same time, running or waiting; more get 503."""
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -79,7 +75,12 @@ class Settings(BaseModel):
     """Seconds after which a segmentation is stopped."""
 
     keys: Literal["auto", "required", "off"] = "auto"
-    """``auto`` asks for a key on any address but loopback, ``off`` nobody, ``required`` all."""
+    """``off`` asks nobody for a key, ``required`` all. ``auto`` is ``required`` where the service
+    listens beyond loopback or ``proxy`` is named; else it asks whoever does not come from this
+    machine, or through a proxy."""
+    proxy: Annotated[str, Field(pattern=PROXY)] | None = None
+    """What is in front of the service: the address under which clients reach it, such as
+    ``https://seg.example/ai``, or any name of it where paths stay as they are."""
     keys_file: Path = Path("keys.json")
     """Keys, as ``python -m service.keys`` writes them."""
     url_allow: str = ""
@@ -130,6 +131,12 @@ class Settings(BaseModel):
                 "SEG_JOBS_FILES is no folder, so the jobs need a database: SEG_JOBS_DATABASE"
             )
         return f"sqlite:///{Path(self.jobs_files).absolute() / 'jobs.sqlite'}"
+
+    @property
+    def path_prefix(self) -> str:
+        """What clients see before our paths, as far as ``proxy`` says it."""
+        path = re.sub(r"^(https?://)?[^/]*", "", self.proxy or "")
+        return path.rstrip("/")
 
     @property
     def max_job_bytes(self) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.files import replace_file
 from training.dataset import load_dataset
+from training.planning.command_line import seed_number
 from training.reports.augmented_sheet import sheet
 from training.samples import augmentation as augment
 
@@ -41,7 +42,7 @@ def _command_line() -> argparse.ArgumentParser:
         "--preset", choices=augment.PRESETS, default="medical", help="default: medical"
     )
     command.add_argument("--patch", type=int, nargs="+", metavar="N", help="one number an axis")
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    command.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
     command.add_argument(
         "--out", type=Path, default=Path("augmented.png"), metavar="FILE",
         help="default: augmented.png",

@@ -13,9 +13,9 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.model_package import CARD_FILE
 from seg.predict import add_backend_options
-from training.evaluation.command_line import opened
+from training.evaluation.command_line import open_for_scoring
 from training.evaluation.evaluator import evaluate
-from training.evaluation.recalibration import in_words, recalibrate
+from training.evaluation.recalibration import recalibrate, recalibration_in_words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    predictor, dataset, cases = opened(options)
+    predictor, dataset, cases = open_for_scoring(options)
     assessment = evaluate(predictor, dataset, cases).quality
     assert assessment is not None  # evaluate always gives one
     fitted_on = f"{len(cases)} {options.split} cases of {dataset.name}"
     assessment = assessment.model_copy(update={"fitted_on": fitted_on})
-    print(in_words(assessment))  # noqa: T201
+    print(recalibration_in_words(assessment))  # noqa: T201
     recalibrate(predictor.package, assessment)
     print(f"written to {options.package / CARD_FILE}")  # noqa: T201
     return 0

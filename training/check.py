@@ -35,7 +35,7 @@ class Result:
         return [finding for finding in self.findings if finding.severity == "error"]
 
 
-def look_at(path: Path, *, progress: bool = True) -> Result:
+def check_folder(path: Path, *, progress: bool = True) -> Result:
     """Everything that is wrong with a dataset, whatever keeps it from being trained on.
 
     Raises:
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        result = look_at(options.path)
+        result = check_folder(options.path)
         if options.picture:
             _draw(result, options.picture)
     except (SegError, OSError) as error:

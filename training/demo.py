@@ -26,7 +26,7 @@ from training.dataset import load_dataset
 from training.evaluation.score_files import read_metrics
 from training.evaluation.scores import Evaluation
 from training.pipeline.fitting import fit, resume
-from training.planning.options import Options
+from training.planning.options import PlanOptions
 from training.run.folder import RunFolder
 from training.run.plan_yaml import read_plan
 
@@ -65,7 +65,7 @@ def _trained(out: Path, data: Path | None, minutes: float | None) -> RunFolder:
     if out.exists():
         shutil.rmtree(out)
     chosen = {} if minutes is None else {"minutes": minutes}
-    return fit(Options(data=data, out=out, chosen=chosen), "make demo")
+    return fit(PlanOptions(data=data, out=out, chosen=chosen), "make demo")
 
 
 def _segment_over_http(run: RunFolder) -> None:

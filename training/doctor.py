@@ -17,7 +17,7 @@ from seg.commands import exit_status
 from training.learning.checkpoint import trained_in
 from training.run.folder import RunFolder, run_of
 from training.run.job import job_in
-from training.variants.diagnosis import diagnose, gates_in_words, in_words
+from training.variants.diagnosis import diagnose, diagnosis_in_words, gates_in_words
 from training.variants.probe import probe_of
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(run: RunFolder) -> int:
     job, _ = job_in(run, "training.doctor")
     network = trained_in(run, job.plan, job.dataset.legend).network
-    print(in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201
+    print(diagnosis_in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201
     if gates := gates_in_words(network, job.plan.patch):
         removal = "" if job.plan.compute_penalty else "; --compute-penalty removes them"
         print(f"\n{gates}{removal}")  # noqa: T201

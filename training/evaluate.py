@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.predict import add_backend_options
-from training.evaluation.command_line import opened, positive
+from training.evaluation.command_line import open_for_scoring, positive
 from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table, write_metrics, write_rows
 from training.reports.evaluation_report import Scored, report_beside, write_evaluation_report
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    predictor, dataset, cases = opened(options, mirror=options.mirror)
+    predictor, dataset, cases = open_for_scoring(options, mirror=options.mirror)
     with _folder_for(options.predictions) as predictions:
         evaluation = evaluate(
             predictor, dataset, cases, predictions=predictions, tolerance=options.tolerance

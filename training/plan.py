@@ -12,7 +12,7 @@ from seg.files import replace_file
 from training.dataset import load_dataset
 from training.dataset.fingerprint import fingerprint_of
 from training.planning.command_line import add_plan_arguments, chosen_from
-from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.planner import as_csv, plan_run
 from training.run.clock import Clock
 from training.run.device import find_device
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     clock = Clock(DEFAULT_MINUTES)
     dataset = load_dataset(options.dataset)
-    chosen = Options(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
+    chosen = PlanOptions(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
     planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
     write_plan(planned.plan, options.out)
     written = [options.out]

@@ -1,12 +1,13 @@
 """Images and masks, and the files they come from and go to."""
 
 from seg.images.endings import IMAGE_ENDINGS, images_at, stem_of
-from seg.images.grid.classes import ClassInfo
+from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.image import Affine, Image, Mask, Spacing
 from seg.images.grid.limits import Limits
+from seg.images.grid.made_by import MadeBy
 from seg.images.grid.source import ImageSource
 from seg.images.pictures.sheets import encode_picture
-from seg.images.reading import read_channels, read_image, read_mask
+from seg.images.reading import content_of, read_channels, read_image, read_mask
 from seg.images.reading_parts import open_channels, open_image, stays_in_file
 from seg.images.writing import (
     MASK_FORMATS,
@@ -26,12 +27,15 @@ __all__ = [
     "STREAMED_FORMATS",
     "Affine",
     "ClassInfo",
+    "Code",
     "Image",
     "ImageSource",
     "Limits",
+    "MadeBy",
     "Mask",
     "MaskFormat",
     "Spacing",
+    "content_of",
     "encode_image",
     "encode_mask",
     "encode_picture",

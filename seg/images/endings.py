@@ -59,14 +59,15 @@ def is_image_folder(path: Path, dims: int | None = None) -> bool:
     if dims == 2:
         return False
     files = [entry for entry in path.iterdir() if entry.is_file()][:LOOKED_AT]
-    return any(_is_dicom_file(entry) for entry in files)
+    return any(is_dicom_file(entry) for entry in files)
 
 
 def _is_image_file(path: Path) -> bool:
-    return path.name.lower().endswith(IMAGE_ENDINGS) or _is_dicom_file(path)
+    return path.name.lower().endswith(IMAGE_ENDINGS) or is_dicom_file(path)
 
 
-def _is_dicom_file(path: Path) -> bool:
+def is_dicom_file(path: Path) -> bool:
+    """The file begins as DICOM does."""
     try:
         with path.open("rb") as file:
             return is_dicom(file.read(132))

@@ -24,12 +24,14 @@ from seg.images.itk.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.itk.nrrd import read_nrrd
 from seg.images.nifti.whole import read_nifti
 from seg.images.pictures.raster import read_bmp, read_jpeg, read_png, read_webp
-from seg.images.storage.files import BinaryFile, Source, opened
+from seg.images.storage.files import BinaryFile, Rewindable, open_binary
 from seg.images.storage.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 
+LARGE = 1 << 20
+"""Bytes from which a file is looked at before it is read whole."""
 HEAD_BYTES = 348
 """Enough to tell every format by."""
 
@@ -105,7 +107,7 @@ KNOWN_ELSEWHERE = (
 
 
 def read_image(
-    source: Source, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    source: Path | bytes, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Image:
     """An image from a path or from bytes, in the file's own dtype.
 
@@ -123,7 +125,7 @@ def read_image(
 
 
 def read_channels(
-    sources: Sequence[Source], *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    sources: Sequence[Path | bytes], *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Image:
     """One image from one file a channel, or from one file with all channels.
 
@@ -146,7 +148,13 @@ def read_channels(
     return replace(first, array=array)
 
 
-def read_mask(source: Source, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS) -> Mask:
+def read_mask(
+    source: Path | bytes,
+    *,
+    dims: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    image: Image | None = None,
+) -> Mask:
     """A mask: one class index a pixel or voxel, as its file has them.
 
     A palette's numbers are the indices, whatever its colours; one bit is 0 and 1; whole numbers
@@ -157,20 +165,22 @@ def read_mask(source: Source, *, dims: int | None = None, limits: Limits = DEFAU
             folder or a ZIP file with one DICOM SEG or one OME-Zarr.
         dims: Spatial axes that are needed, as for ``read_image``.
         limits: Sizes beyond which the file is not decoded.
+        image: That it was drawn on: the frames of a DICOM SEG, which leaves empty ones out, are
+            laid on its slices. Other files say themselves where they lie.
 
     Raises:
-        ImageError: the bytes are no mask.
+        ImageError: the bytes are no mask, or a DICOM SEG of another image.
     """
-    image = _read(source, ReadOptions(dims=dims, limits=limits, labels=True))
-    return Mask(_labels(image.array), spacing=image.spacing, affine=image.affine)
+    found = _read(source, ReadOptions(dims=dims, limits=limits, labels=True, onto=image))
+    return Mask(_labels(found.array), spacing=found.spacing, affine=found.affine)
 
 
-def _read(source: Source, options: ReadOptions) -> Image:
+def _read(source: Path | bytes, options: ReadOptions) -> Image:
     if isinstance(source, Path) and source.is_dir():
         return read_folder(source, options)
     if isinstance(source, Path):
         options = replace(options, folder=source.parent)
-    with opened(source) as file:
+    with open_binary(source) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
         found = format_of(head)
@@ -180,6 +190,20 @@ def _read(source: Source, options: ReadOptions) -> Image:
                 "save it as PNG, TIFF or NIfTI"
             )
         return found.read(file, options)
+
+
+def content_of(file: Rewindable) -> bytes:
+    """All of an open file; of a large one that does not begin as an image only the beginning.
+
+    Raises:
+        ImageError: it is large and begins as none does that is read.
+    """
+    beginning = file.read(LARGE)
+    if len(beginning) < LARGE:
+        return beginning
+    format_of(beginning)
+    file.seek(0)
+    return file.read()
 
 
 def format_of(head: bytes) -> FileFormat:

@@ -13,7 +13,7 @@ from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.grid.source import ImageSource
 from seg.images.nifti.parts import opened_nifti
 from seg.images.reading import HEAD_BYTES, check_grid, format_of, read_image
-from seg.images.storage.files import opened
+from seg.images.storage.files import open_binary
 from seg.images.tiff.parts import opened_tiff
 
 STREAMED_LIMITS = Limits(max_pixels=2**36, max_voxels=2**40, max_bytes=2**43)
@@ -28,7 +28,7 @@ def stays_in_file(path: Path) -> bool:
     """
     if path.is_dir():
         return False
-    with opened(path) as file:
+    with open_binary(path) as file:
         return format_of(file.read(HEAD_BYTES)).name in ("TIFF", "NIfTI")
 
 
@@ -46,7 +46,7 @@ def open_image(path: Path, *, dims: int | None = None) -> Iterator[ImageSource]:
         yield read_image(path, dims=dims)
         return
     options = ReadOptions(dims=dims, limits=STREAMED_LIMITS)
-    with opened(path) as file, ExitStack() as stack:
+    with open_binary(path) as file, ExitStack() as stack:
         name = format_of(file.read(HEAD_BYTES)).name
         file.seek(0)
         source: ImageSource | None = None

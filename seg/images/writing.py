@@ -12,9 +12,10 @@ from seg.files import replace_file
 from seg.images.arrays.npy import encode_npy
 from seg.images.arrays.npz import encode_npz
 from seg.images.dicom.rtstruct import encode_rtstruct
-from seg.images.dicom.write_segmentation import encode_dicom_seg
+from seg.images.dicom.write_segmentation import encode_dicom_labelmap, encode_dicom_seg
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
+from seg.images.grid.made_by import MadeBy
 from seg.images.itk.write import encode_itk, encode_nrrd
 from seg.images.measures.measurements import encode_measurements
 from seg.images.measures.summary import encode_summary
@@ -25,7 +26,7 @@ from seg.images.pictures.raster import encode_png
 from seg.images.pictures.sheets import encode_overlay
 from seg.images.tiff.whole import encode_tiff
 
-Encode = Callable[[Mask, Sequence[ClassInfo], Image | None], bytes]
+Encode = Callable[[Mask, Sequence[ClassInfo], Image | None, MadeBy | None], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +46,37 @@ MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            MaskFormat("png", "image/png", ".png", lambda m, k, _: encode_png(m, k), dims=(2,)),
+            MaskFormat("png", "image/png", ".png", lambda m, k, *_: encode_png(m, k), dims=(2,)),
             MaskFormat("tiff", "image/tiff", ".tif", lambda m, *_: encode_tiff(m)),
             MaskFormat("nifti", "application/x-nifti", ".nii.gz", lambda m, *_: encode_nifti(m)),
             MaskFormat("npz", "application/x-npz", ".npz", lambda m, *_: encode_npz(m)),
             MaskFormat("npy", "application/x-npy", ".npy", lambda m, *_: encode_npy(m)),
             MaskFormat(
-                "nrrd", "application/x-nrrd", ".seg.nrrd", lambda m, k, _: encode_nrrd(m, k)
+                "nrrd", "application/x-nrrd", ".seg.nrrd", lambda m, k, *_: encode_nrrd(m, k)
             ),
             MaskFormat("dicom-seg", "application/dicom", ".dcm", encode_dicom_seg),
+            MaskFormat("dicom-labelmap", "application/dicom", ".dcm", encode_dicom_labelmap),
             MaskFormat("rtstruct", "application/dicom", ".dcm", encode_rtstruct),
-            MaskFormat("json", "application/json", ".json", lambda m, k, _: encode_summary(m, k)),
-            MaskFormat("csv", "text/csv", ".csv", encode_measurements),
+            MaskFormat("json", "application/json", ".json", lambda m, k, *_: encode_summary(m, k)),
+            MaskFormat("csv", "text/csv", ".csv", lambda m, k, i, _: encode_measurements(m, k, i)),
             MaskFormat(
-                "geojson", "application/geo+json", ".geojson", lambda m, k, _: encode_geojson(m, k)
+                "geojson", "application/geo+json", ".geojson", lambda m, k, *_: encode_geojson(m, k)
             ),
-            MaskFormat("rle", "application/json", ".rle.json", lambda m, k, _: encode_rle(m, k)),
-            MaskFormat("overlay", "image/png", ".png", encode_overlay),
+            MaskFormat("rle", "application/json", ".rle.json", lambda m, k, *_: encode_rle(m, k)),
+            MaskFormat("overlay", "image/png", ".png", lambda m, k, i, _: encode_overlay(m, k, i)),
         )
     }
 )
-"""By name. Letters: ``m`` the mask, ``k`` its classes. Of formats with one media type the first is
-the one that an ``Accept`` header gets."""
+"""By name. Letters: ``m`` the mask, ``k`` its classes, ``i`` the image. Of formats with one media
+type the first is the one that an ``Accept`` header gets."""
 
 
 def encode_mask(
-    mask: Mask, format: str, classes: Sequence[ClassInfo], image: Image | None = None
+    mask: Mask,
+    format: str,
+    classes: Sequence[ClassInfo],
+    image: Image | None = None,
+    made_by: MadeBy | None = None,
 ) -> bytes:
     """The mask as a file of one of ``MASK_FORMATS``.
 
@@ -78,11 +84,13 @@ def encode_mask(
         mask: Labels and where they lie.
         format: ``png`` (palette, a pixel's value is its class), ``tiff``, ``nifti`` (gzipped),
             ``npz``, ``npy`` (labels alone), ``nrrd`` (3D Slicer's segmentation), ``dicom-seg``,
-            ``rtstruct`` (contours in DICOM), ``json`` (class sizes), ``csv`` (measurements),
-            ``geojson`` (polygons), ``rle`` (COCO run lengths) or ``overlay`` (for people).
+            ``dicom-labelmap`` (the same, smaller where there are many classes), ``rtstruct``
+            (contours in DICOM), ``json`` (class sizes), ``csv`` (measurements), ``geojson``
+            (polygons), ``rle`` (COCO run lengths) or ``overlay`` (for people).
         classes: Names and colours of all labels in the mask.
         image: What was segmented; an overlay is drawn on it, intensities are measured on it,
             and DICOM objects refer to its headers.
+        made_by: what made the mask, for DICOM objects to say.
 
     Raises:
         UnsupportedImageError: no such format, or it cannot hold this mask.
@@ -99,7 +107,7 @@ def encode_mask(
             f"the classes go from 0 to {highest}, the mask holds labels {low} to {high}; "
             "name every label's class"
         )
-    return MASK_FORMATS[format].encode(mask, classes, image)
+    return MASK_FORMATS[format].encode(mask, classes, image, made_by)
 
 
 def write_mask(
@@ -108,13 +116,14 @@ def write_mask(
     format: str,
     classes: Sequence[ClassInfo],
     image: Image | None = None,
+    made_by: MadeBy | None = None,
 ) -> None:
     """Write the mask whole or not at all.
 
     Raises:
         ImageError: as ``encode_mask`` does.
     """
-    replace_file(path, encode_mask(mask, format, classes, image))
+    replace_file(path, encode_mask(mask, format, classes, image, made_by))
 
 
 def write_image(path: Path, image: Image) -> None:

@@ -64,7 +64,7 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
         ImageError: as ``encode_mask`` does.
     """
     if output.map is None:
-        return encode_mask(found.mask, output.format, found.classes, image)
+        return encode_mask(found.mask, output.format, found.classes, image, found.made_by)
     if output.map not in found.maps:
         raise UnsupportedImageError(
             f"the segmentation kept no map of {output.map}; ask Predictor.segment for it"

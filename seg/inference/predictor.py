@@ -103,6 +103,7 @@ class Predictor:
             counts,
             classes=self.selection.classes_of(card),
             channels=self.selection.channels_of(card),
+            made_by=self.package.made_by,
         )
 
     def predict(

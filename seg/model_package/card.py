@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from seg.errors import PackageError
+from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.metrics import SelfAssessment
 from seg.transforms import Preprocessing
@@ -31,11 +32,7 @@ class Tolerance(NamedTuple):
     mean: float = 1.0
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Channel(_Data):
+class Channel(FrozenData):
     """One input channel."""
 
     name: str
@@ -43,7 +40,7 @@ class Channel(_Data):
     """``CT`` (Hounsfield units), ``MR``, ``microscopy``, ``photo``, ..."""
 
 
-class Empty(_Data):
+class Empty(FrozenData):
     """Intensities of air or glass: a window of nothing else holds no foreground.
 
     A window is empty where all its voxels are at the limit or beyond it, in every channel.
@@ -55,7 +52,7 @@ class Empty(_Data):
     """One a channel, in the intensities of the image's file."""
 
 
-class InputSpec(_Data):
+class InputSpec(FrozenData):
     """What the network takes: a batch of patches ``(b, c, *patch)`` float32."""
 
     channels: tuple[Channel, ...]
@@ -93,10 +90,10 @@ class InputSpec(_Data):
         return len(self.patch)
 
 
-class Postprocessing(_Data):
+class Postprocessing(FrozenData):
     """What happens to the labels after the network."""
 
-    smallest_component: dict[str, Annotated[int, Field(ge=1)]] = {}
+    smallest_component: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Class name to the size in voxels below which a connected component is removed."""
     largest_foreground: bool = False
     """Of all classes together the largest connected component alone is kept."""
@@ -110,7 +107,7 @@ class Postprocessing(_Data):
         return bool(self.smallest_component or self.largest_foreground or self.largest_component)
 
 
-class Score(_Data):
+class Score(FrozenData):
     """Mean over cases with a bootstrap interval."""
 
     dice: float
@@ -118,14 +115,14 @@ class Score(_Data):
     cases: int
 
 
-class Weights(_Data):
+class Weights(FrozenData):
     """A file of weights that the ONNX files of several variants point into."""
 
     file: str
     sha256: str
 
 
-class Variant(_Data):
+class Variant(FrozenData):
     """One ONNX file: the network as it was trained, or a faster one made of it."""
 
     name: str
@@ -148,7 +145,7 @@ class Variant(_Data):
     """Of one patch; a multiplication and an addition are two."""
     megabytes: float | None = None
     """Of the ONNX file and the weights that it uses, in 10⁶ bytes."""
-    dice: dict[str, Score] = {}
+    dice: dict[str, Score] = Field(default_factory=dict)
     """Class name to its score on the test cases."""
     milliseconds_per_patch: float | None = None
     """On one core of the CPU, or on the GPU, that ``measured_on`` names."""
@@ -157,7 +154,7 @@ class Variant(_Data):
     """What this variant knows of its own errors; None where the card's holds."""
 
 
-class TrainingFingerprint(_Data):
+class TrainingFingerprint(FrozenData):
     """Ranges seen in training; an input outside of them deserves a warning."""
 
     cases: int
@@ -169,7 +166,7 @@ class TrainingFingerprint(_Data):
     """The 0.5 and 99.5 percentiles, one pair a channel."""
 
 
-class Provenance(_Data):
+class Provenance(FrozenData):
     """Where the model comes from."""
 
     created: str
@@ -180,7 +177,7 @@ class Provenance(_Data):
     versions: dict[str, str]
 
 
-class ModelCard(_Data):
+class ModelCard(FrozenData):
     """``model.json``."""
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
@@ -197,7 +194,7 @@ class ModelCard(_Data):
     averaging: Averaging = "probabilities"
     golden_sha256: str
     fingerprint: TrainingFingerprint
-    metrics: dict[str, Score] = {}
+    metrics: dict[str, Score] = Field(default_factory=dict)
     """Class name to its score on the test cases."""
     quality: SelfAssessment | None = None
     """What the model knows of its own errors; older packages know nothing."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from seg.errors import PackageError
 from seg.files import replace_file, sha256_of
+from seg.images import MadeBy
 from seg.model_package.card import SCHEMA_VERSION, ModelCard
 
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
@@ -57,6 +58,13 @@ class ModelPackage:
     def model_file(self, variant: str | None = None) -> Path:
         """The ONNX file of a variant."""
         return self.path / self.card.variant(variant).file
+
+    @property
+    def made_by(self) -> MadeBy:
+        """What its masks say of themselves."""
+        card = self.card
+        sha256 = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
+        return MadeBy(model=card.name, version=card.version, sha256=sha256)
 
     def has_golden(self, variant: str | None = None) -> bool:
         """Whether the golden samples are of that variant, and not of the package's first."""

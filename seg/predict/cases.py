@@ -14,7 +14,7 @@ _CHANNEL = re.compile(r"_(\d{4})$")
 
 
 @dataclass(frozen=True)
-class Case:
+class PredictionCase:
     """The files of one image, one a channel or one for all."""
 
     name: str
@@ -23,7 +23,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Search:
+class CaseSearch:
     """What is looked for, and where not."""
 
     channels: int
@@ -34,7 +34,7 @@ class Search:
     """Masks that lie in here are no images."""
 
 
-def find_cases(inputs: Sequence[str | Path], search: Search) -> list[Case]:
+def find_cases(inputs: Sequence[str | Path], search: CaseSearch) -> list[PredictionCase]:
     """Files, folders and patterns (``*``, ``?``, ``[]``, ``**``) to cases, sorted by name.
 
     Where the model has several channels, files that differ only in a trailing ``_0000``,
@@ -53,10 +53,10 @@ def find_cases(inputs: Sequence[str | Path], search: Search) -> list[Case]:
         groups.setdefault(_CHANNEL.sub("", name) if search.channels > 1 else name, []).append(path)
     for name, files in groups.items():
         _check(name, files, search)
-    return [Case(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
+    return [PredictionCase(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
 
 
-def _check(name: str, files: Sequence[Path], search: Search) -> None:
+def _check(name: str, files: Sequence[Path], search: CaseSearch) -> None:
     if len(files) in (1, search.channels):
         return
     if search.channels > 1:
@@ -71,7 +71,7 @@ def _check(name: str, files: Sequence[Path], search: Search) -> None:
     )
 
 
-def _looked_up(given: str, search: Search) -> Iterator[tuple[Path, Path]]:
+def _looked_up(given: str, search: CaseSearch) -> Iterator[tuple[Path, Path]]:
     """Images, each with the folder from which its name counts."""
     path = Path(given)
     is_pattern = not path.exists() and glob.has_magic(given)
@@ -91,7 +91,7 @@ def _looked_up(given: str, search: Search) -> Iterator[tuple[Path, Path]]:
         yield base, image
 
 
-def _matches(pattern: str, search: Search) -> list[Path]:
+def _matches(pattern: str, search: CaseSearch) -> list[Path]:
     """Images that match, those in folders that match, and series of which slices match."""
     images: dict[Path, None] = {}
     # Path.glob takes no absolute pattern
@@ -109,7 +109,7 @@ def _before_magic(path: Path) -> Path:
     return Path(*parts)
 
 
-def _images(path: Path, search: Search) -> Iterator[Path]:
+def _images(path: Path, search: CaseSearch) -> Iterator[Path]:
     if not path.exists():
         raise DatasetError(f"{path} does not exist")
     direct = images_at(path, search.dims)

@@ -12,12 +12,12 @@ from seg.commands import exit_status
 from seg.errors import ConfigError, DatasetError
 from seg.inference import Selection, outputs_for
 from seg.model_package import ModelCard, ModelPackage
-from seg.predict.cases import Case, Search, find_cases
+from seg.predict.cases import CaseSearch, PredictionCase, find_cases
 from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
-from seg.predict.work import SETTINGS, Job, Outcome, Work, Worker, files_of
+from seg.predict.work import SETTINGS, CaseWork, Outcome, PredictionJob, Worker, files_of
 
 QUALITY_FILE = "quality.csv"
 MEASUREMENTS_FILE = "measurements.csv"
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     card = ModelPackage.load(options.package).card
     work = _work(options, card)
-    search = Search(
+    search = CaseSearch(
         channels=len(card.input.channels),
         dims=card.input.dims,
         recursive=options.recursive,
@@ -47,11 +47,11 @@ def _run(options: argparse.Namespace) -> int:
     _keep_inputs(cases, work, card.input.dims)
     settings = work.settings(card)
 
-    def may_be_done(case: Case) -> bool:
+    def may_be_done(case: PredictionCase) -> bool:
         same = tables["quality"].says(case.name, SETTINGS) == settings
         return same and all(case.name in table for table in tables.values())
 
-    jobs = [Job(case, not options.overwrite and may_be_done(case)) for case in cases]
+    jobs = [PredictionJob(case, not options.overwrite and may_be_done(case)) for case in cases]
     if options.ray is None:
         worker = Worker(work)
         _say(f"the network runs on {worker.predictor.backend.provider}")
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _work(options: argparse.Namespace, card: ModelCard) -> Work:
+def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
     dims = card.input.dims
     formats = tuple(dict.fromkeys(options.format or [DEFAULT_FORMAT[dims]]))
     for name in formats:
@@ -75,7 +75,7 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
             raise ConfigError(f"{name} holds no {dims}D masks; choose one of {fitting}")
     selection = Selection(classes=tuple(options.classes), threshold=options.threshold)
     selection.check(card)
-    return Work(
+    return CaseWork(
         package=options.package.resolve(),
         out=options.out.resolve(),
         formats=formats,
@@ -89,7 +89,7 @@ def _work(options: argparse.Namespace, card: ModelCard) -> Work:
     )
 
 
-def _keep_inputs(cases: Iterable[Case], work: Work, dims: int) -> None:
+def _keep_inputs(cases: Iterable[PredictionCase], work: CaseWork, dims: int) -> None:
     """No mask takes the place of an image, or of a table."""
     taken = {file.resolve(): file for case in cases for file in case.files}
     tables = (work.out / QUALITY_FILE, work.out / MEASUREMENTS_FILE)

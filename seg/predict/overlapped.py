@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from seg.images import Image
-from seg.predict.work import Job, Outcome, Streamed, Worker, failed
+from seg.predict.work import Outcome, PredictionJob, Streamed, Worker, failed
 
 AHEAD = 1
 """Images that are read, or masks that are to be written, while another is segmented. With the one
 at work that bounds how many are in memory."""
 
 
-def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
+def run_here(worker: Worker, jobs: Sequence[PredictionJob]) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs."""
     reader = ThreadPoolExecutor(1, "read")
     writer = ThreadPoolExecutor(1, "write")
@@ -34,7 +34,10 @@ def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
 
 
 def _segmented(
-    worker: Worker, job: Job, image: Future[Image | Streamed | None], writer: ThreadPoolExecutor
+    worker: Worker,
+    job: PredictionJob,
+    image: Future[Image | Streamed | None],
+    writer: ThreadPoolExecutor,
 ) -> Future[Outcome]:
     try:
         found = image.result()

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from seg.errors import BackendError, ConfigError
-from seg.predict.cases import Case
-from seg.predict.work import Job, Outcome, Work, Worker
+from seg.predict.cases import PredictionCase
+from seg.predict.work import CaseWork, Outcome, PredictionJob, Worker
 
 MOST_DEATHS = 3
 """Workers that a case may take with it before it is given up; the others go on."""
@@ -28,7 +28,9 @@ BEGUN = ".begun"
 """Folder with a file for each case that is at work, as long as it was begun often."""
 
 
-def run_on_ray(work: Work, jobs: Sequence[Job], address: str | None = None) -> Iterator[Outcome]:
+def run_on_ray(
+    work: CaseWork, jobs: Sequence[PredictionJob], address: str | None = None
+) -> Iterator[Outcome]:
     """Outcomes in the order in which they come.
 
     Args:
@@ -65,7 +67,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ) from error
 
 
-def _outcomes(ray: Any, work: Work, jobs: Sequence[Job]) -> Iterator[Outcome]:
+def _outcomes(ray: Any, work: CaseWork, jobs: Sequence[PredictionJob]) -> Iterator[Outcome]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     needs, workers = _workers(ray, work)
@@ -87,7 +89,7 @@ def _outcomes(ray: Any, work: Work, jobs: Sequence[Job]) -> Iterator[Outcome]:
         shutil.rmtree(work.out / BEGUN, ignore_errors=True)
 
 
-def _workers(ray: Any, work: Work) -> tuple[dict[str, int], int]:
+def _workers(ray: Any, work: CaseWork) -> tuple[dict[str, int], int]:
     """What a worker needs, and how many the cluster can hold."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if work.provider != "cpu" and any(node.get("GPU") for node in machines):
@@ -102,7 +104,7 @@ def _workers(ray: Any, work: Work) -> tuple[dict[str, int], int]:
 class _RayWorker:
     """A worker as Ray Data calls it: a batch is one job."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: CaseWork) -> None:
         self._worker = Worker(work)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, list[str]]:
@@ -110,7 +112,7 @@ class _RayWorker:
         outcomes = [self._run(_job(json.loads(text))) for text in batch["job"]]
         return {"outcome": [json.dumps(asdict(outcome)) for outcome in outcomes]}
 
-    def _run(self, job: Job) -> Outcome:
+    def _run(self, job: PredictionJob) -> Outcome:
         begun = begun_file(self._worker.work.out, job.case)
         begun.parent.mkdir(parents=True, exist_ok=True)
         with begun.open("ab") as file:
@@ -126,14 +128,16 @@ class _RayWorker:
         return outcome
 
 
-def begun_file(out: Path, case: Case) -> Path:
+def begun_file(out: Path, case: PredictionCase) -> Path:
     """Where it is counted how often a case was begun; it is gone when the case has ended."""
     return out / BEGUN / hashlib.sha256(case.name.encode()).hexdigest()
 
 
-def _job(plain: dict[str, Any]) -> Job:
+def _job(plain: dict[str, Any]) -> PredictionJob:
     case = plain["case"]
-    return Job(Case(case["name"], tuple(map(Path, case["files"]))), plain["may_be_done"])
+    return PredictionJob(
+        PredictionCase(case["name"], tuple(map(Path, case["files"]))), plain["may_be_done"]
+    )
 
 
 def _outcome(plain: dict[str, Any]) -> Outcome:

@@ -39,7 +39,7 @@ from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
-from seg.predict.cases import Case
+from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row
 
 SETTINGS = "settings"
@@ -49,7 +49,7 @@ READ_BACK = ("png", "tiff", "nifti", "nrrd")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class CaseWork:
     """What is done with every case; plain data that can travel to other machines."""
 
     package: Path
@@ -72,10 +72,10 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionJob:
     """A case, and whether it may have been done before."""
 
-    case: Case
+    case: PredictionCase
     may_be_done: bool = False
 
 
@@ -103,7 +103,7 @@ class Streamed:
 class Worker:
     """A loaded model and what is done with it."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: CaseWork) -> None:
         """Load the package.
 
         Raises:
@@ -132,7 +132,7 @@ class Worker:
         if "disagreement" in self.maps:
             check_several(self.predictor.backend, voices)
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: PredictionJob) -> Outcome:
         """All steps; never raises for what is wrong with a case."""
         try:
             image = self.read(job)
@@ -142,7 +142,7 @@ class Worker:
         except Exception as error:
             return failed(job.case, error)
 
-    def read(self, job: Job) -> Image | Streamed | None:
+    def read(self, job: PredictionJob) -> Image | Streamed | None:
         """The image; None where its case is finished.
 
         Raises:
@@ -167,7 +167,7 @@ class Worker:
                 ) from error
             return Streamed(job.case.files)
 
-    def predict(self, case: Case, image: Image | Streamed) -> Callable[[], Outcome]:
+    def predict(self, case: PredictionCase, image: Image | Streamed) -> Callable[[], Outcome]:
         """Segment; what is left to do is to write, and is returned."""
         if isinstance(image, Streamed):
             outcome = self._stream(case)
@@ -175,7 +175,7 @@ class Worker:
         found = self.predictor.segment(image, maps=self.maps)
         return lambda: self._write(case, image, found)
 
-    def _stream(self, case: Case) -> Outcome:
+    def _stream(self, case: PredictionCase) -> Outcome:
         ((name, target),) = files_of(self.work, case, self.card.input.dims).items()
         meter = QualityMeter(self.card, selection=self.work.selection)
         counts = predict_file(self.predictor, case.files, target, name, observe=meter)
@@ -184,7 +184,7 @@ class Worker:
         row = self._quality_row(meter.quality(warnings), counts)
         return Outcome(case.name, warnings=warnings, quality=row)
 
-    def _write(self, case: Case, image: Image, found: Segmentation) -> Outcome:
+    def _write(self, case: PredictionCase, image: Image, found: Segmentation) -> Outcome:
         for name, target in files_of(self.work, case, image.dims).items():
             replace_file(target, encode_output(found, self.outputs[name], image))
         rows: list[Row] = []
@@ -198,7 +198,7 @@ class Worker:
             measurements=rows,
         )
 
-    def _is_done(self, case: Case) -> bool:
+    def _is_done(self, case: PredictionCase) -> bool:
         files = files_of(self.work, case, self.card.input.dims)
         return all(_is_whole(path, self.outputs[name]) for name, path in files.items())
 
@@ -218,7 +218,7 @@ class Worker:
         return row
 
 
-def failed(case: Case, error: Exception) -> Outcome:
+def failed(case: PredictionCase, error: Exception) -> Outcome:
     """An outcome that says in a sentence why there is no mask."""
     if isinstance(error, SegError):
         sentence = str(error)
@@ -231,7 +231,7 @@ def failed(case: Case, error: Exception) -> Outcome:
     return Outcome(case.name, failure=sentence)
 
 
-def files_of(work: Work, case: Case, dims: int) -> dict[str, Path]:
+def files_of(work: CaseWork, case: PredictionCase, dims: int) -> dict[str, Path]:
     """Format to file; a format whose suffix an earlier one has puts its name before it."""
     outputs = outputs_for(dims)
     files: dict[str, Path] = {}

@@ -38,7 +38,7 @@ WAIT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class BatchTimes:
+class TimedBatches:
     """Of each size that was tried, by what all runners do side by side."""
 
     patches_a_second: Mapping[int, float] = field(default_factory=dict)
@@ -56,10 +56,10 @@ class BatchTimes:
 
 def measured_policy(
     package: ModelPackage, backend: Backend, settings: Settings
-) -> tuple[BatchingPolicy, BatchTimes]:
+) -> tuple[BatchingPolicy, TimedBatches]:
     """The policy for a package here, and the times that it rests on; none where it is forced."""
     policy = BatchingPolicy.of(backend, settings.batching, settings.batch_size)
-    times = BatchTimes()
+    times = TimedBatches()
     if settings.batching == "auto" and settings.batch_size is None:
         times = batch_times(package, backend, settings)
         policy = replace(policy, batch_size=times.best(settings.max_batch_ms))
@@ -71,7 +71,7 @@ def measured_policy(
 
 
 def with_spare_run(
-    backend: Backend, policy: BatchingPolicy, times: BatchTimes, settings: Settings
+    backend: Backend, policy: BatchingPolicy, times: TimedBatches, settings: Settings
 ) -> Settings:
     """Settings for one run more than there are cores, where runs are short and none is forced."""
     run_ms = times.run_ms.get(policy.batch_size, SHORT_MS)
@@ -82,7 +82,7 @@ def with_spare_run(
     return settings.model_copy(update=more)
 
 
-def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> BatchTimes:
+def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> TimedBatches:
     """What is remembered, else what is measured now."""
     facts = backend.provider, backend.callers, settings.max_batch_ms
     place = place_of("batches", package, settings.variant, *facts)
@@ -97,10 +97,10 @@ def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> 
 
 def _measured(
     backend: Backend, patches: Float[np.ndarray, "b c *patch"], most_ms: float
-) -> BatchTimes:
+) -> TimedBatches:
     rates: dict[int, float] = {}
     runs: dict[int, float] = {}
-    times, begin = BatchTimes(rates, runs), perf_counter()
+    times, begin = TimedBatches(rates, runs), perf_counter()
 
     def measure(size: int) -> None:
         rate = patches_a_second(backend, patches, ROUND_S, size)
@@ -120,7 +120,7 @@ def _measured(
     return times
 
 
-def _times_of(known: Mapping[str, Any]) -> BatchTimes | None:
+def _times_of(known: Mapping[str, Any]) -> TimedBatches | None:
     try:
         rates, runs = (
             {int(size): float(value) for size, value in known[name].items()}
@@ -128,4 +128,4 @@ def _times_of(known: Mapping[str, Any]) -> BatchTimes | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return BatchTimes(rates, runs) if 1 in rates and rates.keys() == runs.keys() else None
+    return TimedBatches(rates, runs) if 1 in rates and rates.keys() == runs.keys() else None

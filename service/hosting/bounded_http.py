@@ -14,6 +14,7 @@ from http import HTTPStatus
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.hosting.lingering import LingeringTransport
 from service.hosting.stand_in import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
 from service.observability.logs import LOGGER
 from service.problems.document import MEDIA_TYPE, problem
@@ -47,7 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self, transport: asyncio.Transport
     ) -> None:
         """A client has come."""
-        super().connection_made(transport)
+        self._lingering = LingeringTransport(transport, lambda: self._in_body)
+        super().connection_made(self._lingering)  # type: ignore[arg-type]  # one in all but name
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._expect_head()
 
@@ -61,6 +63,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of it."""
+        if self._lingering.is_draining:
+            self._lingering.drain(len(data))
+            return
         if not self._in_body:
             self._expect_head()
             self._head_bytes += len(data)

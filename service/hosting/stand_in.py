@@ -100,7 +100,15 @@ class Represented:
 class Deputy:
     """Holds the connections of the processes that serve, and answers for those that die."""
 
-    def __init__(self, address: Path) -> None:
+    def __init__(self, address: Path, *, counted_once: bool = False) -> None:
+        """Wait at an address.
+
+        Args:
+            address: of the socket.
+            counted_once: processes keep their counts when they die, so that what was answered for
+                one of them is told to a single other.
+        """
+        self._counted_once = counted_once
         self._selector = selectors.DefaultSelector()
         self._leaving: dict[socket.socket, float] = {}
         self._answered = 0
@@ -125,6 +133,8 @@ class Deputy:
         process, _ = self._door.accept()
         with contextlib.suppress(OSError):  # it is gone again, which the next look tells
             process.send(_WELCOME.pack(self._answered))
+            if self._counted_once:
+                self._answered = 0
         ward = _Ward(process)
         self._watch(process, lambda: self._hear(ward))
 
@@ -203,14 +213,14 @@ class _Ward:
         return found
 
 
-def start_deputy() -> None:
+def start_deputy(*, counted_once: bool = False) -> None:
     """Be the deputy of the processes that this one starts from now on."""
     if not hasattr(os, "memfd_create"):
         return
     try:
         folder = tempfile.TemporaryDirectory(prefix="segmenter-")
         address = Path(folder.name) / "deputy"
-        deputy = Deputy(address)
+        deputy = Deputy(address, counted_once=counted_once)
     except OSError:  # nowhere to put a socket, or too long a path: serve without a deputy
         LOGGER.warning("no deputy", extra={"fields": {"reason": "no folder for its socket"}})
         return

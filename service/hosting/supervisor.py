@@ -1,11 +1,16 @@
-"""How soon BentoML's supervisor sees that the process which serves has died."""
+"""What BentoML's supervisor does for the processes that serve: watches them, lets them add up."""
 
 # BentoML and its supervisor are read as untyped.
 # mypy: disable-error-code="misc"
 
+import os
+import tempfile
 from typing import Any
 
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
+
+from service.observability.shared_folder import SHARED
 
 LOOK_S = 0.5
 """Seconds between two looks; BentoML's own are 10, in which nobody would be answered."""
@@ -19,3 +24,20 @@ def watch_closely() -> None:
         return usual(*arguments, **{**options, "check_delay": LOOK_S})
 
     circus.Arbiter = watchful
+
+
+def has_several_workers(service: str) -> bool:
+    """Whether more than one process will serve, as BENTOML_CONFIG says."""
+    workers = BentoMLContainer.config.services.get().get(service, {}).get("workers") or 1
+    return workers == "cpu_count" or int(workers) > 1
+
+
+def share_numbers() -> None:
+    """Make the folder through which the processes started from now on add up what they count."""
+    folder = tempfile.TemporaryDirectory(prefix="segmenter-metrics-")
+    _KEPT.append(folder)
+    os.environ[SHARED] = folder.name
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+"""Deleted when the supervisor ends."""

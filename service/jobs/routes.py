@@ -27,6 +27,7 @@ from service.problems.response import Problem
 from service.requests.addresses import UrlImages
 from service.requests.options import options_of
 from service.requests.order import Order, order_of
+from service.requests.proxies import link
 from service.requests.uploads import Images, Uploads
 from service.schemas import JobStatus
 
@@ -99,7 +100,7 @@ class JobRoutes:
         )
         job = await self._reserved(request, new, order)
         if isinstance(job, Job):
-            return self._accepted(job)
+            return self._accepted(request, job)
         try:
             async with self._uploads.images_of(request) as images:
                 await run_sync(self._take_in, job, images, order)
@@ -107,7 +108,7 @@ class JobRoutes:
                 taken = await run_sync(self._store.get, job)
                 if taken is None:
                     raise Problem(404, NO_SUCH_JOB)
-                return self._accepted(taken)
+                return self._accepted(request, taken)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._runner.forget, job)
@@ -117,7 +118,7 @@ class JobRoutes:
         """``GET /jobs/{job}``: its state."""
         job = await self._found(request)
         headers = {} if job.is_over else {"Retry-After": "1"}
-        return _as_json(job, headers=headers)
+        return _as_json(request, job, headers=headers)
 
     async def delete(self, request: Request) -> Response:
         """``DELETE /jobs/{job}``: stop it if it runs, and delete all its files."""
@@ -150,15 +151,19 @@ class JobRoutes:
         """``GET /jobs/{job}/events``: its state whenever it changes, as server-sent events."""
         job = await self._found(request)
         headers = {"X-Accel-Buffering": "no"}  # nginx would collect them
-        return StreamingResponse(self._events(job), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self._events(job, link(request.scope, "jobs", job.id)),
+            media_type="text/event-stream",
+            headers=headers,
+        )
 
-    async def _events(self, first: Job) -> AsyncIterator[bytes]:
+    async def _events(self, first: Job, path: str) -> AsyncIterator[bytes]:
         job: Job | None = first
         told: JobStatus | None = None
         quiet = 0.0
         yield b"retry: 2000\n\n"
         while job is not None:
-            status = status_of(job)
+            status = status_of(job, path)
             seen = status.model_copy(update={"seconds_left": None})
             if seen != told:
                 told, quiet = seen, 0.0
@@ -205,9 +210,9 @@ class JobRoutes:
         names = kept(self._files, job, images)
         self._store.enqueue(job, names, content, self._settings.job_keep_s)
 
-    def _accepted(self, job: Job) -> Response:
-        headers = {"Location": f"/jobs/{job.id}", "Retry-After": "1"}
-        return _as_json(job, 202, headers)
+    def _accepted(self, request: Request, job: Job) -> Response:
+        headers = {"Location": link(request.scope, "jobs", job.id), "Retry-After": "1"}
+        return _as_json(request, job, 202, headers)
 
     async def _found(self, request: Request) -> Job:
         job = await run_sync(self._store.get, request.path_params["job"])
@@ -228,9 +233,11 @@ def _event(name: str, data: str) -> bytes:
     return f"event: {name}\ndata: {data}\n\n".encode()
 
 
-def _as_json(job: Job, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def _as_json(
+    request: Request, job: Job, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     return Response(
-        status_of(job).model_dump_json() + "\n",
+        status_of(job, link(request.scope, "jobs", job.id)).model_dump_json() + "\n",
         status_code=status,
         headers=headers,
         media_type="application/json",

@@ -7,13 +7,17 @@ from service.problems.document import problem
 from service.schemas import JobLinks, JobResult, JobStatus, ProblemDocument
 
 
-def status_of(job: Job) -> JobStatus:
-    """What is told of a job."""
+def status_of(job: Job, path: str) -> JobStatus:
+    """What is told of a job.
+
+    Args:
+        job: as it is now.
+        path: of the job, as its client sees it.
+    """
     images = len(job.images) or 1
     is_done = job.state == "done"
     at = job.progress  # as its worker told it last, some seconds before the end
     left = job.seconds_left
-    path = f"/jobs/{job.id}"
     return JobStatus(
         id=job.id,
         state=job.state,
@@ -31,7 +35,7 @@ def status_of(job: Job) -> JobStatus:
         tiles_total=at.tiles_total or None,
         seconds_left=None if left is None else round(left, 1),
         problem=_problem_of(job),
-        result=_result_of(job) if is_done else None,
+        result=_result_of(job, path) if is_done else None,
         links=JobLinks(self=path, events=f"{path}/events", result=f"{path}/result"),
     )
 
@@ -42,10 +46,10 @@ def _problem_of(job: Job) -> ProblemDocument | None:
     return ProblemDocument.model_validate(problem(job.problem_status, job.problem_detail))
 
 
-def _result_of(job: Job) -> JobResult:
+def _result_of(job: Job, path: str) -> JobResult:
     assert job.result is not None
     return JobResult(
-        href=f"/jobs/{job.id}/result",
+        href=f"{path}/result",
         media_type=job.result["media_type"],
         filename=job.result["filename"],
         bytes=job.result["bytes"],

@@ -5,7 +5,6 @@ nothing of a body is read before a request may pass.
 """
 
 import functools
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -15,12 +14,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seg.errors import ConfigError
+from service.hosting.listening import is_loopback, listens_beyond_loopback
 from service.middleware.key_file import Key, KeyFile
 from service.middleware.key_file import Scope as KeyScope
 from service.middleware.rate_limit import RateLimit
 from service.middleware.upload_guard import _Upload
 from service.observability.logs import LOGGER
 from service.problems.response import Problem, problem_response
+from service.requests.proxies import came_through_a_proxy
 from service.settings import Settings
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/", "/openapi.json"})
@@ -100,15 +101,27 @@ class Gate:
         return key
 
     def _needs_key(self, scope: Scope) -> bool:
-        if self._settings.keys == "auto":
-            # A proxy on this machine may pass on what came from another one, and a page of the
-            # web may point a name of its own at this machine (DNS rebinding).
-            asked = _name_of(Headers(scope=scope).get("host", ""))
-            return not (
-                all(_is_loopback(_host(scope, side)) for side in ("server", "client"))
-                and (asked in ("", "localhost") or _is_loopback(asked))
-            )
-        return self._settings.keys == "required"
+        if self._settings.keys == "off":
+            return False
+        if self._asks_everybody:
+            return True
+        # A proxy on this machine may pass on what came from another one, and a page of the web may
+        # point a name of its own at this machine (DNS rebinding).
+        asked = _name_of(Headers(scope=scope).get("host", ""))
+        return not (
+            all(is_loopback(_host(scope, side)) for side in ("server", "client"))
+            and (asked in ("", "localhost") or is_loopback(asked))
+            and not came_through_a_proxy(scope)
+        )
+
+    @functools.cached_property
+    def _asks_everybody(self) -> bool:
+        """Asked when a request has come: then the process listens."""
+        return (
+            self._settings.keys == "required"
+            or self._settings.proxy is not None
+            or listens_beyond_loopback()
+        )
 
     def _take(self, client: str, key: Key | None) -> None:
         per_minute = (key and key.per_minute) or self._settings.max_per_minute
@@ -167,13 +180,3 @@ def _name_of(host: str) -> str:
     """The header ``Host`` without its port."""
     bracketed = re.match(r"\[(.*)\]", host)
     return bracketed[1] if bracketed else host.partition(":")[0].lower()
-
-
-@functools.lru_cache
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)

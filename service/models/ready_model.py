@@ -14,7 +14,7 @@ from seg.images import Limits
 from seg.inference import Backend, Output, load_backend, verify_golden
 from seg.model_package import ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
-from service.batching.measured_policy import BatchTimes, measured_policy, with_spare_run
+from service.batching.measured_policy import TimedBatches, measured_policy, with_spare_run
 from service.batching.one_by_one import InPlaceScheduler
 from service.batching.request_backend import SharedBackend
 from service.batching.scheduler import Scheduler
@@ -38,7 +38,7 @@ class ReadyModel:
     """Largest absolute error of probabilities on the golden samples."""
     metrics: ModelMetrics
     chooser: VariantChooser
-    batch_times: BatchTimes
+    batch_times: TimedBatches
     """Why runs are as large as they are."""
 
     def backend(self, *, background: bool = False) -> SharedBackend:

@@ -47,7 +47,7 @@ MEMORY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Rung:
+class ServedVariant:
     """A variant that runs here."""
 
     variant: str
@@ -65,7 +65,7 @@ class Rung:
         return self.variant if self.dice is None else f"{self.variant}; dice={self.dice:.4f}"
 
 
-def ladder(rungs: Sequence[Rung], lowest: QualityLevel) -> list[Rung]:
+def usable_variants(rungs: Sequence[ServedVariant], lowest: QualityLevel) -> list[ServedVariant]:
     """Rungs that are allowed and worth having on this machine, from the best to the fastest.
 
     Args:
@@ -82,7 +82,7 @@ def ladder(rungs: Sequence[Rung], lowest: QualityLevel) -> list[Rung]:
     return chosen
 
 
-def _dice(rung: Rung) -> float:
+def _dice(rung: ServedVariant) -> float:
     return -1.0 if rung.dice is None else rung.dice
 
 
@@ -91,7 +91,7 @@ class VariantChooser:
 
     def __init__(
         self,
-        rungs: Sequence[Rung],
+        rungs: Sequence[ServedVariant],
         wait_s: float,
         clock: Callable[[], float] = monotonic,
         runners: int = 1,
@@ -117,7 +117,7 @@ class VariantChooser:
         """Seconds that the machine is expected to spend on a request beside its patches: decoding,
         blending, encoding. Under a fast variant they are much of what a request costs."""
 
-    def choose(self, ask: Ask, active: int, running: int, waited_s: float) -> Rung:
+    def choose(self, ask: Ask, active: int, running: int, waited_s: float) -> ServedVariant:
         """The rung for a request that begins now.
 
         Args:
@@ -135,7 +135,7 @@ class VariantChooser:
             level = max(level, self._in_time(ask.deadline_s - waited_s, running))
         return self.rungs[level]
 
-    def took(self, rung: Rung, patches: int, seconds: float, running: int) -> None:
+    def took(self, rung: ServedVariant, patches: int, seconds: float, running: int) -> None:
         """Learn what requests cost.
 
         Args:
@@ -203,7 +203,7 @@ class VariantChooser:
         return next((n for n in levels if self.wait_s(n, running) <= left_s), levels[-1])
 
 
-def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> list[Rung]:
+def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> list[ServedVariant]:
     """The variants that agree with their golden samples here, timed; ``first`` is loaded already.
 
     A variant that does not agree is left out, and the log says why; the others serve.
@@ -223,9 +223,9 @@ def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> lis
         seconds = 1 / patches_a_second(backend, patches) if len(names) > 1 else math.inf
         card = package.card.of_variant(name) if number else package.card
         rungs.append(
-            Rung(name, backend, card.mean_dice(name), seconds, replace(package, card=card))
+            ServedVariant(name, backend, card.mean_dice(name), seconds, replace(package, card=card))
         )
-    return ladder(rungs, settings.lowest_quality)
+    return usable_variants(rungs, settings.lowest_quality)
 
 
 def _proven(package: ModelPackage, name: str, settings: Settings) -> Backend:

@@ -32,6 +32,7 @@ from service.openapi.table import (
     ref,
 )
 from service.problems.document import MEDIA_TYPE, problem
+from service.requests.proxies import link
 from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
 
 SCHEMAS: tuple[type[BaseModel], ...] = (
@@ -39,7 +40,7 @@ SCHEMAS: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 
 
-def described(routes: Iterable[Route]) -> Json:
+def describe_routes(routes: Iterable[Route]) -> Json:
     """The document of these routes.
 
     Raises:
@@ -83,7 +84,7 @@ class OpenApi:
     """The route that tells of all others."""
 
     def __init__(self) -> None:
-        self._body = b""
+        self._document: Json = {}
 
     def route(self) -> Route:
         """For an application."""
@@ -91,11 +92,12 @@ class OpenApi:
 
     def describe(self, routes: Iterable[Route]) -> None:
         """These are the routes."""
-        self._body = json.dumps(described(routes)).encode()
+        self._document = describe_routes(routes)
 
-    async def show(self, _: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """``GET /openapi.json``: this description."""
-        return Response(self._body, media_type="application/json")
+        document = self._document | {"servers": [{"url": link(request.scope, "")}]}
+        return Response(json.dumps(document), media_type="application/json")
 
 
 REQUEST_ID_HEADER: Json = {

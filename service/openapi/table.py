@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from seg.inference import OUTPUT_NAMES, outputs_for
 from service.page.routes import page_routes
 from service.requests.formats import CONTAINER_TYPES
-from service.requests.options import Options
+from service.requests.options import RequestOptions
 from service.schemas import JobStatus, ModelEntry, ModelListing, ServedCard
 from service.settings import QualityLevel
 
@@ -107,7 +107,7 @@ def _of(description: str, **types: Json) -> Json:
 
 def _options(*left_out: str) -> tuple[Json, ...]:
     """Of the query, from the fields that are checked."""
-    schema = Options.model_json_schema()
+    schema = RequestOptions.model_json_schema()
     return tuple(
         {
             "name": name,

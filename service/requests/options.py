@@ -63,7 +63,7 @@ def _parts(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_parts)]
 
 
-class Options(BaseModel):
+class RequestOptions(BaseModel):
     """Options of ``POST /segment`` and ``POST /jobs``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -86,7 +86,7 @@ class Options(BaseModel):
     """Add one table of the sizes and intensities of all images."""
 
 
-def options_of(query: QueryParams) -> Options:
+def options_of(query: QueryParams) -> RequestOptions:
     """The options of a request.
 
     Raises:
@@ -95,12 +95,14 @@ def options_of(query: QueryParams) -> Options:
     given: dict[str, Any] = {}
     for name in query:
         values = query.getlist(name)
-        is_list = name in Options.model_fields and _is_tuple(Options.model_fields[name].annotation)
-        if len(values) > 1 and not is_list and name in Options.model_fields:
+        is_list = name in RequestOptions.model_fields and _is_tuple(
+            RequestOptions.model_fields[name].annotation
+        )
+        if len(values) > 1 and not is_list and name in RequestOptions.model_fields:
             raise Problem(422, f"{name} is given {len(values)} times, once is needed")
         given[name] = values if is_list else values[0]
     try:
-        return Options.model_validate(given)
+        return RequestOptions.model_validate(given)
     except ValidationError as error:
         raise Problem(422, _sentence(error.errors()[0])) from None
 
@@ -109,7 +111,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     name = str(error["loc"][0])
     quoted = repr(str(error["input"])[:MOST_QUOTED])
     if error["type"] == "extra_forbidden":
-        known = ", ".join(Options.model_fields)
+        known = ", ".join(RequestOptions.model_fields)
         return f"there is no option {name[:MOST_QUOTED]!r}; the options are {known}"
     if error["type"] in ("bool_parsing", "bool_type"):
         return f"{name} is true or false, got {quoted}"

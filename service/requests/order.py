@@ -11,7 +11,7 @@ from seg.inference import Selection
 from seg.model_package import ModelCard
 from service.problems.response import Problem
 from service.requests.formats import Container, choose_formats, container_asked_for, formats_for
-from service.requests.options import Options
+from service.requests.options import RequestOptions
 
 
 class Order(BaseModel):
@@ -38,7 +38,7 @@ class Order(BaseModel):
         return self.container or (None if is_bare else "zip")
 
 
-def order_of(options: Options, accept: str | None, card: ModelCard) -> Order:
+def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Order:
     """What a request asks of a model.
 
     Raises:

@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from service.models.registry import ModelRegistry
 from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
 from service.observability.metrics import Collector, GaugeMetricFamily
 from service.problems.response import Problem
 from service.requests.formats import formats_for
+from service.requests.proxies import link
 from service.schemas import (
     ModelEntry,
     ModelListing,
@@ -46,12 +47,12 @@ class Catalogue:
         version = self._models.choose(request.query_params.get("model"))
         return _as_json(_card_of(version))
 
-    async def listing(self, _: Request) -> Response:
+    async def listing(self, request: Request) -> Response:
         """``GET /models``: all models, and folders that hold none."""
         names = sorted({version.card.name for version in self._models.versions()})
         listing = ModelListing(
             default=self._models.default_name(),
-            models=tuple(self._entry(name) for name in names),
+            models=tuple(self._entry(name, request.scope) for name in names),
             unreadable=tuple(
                 UnreadableFolder(folder=folder, reason=reason)
                 for folder, reason in self._models.unreadable().items()
@@ -63,7 +64,7 @@ class Catalogue:
         """``GET /models/{name}``: the versions of a model, the highest first."""
         name = request.path_params["name"]
         named(f"{name}:{LATEST}", self._models.versions())
-        return _as_json(self._entry(name))
+        return _as_json(self._entry(name, request.scope))
 
     async def version(self, request: Request) -> Response:
         """``GET /models/{name}/versions/{version}``: a card; ``latest`` is a version as well."""
@@ -74,17 +75,17 @@ class Catalogue:
             raise Problem(404, f"no version of model {name} is proven")
         return _as_json(_card_of(found))
 
-    def _entry(self, name: str) -> ModelEntry:
+    def _entry(self, name: str, scope: Scope) -> ModelEntry:
         versions = [v for v in newest_first(self._models.versions()) if v.card.name == name]
         current = latest(versions)
         return ModelEntry(
             name=name,
             latest=current.card.version if current else None,
-            versions=tuple(_summary(version) for version in versions),
+            versions=tuple(_summary(version, scope) for version in versions),
         )
 
 
-def _summary(version: ModelVersion) -> VersionSummary:
+def _summary(version: ModelVersion, scope: Scope) -> VersionSummary:
     card = version.card
     return VersionSummary(
         version=card.version,
@@ -95,7 +96,7 @@ def _summary(version: ModelVersion) -> VersionSummary:
         dims=card.input.dims,
         channels=tuple(channel.name for channel in card.input.channels),
         classes=tuple(entry.name for entry in card.classes),
-        url=f"/models/{quote(card.name, safe='')}/versions/{quote(card.version, safe='')}",
+        url=link(scope, "models", card.name, "versions", card.version),
     )
 
 

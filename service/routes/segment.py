@@ -5,7 +5,6 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from typing import BinaryIO
@@ -15,7 +14,9 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.answers.answer import AnswerHead, Content, Work, answer
+from seg.images import content_of
+from service.answers.answer import AnswerHead, Work, answer
+from service.answers.picture import picture_of
 from service.answers.quality_header import QUALITY_HEADER
 from service.answers.streams import streamed
 from service.batching.scheduler import BatchingPolicy
@@ -23,7 +24,7 @@ from service.errors import RequestCancelledError
 from service.middleware.accounting import CLIENT_CLOSED_REQUEST
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
-from service.models.variants import VARIANT_HEADER, Rung
+from service.models.variants import VARIANT_HEADER, ServedVariant
 from service.observability.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.observability.tracing import past_span
 from service.problems.response import Problem
@@ -75,16 +76,16 @@ class _PublicRoutes:
         queued = perf_counter()
         body = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed when it is sent
 
-        def work() -> tuple[AnswerHead, Rung]:
+        def work() -> tuple[AnswerHead, ServedVariant]:
             begun = perf_counter()
             waited = begun - queued
             past_span("wait", (queued, begun))
             model.metrics.spent("wait", waited)
             running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
             rung = model.chooser.choose(ask, self._admission.active, running, waited)
-            contents = [[_at_hand(file) for file in channels] for channels in images]
+            contents = [[partial(content_of, file) for file in channels] for channels in images]
             start = perf_counter()
-            head = answer(Work(model, self._models.decoder, order, backend, rung), contents, body)
+            head = answer(Work(model, order, backend, rung), contents, body)
             model.chooser.took(rung, backend.patches, perf_counter() - start, running)
             return head, rung
 
@@ -133,21 +134,10 @@ class _PublicRoutes:
         timeout_s = self._models.settings.timeout_s
         useless = threading.Event()
         watch = asyncio.create_task(_cancel_when_useless(request, useless.set, timeout_s))
-
-        def check() -> None:
-            if useless.is_set():
-                raise RequestCancelledError
-
-        make = partial(
-            self._models.decoder.picture,
-            channels,
-            dims=model.package.card.input.dims,
-            limits=model.limits,
-            check=check,
-        )
+        dims = model.package.card.input.dims
         try:
             body, media_type = await run_sync(
-                make,
+                partial(picture_of, channels, dims, model.limits, useless.is_set),
                 limiter=self._limiter(model.scheduler.policy),
             )
         except RequestCancelledError:
@@ -183,10 +173,6 @@ class _PublicRoutes:
             fitting = policy.runners * policy.batch_size + 2
             self._threads = anyio.CapacityLimiter(self._models.settings.threads or fitting)
         return self._threads
-
-
-def _at_hand(file: BinaryIO) -> Content:
-    return lambda: nullcontext(file)
 
 
 async def _cancel_when_useless(

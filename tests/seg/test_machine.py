@@ -8,7 +8,9 @@ import seg.machine
 from seg.machine import cores, tell_openmp
 
 
-@pytest.mark.parametrize(("quota", "expected"), [(None, 8), (0.5, 1), (1.0, 1), (2.5, 3), (64.0, 8)])
+@pytest.mark.parametrize(
+    ("quota", "expected"), [(None, 8), (0.5, 1), (1.0, 1), (2.5, 3), (64.0, 8)]
+)
 def test_cores_are_those_of_the_quota_at_most(monkeypatch, quota, expected):
     monkeypatch.setattr(seg.machine, "cpu_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)

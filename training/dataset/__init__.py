@@ -10,7 +10,7 @@ from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import read_card
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.inspection import check, inspect
+from training.dataset.inspection import check_dataset, inspect
 from training.dataset.layouts import datalist as lists
 from training.dataset.layouts import nnunet, plain
 from training.dataset.layouts.dataset_json import CARD, read_json
@@ -23,7 +23,7 @@ __all__ = [
     "Finding",
     "Legend",
     "Split",
-    "check",
+    "check_dataset",
     "inspect",
     "load_dataset",
     "look_into",
@@ -53,20 +53,20 @@ def look_into(path: Path | str) -> tuple[Dataset, list[Finding]]:
         raw = read_json(path)
         if not lists.is_list(raw):
             raise DatasetError(f"{path} has no list named training; name a folder or a datalist")
-        return lists.load(path, raw, read_card(path.parent), findings), findings
+        return lists.load_datalist(path, raw, read_card(path.parent), findings), findings
     if not path.is_dir():
         raise DatasetError(f"no folder {path}; name the folder that holds the dataset")
     card = read_card(path)
     if (path / CARD).is_file():
         raw = read_json(path / CARD)
         if lists.is_list(raw) and not _is_nnunet(path):
-            return lists.load(path, raw, card, findings), findings
-        return nnunet.load(path, raw, card, findings), findings
+            return lists.load_datalist(path, raw, card, findings), findings
+        return nnunet.load_nnunet(path, raw, card, findings), findings
     if plain.is_plain(path):
-        return plain.load(path, card, findings), findings
+        return plain.load_plain(path, card, findings), findings
     found = [each for each in sorted(path.glob("*.json")) if _is_list(each)]
     if len(found) == 1:
-        return lists.load(found[0], read_json(found[0]), card, findings), findings
+        return lists.load_datalist(found[0], read_json(found[0]), card, findings), findings
     raise DatasetError(_no_dataset(path, found))
 
 

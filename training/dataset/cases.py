@@ -13,6 +13,7 @@ from nibabel.orientations import aff2axcodes
 from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
 from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
+from seg.images.endings import is_dicom_file
 from seg.model_package import Channel
 from training.dataset.dataset_yaml import MaskKind
 from training.dataset.legend import Legend
@@ -84,7 +85,7 @@ class Dataset:
         """
         try:
             image = read_channels(case.images, dims=self.dims)
-            mask = self.masks.read(case.mask, self.dims, self.legend)
+            mask = self.masks.read(case.mask, self.dims, self.legend, image)
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {hinted(error, self.masks.kind)}") from error
         for problem, advice in self.wrong_channels(image) + misfits(image, mask):
@@ -153,6 +154,8 @@ def dims_of(cases: Sequence[Case], kind: MaskKind = "values") -> Literal[2, 3]:
 def _dims(case: Case, kind: MaskKind) -> Literal[2, 3]:
     try:
         found = read_image(case.mask) if kind == "colors" else read_mask(case.mask)
+        if found.dims == 2 and is_dicom_file(case.mask):  # it may leave all but one slice out
+            found = read_channels(case.images)
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {hinted(error, kind)}") from error
     return 2 if found.dims == 2 else 3

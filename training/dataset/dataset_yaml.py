@@ -8,6 +8,9 @@
       - {name: background, value: 0}
       - {name: vessel, value: 255, color: [230, 159, 0]}
       - {name: bleeding, values: [3, 4]}    # several values: classes overlap
+      - name: left kidney                   # codes, of SNOMED CT, that DICOM objects name it by
+        type: {value: "64033007", meaning: Kidney}
+        laterality: {value: "7771000", meaning: Left}
     masks: values                   # or colors (RGB masks), or instances (object numbers)
     ignore: 128                     # value, or color, of what nobody annotated
     channels: [red, green, blue]    # {name: CT, modality: CT} says more
@@ -21,10 +24,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from seg.errors import DatasetError
+from seg.frozen import FrozenData
+from seg.images import Code
 from seg.model_package import Channel
 
 CARD = "dataset.yaml"
@@ -35,20 +40,19 @@ Value = Annotated[int, Field(ge=0)]
 MaskKind = Literal["values", "colors", "instances"]
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CardClass(_Data):
+class DatasetYamlClass(FrozenData):
     """A class and how mask files show it."""
 
     name: str
     value: Value | None = None
     values: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
     color: Color | None = None
+    category: Code | None = None
+    type: Code | None = None
+    laterality: Code | None = None
 
     @model_validator(mode="after")
-    def _one_way(self) -> "CardClass":
+    def _one_way(self) -> "DatasetYamlClass":
         if self.value is not None and self.values is not None:
             raise ValueError(f"class {self.name} has value and values; keep one of them")
         if self.name == "ignore":
@@ -56,7 +60,7 @@ class CardClass(_Data):
         return self
 
 
-class Subjects(_Data):
+class Subjects(FrozenData):
     """Which cases belong together, by a pattern on their names or by a table."""
 
     pattern: str | None = None
@@ -74,7 +78,7 @@ class Subjects(_Data):
         return self
 
 
-class SplitLists(_Data):
+class SplitLists(FrozenData):
     """Own lists: names, or a text file with one name a line."""
 
     test: Annotated[tuple[str, ...], Field(min_length=1)] | str
@@ -82,12 +86,12 @@ class SplitLists(_Data):
     """All others where it is left out."""
 
 
-class Card(_Data):
+class DatasetYaml(FrozenData):
     """``dataset.yaml``."""
 
     name: str | None = None
     licence: str | None = None
-    classes: tuple[str | CardClass, ...] = ()
+    classes: tuple[str | DatasetYamlClass, ...] = ()
     masks: MaskKind = "values"
     ignore: Value | Color | None = None
     channels: tuple[str | Channel, ...] = ()
@@ -95,7 +99,7 @@ class Card(_Data):
     split: SplitLists | None = None
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> DatasetYaml:
     """The folder's ``dataset.yaml``; an empty one where there is none.
 
     Raises:
@@ -103,13 +107,13 @@ def read_card(folder: Path) -> Card:
     """
     path = folder / CARD
     if not path.is_file():
-        return Card()
+        return DatasetYaml()
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     try:
-        return Card.model_validate({} if raw is None else raw)
+        return DatasetYaml.model_validate({} if raw is None else raw)
     except ValidationError as error:
         raise DatasetError(f"{path} {_in_words(error.errors())}") from error
 
@@ -131,13 +135,13 @@ def _is_branch(part: int | str) -> bool:
 
 
 def _near(name: str, *, at_top: bool) -> str:
-    models = (Card,) if at_top else (CardClass, Subjects, SplitLists, Channel)
+    models = (DatasetYaml,) if at_top else (DatasetYamlClass, Subjects, SplitLists, Channel)
     known = sorted({field for model in models for field in model.model_fields})
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def refuse(card: Card, fields: Iterable[str], where: str) -> None:
+def refuse(card: DatasetYaml, fields: Iterable[str], where: str) -> None:
     """Say that another file already settles these fields.
 
     Raises:

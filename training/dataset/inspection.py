@@ -37,7 +37,7 @@ class Seen:
     thumbnail: Float32[np.ndarray, " d"] | None = None
 
 
-def check(dataset: Dataset) -> list[Finding]:
+def check_dataset(dataset: Dataset) -> list[Finding]:
     """Read every case once and give back what looks wrong but can be trained on.
 
     Raises:
@@ -52,7 +52,7 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     """All that is wrong, errors first."""
     seen = list(
         tqdm(
-            spread(partial(look_at, dataset), dataset.cases),
+            spread(partial(inspect_case, dataset), dataset.cases),
             total=len(dataset.cases),
             desc="checking",
             unit="case",
@@ -67,11 +67,11 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.severity)
 
 
-def look_at(dataset: Dataset, case: Case) -> Seen:
+def inspect_case(dataset: Dataset, case: Case) -> Seen:
     """What one case holds, and what is wrong with it."""
     findings: list[Finding] = []
     image = _image(dataset, case, findings)
-    mask = _mask(dataset, case, findings)
+    mask = _mask(dataset, case, image, findings)
     if image and mask:
         findings += [Finding("error", str(case.mask), *each) for each in misfits(image, mask)]
     if image:
@@ -100,9 +100,11 @@ def _image(dataset: Dataset, case: Case, findings: list[Finding]) -> Image | Non
         return None
 
 
-def _mask(dataset: Dataset, case: Case, findings: list[Finding]) -> Mask | None:
+def _mask(
+    dataset: Dataset, case: Case, image: Image | None, findings: list[Finding]
+) -> Mask | None:
     try:
-        return dataset.masks.read(case.mask, dataset.dims, dataset.legend)
+        return dataset.masks.read(case.mask, dataset.dims, dataset.legend, image)
     except ImageError as error:
         advice = "correct the mask, or declare what it holds"
         error = ImageError(hinted(error, dataset.masks.kind))

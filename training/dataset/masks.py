@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from seg.errors import ImageError
-from seg.images import Mask, read_image, read_mask
+from seg.images import Image, Mask, read_image, read_mask
 from training.dataset.dataset_yaml import CARD, Color, MaskKind
 from training.dataset.legend import IGNORE, Legend
 
@@ -22,13 +22,16 @@ class MaskFiles:
     label_of: Mapping[int, int] = field(default_factory=dict)
     """Value, or colour as ``packed``, to label; empty where both are the same."""
 
-    def read(self, path: Path, dims: int, legend: Legend) -> Mask:
-        """A mask with labels as the legend has them.
+    def read(self, path: Path, dims: int, legend: Legend, image: Image | None = None) -> Mask:
+        """A mask with labels as the legend has them, on the grid of its image where it names one.
 
         Raises:
             ImageError: the file cannot be read, or holds a value that no class has.
         """
-        mask = read_colors(path, dims) if self.kind == "colors" else read_mask(path, dims=dims)
+        if self.kind == "colors":
+            mask = read_colors(path, dims)
+        else:
+            mask = read_mask(path, dims=dims, image=image)
         values = mask.array
         if self.kind == "instances":
             labels = (values > 0).astype(np.uint8)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from seg.errors import DatasetError
 from training.dataset.cases import Case
-from training.dataset.dataset_yaml import CARD, Card, SplitLists, Subjects
+from training.dataset.dataset_yaml import CARD, DatasetYaml, SplitLists, Subjects
 
 TEST_SHARE = 0.2
 """Share of the cases held out where the folder names no test cases."""
 
 
-def assign(folder: Path, card: Card, cases: Sequence[Case]) -> tuple[Case, ...]:
+def assign(folder: Path, card: DatasetYaml, cases: Sequence[Case]) -> tuple[Case, ...]:
     """The cases with their subjects and splits.
 
     Test cases are those that the folder has, those that ``dataset.yaml`` names, or a fifth.

@@ -9,7 +9,7 @@ from seg.model_package import ModelPackage
 from training.dataset import Case, Dataset, load_dataset
 
 
-def opened(
+def open_for_scoring(
     options: argparse.Namespace, *, mirror: bool = False
 ) -> tuple[Predictor, Dataset, Sequence[Case]]:
     """What ``package``, ``path``, ``split`` and the options of the backend name on a command line.

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from seg.errors import ConfigError
+from seg.frozen import FrozenData
 from seg.metrics import PairedTest, paired_test
 from training.evaluation.measure import SEED
 from training.evaluation.scores import (
@@ -24,11 +24,7 @@ SIGNIFICANT = 0.05
 _DISTANCES = ("surface_dice", "hd95")
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Difference(_Data):
+class Difference(FrozenData):
     """One measure of one class: B less A."""
 
     region: str
@@ -45,7 +41,7 @@ class Difference(_Data):
     worse: int
 
 
-class Comparison(_Data):
+class Comparison(FrozenData):
     """``comparison.json``."""
 
     a: str

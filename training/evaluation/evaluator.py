@@ -24,7 +24,7 @@ from training.evaluation.overlapping_classes import Decisions
 from training.evaluation.regions import foreground_name, regions
 from training.evaluation.reliability_meter import CalibrationMeter, Counts
 from training.evaluation.scores import CaseScore, Evaluation, RegionScore
-from training.evaluation.self_assessment import CaseWatcher, Told, assess
+from training.evaluation.self_assessment import CaseEvidence, CaseWatcher, assess
 from training.evaluation.thresholding import choose_thresholding
 
 PREDICTION_FORMATS = {2: "png", 3: "nifti"}
@@ -67,7 +67,7 @@ def evaluate(
     tolerance = tolerance or default_tolerance(card)
     scored: list[CaseScore] = []
     calibration: dict[str, Counts] = {}
-    told: list[Told] = []
+    told: list[CaseEvidence] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
         image, reference = dataset.read(case)
         meter = CalibrationMeter(card, found, reference)

@@ -19,7 +19,7 @@ def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def in_words(assessment: SelfAssessment) -> str:
+def recalibration_in_words(assessment: SelfAssessment) -> str:
     """The assessment for a terminal."""
     width = max(len("class"), *(len(name) for name in assessment.dice), 0)
     lines = [f"{'class':{width}}  predicted Dice is off by  the mean Dice would be  cases"]

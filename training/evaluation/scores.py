@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from seg.frozen import FrozenData
 from seg.metrics import SelfAssessment
 
 Unit = Literal["mm", "pixels", "mm or pixels"]
@@ -38,11 +39,7 @@ def in_digits(value: float, digits: int = 3) -> str:
     return fixed if float(fixed) or not value else f"{value:.2g}"
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RegionScore(_Data):
+class RegionScore(FrozenData):
     """One class, or all foreground classes together, in one case.
 
     All are None where neither mask has the class: such a case counts in no mean.
@@ -74,7 +71,7 @@ class RegionScore(_Data):
         return None if self.volume_error is None else abs(self.volume_error)
 
 
-class CaseScore(_Data):
+class CaseScore(FrozenData):
     """One case."""
 
     case: str
@@ -98,7 +95,7 @@ class CaseScore(_Data):
         return self.classes.get(name, self.foreground)
 
 
-class Interval(_Data):
+class Interval(FrozenData):
     """A mean over cases with its bootstrap interval."""
 
     mean: float
@@ -107,7 +104,7 @@ class Interval(_Data):
     """Cases that count."""
 
 
-class Reliability(_Data):
+class Reliability(FrozenData):
     """Of the voxels of all cases, by bins of probability: what was said and what came true."""
 
     voxels: tuple[int, ...]
@@ -117,7 +114,7 @@ class Reliability(_Data):
     """Share of its voxels that have the class."""
 
 
-class Summary(_Data):
+class Summary(FrozenData):
     """One class, or all foreground classes together, over all cases."""
 
     dice: float | None
@@ -132,7 +129,7 @@ class Summary(_Data):
     """Cases that count."""
     floor: float | None
     """Mean Dice of plain thresholding on those of the cases whose reference has the class."""
-    measures: dict[str, Interval] = {}
+    measures: dict[str, Interval] = Field(default_factory=dict)
     """By name of ``MEASURES``, and ``volume_error`` with its sign; those that could be taken."""
     missed: int = 0
     """Cases whose reference has the class and whose prediction has none of it."""
@@ -141,7 +138,7 @@ class Summary(_Data):
     reliability: Reliability | None = None
 
 
-class Tried(_Data):
+class Tried(FrozenData):
     """A rule of postprocessing, and what became of the mean Dice on unseen cases."""
 
     rule: str
@@ -150,7 +147,7 @@ class Tried(_Data):
     kept: bool
 
 
-class Fold(_Data):
+class Fold(FrozenData):
     """One network of a cross-validation on the cases that it has not seen."""
 
     cases: tuple[str, ...]
@@ -158,7 +155,7 @@ class Fold(_Data):
     """By class, mean over cases."""
 
 
-class CrossValidation(_Data):
+class CrossValidation(FrozenData):
     """Every training case, segmented by the one network that has not seen it."""
 
     scores: "Evaluation"
@@ -167,7 +164,7 @@ class CrossValidation(_Data):
     postprocessing: tuple[Tried, ...]
 
 
-class Mirroring(_Data):
+class Mirroring(FrozenData):
     """What it brings to segment every patch in all its mirrors as well."""
 
     gain: dict[str, Interval]
@@ -179,7 +176,7 @@ class Mirroring(_Data):
     seconds_mirrored: float
 
 
-class Evaluation(_Data):
+class Evaluation(FrozenData):
     """``metrics.json``."""
 
     cases: tuple[CaseScore, ...]

@@ -41,7 +41,7 @@ SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class CaseEvidence:
     """What a network said of a case, and what was true."""
 
     expected: Mapping[str, float]
@@ -70,7 +70,7 @@ class CaseWatcher:
         for is_foreground, stratum in enumerate(self._strata):
             stratum.take(logits, np.flatnonzero((labels > 0).reshape(-1) == is_foreground), first)
 
-    def told(self, reference: Mask, legend: Legend) -> Told:
+    def told(self, reference: Mask, legend: Legend) -> CaseEvidence:
         """The case's part of a calibration."""
         logits = np.concatenate([stratum.logits for stratum in self._strata], axis=1)
         places = np.concatenate([stratum.places for stratum in self._strata])
@@ -81,7 +81,7 @@ class CaseWatcher:
         known = labels != IGNORE
         classes = self._card.classes[len(self._card.classes) - self._card.outputs :]
         expected = expected_dice(*self._sums)
-        return Told(
+        return CaseEvidence(
             expected={
                 info.name: float(each)
                 for info, each in zip(classes, expected, strict=True)
@@ -118,7 +118,10 @@ class _Reservoir:
 
 
 def assess(
-    told: Sequence[Told], dice: Mapping[str, Sequence[float | None]], task: Task, fitted_on: str
+    told: Sequence[CaseEvidence],
+    dice: Mapping[str, Sequence[float | None]],
+    task: Task,
+    fitted_on: str,
 ) -> SelfAssessment:
     """Fit Dice, and a temperature where one mends the calibration of cases left out of its fit.
 
@@ -179,7 +182,7 @@ def _fit(
     return float(found.x[0]), float(found.x[1])
 
 
-def fit_temperature(told: Sequence[Told], task: Task) -> float:
+def fit_temperature(told: Sequence[CaseEvidence], task: Task) -> float:
     """The temperature under which the truth is likeliest.
 
     Source: Guo et al., On calibration of modern neural networks, ICML 2017.
@@ -199,7 +202,7 @@ def fit_temperature(told: Sequence[Told], task: Task) -> float:
     return float(np.exp(found.x))
 
 
-def _ece_left_out(told: Sequence[Told], task: Task) -> tuple[float, float]:
+def _ece_left_out(told: Sequence[CaseEvidence], task: Task) -> tuple[float, float]:
     """Calibration error without a temperature, and with one that other cases chose."""
     counts = [_reliability(told, task, 1.0), np.zeros(())]
     for left_out in _folds(len(told)):
@@ -213,7 +216,7 @@ def _ece_left_out(told: Sequence[Told], task: Task) -> tuple[float, float]:
 
 
 def _reliability(
-    told: Sequence[Told], task: Task, temperature: float
+    told: Sequence[CaseEvidence], task: Task, temperature: float
 ) -> Float[np.ndarray, "3 bins"]:
     logits = np.concatenate([case.logits for case in told], axis=1)
     truth = np.concatenate([case.truth for case in told], axis=1)

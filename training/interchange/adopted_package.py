@@ -29,7 +29,7 @@ from seg.model_package import (
     write_card,
     write_golden,
 )
-from seg.predict.cases import Search, find_cases
+from seg.predict.cases import CaseSearch, find_cases
 from seg.transforms import prepare, surround
 from training.onnx_files.proof import proven, reference_logits
 from training.onnx_files.write import write_onnx
@@ -166,7 +166,7 @@ def _noise(spec: InputSpec) -> Float32[np.ndarray, "b c *patch"]:
 
 def patches_of(images: Path, spec: InputSpec) -> Float32[np.ndarray, "b c *patch"]:
     """The middle windows of some images, as the network would see them."""
-    cases = find_cases([images], Search(channels=len(spec.channels), dims=spec.dims))
+    cases = find_cases([images], CaseSearch(channels=len(spec.channels), dims=spec.dims))
     chosen = [cases[i * len(cases) // GOLDEN_SAMPLES] for i in range(GOLDEN_SAMPLES)]
     return np.stack([_middle_window(case.files, spec) for case in chosen])
 

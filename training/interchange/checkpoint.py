@@ -21,7 +21,7 @@ SECONDS = 600
 
 
 @dataclass(frozen=True, eq=False)
-class Checkpoint:
+class ForeignCheckpoint:
     """What was found in a file."""
 
     file: Path
@@ -35,7 +35,7 @@ def read_checkpoint(
     weights: Sequence[str] = (),
     values: Mapping[str, Sequence[str]] | None = None,
     hint: str = "",
-) -> Checkpoint:
+) -> ForeignCheckpoint:
     """Read a pickled checkpoint with an allow-list, in a process of its own.
 
     Args:
@@ -50,7 +50,7 @@ def read_checkpoint(
     if not file.is_file():
         raise ConfigError(f"{file} is missing")
     if file.suffix == ".safetensors":
-        return Checkpoint(file, _safetensors(file), {})
+        return ForeignCheckpoint(file, _safetensors(file), {})
     with tempfile.TemporaryDirectory(prefix="seg-adopt-") as folder:
         target = Path(folder) / "weights.safetensors"
         wanted = {"weights": list(weights), **{k: list(v) for k, v in (values or {}).items()}}
@@ -63,7 +63,7 @@ def read_checkpoint(
         if "damaged" in answer:
             raise ConfigError(f"{file} cannot be read: {answer['damaged']}")
         stored = _safetensors(target)
-        return Checkpoint(
+        return ForeignCheckpoint(
             file, {name: stored[first] for name, first in answer["names"].items()}, answer["values"]
         )
 

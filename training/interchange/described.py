@@ -82,7 +82,7 @@ class Description(BaseModel):
         )
 
 
-def described(fields: Any, where: str) -> Description:
+def describe_fields(fields: Any, where: str) -> Description:
     """The description that holds these fields.
 
     Raises:
@@ -106,4 +106,4 @@ def read_description(file: Path) -> Description:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
-    return described(content, str(file))
+    return describe_fields(content, str(file))

@@ -14,7 +14,7 @@ from seg.model_package import Channel
 from seg.transforms import Normalisation
 from training.interchange.adopted_package import Adopted, TorchNetwork
 from training.interchange.checkpoint import read_checkpoint
-from training.interchange.described import described
+from training.interchange.described import describe_fields
 
 WEIGHTS_AT = ((), ("state_dict",), ("model_state_dict",), ("model",))
 """Keys that lead to the weights, in the order in which they are tried."""
@@ -53,7 +53,7 @@ def adopt_smp(file: Path, built: Built) -> tuple[Adopted, list[str]]:
     weights = _weights(file)
     _fill(module, weights, file)
     names = ("background", *built.classes) if alone else built.classes
-    description = described(
+    description = describe_fields(
         {
             "name": file.stem,
             "classes": names,

@@ -31,7 +31,7 @@ MISSES = 0.7
 
 
 @dataclass(frozen=True)
-class Answer:
+class LossInput:
     """What a network says at one resolution, and what is right there."""
 
     logits: Float[Tensor, "b k *patch"]
@@ -67,7 +67,7 @@ class Rules:
         return (costs * weights).sum(-1).mean() / weights.sum()
 
 
-Term = Callable[[Answer, Rules], Tensor]
+Term = Callable[[LossInput, Rules], Tensor]
 
 
 def overlap(misses: float = 0.5) -> Term:
@@ -78,7 +78,7 @@ def overlap(misses: float = 0.5) -> Term:
     Source: Milletari et al., V-Net, 3DV 2016; Salehi et al., Tversky loss, MLMI 2017.
     """
 
-    def term(answer: Answer, rules: Rules) -> Tensor:
+    def term(answer: LossInput, rules: Rules) -> Tensor:
         p, t = answer.probabilities, answer.truth
         over = (0, *range(2, p.ndim))
         hits, said, right = rules.total(
@@ -90,7 +90,7 @@ def overlap(misses: float = 0.5) -> Term:
     return term
 
 
-def entropy(focus: float = 0.0) -> Term:
+def focal_entropy(focus: float = 0.0) -> Term:
     """Cross-entropy; with a ``focus`` voxels that are right already count less.
 
     Where classes overlap, each is a question of its own: sigmoid and binary cross-entropy.
@@ -98,7 +98,7 @@ def entropy(focus: float = 0.0) -> Term:
     Source: Lin et al., Focal loss, ICCV 2017.
     """
 
-    def term(answer: Answer, rules: Rules) -> Tensor:
+    def term(answer: LossInput, rules: Rules) -> Tensor:
         weights = rules.weights.to(answer.logits)
         if rules.legend.regions:
             costs = functional.binary_cross_entropy_with_logits(
@@ -121,7 +121,7 @@ def entropy(focus: float = 0.0) -> Term:
     return term
 
 
-def centrelines(answer: Answer, rules: Rules) -> Tensor:
+def centrelines(answer: LossInput, rules: Rules) -> Tensor:
     """One minus the Dice of centrelines, for tubes and nets that must not break.
 
     Source: Shit et al., clDice, CVPR 2021.
@@ -132,7 +132,7 @@ def centrelines(answer: Answer, rules: Rules) -> Tensor:
     return rules.mean_of_classes(torch.stack(costs, dim=-1))
 
 
-def boundary(answer: Answer, rules: Rules) -> Tensor:
+def boundary(answer: LossInput, rules: Rules) -> Tensor:
     """How far from the true boundary, in voxels, the probability lies that is wrong.
 
     The paper's loss less that of the truth itself, so that it ends at 0; the gradient is the same.
@@ -146,7 +146,7 @@ def boundary(answer: Answer, rules: Rules) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LossRecipe:
     """Terms with their weights."""
 
     terms: Sequence[tuple[float, Term]]
@@ -154,21 +154,21 @@ class Recipe:
     """These count 0 at the beginning of a training and all at its end."""
 
 
-LOSSES: Mapping[str, Recipe] = {
+LOSSES: Mapping[str, LossRecipe] = {
     # Isensee et al., nnU-Net, Nature Methods 18 (2021).
-    "dice_ce": Recipe([(1.0, overlap()), (1.0, entropy())]),
-    "dice_focal": Recipe([(1.0, overlap()), (1.0, entropy(FOCUS))]),
-    "tversky": Recipe([(1.0, overlap(MISSES))]),
+    "dice_ce": LossRecipe([(1.0, overlap()), (1.0, focal_entropy())]),
+    "dice_focal": LossRecipe([(1.0, overlap()), (1.0, focal_entropy(FOCUS))]),
+    "tversky": LossRecipe([(1.0, overlap(MISSES))]),
     # The paper's schedule that did best raises the weight step by step.
-    "boundary": Recipe([(1.0, overlap()), (1.0, entropy())], rising=[(1.0, boundary)]),
-    "cldice": Recipe([(0.5, overlap()), (0.5, centrelines), (1.0, entropy())]),
+    "boundary": LossRecipe([(1.0, overlap()), (1.0, focal_entropy())], rising=[(1.0, boundary)]),
+    "cldice": LossRecipe([(0.5, overlap()), (0.5, centrelines), (1.0, focal_entropy())]),
 }
 
 
 class SegmentationLoss(nn.Module):
     """A recipe for one dataset, at one resolution."""
 
-    def __init__(self, recipe: Recipe, rules: Rules) -> None:
+    def __init__(self, recipe: LossRecipe, rules: Rules) -> None:
         super().__init__()
         self.recipe = recipe
         self.rules = rules
@@ -191,14 +191,14 @@ class SegmentationLoss(nn.Module):
 
     def _answer(
         self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]
-    ) -> Answer:
+    ) -> LossInput:
         legend = self.rules.legend
         annotated = (labels != IGNORE)[:, None]
         probabilities = logits.sigmoid() if legend.regions else logits.softmax(dim=1)[:, 1:]
         if legend.ignores:  # no probability and, as no class has IGNORE, no truth
             probabilities = probabilities * annotated
         truth = self._members.to(labels.device)[labels].movedim(-1, 1).to(logits)
-        return Answer(logits, labels, probabilities, truth, annotated)
+        return LossInput(logits, labels, probabilities, truth, annotated)
 
 
 def make_loss(

@@ -27,8 +27,8 @@ from training.learning.fine_tuning import begin_with
 from training.learning.module import SegmentationModule
 from training.learning.tracking import loggers
 from training.learning.watch import MovingAverage, Watch
-from training.run.clock import Clock
-from training.run.device import Device, lacks_memory, using_threads
+from training.run.clock import Clock, enough_minutes
+from training.run.device import Device, check_precision, lacks_memory, using_threads
 from training.run.plan import Plan
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
@@ -72,8 +72,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         SegError: the loss is no longer finite, or the checkpoint cannot be read.
         KeyboardInterrupt: a user asked to stop; a checkpoint of the last step is written.
     """
-    if plan.precision == "float16" and device.kind == "cpu":
-        raise ConfigError("float16 trains on a GPU only; on a CPU choose float32 or bfloat16")
+    check_precision(plan.precision, device)
     checkpoint = folder / CHECKPOINT_FILE
     saved = read_checkpoint(checkpoint)
     if saved:
@@ -93,7 +92,11 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         if clock.stop_asked:
             raise KeyboardInterrupt
         saved = read_checkpoint(checkpoint)
-    assert saved is not None  # the last step writes one
+    if saved is None:  # the last step writes one
+        raise ConfigError(
+            f"the {plan.minutes:g} minutes were over before the first step of the training; give "
+            f"more of them (--minutes {enough_minutes(clock):g})"
+        )
     module.load_state_dict(saved.averaged_weights)
     return Trained(module.network.eval(), saved.steps, saved.seconds)
 

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from seg.files import replace_file
 from seg.images import ClassInfo
-from seg.images.pictures.overlay import as_rgb, blend, fullest_slice
+from seg.images.pictures.overlay import as_rgb, blend_colours, fullest_slice
 from seg.inference.labels.decision import labels_of
 from training.dataset import Dataset
 from training.dataset.legend import IGNORE
@@ -210,5 +210,10 @@ def _row(
     picture = as_rgb(image)
     known = np.where(reference == IGNORE, np.uint8(0), reference)
     return np.concatenate(
-        [picture, blend(picture, known, classes), blend(picture, prediction, classes)], axis=1
+        [
+            picture,
+            blend_colours(picture, known, classes),
+            blend_colours(picture, prediction, classes),
+        ],
+        axis=1,
     )

@@ -26,7 +26,7 @@ from seg.networks import ResidualUNet
 from training.evaluation.scores import Evaluation
 from training.onnx_files.proof import Proof, milliseconds_per_patch, proven, reference_logits
 from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 
 
@@ -59,7 +59,7 @@ class Remembered:
 
 def write_ensemble(
     members: Sequence[Member],
-    job: Job,
+    job: TrainingJob,
     target: Path,
     rules: Postprocessing,
     assess: Callable[[Predictor], Evaluation],

@@ -26,7 +26,7 @@ from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import Proof, export_variant, milliseconds_per_patch
 from training.run.device import Device
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 
 _Number = TypeVar("_Number", int, float)
@@ -49,7 +49,7 @@ class Finished:
 
 def write_package(
     network: ResidualUNet,
-    job: Job,
+    job: TrainingJob,
     target: Path,
     assess: Callable[[Predictor], Evaluation],
 ) -> Finished:
@@ -77,7 +77,7 @@ def write_package(
     return Finished(ModelPackage.load(target), evaluation, proof)
 
 
-def card_of(proof: Proof, job: Job) -> ModelCard:
+def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
     """The card of a package with one variant, before it is scored."""
     plan, fingerprint, dataset = job.plan, job.fingerprint, job.dataset
     now = datetime.now(UTC)

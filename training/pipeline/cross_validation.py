@@ -28,7 +28,7 @@ from training.packaging.ensemble import Member, write_ensemble
 from training.packaging.package import Finished
 from training.run.clock import Clock
 from training.run.folder import FOLD, RunFolder
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
 
@@ -41,7 +41,7 @@ RunFold = Callable[[Path], object]
 
 
 def train_folds(
-    job: Job, run: RunFolder, clock: Clock, run_fold: RunFold, *, with_ray: bool = False
+    job: TrainingJob, run: RunFolder, clock: Clock, run_fold: RunFold, *, with_ray: bool = False
 ) -> list[RunFolder]:
     """Train what is not yet trained, one fold after another or on Ray's workers.
 
@@ -72,7 +72,7 @@ def train_folds(
 
 
 def package_folds(
-    job: Job, run: RunFolder, folds: Sequence[RunFolder], target: Path | None = None
+    job: TrainingJob, run: RunFolder, folds: Sequence[RunFolder], target: Path | None = None
 ) -> tuple[Finished, Trained]:
     """One package of trained folds, with scores on the test cases and cross-validated ones.
 
@@ -131,7 +131,7 @@ def _unseen(dataset: Dataset, folds: Sequence[RunFolder]) -> Iterator[tuple[Mask
             yield Mask.on_grid_of(image, kept.array), reference
 
 
-def _ray_workers(job: Job) -> int:
+def _ray_workers(job: TrainingJob) -> int:
     """Folds that Ray's cluster, or this machine, can train at the same time."""
     ray = _ray()
     per_fold = _resources(job)
@@ -143,12 +143,12 @@ def _ray_workers(job: Job) -> int:
     return found
 
 
-def _resources(job: Job) -> dict[str, int]:
+def _resources(job: TrainingJob) -> dict[str, int]:
     return {"num_gpus": 1} if job.device.kind == "cuda" else {"num_cpus": 1}
 
 
 def cross_validate(
-    job: Job, run: RunFolder, clock: Clock, run_fold: RunFold, *, with_ray: bool = False
+    job: TrainingJob, run: RunFolder, clock: Clock, run_fold: RunFold, *, with_ray: bool = False
 ) -> tuple[Finished, Trained]:
     """``train_folds``, then ``package_folds``.
 
@@ -165,7 +165,7 @@ def cross_validate(
     return package_folds(job, run, train_folds(job, run, clock, run_fold, with_ray=with_ray))
 
 
-def _train_with_ray(folds: Sequence[RunFolder], run_fold: RunFold, job: Job) -> None:
+def _train_with_ray(folds: Sequence[RunFolder], run_fold: RunFold, job: TrainingJob) -> None:
     ray = _ray()
     remote = ray.remote(**_resources(job), max_retries=2)(run_fold)
     waiting = [remote.remote(fold.path.resolve()) for fold in folds]

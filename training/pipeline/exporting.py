@@ -9,10 +9,10 @@ from training.learning.checkpoint import trained_in
 from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import package_folds
 from training.run.folder import RunFolder
-from training.run.job import Job
+from training.run.job import TrainingJob
 
 
-def export_package(run: RunFolder, job: Job, target: Path) -> Finished:
+def export_package(run: RunFolder, job: TrainingJob, target: Path) -> Finished:
     """Write the run's network, or those of its folds, as a proven and scored package.
 
     Raises:

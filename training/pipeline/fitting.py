@@ -8,11 +8,11 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
-from training.dataset import Dataset, check, load_dataset
+from training.dataset import Dataset, check_dataset, load_dataset
 from training.dataset.fingerprint import fingerprint_of
 from training.dataset.folds import split_folds
 from training.evaluation.evaluator import evaluate
-from training.evaluation.recalibration import in_words
+from training.evaluation.recalibration import recalibration_in_words
 from training.evaluation.score_files import summary_table, write_metrics
 from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import Trained
@@ -21,14 +21,15 @@ from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import cross_validate
 from training.pipeline.mirroring import with_mirroring
 from training.planning.command_line import DEFAULT_DATASET
-from training.planning.options import DEFAULT_MINUTES, Options
-from training.planning.planner import as_csv, plan_run
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
+from training.planning.planner import as_csv, check_asked, plan_run
 from training.reports.model_card import write_model_card
 from training.reports.run_report import write_report
 from training.run.clock import Clock
-from training.run.device import find_device
+from training.run.device import Device, find_device
 from training.run.folder import RunFolder
-from training.run.job import Job, job_in
+from training.run.job import TrainingJob, job_in
+from training.run.lock import LET_GO_S, holds_files, taken
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
 from training.run.processes import ALONE, World
@@ -41,7 +42,7 @@ log = logging.getLogger("training")
 
 
 def fit(
-    options: Options,
+    options: PlanOptions,
     command: str = "training.fit",
     world: World = ALONE,
     *,
@@ -61,17 +62,33 @@ def fit(
     if not world.leads:
         return _follow(world)
     clock = Clock(DEFAULT_MINUTES, spent_s=spent_s)
+    device = find_device(world)
+    check_asked(options, device)
     dataset = _look(options.data or _default_data())
     folds = 1 if options.plan else options.chosen.get("folds", 1)
     if folds > 1:  # says what is wrong before anything is measured
         split_folds(dataset.train, folds)
     run = RunFolder(options.out or _fresh_folder(dataset.name))
-    if run.path.exists() and any(run.path.iterdir()):
-        raise ConfigError(
-            f"{run.path} is not empty; name another folder with --out, or go on with "
-            f"--resume {run.path}"
-        )
-    device = find_device(world)
+    with taken(run.path):
+        if holds_files(run.path):
+            raise ConfigError(
+                f"{run.path} is not empty; name another folder with --out, or go on with "
+                f"--resume {run.path}"
+            )
+        job = _planned(options, folds, dataset, run, clock, device, command)
+        return _carry_out(job, run, clock, with_ray=options.with_ray)
+
+
+def _planned(  # noqa: PLR0913 - all that a plan is made of
+    options: PlanOptions,
+    folds: int,
+    dataset: Dataset,
+    run: RunFolder,
+    clock: Clock,
+    device: Device,
+    command: str,
+) -> TrainingJob:
+    """The job that the options ask for; its plan is the first file of the run."""
     fingerprint = fingerprint_of(dataset)
     planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
     plan = changed_plan(planned.plan, {"minutes": planned.plan.minutes * folds})
@@ -79,8 +96,7 @@ def fit(
     if planned.considered:
         replace_file(run.candidates, as_csv(planned.considered))
     write_plan(plan, run.plan)
-    job = Job(plan, fingerprint, dataset, device, command)
-    return _carry_out(job, run, clock, with_ray=options.with_ray)
+    return TrainingJob(plan, fingerprint, dataset, device, command)
 
 
 def resume(
@@ -101,10 +117,12 @@ def resume(
     if run.report.is_file():
         log.info("%s is finished; its report: %s", folder, run.report)
         return run
-    job, whole = job_in(run, command, world)
-    if job.plan.fold is not None:
-        prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
-    return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
+    run.check_begun()
+    with taken(run.path, LET_GO_S):
+        job, whole = job_in(run, command, world)
+        if job.plan.fold is not None:
+            prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
+        return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
 
 
 def _follow(world: World) -> RunFolder:
@@ -132,7 +150,7 @@ def _look(path: Path) -> Dataset:
         len(dataset.test),
         ", ".join(info.name for info in dataset.classes),
     )
-    for finding in check(dataset):
+    for finding in check_dataset(dataset):
         log.warning("look      %s", finding)
     return dataset
 
@@ -149,7 +167,9 @@ def _fresh_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False) -> RunFolder:
+def _carry_out(
+    job: TrainingJob, run: RunFolder, clock: Clock, *, with_ray: bool = False
+) -> RunFolder:
     try:
         return _train_and_report(job, run, clock, with_ray)
     except BaseException as error:  # a fold may have said so of itself
@@ -157,7 +177,7 @@ def _carry_out(job: Job, run: RunFolder, clock: Clock, *, with_ray: bool = False
         raise
 
 
-def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
+def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: bool) -> RunFolder:
     plan, dataset = job.plan, job.dataset
     clock.minutes, clock.steps = plan.minutes, plan.steps
     if plan.folds > 1 and plan.fold is None:
@@ -174,14 +194,14 @@ def _train_and_report(job: Job, run: RunFolder, clock: Clock, with_ray: bool) ->
     write_report(run.path, job, trained, finished)
     log.info("%s", summary_table(finished.evaluation))
     if finished.evaluation.quality:
-        log.info("%s", in_words(finished.evaluation.quality))
+        log.info("%s", recalibration_in_words(finished.evaluation.quality))
     log.info("package   %s", run.package)
     log.info("report    %s", run.report)
     log.info("serve it  SEG_PACKAGE=%s bentoml serve", run.package)
     return run
 
 
-def _train_and_package(job: Job, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
+def _train_and_package(job: TrainingJob, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
     plan, dataset = job.plan, job.dataset
     job.device.world.check(plan.batch_size)
     cases = prepare_cases(dataset, plan, run.cache)

@@ -1,6 +1,7 @@
 """The command line of ``training.fit``."""
 
 import argparse
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from training.learning.losses import LOSSES
 from training.learning.optimisers import OPTIMISERS
 from training.learning.trainer import PRECISIONS
 from training.planning.nnunet_rules import TARGETS
-from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.run.clock import SCHEDULES
 from training.run.memory import memory_size
 from training.run.plan import ELASTIC, Plan
@@ -19,9 +20,9 @@ from training.samples import augmentation as augment
 DEFAULT_DATASET = "scratch-assay"
 
 
-def options_from(arguments: argparse.Namespace) -> Options:
+def options_from(arguments: argparse.Namespace) -> PlanOptions:
     """What was asked for, out of parsed arguments."""
-    return Options(
+    return PlanOptions(
         data=arguments.data,
         out=arguments.out,
         plan=arguments.plan,
@@ -108,7 +109,12 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--foreground-share", type=float, metavar="S",
         help="of patches that must show a class (default: 1/3)")  # fmt: skip
     add("--overlap", type=float, metavar="S", help="of windows in whole images (default: 0.5)")
-    add("--seed", type=int, metavar="N", help="of weights, patches and augmentation (default: 0)")
+    add(
+        "--seed",
+        type=seed_number,
+        metavar="N",
+        help="of weights, patches and augmentation (default: 0)",
+    )
     add = command.add_argument_group("training, in place of what would be planned").add_argument
     add("--loss", choices=sorted(LOSSES), help="by name (default: dice_ce)")
     add("--class-weights", type=_weight, nargs="+", metavar="CLASS=W", help="in the loss")
@@ -129,6 +135,14 @@ def _one_of(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
+def seed_number(text: str) -> int:
+    """A seed that every generator of random numbers takes."""
+    seed = int(text)
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError("a seed lies between 0 and 4294967295")
+    return seed
+
+
 def _folds(text: str) -> int:
     folds = int(text)
     if folds < 2:
@@ -138,8 +152,8 @@ def _folds(text: str) -> int:
 
 def _minutes(text: str) -> float:
     minutes = float(text)
-    if not minutes > 0:
-        raise argparse.ArgumentTypeError("minutes must be above 0")
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError("minutes must be above 0 and finite")
     return minutes
 
 

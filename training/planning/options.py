@@ -8,7 +8,7 @@ DEFAULT_MINUTES = 4.8
 
 
 @dataclass(frozen=True)
-class Options:
+class PlanOptions:
     """What the user asked for."""
 
     data: Path | None = None
@@ -21,7 +21,7 @@ class Options:
     chosen: dict[str, Any] = field(default_factory=dict)
     """Fields of the plan that the command line sets."""
 
-    def shared_by(self, folds: int) -> "Options":
+    def shared_by(self, folds: int) -> "PlanOptions":
         """With the minutes that one of several folds has."""
         if folds == 1:
             return self

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seg.errors import ConfigError
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
 from training.learning.fine_tuning import start_fields, with_normalisation_of
 from training.planning.nnunet_rules import nnunet_plan
-from training.planning.options import DEFAULT_MINUTES, Options
+from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.rules import make_plan, planned_augmentation
-from training.planning.search import Candidate, Limits, best_of, candidates
+from training.planning.search import Budget, Candidate, best_of, candidates
 from training.planning.step_cost import Stopwatch
-from training.run.clock import Clock
-from training.run.device import Device
+from training.run.clock import Clock, enough_minutes
+from training.run.device import Device, check_precision
 from training.run.memory import free_bytes, held_bytes, in_gib
 from training.run.plan import Plan, changed_plan
 from training.run.plan_yaml import read_plan
@@ -41,16 +42,17 @@ class Planned:
 
 
 def plan_run(
-    options: Options, dataset: Dataset, fingerprint: Fingerprint, device: Device, clock: Clock
+    options: PlanOptions, dataset: Dataset, fingerprint: Fingerprint, device: Device, clock: Clock
 ) -> Planned:
     """The plan that was handed over, or the best for the data, the machine and the time.
 
     Raises:
         ConfigError: a chosen value cannot work, or nothing fits into the memory.
     """
+    given = check_asked(options, device)
     chosen = options.chosen | {"dataset": dataset.name, "data": str(dataset.folder.resolve())}
-    if options.plan:
-        planned = Planned(changed_plan(read_plan(options.plan), chosen))
+    if given:
+        planned = Planned(changed_plan(given, chosen))
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
         if options.as_nnunet:
@@ -67,6 +69,17 @@ def plan_run(
         f"{plan.steps} steps" if plan.steps else f"{plan.minutes:g} minutes",
     )
     return planned
+
+
+def check_asked(options: PlanOptions, device: Device) -> Plan | None:
+    """The plan that was handed over, if any; says what cannot work before any work is done.
+
+    Raises:
+        ConfigError: the plan cannot be read, or the device does not train in its precision.
+    """
+    given = read_plan(options.plan) if options.plan else None
+    check_precision(options.chosen.get("precision", given and given.precision), device)
+    return given
 
 
 def _searched(
@@ -94,6 +107,12 @@ def _searched(
     until = clock.elapsed_s() + SHARE_FOR_MEASURING * limits.seconds
     searched = best_of(plans, limits, stopwatch, lambda: until - clock.elapsed_s())
     best = searched[0]
+    if not first.steps and clock.elapsed_s() + best.seconds > 60 * first.minutes:
+        raise ConfigError(
+            f"{first.minutes:g} minutes are over before a first step of {best.seconds:.2g} s, "
+            f"{clock.elapsed_s() / 60:.2g} went into looking at the data and planning; give at "
+            f"least --minutes {enough_minutes(clock, best.seconds):g}"
+        )
     log.info(
         "machine   %s, %s of memory: %.2g s a step in %s%s",
         device.name,
@@ -117,12 +136,12 @@ def _searched(
     return Planned(plan, searched if len(searched) > 1 else ())
 
 
-def _limits(plan: Plan, device: Device, clock: Clock) -> Limits:
+def _limits(plan: Plan, device: Device, clock: Clock) -> Budget:
     on_cpu = device.kind == "cpu"
     held = held_bytes() if on_cpu else 0
     free = free_bytes(device.kind) + held
     beside = device.world.devices if on_cpu else 1
-    return Limits(
+    return Budget(
         seconds=max(1.0, 60 * plan.minutes - clock.elapsed_s()),
         bytes=(plan.memory or free) // beside,
         held=held,
@@ -135,13 +154,13 @@ def as_csv(considered: Sequence[Candidate]) -> bytes:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
         ("network", "patch", "batch_size", "seconds_a_step", "measured", "steps", "bytes",
-         "expected_dice")
+         "forecast_dice")
     )  # fmt: skip
     for each in considered:
         plan = each.plan
         table.writerow(
             (plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
              f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes,
-             f"{each.expected_dice:.4f}")
+             f"{each.forecast_dice:.4f}")
         )  # fmt: skip
     return text.getvalue().encode()

@@ -30,7 +30,7 @@ STEPS_FOR_MORE_AUGMENTATION = 2000
 that are mirrored only: measured, nucleus Dice 0.946 against 0.938 on scratch-assay."""
 
 
-class Search(BaseModel):
+class SearchSpace(BaseModel):
     """What may be planned on a kind of machine, smallest first, and what is without a search."""
 
     model_config = ConfigDict(frozen=True)
@@ -48,7 +48,7 @@ class Search(BaseModel):
 
 SEARCHES = {
     # In minutes on a CPU the number of steps decides, so a step is small.
-    "cpu": Search(
+    "cpu": SearchSpace(
         stages=5,
         networks=("resunet-xs", "resunet-s", "resunet-m"),
         voxels={
@@ -61,7 +61,7 @@ SEARCHES = {
         batch_size={2: 4, 3: 2},
     ),
     # nnU-Net's presets M, L and XL are one network; they differ in patch and batch.
-    "cuda": Search(
+    "cuda": SearchSpace(
         stages=8,
         networks=("resunet-s", "resunet-m"),
         voxels={

@@ -12,7 +12,7 @@ from typing import Any
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from training.dataset.fingerprint import Fingerprint
-from training.planning.expected_dice import ALIKE, expected_dice
+from training.planning.forecast import ALIKE, forecast_dice
 from training.planning.rules import SEARCHES, make_plan
 from training.planning.step_cost import Measured
 from training.run.device import Device
@@ -37,7 +37,7 @@ class Candidate:
     """Of the whole training, on a CPU with the program itself."""
     steps: float
     """That the budget allows."""
-    expected_dice: float
+    forecast_dice: float
     measured: bool
 
     @property
@@ -49,12 +49,12 @@ class Candidate:
         return (
             f"{plan.network:11} {plan.batch_size:2} x {patch:13} {about}{self.seconds:.2g} s a "
             f"step, {self.steps:.0f} steps, {in_gib(self.bytes)}, "
-            f"expected Dice {self.expected_dice:.3f}"
+            f"expected Dice {self.forecast_dice:.3f}"
         )
 
 
 @dataclass(frozen=True)
-class Limits:
+class Budget:
     """What a training may take."""
 
     seconds: float
@@ -94,7 +94,7 @@ def candidates(
 
 
 def best_of(
-    plans: Sequence[Plan], limits: Limits, measure: Measure, left_s: Callable[[], float]
+    plans: Sequence[Plan], limits: Budget, measure: Measure, left_s: Callable[[], float]
 ) -> list[Candidate]:
     """The plans by the Dice that they promise within the limits, the best first and measured.
 
@@ -146,8 +146,8 @@ def by_promise(found: Sequence[Candidate]) -> list[Candidate]:
 
     A large patch shows more of what is around, and gradients get noisier as a loss falls.
     """
-    rest = sorted(found, key=lambda each: -each.expected_dice)
-    alike = [each for each in rest if each.expected_dice >= rest[0].expected_dice - ALIKE]
+    rest = sorted(found, key=lambda each: -each.forecast_dice)
+    alike = [each for each in rest if each.forecast_dice >= rest[0].forecast_dice - ALIKE]
     best = max(alike, key=lambda each: (each.seconds, _voxels(each.plan)))
     return [best, *(each for each in rest if each is not best)]
 
@@ -165,7 +165,7 @@ def _voxels(plan: Plan) -> int:
     return plan.batch_size * prod(plan.patch)
 
 
-def _estimated(plan: Plan, like: Plan, found: Measured, limits: Limits) -> Candidate:
+def _estimated(plan: Plan, like: Plan, found: Measured, limits: Budget) -> Candidate:
     """By the voxels of a step of the same network that was measured."""
     if plan == like:
         return _candidate(plan, found.seconds, _bytes(plan, found, limits), limits)
@@ -176,20 +176,20 @@ def _estimated(plan: Plan, like: Plan, found: Measured, limits: Limits) -> Candi
     return replace(estimate, measured=False)
 
 
-def _bytes(plan: Plan, found: Measured, limits: Limits) -> int:
+def _bytes(plan: Plan, found: Measured, limits: Budget) -> int:
     """Of a training whose steps take so much at their peak."""
     patches = BATCHES_IN_FLIGHT * BYTES_A_WEIGHT * _voxels(plan) * (len(plan.normalisation) + 2)
     beside = WORKER_BYTES + patches if limits.held else 0
     return limits.held + found.bytes + beside
 
 
-def _candidate(plan: Plan, seconds: float, size: int, limits: Limits) -> Candidate:
+def _candidate(plan: Plan, seconds: float, size: int, limits: Budget) -> Candidate:
     steps = limits.seconds / seconds
-    dice = expected_dice(plan.network, steps, plan.batch_size, plan.patch)
+    dice = forecast_dice(plan.network, steps, plan.batch_size, plan.patch)
     return Candidate(plan, seconds, size, steps, dice, measured=True)
 
 
-def _too_large(searched: Sequence[Candidate], limits: Limits) -> str:
+def _too_large(searched: Sequence[Candidate], limits: Budget) -> str:
     least = min(searched, key=lambda each: each.bytes)
     return (
         f"training needs {in_gib(least.bytes)} of memory at least ({least.plan.network}, "

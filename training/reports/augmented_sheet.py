@@ -9,7 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from seg.errors import ConfigError
 from seg.images import ClassInfo
-from seg.images.pictures.overlay import as_rgb, blend, fullest_slice
+from seg.images.pictures.overlay import as_rgb, blend_colours, fullest_slice
 from training.dataset import IGNORE, Dataset
 from training.dataset.fingerprint import fingerprint_of
 from training.planning.rules import make_plan
@@ -88,5 +88,5 @@ def _picture(
     picture = as_rgb(image)
     if classes:
         known = np.where(labels < len(classes), labels, np.uint8(0))
-        picture = blend(picture, known, classes)
+        picture = blend_colours(picture, known, classes)
     return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)

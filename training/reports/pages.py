@@ -44,7 +44,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Card:
+class ScoreCard:
     """A score beside its floor."""
 
     name: str
@@ -121,9 +121,9 @@ def headline_of(evaluation: Evaluation) -> Headline:
     )
 
 
-def _cards(evaluation: Evaluation, dataset: Dataset) -> list[Card]:
+def _cards(evaluation: Evaluation, dataset: Dataset) -> list[ScoreCard]:
     colors = {each.name: each.color for each in dataset.classes[1:]}
-    cards = [Card(name, each, colors.get(name)) for name, each in evaluation.summary.items()]
+    cards = [ScoreCard(name, each, colors.get(name)) for name, each in evaluation.summary.items()]
     own = [each for each in cards if each.color is not None]
     return own if len(own) <= MOST_CARDS else [each for each in cards if each.color is None]
 

@@ -11,13 +11,13 @@ from training.packaging.package import Finished
 from training.reports.curves import draw_curves, read_log
 from training.reports.pages import cases_shown, headline_of, on_light_and_dark, render
 from training.reports.plan_in_words import data_in_words, plan_in_words
-from training.run.job import Job
+from training.run.job import TrainingJob
 
 REPORT_FILE = "report.html"
 PICTURE_FILE = "prediction.png"
 
 
-def write_report(folder: Path, job: Job, trained: Trained, finished: Finished) -> Path:
+def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Finished) -> Path:
     """Write ``report.html`` and ``prediction.png``, its main picture, into a run's folder.
 
     Args:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import psutil
 
+FEW_STEPS = 20
+"""With fewer a network has learnt nothing."""
+
 
 @dataclass
 class Clock:
@@ -36,6 +39,12 @@ class Clock:
         """Share of the budget that is used up after ``step`` steps, 0 to 1."""
         used = step / self.steps if self.steps else self.elapsed_s() / (60 * self.minutes)
         return min(1.0, used)
+
+
+def enough_minutes(clock: Clock, step_s: float = 0.0) -> float:
+    """Minutes in which there is as much time for training as went before it, or for some steps."""
+    needed_s = clock.elapsed_s() + max(clock.elapsed_s(), FEW_STEPS * step_s)
+    return math.ceil(needed_s / 6) / 10
 
 
 def age_of_this_process_s() -> float:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from seg.errors import ConfigError
 from training.run.processes import ALONE, World
 
 Precision = Literal["float32", "bfloat16"]
@@ -37,6 +38,16 @@ def has_bfloat16(device: Device) -> bool:
     if device.kind == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def check_precision(precision: str | None, device: Device) -> None:
+    """Pass where the device trains in it; None is what will be planned.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if precision == "float16" and device.kind == "cpu":
+        raise ConfigError("float16 trains on a GPU only; on a CPU choose float32 or bfloat16")
 
 
 @contextmanager

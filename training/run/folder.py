@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from seg.errors import ConfigError
+
 FOLD = "fold-"
 """Name of a fold's folder, followed by its number from 0."""
 
@@ -17,6 +19,17 @@ class RunFolder:
     def plan(self) -> Path:
         """The plan, the first file of a run."""
         return self.path / "plan.yaml"
+
+    def check_begun(self) -> None:
+        """Pass where a training has begun here.
+
+        Raises:
+            ConfigError: none has.
+        """
+        if not self.plan.is_file() or not self.fingerprint.is_file():
+            raise ConfigError(
+                f"{self.path} holds no run that has begun to train (no plan.yaml); start it anew"
+            )
 
     @property
     def candidates(self) -> Path:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from seg.errors import ConfigError
 from training.dataset import Dataset, load_dataset
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import fold_of
@@ -14,7 +13,7 @@ from training.run.processes import ALONE, World
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained, on what, where, and by which command."""
 
     plan: Plan
@@ -24,19 +23,16 @@ class Job:
     command: str
 
 
-def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Job, Dataset]:
+def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[TrainingJob, Dataset]:
     """The job that a run has begun, and the dataset that a fold's is a part of.
 
     Raises:
         ConfigError: the folder holds no run.
         DatasetError: its data are gone.
     """
-    if not run.plan.is_file() or not run.fingerprint.is_file():
-        raise ConfigError(
-            f"{run.path} holds no run that has begun to train (no plan.yaml); start it anew"
-        )
+    run.check_begun()
     plan = read_plan(run.plan)
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
     whole = load_dataset(plan.data)
     dataset = whole if plan.fold is None else fold_of(whole, plan.folds, plan.fold)
-    return Job(plan, fingerprint, dataset, find_device(world), command), whole
+    return TrainingJob(plan, fingerprint, dataset, find_device(world), command), whole

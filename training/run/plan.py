@@ -40,7 +40,9 @@ class Plan(BaseModel):
     memory: Annotated[
         int | None, Field(gt=0, description="bytes that planning may fill; null for what is free")
     ] = None
-    seed: Annotated[int, Field(description="of weights, patches and augmentation")] = 0
+    seed: Annotated[
+        int, Field(ge=0, lt=2**32, description="of weights, patches and augmentation")
+    ] = 0
     start: Annotated[
         str | None,
         Field(description="model package whose weights the training begins with; null for none"),

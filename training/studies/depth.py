@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from seg.networks import SHORTCUTS
 from training.studies.learning import dice_on, final_loss, learn
 from training.studies.plots import name_axes, panels, plot
-from training.studies.runs import Job, Row, Study, Table, every_job
+from training.studies.runs import Row, Study, StudyJob, Table, every_job
 from training.studies.setting import Setting, study_network
 from training.studies.tables import curve, names, values, where
 from training.studies.task import Task
@@ -16,7 +16,7 @@ from training.studies.task import Task
 PLAIN = "none"
 
 
-def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
+def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network; its final loss, and its Dice on held-back patches."""
     network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     losses = learn(network, task, setting, job.seed)

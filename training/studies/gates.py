@@ -13,13 +13,13 @@ from seg.networks.block import ResidualBlock
 from seg.networks.shortcut import Highway, ScalarGated
 from training.studies.learning import dice_on, learn
 from training.studies.plots import name_axes, panels, plot
-from training.studies.runs import Job, Row, Study, Table, every_job
+from training.studies.runs import Row, Study, StudyJob, Table, every_job
 from training.studies.setting import Setting, study_network
 from training.studies.tables import curve, deepest, mean, names, where
 from training.studies.task import Batch, Task
 
 
-def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
+def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then read its gates."""
     network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     learn(network, task, setting, job.seed)

@@ -14,7 +14,7 @@ from seg.networks import SHORTCUTS, ResidualUNet
 from seg.networks.block import ResidualBlock
 from training.studies.learning import learn
 from training.studies.plots import name_axes, panels, plot
-from training.studies.runs import Job, Row, Study, Table, every_job
+from training.studies.runs import Row, Study, StudyJob, Table, every_job
 from training.studies.setting import Setting, study_network
 from training.studies.tables import curve, mean, names, values, where
 from training.studies.task import Batch, Loss, Task
@@ -26,7 +26,7 @@ PATH_LENGTH = 1.0
 START, END = "start", "end"
 
 
-def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
+def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Gradients of one network before, amid and after its training."""
     network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     batch = task.batches(job.seed).batch(setting.steps)

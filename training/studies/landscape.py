@@ -14,7 +14,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from training.studies.learning import learn, loss_on
-from training.studies.runs import Job, Row, Study, Table, every_job
+from training.studies.runs import Row, Study, StudyJob, Table, every_job
 from training.studies.setting import Setting, study_network
 from training.studies.tables import mean, names, values, where
 from training.studies.task import Batch, Loss, Task
@@ -29,7 +29,7 @@ RISE = 0.25
 HIGHEST_DRAWN = 3.0
 
 
-def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
+def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then look around its weights on training patches."""
     network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     learn(network, task, setting, job.seed)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from training.studies.learning import dice_on, learn
 from training.studies.plots import name_axes, panels, plot
-from training.studies.runs import Job, Row, Study, Table, every_job
+from training.studies.runs import Row, Study, StudyJob, Table, every_job
 from training.studies.setting import Setting, study_network, with_stochastic_depth
 from training.studies.surgery import kept_blocks, path_gradients, permuted, without
 from training.studies.tables import curve, deepest, mean, names, values, where
@@ -27,18 +27,18 @@ CARRIED = 0.9
 """Share of the gradient whose path lengths are told."""
 
 
-def jobs(setting: Setting) -> list[Job]:
+def jobs(setting: Setting) -> list[StudyJob]:
     """Each shortcut, and the identity with stochastic depth beside it."""
     plain = every_job(setting)
     dropped = [
-        Job(job.shortcut, job.layers, job.seed, DROP_RATE)
+        StudyJob(job.shortcut, job.layers, job.seed, DROP_RATE)
         for job in plain
         if job.shortcut == "identity"
     ]
     return plain + dropped
 
 
-def measure(job: Job, setting: Setting, task: Task) -> list[Row]:
+def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then hurt copies of it."""
     network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
     if job.stochastic_depth:

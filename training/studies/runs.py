@@ -26,7 +26,7 @@ Table = Sequence[Row]
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One network of a study."""
 
     shortcut: str
@@ -47,7 +47,7 @@ class Job:
         return {"network": name, "layers": self.layers, "seed": self.seed}
 
 
-Measure = Callable[[Job, Setting, Task], Table]
+Measure = Callable[[StudyJob, Setting, Task], Table]
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Study:
     question: str
     setting: Mapping[str, object]
     """Fields of ``Setting`` that have no default, as this study takes them."""
-    jobs: Callable[[Setting], Sequence[Job]]
+    jobs: Callable[[Setting], Sequence[StudyJob]]
     measure: Measure
     draw: Callable[[Table], Figure]
     say: Callable[[Table], str]
 
 
-def every_job(setting: Setting) -> list[Job]:
+def every_job(setting: Setting) -> list[StudyJob]:
     """Each shortcut at each depth with each seed."""
     return [
-        Job(shortcut, layers, seed)
+        StudyJob(shortcut, layers, seed)
         for seed in range(setting.seeds)
         for layers in setting.layers
         for shortcut in setting.shortcuts
@@ -130,7 +130,7 @@ def _claim(folder: Path, study: Study, setting: Setting) -> None:
         )
 
 
-def _result(folder: Path, job: Job) -> Path:
+def _result(folder: Path, job: StudyJob) -> Path:
     return folder / "runs" / f"{job.key}.json"
 
 
@@ -140,7 +140,7 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run(measure: Measure, job: Job, setting: Setting, folder: Path) -> None:
+def _run(measure: Measure, job: StudyJob, setting: Setting, folder: Path) -> None:
     torch.manual_seed(job.seed)
     rows = [{**job.columns, **row} for row in measure(job, setting, open_task(setting, folder))]
     replace_file(_result(folder, job), json.dumps(rows).encode())

@@ -28,7 +28,7 @@ LISTENED_WINDOWS = 4
 
 
 @dataclass(frozen=True)
-class Finding:
+class BlockFinding:
     """One block."""
 
     name: str
@@ -44,7 +44,7 @@ class Finding:
 class Diagnosis:
     """All blocks, and what follows."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[BlockFinding, ...]
     lesions: Lesions
 
     @property
@@ -75,7 +75,7 @@ def diagnose(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> D
     whole = lesions.whole
     strengths = _strengths(network, probe)
     findings = tuple(
-        Finding(
+        BlockFinding(
             name=cut.dropped[0],
             lost=whole.dice - cut.dice,
             saved=1 - cut.flops / whole.flops,
@@ -116,7 +116,7 @@ def _added(
     return y - x
 
 
-def in_words(diagnosis: Diagnosis) -> str:
+def diagnosis_in_words(diagnosis: Diagnosis) -> str:
     """A table and what follows from it."""
     whole, spare, bare = diagnosis.lesions.whole, diagnosis.spare, diagnosis.bare
     width = max(len(each.name) for each in diagnosis.findings)

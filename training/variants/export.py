@@ -12,7 +12,7 @@ from training.evaluation.evaluator import evaluate
 from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import trained_in
 from training.run.folder import RunFolder
-from training.run.job import Job, job_in
+from training.run.job import TrainingJob, job_in
 from training.variants.make import PRECISIONS, Precision
 from training.variants.report import variants_table, write_variants_report
 from training.variants.student import distilled
@@ -26,7 +26,7 @@ PRECISIONS_ON: Mapping[str, tuple[Precision, ...]] = {
 
 
 def export_variants(
-    run: RunFolder, job: Job, target: Path, options: argparse.Namespace
+    run: RunFolder, job: TrainingJob, target: Path, options: argparse.Namespace
 ) -> list[str]:
     """Write the run's network in several variants, and say what they are worth.
 

@@ -15,8 +15,8 @@ from seg.metrics import Estimate, bootstrap_mean
 from training.evaluation.measure import SEED
 from training.reports.curves import Ink, style_axes
 from training.reports.pages import on_light_and_dark, render
-from training.run.job import Job
-from training.variants.write import Elastic, Measured
+from training.run.job import TrainingJob
+from training.variants.write import Elastic, MeasuredVariant
 
 REPORT_FILE = "report.html"
 LINES = ("-", "--", "-", "--")
@@ -50,7 +50,9 @@ def rows_of(elastic: Elastic, classes: Sequence[str]) -> list[Row]:
     return [_row(each, first, sizes.get(each.made.name), classes) for each in elastic.measured]
 
 
-def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequence[str]) -> Row:
+def _row(
+    each: MeasuredVariant, first: MeasuredVariant, megabytes: float | None, classes: Sequence[str]
+) -> Row:
     point, reference = each.point(classes), first.point(classes)
     known = point.milliseconds is not None and reference.milliseconds is not None
     summary = each.evaluation.summary
@@ -73,7 +75,7 @@ def _row(each: Measured, first: Measured, megabytes: float | None, classes: Sequ
     )
 
 
-def _in_words(each: Measured) -> str:
+def _in_words(each: MeasuredVariant) -> str:
     made, source = each.made, each.made.source
     blocks = len(source.network.droppable_blocks(reshaping=True))
     kind = f"{blocks} of {blocks + len(source.dropped)} blocks" if source.dropped else "whole"
@@ -84,7 +86,7 @@ def _in_words(each: Measured) -> str:
     return f"{kind}, {made.precision}{floats}"
 
 
-def _lost(each: Measured, first: Measured) -> Estimate:
+def _lost(each: MeasuredVariant, first: MeasuredVariant) -> Estimate:
     before = {case.case: case.mean_dice for case in first.evaluation.cases}
     lost = [
         before[case.case] - case.mean_dice  # type: ignore[operator]
@@ -112,7 +114,7 @@ def variants_table(elastic: Elastic) -> str:
     return "\n".join(lines)
 
 
-def write_variants_report(elastic: Elastic, job: Job) -> None:
+def write_variants_report(elastic: Elastic, job: TrainingJob) -> None:
     """Write ``report.html`` into the package: table, Pareto plot, lesion curve."""
     evaluation = elastic.finished.evaluation
     classes = list(evaluation.cases[0].classes)

@@ -7,7 +7,7 @@ from training.learning.checkpoint import trained_in
 from training.learning.trainer import train
 from training.run.clock import Clock
 from training.run.folder import RunFolder
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.run.plan import changed_plan
 from training.run.plan_yaml import write_plan
 from training.samples.prepared_cases import prepare_cases
@@ -17,7 +17,9 @@ FOLDER = "distilled"
 """In the run's folder; a training that was stopped goes on when the export is asked for again."""
 
 
-def distilled(run: RunFolder, job: Job, teacher: ResidualUNet, minutes: float) -> ResidualUNet:
+def distilled(
+    run: RunFolder, job: TrainingJob, teacher: ResidualUNet, minutes: float
+) -> ResidualUNet:
     """A small network that has learnt from the labels and from ``teacher``.
 
     Args:

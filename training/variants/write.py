@@ -32,7 +32,7 @@ from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import FULL, Proof
 from training.onnx_files.shared_weights import referenced_bytes, share_weights
 from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 from training.variants.front import Point, front
 from training.variants.lesions import Lesions, depths, lesions_of
@@ -63,7 +63,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredVariant:
     """A variant with its scores and its time."""
 
     made: Made
@@ -84,14 +84,14 @@ class Elastic:
 
     finished: Finished
     lesions: Lesions
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredVariant, ...]
     compared: Lesions | None = None
     """Of a network that was trained otherwise."""
 
 
 def write_variants(  # noqa: PLR0913 - student and other are what may be missing
     network: ResidualUNet,
-    job: Job,
+    job: TrainingJob,
     target: Path,
     assess: Callable[[Predictor], Evaluation],
     wishes: Wishes,
@@ -146,11 +146,11 @@ def write_variants(  # noqa: PLR0913 - student and other are what may be missing
 
 def _measured(
     made: Sequence[Made],
-    job: Job,
+    job: TrainingJob,
     work: Path,
     assess: Callable[[Predictor], Evaluation],
     patches: Float32[np.ndarray, "b c *patch"],
-) -> list[Measured]:
+) -> list[MeasuredVariant]:
     """Scores by the same predictor that serves, and times side by side."""
     first = made[0]
     golden = GoldenSamples(patches, first.golden)
@@ -162,13 +162,13 @@ def _measured(
         found.append(assess(Predictor(package, OnnxBackend(each.file, provider="cpu"))))
     times = _milliseconds(made, job, patches)
     return [
-        Measured(each, evaluation, times.get(each.name))
+        MeasuredVariant(each, evaluation, times.get(each.name))
         for each, evaluation in zip(made, found, strict=True)
     ]
 
 
 def _milliseconds(
-    made: Sequence[Made], job: Job, patches: Float32[np.ndarray, "b c *patch"]
+    made: Sequence[Made], job: TrainingJob, patches: Float32[np.ndarray, "b c *patch"]
 ) -> Mapping[str, float]:
     """Median time of a patch: on one core of the CPU, or on the GPU."""
     backends: dict[str, Backend] = {
@@ -187,21 +187,23 @@ def _milliseconds(
     return {name: round(1000 * float(np.median(each)), 3) for name, each in seconds.items()}
 
 
-def _timed_backend(made: Made, job: Job) -> Backend:
+def _timed_backend(made: Made, job: TrainingJob) -> Backend:
     if job.device.kind == "cuda" and made.precision != "int8":
         return open_model(made.file, "cuda")
     return OnnxBackend(made.file, provider="cpu", threads=1)
 
 
-def _chosen(measured: Sequence[Measured], job: Job, most_lost: float) -> list[Measured]:
+def _chosen(
+    measured: Sequence[MeasuredVariant], job: TrainingJob, most_lost: float
+) -> list[MeasuredVariant]:
     classes = [info.name for info in job.dataset.classes[1:]]
     kept = {point.name for point in front([m.point(classes) for m in measured], most_lost)}
     return [replace(each, kept=each.made.name in kept) for each in measured]
 
 
 def _write(
-    kept: Sequence[Measured],
-    job: Job,
+    kept: Sequence[MeasuredVariant],
+    job: TrainingJob,
     folder: Path,
     patches: Float32[np.ndarray, "b c *patch"],
 ) -> Finished:
@@ -240,7 +242,7 @@ def _write(
     return Finished(package, first.evaluation, Proof(variants[0], golden, errors[0]))
 
 
-def _variant(measured: Measured, job: Job, folder: Path, weights: Path) -> Variant:
+def _variant(measured: MeasuredVariant, job: TrainingJob, folder: Path, weights: Path) -> Variant:
     made = measured.made
     file = folder / made.file.name
     blocks = made.source.network.droppable_blocks(reshaping=True)

@@ -1,4 +1,4 @@
-"""Where DICOM slices lie, and how they make a volume.
+"""How DICOM slices make a volume.
 
 DICOM's patient axes run to the left, to the back and to the head (LPS); ours to the right, to the
 front and to the head (RAS). Source: DICOM PS3.3, C.7.6.2 (Image Plane Module).
@@ -8,47 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from seg.errors import ImageError
-from seg.images.dicom.file import Dataset
+from seg.images.dicom.planes import SAME, UNEVEN, Plane, Vector
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.world import LPS_TO_RAS
-
-UNEVEN = 0.1
-"""How far a slice may lie from its place, as a part of the distance between slices: scanners round
-positions to a tenth of a millimetre."""
-
-
-SAME = 1e-3
-"""Largest difference of direction cosines, and of pixel sizes as a part, within one series."""
-
-
-Vector = Float[np.ndarray, "3"]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Plane:
-    """One slice: its pixel size, and where it lies where the file says so."""
-
-    pixel: Spacing | None
-    """Distance of rows and of columns, in mm."""
-    thickness: float | None
-    position: Vector | None
-    """Centre of the first pixel, LPS in mm."""
-    axes: Float[np.ndarray, "2 3"] | None
-    """Unit vectors along a row and down a column, LPS."""
-
-    @property
-    def is_placed(self) -> bool:
-        """The plane lies in the patient."""
-        return self.pixel is not None and self.position is not None and self.axes is not None
-
-    @property
-    def normal(self) -> Vector:
-        """Unit vector that makes a right-handed system with the axes, LPS."""
-        assert self.axes is not None
-        return np.cross(*self.axes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,36 +23,6 @@ class Stack:
     order: tuple[int, ...]
     spacing: Spacing | None
     affine: Affine | None
-
-
-def plane_of(header: Dataset, frame: int = 0) -> Plane:
-    """The plane of one frame, from functional groups where there are some.
-
-    Raises:
-        ImageError: a pixel size that is none, or directions that are not at right angles.
-    """
-    measures = functional(header, frame, "PixelMeasuresSequence")
-    place = functional(header, frame, "PlanePositionSequence")
-    turn = functional(header, frame, "PlaneOrientationSequence")
-    axes = _numbers(turn, "ImageOrientationPatient", 6)
-    return Plane(
-        pixel=_pixel_size(measures),
-        thickness=_thickness(measures),
-        position=_numbers(place, "ImagePositionPatient", 3),
-        axes=None if axes is None else _checked_axes(axes.reshape(2, 3)),
-    )
-
-
-def functional(header: Dataset, frame: int, name: str) -> Dataset:
-    """Where a frame's attributes stand: in its functional group, in the shared one, or plainly."""
-    for groups, index in (
-        ("PerFrameFunctionalGroupsSequence", frame),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        sequence = header.get(groups)
-        if sequence and (group := sequence[index].get(name)):
-            return group[0]
-    return header
 
 
 def flat(plane: Plane) -> Stack:
@@ -132,6 +67,62 @@ def stack(planes: Sequence[Plane]) -> Stack:
     assert first.pixel is not None
     affine = _affine(planes[order[0]], step)
     return Stack(order, (float(np.linalg.norm(step)), *first.pixel), affine)
+
+
+def stack_with_gaps(
+    planes: Sequence[Plane], stated: float | None = None
+) -> tuple[Stack, tuple[int, ...]]:
+    """The grid of frames of which several may lie in one slice and slices may be left out.
+
+    Args:
+        planes: In any order.
+        stated: Distance of slices in mm, where the file tells it.
+
+    Returns:
+        The grid, and for each plane the slice in which it lies.
+
+    Raises:
+        ImageError: planes are turned against each other or lie beside every even grid.
+    """
+    first = planes[0]
+    for plane in planes:
+        _check_alike(first, plane)
+    assert first.pixel is not None
+    positions = np.array([plane.position for plane in planes])
+    depth = positions @ first.normal
+    order = np.argsort(depth, kind="stable")
+    apart = stated / 4 if stated else min(first.pixel) / 20
+    ranks = np.cumsum(np.diff(depth[order], prepend=depth[order[0]]) > apart)
+    lowest = order[np.unique(ranks, return_index=True)[1]]  # one plane of each slice
+    if len(lowest) == 1:
+        step = first.normal * (first.thickness or 1.0)
+        counts = np.zeros(1, int)
+    else:
+        step, counts = _even_steps(positions[lowest], depth[lowest], stated)
+    places = np.empty(len(planes), int)
+    places[order] = counts[ranks]
+    spacing = (float(np.linalg.norm(step)), *first.pixel)
+    grid = Stack(tuple(int(i) for i in order), spacing, _affine(planes[order[0]], step))
+    return grid, tuple(int(place) for place in places)
+
+
+def _even_steps(
+    positions: Float[np.ndarray, "n 3"], depth: Float[np.ndarray, "n"], stated: float | None
+) -> tuple[Vector, Int[np.ndarray, "n"]]:
+    """The step from slice to slice, and how many steps each one lies from the first."""
+    gaps = np.diff(depth)
+    for usual in (stated, float(gaps.min()), float(np.median(gaps))):
+        if not usual:
+            continue
+        counts = np.concatenate([[0], np.cumsum(np.maximum(np.rint(gaps / usual), 1))]).astype(int)
+        step = (positions[-1] - positions[0]) / counts[-1]
+        off = np.linalg.norm(positions - positions[0] - counts[:, None] * step, axis=1).max()
+        if off <= 2 * UNEVEN * np.linalg.norm(step):  # the ends, too, may lie beside their place
+            return step, counts
+    raise ImageError(
+        f"the frames of the DICOM SEG are not evenly spaced, one lies {off:.3g} mm beside its "
+        "place; send it together with the series that it was made of"
+    )
 
 
 def _check_alike(first: Plane, other: Plane) -> None:
@@ -179,53 +170,3 @@ def _affine(plane: Plane, step: Vector) -> Affine:
     affine[:3, 2] = step
     affine[:3, 3] = plane.position
     return LPS_TO_RAS @ affine
-
-
-def _pixel_size(header: Dataset) -> Spacing | None:
-    """Distance of rows and columns in mm; at the detector for projections."""
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        size = _numbers(header, name, 2)
-        if size is None:
-            continue
-        if name == "ImagerPixelSpacing":
-            size = size / float(header.get("EstimatedRadiographicMagnificationFactor") or 1.0)
-        if not ((size > 0) & (size < 1e6)).all():
-            raise ImageError(
-                f"the DICOM pixel spacing must be above 0 mm, got {tuple(size.tolist())}; "
-                "repair the header"
-            )
-        return float(size[0]), float(size[1])
-    return None
-
-
-def _thickness(header: Dataset) -> float | None:
-    for name in ("SpacingBetweenSlices", "SliceThickness"):
-        size = _numbers(header, name, 1)
-        if size is not None and size[0] > 0:
-            return float(size[0])
-    return None
-
-
-def _checked_axes(axes: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
-    if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-2:
-        raise ImageError(
-            "the DICOM image orientation must be two unit vectors at a right angle, got "
-            f"{axes.round(4).tolist()}; repair the header"
-        )
-    unit: Float[np.ndarray, "2 3"] = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    return unit
-
-
-def _numbers(header: Dataset, name: str, count: int) -> Float[np.ndarray, "n"] | None:
-    """The numbers of an attribute; None where it is empty or absent."""
-    value = header.get(name)
-    if value is None or value == "":
-        return None
-    numbers = np.atleast_1d(np.array(value, dtype=np.float64))
-    if numbers.size == 0:
-        return None
-    if numbers.shape != (count,) or not np.isfinite(numbers).all():
-        raise ImageError(
-            f"the DICOM attribute {name} must hold {count} finite numbers; repair the header"
-        )
-    return numbers

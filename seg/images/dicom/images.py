@@ -5,14 +5,14 @@ Compressed pixels are decoded by Pillow, CharLS and gdcm through pydicom. Letter
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, is_dicom, parse, translated
-from seg.images.dicom.geometry import Plane, Stack, flat, plane_of, stack
+from seg.images.dicom.geometry import Stack, flat, stack
 from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
+from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import SEGMENTATION, read_segmentation
 from seg.images.grid.image import Image
 from seg.images.grid.limits import ReadOptions
@@ -51,8 +51,7 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     array = np.empty((layout.channels, *shape), dtype)
     file.seek(0)
     places = np.argsort(grid.order).tolist()
-    whole = parse(file, pixels=True, most_pixel_bytes=layout.most_bytes)
-    decode_into(array, places, whole, layout, scales)
+    decode_into(array, places, parse(file, pixels=True), layout, scales)
     return Image(
         array if layout.frames > 1 else array[:, 0],
         spacing=grid.spacing,
@@ -95,7 +94,7 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     array = np.empty((first.channels, *shape), dtype)
     for place, index in enumerate(grid.order):
         with found[index][0].open() as file:
-            whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
+            whole = parse(file, pixels=True)
         decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
     return Image(
         array,
@@ -172,27 +171,11 @@ def _frames(header: Dataset, layout: PixelLayout) -> Stack:
             f"one moment is needed, the DICOM file holds {layout.frames}; send its frames one by "
             "one"
         )
-    if "PerFrameFunctionalGroupsSequence" in header:
-        planes = [plane_of(header, frame) for frame in range(layout.frames)]
-        if any(plane.is_placed for plane in planes):
-            return stack(planes)
-        plane = planes[0]
-    else:
-        plane = plane_of(header)
-        offsets = header.get("GridFrameOffsetVector")
-        if offsets and plane.is_placed:
-            return stack(_offset(plane, offsets, layout.frames))
+    planes = planes_of(header, layout.frames)
+    if any(plane.is_placed for plane in planes):
+        return stack(planes)
+    plane = planes[0]
     spacing = None
     if plane.pixel is not None and plane.thickness is not None:
         spacing = (plane.thickness, *plane.pixel)
     return Stack(tuple(range(layout.frames)), spacing, None)
-
-
-def _offset(plane: Plane, offsets: Sequence[float], frames: int) -> list[Plane]:
-    if len(offsets) != frames:
-        raise ImageError(
-            f"the DICOM file announces {frames} frames and places {len(offsets)}; repair the header"
-        )
-    assert plane.position is not None
-    normal = plane.normal
-    return [replace(plane, position=plane.position + mm * normal) for mm in map(float, offsets)]

@@ -14,7 +14,7 @@ from jaxtyping import Real, Shaped
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.codecs import check_frame
 from seg.images.dicom.file import OUR_DECODER, Dataset, pydicom, translated
-from seg.images.dicom.geometry import functional
+from seg.images.dicom.planes import functional
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -27,11 +27,9 @@ DECODERS = ("pydicom", "pillow", "pyjpegls", OUR_DECODER)
 """In this order, where one knows the compression. Not gdcm: damaged pixels bring it down, and the
 process with it."""
 
+MAX_BYTE = 255
+
 RLE = "1.2.840.10008.1.2.5"
-
-
-SPARE_BYTES = 1 << 20
-"""That a small image may have in its file beside its pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +82,6 @@ class PixelLayout:
             bits_stored=stored or allocated,
             stored=np.dtype(f"{kind}{max(allocated // 8, 1)}"),
         )
-
-    @property
-    def most_bytes(self) -> int:
-        """That the pixels may take in the file: what they are, and as much again for padding."""
-        values = self.frames * self.rows * self.columns * self.samples
-        return 2 * values * self.stored.itemsize + SPARE_BYTES
 
     @property
     def channels(self) -> int:
@@ -159,8 +151,8 @@ def decode_into(
         ImageError: the pixels are damaged or fewer than announced.
         UnsupportedImageError: a compression that is not read.
     """
-    decoders = _decoders(whole)
-    _check_frames(whole, layout)
+    decoders = decoders_of(whole)
+    check_frames(whole, layout.frames, layout.rows, layout.columns, layout.samples)
     failed: ImageError | None = None
     for decoder in decoders:
         try:
@@ -173,14 +165,18 @@ def decode_into(
     raise failed
 
 
-def _check_frames(whole: Dataset, layout: PixelLayout) -> None:
-    """Look into compressed frames before a decoder does."""
+def check_frames(whole: Dataset, count: int, rows: int, columns: int, samples: int) -> None:
+    """Look into compressed frames before a decoder does.
+
+    Raises:
+        ImageError: one is damaged, or not of the size that the header announces.
+    """
     syntax = whole.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated or syntax == RLE:
         return
-    frames = pydicom().encaps.generate_frames(whole.PixelData, number_of_frames=layout.frames)
-    for content in islice(frames, layout.frames):
-        check_frame(content, layout.rows, layout.columns, layout.samples)
+    frames = pydicom().encaps.generate_frames(whole.PixelData, number_of_frames=count)
+    for content in islice(frames, count):
+        check_frame(content, rows, columns, samples)
 
 
 def _decode(
@@ -193,6 +189,8 @@ def _decode(
 ) -> None:
     for index, (place, scale) in enumerate(zip(places, scales, strict=True)):
         pixels = pydicom().pixels.pixel_array(whole, index=index, decoding_plugin=decoder)
+        if layout.channels == 1 or layout.photometric == PALETTE:
+            pixels = _without_spare_bits(pixels, layout)
         values = _values(whole, pixels, layout, scale)
         out[:, place] = values if values.ndim == 2 else np.moveaxis(values, -1, 0)
 
@@ -203,7 +201,7 @@ def _values(
     """(y, x) or (y, x, c) as they are meant."""
     if layout.photometric == PALETTE:
         colors: Shaped[np.ndarray, ...] = pydicom().pixels.apply_color_lut(pixels, header)
-        return (colors >> 8 if colors.dtype == np.uint16 else colors)[..., :3]
+        return (colors >> 8 if _has_16_bits(colors, header) else colors)[..., :3]
     if layout.channels == 3:
         return pixels
     if layout.photometric == "MONOCHROME1" and not _is_measured(header):
@@ -215,12 +213,45 @@ def _values(
     return pixels if scale == Scale() else pixels * scale.slope + scale.intercept
 
 
+def _has_16_bits(colors: Shaped[np.ndarray, "..."], header: Dataset) -> bool:
+    """The palette's numbers go to 65535; some are announced so and hold 0 to 255."""
+    if colors.dtype != np.uint16:
+        return False
+    tables = [
+        header.get(f"{kind}{color}PaletteColorLookupTableData") or b""
+        for kind in ("", "Segmented")
+        for color in ("Red", "Green", "Blue")
+    ]
+    if any(tables[3:]):  # their words are instructions too: the colours themselves tell
+        return bool((colors > MAX_BYTE).any())
+    little = header.file_meta.TransferSyntaxUID.is_little_endian
+    order = "<u2" if little else ">u2"
+    return any((np.frombuffer(table, order) > MAX_BYTE).any() for table in tables[:3])
+
+
+def _without_spare_bits(
+    pixels: Shaped[np.ndarray, "..."], layout: PixelLayout
+) -> Shaped[np.ndarray, "..."]:
+    """The stored bits alone: above them lie overlays, or anything.
+
+    pydicom clears them of uncompressed pixels only, since decoders are told no number of bits.
+    """
+    spare = 8 * pixels.itemsize - layout.bits_stored
+    if pixels.dtype.kind not in "iu" or spare <= 0:
+        return pixels
+    return (pixels << spare) >> spare
+
+
 def _is_measured(header: Dataset) -> bool:
     return header.get("Modality") in MEASURED or header.get("RescaleType") not in (None, "", "US")
 
 
-def _decoders(whole: Dataset) -> list[str]:
-    """Names of the decoders that know the file's compression."""
+def decoders_of(whole: Dataset) -> list[str]:
+    """Names of the decoders that know the file's compression.
+
+    Raises:
+        UnsupportedImageError: none does.
+    """
     syntax = whole.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
         return [""]

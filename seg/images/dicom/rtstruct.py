@@ -8,8 +8,7 @@ Source: DICOM PS3.3, A.19 (RT Structure Set IOD) and C.8.8.5 to C.8.8.8.
 """
 
 import io
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,36 @@ from jaxtyping import Float
 
 from seg.errors import ImageError
 from seg.images.dicom.file import Dataset, pydicom, translated
+from seg.images.dicom.made import (
+    UNNAMED,
+    algorithm_item,
+    category_of,
+    code_item,
+    numbers_taken,
+    series_description,
+    series_number,
+    type_of,
+)
+from seg.images.dicom.planes import Plane
 from seg.images.dicom.source import (
     MANUFACTURER,
-    PATIENT_AND_STUDY,
-    SERIES_NUMBER,
-    source_frames,
-    source_headers,
+    SourceSlice,
+    item,
+    patient_and_study,
+    source_slices,
+)
+from seg.images.dicom.text import (
+    CHARACTER_SET,
+    cleaned,
+    date_of,
+    long_string,
+    moment,
+    offset_of,
+    time_of,
 )
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
-from seg.images.grid.world import lps_affine
+from seg.images.grid.made_by import MadeBy
 from seg.images.outlines.polygons import keyholed, outlines
 from seg.version import version_of
 
@@ -41,123 +60,146 @@ STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 DECIMALS = 4
 """Of a coordinate in mm: a tenth of a micrometre, and room for 16 characters."""
 
-LONG_STRING = 64
 
-
-def encode_rtstruct(mask: Mask, classes: Sequence[ClassInfo], image: Image | None) -> bytes:
+def encode_rtstruct(
+    mask: Mask,
+    classes: Sequence[ClassInfo],
+    image: Image | None,
+    made_by: MadeBy | None = None,
+) -> bytes:
     """Closed planar contours in patient mm: a structure for each class but background.
 
     Raises:
         ImageError: the image did not come from DICOM, or its slices have no position.
     """
-    headers = source_headers(mask, image, placed=True)
-    if mask.affine is None:
+    slices = source_slices(mask, image, placed=True)
+    if mask.affine is None or not all(each.plane.is_placed for each in slices):
         raise ImageError(
             "contours lie in the patient, and these DICOM images do not say where they were taken "
-            "(no position or no pixel size); take dicom-seg"
+            "(ImagePositionPatient, ImageOrientationPatient and PixelSpacing); take dicom-seg"
         )
-    foreground = [entry for entry in classes if entry.index]
+    foreground = list(enumerate((entry for entry in classes if entry.index), start=1))
     with translated():
-        dataset = _structure_set(headers[0])
-        dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(headers)]
+        dataset = _structure_set(slices, made_by or UNNAMED)
+        dataset.ReferencedFrameOfReferenceSequence = [_frame_of_reference(slices)]
         dataset.StructureSetROISequence = [
-            _structure(number, entry, headers[0]) for number, entry in _numbered(foreground)
+            _structure(number, entry, slices[0].header, made_by or UNNAMED)
+            for number, entry in foreground
         ]
-        contours = _contours(mask, headers)
+        contours = _contours(mask, slices)
         dataset.ROIContourSequence = [
-            _item(
+            item(
                 ROIDisplayColor=list(entry.color),
                 ReferencedROINumber=number,
                 **({"ContourSequence": found} if (found := contours.get(entry.index)) else {}),
             )
-            for number, entry in _numbered(foreground)
+            for number, entry in foreground
         ]
         dataset.RTROIObservationsSequence = [
-            _item(
-                ObservationNumber=number,
-                ReferencedROINumber=number,
-                RTROIInterpretedType="",
-                ROIInterpreter="",
-            )
-            for number, _ in _numbered(foreground)
+            _observation(number, entry) for number, entry in foreground
         ]
         content = io.BytesIO()
         pydicom().dcmwrite(content, dataset, enforce_file_format=True)
     return content.getvalue()
 
 
-def _structure_set(source: Dataset) -> Dataset:
+def _structure_set(slices: Sequence[SourceSlice], made_by: MadeBy) -> Dataset:
     """Everything but the contours, for the patient and the study of the source."""
     library = pydicom()
-    now = datetime.now(UTC)
-    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    dataset = _item(
+    source = slices[0].header
+    now = moment(source)
+    series_uid = library.uid.generate_uid()
+    dataset = item(
         SOPClassUID=STORAGE,
         SOPInstanceUID=library.uid.generate_uid(),
-        SeriesInstanceUID=library.uid.generate_uid(),
+        SeriesInstanceUID=series_uid,
         StudyInstanceUID=source.StudyInstanceUID,
         FrameOfReferenceUID=source.FrameOfReferenceUID,
-        PositionReferenceIndicator=source.get("PositionReferenceIndicator", ""),
-        SpecificCharacterSet="ISO_IR 192",
-        InstanceCreationDate=date,
-        InstanceCreationTime=time,
+        PositionReferenceIndicator=cleaned(source, "PositionReferenceIndicator"),
+        SpecificCharacterSet=CHARACTER_SET,
+        TimezoneOffsetFromUTC=offset_of(now),
+        InstanceCreationDate=date_of(now),
+        InstanceCreationTime=time_of(now),
+        SeriesDate=date_of(now),
+        SeriesTime=time_of(now),
         Modality="RTSTRUCT",
-        SeriesNumber=SERIES_NUMBER + 1,
-        SeriesDescription="Segmentation",
+        SeriesNumber=series_number(series_uid, numbers_taken([each.header for each in slices])),
+        SeriesDescription=series_description(made_by),
         InstanceNumber=1,
         OperatorsName="",
         Manufacturer=MANUFACTURER,
-        ManufacturerModelName=MANUFACTURER,
+        ManufacturerModelName=long_string(made_by.model),
         SoftwareVersions=version_of(),
         StructureSetLabel="SEGMENTATION",
-        StructureSetDate=date,
-        StructureSetTime=time,
+        StructureSetName=series_description(made_by),
+        StructureSetDate=date_of(now),
+        StructureSetTime=time_of(now),
         ApprovalStatus="UNAPPROVED",
     )
-    for name in PATIENT_AND_STUDY:
-        setattr(dataset, name, source.get(name))
+    for name, value in patient_and_study(source).items():
+        setattr(dataset, name, value)
     dataset.file_meta = library.dataset.FileMetaDataset()
     # Explicit lengths of numbers as text end at 64 kB, which is a contour of 2,000 points.
     dataset.file_meta.TransferSyntaxUID = library.uid.ImplicitVRLittleEndian
     return dataset
 
 
-def _frame_of_reference(headers: Sequence[Dataset]) -> Dataset:
-    first = headers[0]
-    series = _item(
+def _frame_of_reference(slices: Sequence[SourceSlice]) -> Dataset:
+    first = slices[0].header
+    files = {str(each.header.SOPInstanceUID): each for each in slices}.values()
+    series = item(
         SeriesInstanceUID=first.SeriesInstanceUID,
-        ContourImageSequence=[_reference(header) for header in headers],
+        ContourImageSequence=[
+            SourceSlice(each.header, None, each.plane).reference() for each in files
+        ],
     )
-    study = _item(
+    study = item(
         ReferencedSOPClassUID=STUDY_CLASS,
         ReferencedSOPInstanceUID=first.StudyInstanceUID,
         RTReferencedSeriesSequence=[series],
     )
-    return _item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
+    return item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
 
 
-def _structure(number: int, entry: ClassInfo, source: Dataset) -> Dataset:
-    return _item(
+def _structure(number: int, entry: ClassInfo, source: Dataset, made_by: MadeBy) -> Dataset:
+    return item(
         ROINumber=number,
         ReferencedFrameOfReferenceUID=source.FrameOfReferenceUID,
-        ROIName=entry.name[:LONG_STRING],
+        ROIName=long_string(entry.name),
+        ROIDescription=long_string(f"{entry.name} by {made_by}"),
         ROIGenerationAlgorithm="AUTOMATIC",
+        ROIGenerationDescription=long_string(str(made_by)),
+        ROIDerivationAlgorithmIdentificationSequence=[algorithm_item(made_by)],
     )
 
 
-def _contours(mask: Mask, headers: Sequence[Dataset]) -> dict[int, list[Dataset]]:
+def _observation(number: int, entry: ClassInfo) -> Dataset:
+    code = code_item(type_of(entry))
+    if entry.laterality is not None:
+        code.SegmentedPropertyTypeModifierCodeSequence = [code_item(entry.laterality)]
+    return item(
+        ObservationNumber=number,
+        ReferencedROINumber=number,
+        RTROIInterpretedType="",
+        ROIInterpreter="",
+        SegmentedPropertyCategoryCodeSequence=[code_item(category_of(entry))],
+        RTROIIdentificationCodeSequence=[code],
+    )
+
+
+def _contours(mask: Mask, slices: Sequence[SourceSlice]) -> dict[int, list[Dataset]]:
     """Of each class that is there, slice by slice."""
-    affine, sources = lps_affine(mask), source_frames(mask, headers)
     found: dict[int, list[Dataset]] = {}
-    for z, plane in enumerate(mask.array if mask.dims == 3 else mask.array[np.newaxis]):
-        for index, polygon in outlines(plane):
-            points = _in_patient(keyholed(polygon), z, affine)
-            contour = _item(
+    planes = mask.array if mask.dims == 3 else mask.array[np.newaxis]
+    for labels, source in zip(planes, slices, strict=True):
+        for index, polygon in outlines(labels):
+            points = _in_patient(keyholed(polygon), source.plane)
+            contour = item(
                 ContourGeometricType="CLOSED_PLANAR",
                 NumberOfContourPoints=len(points),
             )
             contour[CONTOUR_DATA] = _contour_data(points)
-            contour.ContourImageSequence = [_reference(*sources[z])]
+            contour.ContourImageSequence = [source.reference()]
             found.setdefault(index, []).append(contour)
     return found
 
@@ -172,30 +214,15 @@ def _contour_data(points: Float[np.ndarray, "points 3"]) -> Any:
     )
 
 
-def _in_patient(
-    ring: Float[np.ndarray, "points 2"], z: int, affine: Float[np.ndarray, "4 4"]
-) -> Float[np.ndarray, "points 3"]:
-    """LPS+ mm; whole numbers are the corners of pixels, whose centres are the affine's."""
-    indices = np.column_stack([ring - 0.5, np.full(len(ring), z), np.ones(len(ring))])
-    points: Float[np.ndarray, "points 3"] = (indices @ affine.T)[:, :3]
+def _in_patient(ring: Float[np.ndarray, "points 2"], plane: Plane) -> Float[np.ndarray, "points 3"]:
+    """LPS+ mm in the slice's own plane, which may lie a little beside that of an even grid.
+
+    Whole numbers are the corners of pixels, whose centres the slice's position counts from.
+    """
+    assert plane.pixel is not None
+    assert plane.axes is not None
+    assert plane.position is not None
+    rows_mm, columns_mm = plane.pixel
+    along = (ring - 0.5) * (columns_mm, rows_mm)
+    points: Float[np.ndarray, "points 3"] = plane.position + along @ plane.axes
     return points
-
-
-def _reference(header: Dataset, frame: int | None = None) -> Dataset:
-    reference = _item(
-        ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID
-    )
-    if frame is not None:
-        reference.ReferencedFrameNumber = frame + 1
-    return reference
-
-
-def _numbered(classes: Sequence[ClassInfo]) -> Iterator[tuple[int, ClassInfo]]:
-    yield from enumerate(classes, start=1)
-
-
-def _item(**attributes: Any) -> Dataset:
-    item = pydicom().Dataset()
-    for name, value in attributes.items():
-        setattr(item, name, value)
-    return item

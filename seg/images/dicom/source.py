@@ -1,12 +1,14 @@
 """The DICOM images that a mask was made from, for objects that refer to them."""
 
-import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 from seg.errors import ImageError
-from seg.images.dicom.file import Dataset, translated
-from seg.images.dicom.geometry import plane_of, stack
+from seg.images.dicom.file import Dataset, pydicom, translated
+from seg.images.dicom.geometry import stack
+from seg.images.dicom.planes import Plane, plane_of, planes_of
+from seg.images.dicom.text import cleaned
 from seg.images.grid.image import Image, Mask
 
 REQUIRED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -26,16 +28,53 @@ PATIENT_AND_STUDY = (  # empty where they are not known, says the standard; anon
     "ReferringPhysicianName",
 )
 
+FURTHER = (  # kept where they are known: who it is, how old, and what an anonymiser did
+    "IssuerOfPatientID",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientComments",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyDescription",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+)
+
 SEXES = ("M", "F", "O", "")
 
 MANUFACTURER = "seg"
 
-SERIES_NUMBER = 9000
-"""Of what we write, so that it is listed behind the images."""
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceSlice:
+    """Where a slice of the mask comes from."""
+
+    header: Dataset
+    frame: int | None
+    """From 0, where one file holds all of them."""
+    plane: Plane
+
+    def reference(self) -> Dataset:
+        """What DICOM objects name it by."""
+        reference = item(
+            ReferencedSOPClassUID=self.header.SOPClassUID,
+            ReferencedSOPInstanceUID=self.header.SOPInstanceUID,
+        )
+        if self.frame is not None:
+            reference.ReferencedFrameNumber = self.frame + 1
+        return reference
 
 
-def source_headers(mask: Mask, image: Image | None, *, placed: bool = False) -> tuple[Dataset, ...]:
-    """The image's headers, one a slice or one for all, the first one complete.
+def source_slices(mask: Mask, image: Image | None, *, placed: bool = False) -> list[SourceSlice]:
+    """One a slice of the mask, in the order of its array.
 
     Args:
         mask: What was made from the image.
@@ -46,6 +85,26 @@ def source_headers(mask: Mask, image: Image | None, *, placed: bool = False) -> 
         ImageError: the image did not come from DICOM, lies on another grid, or lacks the UIDs by
             which it is referred to.
     """
+    headers = _headers(mask, image)
+    with translated():
+        required = REQUIRED if mask.dims == 2 and not placed else (*REQUIRED, PLACED)
+        for header in headers:
+            missing = [name for name in required if not header.get(name)]
+            if missing:
+                raise ImageError(
+                    f"the DICOM images cannot be referred to, they lack {', '.join(missing)}; "
+                    "send them as they came from the scanner"
+                )
+        slices = mask.array.size // prod(mask.spatial_shape[-2:])
+        if len(headers) == slices:
+            return [SourceSlice(header, None, plane_of(header)) for header in headers]
+        planes = planes_of(headers[0], slices)
+        known = all(plane.is_placed for plane in planes)
+        order = stack(planes).order if known else range(slices)
+        return [SourceSlice(headers[0], frame, planes[frame]) for frame in order]
+
+
+def _headers(mask: Mask, image: Image | None) -> Sequence[Dataset]:
     if image is None or not image.headers:
         raise ImageError(
             "a DICOM object refers to the DICOM images it was made from, and this image did not "
@@ -61,37 +120,21 @@ def source_headers(mask: Mask, image: Image | None, *, placed: bool = False) -> 
             f"{slices} DICOM headers are needed, one a slice, or one for all, got "
             f"{len(image.headers)}"
         )
-    with translated():
-        required = REQUIRED if mask.dims == 2 and not placed else (*REQUIRED, PLACED)
-        for header in image.headers:
-            missing = [name for name in required if not header.get(name)]
-            if missing:
-                raise ImageError(
-                    f"the DICOM images cannot be referred to, they lack {', '.join(missing)}; "
-                    "send them as they came from the scanner"
-                )
-        return (_complete(image.headers[0], mask), *image.headers[1:])
+    return image.headers
 
 
-def source_frames(mask: Mask, headers: Sequence[Dataset]) -> list[tuple[Dataset, int | None]]:
-    """The file of each slice, and its frame, from 0, where one file holds all of them."""
-    if len(headers) == mask.array.size // prod(mask.spatial_shape[-2:]):
-        return [(header, None) for header in headers]
-    slices = mask.spatial_shape[0]
-    with translated():
-        frames = [plane_of(headers[0], frame) for frame in range(slices)]
-        placed = all(frame.is_placed for frame in frames)
-        order = stack(frames).order if placed else range(slices)
-    return [(headers[0], frame) for frame in order]
+def patient_and_study(header: Dataset) -> dict[str, object]:
+    """Whose image it is and in which study, each value as the standard has it, by attribute."""
+    found: dict[str, object] = {name: cleaned(header, name) for name in PATIENT_AND_STUDY}
+    if found["PatientSex"] not in SEXES:
+        found["PatientSex"] = ""
+    further = {name: cleaned(header, name) for name in FURTHER}
+    return found | {name: value for name, value in further.items() if value}
 
 
-def _complete(header: Dataset, mask: Mask) -> Dataset:
-    complete = copy.deepcopy(header)
-    for name in PATIENT_AND_STUDY:
-        if name not in complete:
-            setattr(complete, name, "")
-    if complete.PatientSex not in SEXES:
-        complete.PatientSex = ""
-    if mask.dims == 3 and mask.spacing is not None and not complete.get("SliceThickness"):
-        complete.SliceThickness = round(mask.spacing[0], 6)
-    return complete
+def item(**attributes: object) -> Dataset:
+    """A Dataset of these attributes."""
+    found = pydicom().Dataset()
+    for name, value in attributes.items():
+        setattr(found, name, value)
+    return found

@@ -1,79 +1,168 @@
-"""Masks as DICOM SEG objects, through highdicom."""
+"""Masks as DICOM SEG objects, through highdicom.
+
+highdicom asks more of the source images than viewers do, and copies what they hold. So it is given
+images that say only what a SEG needs, as the standard has it, and their names are put right after.
+"""
 
 import io
 import logging
 import warnings
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from math import prod
+from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import UInt8
 
 from seg.errors import UnsupportedImageError
-from seg.images.dicom.file import Dataset, pydicom
-from seg.images.dicom.source import MANUFACTURER, SERIES_NUMBER, source_frames, source_headers
-from seg.images.grid.classes import ClassInfo
+from seg.images.dicom.file import Dataset, pydicom, translated
+from seg.images.dicom.made import (
+    UNNAMED,
+    algorithm_item,
+    category_of,
+    code_item,
+    numbers_taken,
+    serial_number,
+    series_description,
+    series_number,
+    tracking_uid,
+    type_of,
+)
+from seg.images.dicom.source import (
+    MANUFACTURER,
+    SourceSlice,
+    item,
+    patient_and_study,
+    source_slices,
+)
+from seg.images.dicom.text import (
+    CHARACTER_SET,
+    LONG_STRING,
+    cleaned,
+    date_of,
+    long_string,
+    moment,
+    offset_of,
+    plain,
+    time_of,
+)
+from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.image import Image, Mask
+from seg.images.grid.made_by import MadeBy
 from seg.images.storage.files import PARSING_ERRORS
 from seg.version import version_of
 
-LONG_STRING = 64
-"""Characters of a DICOM name at most."""
+CT, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
+"""SOP classes of images with a position and without, whatever they really are."""
 
-PRIVATE_CODES = "99SEG"
-"""Coding scheme of classes, which are not SNOMED's: the code is the class index."""
+RLE = "1.2.840.10008.1.2.5"
+RLE_HEADER_BYTES = 64
+
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
+Kind = Literal["BINARY", "LABELMAP"]
 
 
-def encode_dicom_seg(mask: Mask, classes: Sequence[ClassInfo], image: Image | None) -> bytes:
-    """A binary segmentation with a segment for each class but background, whether it is there.
+def encode_dicom_seg(
+    mask: Mask,
+    classes: Sequence[ClassInfo],
+    image: Image | None,
+    made_by: MadeBy | None = None,
+    kind: Kind = "BINARY",
+) -> bytes:
+    """A segmentation with a segment for each class but background, whether it is there.
 
     Segments are numbered from 1 in the order of the classes and refer to the source images;
     frames without a voxel are left out, unless all are empty.
+
+    Args:
+        mask: What is written.
+        classes: Of the mask.
+        image: That was segmented.
+        made_by: What made it.
+        kind: One bit plane a segment, or one plane of segment numbers for all, run by run.
 
     Raises:
         ImageError: the image did not come from DICOM.
         UnsupportedImageError: a source that no segmentation can refer to.
     """
-    headers = source_headers(mask, image)
+    slices = source_slices(mask, image)
+    _check_places(mask, slices)
     highdicom = _highdicom()
+    made_by = made_by or UNNAMED
     foreground = [entry for entry in classes if entry.index]
     numbers = np.zeros(max(entry.index for entry in classes) + 1, np.uint8)
     numbers[[entry.index for entry in foreground]] = np.arange(1, len(foreground) + 1)
+    planes = numbers[mask.array if mask.dims == 3 else mask.array[np.newaxis]]
+    header = slices[0].header
+    series_uid, now = highdicom.UID(), moment(header)
+    taken = numbers_taken([each.header for each in slices])
     try:
         segmentation = highdicom.seg.Segmentation(
-            source_images=headers,
-            pixel_array=numbers[_in_file_order(mask, headers)],
-            segmentation_type="BINARY",
+            source_images=_surrogates(slices),
+            pixel_array=planes,
+            segmentation_type=kind,
             segment_descriptions=[
-                _description(highdicom, number, entry)
+                _description(number, entry, made_by, header)
                 for number, entry in enumerate(foreground, start=1)
             ],
-            series_instance_uid=highdicom.UID(),
-            series_number=SERIES_NUMBER,
-            series_description="Segmentation",
+            series_instance_uid=series_uid,
+            series_number=series_number(series_uid, taken),
+            series_description=series_description(made_by),
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
+            manufacturer_model_name=long_string(made_by.model),
             software_versions=version_of(),
-            device_serial_number="1",
+            device_serial_number=serial_number(made_by),
             content_label="SEGMENTATION",
+            content_description=series_description(made_by),
         )
+        _tell_the_time(segmentation, now)
+        _tell_the_step(segmentation, mask, slices)
+        _name_the_sources(segmentation, slices)
+        if not slices[0].plane.is_placed:
+            segmentation.PatientOrientation = cleaned(header, "PatientOrientation")
+        if kind == "LABELMAP":
+            _compress(segmentation)
         content = io.BytesIO()
         segmentation.save_as(content)
     except PARSING_ERRORS as error:
         raise UnsupportedImageError(
             "a DICOM SEG cannot refer to these DICOM images, an attribute is missing or not as "
-            f"the standard has it ({type(error).__name__}); take nifti or nrrd"
+            f"the standard has it ({type(error).__name__}: {_attribute(error)}); take nifti or nrrd"
         ) from error
     return content.getvalue()
 
 
-def _in_file_order(mask: Mask, headers: Sequence[Dataset]) -> Integer[np.ndarray, "frames y x"]:
-    planes = mask.array if mask.dims == 3 else mask.array[np.newaxis]
-    frames = [frame for _, frame in source_frames(mask, headers) if frame is not None]
-    return planes[np.argsort(frames)] if frames else planes
+encode_dicom_labelmap = partial(encode_dicom_seg, kind="LABELMAP")
+"""The same as a label map: a fraction of the size where there are many classes."""
+
+
+def _check_places(mask: Mask, slices: Sequence[SourceSlice]) -> None:
+    if mask.dims == 2:
+        return
+    first = slices[0].plane
+    values = {
+        "ImagePositionPatient": first.position,
+        "ImageOrientationPatient": first.axes,
+        "PixelSpacing": first.pixel,
+    }
+    missing = [name for name, value in values.items() if value is None]
+    if missing:
+        raise UnsupportedImageError(
+            "the slices of a DICOM SEG lie in the patient, and these images lack "
+            f"{', '.join(missing)}; take nifti or nrrd"
+        )
+
+
+def _attribute(error: BaseException) -> str:
+    """The attribute that an error of a library names, and nothing else of its message."""
+    words = (word.strip("'\",.:;()") for word in str(error).split())
+    known = [word for word in words if pydicom().datadict.tag_for_keyword(word) is not None]
+    return known[0] if known else "unnamed"
 
 
 @cache
@@ -87,19 +176,152 @@ def _highdicom() -> Any:
     return highdicom
 
 
-def _description(highdicom: Any, number: int, entry: ClassInfo) -> Dataset:
-    codes = pydicom().sr.codedict.codes
-    name = entry.name[:LONG_STRING]
-    return highdicom.seg.SegmentDescription(
+def _surrogates(slices: Sequence[SourceSlice]) -> list[Dataset]:
+    """An image of one frame for each slice, with no more than a SEG takes from its sources."""
+    first = slices[0]
+    with translated():
+        shared = patient_and_study(first.header) | {
+            "StudyInstanceUID": str(first.header.StudyInstanceUID),
+            "SeriesInstanceUID": str(first.header.SeriesInstanceUID),
+            "Rows": int(first.header.Rows),
+            "Columns": int(first.header.Columns),
+            "Modality": cleaned(first.header, "Modality") or "OT",
+        }
+        shared |= {name: value for name in LOSSY if (value := cleaned(first.header, name))}
+        is_placed = first.plane.is_placed and bool(first.header.get("FrameOfReferenceUID"))
+        if is_placed:
+            shared["FrameOfReferenceUID"] = str(first.header.FrameOfReferenceUID)
+            shared["PositionReferenceIndicator"] = cleaned(
+                first.header, "PositionReferenceIndicator"
+            )
+            assert first.plane.axes is not None
+            # one for all: those of a series differ by what its scanner rounds
+            shared["ImageOrientationPatient"] = _decimals(first.plane.axes.ravel())
+        if first.plane.pixel is not None:
+            shared["PixelSpacing"] = _decimals(first.plane.pixel)
+            shared["SliceThickness"] = _decimals([_thickness(slices)])[0]
+    surrogates = []
+    for number, each in enumerate(slices):
+        surrogate = item(
+            SpecificCharacterSet=CHARACTER_SET,
+            SOPClassUID=CT if is_placed else SECONDARY_CAPTURE,
+            SOPInstanceUID=_surrogate_uid(number),
+            **shared,
+        )
+        if is_placed:
+            assert each.plane.position is not None
+            surrogate.ImagePositionPatient = _decimals(each.plane.position)
+        surrogates.append(surrogate)
+    return surrogates
+
+
+def _surrogate_uid(number: int) -> str:
+    return f"2.25.{number + 1}"
+
+
+def _decimals(numbers: Any) -> list[Any]:
+    """Values of DS, in 16 characters."""
+    library = pydicom()
+    return [library.valuerep.DSfloat(float(number), auto_format=True) for number in numbers]
+
+
+def _thickness(slices: Sequence[SourceSlice]) -> float:
+    """What the file says, or else the distance of the slices, or of the pixels."""
+    plane = slices[0].plane
+    assert plane.pixel is not None
+    return plane.thickness or _step(slices) or plane.pixel[0]
+
+
+def _step(slices: Sequence[SourceSlice]) -> float | None:
+    """Mean distance of neighbouring slices along their normal, in mm."""
+    first, last = slices[0].plane, slices[-1].plane
+    if len(slices) < 2 or first.position is None or last.position is None:
+        return None
+    return abs(float((last.position - first.position) @ first.normal)) / (len(slices) - 1)
+
+
+def _description(number: int, entry: ClassInfo, made_by: MadeBy, source: Dataset) -> Dataset:
+    highdicom = _highdicom()
+    code = type_of(entry)
+    found = highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=name,
-        segmented_property_category=codes.SCT.AnatomicalStructure,
-        segmented_property_type=highdicom.sr.CodedConcept(str(entry.index), PRIVATE_CODES, name),
+        segment_label=long_string(entry.name),
+        segmented_property_category=_concept(category_of(entry)),
+        segmented_property_type=_concept(code),
         algorithm_type="AUTOMATIC",
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=MANUFACTURER,
-            version=version_of(),
-            family=codes.DCM.ArtificialIntelligence,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence.from_sequence(
+            pydicom().Sequence([algorithm_item(made_by)])
         ),
+        tracking_id=long_string(f"{entry.name} by {made_by}"),
+        tracking_uid=tracking_uid(entry, made_by, source),
         display_color=highdicom.color.CIELabColor.from_rgb(*entry.color),
     )
+    if entry.laterality is not None:
+        found.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+            code_item(entry.laterality)
+        ]
+    if len(plain(entry.name)) > LONG_STRING:
+        found.SegmentDescription = plain(entry.name)[:1024]
+    return found
+
+
+def _concept(code: Code) -> Any:
+    return _highdicom().sr.CodedConcept.from_dataset(code_item(code))
+
+
+def _tell_the_time(segmentation: Any, now: Any) -> None:
+    segmentation.SpecificCharacterSet = CHARACTER_SET
+    segmentation.TimezoneOffsetFromUTC = offset_of(now)
+    for kind in ("InstanceCreation", "Content", "Series"):
+        setattr(segmentation, f"{kind}Date", date_of(now))
+        setattr(segmentation, f"{kind}Time", time_of(now))
+
+
+def _tell_the_step(segmentation: Any, mask: Mask, slices: Sequence[SourceSlice]) -> None:
+    """Say how far slices lie apart, so that those left out can be told, also of uneven ones."""
+    step = _step(slices)
+    measures = segmentation.SharedFunctionalGroupsSequence[0].get("PixelMeasuresSequence")
+    if mask.dims == 3 and measures and step:
+        measures[0].SpacingBetweenSlices = _decimals([step])[0]
+
+
+def _name_the_sources(segmentation: Any, slices: Sequence[SourceSlice]) -> None:
+    """Put the real images in place of the surrogates."""
+    real = {_surrogate_uid(number): each for number, each in enumerate(slices)}
+    for group in segmentation.PerFrameFunctionalGroupsSequence:
+        for derivation in group.get("DerivationImageSequence", ()):
+            for source in derivation.SourceImageSequence:
+                each = real.get(str(source.ReferencedSOPInstanceUID))
+                if each is not None:  # items are shared by the segments of a slice
+                    source.update(each.reference())
+    files = list({str(each.header.SOPInstanceUID): each for each in slices}.values())
+    references = [SourceSlice(each.header, None, each.plane).reference() for each in files]
+    segmentation.SourceImageSequence = references
+    segmentation.ReferencedSeriesSequence = [
+        item(
+            SeriesInstanceUID=slices[0].header.SeriesInstanceUID,
+            ReferencedInstanceSequence=references,
+        )
+    ]
+
+
+def _compress(segmentation: Any) -> None:
+    """Runs in place of voxels: what every reader of DICOM decodes, and a hundredth of the size."""
+    shape = (segmentation.NumberOfFrames, segmentation.Rows, segmentation.Columns)
+    frames = np.frombuffer(segmentation.PixelData, np.uint8, prod(shape)).reshape(shape)
+    segmentation.PixelData = pydicom().encaps.encapsulate([_rle(frame) for frame in frames])
+    segmentation["PixelData"].VR = "OB"
+    segmentation["PixelData"].is_undefined_length = True
+    segmentation.file_meta.TransferSyntaxUID = pydicom().uid.UID(RLE)
+
+
+def _rle(plane: UInt8[np.ndarray, "y x"]) -> bytes:
+    """A frame of 8 bits as one segment of PackBits, row by row.
+
+    Source: DICOM PS3.5, annex G.
+    """
+    packed = imagecodecs.packbits_encode(np.ascontiguousarray(plane, np.uint8))
+    packed += b"\0" * (len(packed) % 2)
+    header = np.zeros(RLE_HEADER_BYTES // 4, "<u4")
+    header[:2] = 1, RLE_HEADER_BYTES
+    return header.tobytes() + packed

@@ -5,6 +5,7 @@ from math import prod
 from pathlib import Path
 
 from seg.errors import ImageTooLargeError
+from seg.images.grid.image import Image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,3 +57,5 @@ class ReadOptions:
     """Where the file lies, so that it may name a second one beside it; None for bytes."""
     labels: bool = False
     """The file is a mask: its numbers are class indices, not colours or intensities."""
+    onto: Image | None = None
+    """The image that a mask belongs to, where it is known: frames are laid on its slices."""

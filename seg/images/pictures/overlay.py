@@ -50,7 +50,7 @@ def as_rgb(
     return np.repeat(grey[..., np.newaxis], 3, axis=2)
 
 
-def blend(
+def blend_colours(
     picture: UInt8[np.ndarray, "y x 3"],
     labels: Integer[np.ndarray, "y x"],
     classes: Sequence[ClassInfo],

@@ -13,7 +13,7 @@ from scipy import ndimage
 from seg.errors import ImageError
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Affine, Image, Mask
-from seg.images.pictures.overlay import Window, as_rgb, blend, fullest_slice, window_of
+from seg.images.pictures.overlay import Window, as_rgb, blend_colours, fullest_slice, window_of
 from seg.images.storage.files import PARSING_ERRORS
 
 PANELS = 9
@@ -53,7 +53,7 @@ def encode_overlay(mask: Mask, classes: Sequence[ClassInfo], image: Image | None
     if mask.dims == 3:
         picture = montage(mask, classes, image, windows)
     else:
-        picture = blend(as_rgb(image.array, windows), mask.array, classes)
+        picture = blend_colours(as_rgb(image.array, windows), mask.array, classes)
     return _as_png(picture)
 
 
@@ -184,7 +184,7 @@ def _panel(
 ) -> PIL.Image.Image:
     grown = PIL.Image.fromarray(picture).resize(size, PIL.Image.Resampling.BILINEAR)
     plane = PIL.Image.fromarray(labels.astype(np.uint8)).resize(size, PIL.Image.Resampling.NEAREST)
-    return PIL.Image.fromarray(blend(np.asarray(grown), np.asarray(plane), classes))
+    return PIL.Image.fromarray(blend_colours(np.asarray(grown), np.asarray(plane), classes))
 
 
 def _annotate(panel: PIL.Image.Image, caption: str, sides: tuple[str, str] | None) -> None:

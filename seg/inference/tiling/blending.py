@@ -63,7 +63,7 @@ def rows_at_once(classes: int, rest: Sequence[int]) -> int:
     return max(1, SLAB_BYTES // max(1, 4 * classes * prod(rest)))
 
 
-def blend(
+def blend_windows(
     windows: Iterator[tuple[tuple[int, ...], Float[np.ndarray, "k *patch"]]],
     patch: Sequence[int],
     shape: Sequence[int],

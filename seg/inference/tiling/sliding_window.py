@@ -21,7 +21,7 @@ from jaxtyping import Float, Float32
 
 from seg.inference.backends.onnx import Backend
 from seg.inference.tiling.ahead import ahead
-from seg.inference.tiling.blending import Slab, blend, rows_at_once, slabs_of
+from seg.inference.tiling.blending import Slab, blend_windows, rows_at_once, slabs_of
 from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
@@ -112,7 +112,7 @@ def predict_slabs(
             progress(done, total)
 
     batches = _batches(surrounded, starts, backend, tiling, counts)
-    slabs = blend(
+    slabs = blend_windows(
         _run(backend, ahead(batches, AHEAD), counts, tick),
         backend.patch,
         surrounded.shape,

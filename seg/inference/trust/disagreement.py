@@ -18,7 +18,7 @@ from seg.inference.backends.combined import EnsembleBackend, MirrorBackend, ask
 from seg.inference.backends.loading import Provider, open_model
 from seg.inference.backends.onnx import Backend
 from seg.inference.labels.decision import probabilities_of
-from seg.inference.trust.entropy import entropy
+from seg.inference.trust.entropy import voxel_entropy
 from seg.model_package import ModelCard, ModelPackage, Task
 
 
@@ -36,11 +36,11 @@ class Disagreement:
         probabilities = probabilities_of(logits, self._task, axis=1)
         self._count += 1
         self._mean = self._mean + probabilities
-        self._entropies = self._entropies + entropy(probabilities, self._task, axis=1)
+        self._entropies = self._entropies + voxel_entropy(probabilities, self._task, axis=1)
 
     def result(self) -> Float32[np.ndarray, "b *patch"]:
         """In [0, 1], 0 where all agree."""
-        together = entropy(self._mean / np.float32(self._count), self._task, axis=1)
+        together = voxel_entropy(self._mean / np.float32(self._count), self._task, axis=1)
         shared = together - self._entropies / np.float32(self._count)
         return np.asarray(np.clip(shared, 0, 1))
 

@@ -7,7 +7,7 @@ from scipy.special import entr
 from seg.model_package import Task
 
 
-def entropy(
+def voxel_entropy(
     probabilities: Float[np.ndarray, "..."], task: Task = "exclusive", axis: int = 0
 ) -> Float[np.ndarray, "..."]:
     """Entropy over the classes, in [0, 1]: 0 where one is certain, 1 where all are as likely.

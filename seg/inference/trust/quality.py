@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-from seg.images import ClassInfo, Image, Mask
+from seg.images import ClassInfo, Image, MadeBy, Mask
 from seg.inference.labels.decision import probabilities_of
 from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.blending import Slab
@@ -61,6 +61,8 @@ class Segmentation:
     """Background and what the mask may hold, with the indices of the model."""
     channels: tuple[str, ...] = ()
     """Names of the channels of its map of probabilities."""
+    made_by: MadeBy | None = None
+    """The model."""
 
 
 class QualityMeter:

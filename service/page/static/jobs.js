@@ -10,7 +10,7 @@ const GONE = "The service has deleted the job.";
 export async function segmentAsJob(files, { model, format, signal, onUpload, onStatus }) {
   const { blob } = await postImages(`jobs?format=${format}`, files, { model, signal, onUpload });
   const job = JSON.parse(await blob.text());
-  const path = job.links.self.slice(1); // relative to the page, wherever a proxy puts it
+  const path = `jobs/${job.id}`; // relative to the page, wherever a proxy puts it
   const forget = () => ask(path, { method: "DELETE", keepalive: true }).catch(() => {});
   window.addEventListener("pagehide", forget);
   try {

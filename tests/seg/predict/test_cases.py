@@ -3,10 +3,10 @@ import pytest
 
 from seg.errors import DatasetError
 from seg.images import Image, write_image
-from seg.predict.cases import Search, find_cases
+from seg.predict.cases import CaseSearch, find_cases
 
-FLAT = Search(channels=1, dims=2)
-NESTED = Search(channels=1, dims=2, recursive=True)
+FLAT = CaseSearch(channels=1, dims=2)
+NESTED = CaseSearch(channels=1, dims=2, recursive=True)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_file_that_is_named_twice_is_one_case(scans):
 
 
 def test_masks_within_the_folder_are_no_images(scans):
-    search = Search(channels=1, dims=2, recursive=True, out=scans / "mon")
+    search = CaseSearch(channels=1, dims=2, recursive=True, out=scans / "mon")
     assert names(scans, search=search) == ["a", "b", "tue/deep/d"]
 
 
@@ -68,7 +68,7 @@ def test_an_input_that_leads_nowhere_is_said(scans, given, sentence):
 def test_channels_are_put_together_and_a_missing_one_is_said(scans):
     for channel in range(2):
         write_image(scans / "t" / f"p_{channel:04d}.tif", Image(np.ones((1, 4, 4), np.uint8)))
-    (case,) = find_cases([scans / "t"], Search(channels=2, dims=2))
+    (case,) = find_cases([scans / "t"], CaseSearch(channels=2, dims=2))
     assert (case.name, [file.name for file in case.files]) == ("p", ["p_0000.tif", "p_0001.tif"])
     with pytest.raises(DatasetError, match="p has 2 files, but the model takes one file, or one"):
-        find_cases([scans / "t"], Search(channels=3, dims=2))
+        find_cases([scans / "t"], CaseSearch(channels=3, dims=2))

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from seg.errors import ImageError
-from seg.predict.cases import Case
+from seg.predict.cases import PredictionCase
 from seg.predict.overlapped import run_here
-from seg.predict.work import Job, Outcome, Worker
+from seg.predict.work import Outcome, PredictionJob, Worker
 
 PATIENCE_S = 10
 
@@ -38,7 +38,7 @@ class Fake(Worker):
 
 
 def jobs(names):
-    return [Job(Case(name, ())) for name in names]
+    return [PredictionJob(PredictionCase(name, ())) for name in names]
 
 
 def test_the_next_image_is_read_and_the_last_mask_written_while_the_network_works():

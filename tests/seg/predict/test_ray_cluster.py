@@ -13,9 +13,9 @@ from numpy.random import default_rng
 from seg.images import Image, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from seg.predict import Case, main
+from seg.predict import PredictionCase, main
 from seg.predict.ray_cluster import MOST_DEATHS, _RayWorker, begun_file
-from seg.predict.work import Job, Work
+from seg.predict.work import CaseWork, PredictionJob
 
 PATIENCE_S = 120
 CASES = 8
@@ -102,12 +102,12 @@ def test_the_cluster_goes_on_after_a_bad_file_and_skips_what_is_finished(
 
 def test_a_case_that_kills_every_worker_is_given_up(tiny_package, tmp_path):
     (image, *_) = sorted(write_cases(tmp_path / "in").iterdir())
-    case = Case("c0", (image,))
-    work = Work(package=tiny_package, out=tmp_path / "out", formats=("png",))
+    case = PredictionCase("c0", (image,))
+    work = CaseWork(package=tiny_package, out=tmp_path / "out", formats=("png",))
     begun = begun_file(work.out, case)
     begun.parent.mkdir(parents=True)
     worker = _RayWorker(work)
-    batch = {"job": np.array([json.dumps(asdict(Job(case)), default=str)])}
+    batch = {"job": np.array([json.dumps(asdict(PredictionJob(case)), default=str)])}
     for deaths, failure in ((MOST_DEATHS - 1, None), (MOST_DEATHS, f"{MOST_DEATHS} workers died")):
         begun.write_bytes(b"." * deaths)
         (outcome,) = map(json.loads, worker(batch)["outcome"])

@@ -14,7 +14,7 @@ from service.batching.measured_policy import (
     SHORT_MS,
     SIZES,
     WAIT_SHARE,
-    BatchTimes,
+    TimedBatches,
     batch_times,
     measured_policy,
     with_spare_run,
@@ -51,7 +51,7 @@ RATE = st.floats(1, 1e4)
 @given(st.fixed_dictionaries(dict.fromkeys(SIZES, RATE)), st.floats(1, 1e4))
 def test_the_chosen_size_keeps_the_bound_and_beats_single_patches(rates, most_ms):
     runs = {size: 1000 * size / rate for size, rate in rates.items()}
-    chosen = BatchTimes(rates, runs).best(most_ms)
+    chosen = TimedBatches(rates, runs).best(most_ms)
     assert chosen == 1 or runs[chosen] <= most_ms
     assert chosen == 1 or rates[chosen] >= GAIN * rates[1]
 
@@ -59,10 +59,10 @@ def test_the_chosen_size_keeps_the_bound_and_beats_single_patches(rates, most_ms
 def test_a_device_that_gains_from_batches_gets_them_and_one_that_does_not_does_not():
     runs = {1: 10.0, 2: 11.0, 4: 14.0, 8: 27.0}
     gpu = {size: 1000 * size / runs[size] for size in runs}
-    assert BatchTimes(gpu, runs).best(500) == 4  # 8 is hardly faster a patch
-    assert BatchTimes(gpu, runs).best(12) == 2
-    assert BatchTimes(dict.fromkeys(runs, 100.0), runs).best(500) == 1
-    assert BatchTimes().best(500) == 1
+    assert TimedBatches(gpu, runs).best(500) == 4  # 8 is hardly faster a patch
+    assert TimedBatches(gpu, runs).best(12) == 2
+    assert TimedBatches(dict.fromkeys(runs, 100.0), runs).best(500) == 1
+    assert TimedBatches().best(500) == 1
 
 
 def test_sizes_are_measured_once_on_a_machine(package):
@@ -114,24 +114,24 @@ def test_the_operator_s_word_counts(package):
     backend = backend_of(package)
     policy, times = measured_policy(package, backend, Settings(batch_size=4, batch_wait_ms=7))
     assert (policy.batch_size, policy.wait_s) == (4, 0.007)
-    assert times == BatchTimes()
+    assert times == TimedBatches()
     assert measured_policy(package, backend, Settings(batching="gpu"))[0].batch_size == 8
     assert backend.runs == 0
 
 
 def test_short_runs_get_one_more_than_there_are_cores_and_long_or_forced_ones_do_not(package):
     backend, policy = backend_of(package), BatchingPolicy(runners=2, batch_size=1)
-    short, long = (BatchTimes({1: 1.0}, {1: ms}) for ms in (SHORT_MS / 2, SHORT_MS))
+    short, long = (TimedBatches({1: 1.0}, {1: ms}) for ms in (SHORT_MS / 2, SHORT_MS))
     found = with_spare_run(backend, policy, short, Settings())
     assert (found.provider, found.network_threads) == ("cpu", backend.callers + 1)
     forced = Settings(network_threads=2)
     assert with_spare_run(backend, policy, short, forced) is forced
-    for times in (long, BatchTimes()):
+    for times in (long, TimedBatches()):
         assert with_spare_run(backend, policy, times, Settings()).network_threads is None
 
 
 def test_the_wait_is_a_small_share_of_a_run(package, monkeypatch):
-    times = BatchTimes({1: 100.0, 4: 300.0}, {1: 10.0, 4: 40.0})
+    times = TimedBatches({1: 100.0, 4: 300.0}, {1: 10.0, 4: 40.0})
     monkeypatch.setattr("service.batching.measured_policy.batch_times", lambda *_: times)
     policy, _ = measured_policy(package, backend_of(package), Settings())
     assert policy.batch_size == 4

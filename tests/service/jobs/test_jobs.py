@@ -275,10 +275,10 @@ def test_a_job_that_is_done_has_done_all_its_tiles(store):
     job = queued(store)
     store.claim([MODEL], "one", lease_s=60, keep_s=600)
     store.renew(job, "one", 60, Progress(tiles_done=3, tiles_total=4))
-    assert status_of(store.get(job)).tiles_done == 3
+    assert status_of(store.get(job), f"/jobs/{job}").tiles_done == 3
     result = {"media_type": "image/png", "filename": "m.png", "quality": None, "failed": 0}
     store.finish(job, "one", {**result, "bytes": 1}, keep_s=60)
-    done = status_of(store.get(job))
+    done = status_of(store.get(job), f"/jobs/{job}")
     assert (done.progress, done.tiles_done, done.tiles_total) == (1, 4, 4)
 
 

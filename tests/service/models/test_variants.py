@@ -12,7 +12,13 @@ from onnx import helper, numpy_helper
 from seg.files import sha256_of
 from seg.inference import load_backend
 from seg.model_package import ModelPackage, Score, write_card, write_golden
-from service.models.variants import HOLD_S, Rung, VariantChooser, ladder, load_rungs
+from service.models.variants import (
+    HOLD_S,
+    ServedVariant,
+    VariantChooser,
+    load_rungs,
+    usable_variants,
+)
 from service.problems.response import Problem
 from service.requests.options import Ask
 from service.settings import Settings
@@ -185,7 +191,7 @@ def test_a_variant_that_disagrees_with_its_golden_samples_is_left_out(package, t
 
 
 def rung(variant, dice, patch_s):
-    return Rung(variant, None, dice, patch_s, None)
+    return ServedVariant(variant, None, dice, patch_s, None)
 
 
 RUNGS = [rung("full", 0.90, 0.1), rung("int8", 0.897, 0.05), rung("small", 0.87, 0.02)]
@@ -289,12 +295,12 @@ def test_a_service_with_one_variant_does_not_guess_what_it_needs():
     [("full", ["full"]), ("balanced", ["full", "int8"]), ("fast", ["full", "int8", "small"])],
 )
 def test_nobody_gets_less_than_the_operator_allows(lowest, variants):
-    assert [each.variant for each in ladder(RUNGS, lowest)] == variants
+    assert [each.variant for each in usable_variants(RUNGS, lowest)] == variants
 
 
 def test_a_variant_that_is_slower_here_is_no_rung():
     slow = rung("int8", 0.899, 0.2)
-    assert [each.variant for each in ladder([RUNGS[0], slow, RUNGS[2]], "fast")] == [
+    assert [each.variant for each in usable_variants([RUNGS[0], slow, RUNGS[2]], "fast")] == [
         "full",
         "small",
     ]

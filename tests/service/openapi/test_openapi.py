@@ -11,7 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.openapi.document import described
+from service.openapi.document import describe_routes
 from service.openapi.table import PROBLEMS
 from service.page.routes import page_routes
 from service.problems.response import STATUS_OF_ERROR
@@ -35,9 +35,9 @@ def test_a_route_without_a_description_keeps_the_service_from_starting():
         return Response()
 
     with pytest.raises(KeyError, match="forgotten"):
-        described([Route("/forgotten", forgotten)])
+        describe_routes([Route("/forgotten", forgotten)])
     with pytest.raises(KeyError, match="PUT"):
-        described([Route("/segment", forgotten, methods=["PUT"])])
+        describe_routes([Route("/segment", forgotten, methods=["PUT"])])
 
 
 def test_every_file_of_the_page_is_a_path_of_the_description(document):

@@ -8,7 +8,7 @@ import pytest
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from training.dataset import check, load_dataset
+from training.dataset import check_dataset, load_dataset
 
 
 def write_nifti(path, array):
@@ -77,7 +77,7 @@ def test_decathlon_volumes_have_their_channels_in_the_last_axis(decathlon):
     np.testing.assert_array_equal(image.array, stored.T)
     assert mask.spatial_shape == image.spatial_shape == (4, 7, 8)
     assert image.spacing == (3.0, 1.0, 1.0)
-    check(dataset)
+    check_dataset(dataset)
 
 
 def test_test_images_without_masks_are_not_used(decathlon):

@@ -11,7 +11,7 @@ import tifffile
 import yaml
 
 from tests.datasets import write_png
-from training.dataset import check, load_dataset
+from training.dataset import check_dataset, load_dataset
 
 DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
 SECTION = re.compile(r"^### (.+?)\n(.*?)(?=^##)", re.M | re.S)
@@ -81,6 +81,6 @@ def test_a_layout_loads_as_it_is_shown(tmp_path, title):
     assert len(dataset.channels) == channels
     assert dataset.train
     assert dataset.test
-    check(dataset)
+    check_dataset(dataset)
     assert bool(dataset.legend.regions) == (title in ("Classes that overlap", "nnU-Net raw format"))
     assert dataset.legend.ignores == ("ignore" in SHOWN[title])

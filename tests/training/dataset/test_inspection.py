@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from training.dataset import check, inspect, load_dataset, look_into
+from training.dataset import check_dataset, inspect, load_dataset, look_into
 from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.in_processes import BYTES_FOR_PROCESSES
 
@@ -41,7 +41,7 @@ def said(folder):
 
 
 def test_a_sound_dataset_passes_the_check(raw):
-    assert check(load_dataset(raw)) == []
+    assert check_dataset(load_dataset(raw)) == []
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path):
@@ -64,7 +64,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
         load_dataset(tmp_path)
     (tmp_path / "masks" / "a.png").unlink()
     with pytest.raises(DatasetError, match="3 things are wrong"):
-        check(load_dataset(tmp_path))
+        check_dataset(load_dataset(tmp_path))
 
 
 def test_each_finding_says_what_to_do(tmp_path):
@@ -101,7 +101,7 @@ def test_a_mask_that_lies_elsewhere_than_its_image_is_refused(tmp_path, affine, 
             values = default_rng(index).integers(0, 2, (4, 5, 6)).astype(np.int16)
             nibabel.save(nibabel.Nifti1Image(values, place), tmp_path / folder / f"{name}.nii")
     with pytest.raises(DatasetError, match=words):
-        check(load_dataset(tmp_path))
+        check_dataset(load_dataset(tmp_path))
 
 
 def test_training_cases_that_show_background_only_are_refused(tmp_path):
@@ -109,7 +109,7 @@ def test_training_cases_that_show_background_only_are_refused(tmp_path):
     for case in dataset.train:
         write_png(case.mask, mask_values(0))
     with pytest.raises(DatasetError, match="nothing to learn"):
-        check(dataset)
+        check_dataset(dataset)
 
 
 def test_a_class_that_no_training_case_shows_is_told(tmp_path):

@@ -6,7 +6,7 @@ import tifffile
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from training.dataset import IGNORE, check, load_dataset
+from training.dataset import IGNORE, check_dataset, load_dataset
 
 RED, GREEN, BLACK, GREY = (255, 0, 0), (0, 200, 0), (0, 0, 0), (128, 128, 128)
 COLORS = """
@@ -33,7 +33,7 @@ def color_masks(folder, row):
 
 def labels(folder):
     dataset = load_dataset(folder)
-    check(dataset)
+    check_dataset(dataset)
     return dataset, dataset.read(dataset.cases[0])[1].array[0].tolist()
 
 

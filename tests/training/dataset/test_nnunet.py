@@ -7,7 +7,7 @@ import tifffile
 from data.phantom import draw
 from seg.errors import DatasetError
 from tests.datasets import edit_json, mask_values, write_png
-from training.dataset import check, load_dataset
+from training.dataset import check_dataset, load_dataset
 
 
 def test_a_raw_folder_has_its_cases_channels_and_classes(raw):
@@ -77,7 +77,7 @@ def test_one_rgb_file_serves_three_declared_channels(tmp_path):
     }
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     dataset = load_dataset(tmp_path)
-    check(dataset)
+    check_dataset(dataset)
     image, _ = dataset.read(dataset.cases[0])
     assert image.array[:, 0, 0].tolist() == [10, 20, 30]
 
@@ -130,7 +130,7 @@ def test_a_lost_file_is_named(raw, lost, words):
     if words is None:
         # One file could hold both channels; reading it tells.
         with pytest.raises(DatasetError, match=r"phantom_001_0000.tif: .*2 channels, the image 1"):
-            check(load_dataset(raw))
+            check_dataset(load_dataset(raw))
     else:
         with pytest.raises(DatasetError, match=words):
             load_dataset(raw)

@@ -7,7 +7,7 @@ from PIL import Image as Picture
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
 from tests.seg.images.dicom.files import content_of, series_of
-from training.dataset import check, load_dataset
+from training.dataset import check_dataset, load_dataset
 
 
 def test_values_0_and_255_become_two_classes(tmp_path):
@@ -108,7 +108,7 @@ def test_a_folder_of_dicom_slices_is_an_image(tmp_path):
         place = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
         nibabel.save(nibabel.Nifti1Image(labels, place), tmp_path / "masks" / f"{name}.nii.gz")
     dataset = load_dataset(tmp_path)
-    check(dataset)
+    check_dataset(dataset)
     image, mask = dataset.read(dataset.cases[0])
     np.testing.assert_array_equal(image.array[0], volumes[0])
     np.testing.assert_array_equal(mask.array, volumes[0] > 500)

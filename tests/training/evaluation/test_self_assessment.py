@@ -13,11 +13,11 @@ from tests.packages import CLASSES, write_package
 from tests.training.evaluation.test_evaluate import write_dataset
 from training.calibrate import main
 from training.dataset import IGNORE, Legend
-from training.evaluation.recalibration import in_words
+from training.evaluation.recalibration import recalibration_in_words
 from training.evaluation.self_assessment import (
     VOXELS_A_CASE,
+    CaseEvidence,
     CaseWatcher,
-    Told,
     assess,
     fit_dice,
     fit_temperature,
@@ -35,7 +35,7 @@ def spoken(temperature, cases=6, voxels=4000, task="exclusive"):
         else:
             each = softmax(logits / temperature, axis=0).cumsum(axis=0)
             truth = np.arange(3)[:, None] == (rng.random(voxels) > each).sum(axis=0)
-        told.append(Told({"organ": 0.9}, logits, truth))
+        told.append(CaseEvidence({"organ": 0.9}, logits, truth))
     return told
 
 
@@ -70,7 +70,7 @@ def test_a_temperature_that_would_harm_cases_left_out_is_not_kept():
     without, fitted = assessment.ece
     assert fitted > without
     assert assessment.temperature == 1
-    assert "does not help" in in_words(assessment)
+    assert "does not help" in recalibration_in_words(assessment)
 
 
 def test_a_bent_relation_of_expected_and_reached_dice_is_found():

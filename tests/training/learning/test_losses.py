@@ -13,12 +13,12 @@ from training.dataset import IGNORE, Legend
 from training.dataset.classes import make_classes
 from training.learning.losses import (
     LOSSES,
-    Recipe,
+    LossRecipe,
     Rules,
     SegmentationLoss,
     boundary,
     centrelines,
-    entropy,
+    focal_entropy,
     make_loss,
     overlap,
 )
@@ -137,7 +137,7 @@ def test_volumes_and_their_coarser_levels_have_gradients(name):
             id="Tversky",
         ),
         pytest.param(
-            entropy(focus=2.0),
+            focal_entropy(focus=2.0),
             # its mean counts every channel, of which all but the true one are 0
             lambda *each: 3 * losses.FocalLoss(use_softmax=True, to_onehot_y=True)(*each),
             id="focal",
@@ -146,7 +146,9 @@ def test_volumes_and_their_coarser_levels_have_gradients(name):
 )  # fmt: skip
 def test_terms_are_those_of_monai(ours, theirs):
     logits, labels = example(EXCLUSIVE)
-    loss = SegmentationLoss(Recipe([(1.0, ours)]), Rules(EXCLUSIVE, torch.ones(3), shared=False))
+    loss = SegmentationLoss(
+        LossRecipe([(1.0, ours)]), Rules(EXCLUSIVE, torch.ones(3), shared=False)
+    )
     torch.testing.assert_close(loss(logits, labels), theirs(logits, labels))
 
 
@@ -159,7 +161,7 @@ def test_a_false_voxel_costs_more_at_the_boundary_loss_the_farther_it_lies():
         said[..., 8, column] = 1
         answer = right_answer(EXCLUSIVE, said)
         rules = Rules(EXCLUSIVE, torch.ones(3), shared=False)
-        costs.append(float(SegmentationLoss(Recipe([(1.0, boundary)]), rules)(answer, labels)))
+        costs.append(float(SegmentationLoss(LossRecipe([(1.0, boundary)]), rules)(answer, labels)))
     # two classes, of which the other is nowhere; 256 voxels; distances of 2, 6 and 12
     assert costs == pytest.approx([distance / 256 / 2 for distance in (2, 6, 12)], rel=1e-4)
 
@@ -171,7 +173,7 @@ def test_a_broken_tube_costs_more_at_cldice_than_a_thin_one():
     broken[..., 14:16] = 0
     thin[..., 4, :] = 0
     rules = Rules(EXCLUSIVE, torch.ones(3), shared=False)
-    loss = SegmentationLoss(Recipe([(1.0, centrelines)]), rules)
+    loss = SegmentationLoss(LossRecipe([(1.0, centrelines)]), rules)
     costs = [float(loss(right_answer(EXCLUSIVE, each), labels)) for each in (broken, thin)]
     assert costs[0] > 2 * costs[1]
 
@@ -208,8 +210,8 @@ def test_overlapping_classes_are_questions_of_their_own():
     p = logits.sigmoid()
     axes = (0, 2, 3)
     dice = (2 * (p * targets).sum(axes) + 1e-5) / ((p + targets).sum(axes) + 1e-5)
-    entropy = functional.binary_cross_entropy(p, targets)
-    expected = (1 - dice).mean() + entropy
+    focal_entropy = functional.binary_cross_entropy(p, targets)
+    expected = (1 - dice).mean() + focal_entropy
     torch.testing.assert_close(make_loss(OVERLAPPING)(logits, labels), expected)
 
 

@@ -18,7 +18,7 @@ from training.pipeline.cross_validation import train_folds
 from training.run.clock import Clock
 from training.run.device import Device
 from training.run.folder import RunFolder
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan
 
@@ -137,7 +137,7 @@ def test_minutes_are_shared_by_the_folds(run, phantom, tmp_path):
     shutil.copy(run / "fingerprint.json", tmp_path)
     plan = changed_plan(read_plan(run / "plan.yaml"), {"minutes": 30.0, "folds": 3})
     fingerprint = Fingerprint.model_validate_json((run / "fingerprint.json").read_text())
-    job = Job(plan, fingerprint, load_dataset(phantom), Device("cpu", "a CPU"), "tests")
+    job = TrainingJob(plan, fingerprint, load_dataset(phantom), Device("cpu", "a CPU"), "tests")
     trained = []
     train_folds(job, RunFolder(tmp_path), Clock(30.0, spent_s=300.0), trained.append)
     assert trained == [tmp_path / f"fold-{number}" for number in range(3)]

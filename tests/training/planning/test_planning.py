@@ -15,9 +15,9 @@ from seg.model_package import Channel
 from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
 from training.plan import main
-from training.planning import planner as planning
-from training.planning.expected_dice import expected_dice
-from training.planning.search import Limits, best_of, candidates
+from training.planning import step_cost
+from training.planning.forecast import forecast_dice
+from training.planning.search import Budget, best_of, candidates
 from training.planning.step_cost import Measured
 from training.run.device import Device, using_threads
 from training.run.memory import memory_size, peak_of
@@ -40,7 +40,7 @@ def measure(plan, patience_s):
 def best(minutes, memory=64 * GIB, shape=(700, 1100), left_s=lambda: 1.0, **chosen):
     fields = {"dataset": "t", "data": "t", "minutes": 1, **chosen}
     plans = candidates(fingerprint(shape), (Channel(name="a"),), DEVICE, fields)
-    return best_of(plans, Limits(60 * minutes, memory, held=GIB), measure, left_s)[0]
+    return best_of(plans, Budget(60 * minutes, memory, held=GIB), measure, left_s)[0]
 
 
 def test_minutes_get_a_small_network_and_hours_a_large_one():
@@ -62,7 +62,7 @@ def test_a_plan_fits_into_the_memory(minutes, gib, shape):
 
 
 def test_less_memory_never_promises_more():
-    promised = [best(600, int(gib * GIB)).expected_dice for gib in (2, 4, 64)]
+    promised = [best(600, int(gib * GIB)).forecast_dice for gib in (2, 4, 64)]
     assert promised == sorted(promised)
     assert promised[0] < promised[-1]
 
@@ -93,9 +93,9 @@ def test_where_fewer_threads_are_faster_they_are_taken(seconds, threads, monkeyp
     def made_up(*_):
         return Measured(seconds[torch.get_num_threads()], bytes=0, parameters=1)
 
-    monkeypatch.setattr(planning, "measured_step", made_up)
+    monkeypatch.setattr(step_cost, "measured_step", made_up)
     with using_threads(4):
-        stopwatch = planning.Stopwatch(Legend(()), DEVICE, "float32", None)
+        stopwatch = step_cost.Stopwatch(Legend(()), DEVICE, "float32", None)
         measured = stopwatch(best(10).plan, 9.0)
         assert torch.get_num_threads() == 4
     assert stopwatch.threads == threads
@@ -109,10 +109,10 @@ def test_where_fewer_threads_are_faster_they_are_taken(seconds, threads, monkeyp
     st.sampled_from([(96, 96), (256, 256), (40, 40, 40)]),
 )
 def test_more_steps_and_more_patches_promise_more(network, steps, batch_size, patch):
-    dice = expected_dice(network, steps, batch_size, patch)
+    dice = forecast_dice(network, steps, batch_size, patch)
     assert 0 <= dice <= 1
-    assert expected_dice(network, 2 * steps, batch_size, patch) >= dice
-    assert expected_dice(network, steps, 2 * batch_size, patch) >= dice
+    assert forecast_dice(network, 2 * steps, batch_size, patch) >= dice
+    assert forecast_dice(network, steps, 2 * batch_size, patch) >= dice
 
 
 @pytest.mark.parametrize(("text", "size"), [("8GiB", 8 * GIB), ("500MB", 500_000_000)])

@@ -7,11 +7,11 @@ import torch
 
 from seg.errors import ConfigError
 from seg.model_package import Channel
-from tests.training.test_plan import fingerprint
+from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
 from training.planning import step_cost
 from training.planning.rules import make_plan
-from training.planning.search import Limits, best_of, candidates
+from training.planning.search import Budget, best_of, candidates
 from training.planning.step_cost import FRAGMENTATION, Measured, measured_step
 from training.run.device import Device
 from training.run.memory import TooLittleMemoryError
@@ -43,7 +43,7 @@ def measure_with(most_voxels, bytes_a_voxel=100):
 def test_the_first_that_does_not_fit_does_not_end_the_search():
     most = 2 * 128**3
     measure, tried = measure_with(most)
-    best = best_of(plans(), Limits(36_000, 24 * GIB, held=0), measure, lambda: 1.0)[0]
+    best = best_of(plans(), Budget(36_000, 24 * GIB, held=0), measure, lambda: 1.0)[0]
     assert max(tried) > most, "nothing too large was tried"
     assert best.measured
     assert best.plan.batch_size * prod(best.plan.patch) <= most
@@ -57,14 +57,14 @@ def test_a_network_whose_smallest_step_does_not_fit_is_out():
             raise TooLittleMemoryError("no room")
         return measure(plan, patience_s)
 
-    best = best_of(plans(), Limits(36_000, 24 * GIB, held=0), only_small, lambda: 1.0)[0]
+    best = best_of(plans(), Budget(36_000, 24 * GIB, held=0), only_small, lambda: 1.0)[0]
     assert best.plan.network == "resunet-s"
 
 
 def test_where_nothing_fits_the_device_s_own_sentence_is_told():
     measure, _ = measure_with(0)
     with pytest.raises(ConfigError, match="no room for"):
-        best_of(plans(), Limits(36_000, 24 * GIB, held=0), measure, lambda: 1.0)
+        best_of(plans(), Budget(36_000, 24 * GIB, held=0), measure, lambda: 1.0)
 
 
 def test_a_step_that_fits_in_half_precision_only_is_taken_in_it(monkeypatch):

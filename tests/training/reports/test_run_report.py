@@ -29,11 +29,11 @@ from training.packaging.package import Finished
 from training.planning.rules import make_plan
 from training.reports.case_pictures import panel, view_of, write_comparison
 from training.reports.curves import moving_average, read_log
-from training.reports.pages import Card
+from training.reports.pages import ScoreCard
 from training.reports.plan_in_words import normalisation_in_words, plan_in_words
 from training.reports.run_report import write_report
 from training.run.device import Device
-from training.run.job import Job
+from training.run.job import TrainingJob
 
 RED = ClassInfo(index=1, name="lesion", color=(255, 0, 0))
 CLASSES = (ClassInfo(index=0, name="background", color=(0, 0, 0)), RED)
@@ -54,7 +54,7 @@ def run(tmp_path_factory):
     predictions = folder / "predictions"
     evaluation = evaluate(Predictor(package), dataset, dataset.test, predictions=predictions)
     write_log(folder / "logs" / "version_0", range(0, 50, 5))
-    job = Job(plan, fingerprint, dataset, Device("cpu", "CPU of a test"), "tests")
+    job = TrainingJob(plan, fingerprint, dataset, Device("cpu", "CPU of a test"), "tests")
     trained = Trained(ResidualUNet(plan.network_config(3)), steps=4321, seconds=90.0)
     proof = Proof(package.card.variants[0], package.card.golden_sha256, 1.5e-6)
     finished = Finished(package, evaluation, proof)
@@ -140,7 +140,7 @@ def test_a_run_without_logs_has_a_report_without_curves(run, tmp_path):
 )
 def test_a_score_is_judged_by_its_interval_against_the_floor(dice, low, floor, words):
     summary = Summary(dice=dice, ci95=(low, 0.95), iou=None, dice_pooled=None, cases=9, floor=floor)
-    card = Card("nucleus", summary, (1, 2, 3))
+    card = ScoreCard("nucleus", summary, (1, 2, 3))
     assert re.fullmatch(words, card.verdict)
     assert card.is_good == ("above" in words)
 

@@ -7,7 +7,6 @@ import pytest
 from data.phantom import draw
 from training.studies.__main__ import STUDIES, main
 from training.studies.plots import as_file
-from training.studies.runs import Job
 from training.studies.setting import Setting
 from training.studies.task import make_task
 

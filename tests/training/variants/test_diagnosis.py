@@ -9,7 +9,7 @@ from seg.images import ClassInfo
 from seg.networks import ResidualUNet, UNetConfig
 from training.dataset.legend import Legend
 from training.doctor import main
-from training.variants.diagnosis import diagnose, in_words
+from training.variants.diagnosis import diagnose, diagnosis_in_words
 from training.variants.probe import Probe
 
 CLASSES = tuple(
@@ -54,7 +54,7 @@ def test_the_block_that_does_nothing_is_found_and_the_others_are_kept():
     assert idle[0].lost == 0
     assert diagnosis.lesions.path[1].dropped == ("encoder.stages.0.blocks.1",)
     assert diagnosis.spare.dropped[:1] == ("encoder.stages.0.blocks.1",)
-    assert "can go" in in_words(diagnosis)
+    assert "can go" in diagnosis_in_words(diagnosis)
 
 
 def test_a_block_behind_a_closed_gate_is_removed_exactly():

@@ -15,7 +15,7 @@ from training.learning.module import SegmentationModule
 from training.onnx_files.read_back import network_in
 from training.packaging.package import write_package
 from training.run.device import find_device
-from training.run.job import Job
+from training.run.job import TrainingJob
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan
 from training.variants.diagnosis import gates_in_words
@@ -119,7 +119,7 @@ def test_the_penalty_is_part_of_the_loss_and_rises_with_the_training(run, gated_
 def test_a_package_lacks_what_has_closed_and_can_be_trained_on(run, gated_plan, tmp_path):
     dataset = load_dataset(run.path / "data")
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text())
-    job = Job(gated_plan, fingerprint, dataset, find_device(), "test")
+    job = TrainingJob(gated_plan, fingerprint, dataset, find_device(), "test")
     torch.manual_seed(0)
     network = ResidualUNet(gated_plan.network_config(dataset.legend.outputs)).eval()
     kept, *closed = gates_of(network)

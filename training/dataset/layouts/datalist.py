@@ -16,10 +16,10 @@ from typing import Any
 from seg.errors import DatasetError
 from seg.images import stem_of
 from training.dataset.cases import Case, Dataset, Split, dims_of
-from training.dataset.dataset_yaml import Card, refuse
+from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.dataset_json import Raw, channels_of, legend_of, licence_of
-from training.dataset.layouts.found_classes import channels_of_files
+from training.dataset.layouts.found_classes import channels_of_files, coded
 from training.dataset.layouts.found_classes import legend_of as found_legend
 from training.dataset.splits import assign
 
@@ -35,7 +35,7 @@ def is_list(raw: Raw) -> bool:
     return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict)
 
 
-def load(path: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
+def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Finding]) -> Dataset:
     """The dataset that a JSON file lists; what is not there goes to the findings.
 
     Args:
@@ -56,6 +56,7 @@ def load(path: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
             refuse(card, _SETTLED[field], str(path))
     dims = dims_of(cases, card.masks)
     legend, masks = legend_of(raw) if "labels" in raw else found_legend(card, cases, dims)
+    legend = coded(legend, card)
     has_channels = "modality" in raw or "channel_names" in raw
     return Dataset(
         name=card.name or str(raw.get("name", folder.resolve().name)),

@@ -1,6 +1,7 @@
 """Classes and channels by ``dataset.yaml``, or by what the files hold where it says nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from seg.images import read_channels, read_mask
 from seg.model_package import Channel
 from training.dataset.cases import Case, each_that_reads
 from training.dataset.classes import distinct_color, make_classes
-from training.dataset.dataset_yaml import CARD, Card, CardClass, Color
+from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
 
@@ -20,13 +21,15 @@ OBJECT = "object"
 """The one class of object numbers that no card names."""
 
 
-def legend_of(card: Card, cases: Sequence[Case], dims: int) -> tuple[Legend, MaskFiles]:
+def legend_of(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Legend, MaskFiles]:
     """What the numbers, or colours, in mask files mean.
 
     Raises:
         DatasetError: card and files contradict each other.
     """
-    classes = [CardClass(name=each) if isinstance(each, str) else each for each in card.classes]
+    classes = [
+        DatasetYamlClass(name=each) if isinstance(each, str) else each for each in card.classes
+    ]
     colors = {each.name: each.color for each in classes if each.color}
     names = [each.name for each in classes]
     ignored = _ignored(card)
@@ -62,7 +65,18 @@ def legend_of(card: Card, cases: Sequence[Case], dims: int) -> tuple[Legend, Mas
     return legend, MaskFiles(card.masks, label_of | ignored)
 
 
-def _ignored(card: Card) -> dict[int, int]:
+def coded(legend: Legend, card: DatasetYaml) -> Legend:
+    """The legend with the codes that ``dataset.yaml`` names its classes by."""
+    codes = {
+        each.name: {"category": each.category, "type": each.type, "laterality": each.laterality}
+        for each in card.classes
+        if isinstance(each, DatasetYamlClass)
+    }
+    classes = tuple(each.model_copy(update=codes.get(each.name, {})) for each in legend.classes)
+    return replace(legend, classes=classes)
+
+
+def _ignored(card: DatasetYaml) -> dict[int, int]:
     if card.ignore is None:
         return {}
     if isinstance(card.ignore, int) == (card.masks == "colors"):
@@ -71,7 +85,7 @@ def _ignored(card: Card) -> dict[int, int]:
     return {packed(card.ignore) if isinstance(card.ignore, tuple) else card.ignore: IGNORE}
 
 
-def _colors(classes: Sequence[CardClass]) -> list[Color]:
+def _colors(classes: Sequence[DatasetYamlClass]) -> list[Color]:
     found = []
     for index, each in enumerate(classes):
         if each.color is None and index > 0:
@@ -85,7 +99,7 @@ def _colors(classes: Sequence[CardClass]) -> list[Color]:
 
 
 def _overlapping(
-    classes: Sequence[CardClass], colors: Mapping[str, Color]
+    classes: Sequence[DatasetYamlClass], colors: Mapping[str, Color]
 ) -> tuple[Legend, dict[int, int]]:
     background, *foreground = classes
     if background.values is not None:
@@ -104,7 +118,7 @@ def _overlapping(
     return Legend(make_classes(names, colors), regions), label_of
 
 
-def _values_in(cases: Sequence[Case], dims: int, card: Card) -> list[int]:
+def _values_in(cases: Sequence[Case], dims: int, card: DatasetYaml) -> list[int]:
     found = {0}
     for values in each_that_reads(cases, partial(_values, dims=dims, card=card)):
         found |= values
@@ -120,7 +134,7 @@ def _values_in(cases: Sequence[Case], dims: int, card: Card) -> list[int]:
     return sorted(found)
 
 
-def _values(case: Case, dims: int, card: Card) -> set[int]:
+def _values(case: Case, dims: int, card: DatasetYaml) -> set[int]:
     try:
         values = set(np.unique(read_mask(case.mask, dims=dims).array).tolist())
     except ImageError as error:
@@ -128,7 +142,7 @@ def _values(case: Case, dims: int, card: Card) -> set[int]:
     return values - {card.ignore}
 
 
-def channels_of_files(card: Card, cases: Sequence[Case], dims: int) -> tuple[Channel, ...]:
+def channels_of_files(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Channel, ...]:
     """The channels that the card names, or those of the first case that can be read.
 
     Raises:

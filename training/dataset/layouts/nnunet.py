@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split, dims_of
-from training.dataset.dataset_yaml import Card, refuse
+from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.dataset_json import CARD, Raw, legend_of, licence_of
 from training.dataset.layouts.dataset_json import channels_of as named_channels
@@ -19,7 +19,7 @@ SET_BY_JSON = ("classes", "masks", "ignore", "channels")
 """Fields of ``dataset.yaml`` that ``dataset.json`` settles."""
 
 
-def load(folder: Path, raw: Raw, card: Card, findings: list[Finding]) -> Dataset:
+def load_nnunet(folder: Path, raw: Raw, card: DatasetYaml, findings: list[Finding]) -> Dataset:
     """The dataset that ``dataset.json`` describes; what does not pair goes to the findings.
 
     Test cases are those of ``imagesTs`` when ``labelsTs`` is there.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split, dims_of
-from training.dataset.dataset_yaml import Card
+from training.dataset.dataset_yaml import DatasetYaml
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.files import cases_of, files_in, pair
-from training.dataset.layouts.found_classes import channels_of_files, legend_of
+from training.dataset.layouts.found_classes import channels_of_files, coded, legend_of
 from training.dataset.splits import assign
 
 
@@ -19,7 +19,7 @@ def is_plain(folder: Path) -> bool:
     return (folder / "images").is_dir() or (folder / "masks").is_dir()
 
 
-def load(folder: Path, card: Card, findings: list[Finding]) -> Dataset:
+def load_plain(folder: Path, card: DatasetYaml, findings: list[Finding]) -> Dataset:
     """The dataset in ``images/`` and ``masks/``; what does not pair goes to the findings.
 
     Raises:
@@ -36,7 +36,7 @@ def load(folder: Path, card: Card, findings: list[Finding]) -> Dataset:
         name=card.name or folder.resolve().name,
         folder=folder,
         dims=dims,
-        legend=legend,
+        legend=coded(legend, card),
         channels=channels_of_files(card, cases, dims),
         cases=assign(folder, card, cases),
         masks=masks,

@@ -24,8 +24,8 @@ from seg.networks import ResidualUNet, UNetConfig
 from seg.transforms import Preprocessing
 from training.interchange.adopted_package import Adopted, TorchNetwork
 from training.interchange.checkpoint import read_checkpoint
-from training.interchange.described import Description, described
-from training.interchange.monai.transforms import Prepared, left_out, prepared_by
+from training.interchange.described import Description, describe_fields
+from training.interchange.monai.transforms import BundlePreparation, left_out, prepared_by
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 NETWORKS = ("network_def", "net_def", "network", "net")
@@ -173,7 +173,7 @@ def _transforms(config: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return [step for step in steps if isinstance(step, dict) and not step.get("_disabled_")]
 
 
-def _check_orientation(prepared: Prepared, stored_as: str | None) -> None:
+def _check_orientation(prepared: BundlePreparation, stored_as: str | None) -> None:
     if prepared.orientation and prepared.orientation != stored_as:
         raise ConfigError(
             f"the bundle turns images to {prepared.orientation}, packages take axes as they are in "
@@ -217,7 +217,7 @@ def _description(
     folder: Path,
     metadata: Mapping[str, Any],
     config: Mapping[str, Any],
-    prepared: Prepared,
+    prepared: BundlePreparation,
     patch: tuple[int, ...],
 ) -> Description:
     formats = metadata.get("network_data_format", {})
@@ -234,7 +234,7 @@ def _description(
     if _is_ours(config):
         normalisation = ({"kind": "zscore"},) * len(channels)
     modality = str(inputs.get("modality", "unknown"))
-    return described(
+    return describe_fields(
         {
             "name": str(metadata.get("name") or folder.name),
             "classes": ["background", *classes] if regions else classes,

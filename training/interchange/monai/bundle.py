@@ -18,7 +18,7 @@ from seg.images import ClassInfo
 from seg.model_package import Channel, ModelCard, Task
 from seg.networks import ResidualUNet
 from seg.transforms import Preprocessing
-from training.run.job import Job
+from training.run.job import TrainingJob
 
 CONFIG_FILE = Path("configs") / "inference.json"
 METADATA_FILE = Path("configs") / "metadata.json"
@@ -40,7 +40,7 @@ class Facts:
     licence: str
 
     @classmethod
-    def of_job(cls, job: Job) -> "Facts":
+    def of_job(cls, job: TrainingJob) -> "Facts":
         """Those of a run."""
         plan, dataset = job.plan, job.dataset
         return cls(

@@ -8,10 +8,10 @@ from training.interchange.monai.bundle import Facts, write_bundle
 from training.learning.checkpoint import trained_in
 from training.onnx_files.read_back import network_in
 from training.run.folder import RunFolder
-from training.run.job import Job
+from training.run.job import TrainingJob
 
 
-def export_bundle(run: RunFolder, job: Job, target: Path) -> None:
+def export_bundle(run: RunFolder, job: TrainingJob, target: Path) -> None:
     """Write the run's network as a MONAI bundle.
 
     Raises:

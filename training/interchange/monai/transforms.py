@@ -16,7 +16,7 @@ DECISIONS = ("Activations", "AsDiscrete")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class BundlePreparation:
     """What the transforms come to."""
 
     normalisation: tuple[Mapping[str, Any], ...] = ()
@@ -25,13 +25,13 @@ class Prepared:
     orientation: str | None = None
 
 
-def prepared_by(steps: Sequence[Mapping[str, Any]]) -> Prepared:
+def prepared_by(steps: Sequence[Mapping[str, Any]]) -> BundlePreparation:
     """What the transforms before the network come to.
 
     Raises:
         ConfigError: packages have not one of them.
     """
-    prepared = Prepared()
+    prepared = BundlePreparation()
     for step in steps:
         name = _kind(step)
         if name in WITHOUT_EFFECT:

@@ -10,7 +10,7 @@ from seg.errors import ConfigError
 from seg.files import sha256_of
 from seg.model_package import InputSpec
 from training.interchange.adopted_package import Adopted, TorchNetwork
-from training.interchange.checkpoint import Checkpoint, read_checkpoint
+from training.interchange.checkpoint import ForeignCheckpoint, read_checkpoint
 from training.interchange.nnunet.axes import AxisMap
 from training.interchange.nnunet.card import (
     REORIENTING,
@@ -100,7 +100,7 @@ def adopt_nnunet(folder: Path, choice: Choice) -> tuple[Adopted, list[str]]:
     return model, _remarks(results.plans, theirs, rules)
 
 
-def _of_all(checkpoints: dict[str, Checkpoint]) -> dict[str, Any]:
+def _of_all(checkpoints: dict[str, ForeignCheckpoint]) -> dict[str, Any]:
     first, *others = checkpoints.values()
     for other in others:
         if other.values != first.values:

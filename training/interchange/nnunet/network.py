@@ -16,7 +16,7 @@ from torch import Tensor
 from seg.errors import ConfigError
 from seg.networks import ResidualUNet, UNetConfig
 from training.interchange.nnunet.axes import AxisMap
-from training.interchange.nnunet.schema import Numbers, check
+from training.interchange.nnunet.schema import Numbers, validate_content
 
 RESIDUAL, PLAIN = "ResidualEncoderUNet", "PlainConvUNet"
 KNOWN = {
@@ -75,7 +75,7 @@ def network_of(
             f"the network is a {kind}; adopted are {RESIDUAL} and {PLAIN}, which nnU-Net's "
             "planners make. Export others to ONNX and use `python -m training.adopt onnx`"
         )
-    check(Numbers, options, "the network in plans.json")
+    validate_content(Numbers, options, "the network in plans.json")
     _check_parts(options)
     stages = int(options["n_stages"])
     strides = [axes.numbers(each, 1) for each in _per_axis(options["strides"], stages, options)]

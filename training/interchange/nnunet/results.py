@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seg.errors import ConfigError
-from training.interchange.nnunet.schema import Configuration, Dataset, Plans, check
+from training.interchange.nnunet.schema import Configuration, NnunetDataset, Plans, validate_content
 
 FOLD = "fold_"
 RESAMPLING = "resample_data_or_seg_to_shape"
@@ -48,7 +48,7 @@ class Results:
                 "adopt 3d_fullres, 3d_lowres or 2d"
             )
         found = _of_today(merged)
-        check(Configuration, found, f"plans.json's configuration {name}")
+        validate_content(Configuration, found, f"plans.json's configuration {name}")
         _check_preparation(found)
         return found
 
@@ -75,8 +75,8 @@ def read_results(folder: Path) -> Results:
     fingerprint = folder / "dataset_fingerprint.json"
     plans = _read(folder / "plans.json", ("configurations", "dataset_name"))
     dataset = _read(folder / "dataset.json", ("labels", "file_ending"))
-    check(Plans, plans, "plans.json")
-    check(Dataset, dataset, "dataset.json")
+    validate_content(Plans, plans, "plans.json")
+    validate_content(NnunetDataset, dataset, "dataset.json")
     return Results(
         folder,
         plans,

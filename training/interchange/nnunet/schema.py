@@ -53,7 +53,7 @@ class Plans(BaseModel):
     configurations: dict[str, dict[str, Any]]
 
 
-class Dataset(BaseModel):
+class NnunetDataset(BaseModel):
     """``dataset.json``."""
 
     labels: dict[str, Any]
@@ -62,7 +62,7 @@ class Dataset(BaseModel):
     modality: dict[str, Any] | None = None
 
 
-def check(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> None:
+def validate_content(kind: type[BaseModel], content: Mapping[str, Any], where: str) -> None:
     """Check that all is there and of its kind.
 
     Raises:

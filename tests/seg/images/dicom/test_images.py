@@ -159,7 +159,7 @@ def changed(datasets, index, **attributes):
             lambda slices: changed(slices, 3, ImagePositionPatient=[-31, 14.5, 107.75]),
             "not evenly spaced, one lies 2 mm beside",
         ),
-        (lambda slices: changed(slices, 3, PixelSpacing=[0, 1]), "must be above 0 mm"),
+        (lambda slices: changed(slices, 3, PixelSpacing=[-1, 1]), "must be above 0 mm"),
         (
             lambda slices: changed(slices, 3, RescaleSlope="1e999"),
             "slope or intercept is not finite",

@@ -2,15 +2,17 @@ import io
 from pathlib import Path
 
 import highdicom
+import nibabel
 import numpy as np
 import pytest
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.data import get_testdata_file
 from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import Limits, read_image, read_mask
-from tests.seg.images.dicom.files import series_of, write_series
+from seg.images import ClassInfo, Limits, Mask, encode_mask, read_image, read_mask
+from tests.seg.images.dicom.files import content_of, series_of, slice_of, write_series
 from tests.seg.images.itk.judge import ORIENTATIONS, RAS, name_of
 
 LABELS = np.random.default_rng(0).integers(0, 3, (5, 4, 6)).astype(np.uint8)
@@ -132,3 +134,101 @@ def test_a_segmentation_of_another_program_is_read():
     assert read_mask(path, dims=3).array.shape == (1, 512, 512)
     with pytest.raises(ImageError, match="a 2D mask is needed, the DICOM SEG is a volume of 5"):
         read_mask(segmentation_of(LABELS), dims=2)
+
+
+def ours(image, labels):
+    classes = [ClassInfo(index=i, name=str(i), color=(i, 9, 9)) for i in range(3)]
+    return encode_mask(Mask.on_grid_of(image, labels), "dicom-seg", classes, image)
+
+
+def tilted(volume):
+    angle = np.deg2rad(15)
+    affine = affine_of(np.array([[1, 0, 0], [0, np.cos(angle), 0], [0, -np.sin(angle), 1]]))
+    return series_of(volume, affine)
+
+
+def jittered(volume, seed=1):
+    datasets = series_of(volume, affine_of(np.eye(3)))
+    beside = np.random.default_rng(seed).uniform(-0.1, 0.1, len(volume)) * 2.4
+    for dataset, mm in zip(datasets, beside, strict=True):
+        x, y, z = dataset.ImagePositionPatient
+        dataset.ImagePositionPatient = [x, y, round(float(z) + mm * (mm > -0.24), 4)]
+    return datasets
+
+
+def rounded(volume):
+    datasets = series_of(volume, affine_of(np.eye(3)) @ np.diag([1, 1, 1 / 2, 1]))
+    for dataset in datasets:
+        dataset.ImagePositionPatient = [round(float(mm), 1) for mm in dataset.ImagePositionPatient]
+    return datasets
+
+
+@pytest.mark.parametrize("scan", [tilted, jittered, rounded])
+@pytest.mark.parametrize("kept", [slice(None), slice(3, 6), [2, 7, 11], [4]], ids=str)
+def test_a_segmentation_of_some_slices_lies_on_its_series(tmp_path, scan, kept):
+    volume = np.zeros((12, 4, 6), np.int16)
+    image = read_image(write_series(tmp_path / "series", patient(scan(volume))))
+    labels = np.zeros(volume.shape, np.uint8)
+    labels[kept] = np.random.default_rng(0).integers(0, 3, labels[kept].shape)
+    labels[kept, 0, 0] = 1
+    content = ours(image, labels)
+    mask = read_mask(content, image=image)
+    np.testing.assert_array_equal(mask.array, labels)
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    alone = read_mask(content, dims=3)
+    shown = np.flatnonzero(labels.any(axis=(1, 2)))
+    np.testing.assert_array_equal(alone.array, labels[shown[0] : shown[-1] + 1])
+
+
+def test_frames_are_laid_by_position_where_they_refer_to_nothing_that_is_there(tmp_path):
+    datasets = patient(jittered(np.zeros((12, 4, 6), np.int16)))
+    image = read_image(write_series(tmp_path / "series", datasets))
+    labels = np.zeros((12, 4, 6), np.uint8)
+    labels[3:5, 1:3] = 2
+    content = ours(image, labels)
+    for dataset in datasets:  # an anonymiser gave new names
+        dataset.SOPInstanceUID = generate_uid()
+    renamed = read_image(write_series(tmp_path / "renamed", datasets))
+    np.testing.assert_array_equal(read_mask(content, image=renamed).array, labels)
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SLA"])
+def test_frames_are_laid_on_a_nifti_file_of_the_series_however_it_is_turned(tmp_path, axes):
+    source = read_image(
+        write_series(
+            tmp_path / "s", patient(series_of(LABELS.astype(np.int16), affine_of(np.eye(3))))
+        )
+    )
+    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(LABELS.T, source.affine))
+    ornt = nibabel.orientations
+    turn = ornt.ornt_transform(ornt.io_orientation(turned.affine), ornt.axcodes2ornt(axes))
+    turned = turned.as_reoriented(turn)
+    nibabel.save(turned, tmp_path / "turned.nii.gz")
+    image = read_image(tmp_path / "turned.nii.gz")
+    mask = read_mask(ours(source, LABELS), image=image)
+    np.testing.assert_array_equal(mask.array, image.array[0])
+
+
+def test_frames_beside_the_image_are_refused(tmp_path):
+    series = patient(series_of(LABELS.astype(np.int16), affine_of(np.eye(3))))
+    content = ours(read_image(write_series(tmp_path / "series", series)), LABELS)
+    for dataset in series:
+        dataset.ImagePositionPatient = [0, 0, dataset.ImagePositionPatient[2]]
+    moved = read_image(write_series(tmp_path / "moved", series))
+    with pytest.raises(ImageError, match="10 of 10 frames of the DICOM SEG lie on no slice"):
+        read_mask(content, image=moved)
+
+
+def test_an_x_ray_s_segmentation_is_its_mask(tmp_path):
+    flat = patient([slice_of(np.zeros((4, 6), np.uint16))])[0]
+    del flat.ImagePositionPatient, flat.ImageOrientationPatient, flat.FrameOfReferenceUID
+    image = read_image(content_of(flat))
+    content = ours(image, LABELS[0])
+    np.testing.assert_array_equal(read_mask(content, dims=2).array, LABELS[0])
+    np.testing.assert_array_equal(read_mask(content, dims=2, image=image).array, LABELS[0])
+
+
+def test_fractions_of_nothing_and_everything_are_a_mask():
+    each = np.stack([LABELS == 1, LABELS == 2], axis=-1).astype(float)
+    content = segmentation_of(each, kind="FRACTIONAL")
+    np.testing.assert_array_equal(read_mask(content).array, LABELS)

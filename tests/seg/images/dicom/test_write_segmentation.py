@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 from scipy.spatial.transform import Rotation
 
-from seg.errors import ImageError, UnsupportedImageError
+from seg.errors import ImageError
 from seg.images import ClassInfo, Image, Mask, encode_mask, read_image
 from tests.seg.images.dicom.files import content_of, slice_of
 from tests.seg.images.dicom.sources import (
@@ -170,11 +170,16 @@ def test_a_source_that_cannot_be_referred_to_is_refused(tmp_path, format, classe
         encode_mask(mask, format, classes, image)
 
 
-def test_a_source_against_the_standard_is_refused(tmp_path, classes):
-    image = image_of(tmp_path / "series", np.eye(3), StudyDate="yesterday")
+@pytest.mark.parametrize("format", ["dicom-seg", "dicom-labelmap", "rtstruct"])
+@pytest.mark.parametrize(
+    ("held", "written"), [("yesterday", ""), ("20200231", ""), ("2020.01.02", "20200102")]
+)
+def test_dates_are_mended_or_left_empty(tmp_path, classes, format, held, written):
+    with pydicom.config.disable_value_validation():
+        image = image_of(tmp_path / "series", np.eye(3), StudyDate=held)
     mask = Mask.on_grid_of(image, labels_of(image))
-    with pytest.raises(UnsupportedImageError, match="not as the standard has it"):
-        encode_mask(mask, "dicom-seg", classes, image)
+    content = encode_mask(mask, format, classes, image)
+    assert pydicom.dcmread(io.BytesIO(content)).StudyDate == written
 
 
 def test_a_mask_of_another_grid_is_refused(tmp_path, classes):

@@ -8,7 +8,7 @@ from numpy.random import default_rng
 
 from seg.errors import BackendError
 from seg.inference import Tiling, predict_slabs
-from seg.inference.tiling.blending import blend, gaussian_weights
+from seg.inference.tiling.blending import blend_windows, gaussian_weights
 from seg.inference.tiling.sliding_window import window_starts
 from seg.transforms import Prepared, border
 
@@ -88,7 +88,7 @@ def test_an_image_of_one_window_gets_the_logits_that_blending_gives(
     widths, _ = border(shape, (margin,) * len(shape), patch, convention)
     inside = tuple(slice(low, low + n) for (low, _), n in zip(widths, shape, strict=True))
     windows = iter([((0,) * len(shape), said[0])])
-    blended = list(blend(windows, patch, patch, inside, convention=convention))
+    blended = list(blend_windows(windows, patch, patch, inside, convention=convention))
     found = stitched(
         backend,
         np.zeros((1, *shape), np.float32),

@@ -9,7 +9,7 @@ from seg.images import Image
 from seg.inference import Predictor
 from seg.inference.labels.decision import probabilities_of
 from seg.inference.tiling.sliding_window import Slab
-from seg.inference.trust.entropy import entropy, probabilities_and_entropy
+from seg.inference.trust.entropy import probabilities_and_entropy, voxel_entropy
 from seg.inference.trust.quality import BLOCK, QualityMeter
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage
@@ -21,7 +21,7 @@ TASKS = st.sampled_from(["exclusive", "regions"])
 @settings(deadline=None)
 @given(arrays(np.float32, (3, 4, 5), elements=st.floats(-1e3, 1e3, width=32)), TASKS)
 def test_entropy_lies_between_0_and_1(logits, task):
-    found = entropy(probabilities_of(logits, task), task)
+    found = voxel_entropy(probabilities_of(logits, task), task)
     assert found.shape == (4, 5)
     assert ((found >= 0) & (found <= 1)).all()
 
@@ -31,7 +31,7 @@ def test_entropy_lies_between_0_and_1(logits, task):
 def test_both_at_once_are_what_they_are_alone(logits, task):
     probabilities, unsure = probabilities_and_entropy(logits, task)
     np.testing.assert_allclose(probabilities, probabilities_of(logits, task), atol=1e-6)
-    expected = entropy(probabilities_of(logits.astype(np.float64), task), task)
+    expected = voxel_entropy(probabilities_of(logits.astype(np.float64), task), task)
     np.testing.assert_allclose(unsure, expected, atol=1e-6)
 
 
@@ -39,8 +39,8 @@ def test_both_at_once_are_what_they_are_alone(logits, task):
 def test_entropy_is_0_of_a_certain_class_and_1_of_equal_ones(classes):
     certain = np.zeros((classes, 4), np.float32)
     certain[0] = 1
-    assert (entropy(certain) == 0).all()
-    np.testing.assert_allclose(entropy(np.full((classes, 4), 1 / classes)), 1, rtol=1e-6)
+    assert (voxel_entropy(certain) == 0).all()
+    np.testing.assert_allclose(voxel_entropy(np.full((classes, 4), 1 / classes)), 1, rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_slab_larger_than_a_block_is_taken_whole(package):
     meter = QualityMeter(package.card, shape, ("uncertainty",))
     labels = np.ones(shape, np.uint8)
     meter(Slab(0, 3, logits), labels)
-    expected = entropy(probabilities_of(logits))
+    expected = voxel_entropy(probabilities_of(logits))
     np.testing.assert_allclose(meter.maps["uncertainty"][0], expected, atol=1e-3)
     assert meter.quality().uncertainty == pytest.approx(expected.mean(), rel=1e-4)
 

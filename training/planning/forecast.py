@@ -19,7 +19,7 @@ ALIKE = 0.0015
 """Expectations that are no further apart say nothing: seeds differ by more."""
 
 
-def expected_dice(network: str, steps: float, batch_size: int, patch: Sequence[int]) -> float:
+def forecast_dice(network: str, steps: float, batch_size: int, patch: Sequence[int]) -> float:
     """Of a training of so many steps: ``1 - left - SLOPE * progress ** -POWER``.
 
     Steps on few patches are noisy and worth less, as in McCandlish et al., An Empirical Model of

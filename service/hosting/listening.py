@@ -1,0 +1,39 @@
+"""On which addresses this process takes connections."""
+
+import ipaddress
+import os
+import socket
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+
+@lru_cache
+def is_loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def listens_beyond_loopback() -> bool:
+    """Whether a socket of this process takes connections from other machines.
+
+    BentoML hands its processes the socket as a descriptor and does not say where it is bound, so
+    the descriptors are asked themselves.
+    """
+    return any(not is_loopback(host) for host in _listening_hosts())
+
+
+def _listening_hosts() -> list[str]:
+    hosts = []
+    folder = Path("/dev/fd")
+    for entry in list(folder.iterdir()) if folder.is_dir() else ():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as held:
+            is_of_a_network = held.family in (socket.AF_INET, socket.AF_INET6)
+            if is_of_a_network and held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                hosts.append(str(held.getsockname()[0]))
+    return hosts

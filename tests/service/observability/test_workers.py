@@ -1,0 +1,54 @@
+"""Several processes that serve side by side."""
+
+import os
+import re
+import signal
+
+import httpx
+import psutil
+import pytest
+
+from tests.service.conftest import png, served, until, until_status
+
+IMAGE = png([[100] * 40] * 40)
+CLOSING = {"Connection": "close"}
+"""The next request may reach the other process."""
+
+
+@pytest.fixture(scope="module")
+def two_workers(tiny_package, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    config = folder / "workers.yaml"
+    config.write_text("services:\n  segmenter:\n    workers: 2\n")
+    settings = {"BENTOML_CONFIG": str(config), "SEG_PROVIDER": "cpu"}
+    with served(tiny_package, folder / "log.txt", **settings) as client:
+        until_status(client, "/readyz", 200)
+        yield client
+
+
+def metrics(client) -> str:
+    return httpx.get(client.base_url.join("/metrics"), headers=CLOSING).text
+
+
+def counted(client, pattern: str) -> float:
+    return sum(float(n) for n in re.findall(rf"^{pattern}.* ([0-9.e+]+)$", metrics(client), re.M))
+
+
+SEGMENTED = r'seg_requests_total\{method="POST",route="/segment"'
+
+
+def test_numbers_are_those_of_both_and_survive_the_death_of_one(two_workers):
+    client = two_workers
+    url = client.base_url.join("/segment")
+    for _ in range(10):
+        httpx.post(url, content=IMAGE, headers=CLOSING, timeout=60)
+    assert [counted(client, SEGMENTED) for _ in range(8)] == [10.0] * 8
+    assert counted(client, "seg_request_seconds_count") >= 10
+    until(lambda: counted(client, "seg_ready") == 1)
+    assert counted(client, "seg_model_latest") == 1
+    supervisor = psutil.Process(int(client.headers["X-Test-Server"]))
+    workers = supervisor.children()
+    assert len(workers) == 2
+    os.kill(workers[0].pid, signal.SIGKILL)
+    until(lambda: len([w for w in supervisor.children() if w not in workers]) == 1)
+    assert counted(client, SEGMENTED) == 10.0
