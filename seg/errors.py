@@ -9,6 +9,7 @@ SegError
 │   └── ImageTooLargeError      more pixels than the limit allows
 ├── PackageError            a model package that is incomplete, altered or of another version
 └── BackendError            an execution provider that is missing or gave a wrong answer
+    └── DeviceMemoryError       a device has no room for a run
 
 Every message says what was expected, what came, and, where it is known, what to do.
 """
@@ -48,3 +49,7 @@ class PackageError(SegError):
 
 class BackendError(SegError):
     """An execution provider that is missing or gave a wrong answer."""
+
+
+class DeviceMemoryError(BackendError):
+    """A device has no room for a run, at this moment."""

@@ -1,4 +1,4 @@
-"""What this machine offers: cores, CUDA devices, a cache folder; memory given back to it."""
+"""What this machine offers: cores, a cache folder; memory given back to it."""
 
 import contextlib
 import ctypes
@@ -44,21 +44,6 @@ def return_free_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # a C library that is not GNU's
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def cuda_devices() -> int:
-    """CUDA devices that the driver shows.
-
-    Asked of the driver itself: where there is none, nothing is loaded and nothing printed.
-    """
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
 
 
 def cache_folder() -> Path:

@@ -141,6 +141,8 @@ class Runtime(_Said):
     """Largest absolute error of probabilities on the golden samples."""
     formats: tuple[str, ...]
     provider: str | None = None
+    fallback: str | None = None
+    """Why a provider that would be faster does not run the model; null where none failed."""
     variant: str | None = None
     variants: tuple[str, ...] | None = None
     runners: int | None = None

@@ -17,15 +17,18 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+from seg.inference.backends.onnx import lacks_memory
 from service.batching.queue import Logits, Queue, RunListener, Ticket
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
+from service.observability.logs import LOGGER
 
 
 class BatchScheduler(Scheduler):
     """Runs the patches of all requests on one backend, in batches.
 
     A batch that fails is run again patch by patch: only the request whose patch is to blame fails.
+    One for which the device has no room is halved, and later ones are kept that small.
     """
 
     def __init__(
@@ -125,11 +128,11 @@ class BatchScheduler(Scheduler):
         with self._changed:
             self._until_waiting(1)
             while self.policy.wait_s and not self._closed:
-                self._until_waiting(self.policy.batch_size, self.policy.wait_s)
+                self._until_waiting(self.batch_size, self.policy.wait_s)
                 if self._turns:
                     break
                 self._until_waiting(1)  # another device took them while this one waited
-            return self._turns.take(_power_of_two(len(self._turns), self.policy.batch_size))
+            return self._turns.take(_power_of_two(len(self._turns), self.batch_size))
 
     def _until_waiting(self, patches: int, most_s: float | None = None) -> None:
         self._changed.wait_for(lambda: self._closed or len(self._turns) >= patches, most_s)
@@ -145,13 +148,26 @@ class BatchScheduler(Scheduler):
             if len(batch) == 1:
                 batch[0].logits.set_exception(error)
                 return
-            for ticket in batch:
-                self._run([ticket])
+            for part in self._parts(batch, error):
+                self._run(part)
             return
         ended = perf_counter()
         for ticket, answer in zip(batch, logits, strict=True):
             ticket.on_run(began, ended)
             ticket.logits.set_result(answer)
+
+    def _parts(self, batch: list[Ticket], error: Exception) -> list[list[Ticket]]:
+        """Each patch alone, to find the one that is to blame; two halves where memory ran out."""
+        if not lacks_memory(error):
+            return [[ticket] for ticket in batch]
+        half = len(batch) // 2
+        with self._changed:
+            is_news = half < self.batch_size
+            self.batch_size = min(self.batch_size, half)
+        if is_news:
+            fields = {"patches": len(batch), "from_now_on": half, "reason": str(error)}
+            LOGGER.warning("no room for a batch", extra={"fields": fields})
+        return [batch[:half], batch[half:]]
 
 
 def _power_of_two(waiting: int, most: int) -> int:

@@ -13,9 +13,11 @@ from jaxtyping import Float
 
 from seg.inference import Backend, Provider
 from seg.inference.backends.fastest import patches_a_second
+from seg.inference.backends.onnx import lacks_memory
 from seg.inference.backends.remembered import place_of, recall, remember
 from seg.model_package import ModelPackage
 from service.batching.scheduler import BatchingPolicy
+from service.observability.logs import LOGGER
 from service.settings import Settings
 
 SIZES = (1, 2, 4, 8)
@@ -25,7 +27,7 @@ DOUBTS = 4
 """Rounds more in which a larger size must stay ahead: single patches may have had a busy machine,
 and what is chosen here is remembered."""
 BUDGET_S = 1.5
-"""After so many seconds no larger size is tried."""
+"""After so many seconds of timed runs no larger size is tried."""
 GAIN = 1.1
 """A larger batch must be so much faster a patch: it makes all its requests wait for the last."""
 SHORT_MS = 50.0
@@ -90,34 +92,64 @@ def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> 
     if known is not None:
         return known
     patches = package.golden(settings.variant).patches
-    times = _measured(backend, patches, settings.max_batch_ms)
-    remember(place, asdict(times))
+    most = backend.batch_size
+    bench = _Bench(backend, patches)
+    times = bench.measured(settings.max_batch_ms)
+    if bench.has_room and backend.batch_size == most:  # else another program may have the memory
+        remember(place, asdict(times))
     return times
 
 
-def _measured(
-    backend: Backend, patches: Float[np.ndarray, "b c *patch"], most_ms: float
-) -> TimedBatches:
-    rates: dict[int, float] = {}
-    runs: dict[int, float] = {}
-    times, begin = TimedBatches(rates, runs), perf_counter()
+class _Bench:
+    """Times a backend in batches of each size."""
 
-    def measure(size: int) -> None:
-        rate = patches_a_second(backend, patches, ROUND_S, size)
-        rates[size] = max(rate, rates.get(size, 0.0))
-        runs[size] = 1000 * backend.callers * size / rates[size]
+    def __init__(self, backend: Backend, patches: Float[np.ndarray, "b c *patch"]) -> None:
+        self._backend, self._patches = backend, patches
+        self._rates: dict[int, float] = {}
+        self._runs: dict[int, float] = {}
+        self._spent_s = 0.0
+        """On what counts. The first run of a size does not: a GPU's libraries tune themselves."""
+        self.has_room = True
+        """For all sizes that were tried."""
 
-    for turn in range(ROUNDS):
-        for size in SIZES if not turn else tuple(rates):
-            if rates and (perf_counter() - begin > BUDGET_S or runs.get(size // 2, 0) > most_ms):
-                continue
-            measure(size)
-    for _ in range(DOUBTS):
-        if (best := times.best(most_ms)) == 1:
-            break
-        measure(1)
-        measure(best)
-    return times
+    def measured(self, most_ms: float) -> TimedBatches:
+        """The times of all sizes for which there is time and room."""
+        times = TimedBatches(self._rates, self._runs)
+        for turn in range(ROUNDS):
+            for size in SIZES if not turn else tuple(self._rates):
+                if self._is_worth_it(size, most_ms):
+                    self._measure(size)
+        for _ in range(DOUBTS):
+            if (best := times.best(most_ms)) == 1:
+                break
+            self._measure(1)
+            self._measure(best)
+        return times
+
+    def _is_worth_it(self, size: int, most_ms: float) -> bool:
+        if not self._rates:
+            return True
+        is_known = self.has_room or size in self._rates
+        is_short = self._runs.get(size // 2, 0) <= most_ms
+        return is_known and is_short and self._spent_s <= BUDGET_S
+
+    def _measure(self, size: int) -> None:
+        backend, patches = self._backend, self._patches
+        try:
+            if size not in self._rates:
+                backend.run(np.ascontiguousarray(np.resize(patches, (size, *patches.shape[1:]))))
+            begin = perf_counter()
+            rate = patches_a_second(backend, patches, ROUND_S, size)
+        except Exception as error:
+            if size == 1 or not lacks_memory(error):
+                raise
+            fields = {"patches": size, "reason": str(error)}
+            LOGGER.warning("no room for a batch", extra={"fields": fields})
+            self.has_room = False
+            return
+        self._spent_s += perf_counter() - begin
+        self._rates[size] = max(rate, self._rates.get(size, 0.0))
+        self._runs[size] = 1000 * backend.callers * size / self._rates[size]
 
 
 def _times_of(known: Mapping[str, Any]) -> TimedBatches | None:

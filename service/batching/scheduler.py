@@ -63,6 +63,8 @@ class Scheduler(ABC):
     ) -> None:
         self.backend = backend
         self.policy = policy
+        self.batch_size = policy.batch_size
+        """Patches in a run; fewer than the policy says after a device had no room for them."""
         self._on_batch = on_batch
         self._closed = False
 

@@ -1,8 +1,9 @@
 """A model that serves: loaded, and proven on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import quote
@@ -12,12 +13,14 @@ from jaxtyping import Float
 
 from seg.images import Limits
 from seg.inference import Backend, Output, load_backend, verify_golden
-from seg.model_package import ModelPackage
+from seg.inference.backends.golden import agreement
+from seg.model_package import GoldenSamples, ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
 from service.batching.measured_policy import TimedBatches, measured_policy, with_spare_run
 from service.batching.one_by_one import InPlaceScheduler
 from service.batching.request_backend import SharedBackend
 from service.batching.scheduler import Scheduler
+from service.models.health import DeviceHealth, WatchedBackend
 from service.models.variants import VariantChooser, load_rungs
 from service.observability.logs import LOGGER
 from service.observability.metrics import Metrics, ModelMetrics
@@ -40,6 +43,9 @@ class ReadyModel:
     chooser: VariantChooser
     batch_times: TimedBatches
     """Why runs are as large as they are."""
+    health: DeviceHealth
+    fallback: str | None
+    """Why the provider that comes first does not run it; None where it does."""
 
     def backend(self, *, background: bool = False) -> SharedBackend:
         """A backend for one request, or for a job, which leaves requests the precedence."""
@@ -65,6 +71,7 @@ class ReadyModel:
 
     def close(self) -> None:
         """Finish what runs and take no more."""
+        self.health.close()
         self.scheduler.close()
 
 
@@ -78,7 +85,8 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     start = perf_counter()
     package = ModelPackage.load(folder)
     card = package.card
-    backend = _loaded(package, settings)
+    fallbacks: list[str] = []
+    backend = _loaded(package, settings, fallbacks.append)
     golden_error = verify_golden(package, backend, settings.variant)
     policy, times = measured_policy(package, backend, settings)
     devices = policy.runners
@@ -86,7 +94,11 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     if spared is not settings:
         settings, backend = spared, _loaded(package, spared)
         policy = replace(policy, runners=backend.callers)
-    rungs = load_rungs(package, backend, settings)
+    health = DeviceHealth(partial(_prove, package, backend, settings.variant))
+    rungs = [
+        replace(rung, backend=WatchedBackend(rung.backend, health))
+        for rung in load_rungs(package, backend, settings)
+    ]
     for size in batch_sizes(policy):
         for rung in rungs:
             shape = (size, len(card.input.channels), *backend.patch)
@@ -100,6 +112,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         "batch_wait_ms": round(1000 * policy.wait_s, 3),
         "patches_a_second": {n: round(rate, 1) for n, rate in times.patches_a_second.items()},
         "golden_error": golden_error,
+        "fallback": next(iter(fallbacks), None),
         "seconds": round(perf_counter() - start, 2),
     }
     LOGGER.info("loaded", extra={"fields": fields})
@@ -108,23 +121,41 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     return ReadyModel(
         package=package,
         variant=card.variant(settings.variant).name,
-        scheduler=scheduler(backend, policy, counted.batch),
+        scheduler=scheduler(rungs[0].backend, policy, counted.batch),
         formats=formats_for(card.input.dims),
         limits=_limits(settings),
         golden_error=golden_error,
         metrics=counted,
         batch_times=times,
+        health=health,
+        fallback=next(iter(fallbacks), None),
         chooser=VariantChooser(rungs, settings.max_wait_s, runners=devices),
     )
 
 
-def _loaded(package: ModelPackage, settings: Settings) -> Backend:
+def _prove(package: ModelPackage, backend: Backend, variant: str | None) -> None:
+    """One golden sample.
+
+    Raises:
+        BackendError: its answer is wrong, or there is none.
+    """
+    golden, card = package.golden(variant), package.card
+    first = GoldenSamples(golden.patches[:1], golden.logits[:1])
+    agreement(backend, first, card.task, card.tolerance(variant))
+
+
+def _loaded(
+    package: ModelPackage,
+    settings: Settings,
+    on_fallback: Callable[[str], None] = lambda reasons: None,
+) -> Backend:
     return load_backend(
         package,
         settings.variant,
         settings.provider,
         settings.batch_size,
         settings.network_threads,
+        on_fallback,
     )
 
 

@@ -67,7 +67,9 @@ class ModelRegistry:
     @property
     def is_ready(self) -> bool:
         """Whether all was tried once and something serves."""
-        return self._settled.is_set() and any(v.state == "proven" for v in self._versions)
+        return self._settled.is_set() and any(
+            version.state == "proven" and _illness(version) is None for version in self._versions
+        )
 
     def require_ready(self) -> None:
         """For the readiness probe.
@@ -77,6 +79,16 @@ class ModelRegistry:
         """
         if not self.is_ready:
             raise NotReadyError(self._why_not(self._versions))
+
+    def require_alive(self) -> None:
+        """For the liveness probe.
+
+        Raises:
+            NotReadyError: a device has died; only a new process can help.
+        """
+        for model in self.memory.models():
+            if model.health.is_dead:
+                raise NotReadyError(model.health.reason or "a device has died")
 
     def default_name(self) -> str | None:
         """The model that answers requests which name none; None when they have to."""
@@ -108,6 +120,9 @@ class ModelRegistry:
         return found
 
     def _why_not(self, versions: Sequence[ModelVersion]) -> str:
+        ill = next(filter(None, map(_illness, versions)), None)
+        if ill:
+            return ill
         broken = [v for v in newest_first(versions) if v.state == "broken"]
         if not self._settled.is_set() or len(broken) < len(versions):
             return LOADING
@@ -207,3 +222,8 @@ class ModelRegistry:
     def _drop(self, version: ModelVersion) -> None:
         self._versions = tuple(v for v in self._versions if v is not version)
         self.memory.retire(version)
+
+
+def _illness(version: ModelVersion) -> str | None:
+    """Why the device of a version that is in memory does not compute; None where it does."""
+    return version.model.health.reason if version.model else None

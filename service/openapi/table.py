@@ -261,7 +261,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/models/{name}/versions/{version}"): Operation(
         answers={200: _json_of(ServedCard, "The card.")}, problems=(404,)
     ),
-    ("GET", "/livez"): Operation(answers={200: _of("alive", text__plain=TEXT)}, scope=None),
+    ("GET", "/livez"): Operation(
+        answers={200: _of("alive", text__plain=TEXT)}, problems=(503,), scope=None
+    ),
     ("GET", "/readyz"): Operation(
         answers={200: _of("ready", text__plain=TEXT)}, problems=(503,), scope=None
     ),

@@ -112,10 +112,11 @@ def _card_of(version: ModelVersion) -> ServedCard:
     if model:
         runtime |= {
             "provider": model.scheduler.backend.provider,
+            "fallback": model.fallback,
             "variant": model.variant,
             "variants": tuple(rung.variant for rung in model.chooser.rungs),
             "runners": model.scheduler.policy.runners,
-            "batch_size": model.scheduler.policy.batch_size,
+            "batch_size": model.scheduler.batch_size,
             "batch_wait_ms": 1000 * model.scheduler.policy.wait_s,
             "batch_times": asdict(model.batch_times),
         }

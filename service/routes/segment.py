@@ -151,7 +151,8 @@ class _PublicRoutes:
         return Response(body, media_type=media_type)
 
     async def livez(self, _: Request) -> Response:
-        """``GET /livez``: the event loop turns."""
+        """``GET /livez``: the event loop turns, and no device has died."""
+        self._models.require_alive()
         return Response("alive\n", media_type="text/plain")
 
     async def readyz(self, _: Request) -> Response:

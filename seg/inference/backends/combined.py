@@ -30,12 +30,16 @@ class MirrorBackend:
         self._backend = backend
         self.patch = backend.patch
         self.provider = backend.provider
-        self.batch_size = backend.batch_size
         self.callers = backend.callers
         along = [2 + axis for axis in (range(len(self.patch)) if axes is None else axes)]
         self._flips = tuple(
             chain.from_iterable(combinations(along, n) for n in range(len(along) + 1))
         )
+
+    @property
+    def batch_size(self) -> int:
+        """Patches that pay off in one run."""
+        return self._backend.batch_size
 
     def run(
         self, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None = None
@@ -85,8 +89,12 @@ class EnsembleBackend:
         self._averaging = averaging
         self.patch = members[0].patch
         self.provider = "+".join(dict.fromkeys(member.provider for member in members))
-        self.batch_size = min(member.batch_size for member in members)
         self.callers = min(member.callers for member in members)
+
+    @property
+    def batch_size(self) -> int:
+        """Patches that pay off in one run."""
+        return min(member.batch_size for member in self._members)
 
     def run(
         self, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None = None

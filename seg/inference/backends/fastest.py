@@ -4,16 +4,18 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from seg.cuda_driver import chosen_device, cuda_devices
 from seg.errors import BackendError
 from seg.inference.backends.golden import agreement
 from seg.inference.backends.onnx import Backend
 from seg.inference.backends.remembered import place_of, recall, remember
-from seg.machine import cores, cuda_devices, return_free_memory
+from seg.machine import cores, return_free_memory
 from seg.model_package import GoldenSamples, ModelPackage
 
 LOGGER = logging.getLogger(__name__)
@@ -30,11 +32,13 @@ def fastest(
     load: Callable[[Name], Backend],
     candidates: Sequence[Name],
     threads: int | None = None,
+    on_fallback: Callable[[str], None] = lambda reasons: None,
 ) -> Backend:
     """The backend that runs the package's golden patches fastest, of those that agree with them.
 
-    The choice is kept in ``cache_folder()`` under the package, the machine and the versions. A
-    CUDA device is taken without timing the CPU.
+    The choice is kept in ``cache_folder()`` under the package, the machine and the versions; one
+    that was made because another candidate failed is not, since a device that is busy today is
+    free tomorrow. A CUDA device is taken without timing the CPU.
 
     Args:
         package: with golden samples.
@@ -42,22 +46,20 @@ def fastest(
         load: opens the package with a provider.
         candidates: providers to try.
         threads: on which the CPU's backends run.
+        on_fallback: is told why candidates failed, where another runs the package.
 
     Raises:
         BackendError: none of them can be loaded and agrees.
     """
-    place = place_of("backends", package, variant, *candidates, threads or cores(), cuda_devices())
-    known = recall(place).get("provider")
-    for name in candidates:
-        if name == known:
-            try:
-                return load(name)
-            except BackendError:
-                LOGGER.info("%s was the fastest before and cannot be loaded now", known)
+    facts = threads or cores(), cuda_devices(), chosen_device()
+    place = place_of("backends", package, variant, *candidates, *facts)
+    backend = _remembered(place, load, candidates)
+    if backend:
+        return backend
     golden = package.golden(variant)
     if not package.has_golden(variant):  # a variant without its own: all must say the same
-        golden = GoldenSamples(golden.patches, _reference(load(candidates[0]), golden))
-    backend: Backend | None = None
+        exact = next((name for name in candidates if name == "cpu"), candidates[0])
+        golden = GoldenSamples(golden.patches, _reference(load(exact), golden))
     speeds: dict[Name, float] = {}
     reasons: list[str] = []
     for name in candidates:
@@ -77,12 +79,29 @@ def fastest(
         raise BackendError("no backend runs this package here; " + "; ".join(reasons))
     chosen = max(speeds, key=lambda name: speeds[name])
     LOGGER.info("%s is the fastest here, patches a second: %s", chosen, speeds)
-    timed = {name: speed for name, speed in speeds.items() if np.isfinite(speed)}
-    remember(place, {"provider": chosen, "patches_a_second": timed})
+    if reasons:
+        LOGGER.warning("%s runs the network: %s", chosen, "; ".join(reasons))
+        on_fallback("; ".join(reasons))
+    else:
+        timed = {name: speed for name, speed in speeds.items() if np.isfinite(speed)}
+        remember(place, {"provider": chosen, "patches_a_second": timed})
     if chosen != name:
         backend = None
         return_free_memory()
     return backend or load(chosen)
+
+
+def _remembered(
+    place: Path, load: Callable[[Name], Backend], candidates: Sequence[Name]
+) -> Backend | None:
+    known = recall(place).get("provider")
+    for name in candidates:
+        if name == known:
+            try:
+                return load(name)
+            except BackendError as error:
+                LOGGER.info("%s was the fastest before and cannot be loaded now: %s", name, error)
+    return None
 
 
 def _reference(backend: Backend, golden: GoldenSamples) -> Float[np.ndarray, "b k *patch"]:

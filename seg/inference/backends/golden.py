@@ -29,10 +29,9 @@ def agreement(
     Raises:
         BackendError: it, or the mean error, is above the tolerance.
     """
-    steps = range(0, len(golden.patches), backend.batch_size)
-    logits = np.concatenate(
-        [backend.run(golden.patches[i : i + backend.batch_size]) for i in steps]
-    )
+    size = backend.batch_size  # which falls where memory runs out
+    steps = range(0, len(golden.patches), size)
+    logits = np.concatenate([backend.run(golden.patches[i : i + size]) for i in steps])
     worst, mean = probability_error(logits, golden.logits, task)
     allowed = {"": (worst, tolerance.worst), " on average": (mean, tolerance.mean)}
     for how, (error, limit) in allowed.items():

@@ -1,19 +1,19 @@
 """From a package to what runs it."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
+from seg.cuda_driver import cuda_devices
 from seg.inference.backends.combined import EnsembleBackend
 from seg.inference.backends.fastest import fastest
 from seg.inference.backends.onnx import Backend, OnnxBackend
 from seg.inference.backends.openvino import OpenVinoBackend
-from seg.machine import cuda_devices
 from seg.model_package import ModelPackage
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
-"""``cpu`` is onnxruntime's; ``auto`` the fastest here, but ``tensorrt``, which takes minutes to
-build its engines."""
+Provider = Literal["auto", "cpu", "cuda", "openvino"]
+"""``cpu`` is onnxruntime's; ``auto`` the fastest here."""
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 """All that may be asked for."""
@@ -25,6 +25,7 @@ def load_backend(
     provider: Provider = "auto",
     batch_size: int | None = None,
     threads: int | None = None,
+    on_fallback: Callable[[str], None] = lambda reasons: None,
 ) -> Backend:
     """A variant of a package, or all members of its ensemble where none is named.
 
@@ -34,6 +35,7 @@ def load_backend(
         provider: what runs it.
         batch_size: patches in a run; None leaves it to the provider.
         threads: CPU threads; None takes all cores of this process.
+        on_fallback: is told why a provider that ``auto`` tried does not run it.
 
     Raises:
         PackageError: no variant has that name.
@@ -51,7 +53,7 @@ def load_backend(
 
     if provider != "auto":
         return load(provider)
-    return fastest(package, variant, load, _candidates(), threads)
+    return fastest(package, variant, load, _candidates(), threads, on_fallback)
 
 
 def open_model(

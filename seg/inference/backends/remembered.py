@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from seg.cuda_driver import cards, driver_version
 from seg.files import replace_file
 from seg.machine import cache_folder
 from seg.model_package import ModelPackage
@@ -15,7 +16,10 @@ from seg.version import version_of
 
 LOGGER = logging.getLogger(__name__)
 
-LIBRARIES = ("seg", "onnxruntime", "onnxruntime-gpu", "openvino")
+LIBRARIES = (
+    *("seg", "onnxruntime", "onnxruntime-gpu", "openvino"),
+    *("nvidia-cudnn-cu13", "nvidia-cublas", "nvidia-cuda-runtime"),
+)
 
 
 def place_of(kind: str, package: ModelPackage, variant: str | None, *facts: object) -> Path:
@@ -34,6 +38,8 @@ def place_of(kind: str, package: ModelPackage, variant: str | None, *facts: obje
         *facts,
         platform.machine(),
         processor_name(),
+        *cards(),
+        driver_version(),
         *(version_of(name) for name in LIBRARIES),
     ]
     key = sha256("\n".join(map(str, known)).encode()).hexdigest()[:32]

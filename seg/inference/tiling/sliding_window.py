@@ -239,7 +239,7 @@ def _batches(
             continue
         chosen.append(at)
         patches.append(window[np.newaxis].copy())
-        if len(chosen) == backend.batch_size:
+        if len(chosen) >= backend.batch_size:  # which falls where memory runs out
             yield _Batch(chosen, np.concatenate(patches))
             chosen, patches = [], []
     if chosen:

@@ -62,8 +62,12 @@ class DisagreementBackend:
         self._task: Task = task
         self.patch = backend.patch
         self.provider = backend.provider
-        self.batch_size = backend.batch_size
         self.callers = backend.callers
+
+    @property
+    def batch_size(self) -> int:
+        """Patches that pay off in one run."""
+        return self._backend.batch_size
 
     def run(
         self, patches: Float32[np.ndarray, "b c *patch"]

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from seg.cuda_driver import cuda_devices
 from seg.errors import BackendError, ImageError, PackageError
 from seg.images import ClassInfo, Image
 from seg.inference import OnnxBackend, Predictor, verify_golden
 from seg.inference.labels.postprocess import postprocess
-from seg.machine import cuda_devices
 from seg.model_package import ModelPackage, Postprocessing
 
 

@@ -8,7 +8,7 @@ from training.run.memory import peak_of
 GIB = 2**30
 
 
-class Card:
+class MadeUpCard:
     """Allocates for a step and frees it; what was freed stays reserved until it is given back."""
 
     reserved = peak_reserved = allocated = peak_allocated = 0
@@ -29,7 +29,7 @@ class Card:
 
 @pytest.fixture
 def card(monkeypatch):
-    card = Card()
+    card = MadeUpCard()
     for name, function in {
         "memory_reserved": lambda *_: card.reserved,
         "max_memory_reserved": lambda *_: card.peak_reserved,

@@ -1,0 +1,86 @@
+"""What NVIDIA's driver says of its cards.
+
+Asked of the driver itself: where there is none, nothing is loaded and nothing printed. It shows
+what ``CUDA_VISIBLE_DEVICES`` leaves in sight, parts of cards (MIG) included.
+"""
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+DEVICE_VARIABLE = "SEG_CUDA_DEVICE"
+"""Number of the card, of those in sight, that this process computes on."""
+MEMORY_VARIABLE = "SEG_CUDA_MEMORY_MB"
+"""Most of its memory that one network may hold, in 10⁶ bytes."""
+
+
+@dataclass(frozen=True)
+class CudaCard:
+    """A CUDA device; of what cannot be asked nothing is known."""
+
+    name: str = ""
+    uuid: str = ""
+    memory: int = 0
+    """Bytes in all."""
+
+
+def cuda_devices() -> int:
+    """CUDA devices in sight."""
+    driver = _driver()
+    count = ctypes.c_int(0)
+    if driver is None or driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+def driver_version() -> tuple[int, int] | None:
+    """The newest CUDA that the driver can run; None without one."""
+    driver = _driver()
+    number = ctypes.c_int(0)
+    if driver is None or driver.cuDriverGetVersion(ctypes.byref(number)):
+        return None
+    return number.value // 1000, number.value % 1000 // 10
+
+
+def cards() -> tuple[CudaCard, ...]:
+    """All of them, in the driver's order."""
+    return tuple(_card(index) for index in range(cuda_devices()))
+
+
+def chosen_device() -> int:
+    """The card of this process: the first, unless ``DEVICE_VARIABLE`` says another."""
+    return int(os.environ.get(DEVICE_VARIABLE) or 0)
+
+
+def memory_limit() -> int | None:
+    """Bytes of a card's memory that one network may hold; None for all."""
+    megabytes = os.environ.get(MEMORY_VARIABLE)
+    return int(float(megabytes) * 1e6) if megabytes else None
+
+
+def _driver() -> Any:
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+
+
+def _card(index: int) -> CudaCard:
+    driver, handle = _driver(), ctypes.c_int(0)
+    name, uuid, memory = (
+        ctypes.create_string_buffer(256),
+        (ctypes.c_ubyte * 16)(),
+        ctypes.c_size_t(),
+    )
+    try:
+        if driver.cuDeviceGet(ctypes.byref(handle), index):
+            return CudaCard()
+        driver.cuDeviceGetName(name, len(name), handle)
+        driver.cuDeviceGetUuid_v2(uuid, handle)
+        driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
+    except AttributeError:  # a driver that lacks a function
+        return CudaCard()
+    return CudaCard(name.value.decode(errors="replace"), str(UUID(bytes=bytes(uuid))), memory.value)

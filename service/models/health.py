@@ -1,0 +1,143 @@
+"""Whether the device that runs a model still computes.
+
+A device that dies fails every run, while the process that has it looks alive. Errors in a row are
+a suspicion only, since images may be to blame: the device is asked for a golden sample, of which
+the answer is known. A wrong answer, none, or one that does not come makes the model unready; a
+device that stays so is dead, and a new process has to take it.
+
+Letters: ``b`` patches, ``c`` channels, ``k`` classes.
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+import numpy as np
+from jaxtyping import Float
+
+from seg.inference import Backend
+from service.observability.logs import LOGGER
+
+ERRORS_IN_A_ROW = 3
+"""After which the device is asked for a golden sample."""
+WRONG_ANSWERS = 3
+"""After which it is dead."""
+PAUSE_S = 5.0
+"""Between two of them."""
+LONGEST_ANSWER_S = 60.0
+"""After which an answer counts as none."""
+
+
+class DeviceHealth:
+    """Counts the errors of a device, and asks it what it still knows."""
+
+    def __init__(
+        self,
+        prove: Callable[[], object],
+        pause_s: float = PAUSE_S,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """Watch.
+
+        Args:
+            prove: runs a golden sample; raises where the answer is wrong.
+            pause_s: between two of them, while they fail.
+            clock: in seconds.
+        """
+        self._prove = prove
+        self._pause_s = pause_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._errors = self._wrong = 0
+        self._reason: str | None = None
+        self._asked_at: float | None = None
+        self._asks = False
+        self._closing = threading.Event()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the model is not ready; None where it is."""
+        with self._lock:
+            waited = None if self._asked_at is None else self._clock() - self._asked_at
+        if waited is not None and waited > LONGEST_ANSWER_S:
+            return f"the device has not answered a golden sample for {waited:.0f} s"
+        return self._reason
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether only a new process can help."""
+        with self._lock:
+            waited = 0.0 if self._asked_at is None else self._clock() - self._asked_at
+        return self._wrong >= WRONG_ANSWERS or waited > WRONG_ANSWERS * LONGEST_ANSWER_S
+
+    def worked(self) -> None:
+        """A run gave an answer."""
+        self._errors = 0
+
+    def failed(self, error: BaseException) -> None:
+        """A run gave none."""
+        with self._lock:
+            self._errors += 1
+            if self._errors < ERRORS_IN_A_ROW or self._asks:
+                return
+            self._asks = True
+        fields = {"errors": self._errors, "reason": str(error)}
+        LOGGER.warning("device suspected", extra={"fields": fields})
+        threading.Thread(target=self._ask, name="golden-sample", daemon=True).start()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._closing.set()
+
+    def _ask(self) -> None:
+        while not self._closing.is_set():
+            self._asked_at = self._clock()
+            try:
+                self._prove()
+            except Exception as error:  # whatever a device that is ill says
+                self._answered(f"the device fails on a golden sample: {error}")
+                self._closing.wait(self._pause_s)
+            else:
+                self._answered(None)
+                return
+
+    def _answered(self, reason: str | None) -> None:
+        with self._lock:
+            was = self._reason
+            self._asked_at, self._reason = None, reason
+            self._wrong = self._wrong + 1 if reason else 0
+            if reason is None:
+                self._errors, self._asks = 0, False
+        if reason != was:
+            event = "device failed" if reason else "device works"
+            LOGGER.log(40 if reason else 20, event, extra={"fields": {"reason": reason}})
+
+
+class WatchedBackend:
+    """A backend whose errors are counted."""
+
+    def __init__(self, backend: Backend, health: DeviceHealth) -> None:
+        self._backend = backend
+        self._health = health
+        self.patch = backend.patch
+        self.provider = backend.provider
+        self.callers = backend.callers
+
+    @property
+    def batch_size(self) -> int:
+        """Patches that pay off in one run."""
+        return self._backend.batch_size
+
+    def run(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
+        """Logits of each patch.
+
+        Raises:
+            BackendError: the network failed.
+        """
+        try:
+            logits = self._backend.run(patches)
+        except Exception as error:
+            self._health.failed(error)
+            raise
+        self._health.worked()
+        return logits

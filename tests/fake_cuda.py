@@ -1,0 +1,39 @@
+"""A driver of NVIDIA's that has cards and runs nothing.
+
+With it onnxruntime loads its real CUDA provider, up to the first call of CUDA's runtime: options,
+fallbacks and messages are the real ones.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = """
+#include <stdlib.h>
+#include <string.h>
+int cuInit(unsigned flags) { return 0; }
+int cuDeviceGetCount(int *count) { *count = atoi(getenv("FAKE_CARDS") ?: "1"); return 0; }
+int cuDriverGetVersion(int *version) { *version = atoi(getenv("FAKE_CUDA") ?: "13000"); return 0; }
+int cuTensorMapEncodeTiled() { return 999; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
+int cuDeviceGetName(char *name, int size, int device) {
+  strncpy(name, getenv("FAKE_NAME") ?: "made up", size); return 0; }
+int cuDeviceGetUuid_v2(unsigned char *uuid, int device) {
+  memset(uuid, 16 + device, 16); return 0; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 24ul << 30; return 0; }
+"""
+
+
+def fake_driver(folder: Path) -> dict[str, str]:
+    """Environment of a process that finds the driver."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler here")
+    folder.mkdir(exist_ok=True)
+    (folder / "driver.c").write_text(SOURCE)
+    target = folder / "libcuda.so.1"
+    command = [compiler, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", str(target)]
+    subprocess.run([*command, str(folder / "driver.c")], check=True)
+    return {"LD_LIBRARY_PATH": str(folder)}
