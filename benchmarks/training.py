@@ -95,7 +95,9 @@ def main() -> None:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         cases = prepare_cases(dataset, plan, Path(scratch) / "cases")
-        source = PatchBatches(cases, plan, Augmentation(plan.augmentation, plan.patch))
+        source = PatchBatches(
+            cases, plan, Augmentation(plan.augmentation, plan.patch, plan.empty_share)
+        )
         loader = DataLoader(
             source, batch_size=None, num_workers=1, prefetch_factor=BATCHES_AHEAD,
             pin_memory=device.kind == "cuda",

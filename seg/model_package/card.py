@@ -154,6 +154,16 @@ class Variant(FrozenData):
     """What this variant knows of its own errors; None where the card's holds."""
 
 
+class IntensityStatistics(FrozenData):
+    """Smallest and largest value over the training images, of one channel of whole images."""
+
+    mean: tuple[float, float]
+    deviation: tuple[float, float]
+    noise_share: tuple[float, float]
+    """Of the deviation: the noise, by the differences of neighbours. It is high where nothing else
+    is in the image."""
+
+
 class TrainingFingerprint(FrozenData):
     """Ranges seen in training; an input outside of them deserves a warning."""
 
@@ -164,6 +174,8 @@ class TrainingFingerprint(FrozenData):
     """Smallest and largest spacing in mm, one pair a spatial axis."""
     intensity: tuple[tuple[float, float], ...]
     """The 0.5 and 99.5 percentiles, one pair a channel."""
+    statistics: tuple[IntensityStatistics, ...] | None = None
+    """One entry a channel; None in older packages and in adopted ones."""
 
 
 class Provenance(FrozenData):

@@ -12,9 +12,10 @@ from seg.transforms.resample import (
     rows_within,
 )
 from seg.transforms.rows import Rows, prepare_rows
-from seg.transforms.spec import Convention, Normalisation, Preprocessing
+from seg.transforms.spec import CommonScale, Convention, Normalisation, Preprocessing
 
 __all__ = [
+    "CommonScale",
     "Convention",
     "Normalisation",
     "Prepared",

@@ -7,10 +7,13 @@ import numpy as np
 from jaxtyping import Float32, Real
 
 from seg.errors import ImageError
+from seg.transforms.levels import Levels, sample_of
 from seg.transforms.spec import Normalisation
 
 PERCENTILES = (0.5, 99.5)
 SMALLEST_DEVIATION = 1e-8
+BY_LEVELS = ("reference", "robust")
+"""Rules that look at an image's percentiles, and at some of its voxels only."""
 
 
 def check_finite(array: Real[np.ndarray, "c *spatial"]) -> None:
@@ -77,10 +80,29 @@ def fixed_scaling(rule: Normalisation) -> Scaling | None:
     return None
 
 
+def scaling_of_levels(levels: Levels, rule: Normalisation) -> Scaling:
+    """The scaling of a rule that looks at percentiles: ``reference`` or ``robust``."""
+    if rule.scale is None:
+        centre, spread = 0.0, 1.0
+    elif levels.lies_on(rule.scale):
+        return Scaling.of(_given(rule.mean), _given(rule.std), rule.low, rule.high)
+    else:
+        centre, spread = rule.scale.median, rule.scale.spread
+
+    def here(value: float | None) -> float:
+        """An intensity of the rule, in those of this image."""
+        return levels.median + (_given(value) - centre) / spread * levels.spread
+
+    deviation = _given(rule.std) / spread * levels.spread
+    return Scaling.of(here(rule.mean), deviation, here(rule.low), here(rule.high))
+
+
 def scaling_of(x: Real[np.ndarray, "*spatial"], rule: Normalisation) -> Scaling:
     """The scaling of one whole channel."""
     if fixed := fixed_scaling(rule):
         return fixed
+    if rule.kind in BY_LEVELS:
+        return scaling_of_levels(Levels.of(sample_of(x)), rule)
     x = x.astype(np.float32, copy=False)
     low, high = None, None
     if rule.kind == "percentile":

@@ -87,7 +87,9 @@ class StreamedRows:
         self._grid = resampled_shape(source.spatial_shape, source.spacing, spec.spacing)
         self.shape: tuple[int, ...] = (source.channels, *self._grid)
         self.original_shape: tuple[int, ...] = tuple(source.spatial_shape)
-        self.scalings: tuple[Scaling, ...] = scalings_of_parts(spec.normalisation, self._parts)
+        self.scalings: tuple[Scaling, ...] = scalings_of_parts(
+            spec.normalisation, self._parts, self._grid
+        )
 
     def rows(self, start: int, stop: int) -> Float32[np.ndarray, "c *slab"]:
         """Some rows, normalised.

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Float32, UInt32
 
-from seg.transforms.intensity import PERCENTILES, Scaling, fixed_scaling
+from seg.transforms.intensity import (
+    BY_LEVELS,
+    PERCENTILES,
+    Scaling,
+    fixed_scaling,
+    scaling_of_levels,
+)
+from seg.transforms.levels import Levels, sampling_step
 from seg.transforms.spec import Normalisation
 
 Passes = Callable[[], Iterable[Float32[np.ndarray, "c *slab"]]]
@@ -15,14 +22,26 @@ HALF = 16
 """Bits of a float32 that one pass looks at."""
 
 
-def scalings_of_parts(rules: Sequence[Normalisation], passes: Passes) -> tuple[Scaling, ...]:
+def scalings_of_parts(
+    rules: Sequence[Normalisation], passes: Passes, shape: tuple[int, ...]
+) -> tuple[Scaling, ...]:
     """What ``scaling_of`` finds for each channel of the whole, in one part's memory.
 
-    Fixed rules need no pass, z-scores one, percentiles two more.
+    Fixed rules need no pass, rules by levels and z-scores one each, percentiles two more.
+
+    Args:
+        rules: one a channel.
+        passes: over the image.
+        shape: of the whole image, without channels.
     """
     found = {i: fixed for i, rule in enumerate(rules) if (fixed := fixed_scaling(rule))}
+    by_levels = [i for i, rule in enumerate(rules) if rule.kind in BY_LEVELS]
+    if by_levels:
+        samples = _samples((part[by_levels] for part in passes()), sampling_step(shape))
+        for i, sample in zip(by_levels, samples, strict=True):
+            found[i] = scaling_of_levels(Levels.of(sample), rules[i])
     if len(found) == len(rules):
-        return tuple(found.values())
+        return tuple(found[i] for i in range(len(rules)))
     clipped = [i for i, rule in enumerate(rules) if rule.kind == "percentile"]
     clips: dict[int, tuple[float, float]] = {}
     if clipped:
@@ -38,6 +57,18 @@ def scalings_of_parts(rules: Sequence[Normalisation], passes: Passes) -> tuple[S
         else:
             found[i] = Scaling.of(moment.mean, moment.deviation, *clips.get(i, ()))
     return tuple(found[i] for i in range(len(rules)))
+
+
+def _samples(
+    parts: Iterable[Float32[np.ndarray, "c *slab"]], step: int
+) -> Float32[np.ndarray, "c n"]:
+    """What ``sample_of`` takes of each channel of the whole."""
+    kept, seen = [], 0
+    for part in parts:
+        flat = part.reshape(len(part), -1)
+        kept.append(flat[:, -seen % step :: step])
+        seen += flat.shape[1]
+    return np.concatenate(kept, axis=1)
 
 
 def percentiles_of_parts(passes: Passes) -> list[tuple[float, float]]:

@@ -19,6 +19,7 @@ from seg.errors import DatasetError
 from seg.files import replace_file
 from seg.images import Image, Mask
 from seg.machine import cache_folder
+from seg.transforms.levels import Levels, noise_of
 from training.dataset import Case, Dataset
 from training.dataset.emptiness import Ends, EndsMeter
 from training.dataset.in_processes import spread
@@ -27,6 +28,21 @@ from training.dataset.legend import IGNORE, Legend
 VOXELS_A_CASE, VOXELS_IN_ALL = 100_000, 10_000_000
 """Foreground voxels drawn from each case, and at most from all, for the intensity statistics."""
 PERCENTILES = (0.5, 99.5)
+
+
+class ImageStatistics(BaseModel):
+    """Intensities of one channel of one whole image, in those of its file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mean: float
+    deviation: float
+    percentiles: tuple[float, ...]
+    """Those of ``seg.transforms.levels``."""
+    noise: float
+    """Its deviation, by the differences of neighbours."""
+    is_empty: bool = False
+    """Whether no class is in the image."""
 
 
 class ChannelStatistics(BaseModel):
@@ -40,6 +56,8 @@ class ChannelStatistics(BaseModel):
     percentile_99_5: float
     range: tuple[float, float]
     """The same percentiles over whole images: what an ordinary image holds."""
+    images: tuple[ImageStatistics, ...] = ()
+    """One entry a case; none in runs that were begun before it was measured."""
 
 
 class Fingerprint(BaseModel):
@@ -89,6 +107,8 @@ class CaseNumbers:
     counts: Int64[np.ndarray, " values"]
     """Voxels of each label."""
     ends: EndsMeter
+    images: tuple[ImageStatistics, ...]
+    """One entry a channel."""
 
 
 def fingerprint_of(dataset: Dataset) -> Fingerprint:
@@ -122,7 +142,8 @@ def _key(dataset: Dataset) -> str:
         for case in dataset.train
         for path in case.files()
     ]
-    said = (version("seg"), dataset.legend, dataset.channels, dataset.masks, files)
+    fields = tuple(ImageStatistics.model_fields)
+    said = (version("seg"), fields, dataset.legend, dataset.channels, dataset.masks, files)
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
@@ -147,15 +168,33 @@ def _numbers(image: Image, mask: Mask, voxels: int, rng: np.random.Generator) ->
     inside = (mask.array > 0) & (mask.array != IGNORE)
     ends = EndsMeter()
     ends.take(image, mask.array > 0)
-    if not inside.any():
+    is_empty = not inside.any()
+    if is_empty:
         inside = np.ones(mask.array.shape, bool)
+    everything = _drawn(image.array.reshape(image.channels, -1), voxels, rng)
     return CaseNumbers(
         shape=image.spatial_shape,
         spacing=image.spacing,
         foreground=_drawn(image.array[:, inside], voxels, rng),
-        everything=_drawn(image.array.reshape(image.channels, -1), voxels, rng),
+        everything=everything,
         counts=np.bincount(mask.array.ravel(), minlength=IGNORE + 1),
         ends=ends,
+        images=tuple(
+            _image_statistics(channel, drawn, is_empty=is_empty)
+            for channel, drawn in zip(image.array, everything, strict=True)
+        ),
+    )
+
+
+def _image_statistics(
+    channel: Real[np.ndarray, "*spatial"], drawn: Float32[np.ndarray, " n"], *, is_empty: bool
+) -> ImageStatistics:
+    return ImageStatistics(
+        mean=float(drawn.mean(dtype=np.float64)),
+        deviation=float(drawn.std(dtype=np.float64)),
+        percentiles=tuple(float(each) for each in Levels.of(drawn).percentiles),
+        noise=noise_of(channel),
+        is_empty=is_empty,
     )
 
 
@@ -170,10 +209,11 @@ def _together(cases: Sequence[CaseNumbers], legend: Legend) -> Fingerprint:
         shapes=tuple(case.shape for case in cases),
         spacings=tuple(stated) if len(stated) == len(cases) else None,
         channels=tuple(
-            _statistics(inside, whole)
-            for inside, whole in zip(
+            _statistics(inside, whole, images)
+            for inside, whole, images in zip(
                 np.concatenate([case.foreground for case in cases], axis=1),
                 np.concatenate([case.everything for case in cases], axis=1),
+                zip(*(case.images for case in cases), strict=True),
                 strict=True,
             )
         ),
@@ -208,7 +248,9 @@ def _drawn(
     return voxels[:, rng.integers(voxels.shape[1], size=count)].astype(np.float32)
 
 
-def _statistics(inside: np.ndarray, whole: np.ndarray) -> ChannelStatistics:
+def _statistics(
+    inside: np.ndarray, whole: np.ndarray, images: tuple[ImageStatistics, ...]
+) -> ChannelStatistics:
     low, high = np.percentile(inside, PERCENTILES)
     lowest, highest = np.percentile(whole, PERCENTILES)
     return ChannelStatistics(
@@ -217,4 +259,5 @@ def _statistics(inside: np.ndarray, whole: np.ndarray) -> ChannelStatistics:
         percentile_00_5=float(low),
         percentile_99_5=float(high),
         range=(float(lowest), float(highest)),
+        images=images,
     )

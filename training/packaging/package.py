@@ -14,6 +14,7 @@ from seg.files import written_whole
 from seg.inference import OnnxBackend, Predictor
 from seg.model_package import (
     InputSpec,
+    IntensityStatistics,
     ModelCard,
     ModelPackage,
     Provenance,
@@ -22,6 +23,7 @@ from seg.model_package import (
     write_card,
 )
 from seg.networks import ResidualUNet
+from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import Proof, export_variant, milliseconds_per_patch
@@ -101,6 +103,7 @@ def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
             shape=_ranges(fingerprint.shapes),
             spacing=_ranges(spacings) if spacings else None,
             intensity=tuple(channel.range for channel in fingerprint.channels),
+            statistics=_statistics_of(fingerprint),
         ),
         provenance=Provenance(
             created=now.isoformat(timespec="seconds"),
@@ -112,6 +115,20 @@ def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
         ),
         licence=dataset.licence,
     )
+
+
+def _statistics_of(fingerprint: Fingerprint) -> tuple[IntensityStatistics, ...] | None:
+    if not all(channel.images for channel in fingerprint.channels):
+        return None
+    found = []
+    for channel in fingerprint.channels:
+        shares = [each.noise / each.deviation if each.deviation else 0.0 for each in channel.images]
+        means, deviations = (
+            [getattr(each, name) for each in channel.images] for name in ("mean", "deviation")
+        )
+        mean, deviation, share = ((min(x), max(x)) for x in (means, deviations, shares))
+        found.append(IntensityStatistics(mean=mean, deviation=deviation, noise_share=share))
+    return tuple(found)
 
 
 def _ranges(rows: Sequence[tuple[_Number, ...]]) -> tuple[tuple[_Number, _Number], ...]:

@@ -8,13 +8,19 @@ from pydantic import BaseModel, ConfigDict
 
 from seg.errors import ConfigError
 from seg.model_package import Channel
-from seg.transforms import Normalisation, resampled_shape
+from seg.transforms import resampled_shape
 from training.dataset.emptiness import known_empty
-from training.dataset.fingerprint import ChannelStatistics, Fingerprint
+from training.dataset.fingerprint import Fingerprint
+from training.planning.normalisation import planned_normalisation
 from training.run.plan import AugmentationPreset, Plan, validated
 
 MICROSCOPY = ("microscopy", "fluorescence", "brightfield", "histology", "photo")
 """Modalities of 2D images that are augmented as such."""
+UNKNOWN = {"unknown"}
+EMPTY_SHARE = 0.1
+"""Of the patches, whose objects are painted out: else a network finds some in empty wells."""
+BACKGROUND_TO_PAINT_WITH = 0.5
+"""Share of the voxels without a class from which on there is enough."""
 ANISOTROPY = 3.0
 """Spacing ratio from which an axis counts as coarse (nnU-Net)."""
 SMALLEST_FEATURE_MAP = 4
@@ -107,7 +113,7 @@ def make_plan(
     planned = {
         "spacing": spacing,
         "normalisation": [
-            _normalisation(channel, statistics)
+            planned_normalisation(channel, statistics)
             for channel, statistics in zip(channels, fingerprint.channels, strict=True)
         ],
         "network": search.network,
@@ -120,8 +126,17 @@ def make_plan(
         ),
         "batch_size": search.batch_size[fingerprint.dims],
         "empty": known_empty(channels, fingerprint.ends),
+        "empty_share": _empty_share(fingerprint, channels),
     }
     return validated(planned | {k: v for k, v in chosen.items() if k != "patch"}, "the plan")
+
+
+def _empty_share(fingerprint: Fingerprint, channels: Sequence[Channel]) -> float:
+    """Organs are where they are: without one a scan is no scan. Cells may be there or not."""
+    modalities = {channel.modality.lower() for channel in channels}
+    of_cells = modalities <= set(MICROSCOPY) or (fingerprint.dims == 2 and modalities == UNKNOWN)
+    has_background = fingerprint.class_shares[0] >= BACKGROUND_TO_PAINT_WITH
+    return EMPTY_SHARE if of_cells and has_background else 0.0
 
 
 def planned_augmentation(
@@ -146,18 +161,6 @@ def _target_spacing(fingerprint: Fingerprint) -> tuple[float, ...] | None:
     along = sorted(spacing[worst] for spacing in fingerprint.spacings)
     finer = max(along[len(along) // 10], others)
     return tuple(finer if axis == worst else mm for axis, mm in enumerate(median))
-
-
-def _normalisation(channel: Channel, statistics: ChannelStatistics) -> Normalisation:
-    if channel.modality.upper() == "CT":
-        return Normalisation(
-            kind="clip_zscore",
-            low=statistics.percentile_00_5,
-            high=statistics.percentile_99_5,
-            mean=statistics.mean,
-            std=statistics.std,
-        )
-    return Normalisation(kind="zscore")
 
 
 def _patch(

@@ -38,7 +38,7 @@ def sheet(dataset: Dataset, preset: str, patch: Sequence[int] | None, seed: int)
         fingerprint_of(dataset), dataset.channels, find_device().kind,
         dataset=dataset.name, data=str(dataset.folder), minutes=1, **chosen,
     )  # fmt: skip
-    augmentation = Augmentation(preset, plan.patch)
+    augmentation = Augmentation(preset, plan.patch, plan.empty_share)
     rng = np.random.default_rng(seed)
     cases = [dataset.train[i * len(dataset.train) // ROWS] for i in range(ROWS)]
     rows = []

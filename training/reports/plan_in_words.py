@@ -115,6 +115,14 @@ def normalisation_in_words(rule: Normalisation) -> str:
             f"clipped to {rule.low:g} to {rule.high:g}, less {rule.mean:.4g}, divided by "
             f"{rule.std:.4g}"
         )
+    if rule.kind == "reference":
+        return (
+            f"on the scale that the training images share: clipped to {rule.low:.4g} to "
+            f"{rule.high:.4g}, less {rule.mean:.4g}, divided by {rule.std:.4g}; images of another "
+            "scale are brought to it by their median and spread"
+        )
+    if rule.kind == "robust":
+        return "by the image's own median and spread, clipped"
     if rule.kind == "rescale":
         return f"from {rule.low:g} to {rule.high:g} brought to 0 to 1"
     if rule.kind == "percentile":

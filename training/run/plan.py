@@ -23,7 +23,7 @@ ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
 """What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
 
 
-AugmentationPreset = Literal["none", "light", "medical", "microscopy", "strong"]
+AugmentationPreset = Literal["none", "light", "robust", "medical", "microscopy", "strong"]
 
 
 class Plan(BaseModel):
@@ -86,6 +86,10 @@ class Plan(BaseModel):
     augmentation: Annotated[AugmentationPreset, Field(description="preset of training.augment")] = (
         "medical"
     )
+    empty_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of patches whose classes are painted out"),
+    ] = 0.0
     loss: Annotated[
         Literal["dice_ce", "dice_focal", "tversky", "boundary", "cldice"],
         Field(description="by name, as in docs/training.md"),

@@ -18,6 +18,7 @@ from jaxtyping import Float32, UInt8
 from monai import transforms as mt
 
 from seg.errors import ConfigError
+from training.samples.painting import painted_out, with_artefact
 
 MARGIN = 1.25
 """What is cut out before a turn, as a multiple of the patch, so that corners stay filled."""
@@ -47,6 +48,10 @@ class Strength:
     coarseness: float = 0.0
     """As if taken at up to half the resolution."""
     holes: float = 0.0
+    artefacts: float = 0.0
+    """Bright fibres and specks of dust."""
+    gain: float = 0.25
+    """Brightness is multiplied by 1 and that much more or less."""
 
     @property
     def intensities(self) -> bool:
@@ -58,6 +63,11 @@ class Strength:
 STRENGTHS: Mapping[str, Strength] = {
     "none": Strength(mirrors=False),
     "light": Strength(),
+    # For few steps: what makes networks robust and costs little on images like those of training.
+    "robust": Strength(
+        turns=0.15, scales=(0.55, 1.8), noise=(0.15, 0.4), blur=(0.15, 1.5), brightness=0.3,
+        contrast=0.25, illumination=0.15, artefacts=0.05, gain=0.5,
+    ),
     # Rates and ranges of Isensee et al., nnU-Net, Nature Methods 18 (2021).
     "medical": Strength(
         turns=0.3, noise=(0.1, 0.2), blur=(0.1, 1.0), brightness=0.3, contrast=0.2
@@ -65,11 +75,12 @@ STRENGTHS: Mapping[str, Strength] = {
     # Focus, dyes and lamps differ from slide to slide, and cells have no upright shape.
     "microscopy": Strength(
         turns=0.4, elastic=0.3, noise=(0.2, 0.3), blur=(0.2, 1.5), brightness=0.4, contrast=0.3,
-        illumination=0.2,
+        illumination=0.2, artefacts=0.05, gain=0.5,
     ),
     "strong": Strength(
         turns=0.6, scales=(0.6, 1.6), elastic=0.4, noise=(0.3, 0.4), blur=(0.3, 2.0),
         brightness=0.5, contrast=0.4, illumination=0.3, coarseness=0.25, holes=0.2,
+        artefacts=0.1, gain=0.5,
     ),
 }  # fmt: skip
 
@@ -86,12 +97,15 @@ cv2.setNumThreads(0)
 class Augmentation:
     """Cuts a region to a patch and changes it."""
 
-    def __init__(self, preset: str, patch: tuple[int, ...]) -> None:
+    def __init__(self, preset: str, patch: tuple[int, ...], empty_share: float = 0.0) -> None:
+        """Use a preset; ``empty_share`` of the patches lose all that they show of classes."""
         if preset not in STRENGTHS:
             raise ConfigError(f"augmentation is one of {', '.join(PRESETS)}, got {preset!r}")
         strength = STRENGTHS[preset]
         self.patch = patch
         self._turns = strength.turns
+        self._empty_share = empty_share
+        self._artefacts = strength.artefacts
         self._move: _Move = (_move_2d if len(patch) == 2 else _move_3d)(patch, strength)
         self._intensities = _intensities(strength, len(patch)) if strength.intensities else None
 
@@ -106,6 +120,10 @@ class Augmentation:
     ) -> tuple[_Image, _Labels]:
         """A patch from a region of the size that ``region`` asked for."""
         image, labels = self._move(image, labels, int(rng.integers(2**31)))
+        if self._empty_share and rng.random() < self._empty_share:
+            image, labels = painted_out(image, labels, rng)
+        if self._artefacts and rng.random() < self._artefacts:
+            image = with_artefact(image, rng)
         if self._intensities is not None:
             self._intensities.set_random_state(seed=int(rng.integers(2**31)))
             image = np.asarray(self._intensities(image), dtype=np.float32)
@@ -177,7 +195,7 @@ def _intensities(strength: Strength, dims: int) -> mt.Compose:
         (strength.blur[0], mt.RandGaussianSmooth(
             sigma_x=deviation, sigma_y=deviation, sigma_z=deviation, prob=strength.blur[0])),
         (strength.brightness, mt.RandScaleIntensity(
-            factors=0.25, prob=strength.brightness, channel_wise=True)),
+            factors=strength.gain, prob=strength.brightness, channel_wise=True)),
         (strength.brightness, mt.RandShiftIntensity(
             offsets=0.2, prob=strength.brightness, channel_wise=True)),
         (strength.illumination, mt.RandBiasField(

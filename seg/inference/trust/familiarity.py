@@ -5,13 +5,14 @@ before its mask is trusted. Only what can change the network's answer is compare
 """
 
 from collections.abc import Iterator
-from math import gcd
+from math import prod
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Real
 
 from seg.images import Image, ImageSource
-from seg.model_package import InputSpec, TrainingFingerprint
+from seg.model_package import InputSpec, IntensityStatistics, TrainingFingerprint
+from seg.transforms.levels import MOST_VOXELS, Levels, noise_of, sample_of
 
 SPACING_FACTOR = 1.25
 """A voxel may be that much finer or coarser than the extremes of training."""
@@ -21,10 +22,11 @@ INTENSITY_SHARE = 0.25
 """Percentiles may lie outside of the training range by that share of its width."""
 FLAT_SHARE = 0.05
 """Percentiles nearer to each other than that share of the training width mean an empty image."""
-PERCENTILES = (0.5, 99.5)
-"""The same as of ``TrainingFingerprint.intensity``."""
-MOST_VOXELS = 1_000_000
-"""Voxels of a channel, spread evenly, from which percentiles are taken."""
+STATISTICS_FACTOR = 1.5
+"""Deviation, and the noise's share of it, may leave those of training by that factor; by twice as
+much where one image was all that was seen."""
+BANDS = 8
+"""Of rows, that are read of an image which stays in its file."""
 PER_IMAGE = ("zscore", "percentile", "minmax")
 """Normalisations that remove an image's own scale and offset."""
 
@@ -34,14 +36,14 @@ def unfamiliar(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -
 
     Args:
         image: that ``Predictor.predict`` takes; another number of channels or axes is an error
-            there and no warning here. Of one that stays in its file no intensity is looked at.
+            there and no warning here. Of one that stays in its file some rows are read.
         spec: of the model's card.
         seen: of the model's card.
     """
     return (
         *_spacing(image, spec, seen),
         *_size(image, spec, seen),
-        *(_intensity(image, spec, seen) if isinstance(image, Image) else ()),
+        *_intensity(image, spec, seen),
     )
 
 
@@ -91,17 +93,27 @@ def _size(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Ite
             )
 
 
-def _intensity(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
+def _intensity(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
+    """One sentence a channel at most, of the plainest difference."""
+    if image.channels != len(spec.channels):
+        return
+    statistics = seen.statistics or (None,) * len(spec.channels)
     channels = zip(
-        spec.channels, spec.preprocessing.normalisation, image.array, seen.intensity, strict=True
+        spec.channels,
+        spec.preprocessing.normalisation,
+        _shown_of(image),
+        seen.intensity,
+        statistics,
+        strict=True,
     )
-    for channel, normalisation, voxels, (low, high) in channels:
-        bottom, top = _percentiles(voxels)
+    for channel, rule, voxels, (low, high), known in channels:
         where = f" in {channel.name}" if len(spec.channels) > 1 else ""
+        levels = Levels.of(sample_of(voxels))
+        bottom, top = (float(levels.percentiles[at]) for at in (0, -1))
         if bottom == top:
             yield f"almost all intensities{where} are {bottom:.4g}: the image seems to be empty"
             continue
-        if normalisation.kind in PER_IMAGE:
+        if rule.kind in PER_IMAGE and known is None:
             continue
         slack = INTENSITY_SHARE * (high - low)
         if bottom < low - slack or top > high + slack:
@@ -114,28 +126,56 @@ def _intensity(image: Image, spec: InputSpec, seen: TrainingFingerprint) -> Iter
                 f"intensities{where} go from {bottom:.4g} to {top:.4g} only, the model was "
                 f"trained on {_range(low, high)}; another unit, or an empty image?"
             )
+        elif rule.scale is not None and not levels.lies_on(rule.scale):
+            yield (
+                f"intensities{where} have the median {levels.median:.4g}, the model was trained on "
+                f"{_range(*rule.scale.middle)}; they were brought to that scale by their own "
+                "median and spread"
+            )
+        elif known is not None:
+            yield from _unlike(voxels, known, seen.cases, where)
 
 
-def _percentiles(voxels: Real[np.ndarray, "*spatial"]) -> tuple[float, float]:
-    flat = voxels.reshape(-1)
-    step = max(1, flat.size // MOST_VOXELS)
-    while gcd(step, voxels.shape[-1]) > 1:  # else it would meet the same columns in every row
-        step += 1
-    low, high = _percentiles_of(flat[::step])
-    return float(low), float(high)
+def _unlike(
+    voxels: Real[np.ndarray, "*spatial"], known: IntensityStatistics, cases: int, where: str
+) -> Iterator[str]:
+    """What quantiles do not show: how much of the image stands out, and from how much noise."""
+    factor = STATISTICS_FACTOR * (1 + 1 / cases)  # few images show little of what is usual
+    sample = sample_of(voxels).astype(np.float64)
+    mean, deviation = float(sample.mean()), float(sample.std())
+    share = noise_of(voxels) / deviation if deviation else 0.0
+    low, high = known.deviation
+    if share > factor * known.noise_share[1]:
+        yield (
+            f"{share:.0%} of the contrast{where} is noise, {known.noise_share[1]:.0%} at most in "
+            "training: an image that is nearly empty, or much noisier?"
+        )
+    elif not low / factor <= deviation <= high * factor:
+        kind = "an image that is nearly empty?" if deviation < low else "bright spots or fibres?"
+        yield (
+            f"intensities{where} deviate by {deviation:.4g} from their mean, the model was trained "
+            f"on {_range(low, high)}: another contrast, or {kind}"
+        )
+    elif not known.mean[0] - high * factor / 2 <= mean <= known.mean[1] + high * factor / 2:
+        yield (
+            f"the mean intensity{where} is {mean:.4g}, the model was trained on "
+            f"{_range(*known.mean)}; another unit or another exposure?"
+        )
 
 
-def _percentiles_of(sample: Real[np.ndarray, " n"]) -> Float[np.ndarray, "2"]:
-    """``np.percentile(sample, PERCENTILES)``; short integers are counted, five times as fast."""
-    if sample.dtype.kind not in "iu" or sample.itemsize > 2:
-        return np.asarray(np.percentile(sample.astype(np.float64), PERCENTILES))
-    least = int(sample.min())
-    up_to = np.bincount(sample.astype(np.intp) - least).cumsum()
-    places = np.array(PERCENTILES) / 100 * (sample.size - 1)
-    below, above = (
-        np.searchsorted(up_to, rank, side="right") for rank in (np.floor(places), np.ceil(places))
-    )
-    return np.asarray(least + below + (above - below) * (places % 1))
+def _shown_of(image: ImageSource) -> Real[np.ndarray, "c *part"]:
+    """The image, or of one that stays in its file some bands of rows, spread evenly."""
+    if isinstance(image, Image):
+        return image.array
+    rows, *others = image.spatial_shape
+    every = tuple(slice(0, n) for n in others)
+    most = max(1, MOST_VOXELS // max(1, prod(others)))
+    if rows <= most:
+        return image.read((slice(0, rows), *every))
+    depth = max(1, most // BANDS)
+    starts = np.linspace(0, rows - depth, min(BANDS, most)).astype(int)
+    bands = [image.read((slice(int(at), int(at) + depth), *every)) for at in starts]
+    return np.concatenate(bands, axis=1)
 
 
 def _range(low: float, high: float) -> str:

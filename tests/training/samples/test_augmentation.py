@@ -7,7 +7,9 @@ from data.phantom import draw
 from seg.errors import ConfigError
 from training.augment import main
 from training.reports.augmented_sheet import GAP
+from training.samples import augmentation as module
 from training.samples.augmentation import PRESETS, Augmentation
+from training.samples.painting import with_artefact
 
 PATCHES = [(32, 32), (24, 40), (8, 24, 24), (16, 16, 16)]
 
@@ -36,7 +38,8 @@ def test_a_patch_comes_out_in_its_own_size(patch, preset):
 
 @pytest.mark.parametrize("patch", PATCHES)
 @pytest.mark.parametrize("preset", ["medical", "microscopy"])
-def test_labels_move_with_the_image(patch, preset):
+def test_labels_move_with_the_image(patch, preset, monkeypatch):
+    monkeypatch.setattr(module, "with_artefact", lambda image, rng: image)  # it marks nothing
     augmentation = Augmentation(preset, patch)
     for seed in range(10):
         image, labels = sample(augmentation, 1, seed)
@@ -68,7 +71,7 @@ def test_none_changes_nothing():
 
 def test_an_unknown_preset_is_answered_with_those_there_are():
     with pytest.raises(
-        ConfigError, match="one of none, light, medical, microscopy, strong, got 'wild'"
+        ConfigError, match="one of none, light, robust, medical, microscopy, strong, got 'wild'"
     ):
         Augmentation("wild", (8, 8))
 
@@ -90,3 +93,47 @@ def test_a_patch_of_the_wrong_dimensions_is_one_sentence(tmp_path, capsys):
     data = draw(tmp_path / "data", cases=3, size=(48, 64))
     assert main([str(data), "--patch", "8", "8", "8", "--out", str(tmp_path / "s.png")]) == 2
     assert "--patch needs 2 numbers" in capsys.readouterr().err
+
+
+def spotted(shape):
+    rng = default_rng(3)
+    labels = np.zeros(shape, np.uint8)
+    labels[..., 4:9, 5:11], labels[..., 18:24, 20:26] = 1, 2
+    image = rng.normal(0, 0.1, (2, *shape)).astype(np.float32) + 5 * (labels > 0)
+    return image.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (4, 32, 40)])
+def test_a_share_of_the_patches_shows_background_alone(shape):
+    image, labels = spotted(shape)
+    emptied = 0
+    augmentation = Augmentation("none", shape, empty_share=0.3)
+    for seed in range(60):
+        changed, marked = augmentation(image.copy(), labels.copy(), default_rng(seed))
+        if not marked.any():
+            emptied += 1
+            assert changed.max() < 1  # background that was elsewhere in the patch
+            assert changed.std() == pytest.approx(0.1, rel=0.2)
+    assert 8 <= emptied <= 28
+
+
+def test_a_patch_full_of_objects_is_not_painted_out():
+    image, labels = np.ones((1, 16, 16), np.float32), np.ones((16, 16), np.uint8)
+    _, marked = Augmentation("none", (16, 16), empty_share=1.0)(image, labels, default_rng(0))
+    assert marked.all()
+
+
+def test_what_nobody_annotated_is_not_painted_out():
+    image, labels = spotted((32, 40))
+    labels[:, :3] = 255
+    _, marked = Augmentation("none", (32, 40), empty_share=1.0)(image, labels, default_rng(0))
+    assert set(np.unique(marked)) == {0, 255}
+
+
+@pytest.mark.parametrize("shape", [(32, 40), (4, 32, 40)])
+def test_an_artefact_outshines_all_else_and_marks_nothing(shape):
+    image, _ = spotted(shape)
+    for seed in range(5):
+        changed = with_artefact(image, default_rng(seed))
+        assert (changed >= image).all()
+        assert changed.max() > image.max()

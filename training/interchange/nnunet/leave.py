@@ -18,7 +18,7 @@ from training.interchange.nnunet.results import RESAMPLING, UNTOUCHED
 from training.onnx_files.read_back import network_in
 
 SCHEMES = {"zscore": "ZScoreNormalization", "clip_zscore": "CTNormalization",
-           "minmax": "RescaleTo01Normalization"}  # fmt: skip
+           "reference": "CTNormalization", "minmax": "RescaleTo01Normalization"}  # fmt: skip
 FIXED = {1.0: "NoNormalization", 255.0: "RGBTo01Normalization"}
 """Of ``rescale`` from 0, by its upper end."""
 

@@ -9,9 +9,10 @@ from numpy.random import default_rng
 
 from seg.images import Image
 from seg.inference import Predictor
-from seg.inference.trust.familiarity import PERCENTILES, _percentiles, unfamiliar
+from seg.inference.trust.familiarity import unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
 from seg.transforms import Normalisation, Preprocessing
+from seg.transforms.levels import PERCENTILES, percentiles_of
 
 CT = Normalisation(kind="clip_zscore", low=-1000, high=1000, mean=0, std=300)
 SEEN = TrainingFingerprint(
@@ -101,4 +102,5 @@ def test_a_segmentation_carries_the_warnings(tiny_package):
 )
 def test_percentiles_of_counted_integers_are_those_of_sorted_ones(voxels):
     expected = np.percentile(voxels.astype(np.float64), PERCENTILES)
-    np.testing.assert_allclose(_percentiles(voxels), expected, rtol=1e-9, atol=1e-9)
+    found = percentiles_of(voxels.ravel(), PERCENTILES)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
