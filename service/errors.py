@@ -11,3 +11,14 @@ class RequestCancelledError(Exception):
 
 class SchedulerClosedError(Exception):
     """The service is shutting down."""
+
+
+class DecodingFullError(Exception):
+    """Other images that are being decoded leave no room for this one; they will."""
+
+    def __init__(self) -> None:
+        super().__init__("other images leave no room to decode this one now; try again later")
+
+
+class DecoderFailedError(Exception):
+    """Something of ours failed while an image was decoded."""

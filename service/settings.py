@@ -67,6 +67,12 @@ class Settings(BaseModel):
     """Most pixels of an image or of a slice; None is the image readers' own limit."""
     max_voxels: Annotated[int, Field(ge=1)] | None = None
     """Most voxels of a volume; None is the image readers' own limit."""
+    max_decoding_mb: Annotated[float, Field(gt=0)] | None = None
+    """What images of all requests and jobs may take while they are decoded and until they are
+    answered, unpacked, in memory and on disk, in 10⁶ bytes; None is half of the memory that the
+    container or the machine has."""
+    max_decoding_s: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds of CPU after which the decoding of an image is stopped."""
     max_requests: Annotated[int, Field(ge=1)] = 64
     """Segmentations accepted at the same time, running or waiting; more get 503."""
     threads: Annotated[int, Field(ge=1)] | None = None

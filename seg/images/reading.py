@@ -24,14 +24,12 @@ from seg.images.itk.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.itk.nrrd import read_nrrd
 from seg.images.nifti.whole import read_nifti
 from seg.images.pictures.raster import read_bmp, read_jpeg, read_png, read_webp
-from seg.images.storage.files import BinaryFile, Rewindable, open_binary
+from seg.images.storage.files import BinaryFile, Source, open_binary
 from seg.images.storage.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
 from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 
-LARGE = 1 << 20
-"""Bytes from which a file is looked at before it is read whole."""
 HEAD_BYTES = 348
 """Enough to tell every format by."""
 
@@ -107,7 +105,7 @@ KNOWN_ELSEWHERE = (
 
 
 def read_image(
-    source: Path | bytes, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    source: Source, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Image:
     """An image from a path or from bytes, in the file's own dtype.
 
@@ -125,7 +123,7 @@ def read_image(
 
 
 def read_channels(
-    sources: Sequence[Path | bytes], *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    sources: Sequence[Source], *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Image:
     """One image from one file a channel, or from one file with all channels.
 
@@ -149,7 +147,7 @@ def read_channels(
 
 
 def read_mask(
-    source: Path | bytes,
+    source: Source,
     *,
     dims: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
@@ -175,7 +173,7 @@ def read_mask(
     return Mask(_labels(found.array), spacing=found.spacing, affine=found.affine)
 
 
-def _read(source: Path | bytes, options: ReadOptions) -> Image:
+def _read(source: Source, options: ReadOptions) -> Image:
     if isinstance(source, Path) and source.is_dir():
         return read_folder(source, options)
     if isinstance(source, Path):
@@ -190,20 +188,6 @@ def _read(source: Path | bytes, options: ReadOptions) -> Image:
                 "save it as PNG, TIFF or NIfTI"
             )
         return found.read(file, options)
-
-
-def content_of(file: Rewindable) -> bytes:
-    """All of an open file; of a large one that does not begin as an image only the beginning.
-
-    Raises:
-        ImageError: it is large and begins as none does that is read.
-    """
-    beginning = file.read(LARGE)
-    if len(beginning) < LARGE:
-        return beginning
-    format_of(beginning)
-    file.seek(0)
-    return file.read()
 
 
 def format_of(head: bytes) -> FileFormat:

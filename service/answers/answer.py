@@ -7,19 +7,20 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import IO, Any
 
 from seg.errors import SegError
-from seg.images import Image, encode_mask, read_channels
+from seg.images import Image, encode_mask
 from seg.inference import MapName, Predictor, Segmentation, encode_output
 from seg.inference.tiling.sliding_window import Progress
 from service.answers.containers import Add, opened_container
 from service.answers.quality_header import as_header, as_plain, with_quality
 from service.batching.request_backend import SharedBackend
-from service.errors import RequestCancelledError, SchedulerClosedError
+from service.decoding.image_decoder import ImageDecoder
+from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
 from service.models.ready_model import ReadyModel
 from service.models.variants import ServedVariant
 from service.observability.logs import LOGGER, where_it_failed
@@ -29,8 +30,8 @@ from service.problems.document import problem
 from service.problems.response import status_and_detail
 from service.requests.order import Order
 
-Content = Callable[[], bytes]
-"""Reads a file when its turn has come."""
+Content = Callable[[], AbstractContextManager[IO[bytes]]]
+"""Opens a file when its turn has come."""
 
 REPORT = "report.json"
 MEASUREMENTS = "measurements.csv"
@@ -53,6 +54,7 @@ class Work:
     """What is done with which images."""
 
     model: ReadyModel
+    decoder: ImageDecoder
     order: Order
     backend: SharedBackend
     rung: ServedVariant
@@ -113,7 +115,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
         try:
             found = _segment(work, files)
             encoded = _all_encoded(work, found, stem)
-        except (RequestCancelledError, SchedulerClosedError):
+        except (RequestCancelledError, SchedulerClosedError, DecodingFullError):
             raise
         except Exception as error:
             if not isinstance(error, SegError) and len(images) > 1:
@@ -143,9 +145,13 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
 def _segment(work: Work, files: Sequence[Content]) -> _Found:
     model, order, backend = work.model, work.order, work.backend
     backend.raise_if_cancelled()
-    with span("decode"), model.metrics.stage("decode"):
-        image = read_channels(
-            [read() for read in files], dims=model.package.card.input.dims, limits=model.limits
+    with span("decode"), model.metrics.stage("decode"), ExitStack() as opened:
+        image = work.decoder.image(
+            [opened.enter_context(each()) for each in files],
+            dims=model.package.card.input.dims,
+            limits=model.limits,
+            check=backend.raise_if_cancelled,
+            background=backend.is_background,
         )
     backend.raise_if_cancelled()
     outputs = (model.formats[name].map for name in order.formats)

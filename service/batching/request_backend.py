@@ -28,7 +28,8 @@ class SharedBackend:
     def __init__(self, scheduler: Scheduler, *, background: bool = False) -> None:
         """Take a turn; behind all requests where it is for a job."""
         self._scheduler = scheduler
-        self._is_background = background
+        self.is_background = background
+        """It is for a job, and gives way to requests."""
         self._request = next(_REQUESTS)
         self._cancelled = threading.Event()
         self._backend = scheduler.backend
@@ -56,7 +57,7 @@ class SharedBackend:
                 self._request,
                 patches,
                 self._backend,
-                is_background=self._is_background,
+                is_background=self.is_background,
                 on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
                 check=self.raise_if_cancelled,
             )

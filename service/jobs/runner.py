@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.answers.answer import Content, Work, answer
 from service.batching.request_backend import SharedBackend
-from service.errors import RequestCancelledError, SchedulerClosedError
+from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
 from service.jobs.records import Job, Progress
 from service.jobs.store import JobStore
@@ -131,7 +131,7 @@ class JobRunner:
                 self._stopped(held)
             except FileNotFoundError as error:  # its images are gone for good
                 self._failed(held, error)
-            except (FilesUnavailableError, OSError):  # they may be had later
+            except (FilesUnavailableError, DecodingFullError, OSError):  # they may be had later
                 self._store.release(job.id, held.worker)
                 raise
             except Exception as error:
@@ -147,10 +147,11 @@ class JobRunner:
     def _answered(self, held: "_Held", model: ReadyModel, backend: SharedBackend) -> dict[str, Any]:
         job = held.job
         images: list[list[Content]] = [
-            [partial(self._files.read, job.id, name) for name in files] for files in job.images
+            [partial(self._files.open, job.id, name) for name in files] for files in job.images
         ]
         work = Work(
             model=model,
+            decoder=self._models.decoder,
             order=Order.model_validate(job.order),
             backend=backend,
             rung=model.chooser.rungs[0],

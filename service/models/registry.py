@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seg.errors import PackageError
 from seg.model_package import read_card
+from service.decoding.image_decoder import ImageDecoder
 from service.errors import NotReadyError
 from service.models.folder import Fingerprint, fingerprint_of, packages_in
 from service.models.memory import ModelMemory
@@ -28,6 +29,7 @@ class ModelRegistry:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.decoder = ImageDecoder(settings)
         self.memory = ModelMemory(settings, metrics)
         single = settings.single_package
         self._single = None if single is None else single.absolute()
@@ -41,6 +43,7 @@ class ModelRegistry:
 
     def start(self) -> None:
         """Look for packages in the background, so that the service answers while it waits."""
+        self.decoder.start()
         self._watcher.start()
 
     def wait(self) -> None:
@@ -49,6 +52,7 @@ class ModelRegistry:
 
     def close(self) -> None:
         """Finish what runs and take no more."""
+        self.decoder.close()
         self._closing.set()
         if self._watcher.is_alive():
             self._watcher.join()

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from service.errors import SchedulerClosedError
+from service.errors import DecodingFullError, SchedulerClosedError
 from service.observability.failure_kinds import note_fault
 from service.observability.logs import LOGGER, where_it_failed
 from service.problems.document import MEDIA_TYPE, problem
@@ -19,6 +19,7 @@ STATUS_OF_ERROR: Mapping[type[Exception], int] = {
     UnsupportedImageError: 415,
     ImageError: 422,
     SchedulerClosedError: 503,
+    DecodingFullError: 503,
 }
 """The first that fits counts; any other error is ours and a 500."""
 
@@ -62,7 +63,8 @@ async def on_error(request: Request, error: Exception) -> Response:
     """For errors of seg; those that are no fault of the caller's say nothing of the inside."""
     if isinstance(error, SchedulerClosedError):
         note_fault(request.scope, "shutdown")
-    return problem_response(*status_and_detail(error))
+    status, detail = status_and_detail(error)
+    return problem_response(status, detail, {"Retry-After": "2"} if status == 503 else None)
 
 
 def status_and_detail(error: Exception) -> tuple[int, str]:

@@ -5,6 +5,7 @@ import math
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from typing import BinaryIO
@@ -14,9 +15,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 
-from seg.images import content_of
-from service.answers.answer import AnswerHead, Work, answer
-from service.answers.picture import picture_of
+from service.answers.answer import AnswerHead, Content, Work, answer
 from service.answers.quality_header import QUALITY_HEADER
 from service.answers.streams import streamed
 from service.batching.scheduler import BatchingPolicy
@@ -83,9 +82,9 @@ class _PublicRoutes:
             model.metrics.spent("wait", waited)
             running = int(self._limiter(model.scheduler.policy).borrowed_tokens)
             rung = model.chooser.choose(ask, self._admission.active, running, waited)
-            contents = [[partial(content_of, file) for file in channels] for channels in images]
+            contents = [[_at_hand(file) for file in channels] for channels in images]
             start = perf_counter()
-            head = answer(Work(model, order, backend, rung), contents, body)
+            head = answer(Work(model, self._models.decoder, order, backend, rung), contents, body)
             model.chooser.took(rung, backend.patches, perf_counter() - start, running)
             return head, rung
 
@@ -134,10 +133,21 @@ class _PublicRoutes:
         timeout_s = self._models.settings.timeout_s
         useless = threading.Event()
         watch = asyncio.create_task(_cancel_when_useless(request, useless.set, timeout_s))
-        dims = model.package.card.input.dims
+
+        def check() -> None:
+            if useless.is_set():
+                raise RequestCancelledError
+
+        make = partial(
+            self._models.decoder.picture,
+            channels,
+            dims=model.package.card.input.dims,
+            limits=model.limits,
+            check=check,
+        )
         try:
             body, media_type = await run_sync(
-                partial(picture_of, channels, dims, model.limits, useless.is_set),
+                make,
                 limiter=self._limiter(model.scheduler.policy),
             )
         except RequestCancelledError:
@@ -174,6 +184,10 @@ class _PublicRoutes:
             fitting = policy.runners * policy.batch_size + 2
             self._threads = anyio.CapacityLimiter(self._models.settings.threads or fitting)
         return self._threads
+
+
+def _at_hand(file: BinaryIO) -> Content:
+    return lambda: nullcontext(file)
 
 
 async def _cancel_when_useless(

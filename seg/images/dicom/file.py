@@ -2,14 +2,15 @@
 
 import io
 import logging
+import sys
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from seg.errors import ImageError, ImageTooLargeError
+from seg.errors import ImageError
+from seg.images.dicom.bounds import MOST_PIXELS, Bounds, Counted, inflated
 from seg.images.dicom.codecs import DECODER_DEPENDENCIES
 from seg.images.storage.files import PARSING_ERRORS, BinaryFile
 
@@ -21,20 +22,12 @@ OUR_DECODER = "seg"
 """The name under which pydicom knows ``seg.images.dicom.codecs``."""
 
 
-DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
-"""Names of the transfer syntax whose header is compressed too, and of what lies within."""
-
-
 BARE = tuple(
     word
     for group, element in ((8, 0), (8, 5), (8, 8), (8, 0x16), (2, 0))
     for word in (bytes((group, 0, element, 0)), bytes((0, group, 0, element)))
 )
 """Tags that a file without preamble begins with, in either byte order."""
-
-
-MAX_INFLATED = 2**30
-"""Bytes of a deflated file; all others take no more memory than they weigh."""
 
 
 @cache
@@ -77,18 +70,20 @@ def translated() -> Iterator[None]:
         ) from error
 
 
-def parse(file: BinaryFile, *, pixels: bool) -> Dataset:
+def parse(file: BinaryFile, *, pixels: bool, most_pixel_bytes: int = MOST_PIXELS) -> Dataset:
     """The file from its start: with its pixels as they stand there, or all that precedes them.
 
     Raises:
         ImageError: the file is no DICOM file or a damaged one.
+        ImageTooLargeError: it holds more than a header or these pixels can need.
     """
     with translated():
         file.seek(128)
         bare = file.read(4) != b"DICM"  # some leave the preamble out that the standard asks for
         file.seek(0)
-        whole = _inflated(file)
-        dataset = pydicom().dcmread(whole, force=bare, stop_before_pixels=not pixels)
+        with inflated(file) as whole:
+            stop = Bounds(whole, pixels=pixels, most_pixel_bytes=most_pixel_bytes)
+            dataset = pydicom().filereader.read_partial(Counted(whole), stop, force=bare)
         if "TransferSyntaxUID" not in dataset.file_meta:
             implicit, little_endian = dataset.original_encoding
             names = {
@@ -100,23 +95,24 @@ def parse(file: BinaryFile, *, pixels: bool) -> Dataset:
         return dataset
 
 
-def _inflated(file: BinaryFile) -> BinaryFile:
-    """The file, its deflated part unpacked no further than ``MAX_INFLATED``."""
-    head = file.read(1024)
-    file.seek(0)
-    if DEFLATED not in head:
-        return file
-    from pydicom.filereader import read_dataset
+def is_header(value: object) -> bool:
+    """It is a Dataset; of one, its module is imported already."""
+    module = sys.modules.get("pydicom.dataset")
+    return module is not None and isinstance(value, module.Dataset)
 
-    file.seek(132)
-    read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-    meta_bytes = file.tell()
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(file.read(), MAX_INFLATED)
-    if inflater.unconsumed_tail:
-        raise ImageTooLargeError(
-            f"at most {MAX_INFLATED:,} bytes are unpacked of a deflated DICOM file; save it as "
-            "explicit VR little endian"
+
+def header_to_bytes(header: Dataset) -> bytes:
+    """A header as a file, encoded as it was read."""
+    implicit, little_endian = header.original_encoding
+    file = io.BytesIO()
+    with translated():
+        pydicom().dcmwrite(
+            file, header, implicit_vr=implicit, little_endian=little_endian, force_encoding=True
         )
-    file.seek(0)
-    return io.BytesIO(file.read(meta_bytes).replace(DEFLATED, PLAIN) + content)
+    return file.getvalue()
+
+
+def header_from(content: bytes) -> Dataset:
+    """A header from what `header_to_bytes` wrote."""
+    with translated():
+        return pydicom().dcmread(io.BytesIO(content), force=True)

@@ -51,7 +51,8 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     array = np.empty((layout.channels, *shape), dtype)
     file.seek(0)
     places = np.argsort(grid.order).tolist()
-    decode_into(array, places, parse(file, pixels=True), layout, scales)
+    whole = parse(file, pixels=True, most_pixel_bytes=layout.most_bytes)
+    decode_into(array, places, whole, layout, scales)
     return Image(
         array if layout.frames > 1 else array[:, 0],
         spacing=grid.spacing,
@@ -94,7 +95,7 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     array = np.empty((first.channels, *shape), dtype)
     for place, index in enumerate(grid.order):
         with found[index][0].open() as file:
-            whole = parse(file, pixels=True)
+            whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
         decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
     return Image(
         array,

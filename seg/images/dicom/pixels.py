@@ -32,6 +32,10 @@ MAX_BYTE = 255
 RLE = "1.2.840.10008.1.2.5"
 
 
+SPARE_BYTES = 1 << 20
+"""That a small image may have in its file beside its pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class PixelLayout:
     """What the header says of the pixels."""
@@ -82,6 +86,12 @@ class PixelLayout:
             bits_stored=stored or allocated,
             stored=np.dtype(f"{kind}{max(allocated // 8, 1)}"),
         )
+
+    @property
+    def most_bytes(self) -> int:
+        """That the pixels may take in the file: what they are, and as much again for padding."""
+        values = self.frames * self.rows * self.columns * self.samples
+        return 2 * values * self.stored.itemsize + SPARE_BYTES
 
     @property
     def channels(self) -> int:

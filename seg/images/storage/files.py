@@ -1,30 +1,24 @@
-"""Bytes from a path or from memory."""
+"""Bytes from a path, from memory, or from an open file."""
 
 import io
 import struct
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from seg.errors import ImageError
+from seg.errors import ImageError, ImageTooLargeError
 
 BinaryFile = io.BytesIO | io.BufferedReader
 """What readers get: a file that can be read from any place."""
 
+Source = Path | bytes | BinaryFile
+"""What images are read from; an open file has no name that could be told, and none beside it."""
 
-@runtime_checkable
-class Rewindable(Protocol):
-    """What an uploaded file can do, wherever it is kept."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """So many bytes; all that are left of a negative number."""
-        ...
-
-    def seek(self, offset: int, /) -> int:
-        """Go to that byte."""
-        ...
+UNPACKED_IN_MEMORY = 4 << 20
+"""Bytes of what is unpacked that stay in memory; what is more goes to a temporary file."""
+CHUNK_BYTES = 1 << 20
 
 
 DAMAGE = (
@@ -46,7 +40,7 @@ DAMAGE = (
 
 
 @contextmanager
-def open_binary(source: Path | bytes) -> Iterator[BinaryFile]:
+def open_binary(source: Source) -> Iterator[BinaryFile]:
     """The source as a binary file, at its start.
 
     Raises:
@@ -55,6 +49,10 @@ def open_binary(source: Path | bytes) -> Iterator[BinaryFile]:
     """
     if isinstance(source, bytes):
         yield io.BytesIO(source)
+        return
+    if not isinstance(source, Path):
+        source.seek(0)
+        yield source
         return
     try:
         file = source.open("rb")
@@ -65,6 +63,41 @@ def open_binary(source: Path | bytes) -> Iterator[BinaryFile]:
             yield file
         except ImageError as error:
             raise type(error)(f"{source}: {error}") from error
+
+
+@contextmanager
+def unpacked(read: Callable[[int], bytes], most_bytes: int) -> Iterator[BinaryFile]:
+    """All that ``read`` gives, piece by piece, as a file; of much of it, only a piece is in memory.
+
+    Args:
+        read: So many bytes of what is packed, unpacked, or fewer; none at its end.
+        most_bytes: That may come.
+
+    Raises:
+        ImageTooLargeError: more come.
+    """
+    content = bytearray()
+    with tempfile.TemporaryFile() as file:
+        size = 0
+        while chunk := read(CHUNK_BYTES):
+            size += len(chunk)
+            if size > most_bytes:
+                raise ImageTooLargeError(
+                    f"at most {most_bytes:,} bytes are unpacked, the file holds more; send it "
+                    "unpacked, or a smaller one"
+                )
+            content += chunk
+            if size > UNPACKED_IN_MEMORY:
+                file.write(content)
+                content.clear()
+        if size <= UNPACKED_IN_MEMORY:
+            yield io.BytesIO(content)
+            return
+        file.write(content)
+        file.flush()
+        file.seek(0)
+        with open(file.fileno(), "rb", closefd=False) as reader:
+            yield reader
 
 
 PARSING_ERRORS = (*DAMAGE, UnboundLocalError)  # a NameError of pydicom's own

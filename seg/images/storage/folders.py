@@ -1,18 +1,20 @@
-"""Files in a folder or in a ZIP archive, which is never unpacked to disk."""
+"""Files in a folder or in a ZIP archive, of which one at a time is unpacked."""
 
-import io
+import mmap
+import shutil
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images.storage.files import BinaryFile
+from seg.images.storage.files import CHUNK_BYTES, BinaryFile, unpacked
 
 MAX_FILES = 20_000
 """Files of one image, in a folder or in an archive."""
@@ -83,11 +85,31 @@ def entries_of_zip(archive: zipfile.ZipFile, max_bytes: int) -> list[Entry]:
 @contextmanager
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryFile]:
     try:
-        yield io.BytesIO(archive.read(info))
+        with archive.open(info) as member, unpacked(member.read, info.file_size) as file:
+            yield file
     except ImageError:
         raise
     except ZIP_ERRORS as error:
         raise damaged_zip(error) from error
+
+
+@contextmanager
+def unpacked_entries(entries: Sequence[Entry]) -> Iterator[dict[str, memoryview]]:
+    """The content of all files by name, in a temporary file that is mapped and not in memory."""
+    places: list[tuple[str, int, int]] = []
+    with tempfile.TemporaryFile() as target:
+        for entry in entries:
+            start = target.tell()
+            with entry.open() as file:
+                shutil.copyfileobj(file, target, CHUNK_BYTES)
+            places.append((entry.name, start, target.tell()))
+        target.flush()
+        if not target.tell():  # nothing can be mapped
+            yield {name: memoryview(b"") for name, _, _ in places}
+            return
+        # Not closed: arrays may look at it still; it goes with the last of them.
+        whole = memoryview(mmap.mmap(target.fileno(), 0, access=mmap.ACCESS_READ))
+        yield {name: whole[start:end] for name, start, end in places}
 
 
 @contextmanager

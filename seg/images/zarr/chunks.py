@@ -40,7 +40,7 @@ def compression_of(metadata: Any) -> str | None:
     return names[0] if names else None
 
 
-def check_chunk(content: bytes, compression: str | None, needed: int) -> None:
+def check_chunk(content: memoryview, compression: str | None, needed: int) -> None:
     """Pass where the chunk does not unpack to more than an array's chunk needs.
 
     Raises:
@@ -54,7 +54,7 @@ def check_chunk(content: bytes, compression: str | None, needed: int) -> None:
         )
 
 
-def _unpacked_size(content: bytes, compression: str | None, needed: int) -> int | None:
+def _unpacked_size(content: memoryview, compression: str | None, needed: int) -> int | None:
     if compression in ("zlib", "gzip"):
         return _inflated(content, needed)
     if compression == "zstd":
@@ -67,7 +67,7 @@ def _unpacked_size(content: bytes, compression: str | None, needed: int) -> int 
     return len(content)
 
 
-def check_blosc(head: bytes, size: int) -> None:
+def check_blosc(head: bytes | memoryview, size: int) -> None:
     """Pass where a Blosc chunk of ``size`` bytes holds what its header announces.
 
     Blosc reads as far as the header says, beyond the end of a chunk that was cut short.
@@ -79,7 +79,7 @@ def check_blosc(head: bytes, size: int) -> None:
         raise ImageError("a chunk of the OME-Zarr is damaged or cut short; send the whole image")
 
 
-def _inflated(content: bytes, needed: int) -> int:
+def _inflated(content: memoryview | bytes, needed: int) -> int:
     """Bytes that the chunk unpacks to, or some number above ``needed``."""
     size = 0
     while content and size <= needed:
@@ -91,9 +91,9 @@ def _inflated(content: bytes, needed: int) -> int:
     return size
 
 
-def _zstd_size(content: bytes) -> int | None:
+def _zstd_size(content: memoryview) -> int | None:
     """The size that the frame announces, if any. Source: RFC 8878, 3.1.1.1."""
-    if content[:4] != b"\x28\xb5\x2f\xfd":
+    if bytes(content[:4]) != b"\x28\xb5\x2f\xfd":
         raise ImageError("a chunk of the OME-Zarr is damaged; write it anew")
     flags = content[4]
     single = flags >> 5 & 1

@@ -17,7 +17,7 @@ from seg.images.grid.image import Image, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.units import MM
 from seg.images.storage.files import DAMAGE
-from seg.images.storage.folders import Entry
+from seg.images.storage.folders import Entry, unpacked_entries
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.zarr.chunks import (
     BLOSC_HEADER_BYTES,
@@ -48,14 +48,14 @@ def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
         zarr = zarr_library()
         root = zarr_root([entry.name for entry in entries])
         assert root is not None
-        files = {}
-        for entry in entries:
-            if entry.name.startswith(root):
-                with entry.open() as file:
-                    files[entry.name.removeprefix(root)] = file.read()
-        of_bytes = zarr.core.buffer.cpu.Buffer.from_bytes
-        buffers = {name: of_bytes(content) for name, content in files.items()}
-        return _read(zarr.storage.MemoryStore(buffers, read_only=True), options, files)
+        within = [entry for entry in entries if entry.name.startswith(root)]
+        with unpacked_entries(within) as unpacked:
+            files = {name.removeprefix(root): content for name, content in unpacked.items()}
+            of_array = zarr.core.buffer.cpu.Buffer.from_array_like
+            buffers = {
+                name: of_array(np.frombuffer(content, np.uint8)) for name, content in files.items()
+            }
+            return _read(zarr.storage.MemoryStore(buffers, read_only=True), options, files)
 
 
 def zarr_root(names: Sequence[str]) -> str | None:
@@ -67,7 +67,7 @@ def zarr_root(names: Sequence[str]) -> str | None:
     return "" if parent == "." else f"{parent}/"
 
 
-def _read(store: Any, options: ReadOptions, files: Mapping[str, bytes] | Path) -> Image:
+def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Path) -> Image:
     zarr = zarr_library()
     group = zarr.open_group(store, mode="r")
     scales = _multiscales(group)
@@ -143,7 +143,7 @@ def _spacing(
     return tuple(spacing)
 
 
-def _check_chunks(array: Any, options: ReadOptions, files: Mapping[str, bytes] | Path) -> None:
+def _check_chunks(array: Any, options: ReadOptions, files: Mapping[str, memoryview] | Path) -> None:
     options.limits.check(tuple(array.shards or array.chunks), 1, array.dtype.itemsize)
     if isinstance(files, Path):  # the user's own disk: no bombs, but a copy may be cut short
         if compressions_of(array.metadata) == ["blosc"]:

@@ -11,13 +11,11 @@ from seg.images import (
     Image,
     Limits,
     Mask,
-    content_of,
     read_channels,
     read_image,
     read_mask,
     write_image,
 )
-from seg.images.reading import LARGE
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
@@ -53,12 +51,22 @@ def test_other_files_are_refused_with_what_to_do(content, error, words):
 
 
 def test_of_a_large_file_that_is_no_image_only_the_beginning_is_read():
-    other = io.BytesIO(bytes(2 * LARGE))
+    other = io.BytesIO(bytes(2 << 20))
     with pytest.raises(UnsupportedImageError, match="the file is none of them"):
-        content_of(other)
-    assert other.tell() <= LARGE
-    for picture in (png(GREY), png(GREY) + bytes(LARGE)):
-        assert content_of(io.BytesIO(picture)) == picture
+        read_image(other)
+    assert other.tell() < 1 << 20
+
+
+def test_an_open_file_is_read_from_its_start_and_has_no_folder(tmp_path):
+    file = io.BytesIO(png(GREY))
+    file.seek(7)
+    np.testing.assert_array_equal(read_image(file).array[0], GREY)
+    (tmp_path / "voxels.raw").write_bytes(bytes(8))
+    header = "NDims = 2\nDimSize = 4 2\nElementType = MET_UCHAR\nElementDataFile = voxels.raw\n"
+    (tmp_path / "image.mhd").write_text(header)
+    assert read_image(tmp_path / "image.mhd").spatial_shape == (2, 4)
+    with (tmp_path / "image.mhd").open("rb") as named, pytest.raises(ImageError):
+        read_image(named)
 
 
 def test_a_path_is_named_in_the_message_and_bytes_have_no_name(tmp_path):

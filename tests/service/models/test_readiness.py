@@ -16,13 +16,12 @@ from starlette.testclient import TestClient
 
 from seg.errors import ConfigError
 from seg.model_package import GoldenSamples, ModelPackage, write_card, write_golden
-from service.answers.picture import picture_of
 from service.app import create_app
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.seg.images.dicom.files import content_of, series_of
-from tests.service.conftest import ROOT, png, served, until, until_status
+from tests.service.conftest import ROOT, png, served, until_status
 from tests.service.routes.test_errors import problem
 
 IMAGE = png([[100] * 40] * 40)
@@ -152,14 +151,10 @@ def test_a_segmentation_that_takes_too_long_is_stopped(loaded):
     assert sum(m.scheduler.waiting for m in model.memory.models()) == 0
 
 
-def test_a_picture_that_takes_too_long_is_stopped(loaded, monkeypatch):
-    def late(files, dims, limits, is_useless):
-        until(is_useless)
-        return picture_of(files, dims, limits, is_useless)
-
-    monkeypatch.setattr("service.routes.segment.picture_of", late)
-    client = TestClient(create_app(loaded(timeout_s=0.05)))
-    assert "0.05 s" in problem(client.post("/picture", content=IMAGE), 504)
+def test_a_picture_that_takes_too_long_is_stopped(loaded):
+    client = TestClient(create_app(loaded(timeout_s=0.01)))
+    answer = client.post("/picture", content=png(np.zeros((3000, 3000))))
+    assert "0.01 s" in problem(answer, 504)
 
 
 def test_a_full_disk_is_told_and_passes(loaded, monkeypatch):
