@@ -47,20 +47,26 @@ def write_package(
     fragile: bool = False,
     slow: bool = False,
     task: Task = "exclusive",
+    lopsided: bool = False,
+    **input_fields: object,
 ) -> Path:
     """Write a package of a network that smooths its first channel and compares with LEVELS.
 
     Regions are compared with THRESHOLDS. Golden logits come from onnx's own evaluator, not from the
     runtime that is tested. A slow one takes longer than what is done around it, as real ones do.
+    A lopsided one looks otherwise to each side of a voxel, so that every mirror and every exchange
+    of axes changes what it says. ``input_fields`` are those of ``InputSpec``.
     """
-    model = _network(tuple(patch), channels, fragile, task, slow=slow)
+    model = _network(tuple(patch), channels, fragile, task, slow=slow, lopsided=lopsided)
     patches = np.random.default_rng(0).uniform(0, 0.9, (3, channels, *patch)).astype(np.float32)
     (logits,) = ReferenceEvaluator(model).run(None, {"patches": patches})
     with written_whole(target) as folder:
         onnx.save(model, folder / "network.onnx")
         golden = write_golden(folder, GoldenSamples(patches, logits))
         card = _card(tuple(patch), channels, sha256_of(folder / "network.onnx"), golden)
-        write_card(folder, card.model_copy(update={"task": task}))
+        fields = {**card.model_dump(), "task": task}
+        fields["input"] |= input_fields
+        write_card(folder, ModelCard.model_validate(fields))
     return target
 
 
@@ -71,10 +77,14 @@ def _network(
     task: Task = "exclusive",
     *,
     slow: bool = False,
+    lopsided: bool = False,
 ) -> onnx.ModelProto:
     dims = len(patch)
     smooth = np.zeros((1, channels, *(3,) * dims), np.float32)
-    smooth[:, 0] = 1 / 3**dims
+    weights_of_sides = np.ones(3**dims)
+    if lopsided:
+        weights_of_sides = np.random.default_rng(1).uniform(0, 1, 3**dims) ** 8
+    smooth[:, 0] = (weights_of_sides / weights_of_sides.sum()).reshape((3,) * dims)
     if task == "regions":
         slope, offset = np.full(len(THRESHOLDS), 20.0), -20 * np.array(THRESHOLDS)
     else:  # -(x - level)² without x²: linear in x, and largest for the nearest level

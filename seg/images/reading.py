@@ -17,8 +17,9 @@ from seg.images.arrays.npy import read_npy
 from seg.images.arrays.npz import read_npz
 from seg.images.dicom.file import is_dicom
 from seg.images.dicom.images import read_dicom, read_series
-from seg.images.grid.image import Image, Mask
+from seg.images.grid.image import Affine, Image, Mask, Spacing
 from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
+from seg.images.grid.orientation import turn_onto, turned_image
 from seg.images.grid.source import ImageSource
 from seg.images.itk.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.itk.nrrd import read_nrrd
@@ -30,6 +31,10 @@ from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 
+SAME_STEP = 1e-3
+"""Of a voxel's size: what steps of grids may differ that are one. Headers hold rounded numbers."""
+SAME_PLACE = 0.1
+"""Of a voxel's size: what their first voxels may lie apart."""
 HEAD_BYTES = 348
 """Enough to tell every format by."""
 
@@ -127,6 +132,8 @@ def read_channels(
 ) -> Image:
     """One image from one file a channel, or from one file with all channels.
 
+    Files that hold the same grid in another voxel order are turned onto the first.
+
     Raises:
         ImageError: a file cannot be read, or the files do not lie on one grid.
     """
@@ -135,6 +142,8 @@ def read_channels(
     images: list[Image] = []
     for number, source in enumerate(sources):
         image = read_image(source, dims=dims, limits=limits)
+        if images:
+            image = turned_image(image, turn_onto(image, images[0]))
         images.append(image)
         check_grid(images[0], image, number)
         channels = sum(part.channels for part in images)
@@ -221,15 +230,25 @@ def check_grid(first: ImageSource, other: ImageSource, number: int) -> None:
             f"all channels need one size, file 1 has {first.spatial_shape} and file "
             f"{number + 1} has {other.spatial_shape}; resample one onto the other"
         )
-    for what in ("spacing", "affine"):
+    for what, is_same in (("spacing", _same_spacing), ("affine", _same_affine)):
         ours, theirs = getattr(first, what), getattr(other, what)
-        if (ours is None) != (theirs is None) or (
-            ours is not None and not np.allclose(ours, theirs, rtol=1e-3, atol=1e-3)
-        ):
+        if (ours is None) != (theirs is None) or (ours is not None and not is_same(ours, theirs)):
             raise ImageError(
                 f"all channels need one grid, but {what} of file 1 and of file {number + 1} "
                 "differ; resample one onto the other"
             )
+
+
+def _same_spacing(ours: Spacing, theirs: Spacing) -> bool:
+    """Whatever the unit: a micrometre is a thousandth of a millimetre, and no rounding error."""
+    return bool(np.allclose(ours, theirs, rtol=SAME_STEP, atol=0))
+
+
+def _same_affine(ours: Affine, theirs: Affine) -> bool:
+    sizes = np.linalg.norm(ours[:3, :3], axis=0)
+    steps = np.linalg.norm(ours[:3, :3] - theirs[:3, :3], axis=0)
+    apart = np.abs(ours[:3, 3] - theirs[:3, 3]).max()
+    return bool((steps <= SAME_STEP * sizes).all() and apart <= SAME_PLACE * sizes.min())
 
 
 def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial"]:

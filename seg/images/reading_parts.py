@@ -10,6 +10,7 @@ from jaxtyping import Real
 from seg.errors import ImageError
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
+from seg.images.grid.orientation import turn_onto, turned_source
 from seg.images.grid.source import ImageSource
 from seg.images.nifti.parts import opened_nifti
 from seg.images.reading import HEAD_BYTES, check_grid, format_of, read_image
@@ -68,6 +69,7 @@ def open_channels(paths: Sequence[Path], *, dims: int | None = None) -> Iterator
         raise ImageError("at least one file is needed, got none")
     with ExitStack() as stack:
         parts = [stack.enter_context(open_image(path, dims=dims)) for path in paths]
+        parts = [turned_source(part, turn_onto(part, parts[0])) for part in parts]
         for number, part in enumerate(parts):
             check_grid(parts[0], part, number)
         yield parts[0] if len(parts) == 1 else _Channels(parts)
@@ -81,6 +83,7 @@ class _Channels:
         self.spatial_shape: tuple[int, ...] = parts[0].spatial_shape
         self.spacing: Spacing | None = parts[0].spacing
         self.affine: Affine | None = parts[0].affine
+        self.unit, self.nifti = parts[0].unit, parts[0].nifti
         self.channels = sum(part.channels for part in parts)
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:

@@ -45,7 +45,7 @@ def stream_nifti(path: Path, parts: Parts, grid: ImageSource, *, zipped: bool = 
     """A NIfTI file on the image's own affine; a flat image is one slice."""
     x_to_z = (*tuple(grid.spatial_shape)[::-1], 1)[:3]
     # nibabel takes size and type from an array, which may be one zero seen everywhere
-    header = nifti_of(np.broadcast_to(np.uint8(0), x_to_z), grid.spacing, grid.affine).header
+    header = nifti_of(np.broadcast_to(np.uint8(0), x_to_z), grid).header
     header.set_data_offset(header.single_vox_offset)
     with ExitStack() as stack:
         file: IO[bytes] = stack.enter_context(path.open("wb"))

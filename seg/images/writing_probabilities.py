@@ -71,7 +71,7 @@ def encode_probabilities(
     low, high = float(probabilities.min()), float(probabilities.max())
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
         raise ImageError(f"probabilities lie between 0 and 1, got {low:g} to {high:g}")
-    image = Image(probabilities.clip(0, 1), spacing=grid.spacing, affine=grid.affine)
+    image = Image.on_grid_of(grid, probabilities.clip(0, 1))
     return PROBABILITY_FORMATS[format].encode(image, names)
 
 
@@ -81,7 +81,7 @@ def _nifti(image: Image, names: Sequence[str]) -> bytes:
 
 def _tiff(image: Image, names: Sequence[str]) -> bytes:
     # TIFF has 16-bit floats, OME-TIFF and most of its readers have not.
-    wide = Image(image.array.astype(np.float32), image.spacing, image.affine)
+    wide = Image.on_grid_of(image, image.array.astype(np.float32))
     return encode_tiff(wide, names=names)
 
 

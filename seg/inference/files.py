@@ -69,4 +69,4 @@ def _parts(
     labels = np.empty(source.spatial_shape, np.uint8)
     for start, rows in parts:
         labels[start : start + len(rows)] = rows
-    yield predictor.finished(labels)
+    yield predictor.finished(labels, predictor.turn_of(source))

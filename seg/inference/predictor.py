@@ -3,27 +3,29 @@
 Evaluation, ``python -m seg.predict`` and the service all call this. Letters: ``k`` classes.
 """
 
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from seg.errors import ImageError
+from seg.errors import ConfigError, ImageError
 from seg.images import Image, ImageSource, Mask
+from seg.images.grid.orientation import Turn, turn_to, turned_image, turned_source
 from seg.inference.backends.combined import MirrorBackend
 from seg.inference.backends.loading import load_backend
 from seg.inference.backends.onnx import Backend
 from seg.inference.labels.decision import decided, probabilities_of
 from seg.inference.labels.postprocess import postprocess
 from seg.inference.labels.selection import EVERYTHING, Selection
-from seg.inference.tiling.blending import Slab
+from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.inference.tiling.empty import background_logits, emptiness
 from seg.inference.tiling.restoring import embedded, restored
 from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
 from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import MapName, QualityMeter, Segmentation
-from seg.model_package import ModelPackage
+from seg.model_package import ModelCard, ModelPackage
 from seg.transforms import Rows, prepare_rows
 
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
@@ -56,13 +58,12 @@ class Predictor:
 
         Raises:
             BackendError: the model cannot be loaded here.
-            ConfigError: the model has no such class.
+            ConfigError: the model has no such class, or must not be mirrored.
         """
         selection.check(package.card)
         self.package = package
         backend = backend or load_backend(package)
-        axes = package.card.input.mirror_axes
-        self.backend = MirrorBackend(backend, axes) if mirror else backend
+        self.backend = MirrorBackend(backend, _mirrors(package.card)) if mirror else backend
         self.voices = tuple(voices)
         self.skip_empty = skip_empty
         self.selection = selection
@@ -86,18 +87,21 @@ class Predictor:
             ConfigError: disagreement of a single network was asked for.
         """
         card = self.package.card
-        meter = QualityMeter(card, image.spatial_shape, maps, self.selection)
+        turn = self.turn_of(image)
+        turned = turned_image(image, turn)
+        meter = QualityMeter(card, turned.spatial_shape, maps, self.selection)
         backend = self.backend
         if "disagreement" in maps:
             backend = DisagreementBackend(backend, self.voices, card.task)
         counts = WindowCounts()
-        mask = self._mask(backend, image, progress, meter, counts)
-        quality = meter.quality(unfamiliar(image, card.input, card.fingerprint))
+        labels = self._labels(backend, turned, progress, meter, counts)
+        quality = meter.quality(self.warnings(turned))
         found = {
-            name: Image(array, image.spacing, image.affine) for name, array in meter.maps.items()
+            name: Image.on_grid_of(image, np.ascontiguousarray(turn.back(array)))
+            for name, array in meter.maps.items()
         }
         return Segmentation(
-            mask,
+            Mask.on_grid_of(image, np.ascontiguousarray(turn.back(labels))),
             quality,
             found,
             counts,
@@ -118,13 +122,31 @@ class Predictor:
         Args:
             image: in the intensities of its file; spacing in mm.
             progress: called with windows done and windows in all.
-            observe: called with each slab of logits on the image's grid and its labels.
+            observe: called with each slab of logits and its labels, on the image's grid as
+                ``turn_of`` turns it.
             counts: is filled in with what became of the windows.
 
         Raises:
             ImageError: the image does not fit the model (dimensions, channels, NaN).
         """
-        return self._mask(self.backend, image, progress, observe, counts)
+        turn = self.turn_of(image)
+        turned = turned_image(image, turn)
+        labels = self._labels(self.backend, turned, progress, observe, counts)
+        return Mask.on_grid_of(image, np.ascontiguousarray(turn.back(labels)))
+
+    def turn_of(self, source: ImageSource) -> Turn:
+        """What turns an image to the voxel order that the network was trained in.
+
+        All that happens to an image happens in that order, so that the same volume gives the same
+        mask in the world however its voxels are stored.
+        """
+        return turn_to(source, self.package.card.input.orientation)
+
+    def warnings(self, source: ImageSource) -> tuple[str, ...]:
+        """A sentence for each way in which an image is unlike those that the model knows."""
+        card = self.package.card
+        turned = turned_source(source, self.turn_of(source))
+        return unfamiliar(turned, card.input, card.fingerprint, card.sided)
 
     def label_rows(
         self,
@@ -136,18 +158,44 @@ class Predictor:
         """First row and labels of each part, in order, before postprocessing.
 
         In memory are one patch's depth of image and logits, so the image may stay in its file.
+        Where its rows are not those of the network, labels wait in a temporary file.
 
         Raises:
             ImageError: as ``predict``.
         """
-        for slab, rows in self._labelled(self.backend, source, progress, counts):
-            if observe:
-                observe(slab, rows)
-            yield slab.start, rows
+        turn = self.turn_of(source)
+        turned = turned_source(source, turn)
+        labelled = self._labelled(self.backend, turned, progress, counts)
+        if turn.keeps_rows:
+            for slab, rows in labelled:
+                if observe:
+                    observe(slab, rows)
+                yield slab.start, turn.back(rows)
+            return
+        with tempfile.TemporaryFile() as file:
+            labels = np.memmap(file, np.uint8, "w+", shape=turned.spatial_shape)
+            for slab, rows in labelled:
+                if observe:
+                    observe(slab, rows)
+                labels[slab.start : slab.stop] = rows
+            stored = turn.back(labels)
+            at_once = rows_at_once(1, stored.shape[1:])
+            for start in range(0, len(stored), at_once):
+                yield start, np.array(stored[start : start + at_once])
 
-    def finished(self, labels: UInt8[np.ndarray, "*spatial"]) -> UInt8[np.ndarray, "*spatial"]:
-        """Labels of a whole image after postprocessing, and of the wanted classes only."""
+    def finished(
+        self, labels: UInt8[np.ndarray, "*spatial"], turn: Turn | None = None
+    ) -> UInt8[np.ndarray, "*spatial"]:
+        """Labels of a whole image after postprocessing, and of the wanted classes only.
+
+        Args:
+            labels: as ``turn`` turns them where it is not given, else as they are stored.
+            turn: that of the image.
+        """
         card = self.package.card
+        if turn is not None and not turn.is_nothing:
+            turned = np.ascontiguousarray(turn.there(labels))
+            return np.ascontiguousarray(turn.back(self.finished(turned)))
         labels = postprocess(labels, card.postprocessing, card.classes)
         return self.selection.applied(labels, card.classes)
 
@@ -163,26 +211,29 @@ class Predictor:
         """
         card = self.package.card
         temperature = np.float32(card.quality.temperature if card.quality else 1)
-        probabilities = np.empty((card.outputs, *image.spatial_shape), np.float32)
-        for slab in self._slabs(self.backend, image, progress):
+        turn = self.turn_of(image)
+        turned = turned_image(image, turn)
+        probabilities = np.empty((card.outputs, *turned.spatial_shape), np.float32)
+        for slab in self._slabs(self.backend, turned, progress):
             found = probabilities_of(slab.logits / temperature, card.task)
             probabilities[:, slab.start : slab.stop] = found
-        return probabilities
+        return np.ascontiguousarray(turn.back(probabilities))
 
-    def _mask(
+    def _labels(
         self,
         backend: Backend,
         image: Image,
         progress: Progress | None,
         observe: Observe | None,
         counts: WindowCounts | None = None,
-    ) -> Mask:
+    ) -> UInt8[np.ndarray, "*spatial"]:
+        """Of an image that is turned already."""
         labels = np.empty(image.spatial_shape, np.uint8)
         for slab, rows in self._labelled(backend, image, progress, counts):
             labels[slab.start : slab.stop] = rows
             if observe:
                 observe(slab, rows)
-        return Mask.on_grid_of(image, self.finished(labels))
+        return self.finished(labels)
 
     def _labelled(
         self,
@@ -242,3 +293,18 @@ class Predictor:
         if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
             background = np.append(background, np.float32(0))
         return background
+
+
+def _mirrors(card: ModelCard) -> tuple[int, ...]:
+    """Axes to mirror along.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    axes = card.mirrors
+    if not axes:
+        raise ConfigError(
+            "this model must not be mirrored: no axis of its patches looks the same from both "
+            "sides; leave the mirrors out"
+        )
+    return axes

@@ -4,10 +4,12 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from seg.errors import PackageError
+from seg.errors import ConfigError, PackageError
 from seg.frozen import FrozenData
 from seg.images import ClassInfo
+from seg.images.grid.orientation import are_axis_codes
 from seg.metrics import SelfAssessment
+from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.transforms import Preprocessing
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -64,7 +66,14 @@ class InputSpec(FrozenData):
     empty: Empty | None = None
     """What tells empty windows, which the network is not asked about; None asks about all."""
     mirror_axes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    """Spatial axes along which a mirrored patch is as good as the patch; None is all."""
+    """Spatial axes along which a mirrored patch is as good as the patch; None is all, but that
+    between left and right where classes have sides."""
+    orientation: str | None = None
+    """Axis codes in the order (x, y, z), such as ``RAS``, that the network was trained in: images
+    are turned to them and masks back. None, as of pictures, takes axes as they are stored."""
+    left_right_axis: Annotated[int, Field(ge=0)] | None = None
+    """Spatial axis between left and right where ``orientation`` does not say it; None where nobody
+    did."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> "InputSpec":
@@ -80,6 +89,13 @@ class InputSpec(FrozenData):
             raise ValueError("normalisation needs one entry a channel")
         if self.mirror_axes and max(self.mirror_axes) >= len(self.patch):
             raise ValueError(f"mirror axes are below {len(self.patch)}, got {self.mirror_axes}")
+        if self.orientation is not None and not are_axis_codes(self.orientation, self.dims):
+            raise ValueError(
+                f"an orientation has {len(self.patch)} axis codes such as "
+                f"{'RAS'[: len(self.patch)]}, got {self.orientation!r}"
+            )
+        if self.left_right_axis is not None and self.left_right_axis >= len(self.patch):
+            raise ValueError(f"the axis is below {len(self.patch)}, got {self.left_right_axis}")
         if self.empty is not None and len(self.empty.limits) != len(self.channels):
             raise ValueError("what is empty needs one limit a channel")
         return self
@@ -88,6 +104,11 @@ class InputSpec(FrozenData):
     def dims(self) -> int:
         """2 or 3."""
         return len(self.patch)
+
+    @property
+    def between_sides(self) -> int | None:
+        """The spatial axis that runs between left and right; None where none does."""
+        return between_sides(self.dims, self.orientation, self.left_right_axis)
 
 
 class Postprocessing(FrozenData):
@@ -226,6 +247,30 @@ class ModelCard(FrozenData):
         if unknown or len(set(self.ensemble)) != len(self.ensemble):
             raise ValueError(f"an ensemble names variants, each once, got {self.ensemble}")
         return self
+
+    @property
+    def sided(self) -> tuple[str, ...]:
+        """Names of the classes that have a side, left or right."""
+        return sided_classes([info.name for info in self.classes[1:]])
+
+    @property
+    def mirrors(self) -> tuple[int, ...]:
+        """Spatial axes along which patches may be mirrored and averaged.
+
+        Raises:
+            ConfigError: the package names the axis between left and right, and its classes have
+                sides: the average would be neither.
+        """
+        spec, axes = self.input, self.input.mirror_axes
+        forbidden = spec.between_sides if self.sided else None
+        if axes is None:
+            return tuple(axis for axis in range(spec.dims) if axis != forbidden)
+        if forbidden in axes:
+            raise ConfigError(
+                f"patches cannot be mirrored along axis {forbidden}, which runs between left and "
+                f"right: {in_words(self.sided)} would change places; leave the mirrors out"
+            )
+        return axes
 
     @property
     def outputs(self) -> int:

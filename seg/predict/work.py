@@ -36,7 +36,6 @@ from seg.inference import (
 )
 from seg.inference.labels.selection import EVERYTHING
 from seg.inference.trust.disagreement import check_several
-from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import PredictionCase
@@ -180,7 +179,7 @@ class Worker:
         meter = QualityMeter(self.card, selection=self.work.selection)
         counts = predict_file(self.predictor, case.files, target, name, observe=meter)
         with open_channels(case.files, dims=self.card.input.dims) as source:
-            warnings = unfamiliar(source, self.card.input, self.card.fingerprint)
+            warnings = self.predictor.warnings(source)
         row = self._quality_row(meter.quality(warnings), counts)
         return Outcome(case.name, warnings=warnings, quality=row)
 

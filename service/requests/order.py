@@ -42,8 +42,9 @@ def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Or
     """What a request asks of a model.
 
     Raises:
-        Problem: 422 for a class or a format that the model does not have, or for disagreement of a
-            single network; 406 for an ``Accept`` that no format meets.
+        Problem: 422 for a class or a format that the model does not have, for disagreement of a
+            single network, or for mirrors that would exchange left and right; 406 for an
+            ``Accept`` that no format meets.
     """
     formats = choose_formats(options.format, accept, formats_for(card.input.dims))
     if not options.mirror and any(name.startswith("disagreement") for name in formats):
@@ -58,6 +59,8 @@ def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Or
     )
     try:
         order.selection.check(card)
+        if order.mirror and not card.mirrors:
+            raise ConfigError("this model must not be mirrored; leave mirror out")
     except ConfigError as error:
         raise Problem(422, str(error)) from None
     return order

@@ -14,6 +14,8 @@ from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
 from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
 from seg.images.endings import is_dicom_file
+from seg.images.grid.orientation import turn_onto, turned_mask
+from seg.images.nifti.whole import places_of
 from seg.model_package import Channel
 from training.dataset.dataset_yaml import MaskKind
 from training.dataset.legend import Legend
@@ -61,11 +63,25 @@ class Dataset:
     cases: tuple[Case, ...]
     masks: MaskFiles = field(default_factory=MaskFiles)
     licence: str = "not stated"
+    left_right: Literal["x", "y", "z"] | None = None
+    """Axis of the images between left and right, where somebody said it."""
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         """Background first."""
         return self.legend.classes
+
+    @property
+    def left_right_axis(self) -> int | None:
+        """The spatial axis of arrays that ``left_right`` names.
+
+        Raises:
+            DatasetError: flat images have no such axis.
+        """
+        axes = "zyx"[-self.dims :]
+        if self.left_right is not None and self.left_right not in axes:
+            raise DatasetError(f"left_right is x or y in 2D, got {self.left_right}")
+        return None if self.left_right is None else axes.index(self.left_right)
 
     @property
     def train(self) -> tuple[Case, ...]:
@@ -86,6 +102,7 @@ class Dataset:
         try:
             image = read_channels(case.images, dims=self.dims)
             mask = self.masks.read(case.mask, self.dims, self.legend, image)
+            mask = turned_onto(image, mask)
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {hinted(error, self.masks.kind)}") from error
         for problem, advice in self.wrong_channels(image) + misfits(image, mask):
@@ -110,17 +127,41 @@ class Dataset:
 
 def misfits(image: Image, mask: Mask) -> list[tuple[str, str]]:
     """What keeps an image and its mask from lying on each other, and what to do about it."""
-    found = []
+    found: list[tuple[str, str]] = []
     if image.spatial_shape != mask.spatial_shape:
         sizes = f"{image.spatial_shape} and {mask.spatial_shape}"
         found.append((f"image and mask must have the same size, got {sizes}", _REPLACE))
     # A mask without a place of its own, such as a PNG file, lies where the image lies.
-    if image.spacing and mask.spacing and not np.allclose(image.spacing, mask.spacing, rtol=1e-3):
+    if not found and lies_at_another_form(image, mask):
+        return found
+    if (
+        image.spacing
+        and mask.spacing
+        and not np.allclose(image.spacing, mask.spacing, rtol=1e-3, atol=0)
+    ):
         sizes = f"{_mm(image.spacing)} and {_mm(mask.spacing)} mm"
         found.append((f"image and mask must have the same spacing, got {sizes}", _REPLACE))
     elif image.affine is not None and mask.affine is not None:
         found += _misplaced(image.affine, mask.affine)
     return found
+
+
+def turned_onto(image: Image, mask: Mask) -> Mask:
+    """The mask in the voxel order of its image: a drawing program may store it in another."""
+    if lies_at_another_form(image, mask):
+        return mask
+    return turned_mask(mask, turn_onto(mask, image))
+
+
+def lies_at_another_form(image: Image, mask: Mask) -> bool:
+    """A NIfTI header may hold two places, and the mask lies at the one that is not read here.
+
+    ITK often takes the qform and writes it into both forms of the masks that are drawn in it.
+    """
+    if image.nifti is None or mask.affine is None or image.spatial_shape != mask.spatial_shape:
+        return False
+    _, *forms = places_of(image.nifti)
+    return any(not _misplaced(form, mask.affine) for form in forms)
 
 
 def _misplaced(image: Affine, mask: Affine) -> list[tuple[str, str]]:

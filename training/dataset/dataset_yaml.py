@@ -14,6 +14,7 @@
     masks: values                   # or colors (RGB masks), or instances (object numbers)
     ignore: 128                     # value, or color, of what nobody annotated
     channels: [red, green, blue]    # {name: CT, modality: CT} says more
+    left_right: y                   # axis between left and right where files do not say it
     subjects: {pattern: "(p[0-9]+)_.*"}     # or {file: subjects.csv}
     split: {test: [p7_a, p9_b]}     # or the name of a text file with one case a line
 """
@@ -95,6 +96,9 @@ class DatasetYaml(FrozenData):
     masks: MaskKind = "values"
     ignore: Value | Color | None = None
     channels: tuple[str | Channel, ...] = ()
+    left_right: Literal["x", "y", "z"] | None = None
+    """Axis of the array between left and right, of classes that have sides; x, the horizontal,
+    where neither this nor an affine says it."""
     subjects: Subjects | None = None
     split: SplitLists | None = None
 

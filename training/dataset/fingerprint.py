@@ -5,6 +5,7 @@ Source: the fingerprint of Isensee et al., nnU-Net, Nature Methods 18 (2021).
 
 import contextlib
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from seg.errors import DatasetError
 from seg.files import replace_file
 from seg.images import Image, Mask
+from seg.images.grid.orientation import axis_codes, turn_between
 from seg.machine import cache_folder
 from seg.transforms.levels import Levels, noise_of
 from training.dataset import Case, Dataset
@@ -75,11 +77,32 @@ class Fingerprint(BaseModel):
     """Share of all annotated voxels that each class has."""
     ends: Ends | None = None
     """None in runs that were begun before it was measured."""
+    orientation: str | None = None
+    """Axis codes (x, y, z) of most cases, to which the others are turned; None where no file says
+    how its voxels lie."""
+    turned_cases: int = 0
+    """Cases that are stored in another voxel order."""
 
     @property
     def dims(self) -> int:
         """2 or 3."""
         return len(self.shapes[0])
+
+    def turned(self, orientation: str | None) -> "Fingerprint":
+        """The same of images that are turned to another orientation."""
+        if self.orientation is None or orientation is None:
+            return self
+        turn = turn_between(self.orientation, orientation)
+        if turn is None or turn.is_nothing:
+            return self
+        spacings = self.spacings
+        return self.model_copy(
+            update={
+                "shapes": tuple(turn.numbers(shape) for shape in self.shapes),
+                "spacings": spacings and tuple(turn.numbers(spacing) for spacing in spacings),
+                "orientation": orientation,
+            }
+        )
 
     @property
     def median_shape(self) -> tuple[int, ...]:
@@ -100,6 +123,8 @@ class CaseNumbers:
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...] | None
+    orientation: str | None
+    """Axis codes."""
     foreground: Float32[np.ndarray, "c n"]
     """Some of its voxels in the foreground."""
     everything: Float32[np.ndarray, "c n"]
@@ -142,7 +167,7 @@ def _key(dataset: Dataset) -> str:
         for case in dataset.train
         for path in case.files()
     ]
-    fields = tuple(ImageStatistics.model_fields)
+    fields = (*ImageStatistics.model_fields, *Fingerprint.model_fields)
     said = (version("seg"), fields, dataset.legend, dataset.channels, dataset.masks, files)
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
@@ -175,6 +200,7 @@ def _numbers(image: Image, mask: Mask, voxels: int, rng: np.random.Generator) ->
     return CaseNumbers(
         shape=image.spatial_shape,
         spacing=image.spacing,
+        orientation=axis_codes(image),
         foreground=_drawn(image.array[:, inside], voxels, rng),
         everything=everything,
         counts=np.bincount(mask.array.ravel(), minlength=IGNORE + 1),
@@ -203,10 +229,22 @@ def _together(cases: Sequence[CaseNumbers], legend: Legend) -> Fingerprint:
     ends = EndsMeter()
     for case in cases:
         ends.add(case.ends)
-    stated = [case.spacing for case in cases if case.spacing is not None]
+    orientation = _most_common([case.orientation for case in cases])
+    turns = [
+        turn_between(case.orientation, orientation) if case.orientation and orientation else None
+        for case in cases
+    ]
+    placed = list(zip(cases, turns, strict=True))
+    stated = [
+        turn.numbers(case.spacing) if turn else case.spacing
+        for case, turn in placed
+        if case.spacing is not None
+    ]
     return Fingerprint(
         cases=len(cases),
-        shapes=tuple(case.shape for case in cases),
+        shapes=tuple(turn.numbers(case.shape) if turn else case.shape for case, turn in placed),
+        orientation=orientation,
+        turned_cases=sum(turn is not None and not turn.is_nothing for turn in turns),
         spacings=tuple(stated) if len(stated) == len(cases) else None,
         channels=tuple(
             _statistics(inside, whole, images)
@@ -220,6 +258,12 @@ def _together(cases: Sequence[CaseNumbers], legend: Legend) -> Fingerprint:
         class_shares=_shares(np.sum([case.counts for case in cases], axis=0), legend),
         ends=ends.result(),
     )
+
+
+def _most_common(orientations: Sequence[str | None]) -> str | None:
+    """The orientation of most cases; of equally many the first by name."""
+    counts = Counter(sorted(each for each in orientations if each is not None))
+    return counts.most_common(1)[0][0] if counts else None
 
 
 def _shares(counts: np.ndarray, legend: Legend) -> tuple[float, ...]:

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, Spacing, read_channels
-from training.dataset.cases import Case, Dataset, misfits
+from seg.images.grid.orientation import axis_codes
+from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.dataset_yaml import CARD
 from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.findings import Finding, raise_errors
@@ -33,6 +34,8 @@ class Seen:
     findings: list[Finding] = field(default_factory=list)
     labels: frozenset[int] = frozenset()
     spacing: Spacing | None = None
+    orientation: str | None = None
+    """Axis codes."""
     content: str | None = None
     thumbnail: Float32[np.ndarray, " d"] | None = None
 
@@ -62,6 +65,7 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     findings = [finding for each in seen for finding in each.findings]
     findings += _classes_nobody_shows(dataset, seen)
     findings += _spacing_that_some_lack(seen)
+    findings += _place_that_some_lack(dataset, seen)
     findings += _subjects_on_both_sides(dataset)
     findings += _duplicates(seen)
     return sorted(findings, key=lambda finding: finding.severity)
@@ -73,6 +77,7 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
     image = _image(dataset, case, findings)
     mask = _mask(dataset, case, image, findings)
     if image and mask:
+        mask = turned_onto(image, mask)
         findings += [Finding("error", str(case.mask), *each) for each in misfits(image, mask)]
     if image:
         where = str(case.images[0])
@@ -86,6 +91,7 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
         findings,
         labels,
         image.spacing if image else None,
+        axis_codes(image) if image else None,
         content_hash(image.array) if image else None,
         thumbnail(image.array) if image else None,
     )
@@ -184,6 +190,25 @@ def _spacing_that_some_lack(seen: Sequence[Seen]) -> list[Finding]:
             "write the spacing in mm into its header",
         )
         for each in without
+    ]
+
+
+def _place_that_some_lack(dataset: Dataset, seen: Sequence[Seen]) -> list[Finding]:
+    """Images that say how their voxels lie are turned alike; others stay as they are stored."""
+    read = [each for each in seen if each.content]
+    orders = sorted({each.orientation for each in read if each.orientation})
+    without = [each for each in read if each.orientation is None]
+    if not orders or not without:
+        return []
+    return [
+        Finding(
+            "warning",
+            str(dataset.folder),
+            f"{len(without)} of {len(read)} images, such as {without[0].case.images[0]}, do not "
+            f"state how their voxels lie in the world; others do ({', '.join(orders)}). They are "
+            "taken as if they were stored like most of the others",
+            "write their affine into their headers: left and right may be exchanged",
+        )
     ]
 
 

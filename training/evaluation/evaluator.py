@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, ImageError
 from seg.images import MASK_FORMATS, Image, Mask, write_mask
+from seg.images.grid.orientation import turned_image, turned_mask
 from seg.inference import Predictor
 from seg.inference.predictor import Observe
 from seg.inference.tiling.blending import Slab
@@ -69,14 +70,18 @@ def evaluate(
     calibration: dict[str, Counts] = {}
     told: list[CaseEvidence] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
-        image, reference = dataset.read(case)
+        stored, mask_of_reference = dataset.read(case)
+        # what is observed of a prediction lies as the network sees the image
+        turn = predictor.turn_of(stored)
+        image, reference = turned_image(stored, turn), turned_mask(mask_of_reference, turn)
         meter = CalibrationMeter(card, found, reference)
         watcher = CaseWatcher(card)
         decisions = Decisions(card, reference)
         mask = _predict(predictor, case, image, (meter, watcher, decisions))
         told.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
-            _keep(mask, card, prediction_file(predictions, case.name, mask.dims))
+            kept = Mask.on_grid_of(stored, np.ascontiguousarray(turn.back(mask.array)))
+            _keep(kept, card, prediction_file(predictions, case.name, mask.dims))
         floors = thresholding.dice(image, reference) if thresholding else {}
         said = predicted_regions(mask, reference, found) | decisions.regions
         scores = measure_case(said, reference, found, tolerance, meter.regions, floors)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from seg.images import Mask, Spacing
+from seg.images import Mask
+from seg.images.grid.image import sheared_share
 from seg.metrics import (
     bootstrap_mean,
     confusion_matrix,
@@ -15,6 +16,7 @@ from seg.metrics import (
     iou_per_class,
     surface_scores,
 )
+from seg.metrics.surface import Grid
 from training.evaluation.regions import Region
 from training.evaluation.reliability_meter import Counts
 from training.evaluation.scores import (
@@ -50,12 +52,15 @@ def measure_case(
     floors: Mapping[str, float],
 ) -> dict[str, RegionScore]:
     """All measures of every region, distances in mm, or in pixels where there is no spacing."""
-    spacing = reference.spacing or (1.0,) * reference.dims
+    steps = reference.steps
+    grid: Grid = reference.spacing or (1.0,) * reference.dims
+    if steps is not None and sheared_share(steps) < 1:
+        grid = steps
     return {
         name: measure_region(
             prediction[name],
             region.referred(reference.array),
-            spacing,
+            grid,
             tolerance,
             calibration.get(name),
         ).model_copy(update={"floor": _known(floors.get(name, math.nan))})
@@ -66,7 +71,7 @@ def measure_case(
 def measure_region(
     prediction: Bool[np.ndarray, "*spatial"],
     reference: Bool[np.ndarray, "*spatial"],
-    spacing: Spacing,
+    grid: Grid,
     tolerance: float,
     calibration: Counts | None = None,
 ) -> RegionScore:
@@ -75,13 +80,13 @@ def measure_region(
     Args:
         prediction: where the model says that the region is.
         reference: where it is.
-        spacing: of voxels, in the unit of the tolerance.
+        grid: the spacing, or the steps along the axes, in the unit of the tolerance.
         tolerance: of surface Dice.
         calibration: how often the model's probabilities of the region came true.
     """
     confusion = confusion_matrix(prediction.astype(np.uint8), reference.astype(np.uint8), 2)
     predicted, referred = int(confusion[:, 1].sum()), int(confusion[1].sum())
-    hd95, surface_dice = surface_scores(prediction, reference, spacing, tolerance)
+    hd95, surface_dice = surface_scores(prediction, reference, grid, tolerance)
     return RegionScore(
         dice=_known(dice_per_class(confusion)[1]),
         iou=_known(iou_per_class(confusion)[1]),

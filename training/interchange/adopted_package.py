@@ -13,6 +13,7 @@ from torch import nn
 from seg.errors import ConfigError
 from seg.files import sha256_of, written_whole
 from seg.images import ClassInfo, read_channels
+from seg.images.grid.orientation import turn_to, turned_image
 from seg.inference.backends.combined import EnsembleBackend
 from seg.inference.tiling.sliding_window import window_starts
 from seg.model_package import (
@@ -172,7 +173,9 @@ def patches_of(images: Path, spec: InputSpec) -> Float32[np.ndarray, "b c *patch
 
 
 def _middle_window(files: Sequence[Path], spec: InputSpec) -> Float32[np.ndarray, "c *patch"]:
-    array = prepare(read_channels(files, dims=spec.dims), spec.preprocessing).array
+    image = read_channels(files, dims=spec.dims)
+    turned = turned_image(image, turn_to(image, spec.orientation))
+    array = prepare(turned, spec.preprocessing).array
     array = surround(array, (0,) * len(spec.patch), spec.patch)
     starts = [window_starts(n, p, 0.5) for n, p in zip(array.shape[1:], spec.patch, strict=True)]
     window = tuple(

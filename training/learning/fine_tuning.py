@@ -52,6 +52,7 @@ def start_fields(start: str, dataset: Dataset) -> dict[str, Any]:
         "margin": spec.preprocessing.margin or (0,) * spec.dims,
         "overlap": spec.overlap,
         "learning_rate": GENTLE_LEARNING_RATE,
+        **({} if spec.orientation is None else {"orientation": spec.orientation}),
     }
 
 

@@ -83,7 +83,10 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         begin_with(module.network, plan.start, dataset)
     if saved is None or device.world.agreed(clock.progress(saved.steps))[0] < 1:
         first = saved.steps * plan.accumulate if saved else 0
-        augmentation = Augmentation(plan.augmentation, plan.patch, plan.empty_share)
+        axes = plan.mirrored_axes([info.name for info in dataset.classes[1:]])
+        augmentation = Augmentation(
+            plan.augmentation, plan.patch, plan.empty_share, mirror_axes=axes
+        )
         part = (device.world.rank, device.world.size)
         batches = PatchBatches(cases, plan, augmentation, first, part)
         with _quiet_lightning(), using_threads(plan.threads):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from seg.files import written_whole
+from seg.images import ClassInfo
 from seg.inference import OnnxBackend, Predictor
 from seg.model_package import (
     InputSpec,
@@ -22,6 +23,7 @@ from seg.model_package import (
     TrainingFingerprint,
     write_card,
 )
+from seg.model_package.sides import sided_classes
 from seg.networks import ResidualUNet
 from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
@@ -29,6 +31,7 @@ from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import Proof, export_variant, milliseconds_per_patch
 from training.run.device import Device
 from training.run.job import TrainingJob
+from training.run.plan import Plan
 from training.samples.held_back import held_back_patches
 
 _Number = TypeVar("_Number", int, float)
@@ -81,7 +84,8 @@ def write_package(
 
 def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
     """The card of a package with one variant, before it is scored."""
-    plan, fingerprint, dataset = job.plan, job.fingerprint, job.dataset
+    plan, dataset = job.plan, job.dataset
+    fingerprint = job.fingerprint.turned(plan.orientation)
     now = datetime.now(UTC)
     spacings = fingerprint.spacings
     return ModelCard(
@@ -95,6 +99,9 @@ def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
             overlap=plan.overlap,
             preprocessing=plan.preprocessing,
             empty=plan.empty,
+            mirror_axes=_mirrors(plan, dataset.classes),
+            orientation=plan.orientation,
+            left_right_axis=plan.left_right_axis,
         ),
         variants=(proof.variant,),
         golden_sha256=proof.golden_sha256,
@@ -129,6 +136,14 @@ def _statistics_of(fingerprint: Fingerprint) -> tuple[IntensityStatistics, ...] 
         mean, deviation, share = ((min(x), max(x)) for x in (means, deviations, shares))
         found.append(IntensityStatistics(mean=mean, deviation=deviation, noise_share=share))
     return tuple(found)
+
+
+def _mirrors(plan: Plan, classes: Sequence[ClassInfo]) -> tuple[int, ...] | None:
+    """What may be mirrored when it predicts: never left and right, however it was trained."""
+    names = [info.name for info in classes[1:]]
+    if not sided_classes(names):
+        return plan.mirror_axes
+    return tuple(axis for axis in plan.mirrored_axes(names) if axis != plan.between_sides)
 
 
 def _ranges(rows: Sequence[tuple[_Number, ...]]) -> tuple[tuple[_Number, _Number], ...]:

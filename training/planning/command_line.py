@@ -42,7 +42,7 @@ def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
         chosen = ELASTIC | chosen
     if "class_weights" in chosen:
         chosen["class_weights"] = dict(chosen["class_weights"])
-    for name in {"patch", "spacing", "margin"} & set(chosen):
+    for name in {"patch", "spacing", "margin", "mirror_axes"} & set(chosen):
         chosen[name] = tuple(chosen[name])
     if "start" in chosen:
         chosen["start"] = str(chosen["start"].resolve())
@@ -105,7 +105,12 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--spacing", type=float, nargs="+", metavar="MM", help="target, one number an axis")
     add("--margin", type=int, nargs="+", metavar="N",
         help="voxels of 0 around every image, one number an axis")  # fmt: skip
+    add("--orientation", metavar="AXCODES",
+        help="turn images to this voxel order, e.g. RAS (default: most images' own)")  # fmt: skip
     add("--augmentation", choices=augment.PRESETS, help="preset")
+    add("--mirror-axes", type=int, nargs="*", metavar="N",
+        help="mirror patches along these axes, 0 is the first of z y x; none if none is named "
+             "(default: all, but that between left and right if classes have sides)")  # fmt: skip
     add("--foreground-share", type=float, metavar="S",
         help="of patches that must show a class (default: 1/3)")  # fmt: skip
     add("--overlap", type=float, metavar="S", help="of windows in whole images (default: 0.5)")

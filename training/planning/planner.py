@@ -7,10 +7,11 @@ import csv
 import io
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seg.errors import ConfigError
+from seg.images import ClassInfo
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
 from training.learning.fine_tuning import start_fields, with_normalisation_of
@@ -22,7 +23,7 @@ from training.planning.step_cost import Stopwatch
 from training.run.clock import Clock, enough_minutes
 from training.run.device import Device, check_precision
 from training.run.memory import free_bytes, held_bytes, in_gib
-from training.run.plan import Plan, changed_plan
+from training.run.plan import Plan, changed_plan, mirrors_in_words
 from training.run.plan_yaml import read_plan
 
 SHARE_FOR_MEASURING = 0.05
@@ -51,15 +52,21 @@ def plan_run(
     """
     given = check_asked(options, device)
     chosen = options.chosen | {"dataset": dataset.name, "data": str(dataset.folder.resolve())}
+    if dataset.left_right_axis is not None:
+        chosen = {"left_right_axis": dataset.left_right_axis} | chosen
     if given:
         planned = Planned(changed_plan(given, chosen))
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | chosen
         if options.as_nnunet:
             classes = len(dataset.classes)
-            chosen = nnunet_plan(fingerprint, dataset.channels, classes, options.as_nnunet) | chosen
+            turned = fingerprint.turned(chosen.get("orientation"))
+            chosen = nnunet_plan(turned, dataset.channels, classes, options.as_nnunet) | chosen
         planned = _searched(chosen, dataset, fingerprint, device, clock)
+    planned = replace(planned, plan=with_mirrors(planned.plan, dataset.classes))
     plan = planned.plan
+    if plan.mirror_axes is not None:
+        log.info("mirrors   %s", mirrors_in_words(plan, dataset.classes))
     log.info(
         "plan      %s, patch %s, batch %d, %s augmentation, %s",
         plan.network,
@@ -80,6 +87,14 @@ def check_asked(options: PlanOptions, device: Device) -> Plan | None:
     given = read_plan(options.plan) if options.plan else None
     check_precision(options.chosen.get("precision", given and given.precision), device)
     return given
+
+
+def with_mirrors(plan: Plan, classes: Sequence[ClassInfo]) -> Plan:
+    """The plan that says along which axes patches are mirrored, where that is not all of them."""
+    axes = plan.mirrored_axes([info.name for info in classes[1:]])
+    if plan.mirror_axes is not None or len(axes) == plan.dims:
+        return plan
+    return changed_plan(plan, {"mirror_axes": axes})
 
 
 def _searched(

@@ -103,6 +103,7 @@ def make_plan(
         ConfigError: a chosen value cannot work.
     """
     search = SEARCHES[device]
+    fingerprint = fingerprint.turned(chosen.get("orientation"))
     voxels = voxels or search.usual_voxels[fingerprint.dims]
     spacing = _target_spacing(fingerprint)
     shape = resampled_shape(fingerprint.median_shape, fingerprint.median_spacing, spacing)
@@ -124,6 +125,7 @@ def make_plan(
             min(round(p / PATCH_TO_MARGIN), n // IMAGE_TO_MARGIN)
             for p, n in zip(patch, shape, strict=True)
         ),
+        "orientation": fingerprint.orientation,
         "batch_size": search.batch_size[fingerprint.dims],
         "empty": known_empty(channels, fingerprint.ends),
         "empty_share": _empty_share(fingerprint, channels),

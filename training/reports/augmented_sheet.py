@@ -36,9 +36,11 @@ def sheet(dataset: Dataset, preset: str, patch: Sequence[int] | None, seed: int)
     chosen: dict[str, Any] = {"patch": tuple(patch)} if patch else {}
     plan = make_plan(
         fingerprint_of(dataset), dataset.channels, find_device().kind,
-        dataset=dataset.name, data=str(dataset.folder), minutes=1, **chosen,
+        dataset=dataset.name, data=str(dataset.folder), minutes=1,
+        left_right_axis=dataset.left_right_axis, **chosen,
     )  # fmt: skip
-    augmentation = Augmentation(preset, plan.patch, plan.empty_share)
+    axes = plan.mirrored_axes([info.name for info in dataset.classes[1:]])
+    augmentation = Augmentation(preset, plan.patch, plan.empty_share, mirror_axes=axes)
     rng = np.random.default_rng(seed)
     cases = [dataset.train[i * len(dataset.train) // ROWS] for i in range(ROWS)]
     rows = []

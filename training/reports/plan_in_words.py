@@ -45,7 +45,7 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
             f"{plan.batch_size} patches a step, {plan.foreground_share:.0%} of them chosen to show "
             "a class",
         ),
-        ("Augmentation", plan.augmentation),
+        ("Augmentation", plan.augmentation + _mirrors_in_words(plan)),
         ("Loss", _loss_in_words(plan)),
         (
             "Optimiser",
@@ -55,6 +55,17 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         ),
         ("Precision", plan.precision),
     ]
+
+
+def _mirrors_in_words(plan: Plan) -> str:
+    if plan.mirror_axes is None or plan.augmentation == "none":
+        return ""
+    if not plan.mirror_axes:
+        return ", without mirrors"
+    along = ", ".join("zyx"[-plan.dims :][axis] for axis in plan.mirror_axes)
+    between = plan.between_sides
+    is_kept = between is not None and between not in plan.mirror_axes
+    return f", mirrored along {along} only" + (", so that left stays left" if is_kept else "")
 
 
 def _skipped_in_words(empty: Empty | None) -> str:
@@ -101,6 +112,8 @@ def _preprocessing_in_words(plan: Plan) -> str:
         if plan.spacing
         else "in the pixels of its file, not resampled"
     )
+    if plan.orientation:
+        resampled = f"turned to {plan.orientation}, {resampled}"
     rules = [normalisation_in_words(each) for each in plan.normalisation]
     if len(set(rules)) == 1:
         return f"{resampled}; intensities {rules[0]}"

@@ -3,13 +3,17 @@
 ``python -m training.plan PATH --minutes M --memory SIZE`` plans without training.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seg.errors import ConfigError
+from seg.images import ClassInfo
+from seg.images.grid.orientation import are_axis_codes
 from seg.model_package import Empty
+from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.networks import SHORTCUTS, UNetConfig, preset
 from seg.networks.shortcut import ScalarGated
 from seg.transforms import Normalisation, Preprocessing
@@ -55,6 +59,24 @@ class Plan(BaseModel):
     margin: Annotated[
         tuple[int, ...], Field(description="voxels of 0 around every image, one number an axis")
     ]
+    orientation: Annotated[
+        str | None,
+        Field(
+            description="axis codes (x, y, z) to which images are turned, such as RAS; null takes "
+            "them as they are stored"
+        ),
+    ] = None
+    left_right_axis: Annotated[
+        int | None,
+        Field(ge=0, description="axis between left and right, where the orientation is not known"),
+    ] = None
+    mirror_axes: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        Field(
+            description="axes along which patches may be mirrored; null for all, but that between "
+            "left and right where classes have sides"
+        ),
+    ] = None
     network: Annotated[str, Field(description="preset of seg.networks")]
     shortcut: Annotated[
         str | None, Field(description="what leads around a block; null keeps the preset's")
@@ -144,6 +166,21 @@ class Plan(BaseModel):
         Field(description="where to log beside CSV and TensorBoard"),
     ] = None
 
+    @model_validator(mode="after")
+    def _axes_are_those_of_the_patch(self) -> "Plan":
+        for name, axes in (
+            ("mirror_axes", self.mirror_axes or ()),
+            ("left_right_axis", () if self.left_right_axis is None else (self.left_right_axis,)),
+        ):
+            if axes and max(axes) >= self.dims:
+                raise ValueError(f"{name}: axes are 0 to {self.dims - 1}, got {max(axes)}")
+        if self.orientation is not None and not are_axis_codes(self.orientation, self.dims):
+            raise ValueError(
+                f"orientation: {self.dims} axis codes such as {'RAS'[: self.dims]} are needed, got "
+                f"{self.orientation!r}"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_optimiser(cls, fields: Any) -> Any:
@@ -164,6 +201,18 @@ class Plan(BaseModel):
     def dims(self) -> int:
         """2 or 3."""
         return len(self.patch)
+
+    @property
+    def between_sides(self) -> int | None:
+        """The axis that runs between left and right; None where none does."""
+        return between_sides(self.dims, self.orientation, self.left_right_axis)
+
+    def mirrored_axes(self, classes: Sequence[str]) -> tuple[int, ...]:
+        """Axes along which patches are mirrored, for classes of these names."""
+        if self.mirror_axes is not None:
+            return self.mirror_axes
+        forbidden = self.between_sides if sided_classes(classes) else None
+        return tuple(axis for axis in range(self.dims) if axis != forbidden)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -199,6 +248,25 @@ class Plan(BaseModel):
             shortcut=shortcut,
             gated_skips=self.compute_penalty > 0 and config.decoder == "light",
         )
+
+
+def mirrors_in_words(plan: Plan, classes: Sequence[ClassInfo]) -> str:
+    """Along which axes patches are mirrored, and why not along all."""
+    names = [info.name for info in classes[1:]]
+    axes, letters, sided = plan.mirrored_axes(names), "zyx"[-plan.dims :], sided_classes(names)
+    along = f"along {', '.join(letters[axis] for axis in axes)}" if axes else "along no axis"
+    between = plan.between_sides
+    if not sided or between is None:
+        return along
+    if between in axes:
+        return (
+            f"{along}; {letters[between]} runs between left and right, so that {in_words(sided)} "
+            "cannot be told from what lies on the other side"
+        )
+    return (
+        f"{along}, not along {letters[between]}, which runs between left and right: "
+        f"{in_words(sided)} would change places"
+    )
 
 
 def changed_plan(plan: Plan, fields: dict[str, Any]) -> Plan:

@@ -7,7 +7,8 @@ from the generator that is passed in. Letters: ``c`` channels.
 ``python -m training.augment PATH --show`` draws a sheet of samples.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from monai import transforms as mt
 from seg.errors import ConfigError
 from training.samples.painting import painted_out, with_artefact
 
+LEANING = math.pi / 6
+"""Radians by which a volume is turned, or an image that must not be upside down."""
 MARGIN = 1.25
 """What is cut out before a turn, as a multiple of the patch, so that corners stay filled."""
 ANISOTROPIC = 3
@@ -97,8 +100,20 @@ cv2.setNumThreads(0)
 class Augmentation:
     """Cuts a region to a patch and changes it."""
 
-    def __init__(self, preset: str, patch: tuple[int, ...], empty_share: float = 0.0) -> None:
-        """Use a preset; ``empty_share`` of the patches lose all that they show of classes."""
+    def __init__(
+        self,
+        preset: str,
+        patch: tuple[int, ...],
+        empty_share: float = 0.0,
+        *,
+        mirror_axes: Sequence[int] | None = None,
+    ) -> None:
+        """Use a preset; ``empty_share`` of the patches lose all that they show of classes.
+
+        Patches are mirrored along ``mirror_axes``, along all where they are not given. Where one is
+        left out, patches are turned by no more than ``LEANING`` in its planes, and never by a
+        quarter: what lies left stays left.
+        """
         if preset not in STRENGTHS:
             raise ConfigError(f"augmentation is one of {', '.join(PRESETS)}, got {preset!r}")
         strength = STRENGTHS[preset]
@@ -106,7 +121,8 @@ class Augmentation:
         self._turns = strength.turns
         self._empty_share = empty_share
         self._artefacts = strength.artefacts
-        self._move: _Move = (_move_2d if len(patch) == 2 else _move_3d)(patch, strength)
+        axes = tuple(range(len(patch)) if mirror_axes is None else mirror_axes)
+        self._move: _Move = (_move_2d if len(patch) == 2 else _move_3d)(patch, strength, axes)
         self._intensities = _intensities(strength, len(patch)) if strength.intensities else None
 
     def region(self, rng: np.random.Generator) -> tuple[int, ...]:
@@ -130,17 +146,22 @@ class Augmentation:
         return np.ascontiguousarray(image), np.ascontiguousarray(labels)
 
 
-def _move_2d(patch: tuple[int, ...], strength: Strength) -> _Move:
+def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) -> _Move:
     height, width = patch
+    all_ways = len(axes) == len(patch)
+    angle = 180.0 if all_ways else math.degrees(LEANING)
     turn = A.Affine(
         scale=strength.scales,
-        rotate=(-180, 180),
+        rotate=(-angle, angle),
         interpolation=cv2.INTER_LINEAR,
         mask_interpolation=cv2.INTER_NEAREST,
         border_mode=cv2.BORDER_REFLECT_101,
         p=1.0,
     )
-    mirror = [A.D4(p=1.0)] if height == width else [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+    flips = [A.VerticalFlip(p=0.5), A.HorizontalFlip(p=0.5)]
+    mirror = [flips[axis] for axis in sorted(axes, reverse=True)]
+    if height == width and all_ways:
+        mirror = [A.D4(p=1.0)]
     steps = mirror if strength.mirrors else []
     plain = A.Compose(steps)
     bend = A.ElasticTransform(
@@ -159,9 +180,10 @@ def _move_2d(patch: tuple[int, ...], strength: Strength) -> _Move:
     return move
 
 
-def _move_3d(patch: tuple[int, ...], strength: Strength) -> _Move:
+def _move_3d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) -> _Move:
     flat = max(patch) / min(patch) > ANISOTROPIC
-    angle = (np.pi, 0.0, 0.0) if flat else (np.pi / 6,) * 3
+    any_way = np.pi if len(axes) == len(patch) else LEANING
+    angle = (any_way, 0.0, 0.0) if flat else (LEANING,) * 3
     keys = ("image", "labels")
     turn = mt.RandAffined(
         keys,
@@ -172,7 +194,7 @@ def _move_3d(patch: tuple[int, ...], strength: Strength) -> _Move:
         mode=("bilinear", "nearest"),
         padding_mode="reflection",
     )
-    mirror = [mt.RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in range(3)]
+    mirror = [mt.RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in axes]
     steps = mirror if strength.mirrors else []
     plain, turned = mt.Compose(steps), mt.Compose([turn, *steps])
 

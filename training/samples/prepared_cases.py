@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from seg.files import written_whole
 from seg.images import Image, Mask
+from seg.images.grid.orientation import turn_to, turned_image
 from seg.transforms import prepare, resample_labels, surround
 from training.dataset import Case, Dataset
 from training.dataset.in_processes import spread
@@ -52,9 +53,13 @@ def prepare_case(image: Image, mask: Mask, plan: Plan, folder: Path) -> None:
 def on_the_network_s_grid(
     image: Image, mask: Mask, plan: Plan
 ) -> tuple[Float32[np.ndarray, "c *grid"], UInt8[np.ndarray, "*grid"]]:
-    """Image and labels as patches are cut from them: resampled, normalised, with their margin."""
-    array = prepare(image, plan.preprocessing).array
-    labels = resample_labels(mask.array.astype(np.uint8), array.shape[1:])
+    """Image and labels as patches are cut from them.
+
+    Turned to the plan's orientation, resampled, normalised, with their margin.
+    """
+    turn = turn_to(image, plan.orientation)
+    array = prepare(turned_image(image, turn), plan.preprocessing).array
+    labels = resample_labels(turn.there(mask.array).astype(np.uint8), array.shape[1:])
     # around an image that is annotated in parts nothing is annotated: 0 ^ 255
     flip = IGNORE if (labels == IGNORE).any() else 0
     return (

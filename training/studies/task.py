@@ -68,7 +68,9 @@ class Task:
 
     def _patches(self, cases: Sequence[PreparedCase], seed: int, augmentation: str) -> PatchBatches:
         plan = changed_plan(self.plan, {"seed": seed})
-        return PatchBatches(cases, plan, Augmentation(augmentation, plan.patch))
+        names = [info.name for info in self.legend.classes[1:]]
+        augment = Augmentation(augmentation, plan.patch, mirror_axes=plan.mirrored_axes(names))
+        return PatchBatches(cases, plan, augment)
 
 
 def make_task(setting: Setting, folder: Path) -> Task:

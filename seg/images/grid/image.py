@@ -3,7 +3,9 @@
 Axis order is ``(c, z, y, x)``, without z in 2D. Letters: ``c`` channels.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ Spacing = tuple[float, ...]
 """Millimetres a voxel, one number a spatial axis, in the order of the array: (z, y, x)."""
 Affine = Float[np.ndarray, "4 4"]
 """From voxel indices (x, y, z) to RAS+ millimetres, as NIfTI has it."""
+RIGHT_ANGLE = 1e-4
+"""Share of a volume that rounded direction cosines may cost: 0.8 degrees."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,11 @@ class _Grid:
     says nothing, as most PNG files do."""
     affine: Affine | None = None
     """Maps voxel indices ``(x, y, z, 1)``, the array's axes in reverse, to RAS+ world mm."""
+    unit: str = field(default="mm", kw_only=True)
+    """Of length in the file, a key of ``MM``: what is written for this image says the same."""
+    nifti: bytes | None = field(default=None, kw_only=True)
+    """The header's bytes of the NIfTI file, where the grid comes from one: its forms, codes and
+    units are those of the masks and maps that are written as NIfTI."""
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -37,6 +46,24 @@ class _Grid:
     def dims(self) -> int:
         """2 or 3."""
         return len(self.spatial_shape)
+
+    @property
+    def steps(self) -> Float[np.ndarray, "axis world"] | None:
+        """The way in mm from a voxel to its neighbour, one row a spatial axis of the array.
+
+        Rows are at right angles but for sheared affines, as a tilted gantry gives them. None where
+        the spacing is not known.
+        """
+        if self.affine is not None:
+            return np.ascontiguousarray(self.affine[:3, : self.dims].T[::-1])
+        return None if self.spacing is None else np.diag(self.spacing)
+
+    @property
+    def voxel_extent(self) -> float | None:
+        """Volume of a voxel in mm³, or area of a pixel in mm²; None where it is not known."""
+        if self.spacing is None:
+            return None
+        return prod(self.spacing) * sheared_share(self.steps)
 
     def _check(self) -> None:
         if self.dims not in (2, 3) or 0 in self.array.shape:
@@ -52,6 +79,18 @@ class _Grid:
                 raise ImageError(f"spacing must be above 0 mm and finite, got {self.spacing}")
         if self.affine is not None and not np.isfinite(self.affine).all():
             raise ImageError("the affine holds NaN or infinite numbers; repair the file's header")
+
+
+def sheared_share(steps: Float[np.ndarray, "axis world"] | None) -> float:
+    """What a parallelepiped of these sides has of the volume of a box of them: 1 unless sheared.
+
+    Headers hold rounded numbers, so that less than ``RIGHT_ANGLE`` is no shear.
+    """
+    if steps is None:
+        return 1.0
+    sides = steps / np.linalg.norm(steps, axis=1, keepdims=True)
+    share = math.sqrt(max(0.0, float(np.linalg.det(sides @ sides.T))))
+    return 1.0 if share > 1 - RIGHT_ANGLE else share
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +115,11 @@ class Image(_Grid):
     def channels(self) -> int:
         """Number of channels."""
         return int(self.array.shape[0])
+
+    @classmethod
+    def on_grid_of(cls, grid: _Grid, array: Real[np.ndarray, "c *spatial"]) -> "Image":
+        """An image, such as a map of probabilities, that lies exactly where another grid lies."""
+        return cls(array, grid.spacing, grid.affine, unit=grid.unit, nifti=grid.nifti)
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """A part of it, as of an image that stays in its file."""
@@ -103,4 +147,4 @@ class Mask(_Grid):
             raise ImageError(
                 f"a mask of {labels.shape} does not lie on an image of {image.spatial_shape}"
             )
-        return cls(labels, spacing=image.spacing, affine=image.affine)
+        return cls(labels, image.spacing, image.affine, unit=image.unit, nifti=image.nifti)

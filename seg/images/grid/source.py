@@ -32,6 +32,16 @@ class ImageSource(Protocol):
         """Maps voxel indices to RAS+ world mm, as that of an ``Image`` does."""
         ...
 
+    @property
+    def unit(self) -> str:
+        """Of length in the file, as that of an ``Image``."""
+        ...
+
+    @property
+    def nifti(self) -> bytes | None:
+        """The header's bytes of the NIfTI file, as that of an ``Image``."""
+        ...
+
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region: one slice a spatial axis, each with start and stop.
 

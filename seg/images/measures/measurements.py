@@ -6,7 +6,6 @@ Letters: ``c`` channels.
 import csv
 import io
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 from scipy import ndimage
@@ -64,7 +63,7 @@ def _row(
     mask: Mask,
     image: Image | None,
 ) -> dict[str, Cell]:
-    extent = None if mask.spacing is None else count * prod(mask.spacing)
+    extent = None if mask.voxel_extent is None else count * mask.voxel_extent
     row: dict[str, Cell] = {"index": entry.index, "name": entry.name, "components": 0}
     if mask.dims == 2:
         row |= {"pixels": count, "area_mm2": extent}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 from jaxtyping import Int64, Integer
@@ -49,8 +48,8 @@ def _describe(entry: ClassInfo, count: int, mask: Mask) -> dict[str, object]:
         "pixels" if mask.dims == 2 else "voxels": count,
         "share": count / mask.array.size,
     }
-    if mask.spacing is not None:
-        extent = count * prod(mask.spacing)
+    if mask.voxel_extent is not None:
+        extent = count * mask.voxel_extent
         if mask.dims == 2:
             described["area_mm2"] = extent
         else:

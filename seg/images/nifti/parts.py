@@ -5,19 +5,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Real
 
 from seg.errors import ImageError
-from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.source import ImageSource
 from seg.images.nifti.whole import (
     HEADER_BYTES,
     HEADER_ERRORS,
     STREAM_ERRORS,
+    UNITS,
     Layout,
     layout_of,
     parse_header,
@@ -44,7 +44,7 @@ def opened_nifti(file: BinaryFile, options: ReadOptions) -> Iterator[ImageSource
             layout = layout_of(header, options.dims)
             itemsize = max(layout.dtype.itemsize, layout.decoded.itemsize)
             options.limits.check(layout.shape[-2::-1], layout.shape[-1], itemsize)
-            spacing, affine = world_of(header, layout.dims)
+            world_of(header, layout.dims)  # what is wrong with it is said before anything is read
             if zipped:
                 _inflate(stream, inflated, layout.offset + _voxel_bytes(layout))
         except ImageError:
@@ -55,7 +55,7 @@ def opened_nifti(file: BinaryFile, options: ReadOptions) -> Iterator[ImageSource
             ) from error
         except HEADER_ERRORS as error:
             raise ImageError(f"the NIfTI header is not valid: {error}; repair it") from error
-        yield NiftiSource(inflated if zipped else file, layout, spacing, affine)
+        yield NiftiSource(inflated if zipped else file, layout, header)
 
 
 def _voxel_bytes(layout: Layout) -> int:
@@ -81,11 +81,11 @@ class NiftiSource:
         self,
         file: IO[bytes],
         layout: Layout,
-        spacing: Spacing | None,
-        affine: Affine | None,
+        header: Any,
     ) -> None:
         self._file, self._layout = file, layout
-        self.spacing, self.affine = spacing, affine
+        self.spacing, self.affine = world_of(header, layout.dims)
+        self.unit, self.nifti = UNITS[header.get_xyzt_units()[0]], header.binaryblock
         self.spatial_shape: tuple[int, ...] = layout.shape[-2::-1]
         self.channels = layout.shape[-1]
         if file.seek(0, 2) < layout.offset + _voxel_bytes(layout):

@@ -4,13 +4,14 @@ A file's axes are ``(x, y, z, t, ...)``, first axis fastest, so its array read b
 A gzipped file is inflated no further than its header says. Letters: ``c`` channels.
 """
 
+import contextlib
 import gzip
 import json
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import nibabel
 import numpy as np
@@ -19,8 +20,9 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.grid.image import Affine, Image, Mask, Spacing
+from seg.images.grid.image import Affine, Image, Mask, Spacing, sheared_share
 from seg.images.grid.limits import ReadOptions
+from seg.images.grid.units import MM as MM_OF
 from seg.images.storage.files import BinaryFile
 
 HEADER_BYTES = 540
@@ -32,6 +34,16 @@ MAX_EXTENSION_BYTES = 2**26
 LONGEST_NIFTI1_AXIS = 2**15 - 1
 
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+UNITS_OF_MM = {1e3: "meter", 1.0: "mm", 1e-3: "micron"}
+UNITS = {"meter": "m", "mm": "mm", "micron": "um", "unknown": "mm"}
+"""NIfTI's units by the names that other formats have for them."""
+
+PLACE = (
+    *("pixdim", "xyzt_units", "toffset", "qform_code", "sform_code"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("srow_x", "srow_y", "srow_z"),
+)
+"""Fields of a header that say where its voxels lie."""
 
 HEADER_ERRORS = (HeaderDataError, WrapStructError, ValueError, OverflowError, LookupError)
 Stream = gzip.GzipFile | BinaryFile
@@ -101,7 +113,8 @@ def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
         ) from error
     except HEADER_ERRORS as error:
         raise ImageError(f"the NIfTI header is not valid: {error}; repair it") from error
-    return Image(array, spacing=spacing, affine=affine)
+    unit = UNITS[header.get_xyzt_units()[0]]
+    return Image(array, spacing=spacing, affine=affine, unit=unit, nifti=header.binaryblock)
 
 
 def encode_nifti(
@@ -112,6 +125,9 @@ def encode_nifti(
     names: Sequence[str] = (),
 ) -> bytes:
     """A NIfTI file on the grid's own affine; a flat grid is one slice, ``(x, y, 1)``.
+
+    Where the grid comes from a NIfTI file, the new one says of its place what that one said: both
+    forms with their codes, units and all.
 
     Args:
         grid: What is written.
@@ -128,7 +144,7 @@ def encode_nifti(
     if grid.dims == 2:
         array = array[:, np.newaxis]
     array = array.T if len(array) > 1 else array[0].T
-    image = nifti_of(array, grid.spacing, grid.affine)
+    image = nifti_of(array, grid)
     if step is not None:
         image.header.set_slope_inter(step, 0)
     if names:
@@ -138,36 +154,108 @@ def encode_nifti(
     return gzip.compress(content, compresslevel=1, mtime=0) if zipped else content
 
 
-def nifti_of(
-    array: Real[np.ndarray, "*xyz"], spacing: Spacing | None, affine: Affine | None
-) -> Any:
-    """Nibabel's image of an array ``(x, y, z, ...)``.
+@runtime_checkable
+class Placed(Protocol):
+    """What a NIfTI header is told of a grid."""
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """In mm."""
+        ...
+
+    @property
+    def affine(self) -> Affine | None:
+        """To RAS+ mm."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """A key of ``MM``."""
+        ...
+
+    @property
+    def nifti(self) -> bytes | None:
+        """The header's bytes of the NIfTI file that the grid comes from, or None."""
+        ...
+
+
+def nifti_of(array: Real[np.ndarray, "*xyz"], grid: Placed) -> Any:
+    """Nibabel's image of an array ``(x, y, z, ...)`` that lies on a grid.
 
     Raises:
         UnsupportedImageError: NIfTI has no such voxel type.
     """
-    long = max(array.shape) > LONGEST_NIFTI1_AXIS
-    kind = nibabel.Nifti2Image if long else nibabel.Nifti1Image
+    spacing, affine = grid.spacing, grid.affine
+    like = None if grid.nifti is None else parse_header(grid.nifti)
+    if like is not None and not _is_still_true(like, grid):
+        like = None
+    is_second = isinstance(like, nibabel.Nifti2Header) or max(array.shape) > LONGEST_NIFTI1_AXIS
+    kind = nibabel.Nifti2Image if is_second else nibabel.Nifti1Image
     try:
-        image = kind(array, affine, dtype=array.dtype)
+        image = kind(array, None, dtype=array.dtype)  # an affine here would change the header later
     except HeaderDataError as error:
         raise UnsupportedImageError(
             f"a NIfTI file cannot hold {array.dtype}; convert the image to float32"
         ) from error
+    if like is not None:
+        for field in PLACE:
+            image.header[field] = like[field]
+        if array.ndim > 3 and image.header["pixdim"][4] == 0:  # ITK opens no such axis
+            image.header["pixdim"][4] = 1
+        return image
+    unit = UNITS_OF_MM.get(MM_OF[grid.unit], "mm")
+    mm = MM[unit]
     if spacing is not None and affine is None:
-        image.header.set_zooms((*spacing[::-1], 1.0, 1.0)[: array.ndim])
+        image.header.set_zooms((*(size / mm for size in spacing[::-1]), 1.0, 1.0)[: array.ndim])
     if affine is not None:
-        _set_position(image.header, affine)
+        _set_position(image.header, np.diag([1 / mm, 1 / mm, 1 / mm, 1.0]) @ affine)
     if affine is not None or spacing is not None:
-        image.header.set_xyzt_units("mm")
+        image.header.set_xyzt_units(unit)
     return image
 
 
+def _is_still_true(header: Any, grid: Placed) -> bool:
+    """Whether the header says of the grid what the grid says of itself."""
+    spacing, affine = world_of(header, len(grid.spacing or (0, 0, 0)))
+    if affine is None or grid.affine is None:
+        return affine is grid.affine and spacing == grid.spacing
+    return bool(np.allclose(affine, grid.affine, rtol=1e-6, atol=0))
+
+
 def _set_position(header: Any, affine: Affine) -> None:
+    """Both forms; of a sheared affine the qform is what it can be, as ITK has no shears.
+
+    There rows and columns of the first slice lie where they do, and the slices are stacked at a
+    right angle, which is how ITK reads a DICOM series whose gantry was tilted. ITK prefers the
+    qform where the sform's code is "aligned"; whoever reads the sform gets the true place.
+    """
     header.set_sform(affine, code="scanner")
     header.set_qform(affine, code="scanner")
-    if not np.allclose(header.get_qform(), affine, atol=1e-3):  # shears fit no quaternion
-        header.set_qform(None, code="unknown")
+    if sheared_share(affine[:3, :3].T) < 1:
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        x = affine[:3, 0] / sizes[0]
+        y = affine[:3, 1] - (affine[:3, 1] @ x) * x
+        y /= np.linalg.norm(y)
+        z = np.cross(x, y) * np.sign(np.linalg.det(affine[:3, :3]))
+        straight = np.eye(4)
+        straight[:3, :3] = np.stack([x, y, z], axis=1) * sizes
+        straight[:3, 3] = affine[:3, 3]
+        header.set_qform(straight, code="scanner")
+        header.set_sform(affine, code="aligned")
+
+
+def places_of(nifti: bytes) -> list[Affine]:
+    """The affines that a header holds, the one that is used first, in mm.
+
+    Programs differ in which of two forms they take, and so in what they write into a mask.
+    """
+    header = parse_header(nifti)
+    mm = MM[header.get_xyzt_units()[0]]
+    forms = [header.get_best_affine()]
+    forms += [header.get_sform()] if header["sform_code"] else []
+    with contextlib.suppress(ValueError, HeaderDataError):  # a quaternion may be none
+        forms += [header.get_qform()] if header["qform_code"] else []
+    return [np.diag([mm, mm, mm, 1.0]) @ form for form in forms]
 
 
 def parse_header(block: bytes) -> Any:

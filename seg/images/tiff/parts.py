@@ -92,6 +92,8 @@ class TiffSource:
     """An ``ImageSource``."""
 
     affine: Affine | None = None
+    unit = "mm"
+    nifti: bytes | None = None
 
     def __init__(self, path: Path, opened: _Opened) -> None:
         self._path, self._opened = path, opened

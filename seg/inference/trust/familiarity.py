@@ -4,14 +4,16 @@ A score on test cases says nothing about an image of another kind, so such an im
 before its mask is trusted. Only what can change the network's answer is compared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
 from jaxtyping import Real
 
 from seg.images import Image, ImageSource
+from seg.images.grid.orientation import axis_codes
 from seg.model_package import InputSpec, IntensityStatistics, TrainingFingerprint
+from seg.model_package.sides import in_words
 from seg.transforms.levels import MOST_VOXELS, Levels, noise_of, sample_of
 
 SPACING_FACTOR = 1.25
@@ -31,20 +33,51 @@ PER_IMAGE = ("zscore", "percentile", "minmax")
 """Normalisations that remove an image's own scale and offset."""
 
 
-def unfamiliar(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> tuple[str, ...]:
+def unfamiliar(
+    image: ImageSource,
+    spec: InputSpec,
+    seen: TrainingFingerprint,
+    sided: Sequence[str] = (),
+) -> tuple[str, ...]:
     """A sentence for each way in which the image lies outside of the training data.
 
     Args:
-        image: that ``Predictor.predict`` takes; another number of channels or axes is an error
-            there and no warning here. Of one that stays in its file some rows are read.
+        image: turned to the model's orientation; another number of channels or axes is an error of
+            ``Predictor.predict`` and no warning here. Of one that stays in its file some rows are
+            read.
         spec: of the model's card.
         seen: of the model's card.
+        sided: classes that have a side.
     """
     return (
+        *_orientation(image, spec, sided),
         *_spacing(image, spec, seen),
         *_size(image, spec, seen),
         *_intensity(image, spec, seen),
     )
+
+
+def _orientation(image: ImageSource, spec: InputSpec, sided: Sequence[str]) -> Iterator[str]:
+    """What cannot be placed is taken as it is stored, which may be another way round."""
+    codes, wanted = axis_codes(image), spec.orientation
+    risk = f": {in_words(sided)} may have changed places" if sided else ""
+    if wanted is None:
+        if sided and codes is not None:
+            yield (
+                "the package does not say in which voxel order (orientation) it was trained, so "
+                f"the image was taken as it is stored, {codes}{risk}"
+            )
+    elif codes is None:
+        yield (
+            "the image does not state how its voxels lie in the world (it has no affine), so it "
+            f"was taken to be stored in {wanted}, the model's orientation; if it is not, the mask "
+            f"is wrong{risk}"
+        )
+    elif codes != wanted:
+        yield (
+            f"the image lies in another plane (orientation {codes}) than those of the training "
+            f"({wanted}), and was taken as it is stored{risk}"
+        )
 
 
 def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:

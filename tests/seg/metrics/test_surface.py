@@ -12,12 +12,17 @@ from seg.metrics import hausdorff95, surface_dice, surface_scores
 MASKS = arrays.arrays(bool, st.sampled_from([(6, 7), (4, 5, 3)]))
 
 
-def outline(mask, spacing):
+TILTED = np.array([[2.0, 0.7, 0.1], [0, 1.1, 0], [0.2, 0, 0.8]])
+"""Steps along the axes of a sheared grid."""
+
+
+def outline(mask, grid):
     """Positions in mm of voxels with a neighbour outside, found one by one."""
+    grid = np.diag(grid) if isinstance(grid, tuple) else grid
     padded = np.pad(mask, 1)
     steps = [sign * step for step in np.eye(mask.ndim, dtype=int) for sign in (-1, 1)]
     return [
-        np.array(voxel) * spacing
+        np.array(voxel) @ grid
         for voxel in np.argwhere(mask)
         if not all(padded[tuple(voxel + 1 + step)] for step in steps)
     ]
@@ -40,11 +45,11 @@ def test_the_tolerance_decides_what_agrees():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.floats(0.2, 3))
-def test_distances_are_those_of_all_pairs_of_outline_voxels(data, tolerance):
+@given(st.data(), st.floats(0.2, 3), st.booleans())
+def test_distances_are_those_of_all_pairs_of_outline_voxels(data, tolerance, is_sheared):
     prediction = data.draw(MASKS)
     reference = data.draw(arrays.arrays(bool, prediction.shape))
-    spacing = (3.0, 0.7, 1.1)[: prediction.ndim]
+    spacing = TILTED[: prediction.ndim] if is_sheared else (3.0, 0.7, 1.1)[: prediction.ndim]
     if not prediction.any() or not reference.any():
         return
     pairs = cdist(outline(prediction, spacing), outline(reference, spacing))

@@ -67,6 +67,7 @@ def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
         cases=assign(folder, card, cases),
         masks=masks,
         licence=card.licence or licence_of(raw),
+        left_right=card.left_right,
     )
 
 

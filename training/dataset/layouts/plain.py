@@ -41,6 +41,7 @@ def load_plain(folder: Path, card: DatasetYaml, findings: list[Finding]) -> Data
         cases=assign(folder, card, cases),
         masks=masks,
         licence=card.licence or "not stated",
+        left_right=card.left_right,
     )
 
 
