@@ -35,6 +35,8 @@ SAME_STEP = 1e-3
 """Of a voxel's size: what steps of grids may differ that are one. Headers hold rounded numbers."""
 SAME_PLACE = 0.1
 """Of a voxel's size: what their first voxels may lie apart."""
+OFF_WHOLE = 1e-4
+"""How far class numbers that are kept as float may be from whole ones."""
 HEAD_BYTES = 348
 """Enough to tell every format by."""
 
@@ -259,8 +261,12 @@ def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial
             f"a mask has one channel of class numbers, got {len(array)}; "
             "save it with a palette or as grey values, one number a class"
         )
-    if labels.dtype.kind == "f" and not np.array_equal(labels, np.floor(labels)):
-        raise ImageError("a mask holds whole class numbers, got fractions or NaN")
+    if labels.dtype.kind == "f":
+        whole = np.round(labels)
+        # scaling by a header leaves 1.0000001
+        if not np.allclose(labels, whole, rtol=0, atol=OFF_WHOLE):
+            raise ImageError("a mask holds whole class numbers, got fractions or NaN")
+        labels = whole
     low, high = labels.min(), labels.max()
     if low < 0 or high >= 2**32:
         raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}")

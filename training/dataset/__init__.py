@@ -1,20 +1,24 @@
 """Dataset folders: from images and masks on disk to one list of cases.
 
-Four layouts are read: nnU-Net raw format, the Medical Segmentation Decathlon's, a MONAI datalist,
-and plain folders ``images`` and ``masks``. docs/datasets.md describes them.
+Five layouts are read: nnU-Net raw format, the Medical Segmentation Decathlon's, a MONAI datalist,
+plain folders ``images`` and ``masks``, and images with the annotations of a tool.
+docs/datasets.md describes them.
 """
 
 from pathlib import Path
 
-from seg.errors import DatasetError
+from seg.errors import DatasetError, ImageError
+from training.dataset.annotations.formats import read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import read_card
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.inspection import check_dataset, inspect
+from training.dataset.layouts import annotated, nnunet, plain
 from training.dataset.layouts import datalist as lists
-from training.dataset.layouts import nnunet, plain
 from training.dataset.layouts.dataset_json import CARD, read_json
+from training.dataset.layouts.found_classes import Given
 from training.dataset.legend import IGNORE, Legend
+from training.dataset.names import check_text, entry_called, folder_called
 
 __all__ = [
     "IGNORE",
@@ -30,49 +34,83 @@ __all__ = [
 ]
 
 
-def load_dataset(path: Path | str) -> Dataset:
-    """The dataset in a folder, or in a JSON file that lists it.
+def load_dataset(path: Path | str, given: Given | None = None) -> Dataset:
+    """The dataset in a folder, or in a file that lists it.
+
+    Args:
+        path: of the folder, or of a JSON or XML file.
+        given: classes of a package that is scored on it: what masks that say nothing of
+            themselves hold; then one case suffices.
 
     Raises:
         DatasetError: it is no dataset, or its files contradict each other.
     """
-    dataset, findings = look_into(path)
+    dataset, findings = look_into(path, given)
     raise_errors(findings)
     return dataset
 
 
-def look_into(path: Path | str) -> tuple[Dataset, list[Finding]]:
+def look_into(path: Path | str, given: Given | None = None) -> tuple[Dataset, list[Finding]]:
     """The dataset as far as its files go together, and what does not.
 
     Raises:
         DatasetError: it is no dataset, or cannot be taken for one.
     """
     path = Path(path)
+    check_text([path])
     findings: list[Finding] = []
     if path.is_file():
-        raw = read_json(path)
-        if not lists.is_list(raw):
-            raise DatasetError(f"{path} has no list named training; name a folder or a datalist")
-        return lists.load_datalist(path, raw, read_card(path.parent), findings), findings
+        return _of_file(path, findings, given), findings
     if not path.is_dir():
         raise DatasetError(f"no folder {path}; name the folder that holds the dataset")
     card = read_card(path)
-    if (path / CARD).is_file():
-        raw = read_json(path / CARD)
-        if lists.is_list(raw) and not _is_nnunet(path):
-            return lists.load_datalist(path, raw, card, findings), findings
-        return nnunet.load_nnunet(path, raw, card, findings), findings
+    listing = entry_called(path, [CARD])
+    if listing is not None and listing.is_file() and not _is_annotated(listing):
+        raw = read_json(listing)
+        if lists.is_list(raw) and not (_is_nnunet(path) and "training" in raw):
+            return lists.load_datalist(path, raw, card, findings, given), findings
+        scored = given is not None
+        return nnunet.load_nnunet(path, raw, card, findings, is_scored_only=scored), findings
+    if plain.is_plain(path) and plain.has_mask_files(path):
+        return plain.load_plain(path, card, findings, given), findings
+    datalists = [each for each in sorted(path.glob("*.json")) if _is_list(each)]
+    if len(datalists) == 1:
+        raw = read_json(datalists[0])
+        return lists.load_datalist(datalists[0], raw, card, findings, given), findings
+    drawn = None if datalists else annotated.find(path)
+    if drawn is not None:
+        return annotated.load_annotated(drawn, card, findings, given), findings
     if plain.is_plain(path):
-        return plain.load_plain(path, card, findings), findings
-    found = [each for each in sorted(path.glob("*.json")) if _is_list(each)]
-    if len(found) == 1:
-        return lists.load_datalist(found[0], read_json(found[0]), card, findings), findings
-    raise DatasetError(_no_dataset(path, found))
+        return plain.load_plain(path, card, findings, given), findings
+    raise DatasetError(_no_dataset(path, datalists))
+
+
+def _of_file(path: Path, findings: list[Finding], given: Given | None) -> Dataset:
+    card = read_card(path.parent)
+    if _is_list(path):
+        return lists.load_datalist(path, read_json(path), card, findings, given)
+    drawn = annotated.find(path)
+    if drawn is not None:
+        return annotated.load_annotated(drawn, card, findings, given)
+    if path.suffix.lower() == ".json":
+        read_json(path)
+    raise DatasetError(
+        f"{path} has no list named training, and is no annotation that is read; name a folder, a "
+        "datalist, or a file of annotations"
+    )
 
 
 def _is_nnunet(folder: Path) -> bool:
     """Version 1 of nnU-Net's format lists its cases too, without the channel in their names."""
-    return any((folder / "imagesTr").glob("*_0000.*"))
+    images = folder_called(folder, ["imagestr"])
+    return images is not None and any(images.glob("*_0000.*"))
+
+
+def _is_annotated(path: Path) -> bool:
+    try:
+        return read_annotations(path) is not None
+    except ImageError:
+        return False
 
 
 def _is_list(path: Path) -> bool:

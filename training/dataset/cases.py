@@ -17,6 +17,7 @@ from seg.images.endings import is_dicom_file
 from seg.images.grid.orientation import turn_onto, turned_mask
 from seg.images.nifti.whole import places_of
 from seg.model_package import Channel
+from training.dataset.annotations.drawing import Drawn
 from training.dataset.dataset_yaml import MaskKind
 from training.dataset.legend import Legend
 from training.dataset.masks import MaskFiles, hinted
@@ -40,6 +41,8 @@ class Case:
     split: Split
     subject: str | None = None
     """Cases of one subject never lie on both sides of a split; None where nobody told."""
+    drawing: Drawn | None = None
+    """What somebody drew on the image, where ``mask`` is a file of a tool of annotation."""
 
     @property
     def group(self) -> str:
@@ -101,13 +104,24 @@ class Dataset:
         """
         try:
             image = read_channels(case.images, dims=self.dims)
-            mask = self.masks.read(case.mask, self.dims, self.legend, image)
-            mask = turned_onto(image, mask)
+            mask = turned_onto(image, self.read_mask(case, image))
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {hinted(error, self.masks.kind)}") from error
         for problem, advice in self.wrong_channels(image) + misfits(image, mask):
             raise DatasetError(f"case {case.name}: {problem}; {advice}")
         return image, Mask.on_grid_of(image, mask.array)
+
+    def read_mask(self, case: Case, image: Image | None) -> Mask:
+        """The labels of a case; what was drawn needs the image that it was drawn on.
+
+        Raises:
+            ImageError: the file cannot be read, or holds what no class has.
+        """
+        if case.drawing is None:
+            return self.masks.read(case.mask, self.dims, self.legend, image)
+        if image is None:
+            raise ImageError("it was drawn on an image that cannot be read")
+        return Mask.on_grid_of(image, case.drawing.painted(image, self.masks.label_of_name))
 
     def wrong_channels(self, image: Image) -> list[tuple[str, str]]:
         """What is wrong with the number of channels, and what to do about it."""

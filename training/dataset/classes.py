@@ -23,9 +23,16 @@ _GOLDEN_RATIO = 0.618034
 
 
 def make_classes(
-    names: Sequence[str], colors: Mapping[str, Sequence[int]]
+    names: Sequence[str],
+    colors: Mapping[str, Sequence[int]],
+    values: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[ClassInfo, ...]:
     """Classes in the order of their names, which must differ; the first is background.
+
+    Args:
+        names: of the classes.
+        colors: of those that have one of their own.
+        values: numbers that stand for a class in mask files.
 
     Raises:
         DatasetError: two names are the same, there are too many, or a colour is none.
@@ -38,7 +45,10 @@ def make_classes(
     try:
         return tuple(
             ClassInfo(
-                index=index, name=name, color=_triple(colors.get(name, distinct_color(index)))
+                index=index,
+                name=name,
+                color=_triple(colors.get(name, distinct_color(index))),
+                values=tuple((values or {}).get(name, ())),
             )
             for index, name in enumerate(names)
         )

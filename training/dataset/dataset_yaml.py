@@ -32,8 +32,11 @@ from seg.errors import DatasetError
 from seg.frozen import FrozenData
 from seg.images import Code
 from seg.model_package import Channel
+from training.dataset.names import entry_called
+from training.dataset.text_files import text_of
 
 CARD = "dataset.yaml"
+NAMES = (CARD, "dataset.yml")
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Byte, Byte, Byte]
@@ -56,8 +59,7 @@ class DatasetYamlClass(FrozenData):
     def _one_way(self) -> "DatasetYamlClass":
         if self.value is not None and self.values is not None:
             raise ValueError(f"class {self.name} has value and values; keep one of them")
-        if self.name == "ignore":
-            raise ValueError("ignore is no class; write ignore: VALUE beside classes")
+        _check_name(self.name)
         return self
 
 
@@ -102,6 +104,17 @@ class DatasetYaml(FrozenData):
     subjects: Subjects | None = None
     split: SplitLists | None = None
 
+    @model_validator(mode="after")
+    def _names(self) -> "DatasetYaml":
+        for each in self.classes:
+            _check_name(each if isinstance(each, str) else each.name)
+        return self
+
+
+def _check_name(name: str) -> None:
+    if name == "ignore":
+        raise ValueError("ignore is no class; write ignore: VALUE beside classes")
+
 
 def read_card(folder: Path) -> DatasetYaml:
     """The folder's ``dataset.yaml``; an empty one where there is none.
@@ -109,11 +122,14 @@ def read_card(folder: Path) -> DatasetYaml:
     Raises:
         DatasetError: it cannot be read, or says something that is not known.
     """
-    path = folder / CARD
-    if not path.is_file():
+    both = [path for name in NAMES if (path := entry_called(folder, [name]))]
+    if len(both) > 1:
+        raise DatasetError(f"{both[0]} lies beside {both[1].name}; keep one of them")
+    path = both[0] if both else None
+    if path is None or not path.is_file():
         return DatasetYaml()
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(text_of(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     try:
@@ -138,7 +154,27 @@ def _is_branch(part: int | str) -> bool:
     return isinstance(part, str) and (part[:1].isupper() or "[" in part or part in ("int", "str"))
 
 
+_INSTEAD = {
+    "fold": "split: {test: [a, b]}; folds are made by training.fit --folds",
+    "folds": "split: {test: [a, b]}; folds are made by training.fit --folds",
+    "test": "split: {test: [a, b]}",
+    "labels": "classes",
+    "values": "classes",
+    "ignore_label": "ignore",
+    "ignore_index": "ignore",
+    "instances": "masks: instances",
+    "colors": "masks: colors",
+    "patients": "subjects",
+    "modality": "channels",
+    "modalities": "channels",
+    "channel_names": "channels",
+}
+"""What other programs call it, and what it is called here."""
+
+
 def _near(name: str, *, at_top: bool) -> str:
+    if at_top and name.lower() in _INSTEAD:
+        return f"; write {_INSTEAD[name.lower()]}"
     models = (DatasetYaml,) if at_top else (DatasetYamlClass, Subjects, SplitLists, Channel)
     known = sorted({field for model in models for field in model.model_fields})
     near = get_close_matches(name, known, n=1)

@@ -22,6 +22,7 @@ from training.dataset.findings import Finding, raise_errors
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
+from training.dataset.splits import subjects_in
 
 _SPLITS = ("train", "test")
 
@@ -67,6 +68,7 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     findings += _spacing_that_some_lack(seen)
     findings += _place_that_some_lack(dataset, seen)
     findings += _subjects_on_both_sides(dataset)
+    findings += _subjects_in_names(dataset)
     findings += _duplicates(seen)
     return sorted(findings, key=lambda finding: finding.severity)
 
@@ -110,7 +112,7 @@ def _mask(
     dataset: Dataset, case: Case, image: Image | None, findings: list[Finding]
 ) -> Mask | None:
     try:
-        return dataset.masks.read(case.mask, dataset.dims, dataset.legend, image)
+        return dataset.read_mask(case, image)
     except ImageError as error:
         advice = "correct the mask, or declare what it holds"
         error = ImageError(hinted(error, dataset.masks.kind))
@@ -230,6 +232,41 @@ def _subjects_on_both_sides(dataset: Dataset) -> list[Finding]:
     ]
 
 
+def _subjects_in_names(dataset: Dataset) -> list[Finding]:
+    """Names that begin alike, where nobody named the subjects and a split or folds may cut them."""
+    if any(case.subject is not None for case in dataset.cases):
+        return []
+    alike = subjects_in([case.name for case in dataset.cases])
+    if alike is None:
+        return []
+    names: dict[str, list[str]] = defaultdict(list)
+    splits: dict[str, set[str]] = defaultdict(set)
+    for case in dataset.cases:
+        names[alike.subject_of[case.name]].append(case.name)
+        splits[alike.subject_of[case.name]].add(case.split)
+    both = sorted(subject for subject, found in splits.items() if len(found) > 1)
+    example = max(both or names, key=lambda subject: len(names[subject]))
+    cut = (
+        f"{len(both)} of them are trained on and held out too"
+        if both
+        else "folds would cut them, none is cut by the split"
+    )
+    written = (
+        f'subjects: {{pattern: "{alike.pattern}"}}'
+        if alike.pattern
+        else "subjects: {file: subjects.csv} with a table of case and subject"
+    )
+    return [
+        Finding(
+            "warning",
+            str(dataset.folder),
+            f"names such as {', '.join(names[example][:3])} look like several images of one "
+            f"subject (patient): {len(names)} subjects, {cut}",
+            f"if they are, write {written} into {CARD}",
+        )
+    ]
+
+
 def _duplicates(seen: Sequence[Seen]) -> list[Finding]:
     """The same image twice; across train and test also one that is nearly the same."""
     # flat images, which were told already, are all alike
@@ -238,6 +275,7 @@ def _duplicates(seen: Sequence[Seen]) -> list[Finding]:
     for each in sorted(seen, key=lambda each: each.case.split == "test"):
         by_content[each.content].append(each.case)
     findings = [_twice(first, case) for first, *rest in by_content.values() for case in rest]
+    findings += _alike_in_training([each for each in seen if each.case.split == "train"])
     train, test = ([each for each in seen if each.case.split == split] for split in _SPLITS)
     if train and test:
         likeness = _stacked(test) @ _stacked(train).T
@@ -248,6 +286,36 @@ def _duplicates(seen: Sequence[Seen]) -> list[Finding]:
     return findings
 
 
+def _alike_in_training(train: Sequence[Seen]) -> list[Finding]:
+    """Training cases that look alike and may come into two folds; told once for all of them."""
+    if len(train) < 2:
+        return []
+    thumbnails = _stacked(train)
+    pairs: list[tuple[int, int]] = []
+    for row, each in enumerate(train[:-1]):
+        likeness = thumbnails[row + 1 :] @ thumbnails[row]
+        for at in (row + 1 + np.flatnonzero(likeness >= NEARLY_THE_SAME)).tolist():
+            other = train[at]
+            if other.case.group != each.case.group and other.content != each.content:
+                pairs.append((row, at))
+    if not pairs:
+        return []
+    first, second = (train[at].case for at in pairs[0])
+    return [
+        Finding(
+            "warning",
+            str(second.images[0]),
+            f"{_count_pairs(len(pairs))} of training cases look alike, as {first.name} and "
+            f"{second.name} do: with folds, one would be held back where the other is trained on",
+            f"if they show the same, name the subjects in {CARD}, or remove one of each",
+        )
+    ]
+
+
+def _count_pairs(number: int) -> str:
+    return "one pair" if number == 1 else f"{number} pairs"
+
+
 def _stacked(seen: Sequence[Seen]) -> Float32[np.ndarray, "n d"]:
     return np.stack([each.thumbnail for each in seen if each.thumbnail is not None])
 
@@ -256,6 +324,7 @@ def _twice(first: Case, other: Case) -> Finding:
     where = str(other.images[0])
     problem = f"the image is the same as that of {first.split} case {first.name}"
     if first.split == other.split:
+        problem += "; with folds, one may be held back where the other is trained on"
         return Finding("warning", where, problem, "remove one of them")
     return Finding("error", where, problem, "remove it from train or from test")
 

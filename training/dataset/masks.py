@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -17,10 +18,13 @@ from training.dataset.legend import IGNORE, Legend
 class MaskFiles:
     """What stands in a dataset's mask files."""
 
-    kind: MaskKind = "values"
-    """``instances``: every value above 0 is the one class that there is."""
+    kind: MaskKind | Literal["drawn"] = "values"
+    """``instances``: every value above 0 is the one class that there is; ``drawn``: the files are
+    of a tool of annotation, and each case has its drawing."""
     label_of: Mapping[int, int] = field(default_factory=dict)
     """Value, or colour as ``packed``, to label; empty where both are the same."""
+    label_of_name: Mapping[str, int] = field(default_factory=dict)
+    """Of what was drawn."""
 
     def read(self, path: Path, dims: int, legend: Legend, image: Image | None = None) -> Mask:
         """A mask with labels as the legend has them, on the grid of its image where it names one.
@@ -89,7 +93,7 @@ def read_colors(path: Path, dims: int | None = None) -> Mask:
     return Mask((red << 16) + (green << 8) + blue, spacing=image.spacing, affine=image.affine)
 
 
-def hinted(error: ImageError, kind: MaskKind) -> str:
+def hinted(error: ImageError, kind: str) -> str:
     """The error, with the way out for a mask of colours that nobody declared."""
     is_colored = kind != "colors" and "a mask has one channel of class numbers" in str(error)
     return (

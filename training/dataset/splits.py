@@ -5,22 +5,27 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from seg.errors import DatasetError
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD, DatasetYaml, SplitLists, Subjects
+from training.dataset.names import composed
+from training.dataset.text_files import text_of
 
 TEST_SHARE = 0.2
 """Share of the cases held out where the folder names no test cases."""
 
 
-def assign(folder: Path, card: DatasetYaml, cases: Sequence[Case]) -> tuple[Case, ...]:
+def assign(
+    folder: Path, card: DatasetYaml, cases: Sequence[Case], *, is_scored_only: bool = False
+) -> tuple[Case, ...]:
     """The cases with their subjects and splits.
 
-    Test cases are those that the folder has, those that ``dataset.yaml`` names, or a fifth.
+    Test cases are those that the folder has, those that ``dataset.yaml`` names, or a fifth. Of
+    what is scored and never trained on, they are all where there is nothing to hold out.
 
     Raises:
         DatasetError: subjects or lists do not fit the cases.
@@ -37,7 +42,11 @@ def assign(folder: Path, card: DatasetYaml, cases: Sequence[Case]) -> tuple[Case
         raise DatasetError(f"{folder} has test cases of its own and a split in {CARD}; keep one")
     if card.split:
         return _listed(folder, card.split, cases)
-    return tuple(cases) if has_test else with_held_out(cases)
+    if has_test:
+        return tuple(cases)
+    if is_scored_only and len({case.group for case in cases}) < 2:
+        return tuple(replace(case, split="test") for case in cases)
+    return with_held_out(cases)
 
 
 def with_held_out(cases: Sequence[Case]) -> tuple[Case, ...]:
@@ -89,6 +98,7 @@ def _listed(folder: Path, split: SplitLists, cases: Sequence[Case]) -> tuple[Cas
 def _names(folder: Path, listed: tuple[str, ...] | str, known: Sequence[str]) -> set[str]:
     if isinstance(listed, str):
         listed = tuple(line for raw in _text(folder / listed).splitlines() if (line := raw.strip()))
+    listed = tuple(composed(name) for name in listed)
     for name in listed:
         if name not in known:
             raise DatasetError(
@@ -127,7 +137,7 @@ def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
                 f"{path} needs a column {column}, it has {', '.join(columns) or 'no rows'}; name "
                 f"the columns in subjects of {CARD}"
             )
-    found = {row[card.case]: row[card.subject] for row in rows}
+    found = {composed(row[card.case] or ""): row[card.subject] for row in rows}
     for name in names:
         if not found.get(name):
             raise DatasetError(f"{path} says no subject for case {name}{_near(name, found)}")
@@ -136,7 +146,7 @@ def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}, which {CARD} names, cannot be read: {error}") from error
 
@@ -144,3 +154,54 @@ def _text(path: Path) -> str:
 def _near(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+@dataclass(frozen=True)
+class NamedAlike:
+    """Cases whose names begin alike, as those of slices, tiles or sides of one subject do."""
+
+    subject_of: Mapping[str, str]
+    """Case name to what it shares with others."""
+    pattern: str | None
+    """For ``subjects`` in ``dataset.yaml``; None where no simple one gives the same."""
+
+
+def subjects_in(names: Sequence[str]) -> NamedAlike | None:
+    """Subjects that names seem to speak of; None where they speak of none.
+
+    Names are cut at separators, and where a letter follows on a digit. What counts is the shortest
+    beginning that differs by a number, and that several names share.
+    """
+    cut = {name: [match.end() for match in _TOKEN.finditer(name)] for name in names}
+    shortest = min(map(len, cut.values()), default=0)
+    for tokens in range(1, shortest):
+        subject_of = {name: name[: ends[tokens - 1]] for name, ends in cut.items()}
+        sizes = Counter(subject_of.values())
+        numbered = sum(any(c.isdigit() for c in _last_token(subject)) for subject in sizes)
+        if len(sizes) < 2 or numbered < len(sizes) / 2:
+            continue
+        if len(names) < 1.5 * len(sizes):  # hardly a name shares its beginning from here on
+            return None
+        return NamedAlike(subject_of, _pattern_of(subject_of))
+    return None
+
+
+_TOKEN = re.compile(r"[^\W\d_]*\d+|[^\W\d_]+")
+
+
+def _last_token(subject: str) -> str:
+    return str(_TOKEN.findall(subject)[-1])
+
+
+def _pattern_of(subject_of: Mapping[str, str]) -> str | None:
+    """The simplest pattern whose first group is the subject of every name."""
+    name, subject = next(iter(subject_of.items()))
+    like_it = re.sub(r"\d+", "[0-9]+", re.escape(subject).replace("\\-", "-"))
+    patterns = [f"({like_it}).*"]
+    if not (behind := name[len(subject)]).isalnum():
+        patterns.append(f"([^{behind}]+){behind}.*")
+    for pattern in patterns:
+        matches = {name: re.match(pattern, name) for name in subject_of}
+        if all((match := matches[name]) and match[1] == subject_of[name] for name in subject_of):
+            return pattern
+    return None

@@ -8,7 +8,8 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
-from training.dataset import Dataset, check_dataset, load_dataset
+from training.dataset import Dataset, check_dataset, load_dataset, look_into
+from training.dataset.findings import raise_errors
 from training.dataset.fingerprint import fingerprint_of
 from training.dataset.folds import split_folds
 from training.evaluation.evaluator import evaluate
@@ -142,7 +143,8 @@ def _follow(world: World) -> RunFolder:
 
 
 def _look(path: Path) -> Dataset:
-    dataset = load_dataset(path)
+    dataset, findings = look_into(path)
+    raise_errors(findings)
     log.info(
         "data      %s: %d cases to train on, %d held back; classes %s",
         dataset.name,
@@ -150,7 +152,7 @@ def _look(path: Path) -> Dataset:
         len(dataset.test),
         ", ".join(info.name for info in dataset.classes),
     )
-    for finding in check_dataset(dataset):
+    for finding in [*findings, *check_dataset(dataset)]:
         log.warning("look      %s", finding)
     return dataset
 

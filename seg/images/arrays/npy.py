@@ -44,7 +44,8 @@ def read_npy(file: BinaryFile, options: ReadOptions) -> Image:
         raise ImageError(f"the NumPy file is damaged ({error})") from error
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise ImageError(f"a NumPy array must hold numbers of up to 64 bits, got {dtype}")
-    dims = options.dims or {2: 2, 4: 3}.get(len(shape))
+    # a mask has no channels
+    dims = options.dims or {2: 2, 3: 3 if options.labels else None, 4: 3}.get(len(shape))
     if dims is None or len(shape) not in (dims, dims + 1):
         wanted = AXES.get(dims or 0) or "of 2 or 4 axes"
         raise ImageError(f"a NumPy array must be {wanted}, got one of shape {shape}")

@@ -34,3 +34,5 @@ class ClassInfo(FrozenData):
     """What it is, such as kidney or neoplasm."""
     laterality: Code | None = None
     """Its side, such as left."""
+    values: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Numbers that stood for it in the masks of the training; empty where no numbers did."""

@@ -38,6 +38,7 @@ EXPECTED = {
     "nnU-Net raw format": (["whole tumour", "core"], 2),
     "Medical Segmentation Decathlon": (["edema", "tumour"], 2),
     "MONAI datalist": (["spleen"], 1),
+    "Annotations of a tool": (["cell"], 1),
     "Subjects": (["class_1"], 1),
 }
 

@@ -17,6 +17,7 @@ from tests.datasets import mask_values, plain_folder, write_png
 from training.dataset import check_dataset, inspect, load_dataset, look_into
 from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.in_processes import BYTES_FOR_PROCESSES
+from training.dataset.splits import subjects_in
 
 
 def pictures(folder, names="abcdef", *, test=("e", "f"), card=""):
@@ -161,7 +162,10 @@ def test_the_same_image_in_train_and_test_is_an_error_whatever_its_file(tmp_path
 def test_the_same_image_twice_on_one_side_is_a_warning(tmp_path):
     pictures(tmp_path)
     (tmp_path / "images" / "b.png").write_bytes((tmp_path / "images" / "a.png").read_bytes())
-    assert said(tmp_path) == [("warning", "b.png", "the image is the same as that of train case a")]
+    problem = (
+        "the image is the same as that of train case a; with folds, one may be held back where "
+    )
+    assert said(tmp_path) == [("warning", "b.png", f"{problem}the other is trained on")]
 
 
 def test_nearly_the_same_image_in_train_and_test_is_a_warning(tmp_path):
@@ -209,3 +213,49 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert BYTES_FOR_PROCESSES > 10_000
     monkeypatch.setattr("training.dataset.in_processes.BYTES_FOR_PROCESSES", 0)
     assert found(tmp_path) == alone
+
+
+def test_names_of_slices_are_told_with_the_line_to_write(tmp_path):
+    names = [f"patient{p:02d}_slice{s}" for p in range(4) for s in range(3)]
+    pictures(tmp_path, names, test=(names[0], names[5]))
+    warnings = [f for f in found(tmp_path) if f.severity == "warning"]
+    assert [(w.problem, w.advice) for w in warnings] == [
+        (
+            "names such as patient00_slice0, patient00_slice1, patient00_slice2 look like several "
+            "images of one subject (patient): 4 subjects, 2 of them are trained on and held out "
+            "too",
+            'if they are, write subjects: {pattern: "(patient[0-9]+).*"} into dataset.yaml',
+        )
+    ]
+    card = 'subjects: {pattern: "(patient[0-9]+).*"}'
+    pictures(tmp_path, names, test=names[:3], card=card)
+    assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "subjects", "pattern"),
+    [
+        (["p1_left", "p1_right", "p2_left", "p3_left"], None, None),
+        (["p1_left", "p1_right", "p2_left", "p2_right"], 2, "(p[0-9]+).*"),
+        (["img_01_x0_y0", "img_01_x1_y0", "img_02_x0_y0", "img_02_x1_y0"], 2, "(img_[0-9]+).*"),
+        (["A1_f1", "A1_f2", "B2_f1", "B2_f2"], 2, "([^_]+)_.*"),
+        (["p01s03", "p01s04", "p02s03", "p02s04"], 2, "(p[0-9]+).*"),
+        ([f"frame_{i}" for i in range(9)], None, None),
+        ([f"2024-01-{i:02d}" for i in range(9)], None, None),
+        (["liver_1", "liver_2", "spleen_1", "spleen_2"], None, None),
+    ],
+)
+def test_subjects_are_seen_in_names_that_share_a_numbered_beginning(names, subjects, pattern):
+    alike = subjects_in(names)
+    assert (alike and len(set(alike.subject_of.values()))) == subjects
+    assert (alike and alike.pattern) == pattern
+
+
+def test_training_cases_that_look_alike_are_told_once_for_folds(tmp_path):
+    pictures(tmp_path)
+    blurred = ndimage.gaussian_filter(default_rng(0).integers(0, 255, (40, 48)).astype(float), 2)
+    for name, shift in (("a", 0), ("b", 9), ("c", 30)):
+        write_png(tmp_path / "images" / f"{name}.png", blurred / 2 + shift)
+    (finding,) = found(tmp_path)
+    assert finding.severity == "warning"
+    assert finding.problem.startswith("3 pairs of training cases look alike, as a and b do: with f")

@@ -19,23 +19,25 @@ from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.dataset_json import Raw, channels_of, legend_of, licence_of
-from training.dataset.layouts.found_classes import channels_of_files, coded
+from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.layouts.found_classes import legend_of as found_legend
 from training.dataset.splits import assign
 
 TEST_LISTS = ("testing", "test", "validation")
 """The first of them whose entries have masks is the test split; other cases are trained on."""
-TEST_FOLD = 0
-"""Held out where entries have a ``fold`` and no list of test cases has masks."""
 
 
 def is_list(raw: Raw) -> bool:
-    """The JSON object lists its cases."""
+    """The JSON object lists its cases, or names them as nnU-Net's ``dataset`` does."""
+    if isinstance(raw.get("dataset"), dict) and raw["dataset"]:
+        return True
     entries = raw.get("training")
     return isinstance(entries, list) and bool(entries) and isinstance(entries[0], dict)
 
 
-def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Finding]) -> Dataset:
+def load_datalist(
+    path: Path, raw: Raw, card: DatasetYaml, findings: list[Finding], given: Given | None = None
+) -> Dataset:
     """The dataset that a JSON file lists; what is not there goes to the findings.
 
     Args:
@@ -43,11 +45,13 @@ def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
         raw: its content.
         card: ``dataset.yaml`` beside it.
         findings: to be added to.
+        given: classes of a package that is scored, for masks that say nothing of themselves.
 
     Raises:
         DatasetError: an entry is not valid, or file and card contradict each other.
     """
     folder = path.parent if path.is_file() else path
+    raw = _as_lists(raw)
     cases = _cases(folder, raw, findings)
     if not cases:
         raise_errors(findings)
@@ -55,7 +59,9 @@ def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
         if field in raw:
             refuse(card, _SETTLED[field], str(path))
     dims = dims_of(cases, card.masks)
-    legend, masks = legend_of(raw) if "labels" in raw else found_legend(card, cases, dims)
+    legend, masks = (
+        legend_of(raw) if "labels" in raw else found_legend(card, cases, dims, findings, given)
+    )
     legend = coded(legend, card)
     has_channels = "modality" in raw or "channel_names" in raw
     return Dataset(
@@ -64,7 +70,7 @@ def load_datalist(path: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
         dims=dims,
         legend=legend,
         channels=channels_of(raw) if has_channels else channels_of_files(card, cases, dims),
-        cases=assign(folder, card, cases),
+        cases=assign(folder, card, cases, is_scored_only=given is not None),
         masks=masks,
         licence=card.licence or licence_of(raw),
         left_right=card.left_right,
@@ -82,14 +88,17 @@ def _cases(folder: Path, raw: Raw, findings: list[Finding]) -> list[Case]:
     listed = {name: _entries(raw, name) for name in ("training", *TEST_LISTS)}
     with_masks = [n for n in TEST_LISTS if listed[n] and all("label" in e for e in listed[n])]
     test = with_masks[0] if with_masks else None
+    folds = {fold for entry in listed["training"] if (fold := _fold(entry)) is not None}
+    held_fold = min(folds, default=-1)  # of folds that are counted from 0, or from 1
     rows: list[tuple[Split, Raw]] = []
     for name in ("training", *with_masks):
         for entry in listed[name]:
-            held_out = name == test if test else entry.get("fold") == TEST_FOLD
+            held_out = name == test if test else _fold(entry) == held_fold
             rows.append(("test" if held_out else "train", entry))
     if all(split == "test" for split, _ in rows):  # one fold only, which says nothing
         rows = [("train", entry) for _, entry in rows]
     names = _names([_paths(entry, "image")[0] for _, entry in rows])
+    names = [str(entry.get("name", name)) for name, (_, entry) in zip(names, rows, strict=True)]
     found = [
         Case(
             name=name,
@@ -100,6 +109,28 @@ def _cases(folder: Path, raw: Raw, findings: list[Finding]) -> list[Case]:
         for name, (split, entry) in zip(names, rows, strict=True)
     ]
     return [case for case in found if _is_there(case, findings)]
+
+
+def _as_lists(raw: Raw) -> Raw:
+    """nnU-Net's ``{"dataset": {case: {"images": [...], "label": ...}}}`` as a list of entries."""
+    named = raw.get("dataset")
+    if not isinstance(named, dict) or not named:
+        return raw
+    rows = []
+    for name, entry in named.items():
+        if not isinstance(entry, dict):
+            raise DatasetError(f"dataset needs images and a label for case {name}, got {entry!r}")
+        rows.append({"name": name, "image": entry.get("images"), "label": entry.get("label")})
+    return {**raw, "training": rows}
+
+
+def _fold(entry: Raw) -> int | None:
+    """The entry's fold; a number in quotes is one."""
+    fold = entry.get("fold")
+    try:
+        return None if fold is None else int(fold)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f'"fold" must be a whole number, got {fold!r}') from error
 
 
 def _entries(raw: Raw, name: str) -> list[Raw]:
@@ -113,6 +144,8 @@ def _entries(raw: Raw, name: str) -> list[Raw]:
 def _paths(entry: Raw, key: str) -> list[str]:
     value: Any = entry.get(key)
     paths = value if isinstance(value, list) else [value]
+    # no name of a file holds a backslash but on Windows, where it parts folders
+    paths = [each.replace("\\", "/") if isinstance(each, str) else each for each in paths]
     if not paths or not all(isinstance(each, str) and each for each in paths):
         raise DatasetError(
             f'an entry needs "{key}" with the name of a file, or a list of them, got {entry!r}'

@@ -14,6 +14,7 @@ from seg.model_package import Channel
 from training.dataset.classes import MOST_CLASSES, make_classes
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
+from training.dataset.text_files import json_of
 
 CARD = "dataset.json"
 IGNORE_NAME = "ignore"
@@ -40,6 +41,7 @@ class _Known(BaseModel):
     validation: list[Any] = []
     testing: list[Any] = []
     test: list[Any] = []
+    dataset: Any = None
 
 
 def read_json(path: Path) -> Raw:
@@ -49,8 +51,8 @@ def read_json(path: Path) -> Raw:
         DatasetError: it cannot be read, is no object, or a known key holds what it cannot.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raw = json_of(path)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise DatasetError(f"{path} must hold one JSON object")
@@ -100,7 +102,9 @@ def legend_of(raw: Raw) -> tuple[Legend, MaskFiles]:
     if not isinstance(entries, dict) or not entries:
         raise DatasetError(f'{CARD} needs labels such as {{"background": 0, "lesion": 1}}')
     values = dict(_name_and_values(key, entry) for key, entry in entries.items())
-    ignored = values.pop(IGNORE_NAME, ())
+    ignored: tuple[int, ...] = ()
+    for name in [each for each in values if each.strip().lower() == IGNORE_NAME]:
+        ignored += values.pop(name)
     has_regions = any(len(each) > 1 for each in values.values())
     # regions keep the order in which they are painted, behind the background
     values = dict(sorted(values.items(), key=lambda e: e[1] != (0,) if has_regions else e[1]))
@@ -119,7 +123,7 @@ def legend_of(raw: Raw) -> tuple[Legend, MaskFiles]:
         raise DatasetError(f"two labels in {CARD} have the same value: {entries}")
     foreground = list(values.values())[1:]
     legend = Legend(
-        make_classes(list(values), raw.get("colors", {})),
+        make_classes(list(values), raw.get("colors", {}), values),
         regions=_regions(raw, foreground, labels) if has_regions else (),
         ignores=bool(ignored),
     )

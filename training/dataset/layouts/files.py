@@ -1,6 +1,7 @@
 """Files of a folder as stems, channels and pairs."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,27 +9,45 @@ from seg.errors import DatasetError
 from seg.images import IMAGE_ENDINGS, stem_of
 from seg.images.endings import is_image_folder
 from training.dataset.findings import Finding
+from training.dataset.names import bare, check_text, composed
 
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+ENDINGS = (*IMAGE_ENDINGS, ".npy")
+"""Of images and masks; arrays too, which only say what they are by being in such a folder."""
+ANNOTATED = ("_seg.npy", ".seg.nrrd")
+"""Endings of annotations that are called as if they were images (``annotations.formats``)."""
+
+_CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})(?P<rest>)")
+_OTHER_CHANNELS = (
+    re.compile(r"(?P<case>.+?)[_-]w(?P<channel>\d)(?:[A-Za-z][^_]*)?(?P<rest>(?:_.*)?)"),
+    re.compile(
+        r"(?P<case>.+?)[_-](?:ch|c|channel)[_-]?(?P<channel>\d{1,4})(?P<rest>(?:_.*)?)",
+        re.IGNORECASE,
+    ),
+)
+"""MetaMorph's ``_w1``, and ``_ch00`` of Leica and others."""
 
 Stems = dict[str, Path]
 CaseFiles = dict[str, tuple[Path, ...]]
 
 
-def files_in(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> Stems:
+def files_in(folder: Path, endings: tuple[str, ...] = ENDINGS) -> Stems:
     """Stem to file, or to folder where that is an image, such as a DICOM series.
 
-    Hidden files and those with other endings are passed over.
+    Hidden files and those with other endings are passed over. Stems are composed (NFC).
 
     Raises:
-        DatasetError: two files share a stem.
+        DatasetError: two files share a stem, or a name is no text.
     """
     found: Stems = {}
     for path in sorted(folder.iterdir()):
-        is_image = path.name.lower().endswith(endings) or is_image_folder(path)
-        if path.name.startswith(".") or not is_image:
+        name = path.name.lower()
+        is_image = name.endswith(endings) or is_image_folder(path)
+        if name.startswith(".") or not is_image or name.endswith(ANNOTATED):
             continue
-        stem = stem_of(path)
+        check_text([path])
+        stem = composed(stem_of(path))
+        if stem.lower().endswith(".ome"):
+            stem = stem[: -len(".ome")]
         if stem in found:
             raise DatasetError(
                 f"{folder} holds {found[stem].name} and {path.name}: two files for one case; "
@@ -38,11 +57,13 @@ def files_in(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> Stems:
     return found
 
 
-def channels_of(stems: Stems, findings: list[Finding]) -> CaseFiles:
+def channels_of(
+    stems: Stems, findings: list[Finding], pattern: re.Pattern[str] = _CHANNEL
+) -> CaseFiles:
     """Case name to its files in channel order: ``CASE_0000``, ``CASE_0001``, ..."""
     cases: dict[str, dict[int, Path]] = {}
     for stem, path in stems.items():
-        match = _CHANNEL.fullmatch(stem)
+        match = pattern.fullmatch(stem)
         if match is None:
             findings.append(
                 Finding(
@@ -53,16 +74,18 @@ def channels_of(stems: Stems, findings: list[Finding]) -> CaseFiles:
                 )
             )
             continue
-        cases.setdefault(match["case"], {})[int(match["channel"])] = path
+        cases.setdefault(match["case"] + match["rest"], {})[int(match["channel"])] = path
+    # _w1 counts from 1, _ch00 and _0000 from 0
+    first = 0 if pattern is _CHANNEL else min(min(channels) for channels in cases.values())
     for case, channels in list(cases.items()):
-        if sorted(channels) != list(range(len(channels))):
+        if sorted(channels) != list(range(first, first + len(channels))):
             have = ", ".join(f"_{index:04d}" for index in sorted(channels))
             folder = next(iter(channels.values())).parent
             findings.append(
                 Finding(
                     "error",
                     str(folder / case),
-                    f"a case needs the channels _0000, _0001, ..., it has {have}",
+                    f"a case needs the channels _{first:04d}, _{first + 1:04d}, ..., it has {have}",
                     "add what is missing or remove the case",
                 )
             )
@@ -76,9 +99,13 @@ def cases_of(stems: Stems, masks: Stems, findings: list[Finding]) -> CaseFiles:
     A number at the end is a channel's only where no mask has it in its name: ``IMG_0001`` with a
     mask ``IMG_0001`` is a case of its own.
     """
-    numbered = all(_CHANNEL.fullmatch(stem) for stem in stems)
-    if numbered and not stems.keys() & masks.keys():
-        return channels_of(stems, findings)
+    known = {bare(stem) for stem in masks} | masks.keys()
+    for pattern in (_CHANNEL, *_OTHER_CHANNELS):
+        matches = [pattern.fullmatch(stem) for stem in stems]
+        are_all = bool(matches) and all(matches) and not stems.keys() & known
+        cases = {match["case"] + match["rest"] for match in matches if match}
+        if are_all and (pattern is _CHANNEL or (len(cases) < len(stems) and cases & known)):
+            return channels_of(stems, findings, pattern)
     return {stem: (path,) for stem, path in stems.items()}
 
 
@@ -87,17 +114,20 @@ def pair(
 ) -> dict[str, tuple[tuple[Path, ...], Path]]:
     """Case name to images and mask, where both are there.
 
+    Names that differ in nothing but words such as ``_mask`` belong together.
+
     Raises:
         DatasetError: there is neither an image nor a mask.
     """
     if not images and not masks:
         raise DatasetError(f"{where} holds no images that can be read")
-    for name in sorted(images.keys() - masks.keys()):
+    mask_of = _paired_names(images, masks)
+    for name in sorted(images.keys() - mask_of.keys()):
         file = images[name][0] if images[name] else where / name
         findings.append(
             Finding("error", str(file), f"no mask is called {name}", "add it or remove this")
         )
-    for name in sorted(masks.keys() - images.keys()):
+    for name in sorted(masks.keys() - set(mask_of.values())):
         findings.append(
             Finding(
                 "error",
@@ -106,5 +136,19 @@ def pair(
                 "add it or remove this",
             )
         )
-    both = sorted(images.keys() & masks.keys())
-    return {name: (images[name], masks[name]) for name in both if images[name]}
+    return {
+        name: (images[name], masks[mask]) for name, mask in sorted(mask_of.items()) if images[name]
+    }
+
+
+def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str]:
+    """Name of the image to that of its mask; the same names first."""
+    mask_of = {name: name for name in images if name in masks}
+    for key in (bare, lambda stem: bare(stem).lower()):
+        keys: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+        for name in images.keys() - mask_of.keys():
+            keys[key(name)][0].append(name)
+        for name in masks.keys() - set(mask_of.values()):
+            keys[key(name)][1].append(name)
+        mask_of |= {i[0]: m[0] for i, m in keys.values() if len(i) == len(m) == 1}
+    return mask_of

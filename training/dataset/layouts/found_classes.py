@@ -7,26 +7,42 @@ from functools import partial
 import numpy as np
 
 from seg.errors import DatasetError, ImageError
-from seg.images import read_channels, read_mask
+from seg.images import ClassInfo, read_channels, read_mask
 from seg.model_package import Channel
+from training.dataset.annotations.drawing import OBJECT
+from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.cases import Case, each_that_reads
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
+from training.dataset.findings import Finding
+from training.dataset.layouts.undeclared import Values, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
 
 MOST_FOUND_CLASSES = 32
 """More values than this in undeclared masks are no classes: JPEG noise or object numbers."""
-OBJECT = "object"
-"""The one class of object numbers that no card names."""
+BINARY = (1, 255)
+"""How programs write a mask of one thing."""
 
 
-def legend_of(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Legend, MaskFiles]:
-    """What the numbers, or colours, in mask files mean.
+Given = Sequence[ClassInfo]
+"""Classes of a package that is scored, for masks that say nothing of themselves."""
+
+
+def legend_of(
+    card: DatasetYaml,
+    cases: Sequence[Case],
+    dims: int,
+    findings: list[Finding],
+    given: Given | None = None,
+) -> tuple[Legend, MaskFiles]:
+    """What the numbers, or colours, in mask files mean; doubts about them go to the findings.
 
     Raises:
         DatasetError: card and files contradict each other.
     """
+    if card.masks == "values" and not card.classes:
+        card = _with_found_classes(card, cases, dims, findings, given)
     classes = [
         DatasetYamlClass(name=each) if isinstance(each, str) else each for each in card.classes
     ]
@@ -49,20 +65,93 @@ def legend_of(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Lege
     elif any(each.values for each in classes):
         legend, label_of = _overlapping(classes, colors)
     else:
-        values = (
-            [i if each.value is None else each.value for i, each in enumerate(classes)]
-            if classes
-            else _values_in(cases, dims, card)
-        )
-        names = names or ["background", *(f"class_{index}" for index in range(1, len(values)))]
+        values = [i if each.value is None else each.value for i, each in enumerate(classes)]
         label_of = {value: label for label, value in enumerate(values)}
-        legend = Legend(make_classes(names, colors))
+        by_name = {name: (value,) for name, value in zip(names, values, strict=True)}
+        legend = Legend(make_classes(names, colors, by_name))
     if len(label_of) != legend.num_labels:
         raise DatasetError(f"two classes in {CARD} have the same {card.masks[:-1]}")
     if label_of.keys() & ignored.keys():
         raise DatasetError(f"ignore in {CARD} needs a {card.masks[:-1]} that no class has")
     legend = Legend(legend.classes, legend.regions, ignores=bool(ignored))
     return legend, MaskFiles(card.masks, label_of | ignored)
+
+
+def _with_found_classes(
+    card: DatasetYaml,
+    cases: Sequence[Case],
+    dims: int,
+    findings: list[Finding],
+    given: Given | None,
+) -> DatasetYaml:
+    """The card with classes by the values in the masks, which it says nothing of."""
+    masks = list(each_that_reads(cases, partial(_values, dims=dims, card=card)))
+    found = sorted(set().union({0}, *(mask.values for mask in masks)))
+    if given:
+        return card.model_copy(update={"classes": classes_as_given(given, found, findings)})
+    if len(found) > MOST_FOUND_CLASSES:
+        raise DatasetError(
+            f"the masks hold more than {MOST_FOUND_CLASSES} different values; masks need one "
+            f"value a class, saved without loss (PNG or TIFF); where the values number "
+            f"objects, write masks: instances into {CARD}; where there are that many classes, "
+            "list them in it"
+        )
+    if len(found) == 1:
+        raise DatasetError("masks need values above 0 for what is not background, got 0 only")
+    findings += doubts(masks, dims)
+    named = _named_by_a_table(cases)
+    names = [named.get(value, f"class_{index}") for index, value in enumerate(found)]
+    names[0] = "background"
+    if len(set(names)) < len(names):
+        names = ["background", *(f"class_{index}" for index in range(1, len(found)))]
+    classes = [DatasetYamlClass(name=n, value=v) for n, v in zip(names, found, strict=True)]
+    return card.model_copy(update={"classes": tuple(classes)})
+
+
+def classes_as_given(
+    given: Given, found: Sequence[int], findings: list[Finding]
+) -> tuple[DatasetYamlClass, ...]:
+    """The package's classes, for masks with these values.
+
+    Raises:
+        DatasetError: a value is none that the package's training had.
+    """
+    values = [each.values or (each.index,) for each in given]
+    one_class = len(given) == 2 and len(values[1]) == 1
+    if one_class and {*found, values[1][0]} == {0, *BINARY}:
+        # the two ways in which all programs write a mask of one thing
+        was = values[1][0]
+        values[1] = tuple(value for value in BINARY if value != was)
+        problem = (
+            f"the value {values[1][0]} is taken for {given[1].name}, which was {was} in training"
+        )
+        advice = f"if it is something else, list the classes in {CARD}"
+        findings.append(Finding("warning", "masks", problem, advice))
+    unknown = sorted(set(found) - {0} - {value for each in values for value in each})
+    if unknown:
+        known = ", ".join(
+            f"{each.name} = {'+'.join(map(str, of))}"
+            for each, of in zip(given, values, strict=True)
+        )
+        entries = ", ".join(f"{{name: {each.name}, value: ...}}" for each in given)
+        raise DatasetError(
+            f"the masks hold the values {', '.join(map(str, unknown[:6]))}, which no class of the "
+            f"package had in training ({known}); say in {CARD} what the values are: classes: "
+            f"[{entries}], or masks: instances where they number objects"
+        )
+    return tuple(
+        DatasetYamlClass(name=each.name, color=each.color, value=of[0])
+        if len(of) == 1
+        else DatasetYamlClass(name=each.name, color=each.color, values=of)
+        for each, of in zip(given, values, strict=True)
+    )
+
+
+def _named_by_a_table(cases: Sequence[Case]) -> dict[int, str]:
+    """Names by value, where ITK-SNAP's table of them lies with the masks or above."""
+    folder = cases[0].mask.parent
+    tables = label_tables(folder, folder.parent)
+    return {row.value: row.name for row in read_labels(tables[0])} if len(tables) == 1 else {}
 
 
 def coded(legend: Legend, card: DatasetYaml) -> Legend:
@@ -115,31 +204,16 @@ def _overlapping(
         label_of[value] = len(label_of)
     regions = tuple(tuple(label_of[value] for value in each) for each in values)
     names = [each.name for each in classes]
-    return Legend(make_classes(names, colors), regions), label_of
+    by_name = dict(zip(names, [(background.value or 0,), *values], strict=True))
+    return Legend(make_classes(names, colors, by_name), regions), label_of
 
 
-def _values_in(cases: Sequence[Case], dims: int, card: DatasetYaml) -> list[int]:
-    found = {0}
-    for values in each_that_reads(cases, partial(_values, dims=dims, card=card)):
-        found |= values
-        if len(found) > MOST_FOUND_CLASSES:
-            raise DatasetError(
-                f"the masks hold more than {MOST_FOUND_CLASSES} different values; masks need one "
-                f"value a class, saved without loss (PNG or TIFF); where the values number "
-                f"objects, write masks: instances into {CARD}; where there are that many classes, "
-                "list them in it"
-            )
-    if len(found) == 1:
-        raise DatasetError("masks need values above 0 for what is not background, got 0 only")
-    return sorted(found)
-
-
-def _values(case: Case, dims: int, card: DatasetYaml) -> set[int]:
+def _values(case: Case, dims: int, card: DatasetYaml) -> Values:
     try:
         values = set(np.unique(read_mask(case.mask, dims=dims).array).tolist())
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
-    return values - {card.ignore}
+    return Values(case, frozenset(values - {card.ignore}))
 
 
 def channels_of_files(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Channel, ...]:

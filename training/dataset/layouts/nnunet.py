@@ -4,22 +4,33 @@ Format: nnU-Net's documentation/dataset_format.md; version 1 names (``modality``
 are read as well.
 """
 
+import re
 from pathlib import Path
 
 from seg.errors import DatasetError
+from seg.images import stem_of
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.dataset_json import CARD, Raw, legend_of, licence_of
 from training.dataset.layouts.dataset_json import channels_of as named_channels
 from training.dataset.layouts.files import channels_of, files_in, pair
+from training.dataset.names import composed, folder_called
 from training.dataset.splits import assign
 
 SET_BY_JSON = ("classes", "masks", "ignore", "channels")
 """Fields of ``dataset.yaml`` that ``dataset.json`` settles."""
+_CHANNEL_BEHIND = re.compile(r"_\d{4}$")
 
 
-def load_nnunet(folder: Path, raw: Raw, card: DatasetYaml, findings: list[Finding]) -> Dataset:
+def load_nnunet(
+    folder: Path,
+    raw: Raw,
+    card: DatasetYaml,
+    findings: list[Finding],
+    *,
+    is_scored_only: bool = False,
+) -> Dataset:
     """The dataset that ``dataset.json`` describes; what does not pair goes to the findings.
 
     Test cases are those of ``imagesTs`` when ``labelsTs`` is there.
@@ -30,14 +41,19 @@ def load_nnunet(folder: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
     refuse(card, SET_BY_JSON, CARD)
     channels = named_channels(raw)
     ending = str(raw.get("file_ending", ".nii.gz")).lower()
-    cases = _cases(folder, "Tr", "train", ending, findings)
+    label_of = _listed_labels(folder, raw)
+    cases = (
+        _listed_cases(folder, label_of, ending, findings)
+        if label_of
+        else _cases(folder, "Tr", "train", ending, findings)
+    )
     expected = raw.get("numTraining", len(cases))
     if expected != len(cases) and not findings:
         raise DatasetError(
             f"{folder / CARD} counts {expected} training cases, imagesTr holds {len(cases)}; "
             "complete the copy or correct numTraining"
         )
-    if (folder / "labelsTs").is_dir() and (folder / "imagesTs").is_dir():
+    if folder_called(folder, ["labelsts"]) and folder_called(folder, ["imagests"]):
         cases += _cases(folder, "Ts", "test", ending, findings)
     cases = [case for case in cases if _has_all(case, len(channels), findings)]
     if not cases:
@@ -49,7 +65,7 @@ def load_nnunet(folder: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
         dims=dims_of(cases),
         legend=legend,
         channels=channels,
-        cases=assign(folder, card, cases),
+        cases=assign(folder, card, cases, is_scored_only=is_scored_only),
         masks=masks,
         licence=card.licence or licence_of(raw),
         left_right=card.left_right,
@@ -59,13 +75,50 @@ def load_nnunet(folder: Path, raw: Raw, card: DatasetYaml, findings: list[Findin
 def _cases(
     folder: Path, suffix: str, split: Split, ending: str, findings: list[Finding]
 ) -> list[Case]:
-    for name in (f"images{suffix}", f"labels{suffix}"):
-        if not (folder / name).is_dir():
-            raise DatasetError(f"{folder} has {CARD} but no folder {name}")
-    images = channels_of(files_in(folder / f"images{suffix}", (ending,)), findings)
-    masks = files_in(folder / f"labels{suffix}", (ending,))
+    images = channels_of(files_in(_folder(folder, f"images{suffix}"), (ending,)), findings)
+    masks = files_in(_folder(folder, f"labels{suffix}"), (ending,))
     paired = pair(images, masks, folder / f"images{suffix}", findings)
     return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
+
+
+def _listed_cases(
+    folder: Path, label_of: dict[str, Path], ending: str, findings: list[Finding]
+) -> list[Case]:
+    """The training cases that version 1 of the format lists, each with its label."""
+    images = channels_of(files_in(_folder(folder, "imagesTr"), (ending,)), findings)
+    for name in sorted(images.keys() - label_of.keys()):
+        where = str(images[name][0]) if images[name] else name
+        problem = f"{CARD} lists its training cases, and not this one, which is left out"
+        findings.append(Finding("warning", where, problem, "add it to the list, or remove it"))
+    masks = {}
+    for name, label in label_of.items():
+        if label.is_file():
+            masks[name] = label
+        else:
+            problem = f"{CARD} lists it as the label of {name}, and it is not there"
+            findings.append(Finding("error", str(label), problem, "correct the list"))
+    known = {name: files for name, files in images.items() if name in masks}
+    paired = pair(known, masks, folder / "imagesTr", findings)
+    return [Case(name=n, images=i, mask=m, split="train") for n, (i, m) in paired.items()]
+
+
+def _listed_labels(folder: Path, raw: Raw) -> dict[str, Path]:
+    """Case name to label, where ``dataset.json`` lists both."""
+    entries = raw.get("training")
+    label_of: dict[str, Path] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("label"), str):
+            image = Path(str(entry.get("image", "")).replace("\\", "/"))
+            name = _CHANNEL_BEHIND.sub("", composed(stem_of(image)))
+            label_of[name] = folder / entry["label"].replace("\\", "/")
+    return label_of
+
+
+def _folder(folder: Path, name: str) -> Path:
+    found = folder_called(folder, [name.lower()])
+    if found is None:
+        raise DatasetError(f"{folder} has {CARD} but no folder {name}")
+    return found
 
 
 def _has_all(case: Case, channels: int, findings: list[Finding]) -> bool:

@@ -1,6 +1,7 @@
 """Plain folders: ``images/`` and ``masks/`` with the same names, and ``dataset.yaml`` if any.
 
-``test/`` with folders of the same names holds the test cases, if it is there.
+``labels/``, ``annotations/`` and their kin are masks too, and masks may lie beside their images as
+``NAME_mask``. ``test/`` with such folders holds the test cases, if it is there, else ``val/``.
 """
 
 from pathlib import Path
@@ -9,47 +10,155 @@ from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.layouts.files import cases_of, files_in, pair
-from training.dataset.layouts.found_classes import channels_of_files, coded, legend_of
+from training.dataset.layouts.files import Stems, cases_of, files_in, pair
+from training.dataset.layouts.found_classes import Given, channels_of_files, coded, legend_of
+from training.dataset.names import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    TEST_FOLDERS,
+    TRAIN_FOLDERS,
+    VALIDATION_FOLDERS,
+    bare,
+    check_text,
+    folder_called,
+)
 from training.dataset.splits import assign
 
 
 def is_plain(folder: Path) -> bool:
     """The folder has this layout, or half of it."""
-    return (folder / "images").is_dir() or (folder / "masks").is_dir()
+    parts = (folder, folder_called(folder, TRAIN_FOLDERS))
+    return any(part is not None and _has_images_or_masks(part) for part in parts)
 
 
-def load_plain(folder: Path, card: DatasetYaml, findings: list[Finding]) -> Dataset:
+def has_mask_files(folder: Path) -> bool:
+    """Masks are images; else they may be annotations of a tool, or lacking."""
+    parts = [folder_called(folder, names) for names in (TRAIN_FOLDERS, TEST_FOLDERS)]
+    for part in [folder, *(part for part in parts if part)]:
+        masks = folder_called(part, MASK_FOLDERS)
+        if files_in(masks) if masks else _beside(part)[1]:
+            return True
+    return False
+
+
+def load_plain(
+    folder: Path, card: DatasetYaml, findings: list[Finding], given: Given | None = None
+) -> Dataset:
     """The dataset in ``images/`` and ``masks/``; what does not pair goes to the findings.
 
     Raises:
         DatasetError: a folder is missing, or ``dataset.yaml`` does not fit.
     """
-    cases = _cases(folder, "train", findings)
-    if (folder / "test").is_dir():
-        cases += _cases(folder / "test", "test", findings)
+    cases: list[Case] = []
+    for part, split in _parts(folder, findings):
+        cases += _cases(part, split, findings)
     if not cases:
         raise_errors(findings)
     dims = dims_of(cases, card.masks)
-    legend, masks = legend_of(card, cases, dims)
+    legend, masks = legend_of(card, cases, dims, findings, given)
     return Dataset(
         name=card.name or folder.resolve().name,
         folder=folder,
         dims=dims,
         legend=coded(legend, card),
         channels=channels_of_files(card, cases, dims),
-        cases=assign(folder, card, cases),
+        cases=assign(folder, card, cases, is_scored_only=given is not None),
         masks=masks,
         licence=card.licence or "not stated",
         left_right=card.left_right,
     )
 
 
+def _parts(folder: Path, findings: list[Finding]) -> list[tuple[Path, Split]]:
+    """The folders that hold images and masks, and what their cases are for."""
+    parts: list[tuple[Path, Split]] = []
+    train, test, validation = (
+        found if (found := folder_called(folder, names)) and _has_images_or_masks(found) else None
+        for names in (TRAIN_FOLDERS, TEST_FOLDERS, VALIDATION_FOLDERS)
+    )
+    if _has_images_or_masks(folder):
+        parts.append((folder, "train"))
+    if train:
+        parts.append((train, "train"))
+    if validation and test:
+        findings.append(
+            Finding(
+                "warning",
+                str(validation),
+                f"{test.name} is held out, so {validation.name} is trained on like the rest",
+                f"remove {validation.name}, or name the test cases in split of dataset.yaml",
+            )
+        )
+        parts.append((validation, "train"))
+    if held_out := test or validation:
+        parts.append((held_out, "test"))
+    used = {part for part, _ in parts}
+    findings += [
+        Finding(
+            "warning",
+            str(entry),
+            "the folder holds images and masks and is passed over",
+            "call it train, test or val, or train on it by itself",
+        )
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and entry not in used and _has_both(entry)
+    ]
+    return parts
+
+
+def _has_both(folder: Path) -> bool:
+    return all(folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
+
+
+def _has_images_or_masks(folder: Path) -> bool:
+    if any(folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)):
+        return True
+    return bool(_beside(folder)[1])
+
+
+def _beside(folder: Path) -> tuple[Stems, Stems]:
+    """Images, and masks that lie beside them as ``NAME_mask``; no masks where that is not so."""
+    try:
+        stems = files_in(folder)
+    except DatasetError:  # two files of one stem are nothing of this kind
+        return {}, {}
+    masks = {
+        stem: path for stem, path in stems.items() if bare(stem) != stem and bare(stem) in stems
+    }
+    images = {stem: path for stem, path in stems.items() if stem not in masks}
+    return (images, masks) if len(masks) == len(images) else (stems, {})
+
+
 def _cases(folder: Path, split: Split, findings: list[Finding]) -> list[Case]:
-    for name in ("images", "masks"):
-        if not (folder / name).is_dir():
-            raise DatasetError(f"{folder} needs the folders images and masks, it has no {name}")
-    stems = files_in(folder / "images")
-    masks = files_in(folder / "masks")
-    paired = pair(cases_of(stems, masks, findings), masks, folder, findings)
+    check_text([folder])
+    images, masks = (folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
+    if images is None and masks is None:
+        stems, mask_stems = _beside(folder)
+    elif images is None or masks is None:
+        lacking = "images" if images is None else "masks"
+        raise DatasetError(f"{folder} needs the folders images and masks, it has no {lacking}")
+    else:
+        stems, mask_stems = files_in(images), files_in(masks)
+        findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
+    paired = pair(cases_of(stems, mask_stems, findings), mask_stems, folder, findings)
     return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
+
+
+def _other_masks(folder: Path, masks: Path) -> list[Path]:
+    return [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir()
+        and entry.name.lower() in MASK_FOLDERS
+        and entry != masks
+        and files_in(entry)
+    ]
+
+
+def _passed_over(entry: Path, masks: Path) -> Finding:
+    return Finding(
+        "warning",
+        str(entry),
+        f"the masks are read from {masks.name}, so this folder is passed over",
+        f"remove it, or rename it and {masks.name} so that the right one is called masks",
+    )

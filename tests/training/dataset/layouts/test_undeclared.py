@@ -1,0 +1,109 @@
+"""Values that nobody declared: what they look like is told, real classes are left alone."""
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from scipy import ndimage
+
+from tests.datasets import write_png
+from training.dataset import look_into
+
+
+def discs(seed, number=6, size=96):
+    rng = default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    labels = np.zeros((size, size), np.uint8)
+    for k in range(1, number + 1):
+        cy, cx = rng.uniform(8, size - 8, 2)
+        labels[((y - cy) ** 2 + (x - cx) ** 2 < rng.uniform(6, 11) ** 2) & (labels == 0)] = k
+    return labels
+
+
+def organs(seed):
+    """Three organs, each with a place and a size of its own."""
+    rng = default_rng(seed)
+    y, x = np.mgrid[:96, :96]
+    labels = np.zeros((96, 96), np.uint8)
+    for k, (cy, cx, r) in enumerate(((25, 25, 18), (70, 30, 9), (50, 75, 4)), start=1):
+        cy, cx, r = cy + rng.normal(0, 2), cx + rng.normal(0, 2), r * rng.uniform(0.9, 1.1)
+        labels[(y - cy) ** 2 + (x - cx) ** 2 < r * r] = k
+    return labels
+
+
+def rim(seed):
+    mask = (discs(seed) > 0).astype(np.uint8) + (discs(seed) > 3)
+    mask[ndimage.binary_dilation(mask > 0, iterations=2) & (mask == 0)] = 255
+    return mask
+
+
+def smoothed(seed):
+    return (ndimage.uniform_filter(255.0 * (discs(seed) > 0), 3) // 64 * 85).astype(np.uint8)
+
+
+def problems(folder, make, cases=6):
+    for seed in range(cases):
+        write_png(folder / "images" / f"s{seed}.png", default_rng(seed).integers(0, 255, (96, 96)))
+        write_png(folder / "masks" / f"s{seed}.png", make(seed))
+    return [(f.severity, f.problem, f.advice) for f in look_into(folder)[1]]
+
+
+@pytest.mark.parametrize(
+    ("make", "severity", "said", "advice"),
+    [
+        pytest.param(
+            lambda s: (discs(s) > 0) * (255 if s % 2 else 1),
+            "error",
+            "3 masks hold the values 0 and 1, 3 hold 0 and 255",
+            "one way",
+            id="two ways of writing",
+        ),
+        pytest.param(
+            lambda s: np.minimum(discs(s), 2) * (100 if s % 2 else 1),
+            "error",
+            "3 masks hold the values 0 and 1, 2, 3 hold 0 and 100, 200",
+            "one way",
+            id="two ways of writing two classes",
+        ),
+        pytest.param(rim, "warning", "the value 255 stands beside", "ignore: 255", id="rim"),
+        pytest.param(smoothed, "warning", "nothing but rims around 255", "nearest", id="smooth"),
+        pytest.param(
+            discs, "warning", "the values 1 to 6 look like numbers of objects", "masks: instances",
+            id="objects",
+        ),
+        pytest.param(
+            lambda s: discs(s, number=3 + s), "warning", "look like numbers of objects",
+            "masks: instances", id="as many objects as there are",
+        ),
+    ],
+)  # fmt: skip
+def test_values_that_are_hardly_classes_are_told_with_what_to_write(
+    make, severity, said, advice, tmp_path
+):
+    (found,) = problems(tmp_path, make)
+    assert found[0] == severity
+    assert said in found[1]
+    assert advice in found[2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda s: 255 * (discs(s) > 0), id="0 and 255"),
+        pytest.param(lambda s: np.minimum(discs(s), 2), id="two classes in many pieces"),
+        pytest.param(lambda s: np.array([0, 128, 255, 128, 255, 128, 255])[discs(s)], id="shades"),
+        pytest.param(organs, id="organs"),
+        pytest.param(lambda s: organs(s) * (s > 0), id="organs, one mask empty"),
+        pytest.param(
+            lambda s: np.array([0, 1, 1, 1])[organs(s)] * (1 + s % 2), id="a class a mask"
+        ),
+    ],
+)
+def test_classes_are_left_alone(make, tmp_path):
+    assert problems(tmp_path, make) == []
+
+
+def test_what_is_declared_is_not_doubted(tmp_path):
+    (tmp_path / "dataset.yaml").write_text(
+        "classes: [background, a, b, c, d, e, {name: f, value: 6}]\n"
+    )
+    assert problems(tmp_path, discs) == []

@@ -1,0 +1,228 @@
+"""``Drawing``: what somebody drew on one image, and how it becomes labels.
+
+Points are (x, y) in pixels from the outer corner of the first pixel, so that the centre of the
+first one is (0.5, 0.5). A pixel belongs to a shape where its centre does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from pycocotools import mask as run_lengths
+
+from seg.errors import ImageError
+from seg.images import Image
+
+Ring = Float[np.ndarray, "points 2"]
+Polygon = tuple[Ring, ...]
+"""Rings of one polygon: a point is inside where an odd number of them holds it."""
+
+OBJECT = "object"
+"""The class of what was drawn without saying what it is."""
+_CORNERS_OF_AN_ELLIPSE = 64
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Runs:
+    """Pixels of a plane as run lengths, as COCO compresses them."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    counts: bytes
+
+    @classmethod
+    def of(cls, pixels: Bool[np.ndarray, "y x"]) -> "Runs":
+        """The pixels that are true."""
+        found = run_lengths.encode(np.asfortranarray(pixels, np.uint8))
+        return cls((int(found["size"][0]), int(found["size"][1])), found["counts"])
+
+    def pixels(self) -> Bool[np.ndarray, "y x"]:
+        """True where the runs are.
+
+        Raises:
+            ImageError: they do not fill the plane.
+        """
+        try:
+            decoded = run_lengths.decode({"size": list(self.size), "counts": self.counts})
+        except (ValueError, TypeError) as error:
+            raise ImageError(f"run lengths that do not fill {_size(self.size)} pixels") from error
+        found: Bool[np.ndarray, "y x"] = decoded.astype(bool)
+        return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shape:
+    """One thing that was drawn: polygons, or pixels."""
+
+    label: str
+    polygons: tuple[Polygon, ...] = ()
+    runs: Runs | None = None
+    plane: int | None = None
+    """Index along z; None in a 2D image."""
+    is_mm: bool = False
+    """The points are in mm, not in pixels."""
+
+
+class Drawn(Protocol):
+    """What was drawn on one image."""
+
+    def labels(self) -> set[str]:
+        """The names that occur."""
+        ...
+
+    def painted(self, image: Image, label_of: Mapping[str, int]) -> UInt8[np.ndarray, "*spatial"]:
+        """Labels on the image's grid.
+
+        Raises:
+            ImageError: it does not lie on this image.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Drawing:
+    """All that was drawn on an image; later shapes lie on earlier ones."""
+
+    shapes: tuple[Shape, ...] = ()
+    size: tuple[int, int] | None = None
+    """Height and width of the image that was drawn on, where the file says them."""
+
+    def labels(self) -> set[str]:
+        """The names that occur."""
+        return {shape.label for shape in self.shapes}
+
+    def painted(self, image: Image, label_of: Mapping[str, int]) -> UInt8[np.ndarray, "*spatial"]:
+        """Labels on the image's grid; 0 where nothing was drawn.
+
+        Raises:
+            ImageError: it was drawn on an image of another size.
+        """
+        if self.size is not None and self.size != image.spatial_shape[-2:]:
+            raise ImageError(
+                f"this was drawn on an image of {_size(self.size)} pixels, the image has "
+                f"{_size(image.spatial_shape[-2:])}; export it for this image, or find the image"
+            )
+        labels = np.zeros(image.spatial_shape, np.uint8)
+        planes = labels if image.dims == 3 else labels[np.newaxis]
+        for shape in self.shapes:
+            _paint(shape, _plane(planes, shape, image), label_of[shape.label], image)
+        return labels
+
+
+def _plane(
+    planes: UInt8[np.ndarray, "z y x"], shape: Shape, image: Image
+) -> UInt8[np.ndarray, "y x"]:
+    if image.dims == 3 and shape.plane is None:
+        raise ImageError("a shape does not say in which slice of the volume it lies")
+    index = shape.plane or 0
+    if not 0 <= index < len(planes):
+        raise ImageError(f"a shape lies in slice {index}, the image has {len(planes)}")
+    plane: UInt8[np.ndarray, "y x"] = planes[index]
+    return plane
+
+
+def _paint(shape: Shape, plane: UInt8[np.ndarray, "y x"], label: int, image: Image) -> None:
+    if shape.runs is not None:
+        if shape.runs.size != plane.shape:
+            raise ImageError(
+                f"pixels were drawn on {_size(shape.runs.size)}, the image has {_size(plane.shape)}"
+            )
+        plane[shape.runs.pixels()] = label
+    for polygon in shape.polygons:
+        if shape.is_mm:
+            if image.spacing is None:
+                raise ImageError("points are in mm, and the image states no spacing")
+            across = np.array(image.spacing[:-3:-1])
+            polygon = tuple(ring / across for ring in polygon)
+        _fill(plane, polygon, label)
+
+
+def _fill(plane: UInt8[np.ndarray, "y x"], polygon: Polygon, label: int) -> None:
+    """Give the label to all pixels whose centres lie in the polygon."""
+    points = np.concatenate(polygon)
+    low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
+    high = np.minimum(np.ceil(points.max(axis=0)).astype(int), plane.shape[::-1])
+    if (low >= high).any():
+        return
+    inside = np.zeros(tuple((high - low)[::-1]), bool)
+    for ring in polygon:
+        inside ^= _inside(ring - low, inside.shape)
+    plane[low[1] : high[1], low[0] : high[0]][inside] = label
+
+
+def _inside(ring: Ring, shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"]:
+    """Pixels whose centres a ring goes around, whichever way and however often."""
+    height, width = shape
+    turns = np.zeros((height, width + 1), np.int32)
+    for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        top, bottom = (y0, y1) if y0 < y1 else (y1, y0)
+        rows = np.arange(max(np.ceil(top - 0.5), 0), min(np.ceil(bottom - 0.5), height), dtype=int)
+        if len(rows):
+            crossings = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+            columns = np.ceil(crossings - 0.5).clip(0, width).astype(int)
+            turns[rows, columns] += 1 if y1 > y0 else -1
+    found: Bool[np.ndarray, "y x"] = turns[:, :-1].cumsum(axis=1) != 0
+    return found
+
+
+def polygon_of(points: Sequence[Any]) -> Polygon | None:
+    """One ring of points (x, y); None where it encloses nothing.
+
+    Raises:
+        ImageError: they are no points.
+    """
+    return polygon_of_rings([points])
+
+
+def polygon_of_rings(rings: Iterable[Any]) -> Polygon | None:
+    """An outer ring and its holes; None where the outer one encloses nothing.
+
+    Raises:
+        ImageError: they are no points.
+    """
+    found: list[Ring] = []
+    for points in rings:
+        try:
+            ring = np.asarray(points, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ImageError(
+                f"a ring of points needs pairs of numbers, got {points!r:.60}"
+            ) from error
+        if len(ring) < 3:
+            if not found:
+                return None
+            continue
+        if ring.ndim != 2 or ring.shape[1] < 2 or not np.isfinite(ring).all():
+            raise ImageError(f"a ring of points needs pairs of numbers, got {points!r:.60}")
+        found.append(ring[:, :2])
+    return tuple(found) or None
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:
+    """Its four corners."""
+    return (np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64),)
+
+
+def ellipse(x: float, y: float, across: float, along: float) -> Polygon:
+    """About its centre, with radii ``across`` and ``along``."""
+    step = 2 * np.pi / _CORNERS_OF_AN_ELLIPSE
+    angles = step * np.arange(_CORNERS_OF_AN_ELLIPSE)
+    # corners a little outside make the polygon's area that of the ellipse
+    outside = np.sqrt(step / np.sin(step))
+    points = outside * np.stack([across * np.cos(angles), along * np.sin(angles)], axis=1)
+    return (points + np.array([x, y]),)
+
+
+def turned(polygon: Polygon, about: tuple[float, float], degrees: float) -> Polygon:
+    """The polygon turned clockwise, as it is seen with y downwards, about a point."""
+    if not degrees:
+        return polygon
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turn = np.array([[cos, sin], [-sin, cos]])
+    return tuple((ring - about) @ turn + about for ring in polygon)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

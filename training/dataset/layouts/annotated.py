@@ -1,0 +1,265 @@
+"""Images, and what people drew on them in a tool of annotation (``training.dataset.annotations``).
+
+One file may hold the drawings of all images (COCO, CVAT, Label Studio), or there is one for each
+image, beside it or in ``masks/``, ``labels/`` or ``annotations/``.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from seg.errors import DatasetError, ImageError
+from seg.images import read_image, stem_of
+from seg.images.endings import is_image_folder
+from training.dataset.annotations.annotated import Annotated
+from training.dataset.annotations.formats import ENDINGS, read_annotations
+from training.dataset.cases import Case, Dataset, Split
+from training.dataset.classes import make_classes
+from training.dataset.dataset_yaml import CARD, DatasetYaml
+from training.dataset.findings import Finding, raise_errors
+from training.dataset.layouts.files import ENDINGS as IMAGE_ENDINGS
+from training.dataset.layouts.found_classes import Given, channels_of_files, coded
+from training.dataset.legend import IGNORE, Legend
+from training.dataset.masks import MaskFiles
+from training.dataset.names import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    bare,
+    check_text,
+    composed,
+    folder_called,
+)
+from training.dataset.splits import assign
+
+_HELD_OUT = (
+    re.compile(r"(^|[^a-z])test([^a-z]|$)", re.IGNORECASE),
+    re.compile(r"(^|[^a-z])val(id|idation)?\d*([^a-z]|$)", re.IGNORECASE),
+)
+"""Names of files that hold the test cases: those of tests, or else those of validation."""
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
+"""Label Studio puts such a number before the names of what was uploaded."""
+_DEEPEST = 3
+BACKGROUND = "background"
+
+
+@dataclass
+class Found:
+    """Files of annotations, and the images of the folder."""
+
+    folder: Path
+    files: list[tuple[Path, Annotated]]
+    images: list[Path]
+    unread: list[Finding] = field(default_factory=list)
+
+
+def find(path: Path) -> Found | None:
+    """The annotations in a folder, or the file of them; None where there are none.
+
+    Raises:
+        DatasetError: a name is no text.
+    """
+    folder = path.parent if path.is_file() else path
+    candidates = [path] if path.is_file() else _candidates(folder)
+    found = Found(folder, [], [])
+    for file in candidates:
+        try:
+            annotated = read_annotations(file)
+        except (ImageError, OSError) as error:
+            problem = str(error).removeprefix(f"{file}: ")
+            found.unread.append(
+                Finding("error", str(file), problem, "export it anew, or remove it")
+            )
+            continue
+        if annotated is not None:
+            found.files.append((file, annotated))
+    if not found.files and not found.unread:
+        return None
+    taken = {file for file, _ in found.files}
+    found.images = [image for image in _images(folder) if image not in taken]
+    return found if found.files or found.images else None
+
+
+def _candidates(folder: Path) -> list[Path]:
+    names = (*MASK_FOLDERS, *IMAGE_FOLDERS)
+    inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
+    places = [folder, *(each for each in inside if each.name.lower() in names)]
+    places += [
+        entry
+        for each in inside
+        if any(p.search(each.name) for p in _HELD_OUT) or each.name.lower() in ("train", "training")
+        for entry in (each, folder_called(each, MASK_FOLDERS), folder_called(each, IMAGE_FOLDERS))
+        if entry
+    ]
+    return [
+        file
+        for place in dict.fromkeys(places)
+        for file in sorted(place.iterdir())
+        if file.is_file()
+        and not file.name.startswith(".")
+        and file.name.lower().endswith((*ENDINGS, ".txt"))
+    ]
+
+
+def _images(folder: Path, depth: int = 0) -> list[Path]:
+    """Images of the folder and of those within it, but not of those for masks."""
+    found = []
+    for entry in sorted(folder.iterdir()):
+        name = entry.name.lower()
+        if name.startswith("."):
+            continue
+        is_file = entry.is_file() and name.endswith(IMAGE_ENDINGS)
+        if (is_file and not name.endswith(ENDINGS)) or is_image_folder(entry):
+            check_text([entry])
+            found.append(entry)
+        elif entry.is_dir() and depth < _DEEPEST and name not in MASK_FOLDERS:
+            found += _images(entry, depth + 1)
+    return found
+
+
+def load_annotated(
+    found: Found, card: DatasetYaml, findings: list[Finding], given: Given | None = None
+) -> Dataset:
+    """The dataset of what was drawn; images that nobody drew on are left out, and told.
+
+    Raises:
+        DatasetError: nothing was drawn on an image that is there, or ``dataset.yaml`` does not fit.
+    """
+    findings += found.unread
+    cases = _cases(found, findings)
+    if not cases:
+        raise_errors(findings)
+        raise DatasetError(
+            f"{found.folder} holds annotations, and none of them is of an image that lies there"
+        )
+    _tell_left_out(found, findings)
+    classes = _classes(found, card, given)
+    names = [name for name in classes if name != BACKGROUND]
+    ignored = {name for name in names if name.rstrip("*").strip().lower() == "ignore"}
+    legend = Legend(
+        make_classes(
+            [BACKGROUND, *(name for name in names if name not in ignored)],
+            {c.name: c.color for c in card.classes if not isinstance(c, str) and c.color},
+        ),
+        ignores=bool(ignored),
+    )
+    label_of = {info.name: info.index for info in legend.classes} | dict.fromkeys(ignored, IGNORE)
+    try:
+        dims = read_image(cases[0].images[0]).dims
+    except ImageError as error:
+        raise DatasetError(f"case {cases[0].name}: {error}") from error
+    return Dataset(
+        name=card.name or found.folder.resolve().name,
+        folder=found.folder,
+        dims=2 if dims == 2 else 3,
+        legend=coded(legend, card),
+        channels=channels_of_files(card, cases, dims),
+        cases=assign(found.folder, card, cases, is_scored_only=given is not None),
+        masks=MaskFiles("drawn", label_of_name=label_of),
+        licence=card.licence or "not stated",
+    )
+
+
+def _classes(found: Found, card: DatasetYaml, given: Given | None) -> Sequence[str]:
+    """In the order of ``dataset.yaml`` or of the package, else as the files have them."""
+    names = list(dict.fromkeys(name for _, each in found.files for name in each.classes()))
+    declared = [c if isinstance(c, str) else c.name for c in card.classes]
+    order = declared or [info.name for info in given or () if info.name in names]
+    unknown = [name for name in names if name not in order]
+    if declared and unknown:
+        raise DatasetError(
+            f"the annotations are of {', '.join(unknown)} too, which {CARD} does not list; add "
+            "them to its classes"
+        )
+    return [*order, *unknown]
+
+
+def _cases(found: Found, findings: list[Finding]) -> list[Case]:
+    names = _case_names(found.images, found.folder)
+    held_out = _held_out(found)
+    cases: dict[Path, Case] = {}
+    for file, annotated in found.files:
+        split: Split = "test" if file in held_out else "train"
+        for key, drawing in annotated.drawings.items():
+            image = _image_of(key, file, found.images)
+            if image is None:
+                what = f"the image {key}, which it was drawn on," if key else "its image"
+                advice = "add the image, or export without it"
+                findings.append(Finding("error", str(file), f"{what} is not there", advice))
+            elif image in cases:
+                other = cases[image].mask
+                problem = f"{image.name} is annotated in {other.name} too"
+                findings.append(Finding("error", str(file), problem, "remove one of the two"))
+            else:
+                cases[image] = Case(
+                    name=names[image], images=(image,), mask=file, split=split, drawing=drawing
+                )
+    findings += [
+        Finding(
+            "warning",
+            str(image),
+            "nobody annotated it, so it is left out",
+            "annotate it, or remove it",
+        )
+        for image in found.images
+        if image not in cases
+    ]
+    return sorted(cases.values(), key=lambda case: case.name)
+
+
+def _held_out(found: Found) -> set[Path]:
+    for pattern in _HELD_OUT:
+        files = {
+            file
+            for file, _ in found.files
+            if pattern.search("/".join(file.relative_to(found.folder).parts).rsplit(".", 1)[0])
+        }
+        if files and len(files) < len(found.files):
+            return files
+    return set()
+
+
+def _image_of(key: str, file: Path, images: Sequence[Path]) -> Path | None:
+    """The image of that name, or the one that the file is called after."""
+    wanted = PurePosixPath(composed(key.replace("\\", "/")))
+    uploaded = _UPLOADED.fullmatch(wanted.name)
+    for name in (wanted.name, uploaded["name"] if uploaded else ""):
+        same = [image for image in images if name and composed(image.name) == name]
+        if len(same) > 1:  # of equal names in several folders the one whose folder fits, too
+            same = [i for i in same if composed(i.as_posix()).endswith(f"/{wanted}")] or same
+        if same:
+            return same[0]
+    stem = wanted.stem if key else _stem(file)
+    for transformed in (lambda s: s, bare, lambda s: bare(s).lower()):
+        same = [i for i in images if transformed(composed(stem_of(i))) == transformed(stem)]
+        if len(same) == 1 or (same and same[0].parent == file.parent):
+            return same[0]
+    return None
+
+
+def _stem(file: Path) -> str:
+    ending = next(each for each in ENDINGS if file.name.lower().endswith(each))
+    return composed(file.name[: -len(ending)])
+
+
+def _case_names(images: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """Stems where they differ, else with the folders above them."""
+    counts = Counter(composed(stem_of(image)) for image in images)
+    return {
+        image: stem
+        if counts[stem := composed(stem_of(image))] == 1
+        else "_".join((*image.relative_to(folder).parent.parts, stem))
+        for image in images
+    }
+
+
+def _tell_left_out(found: Found, findings: list[Finding]) -> None:
+    for file, annotated in found.files:
+        for what, count in annotated.left_out.items():
+            if count:
+                problem = f"{count} {what} are left out: they have no area"
+                if "earlier" in what:
+                    problem = f"{count} {what} are left out: the latest is taken"
+                advice = "draw polygons or masks where they matter"
+                findings.append(Finding("warning", str(file), problem, advice))

@@ -1,0 +1,163 @@
+"""What the numbers in masks look like where nobody said what they are."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Integer
+from scipy import ndimage, stats
+
+from seg.errors import ImageError
+from seg.images import read_mask
+from training.dataset.cases import Case
+from training.dataset.dataset_yaml import CARD
+from training.dataset.findings import Finding
+
+SMALL = 16
+"""Up to this, numbers are counted from 0, as classes are; from twice this on, they are shades."""
+LOOKED_AT = 24
+"""Masks that are looked into; all are asked for their values."""
+ONE_PIECE = 0.9
+"""Share of numbers that are one piece in their masks, from which they may number objects."""
+SAME_SIZE_P = 0.01
+"""Organs of a kind have a size of their own, numbers of objects do not (analysis of variance)."""
+THIN = 0.05
+"""Share of pixels with nothing but their like around them, below which all are rims."""
+IGNORED = 255
+FEWEST_OBJECTS = 3
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a mask file holds."""
+
+    case: Case
+    values: frozenset[int]
+
+    @property
+    def foreground(self) -> list[int]:
+        """Values above 0."""
+        return sorted(self.values - {0})
+
+
+def doubts(masks: Sequence[Values], dims: int) -> Iterator[Finding]:
+    """Findings where the values are hardly one class each, and what to write down instead."""
+    foreground = sorted({value for mask in masks for value in mask.foreground})
+    small = [mask for mask in masks if mask.foreground and mask.foreground[-1] <= SMALL]
+    large = [mask for mask in masks if mask.foreground and mask.foreground[0] >= 2 * SMALL]
+    if small and large and len(small) + len(large) == sum(bool(m.foreground) for m in masks):
+        yield _two_scales(small, large)
+        return
+    shapes = _Shapes.of(masks[:LOOKED_AT], dims)
+    beside = [value for value in foreground if value != IGNORED]
+    if IGNORED in foreground and beside and beside[-1] <= 2 * SMALL:
+        yield _ignored(next(mask for mask in masks if IGNORED in mask.values), beside)
+        return
+    if len(foreground) >= 2 and foreground[-1] >= 2 * SMALL and shapes.are_rims():
+        yield _smoothed(masks[0], foreground)
+    elif shapes.are_objects():
+        yield _objects(masks[0], foreground)
+
+
+def _two_scales(small: Sequence[Values], large: Sequence[Values]) -> Finding:
+    few, many = (
+        _listed(sorted({v for m in each for v in m.foreground})) for each in (small, large)
+    )
+    return Finding(
+        "error",
+        str(large[0].case.mask),
+        f"{len(small)} masks hold the values 0 and {few}, {len(large)} hold 0 and {many}, and none "
+        "holds both: the same class is written in two ways",
+        f"save all masks in one way; or, if these are classes of their own, list them in {CARD}",
+    )
+
+
+def _ignored(mask: Values, beside: Sequence[int]) -> Finding:
+    return Finding(
+        "warning",
+        str(mask.case.mask),
+        f"the value 255 stands beside the values {_listed(beside)}; it often marks what is to be "
+        "ignored, such as rims of objects, and is taken for a class here",
+        f"write ignore: 255 into {CARD}; or, if it is a class, list the classes there",
+    )
+
+
+def _smoothed(mask: Values, foreground: Sequence[int]) -> Finding:
+    return Finding(
+        "warning",
+        str(mask.case.mask),
+        f"the values {_listed(foreground[:-1])} are nothing but rims around {foreground[-1]}, like "
+        "edges that were smoothed when a mask was resized, and are taken for classes here",
+        "resize masks without interpolation (nearest), or threshold them; or, if these are "
+        f"classes, list them in {CARD}",
+    )
+
+
+def _objects(mask: Values, foreground: Sequence[int]) -> Finding:
+    return Finding(
+        "warning",
+        str(mask.case.mask),
+        f"the values 1 to {foreground[-1]} look like numbers of objects (instances): each is one "
+        "piece, and none has a size of its own; they are taken for classes here",
+        f"write masks: instances into {CARD}; or, if these are classes, list them there",
+    )
+
+
+@dataclass
+class _Shapes:
+    """What is known of the pieces of each value."""
+
+    between: int = 0
+    """Pixels above 0 and below the highest value of their mask."""
+    inner: int = 0
+    """Those of them that have none but such around them."""
+    sizes: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By value, one logarithm a mask."""
+    pieces: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, masks: Sequence[Values], dims: int) -> "_Shapes":
+        shapes = cls()
+        for mask in masks:
+            try:
+                shapes.add(read_mask(mask.case.mask, dims=dims).array)
+            except ImageError:  # a check names it
+                continue
+        return shapes
+
+    def add(self, labels: Integer[np.ndarray, "*spatial"]) -> None:
+        """Look into one more mask."""
+        between = (labels > 0) & (labels < labels.max())
+        inner = ndimage.binary_erosion(between, np.ones((3,) * labels.ndim, bool))
+        self.between += int(between.sum())
+        self.inner += int(inner.sum())
+        if labels.max() > np.iinfo(np.int32).max:
+            return
+        for number, place in enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1):
+            if place is not None:
+                region = labels[place] == number
+                self.sizes[number].append(float(np.log(region.sum())))
+                self.pieces.append(int(ndimage.label(region, np.ones((3,) * region.ndim, bool))[1]))
+
+    def are_rims(self) -> bool:
+        """What is between background and the highest value is thin everywhere."""
+        return self.between > 0 and self.inner <= THIN * self.between
+
+    def are_objects(self) -> bool:
+        """The values number objects, as far as can be seen."""
+        if len(self.sizes) < FEWEST_OBJECTS or max(self.sizes) > 2 * len(self.sizes):
+            return False
+        if np.mean(np.array(self.pieces) == 1) < ONE_PIECE:
+            return False
+        samples = [sizes for sizes in self.sizes.values() if len(sizes) > 1]
+        if len(samples) < 2:  # nothing to compare, as in a single mask
+            return len(self.sizes) > SMALL
+        if all(np.ptp(sizes) == 0 for sizes in samples):
+            return len({sizes[0] for sizes in samples}) == 1
+        return bool(stats.f_oneway(*samples).pvalue > SAME_SIZE_P)
+
+
+def _listed(values: Sequence[int], most: int = 6) -> str:
+    text = ", ".join(map(str, values[:most]))
+    return f"{text} and {len(values) - most} more" if len(values) > most else text

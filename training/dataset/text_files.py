@@ -1,0 +1,40 @@
+"""Text and JSON files as programs of other systems write them."""
+
+import codecs
+import json
+from pathlib import Path
+from typing import Any
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""By which bytes a text of which encoding begins, those of 32 bits before those of 16."""
+
+
+def text_of(path: Path) -> str:
+    """The text of a file in UTF-8, or in what its byte order mark says.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is another encoding.
+    """
+    content = path.read_bytes()
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return content.decode(encoding)
+    return content.decode("utf-8")
+
+
+def json_of(path: Path) -> Any:
+    """What the file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is no text.
+        json.JSONDecodeError: it is no JSON.
+    """
+    return json.loads(text_of(path))
