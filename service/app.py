@@ -19,9 +19,10 @@ from service.errors import NotReadyError
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
 from service.middleware.access import Gate
-from service.middleware.accounting import REQUEST_ID, BodyLimit, Edge
+from service.middleware.accounting import MODEL_HEADER, REQUEST_ID, BodyLimit, Edge
 from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER
+from service.observability.audit import AuditLog
 from service.observability.failure_kinds import note_fault
 from service.observability.logs import LOGGER, where_it_failed
 from service.openapi.document import OpenApi
@@ -31,7 +32,7 @@ from service.requests.addresses import AllowList, UrlImages
 from service.requests.proxies import BehindProxy
 from service.requests.uploads import Uploads
 from service.routes.models import Catalogue
-from service.routes.segment import FAILED_HEADER, MODEL_HEADER, _PublicRoutes
+from service.routes.segment import FAILED_HEADER, _PublicRoutes
 
 
 def create_app(
@@ -87,6 +88,7 @@ def create_app(
         limits={"/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")},
         usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),
         metrics=models.metrics,
+        audit=AuditLog(settings.audit_log) if settings.audit_log else None,
     )
     return BehindProxy(edge, settings.path_prefix) if settings.proxy else edge
 

@@ -123,6 +123,14 @@ class Segmenter:
         watch_closely()
         try:
             settings = Settings.from_environment()
+            if settings.oidc_issuer:
+                from service.middleware.identity_tokens import checked_identity
+
+                checked_identity(settings)
+            if settings.audit_log:
+                from service.observability.audit import AuditLog
+
+                AuditLog(settings.audit_log)
             if settings.url_allow:
                 from service.requests.addresses import AllowList
 

@@ -27,7 +27,14 @@ import httpx
 from pydantic import ValidationError
 
 from seg.files import replace_file
-from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
+from service.schemas import (
+    JobListing,
+    JobStatus,
+    ModelEntry,
+    ModelListing,
+    ProblemDocument,
+    ServedCard,
+)
 
 __all__ = ["Answer", "Client", "Image", "ServiceError", "Wanted"]
 
@@ -150,6 +157,17 @@ class Client:
     def job(self, job: JobStatus | str) -> JobStatus:
         """How far a job is."""
         return _job_of(self._send("GET", _path_of(job)))
+
+    def jobs(self) -> Iterator[JobStatus]:
+        """All jobs of whoever asks, the newest first."""
+        after: dict[str, str] = {}
+        while True:
+            answer = self._send("GET", "/jobs", params=after)
+            listing = JobListing.model_validate_json(answer.content)
+            yield from listing.jobs
+            if listing.next is None:
+                return
+            after = {"after": listing.jobs[-1].id}
 
     def follow(self, job: JobStatus | str) -> Iterator[JobStatus]:
         """A job whenever it gets further, until it is over; goes on when a connection breaks."""

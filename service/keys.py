@@ -8,12 +8,20 @@ make each request pay.
 import argparse
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from seg.errors import ConfigError, SegError
-from service.middleware.key_file import SCOPES, Scope, new_key, read_keys, write_keys
+from service.middleware.key_file import (
+    SCOPES,
+    Key,
+    Scope,
+    new_key,
+    read_keys,
+    write_keys,
+)
 
 
 def _scopes(text: str) -> tuple[Scope, ...]:
@@ -23,16 +31,56 @@ def _scopes(text: str) -> tuple[Scope, ...]:
         raise argparse.ArgumentTypeError(f"scopes are of {', '.join(SCOPES)}") from None
 
 
+def _positive(text: str) -> float:
+    days = float(text)
+    if not 0 < days < 36525:
+        raise argparse.ArgumentTypeError("days are more than 0, and no more than a century")
+    return days
+
+
+def _after(days: float | None) -> datetime | None:
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
+
+
 def _add(path: Path, arguments: argparse.Namespace) -> str:
-    key, token = new_key(arguments.name, arguments.scopes, arguments.per_minute)
+    key, token = new_key(
+        arguments.name, arguments.scopes, arguments.per_minute, expires=_after(arguments.days)
+    )
     write_keys(path, (*read_keys(path), key))
+    return token
+
+
+def _rotate(path: Path, arguments: argparse.Namespace) -> str:
+    """A new key with all that the old one has, its jobs too; the old one ends after a while."""
+    keys = read_keys(path)
+    old = next((key for key in keys if key.id == arguments.id), None)
+    if old is None:
+        raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
+    new, token = new_key(
+        old.name,
+        old.scopes,
+        old.per_minute,
+        expires=_after(arguments.days),
+        owner=old.owner or old.id,
+    )
+    end = _after(arguments.overlap_days)
+    assert end is not None
+    ending = old.model_copy(update={"expires": min(end, old.expires or end)})
+    write_keys(path, (*(ending if key is old else key for key in keys), new))
     return token
 
 
 def _list(path: Path, _: argparse.Namespace) -> str:
     return "\n".join(
-        f"{key.id}  {key.created}  {','.join(key.scopes)}  {key.name}" for key in read_keys(path)
+        f"{key.id}  {key.created}  {_end_of(key)}  {','.join(key.scopes)}  {key.name}"
+        for key in read_keys(path)
     )
+
+
+def _end_of(key: Key) -> str:
+    if key.expires is None:
+        return "no end"
+    return f"{'ended' if key.has_expired else 'until'} {key.expires:%Y-%m-%d %H:%M} UTC"
 
 
 def _remove(path: Path, arguments: argparse.Namespace) -> str:
@@ -53,7 +101,15 @@ def main() -> None:
     add.add_argument("name", help="whom it is for")
     add.add_argument("--scopes", type=_scopes, default=("segment",), help=",".join(SCOPES))
     add.add_argument("--per-minute", type=int, help="most requests a minute")
+    add.add_argument("--days", type=_positive, help="after which it ends by itself")
     add.set_defaults(run=_add)
+    rotate = commands.add_parser(
+        "rotate", help="print a key that replaces another; both are taken for a while"
+    )
+    rotate.add_argument("id")
+    rotate.add_argument("--overlap-days", type=_positive, default=7.0, help="the old one stays: 7")
+    rotate.add_argument("--days", type=_positive, help="after which the new one ends by itself")
+    rotate.set_defaults(run=_rotate)
     commands.add_parser("list", help="ids, scopes and names").set_defaults(run=_list)
     remove = commands.add_parser("remove", help="a key that is not taken from now on")
     remove.add_argument("id")

@@ -83,6 +83,14 @@ class JobStatus(_Said):
         return self.state in ("done", "failed")
 
 
+class JobListing(_Said):
+    """Jobs of whoever asks, the newest first."""
+
+    jobs: tuple[JobStatus, ...]
+    next: str | None
+    """Where the older ones are; null where there are none."""
+
+
 class VersionSummary(_Said):
     """A version of a model."""
 

@@ -89,6 +89,18 @@ class Settings(BaseModel):
     ``https://seg.example/ai``, or any name of it where paths stay as they are."""
     keys_file: Path = Path("keys.json")
     """Keys, as ``python -m service.keys`` writes them."""
+    oidc_issuer: str | None = None
+    """An OpenID Connect provider whose tokens are taken beside keys: its issuer, as its tokens
+    name it."""
+    oidc_audience: str | None = None
+    """For whom its tokens must be made: ``aud``."""
+    oidc_claim: str = "scope"
+    """Where a token says what its holder may do; dots lead into objects: ``realm_access.roles``."""
+    oidc_scopes: str = ""
+    """What values there mean, as ``radiology=segment+jobs,it=admin``; none are the scopes' own
+    names, alone or behind ``seg:``."""
+    audit_log: Path | None = None
+    """File of who asked what, when, and what became of it."""
     url_allow: str = ""
     """Hosts from which images may be fetched, with commas between them, as
     ``service.requests.addresses.AllowList`` reads them; none by default."""

@@ -20,7 +20,7 @@ from service.jobs.records import Job
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
 from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
-from service.middleware.access import CLIENT
+from service.middleware.caller import caller_of
 from service.models.registry import ModelRegistry
 from service.observability.tracing import current_traceparent
 from service.problems.response import Problem
@@ -29,9 +29,10 @@ from service.requests.options import options_of
 from service.requests.order import Order, order_of
 from service.requests.proxies import link
 from service.requests.uploads import Images, Uploads
-from service.schemas import JobStatus
+from service.schemas import JobListing, JobStatus
 
 EVENTS_POLL_S = 0.5
+MOST_LISTED = 100
 KEEP_ALIVE_S = 15.0
 """Proxies close connections on which nothing moves."""
 
@@ -78,6 +79,7 @@ class JobRoutes:
         """For an application."""
         return [
             Route("/jobs", self.submit, methods=["POST"]),
+            Route("/jobs", self.listing, methods=["GET"]),
             Route("/jobs/{job}", self.show, methods=["GET"]),
             Route("/jobs/{job}", self.delete, methods=["DELETE"]),
             Route("/jobs/{job}/result", self.result, methods=["GET"]),
@@ -113,6 +115,27 @@ class JobRoutes:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._runner.forget, job)
             raise
+
+    async def listing(self, request: Request) -> Response:
+        """``GET /jobs``: one's own jobs, the newest first."""
+        query = request.query_params
+        owner = owner_of(request)
+        if not owner and self._settings.keys == "off":
+            raise Problem(403, "where nobody is asked for a key, nobody's jobs are told apart")
+        if set(query) - {"after", "limit"}:
+            raise Problem(422, "the list of jobs has the options after and limit")
+        limit = query.get("limit", str(MOST_LISTED))
+        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_LISTED):
+            raise Problem(422, f"limit is a number from 1 to {MOST_LISTED}")
+        jobs = await run_sync(self._store.of_owner, owner, int(limit) + 1, query.get("after"))
+        shown, is_more = jobs[: int(limit)], len(jobs) > int(limit)
+        path = link(request.scope, "jobs")
+        following = f"{path}?limit={limit}&after={shown[-1].id}" if is_more else None
+        listing = JobListing(
+            jobs=tuple(status_of(job, link(request.scope, "jobs", job.id)) for job in shown),
+            next=following,
+        )
+        return Response(listing.model_dump_json() + "\n", media_type="application/json")
 
     async def show(self, request: Request) -> Response:
         """``GET /jobs/{job}``: its state."""
@@ -226,7 +249,8 @@ NO_SUCH_JOB = "there is no such job; it may have expired or been deleted"
 
 def owner_of(request: Request) -> str:
     """Whose jobs a request may see; all are one owner's where nobody is asked for a key."""
-    return str(request.scope.get("state", {}).get(CLIENT, ""))
+    caller = caller_of(request.scope)
+    return caller.owner if caller else ""
 
 
 def _event(name: str, data: str) -> bytes:

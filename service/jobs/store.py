@@ -123,6 +123,24 @@ class JobStore:
         key = JOBS.c.key_hash == self._hashed(idempotency_key)
         return self._one(sa.and_(JOBS.c.owner == owner, key))
 
+    def of_owner(self, owner: str, most: int, after: str | None = None) -> list[Job]:
+        """Jobs of an owner, the newest first; those that come after one of them."""
+        earlier = JOBS.alias()
+        before = sa.and_(earlier.c.state == "queued", earlier.c.created < JOBS.c.created)
+        ahead = sa.select(sa.func.count()).select_from(earlier).where(before).scalar_subquery()
+        asked = sa.select(JOBS, self._now.label("now"), ahead.label("ahead"))
+        asked = asked.where(JOBS.c.owner == owner)
+        if after is not None:
+            last = sa.select(JOBS.c.created).where(JOBS.c.id == after, JOBS.c.owner == owner)
+            time = last.scalar_subquery()
+            asked = asked.where(
+                sa.or_(JOBS.c.created < time, sa.and_(JOBS.c.created == time, JOBS.c.id > after))
+            )
+        asked = asked.order_by(JOBS.c.created.desc(), JOBS.c.id).limit(most)
+        with self._engine.begin() as connection:
+            rows = connection.execute(asked).all()
+        return [job_of(row, row.ahead if row.state == "queued" else 0) for row in rows]
+
     def is_of(self, job: Job, content_hash: str) -> bool:
         """Whether a job is of these images and options."""
         return job.content_hash == self._hashed(content_hash)

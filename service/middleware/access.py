@@ -15,7 +15,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seg.errors import ConfigError
 from service.hosting.listening import is_loopback, listens_beyond_loopback
-from service.middleware.key_file import Key, KeyFile
+from service.middleware.caller import CALLER, Caller
+from service.middleware.identity_tokens import (
+    IdentityTokens,
+    InvalidTokenError,
+    ProviderUnavailableError,
+)
+from service.middleware.key_file import KeyFile
 from service.middleware.key_file import Scope as KeyScope
 from service.middleware.rate_limit import RateLimit
 from service.middleware.upload_guard import _Upload
@@ -39,8 +45,12 @@ LASTING = "/events"
 """End of paths whose answers last as long as a job."""
 
 
-CLIENT = "client"
-"""In a request's state: the id of its key, which says whose jobs it may see; the log names it."""
+CHANGES = frozenset({"PUT", "PATCH", "DELETE", "POST"})
+"""Methods below ``/models`` that decide what everybody is answered: they need ``admin``."""
+
+
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+INVALID = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 HOW = "send Authorization: Bearer KEY; python -m service.keys add NAME makes one"
@@ -53,6 +63,7 @@ class Gate:
         self._app = app
         self._settings = settings
         self._keys = KeyFile(settings.keys_file)
+        self._tokens = IdentityTokens(settings) if settings.oidc_issuer else None
         self._rate = RateLimit()
         self._active: Counter[str] = Counter()
         self._spooled = 0
@@ -60,12 +71,12 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         try:
-            key = self._key(scope)
-            if key:
-                scope.setdefault("state", {})[CLIENT] = key.id
-            client = f"key {key.id}" if key else f"address {_host(scope, 'client')}"
+            caller = await self._caller(scope)
+            if caller:
+                scope.setdefault("state", {})[CALLER] = caller
+            client = f"key {caller.owner}" if caller else f"address {_host(scope, 'client')}"
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-                self._take(client, key)
+                self._take(client, caller)
                 with self._in_flight(client):
                     await _Upload(self, scope, receive, send).run(self._app)
             elif scope["path"].endswith(LASTING):
@@ -79,26 +90,36 @@ class Gate:
             response = problem_response(problem.status_code, problem.detail, headers)
             await response(scope, receive, send)
 
-    def _key(self, scope: Scope) -> Key | None:
-        """The key of a request; None where none is needed."""
+    async def _caller(self, scope: Scope) -> Caller | None:
+        """Who sends a request; None where nobody is asked."""
         path: str = scope["path"]
         if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or not self._needs_key(scope):
             return None
         token = _token(Headers(scope=scope))
-        challenge = {"WWW-Authenticate": "Bearer"}
         if token is None:
-            raise Problem(401, f"this address asks for a key: {HOW}", challenge)
+            raise Problem(401, f"this address asks for a key: {HOW}", CHALLENGE)
+        if self._tokens and IdentityTokens.is_token(token):
+            caller = await _holder(self._tokens, token)
+        else:
+            caller = self._key_holder(token)
+        # Noted before it is judged: the audit log tells who was refused.
+        scope.setdefault("state", {})[CALLER] = caller
+        needed = _scope_of(path, scope["method"])
+        if not caller.allows(needed):
+            raise Problem(403, f"this key lacks the scope {needed}")
+        return caller
+
+    def _key_holder(self, token: str) -> Caller:
         try:
             key = self._keys.key_of(token)
         except ConfigError as error:
             LOGGER.error("keys", extra={"fields": {"reason": str(error)}})
             raise Problem(503, "the service cannot read its keys; its log says why") from error
         if key is None:
-            raise Problem(401, f"this key is not known here: {HOW}", challenge)
-        needed = _scope_of(path)
-        if not key.allows(needed):
-            raise Problem(403, f"this key lacks the scope {needed}")
-        return key
+            raise Problem(401, f"this key is not known here: {HOW}", CHALLENGE)
+        if key.has_expired:
+            raise Problem(401, "this key has expired; ask whoever gave it for another", INVALID)
+        return Caller.of_key(key)
 
     def _needs_key(self, scope: Scope) -> bool:
         if self._settings.keys == "off":
@@ -123,8 +144,8 @@ class Gate:
             or listens_beyond_loopback()
         )
 
-    def _take(self, client: str, key: Key | None) -> None:
-        per_minute = (key and key.per_minute) or self._settings.max_per_minute
+    def _take(self, client: str, caller: Caller | None) -> None:
+        per_minute = (caller and caller.per_minute) or self._settings.max_per_minute
         if per_minute:
             self._rate.take(client, per_minute)
 
@@ -159,7 +180,21 @@ class Gate:
         self._spooled += size
 
 
-def _scope_of(path: str) -> KeyScope:
+async def _holder(tokens: IdentityTokens, token: str) -> Caller:
+    try:
+        return await tokens.caller(token)
+    except InvalidTokenError as error:
+        raise Problem(401, f"this token is not taken: {error}", INVALID) from None
+    except ProviderUnavailableError as error:
+        LOGGER.error("keys", extra={"fields": {"reason": f"identity provider: {error}"}})
+        raise Problem(
+            503, "the identity provider cannot be reached; try again later", {"Retry-After": "5"}
+        ) from None
+
+
+def _scope_of(path: str, method: str) -> KeyScope:
+    if method in CHANGES and (path == "/models" or path.startswith("/models/")):
+        return "admin"
     for folder, needed in SCOPE_OF_FOLDER:
         if path == folder or path.startswith(f"{folder}/"):
             return needed

@@ -12,7 +12,8 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.hosting.stand_in import ANSWER_BEGINS
-from service.middleware.access import CLIENT
+from service.middleware.caller import caller_of
+from service.observability.audit import NAMED, AuditLog
 from service.observability.failure_kinds import fault_of
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
@@ -25,6 +26,9 @@ UNKNOWN_ROUTE = "unknown"
 QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked every few seconds by machines; their successes are not logged."""
 CLIENT_CLOSED_REQUEST = 499
+PAGE = "/page/"
+MODEL_HEADER = "X-Segmentation-Model"
+"""``name:version`` of the model that answered, percent-encoded."""
 
 
 class BodyTooLargeError(Exception):
@@ -48,6 +52,7 @@ class Edge:
         limits: of the bodies that routes take, by template.
         usual_limit: of all other routes.
         metrics: where requests are counted.
+        audit: where it is written down who asked what; None writes nothing.
     """
 
     def __init__(
@@ -58,12 +63,14 @@ class Edge:
         limits: Mapping[str, BodyLimit],
         usual_limit: BodyLimit,
         metrics: Metrics,
+        audit: AuditLog | None = None,
     ) -> None:
         self._app = app
         self._routes = tuple(routes)
         self._limits = limits
         self._usual_limit = usual_limit
         self._metrics = metrics
+        self._audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; other scopes pass through."""
@@ -87,6 +94,22 @@ class Edge:
             self._metrics.error(route, fault_of(scope, exchange.status))
         if route not in QUIET_ROUTES or exchange.status >= 400:
             LOGGER.info("request", extra={"fields": {"route": route, **exchange.log_fields()}})
+        if self._audit and route not in QUIET_ROUTES and not route.startswith(PAGE):
+            self._audit.write("request", {"route": route, **self._who_and_what(scope, exchange)})
+
+    def _who_and_what(self, scope: Scope, exchange: "_Exchange") -> dict[str, object]:
+        caller = caller_of(scope)
+        client = scope.get("client")
+        matches = (r.matches(scope) for r in self._routes)
+        told = next((child for match, child in matches if match is not Match.NONE), {})
+        parts = told.get("path_params", {})
+        return {
+            **exchange.log_fields(),
+            "who": caller and caller.name,
+            "address": client and client[0],
+            "model": exchange.model,
+            **{name: value for name, value in parts.items() if name in NAMED},
+        }
 
     def _template(self, scope: Scope) -> str:
         matching = (r.path for r in self._routes if r.matches(scope)[0] is not Match.NONE)
@@ -108,13 +131,15 @@ class _Exchange:
         self.status = CLIENT_CLOSED_REQUEST
         self.request_id = _request_id(scope)
         self.trace_id: str | None = None
+        self.model: str | None = None
 
     @property
     def seconds(self) -> float:
         return perf_counter() - self._start
 
     def log_fields(self) -> dict[str, object]:
-        known = {"trace_id": self.trace_id, "key": self._scope.get("state", {}).get(CLIENT)}
+        caller = caller_of(self._scope)
+        known = {"trace_id": self.trace_id, "key": caller and caller.credential}
         return {
             "request_id": self.request_id,
             **{name: value for name, value in known.items() if value},
@@ -172,6 +197,7 @@ class _Exchange:
             if begins := self._scope.get("state", {}).get(ANSWER_BEGINS):
                 begins()
             headers = MutableHeaders(scope=message)
+            self.model = headers.get(MODEL_HEADER)
             headers[REQUEST_ID] = self.request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers.setdefault("Cache-Control", "no-store")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from seg.errors import ConfigError
 from seg.files import replace_file
@@ -44,6 +44,15 @@ class Key(BaseModel):
     per_minute: Annotated[int, Field(ge=1)] | None = None
     """Most requests a minute; None leaves it to the service."""
     created: str
+    expires: AwareDatetime | None = None
+    """When it ends by itself."""
+    owner: str | None = None
+    """Id of the key that it replaces, or of the first of a row of them: whose jobs it sees."""
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and datetime.now(UTC) >= self.expires
 
     def allows(self, scope: Scope) -> bool:
         """Whether the key has that scope."""
@@ -53,7 +62,14 @@ class Key(BaseModel):
 _KEYS = TypeAdapter(tuple[Key, ...])
 
 
-def new_key(name: str, scopes: Sequence[Scope], per_minute: int | None = None) -> tuple[Key, str]:
+def new_key(
+    name: str,
+    scopes: Sequence[Scope],
+    per_minute: int | None = None,
+    *,
+    expires: datetime | None = None,
+    owner: str | None = None,
+) -> tuple[Key, str]:
     """A key and its token, which is kept nowhere."""
     identity, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
     key = Key(
@@ -64,6 +80,8 @@ def new_key(name: str, scopes: Sequence[Scope], per_minute: int | None = None) -
         scopes=tuple(scopes),
         per_minute=per_minute,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        expires=expires,
+        owner=owner,
     )
     return key, f"seg_{identity}_{secret}"
 
@@ -122,7 +140,9 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 
 def write_keys(path: Path, keys: Sequence[Key]) -> None:
     """Write keys, whole, into a file that only its owner may read."""
-    content = json.dumps([key.model_dump(mode="json") for key in keys], indent=2).encode()
+    # Without what is not set, so that a service of before can read the file.
+    plain = [key.model_dump(mode="json", exclude_none=True) for key in keys]
+    content = json.dumps(plain, indent=2).encode()
     replace_file(path, content + b"\n", mode=0o600)
 
 

@@ -33,10 +33,17 @@ from service.openapi.table import (
 )
 from service.problems.document import MEDIA_TYPE, problem
 from service.requests.proxies import link
-from service.schemas import JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard
+from service.schemas import (
+    JobListing,
+    JobStatus,
+    ModelEntry,
+    ModelListing,
+    ProblemDocument,
+    ServedCard,
+)
 
 SCHEMAS: tuple[type[BaseModel], ...] = (
-    JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard,
+    JobListing, JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from seg.inference import OUTPUT_NAMES, outputs_for
 from service.page.routes import page_routes
 from service.requests.formats import CONTAINER_TYPES
 from service.requests.options import RequestOptions
-from service.schemas import JobStatus, ModelEntry, ModelListing, ServedCard
+from service.schemas import JobListing, JobStatus, ModelEntry, ModelListing, ServedCard
 from service.settings import QualityLevel
 
 Json = dict[str, Any]
@@ -155,6 +155,23 @@ IDEMPOTENCY_KEY: Json = {
     "example": "a-random-text",
 }
 
+LIST_PARAMETERS: tuple[Json, ...] = (
+    {
+        "name": "limit",
+        "in": "query",
+        "description": "Most jobs of an answer.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 100},
+        "example": 20,
+    },
+    {
+        "name": "after",
+        "in": "query",
+        "description": "The last job of the list before.",
+        "schema": TEXT,
+        "example": PATH_PARAMETERS["job"]["example"],
+    },
+)
+
 _FILES: Json = {"type": "array", "items": BINARY}
 _URLS: Json = {"type": "array", "items": {"type": "string", "format": "uri"}}
 IMAGES: Json = {
@@ -235,6 +252,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         body=IMAGES,
         scope="jobs",
         headers={"Location": "The job.", "Retry-After": "Seconds."},
+    ),
+    ("GET", "/jobs"): Operation(
+        answers={200: _json_of(JobListing, "Jobs of whoever asks, the newest first.")},
+        problems=(403, 422),
+        parameters=LIST_PARAMETERS,
+        scope="jobs",
     ),
     ("GET", "/jobs/{job}"): Operation(answers={200: _JOB}, problems=(404,), scope="jobs"),
     ("DELETE", "/jobs/{job}"): Operation(

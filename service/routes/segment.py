@@ -20,7 +20,7 @@ from service.answers.quality_header import QUALITY_HEADER
 from service.answers.streams import streamed
 from service.batching.scheduler import BatchingPolicy
 from service.errors import RequestCancelledError
-from service.middleware.accounting import CLIENT_CLOSED_REQUEST
+from service.middleware.accounting import CLIENT_CLOSED_REQUEST, MODEL_HEADER
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER, ServedVariant
@@ -31,10 +31,6 @@ from service.requests.options import Ask, ask_of, options_of
 from service.requests.order import Order, order_of
 from service.requests.uploads import IN_MEMORY, Images, Uploads
 from service.routes.admission import Admission
-
-MODEL_HEADER = "X-Segmentation-Model"
-"""``name:version`` of the model that answered, percent-encoded."""
-
 
 FAILED_HEADER = "X-Segmentation-Failed"
 """How many of several images have no mask."""

@@ -29,6 +29,35 @@ PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 MODEL = "tiny:1"
 
 
+def taken_in(store, owner, idempotency_key=None):
+    new = NewJob(owner=owner, model=MODEL, order={}, idempotency_key=idempotency_key)
+    job = store.reserve(new, 100, 60)
+    store.enqueue(job, [["image-0-0"]], "hash", 60)
+    return job
+
+
+def test_jobs_of_an_owner_are_listed_page_by_page_the_newest_first(store):
+    mine = [taken_in(store, "a") for _ in range(5)]
+    taken_in(store, "b")
+    first = store.of_owner("a", 3)
+    rest = store.of_owner("a", 3, after=first[-1].id)
+    assert [job.id for job in (*first, *rest)] == mine[::-1]
+    assert [job.ahead for job in (*first, *rest)] == [4, 3, 2, 1, 0]
+    assert [job.id for job in store.of_owner("b", 3, after=first[-1].id)] == []
+
+
+def test_one_sees_a_list_of_ones_jobs_over_http(server):
+    sent = [server.post("/jobs", content=PICTURE).json()["id"] for _ in range(3)]
+    listed = server.get("/jobs?limit=2").json()
+    assert [job["id"] for job in listed["jobs"]] == [sent[2], sent[1]]
+    older = server.get(listed["next"]).json()
+    assert older["jobs"][0]["id"] == sent[0]
+    for wrong in ("limit=0", "limit=101", "limit=x", "state=done"):
+        assert server.get(f"/jobs?{wrong}").status_code == 422
+    for job in sent:
+        server.delete(f"/jobs/{job}")
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     return write_package(tmp_path_factory.mktemp("jobs") / "package")

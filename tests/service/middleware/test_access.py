@@ -6,11 +6,13 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
 from seg.errors import ConfigError
+from service.middleware.caller import Caller
 from service.middleware.key_file import KeyFile, new_key, read_keys, write_keys
 from tests.service.conftest import ROOT, log_lines, png, served, until, until_status
 from tests.service.routes.test_errors import problem
@@ -85,6 +87,39 @@ def test_a_key_counts_from_the_moment_it_is_written_and_no_longer_than_it_is(tmp
     assert keys.key_of("") is None
     write_keys(file, [])
     assert keys.key_of(token) is None
+
+
+def test_a_key_ends_by_itself(guarded, keys):
+    file, _ = keys
+    ending, token = new_key("guest", ["segment"], expires=datetime.now(UTC) + timedelta(hours=1))
+    ended, late = new_key("guest", ["segment"], expires=datetime.now(UTC) - timedelta(seconds=1))
+    before = read_keys(file)
+    write_keys(file, [*before, ending, ended])
+    try:
+        assert guarded.get("/model", headers=bearer(token)).status_code == 200
+        refused = guarded.get("/model", headers=bearer(late))
+        assert "has expired" in problem(refused, 401)
+        assert "invalid_token" in refused.headers["WWW-Authenticate"]
+    finally:
+        write_keys(file, before)
+
+
+def test_a_key_that_is_rotated_keeps_name_scopes_and_jobs(tmp_path):
+    file = tmp_path / "keys.json"
+    made_by_command(file, "add", "ward 7", "--scopes", "segment,jobs", "--per-minute", "60")
+    (old,) = read_keys(file)
+    token = made_by_command(file, "rotate", old.id, "--overlap-days", "2", "--days", "365")
+    ending, new = read_keys(file)
+    assert ending.id == old.id
+    assert timedelta(days=1.9) < ending.expires - datetime.now(UTC) < timedelta(days=2)
+    assert KeyFile(file).key_of(token) == new
+    assert (new.name, new.scopes, new.per_minute) == (old.name, old.scopes, old.per_minute)
+    assert new.owner == old.id
+    assert new.expires > datetime.now(UTC) + timedelta(days=364)
+    made_by_command(file, "rotate", new.id)
+    assert read_keys(file)[-1].owner == old.id, "the jobs are those of the first of the row"
+    assert Caller.of_key(read_keys(file)[-1]).owner == Caller.of_key(old).owner
+    assert "until" in made_by_command(file, "list")
 
 
 def test_a_file_of_keys_that_others_may_read_is_refused(tmp_path):

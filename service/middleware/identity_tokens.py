@@ -1,0 +1,235 @@
+"""Tokens of an OpenID Connect provider: JSON Web Tokens that its published keys signed.
+
+The service is a resource server: people and programs get a token from the hospital's provider, by
+whatever flow it has, and send it where a key would stand. Checked are signature, issuer, audience,
+time and type (OpenID Connect Core 1.0, section 3.1.3.7; RFC 9068; RFC 8725 on what not to trust:
+only asymmetric algorithms are taken, and no key that the token itself names).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from anyio.to_thread import run_sync
+from joserfc import jwt
+from joserfc.errors import ExpiredTokenError, JoseError, MissingClaimError
+from joserfc.jwk import KeySet
+
+from seg.errors import ConfigError
+from service.hosting.listening import is_loopback
+from service.middleware.caller import Caller
+from service.middleware.key_file import SCOPES, Scope
+from service.settings import Settings
+
+ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "Ed25519", "EdDSA"),
+)
+TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+"""What ``typ`` may say, where it says anything: no logout tokens, no DPoP proofs."""
+LEEWAY_S = 30
+"""By which clocks may differ."""
+KEYS_S = 3600.0
+"""Seconds after which the provider's keys are fetched anew."""
+PATIENCE_S = 30.0
+"""Seconds between two fetches because of an unknown key: anybody may name one."""
+FETCH_S = 5.0
+LONGEST = 1 << 20
+"""Bytes of a document of the provider."""
+NAMESPACE = "seg:"
+"""May stand before a scope where the provider's scopes are those of many services."""
+
+
+class ProviderUnavailableError(Exception):
+    """The provider's keys cannot be had now."""
+
+
+class InvalidTokenError(Exception):
+    """The token is not taken; the message says why, in a sentence."""
+
+
+class IdentityTokens:
+    """Reads tokens of one provider.
+
+    Args:
+        settings: name the provider, the audience, and where a token says what its holder may do.
+
+    Raises:
+        ConfigError: the settings do not go together.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.oidc_issuer is not None
+        assert settings.oidc_audience is not None
+        self._issuer = settings.oidc_issuer
+        self._audience = settings.oidc_audience
+        self._claim = settings.oidc_claim.split(".")
+        self._meaning = scopes_by_value(settings.oidc_scopes)
+        self._claims = jwt.JWTClaimsRegistry(
+            leeway=LEEWAY_S,
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": self._audience},
+            sub={"essential": True},
+            exp={"essential": True},
+        )
+        self._keys: KeySet | None = None
+        self._fetched = self._tried = float("-inf")
+        self._lock = asyncio.Lock()
+
+    @staticmethod
+    def is_token(text: str) -> bool:
+        """Whether it looks like a signed token, and not like a key of ours."""
+        return text.count(".") == 2 and not text.startswith("seg_")
+
+    async def caller(self, token: str) -> Caller:
+        """Who holds a token.
+
+        Raises:
+            InvalidTokenError: it is none, or not for this service now.
+            ProviderUnavailableError: there are no keys to check it with.
+        """
+        try:
+            decoded = jwt.decode(token, await self._usable_keys(), algorithms=ALGORITHMS)
+        except (JoseError, ValueError):
+            # Of a key that is new to us, perhaps: providers change theirs.
+            try:
+                decoded = jwt.decode(
+                    token, await self._usable_keys(is_unknown=True), algorithms=ALGORITHMS
+                )
+            except (JoseError, ValueError) as error:
+                raise InvalidTokenError("no key of the identity provider signed it") from error
+        if str(decoded.header.get("typ", "jwt")).lower() not in TYPES:
+            raise InvalidTokenError("it is a token of another kind")
+        try:
+            self._claims.validate(decoded.claims)
+        except ExpiredTokenError as error:
+            raise InvalidTokenError("it has expired") from error
+        except MissingClaimError as error:
+            raise InvalidTokenError("it lacks iss, aud, sub or exp") from error
+        except JoseError as error:
+            raise InvalidTokenError(
+                "it is of another issuer, for another audience, or not valid yet"
+            ) from error
+        return self._caller_of(decoded.claims)
+
+    def _caller_of(self, claims: Mapping[str, Any]) -> Caller:
+        subject = str(claims["sub"])
+        pseudonym = hashlib.sha256(f"{self._issuer}\n{subject}".encode()).hexdigest()[:32]
+        return Caller(
+            owner=f"oidc-{pseudonym}",
+            credential=f"oidc-{pseudonym[:12]}",
+            name=subject,
+            scopes=self._scopes_of(claims),
+        )
+
+    def _scopes_of(self, claims: Mapping[str, Any]) -> tuple[Scope, ...]:
+        found: Any = claims
+        for part in self._claim:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        values = found.split() if isinstance(found, str) else found
+        if not isinstance(values, list):
+            return ()
+        granted = {scope for value in values for scope in self._meaning.get(str(value), ())}
+        return tuple(scope for scope in SCOPES if scope in granted)
+
+    async def _usable_keys(self, *, is_unknown: bool = False) -> KeySet:
+        """The provider's keys, fetched where there are none, they are old, or one is missing."""
+        async with self._lock:  # one fetch at a time, whoever waits for it
+            now = monotonic()
+            is_due = self._keys is None or is_unknown or now - self._fetched > KEYS_S
+            may_try = self._keys is None or now - self._tried > PATIENCE_S
+            if is_due and may_try:
+                self._tried = now
+                try:
+                    self._keys = await run_sync(fetched_keys, self._issuer)
+                    self._fetched = now
+                except (httpx.HTTPError, OSError, ValueError, KeyError, JoseError) as error:
+                    if self._keys is None:
+                        raise ProviderUnavailableError(type(error).__name__) from error
+            assert self._keys is not None
+            return self._keys
+
+
+def fetched_keys(issuer: str) -> KeySet:
+    """The keys of a provider, by its discovery document (OpenID Connect Discovery 1.0).
+
+    Raises:
+        httpx.HTTPError: it does not answer.
+        ValueError: what it answers is not what it should be.
+    """
+    with httpx.Client(timeout=FETCH_S, follow_redirects=False) as client:
+        document = _json(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if document["issuer"] != issuer:
+            raise ValueError("the discovery document is of another issuer")
+        where = str(document["jwks_uri"])
+        if not _is_safe(where):
+            raise ValueError("jwks_uri is not https")
+        found = _json(client, where)
+    usable = [key for key in found["keys"] if key.get("kty") != "oct" and key.get("use") != "enc"]
+    return KeySet.import_key_set({"keys": usable})
+
+
+def _json(client: httpx.Client, url: str) -> dict[str, Any]:
+    with client.stream("GET", url) as response:
+        response.raise_for_status()
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > LONGEST:
+                raise ValueError("too long a document")
+    found = httpx.Response(200, content=body).json()
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")
+    return found
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" or host == "localhost" or is_loopback(host)
+
+
+def scopes_by_value(text: str) -> dict[str, tuple[Scope, ...]]:
+    """What values of the claim mean: ``radiology=segment+jobs,it=admin``; none, their names.
+
+    Raises:
+        ConfigError: an entry is none.
+    """
+    found: dict[str, tuple[Scope, ...]] = {
+        prefix + scope: (scope,) for scope in SCOPES for prefix in ("", NAMESPACE)
+    }
+    if not text.strip():
+        return found
+    found.clear()  # whoever says what groups mean does not want a group called admin to be one
+    for entry in text.split(","):
+        value, equals, names = (part.strip() for part in entry.rpartition("="))
+        scopes = tuple(scope for scope in SCOPES if scope in names.split("+"))
+        if not value or not equals or set(names.split("+")) - set(SCOPES):
+            raise ConfigError(
+                f"SEG_OIDC_SCOPES has {entry.strip()[:60]!r}; an entry is VALUE=SCOPE+SCOPE with "
+                f"scopes of {', '.join(SCOPES)}"
+            )
+        found[value] = scopes
+    return found
+
+
+def checked_identity(settings: Settings) -> None:
+    """Whether what the settings say of a provider goes together, told before anything is started.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if settings.oidc_issuer is None:
+        return
+    if not settings.oidc_audience:
+        raise ConfigError("SEG_OIDC_ISSUER needs SEG_OIDC_AUDIENCE: for whom tokens must be made")
+    if not _is_safe(settings.oidc_issuer):
+        raise ConfigError(
+            f"SEG_OIDC_ISSUER={settings.oidc_issuer} is not https: whoever stands in between could "
+            "name keys of their own"
+        )
+    scopes_by_value(settings.oidc_scopes)
