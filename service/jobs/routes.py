@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +22,7 @@ from service.jobs.status import status_of
 from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
 from service.middleware.caller import caller_of
 from service.models.registry import ModelRegistry
+from service.observability.metrics import Collector, GaugeMetricFamily
 from service.observability.tracing import current_traceparent
 from service.problems.response import Problem
 from service.requests.addresses import UrlImages
@@ -74,6 +75,7 @@ class JobRoutes:
         self._settings = settings = models.settings
         self._uploads = Uploads(urls, settings.job_timeout_s, settings.max_job_bytes)
         self._store, self._files, self._runner = jobs.store, jobs.files, jobs.runner
+        models.metrics.collect_from(_QueueMetrics(jobs.runner))
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -245,6 +247,20 @@ class JobRoutes:
 
 
 NO_SUCH_JOB = "there is no such job; it may have expired or been deleted"
+
+
+class _QueueMetrics(Collector):
+    """How long the queue is, for whoever decides how many replicas there are."""
+
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        waiting = self._runner.waiting
+        if waiting is not None:
+            yield GaugeMetricFamily(
+                "seg_jobs_waiting", "Jobs of all replicas that nobody works on yet.", value=waiting
+            )
 
 
 def owner_of(request: Request) -> str:

@@ -33,6 +33,8 @@ BEAT_S = 1.0
 """Most seconds between two signs of life, and two updates of the progress."""
 SWEEP_S = 60.0
 """Seconds between two looks for what has expired."""
+COUNT_S = 2.0
+"""Seconds between two looks at how many jobs wait."""
 NICENESS = 10
 """Decoding and stitching of jobs gives way to that of requests on a busy machine."""
 
@@ -52,7 +54,10 @@ class JobRunner:
             for n in range(self._settings.job_workers)
         ]
         sweeper = threading.Thread(target=self._sweep, name="jobs-expire", daemon=True)
-        self._threads = [*workers, sweeper]
+        counter = threading.Thread(target=self._count, name="jobs-count", daemon=True)
+        self._threads = [*workers, sweeper, counter]
+        self.waiting: int | None = None
+        """Jobs of all replicas that wait; None where the database did not say."""
 
     def start(self) -> None:
         """Begin."""
@@ -212,6 +217,15 @@ class JobRunner:
             self.forget(job)
         except FilesUnavailableError as error:  # it will be told as expired again
             LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+
+    def _count(self) -> None:
+        """Apart from whoever asks for it: the database may be away."""
+        while not self._closing.is_set():
+            try:
+                self.waiting = self._store.waiting()
+            except SQLAlchemyError:  # the sweeper and the workers say so
+                self.waiting = None
+            self._closing.wait(COUNT_S)
 
     def _sweep(self) -> None:
         while not self._closing.is_set():

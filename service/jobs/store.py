@@ -141,6 +141,11 @@ class JobStore:
             rows = connection.execute(asked).all()
         return [job_of(row, row.ahead if row.state == "queued" else 0) for row in rows]
 
+    def waiting(self) -> int:
+        """Jobs that nobody works on yet."""
+        with self._engine.begin() as connection:
+            return _count(connection, JOBS.c.state == "queued")
+
     def is_of(self, job: Job, content_hash: str) -> bool:
         """Whether a job is of these images and options."""
         return job.content_hash == self._hashed(content_hash)
