@@ -214,7 +214,7 @@ _EVENTS: Json = {
     "description": "`progress` whenever something changes, `end` in the end, each a job as JSON.",
     "content": {
         "text/event-stream": {
-            "schema": TEXT,
+            "schema": {},  # readers hold each event to it, or the whole text: both are right
             "example": 'event: progress\ndata: {"state": "running", "progress": 0.5}\n\n',
         }
     },
