@@ -3,6 +3,7 @@
 Letters: ``b`` patches, ``c`` channels, ``k`` channels of logits.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,17 @@ import onnx
 import onnxruntime as ort
 from jaxtyping import Float32
 
-from seg.inference import OnnxBackend
+from seg.inference import Backend, OnnxBackend
 from seg.inference.labels.decision import probability_error
 from seg.model_package import GoldenSamples, Task, Tolerance
 from seg.networks import ResidualUNet
 from seg.networks.costs import flops_of
+from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated
 from training.onnx_files.proof import FULL, proven, reference_logits
 from training.onnx_files.write import write_onnx
+from training.variants.half import to_float16
 from training.variants.probe import Probe
-from training.variants.quantise import to_float16, to_int8
+from training.variants.quantise import to_int8
 
 Precision = Literal["float32", "float16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -31,6 +34,8 @@ SPREAD = 2.0
 LEAST_TOLERANCE, MOST_TOLERANCE = 0.02, 0.5
 LEAST_MEAN_TOLERANCE, MOST_MEAN_TOLERANCE = 1e-4, 0.01
 """Single voxels at a border may come out quite differently; many that do are another network."""
+
+log = logging.getLogger("training")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,8 @@ class Bench:
     task: Task
     int8_tolerance: float
     """Dice that rounding to int8 may cost on the windows of the probe."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """That is here."""
 
 
 def make_all(
@@ -83,11 +90,13 @@ def make_all(
         for precision in precisions:
             if precision == "int8":
                 known = () if source.distilled else worst
-                made, found = _int8(source, bench, folder, known)
-                worst = worst if source.distilled else found
+                made, layers = _int8(source, bench, folder, known)
+                worst = worst if source.distilled else layers
                 yield made
             else:
-                yield {"float32": _float32, "float16": _float16}[precision](source, bench, folder)
+                make = {"float32": _float32, "float16": _float16}[precision]
+                if found := make(source, bench, folder):
+                    yield found
 
 
 def _float32(source: Source, bench: Bench, folder: Path) -> Made:
@@ -132,14 +141,24 @@ def _int8(
     return made, found.worst
 
 
-def _float16(source: Source, bench: Bench, folder: Path) -> Made:
+def _float16(source: Source, bench: Bench, folder: Path) -> Made | None:
+    """The variant; None where float16 is too small for what the network computes."""
     name = _named(source, "float16")
     plain, file = folder / f"{name}.plain.onnx", folder / f"{name}.onnx"
     logits = reference_logits(source.network, bench.golden)
-    write_onnx(source.network, bench.golden, plain)
+    write_onnx(source.network, bench.golden, plain, exact_norms=False)
     onnx.save(to_float16(onnx.load(plain)), file)
     plain.unlink()
-    rounded = _run(OnnxBackend(file, provider="cpu", threads=1).run, bench.golden)
+    rounded = _run(half_backend(file, bench.device).run, bench.golden)
+    worst = mean = np.inf
+    if np.isfinite(rounded).all():
+        worst, mean = probability_error(rounded, logits, bench.task)
+    if worst > MOST_TOLERANCE or mean > MOST_MEAN_TOLERANCE:
+        log.warning(
+            "variants  %s is left out: its probabilities differ by %.2g, on average by %.2g",
+            name, worst, mean,
+        )  # fmt: skip
+        return None
     return Made(
         name=name,
         source=source,
@@ -149,6 +168,13 @@ def _float16(source: Source, bench: Bench, folder: Path) -> Made:
         tolerance=_tolerance(rounded, logits, bench.task),
         gigaflops=_gigaflops(source, bench),
     )
+
+
+def half_backend(file: Path, device: Literal["cpu", "cuda"]) -> Backend:
+    """What shows what float16 loses: the card, or each operator in its own type."""
+    if device == "cuda":
+        return OnnxBackend(file, provider="cuda")
+    return OwnTypesBackend(file) if can_be_evaluated(file) else OnnxBackend(file, provider="cpu")
 
 
 def _named(source: Source, precision: str) -> str:

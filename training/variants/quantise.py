@@ -1,4 +1,4 @@
-"""A float32 ONNX network in lower precision: 8-bit integers for CPUs, float16 for GPUs.
+"""A float32 ONNX network in 8-bit integers, for CPUs.
 
 Letters: ``b`` patches, ``c`` channels.
 """
@@ -20,7 +20,6 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from onnxruntime.transformers.float16 import convert_float_to_float16
 from tqdm import tqdm
 
 from seg.inference import OnnxBackend
@@ -29,8 +28,6 @@ from training.variants.probe import Probe
 
 QUANTISED = ("Conv",)
 """Operators in int8. Their neighbours stay float: measured, more of them made it slower."""
-KEPT_FLOAT = ("InstanceNormalization", "ReduceMean", "Resize")
-"""Operators that float16 leaves alone: sums over a patch overflow or lose their last digits."""
 JUDGED_WINDOWS = 4
 """By which the damage of one layer is measured."""
 MOST_FLOAT_LAYERS = 0.5
@@ -145,14 +142,6 @@ class _Quantiser:
             others = [name for name in self.layers if name != layer]
             damage[layer] = float(np.abs(probabilities(self.backend(others)) - expected).mean())
         return sorted(damage, key=lambda name: damage[name], reverse=True)
-
-
-def to_float16(float32: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights and activations in float16; input, output and normalisation stay float32."""
-    model: onnx.ModelProto = convert_float_to_float16(
-        float32, keep_io_types=True, op_block_list=list(KEPT_FLOAT)
-    )
-    return model
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 from training.variants.front import Point, front
 from training.variants.lesions import Lesions, depths, lesions_of
-from training.variants.make import Bench, Made, Precision, Source, make_all
+from training.variants.make import Bench, Made, Precision, Source, half_backend, make_all
 from training.variants.probe import probe_of
 
 ROUNDS = 9
@@ -127,7 +127,7 @@ def write_variants(  # noqa: PLR0913 - student and other are what may be missing
     ]
     if student is not None:
         sources.append(Source("small", student.cpu().float().eval(), distilled=True))
-    bench = Bench(patches, probe, legend.task, wishes.int8_tolerance)
+    bench = Bench(patches, probe, legend.task, wishes.int8_tolerance, job.device.kind)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         count = len(sources) * len(wishes.precisions)
@@ -159,7 +159,7 @@ def _measured(
     package = ModelPackage(work, card)
     found = []
     for each in tqdm(made, desc="scoring", unit="variant", disable=None):
-        found.append(assess(Predictor(package, OnnxBackend(each.file, provider="cpu"))))
+        found.append(assess(Predictor(package, _scored_backend(each, job))))
     times = _milliseconds(made, job, patches)
     return [
         MeasuredVariant(each, evaluation, times.get(each.name))
@@ -185,6 +185,12 @@ def _milliseconds(
             if turn:  # the first warms up
                 seconds[name].append((time.perf_counter() - start) / len(batch))
     return {name: round(1000 * float(np.median(each)), 3) for name, each in seconds.items()}
+
+
+def _scored_backend(made: Made, job: TrainingJob) -> Backend:
+    if made.precision == "float16":
+        return half_backend(made.file, job.device.kind)
+    return OnnxBackend(made.file, provider="cpu")
 
 
 def _timed_backend(made: Made, job: TrainingJob) -> Backend:
