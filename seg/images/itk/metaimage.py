@@ -75,6 +75,7 @@ def read_metaimage(file: BinaryFile, options: ReadOptions) -> Image:
         np.ascontiguousarray(array),
         spacing=None if spacing is None else spacing[-dims:],
         affine=affine,
+        unit=_unit(fields),
     )
 
 
@@ -105,14 +106,19 @@ def _channels(fields: dict[str, str]) -> int:
     return channels
 
 
+def _unit(fields: dict[str, str]) -> str:
+    """The file's unit of length; what is not told is mm."""
+    unit = fields.get("DistanceUnits", "mm").lower()
+    if unit not in MM:
+        raise UnsupportedImageError("a MetaImage's DistanceUnits must be mm, or m, cm, um, nm")
+    return unit
+
+
 def _world(fields: dict[str, str], axes: int, spatial: int) -> tuple[Spacing | None, Affine | None]:
     sizes_text = fields.get("ElementSpacing", fields.get("ElementSize"))
     if sizes_text is None:
         return None, None
-    unit = fields.get("DistanceUnits", "mm").lower()
-    if unit not in MM:
-        raise UnsupportedImageError("a MetaImage's DistanceUnits must be mm, or m, cm, um, nm")
-    mm = MM[unit]
+    mm = MM[_unit(fields)]
     sizes = np.abs(numbers(sizes_text, axes, "ElementSpacing"))[:spatial] * mm
     if not (sizes > 0).all():
         raise ImageError("the MetaImage header's ElementSpacing must be above 0; repair it")

@@ -102,6 +102,7 @@ def read_nrrd(file: BinaryFile, options: ReadOptions) -> Image:
         np.ascontiguousarray(array),
         spacing=None if spacing is None else spacing[-dims:],
         affine=affine,
+        unit=_unit(fields),
     )
 
 
@@ -178,7 +179,7 @@ def _vector(text: str) -> Float[np.ndarray, "n"]:
 
 
 def _world(fields: dict[str, str], axes: list[_Axis]) -> tuple[Spacing | None, Affine | None]:
-    mm = _unit(fields)
+    mm = MM[_unit(fields)]
     steps = [axis.step for axis in axes if axis.step is not None]
     if len(steps) < len(axes):
         sizes = [axis.size for axis in axes[::-1]]
@@ -196,16 +197,16 @@ def _world(fields: dict[str, str], axes: list[_Axis]) -> tuple[Spacing | None, A
     return grid([step * signs for step in solid], origin * signs)
 
 
-def _unit(fields: dict[str, str]) -> float:
-    """One unit of the file in mm; what is not told is mm."""
-    units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {""}
+def _unit(fields: dict[str, str]) -> str:
+    """The file's unit of length; what is not told is mm."""
+    units: set[str] = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) - {""}
     if not units:
-        return 1.0
+        return "mm"
     if len(units) > 1 or next(iter(units)).lower() not in MM:
         raise UnsupportedImageError(
             "the NRRD header's space units must be all mm, or m, cm, um, nm"
         )
-    return MM[units.pop().lower()]
+    return units.pop().lower()
 
 
 def _voxels(

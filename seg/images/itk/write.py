@@ -15,6 +15,7 @@ from jaxtyping import Float, Shaped
 from seg.errors import UnsupportedImageError
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
+from seg.images.grid.units import MM
 from seg.images.grid.world import directions, lps_affine
 
 TYPES = {  # what NRRD and MetaImage call them
@@ -29,6 +30,8 @@ TYPES = {  # what NRRD and MetaImage call them
     "float32": ("float", "MET_FLOAT"),
     "float64": ("double", "MET_DOUBLE"),
 }
+DISTANCE_UNITS = ("um", "cm")
+"""Those that MetaIO has beside mm."""
 LEVEL = 4
 """Of compression: masks get hardly smaller with more of it, and take twice as long."""
 
@@ -80,7 +83,8 @@ def encode_nrrd(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
             "Extent": extent,
         }
         names |= {f"Segment{number}_{field}": value for field, value in fields.items()}
-    return encode_itk(Mask(volume, spacing=spacing, affine=mask.affine), ".nrrd", names)
+    grid = Mask(volume, spacing=spacing, affine=mask.affine, unit=mask.unit)
+    return encode_itk(grid, ".nrrd", names)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class _LaidOut:
     steps: Float[np.ndarray, "d d"]
     """From a voxel to its neighbour along x, y, z: one axis a row, in mm."""
     origin: Float[np.ndarray, "d"]
+    unit: str
+    """Of length in the file that the grid comes from, a key of ``MM``."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -109,34 +115,41 @@ def _laid_out(grid: Image | Mask) -> _LaidOut:
     array = grid.array[np.newaxis] if isinstance(grid, Mask) else grid.array
     voxels = np.moveaxis(array, 0, -1)
     if grid.dims == 2 and grid.affine is None:
-        return _LaidOut(voxels, np.diag((grid.spacing or (1.0, 1.0))[::-1]), np.zeros(2))
+        return _LaidOut(voxels, np.diag((grid.spacing or (1.0, 1.0))[::-1]), np.zeros(2), grid.unit)
     affine = lps_affine(grid)
     directions(affine)  # refuses what is flat
     return _LaidOut(
-        voxels if grid.dims == 3 else voxels[np.newaxis], affine[:3, :3].T, affine[:3, 3]
+        voxels if grid.dims == 3 else voxels[np.newaxis], affine[:3, :3].T, affine[:3, 3], grid.unit
     )
 
 
 def _nrrd(laid: _LaidOut, names: Mapping[str, str]) -> bytes:
     d, several = len(laid.sizes), laid.channels > 1
     sizes = (laid.channels, *laid.sizes) if several else laid.sizes
+    mm = MM[laid.unit]
+    # what was told in mm is told without a unit, as ITK does
+    quoted = _spaced([f'"{laid.unit}"'] * d)
+    units = [f"space units: {quoted}"] if mm != 1 else []
     lines = [
         "NRRD0004",
         f"type: {TYPES[laid.voxels.dtype.name][0]}",
         f"dimension: {len(sizes)}",
         "space: left-posterior-superior" if d == 3 else "space dimension: 2",
         f"sizes: {_spaced(sizes)}",
-        f"space directions: {_spaced(['none'] * several + [_vector(s) for s in laid.steps])}",
+        f"space directions: {_spaced(['none'] * several + [_vector(s / mm) for s in laid.steps])}",
+        *units,
         f"kinds: {_spaced(['vector'] * several + ['domain'] * d)}",
         "endian: little",
         "encoding: gzip",
-        f"space origin: {_vector(laid.origin)}",
+        f"space origin: {_vector(laid.origin / mm)}",
         *(f"{name}:={_on_a_line(value)}" for name, value in names.items()),
     ]
     return _header(lines) + b"\n" + gzip.compress(laid.content(), LEVEL, mtime=0)
 
 
 def _metaimage(laid: _LaidOut) -> bytes:
+    unit = laid.unit if laid.unit in DISTANCE_UNITS else "mm"
+    mm = MM[unit]
     lengths = np.linalg.norm(laid.steps, axis=1)
     content = zlib.compress(laid.content(), LEVEL)
     lines = [
@@ -147,8 +160,9 @@ def _metaimage(laid: _LaidOut) -> bytes:
         "CompressedData = True",
         f"CompressedDataSize = {len(content)}",
         f"TransformMatrix = {_spaced(map(float, (laid.steps / lengths[:, np.newaxis]).ravel()))}",
-        f"Offset = {_spaced(map(float, laid.origin))}",
-        f"ElementSpacing = {_spaced(map(float, lengths))}",
+        f"Offset = {_spaced(map(float, laid.origin / mm))}",
+        f"ElementSpacing = {_spaced(map(float, lengths / mm))}",
+        *([f"DistanceUnits = {unit}"] if mm != 1 else []),
         f"DimSize = {_spaced(laid.sizes)}",
         *([f"ElementNumberOfChannels = {laid.channels}"] if laid.channels > 1 else []),
         f"ElementType = {TYPES[laid.voxels.dtype.name][1]}",

@@ -33,17 +33,20 @@ def _from_ome(xml: str) -> dict[str, float]:
         size = pixels.get(f"PhysicalSize{axis}")
         unit = pixels.get(f"PhysicalSize{axis}Unit", "um")
         if size is not None and _known(unit):
-            found[axis.lower()] = _in_mm(float(size), unit)
+            found[axis.lower()] = _in_mm(_number(size), unit)
     return found
 
 
 def _from_imagej(metadata: dict[str, object], page: TiffPage) -> dict[str, float]:
-    unit = str(metadata.get("unit", ""))
-    if not _known(unit):
-        return {}
-    found = {axis: _in_mm(size, unit) for axis, size in _pixel_size(page).items()}
-    if isinstance(depth := metadata.get("spacing"), (int, float)):
-        found["z"] = _in_mm(float(abs(depth)), unit)
+    """``yunit`` and ``zunit`` stand where they differ from the unit of x."""
+    sizes = _pixel_size(page)
+    if "spacing" in metadata:
+        sizes["z"] = abs(_number(str(metadata["spacing"])))
+    found = {}
+    for axis, size in sizes.items():
+        unit = str(metadata.get(f"{axis}unit", metadata.get("unit", "")))
+        if _known(unit):
+            found[axis] = _in_mm(size, unit)
     return found
 
 
@@ -68,6 +71,14 @@ def _is_for_print(mm: float) -> bool:
     if mm == 10.0:  # one pixel a centimetre: the number that was never set
         return True
     return any(math.isclose(25.4 / mm, dpi, rel_tol=1e-3) for dpi in PRINT_DPI if mm > 0)
+
+
+def _number(text: str) -> float:
+    """Also with a comma, which some European programs write; NaN where it is no number."""
+    try:
+        return float(text.replace(",", ".") if "." not in text else text)
+    except ValueError:
+        return math.nan
 
 
 def _known(unit: str) -> bool:

@@ -22,6 +22,7 @@ from seg.images.grid.axes import Axes
 from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
 from seg.images.storage.files import DAMAGE, BinaryFile
+from seg.images.tiff.calibration import calibrated
 from seg.images.tiff.spacing import spacing_of
 from seg.images.tiff.structure import check_extent, check_pages
 
@@ -183,7 +184,9 @@ def _palette(
 def as_seen(
     tiff: TiffFile, page: TiffPage, pixels: Shaped[np.ndarray, "c *spatial"], labels: bool
 ) -> Real[np.ndarray, "c *spatial"]:
-    """One-bit pictures as bytes, and white where the file says that 0 is white."""
+    """One-bit pictures as bytes, white where the file says that 0 is white, ImageJ's values."""
+    if tiff.is_imagej and pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        pixels = calibrated(pixels, tiff.imagej_metadata or {})
     bilevel = pixels.dtype == bool
     inverted = page.photometric == PHOTOMETRIC.MINISWHITE and not tiff.is_imagej
     if bilevel:

@@ -86,7 +86,7 @@ def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Pa
     kind = np.dtype(np.uint8) if pixels.dtype == bool else pixels.dtype.newbyteorder("=")
     return Image(
         np.ascontiguousarray(axes.arrange(pixels), dtype=kind),
-        spacing=_spacing(scales, names, units, axes.dims),
+        spacing=_spacing(scales, axes.letters, units, axes.dims),
     )
 
 
@@ -116,12 +116,41 @@ def _axes(scales: Mapping[str, Any], ndim: int) -> tuple[str, list[str | None]]:
     told = scales.get("axes") or list("tczyx")
     if len(told) != ndim:
         raise ImageError(f"the OME-Zarr names {len(told)} axes for an array of {ndim}; repair it")
-    letters, units = "", []
-    for axis in told:
-        name = axis if isinstance(axis, str) else axis["name"]
-        letters += name.upper() if name.lower() in ("t", "c", "z", "y", "x") else "Q"
-        units.append(None if isinstance(axis, str) else axis.get("unit"))
-    return letters, units
+    axes = [{"name": axis} if isinstance(axis, str) else axis for axis in told]
+    letters = _spatial_letters(axes)
+    for place, axis in enumerate(axes):
+        letters.setdefault(place, _LETTERS.get(_kind(axis), "Q"))
+    return "".join(letters[place] for place in range(ndim)), [axis.get("unit") for axis in axes]
+
+
+_LETTERS = {"time": "T", "channel": "C"}
+_KINDS = {"t": "time", "time": "time", "c": "channel", "channel": "channel"}
+_KINDS |= dict.fromkeys("zyx", "space")
+
+
+def _kind(axis: Mapping[str, Any]) -> str:
+    """The type of an axis; where it has none, what its name says."""
+    kind = axis.get("type") or _KINDS.get(str(axis["name"]).lower(), "")
+    return str(kind).lower()
+
+
+def _spatial_letters(axes: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """A letter for each axis of type space, by its place.
+
+    Names are free; those that are x, y or z say which axis it is, others go by the order z, y, x
+    that the specification asks for.
+    """
+    places = [place for place, axis in enumerate(axes) if _kind(axis) == "space"]
+    letters: dict[int, str] = {}
+    for place in places:
+        name = str(axes[place]["name"]).upper()
+        if name in ("X", "Y", "Z") and name not in letters.values():
+            letters[place] = name
+    free = [letter for letter in "XYZ" if letter not in letters.values()]
+    for place in reversed(places):
+        if place not in letters:
+            letters[place] = free.pop(0) if free else "Q"
+    return letters
 
 
 def _spacing(

@@ -5,7 +5,7 @@ import pytest
 import SimpleITK
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import read_image, read_mask
+from seg.images import ClassInfo, Mask, encode_mask, read_image, read_mask, write_image
 from tests.seg.images.itk.judge import ORIENTATIONS, affine_of, itk_image, name_of
 
 VOLUME = np.random.default_rng(0).integers(-900, 900, (5, 4, 6)).astype(np.int16)
@@ -233,3 +233,24 @@ def test_a_compressed_bomb_is_inflated_no_further_than_announced():
     bomb = np.frombuffer(gzip.compress(bytes(10**7)), np.uint8)
     image = read_image(nrrd("encoding: gzip", voxels=bomb))
     assert not image.array.any()
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "mha"])
+def test_a_unit_is_kept_in_what_is_written(tmp_path, ending):
+    read = read_image(
+        nrrd(
+            "space: left-posterior-superior",
+            "space directions: (2,0,0) (0,3,0) (0,0,4)",
+            'space units: "um" "um" "um"',
+            "space origin: (5,6,7)",
+        )
+    )
+    write_image(tmp_path / f"again.{ending}", read)
+    header = (tmp_path / f"again.{ending}").read_bytes()[:900]
+    assert (b'space units: "um" "um" "um"' if ending == "nrrd" else b"DistanceUnits = um") in header
+    again = read_image(tmp_path / f"again.{ending}")
+    np.testing.assert_allclose(again.affine, read.affine, rtol=1e-12)
+    assert again.unit == "um"
+    mask = Mask.on_grid_of(read, np.zeros(read.spatial_shape, np.uint8))
+    content = encode_mask(mask, "nrrd", (ClassInfo(index=0, name="a", color=(0, 0, 0)),), read)
+    assert b"space directions: (2.0,0.0,0.0)" in content[:900]

@@ -84,3 +84,30 @@ def test_ome_sizes_that_are_not_there_or_zero_are_no_spacing():
 def test_ome_sizes_in_pixels_are_no_spacing():
     unit = {"PhysicalSizeXUnit": "pixel", "PhysicalSizeYUnit": "pixel"}
     assert ome(FLAT, "YX", PhysicalSizeX=1.0, PhysicalSizeY=1.0, **unit) is None
+
+
+@pytest.mark.parametrize("comma", ["0,65", "0.65"])
+def test_ome_sizes_may_have_a_decimal_comma(comma):
+    units = {f"PhysicalSize{axis}": comma for axis in "XY"}
+    assert ome(FLAT, "YX", **units) == pytest.approx((6.5e-4, 6.5e-4))
+
+
+@pytest.mark.parametrize("size", ["1,234.5", "wide", ""])
+def test_ome_sizes_that_are_no_numbers_are_no_spacing(size):
+    assert ome(FLAT, "YX", PhysicalSizeX=size, PhysicalSizeY="1.0") is None
+
+
+def imagej(lines):
+    description = f"ImageJ=1.53t\nimages=3\nslices=3\n{lines}\nloop=false\n"
+    return spacing(
+        STACK, dims=3, metadata=None, resolution=(2, 4), resolutionunit="NONE",
+        description=description,
+    )  # fmt: skip
+
+
+def test_imagej_may_have_a_unit_for_each_axis():
+    assert imagej("unit=um\nspacing=3") == pytest.approx((3e-3, 2.5e-4, 5e-4))
+    assert imagej("unit=um\nzunit=mm\nspacing=3") == pytest.approx((3, 2.5e-4, 5e-4))
+    assert imagej("unit=um\nyunit=mm\nzunit=nm\nspacing=3") == pytest.approx((3e-6, 0.25, 5e-4))
+    assert imagej("unit=um\nzunit=sec\nspacing=3") is None
+    assert imagej("unit=um\nspacing=2,5") == pytest.approx((2.5e-3, 2.5e-4, 5e-4))

@@ -6,7 +6,16 @@ import pytest
 import tifffile
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import Image, Limits, Mask, encode_mask, read_image, read_mask, write_image
+from seg.images import (
+    Image,
+    Limits,
+    Mask,
+    encode_mask,
+    open_image,
+    read_image,
+    read_mask,
+    write_image,
+)
 from seg.images.tiff.structure import MAX_PAGES
 
 FLAT = np.random.default_rng(0).integers(0, 200, (9, 11)).astype(np.uint8)
@@ -236,3 +245,42 @@ def test_equal_images_become_equal_files(tmp_path):
     for name in ("a.tif", "b.tif"):
         write_image(tmp_path / name, Image(array))
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def stack_of_imagej(values, lines, folder):
+    """A file as ImageJ writes it, and what is read of it as a whole and in parts."""
+    tifffile.imwrite(
+        folder / "a.tif", values, metadata=None, photometric="minisblack", byteorder=">",
+        description=f"ImageJ=1.53t\nimages={len(values)}\nslices={len(values)}\n{lines}\n",
+    )  # fmt: skip
+    whole = read_image(folder / "a.tif", dims=3).array
+    with open_image(folder / "a.tif", dims=3) as source:
+        parts = source.read(tuple(slice(0, n) for n in source.spatial_shape))
+    np.testing.assert_array_equal(whole, parts)
+    assert whole.dtype == parts.dtype
+    return whole[0]
+
+
+SIGNED = np.array([[[-1000, 60], [-32768, 32767]]] * 2, np.int64)
+
+
+def test_signed_numbers_of_imagej_are_signed(tmp_path):
+    stored = (SIGNED + 32768).astype(np.uint16)
+    found = stack_of_imagej(stored, "cf=0\nc0=-32768.0\nc1=1.0\nvunit=Gray Value", tmp_path)
+    assert found.dtype == np.int16
+    np.testing.assert_array_equal(found, SIGNED)
+
+
+def test_values_of_imagej_are_calibrated(tmp_path):
+    stored = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
+    line = stack_of_imagej(stored, "cf=0\nc0=0.5\nc1=0.25", tmp_path)
+    np.testing.assert_allclose(line, 0.5 + 0.25 * stored)
+    square = stack_of_imagej(stored, "cf=1\nc0=1\nc1=0\nc2=2", tmp_path)
+    np.testing.assert_allclose(square, 1 + 2.0 * stored**2)
+    none = stack_of_imagej(stored, "unit=um", tmp_path)
+    assert none.dtype == np.uint8
+
+
+def test_a_curve_that_is_not_read_is_refused(tmp_path):
+    with pytest.raises(UnsupportedImageError, match=r"calibration curve \(cf=7\)"):
+        stack_of_imagej(np.zeros((2, 2, 2), np.uint16), "cf=7\nc0=1\nc1=2", tmp_path)

@@ -187,3 +187,56 @@ def test_a_blosc_chunk_that_was_cut_short_is_refused_before_blosc_reads_beyond_i
     for source in (folder, zipped_folder(folder)):
         with pytest.raises(ImageError, match="a chunk of the OME-Zarr is damaged or cut short"):
             read_image(source)
+
+
+def with_axes(folder, shape, *axes):
+    """An image of one resolution whose axes are told by name, type and unit."""
+    group = zarr.open_group(folder, mode="w", zarr_format=2)
+    group.create_array("0", shape=shape, chunks=shape, dtype=np.uint8)[...] = 7
+    told = [{"name": name, **({"type": kind} if kind else {}), "unit": "micrometer"}
+            for name, kind in axes]  # fmt: skip
+    scale = [{"type": "scale", "scale": [float(n) for n in range(1, len(axes) + 1)]}]
+    sets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": told, "datasets": sets}]
+    return folder
+
+
+SPACE = "space"
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "read_shape", "spacing"),
+    [
+        pytest.param(
+            (2, 3, 4, 5), [("channel", "channel"), ("z", SPACE), ("y", SPACE), ("x", SPACE)],
+            (2, 3, 4, 5), (2e-3, 3e-3, 4e-3), id="a channel by its type",
+        ),
+        pytest.param(
+            (2, 3, 4, 5), [("t", "channel"), ("depth", SPACE), ("height", SPACE), ("width", SPACE)],
+            (2, 3, 4, 5), (2e-3, 3e-3, 4e-3), id="names are free",
+        ),
+        pytest.param(
+            (3, 4, 5), [("x", SPACE), ("y", SPACE), ("z", SPACE)],
+            (1, 5, 4, 3), (3e-3, 2e-3, 1e-3), id="names tell the order",
+        ),
+        pytest.param(
+            (1, 3, 4, 5), [("c", "time"), ("z", SPACE), ("y", SPACE), ("x", SPACE)],
+            (1, 3, 4, 5), (2e-3, 3e-3, 4e-3), id="one moment",
+        ),
+        pytest.param(
+            (2, 3, 4, 5), [("c", None), ("z", None), ("y", None), ("x", None)],
+            (2, 3, 4, 5), (2e-3, 3e-3, 4e-3), id="without types, by names",
+        ),
+    ],
+)  # fmt: skip
+def test_axes_are_known_by_their_type(tmp_path, shape, axes, read_shape, spacing):
+    image = read_image(with_axes(tmp_path / "a.zarr", shape, *axes), dims=3)
+    assert image.array.shape == read_shape
+    assert image.spacing == pytest.approx(spacing)
+
+
+@pytest.mark.parametrize("name", ["c", "channel", "t", "q"])
+def test_time_never_becomes_channels(tmp_path, name):
+    folder = with_axes(tmp_path / "a.zarr", (2, 4, 5), (name, "time"), ("y", SPACE), ("x", SPACE))
+    with pytest.raises(UnsupportedImageError, match="one moment is needed, the file holds 2"):
+        read_image(folder, dims=2)
