@@ -11,10 +11,11 @@ from torch import Tensor
 
 from seg.errors import SegError
 from seg.networks import ResidualUNet
-from training.dataset.legend import IGNORE, Legend
+from training.dataset.legend import Legend
 from training.learning.gates import price, shares_of
 from training.learning.losses import make_loss
 from training.learning.optimisers import OPTIMISERS
+from training.learning.pooled_dice import PooledDice
 from training.learning.teacher_loss import distillation_loss, finest_of
 from training.run.clock import learning_rate_factor
 from training.run.plan import Plan
@@ -37,6 +38,7 @@ class SegmentationModule(pl.LightningModule):
         self.network = ResidualUNet(plan.network_config(legend.outputs))
         self.loss = make_loss(legend, plan.loss, plan.class_weights, shared=processes > 1)
         self.legend = legend
+        self.dice = PooledDice(legend)
         self.shares = shares_of(self.network, plan.patch) if plan.compute_penalty else {}
         """Of the operations, behind each gate."""
         self.progress = 0.0
@@ -123,17 +125,3 @@ class SegmentationModule(pl.LightningModule):
             f"the loss is no longer finite at step {self.global_step}; {remedy}; the last "
             "checkpoint is from before"
         )
-
-    def dice(self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]) -> Tensor:
-        """Mean over the foreground classes that occur in prediction or labels."""
-        overlapping = bool(self.legend.regions)
-        chosen = logits > 0 if overlapping else logits.argmax(dim=1)
-        annotated = labels != IGNORE
-        scores = []
-        for index in range(1, len(self.legend.classes)):
-            p = (chosen[:, index - 1] if overlapping else chosen == index) & annotated
-            r = torch.isin(labels, torch.tensor(self.legend.labels_of(index), device=labels.device))
-            total = p.sum() + r.sum()
-            if total:
-                scores.append(2 * (p & r).sum() / total)
-        return torch.stack(scores).mean() if scores else torch.tensor(float("nan"))

@@ -4,28 +4,40 @@ Letters: ``b`` patches, ``k`` channels of logits.
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from training.dataset.legend import IGNORE, Legend
 
 
-@torch.no_grad()
-def pooled_dice(
-    logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"], legend: Legend
-) -> float:
-    """Mean over the classes; a class that occurs nowhere and is predicted nowhere counts 1."""
-    truth = torch.from_numpy(legend.members())[labels].movedim(-1, 1)
-    predicted = (
-        logits > 0
-        if legend.regions
-        else nn.functional.one_hot(logits.argmax(dim=1), legend.outputs).movedim(-1, 1)[:, 1:] > 0
-    )
-    predicted = predicted & (labels != IGNORE)[:, None]
-    scores = [_dice(*each) for each in zip(predicted.unbind(1), truth.unbind(1), strict=True)]
-    return sum(scores) / len(scores)
+class PooledDice(nn.Module):
+    """Mean over the classes that occur in prediction or labels; NaN where none does.
 
+    Nothing waits for the device. As in ``seg.metrics``, a class that is absent from both is left
+    out: counted as 1 it would lift the mean, and with it whatever is chosen by the mean.
+    """
 
-def _dice(predicted: Bool[Tensor, "b *patch"], reference: Bool[Tensor, "b *patch"]) -> float:
-    total = int(predicted.sum() + reference.sum())
-    return 2 * int((predicted & reference).sum()) / total if total else 1.0
+    def __init__(self, legend: Legend) -> None:
+        super().__init__()
+        self.overlapping = bool(legend.regions)
+        self.outputs = legend.outputs
+        self.members: Tensor
+        self.register_buffer("members", torch.from_numpy(legend.members()), persistent=False)
+
+    @torch.no_grad()
+    def forward(
+        self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean Dice of hard labels; what is not annotated counts nothing."""
+        truth = self.members.to(labels.device)[labels.long()].movedim(-1, 1)
+        predicted = (
+            logits > 0
+            if self.overlapping
+            else nn.functional.one_hot(logits.argmax(dim=1), self.outputs).movedim(-1, 1)[:, 1:] > 0
+        )
+        predicted = predicted & (labels != IGNORE)[:, None]
+        both, either = (
+            counted.transpose(0, 1).flatten(1).sum(dim=1)
+            for counted in (predicted & truth, predicted.long() + truth.long())
+        )
+        return (2 * both / either).nanmean()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from training.dataset.legend import Legend
-from training.learning.pooled_dice import pooled_dice
+from training.learning.pooled_dice import PooledDice
 from training.studies.setting import Setting
 from training.studies.task import Batch, Loss, Task
 
@@ -77,10 +77,10 @@ def final_loss(losses: list[float]) -> float:
 
 @torch.no_grad()
 def dice_on(network: nn.Module, batch: Batch, legend: Legend) -> float:
-    """Dice of the foreground classes over all patches together, their mean."""
+    """Dice of the foreground classes that occur, over all patches together, their mean."""
     images, labels = batch
     network.eval()
-    return pooled_dice(network(images), labels[:, 0], legend)
+    return float(PooledDice(legend)(network(images), labels[:, 0]))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from training.dataset import Dataset, Legend
-from training.learning.pooled_dice import pooled_dice
+from training.learning.pooled_dice import PooledDice
 from training.run.plan import Plan
 from training.samples.held_back import richest_windows
 
@@ -35,9 +35,9 @@ class Probe:
         return np.concatenate([network(each) for each in self.one_by_one()])
 
     def dice(self, network: Network) -> float:
-        """Mean Dice of the foreground classes over all windows together."""
+        """Mean Dice of the foreground classes that occur, over all windows together."""
         logits = torch.from_numpy(self.logits(network))
-        return pooled_dice(logits, torch.from_numpy(self.labels.astype(np.int64)), self.legend)
+        return float(PooledDice(self.legend)(logits, torch.from_numpy(self.labels)))
 
     def one_by_one(self) -> Iterator[Float32[np.ndarray, "1 c *patch"]]:
         """Batches of one."""
