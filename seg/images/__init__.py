@@ -7,7 +7,7 @@ from seg.images.grid.limits import Limits
 from seg.images.grid.made_by import MadeBy
 from seg.images.grid.source import ImageSource
 from seg.images.pictures.sheets import encode_picture
-from seg.images.reading import read_channels, read_image, read_mask
+from seg.images.reading import read_channels, read_image, read_mask, series_in
 from seg.images.reading_parts import open_channels, open_image, stays_in_file
 from seg.images.writing import (
     MASK_FORMATS,
@@ -45,6 +45,7 @@ __all__ = [
     "read_channels",
     "read_image",
     "read_mask",
+    "series_in",
     "stays_in_file",
     "stem_of",
     "write_image",

@@ -17,6 +17,7 @@ from seg.images.arrays.npy import read_npy
 from seg.images.arrays.npz import read_npz
 from seg.images.dicom.file import is_dicom
 from seg.images.dicom.images import read_dicom, read_series
+from seg.images.dicom.series import study_of
 from seg.images.grid.image import Affine, Image, Mask, Spacing
 from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.grid.orientation import turn_onto, turned_image
@@ -26,7 +27,13 @@ from seg.images.itk.nrrd import read_nrrd
 from seg.images.nifti.whole import read_nifti
 from seg.images.pictures.raster import read_bmp, read_jpeg, read_png, read_webp
 from seg.images.storage.files import BinaryFile, Source, open_binary
-from seg.images.storage.folders import ZIP_ERRORS, damaged_zip, entries_of_folder, entries_of_zip
+from seg.images.storage.folders import (
+    ZIP_ERRORS,
+    Entry,
+    damaged_zip,
+    entries_of_folder,
+    entries_of_zip,
+)
 from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
@@ -60,7 +67,7 @@ class FileFormat:
 
 
 def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
-    """The one image of an archive: DICOM, OME-Zarr, or the labels of a NumPy archive."""
+    """The one image of an archive: DICOM, OME-Zarr, a file, or the labels of a NumPy archive."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = entries_of_zip(archive, 2 * options.limits.max_bytes)
@@ -68,11 +75,43 @@ def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
                 return read_npz(file, options)
             if zarr_root([entry.name for entry in entries]) is not None:
                 return read_zarr_entries(entries, options)
-            return read_series(entries, options)
+            known = _images_among(entries)
+            if not known or any(found.name == "DICOM" for _, found in known):
+                return read_series(entries, options)
+            return _read_only_image(known, len(entries), options)
     except ImageError:
         raise
     except ZIP_ERRORS as error:
         raise damaged_zip(error) from error
+
+
+def _images_among(entries: Sequence[Entry]) -> list[tuple[Entry, "FileFormat"]]:
+    """Files that begin as an image does, whatever they are called; no archives within archives."""
+    found = []
+    for entry in entries:
+        with entry.open() as file:
+            head = file.read(HEAD_BYTES)
+        known = next((each for each in FORMATS if head and each.begins(head)), None)
+        if known is not None and known.name != "ZIP":
+            found.append((entry, known))
+    return found
+
+
+def _read_only_image(
+    known: Sequence[tuple[Entry, "FileFormat"]], files: int, options: ReadOptions
+) -> Image:
+    if len(known) > 1:
+        raise ImageError(
+            f"the ZIP file holds {len(known)} images; send one, or the slices of one DICOM series"
+        )
+    ((entry, found),) = known
+    with entry.open() as member:
+        image = read_as(found, member, options)
+    left_out = files - 1
+    if not left_out:
+        return image
+    note = f"{left_out} {'file' if left_out == 1 else 'files'} left out: no images"
+    return replace(image, notes=(*image.notes, note))
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Image:
@@ -83,6 +122,44 @@ def read_folder(folder: Path, options: ReadOptions) -> Image:
         return read_series(entries_of_folder(folder), options)
     except ImageError as error:
         raise type(error)(f"{folder}: {error}") from error
+
+
+def series_in(
+    source: Source, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+) -> tuple[str, ...]:
+    """SeriesInstanceUIDs of the volumes in a folder or ZIP file of DICOM; none of anything else.
+
+    Localizers, screenshots and single images beside volumes are no series of their own.
+
+    Raises:
+        ImageError: a DICOM file is damaged, or the archive is.
+    """
+    if isinstance(source, Path) and (source.is_dir() or _is_dicomdir(source)):
+        folder = source if source.is_dir() else source.parent
+        if is_zarr(folder):
+            return ()
+        study = study_of(entries_of_folder(folder), labels=False, dims=dims)
+        return tuple(each.uid for each in study.series)
+    with open_binary(source) as file:
+        if format_of(file.read(HEAD_BYTES)).name != "ZIP":
+            return ()
+        file.seek(0)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = entries_of_zip(archive, 2 * limits.max_bytes)
+                if not any(found.name == "DICOM" for _, found in _images_among(entries)):
+                    return ()
+                study = study_of(entries, labels=False, dims=dims)
+        except ImageError:
+            raise
+        except ZIP_ERRORS as error:
+            raise damaged_zip(error) from error
+        return tuple(each.uid for each in study.series)
+
+
+def _is_dicomdir(path: Path) -> bool:
+    """The table of contents of a CD, which stands for the folder in which it lies."""
+    return path.name.upper() == "DICOMDIR" and path.is_file()
 
 
 FORMATS = (
@@ -112,7 +189,11 @@ KNOWN_ELSEWHERE = (
 
 
 def read_image(
-    source: Source, *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    source: Source,
+    *,
+    dims: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    series: str | None = None,
 ) -> Image:
     """An image from a path or from bytes, in the file's own dtype.
 
@@ -122,15 +203,21 @@ def read_image(
         dims: Spatial axes that are needed; settles what a file leaves open. TIFF pages without a
             name are channels for 2 and z for 3, NIfTI of one slice is flat for 2.
         limits: Sizes beyond which the file is not decoded.
+        series: SeriesInstanceUID of the one that is wanted where a folder or ZIP file of DICOM
+            holds several (``series_in``).
 
     Raises:
         ImageError: the bytes are not the image they should be; its branches say which way.
     """
-    return _read(source, ReadOptions(dims=dims, limits=limits))
+    return _read(source, ReadOptions(dims=dims, limits=limits, series=series))
 
 
 def read_channels(
-    sources: Sequence[Source], *, dims: int | None = None, limits: Limits = DEFAULT_LIMITS
+    sources: Sequence[Source],
+    *,
+    dims: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    series: str | None = None,
 ) -> Image:
     """One image from one file a channel, or from one file with all channels.
 
@@ -143,7 +230,7 @@ def read_channels(
         raise ImageError("at least one file is needed, got none")
     images: list[Image] = []
     for number, source in enumerate(sources):
-        image = read_image(source, dims=dims, limits=limits)
+        image = read_image(source, dims=dims, limits=limits, series=series)
         if images:
             image = turned_image(image, turn_onto(image, images[0]))
         images.append(image)
@@ -154,7 +241,8 @@ def read_channels(
         return images[0]
     first = images[0]
     array = np.concatenate([part.array for part in images])
-    return replace(first, array=array)
+    notes = tuple(dict.fromkeys(note for part in images for note in part.notes))
+    return replace(first, array=array, notes=notes)
 
 
 def read_mask(
@@ -185,20 +273,35 @@ def read_mask(
 
 
 def _read(source: Source, options: ReadOptions) -> Image:
-    if isinstance(source, Path) and source.is_dir():
-        return read_folder(source, options)
-    if isinstance(source, Path):
-        options = replace(options, folder=source.parent)
+    if not isinstance(source, Path):
+        return _read_file(source, options)
+    if _is_dicomdir(source):
+        return replace(read_folder(source.parent, options), file_name=source.parent.name)
+    if source.is_dir():
+        return replace(read_folder(source, options), file_name=source.name)
+    image = _read_file(source, replace(options, folder=source.parent))
+    return replace(image, file_name=source.name)
+
+
+def _read_file(source: Source, options: ReadOptions) -> Image:
     with open_binary(source) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
-        found = format_of(head)
-        if options.labels and found.lossy:
-            raise UnsupportedImageError(
-                f"a mask cannot be a {found.name} file, its compression alters class numbers; "
-                "save it as PNG, TIFF or NIfTI"
-            )
-        return found.read(file, options)
+        return read_as(format_of(head), file, options)
+
+
+def read_as(found: FileFormat, file: BinaryFile, options: ReadOptions) -> Image:
+    """The image of a file of that format.
+
+    Raises:
+        ImageError: it is damaged, or no mask where one is wanted.
+    """
+    if options.labels and found.lossy:
+        raise UnsupportedImageError(
+            f"a mask cannot be a {found.name} file, its compression alters class numbers; "
+            "save it as PNG, TIFF or NIfTI"
+        )
+    return found.read(file, options)
 
 
 def format_of(head: bytes) -> FileFormat:

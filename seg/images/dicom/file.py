@@ -2,6 +2,7 @@
 
 import io
 import logging
+import struct
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,13 +23,23 @@ OUR_DECODER = "seg"
 """The name under which pydicom knows ``seg.images.dicom.codecs``."""
 
 
-BARE = tuple(
-    word
-    for group, element in ((8, 0), (8, 5), (8, 8), (8, 0x16), (2, 0))
-    for word in (bytes((group, 0, element, 0)), bytes((0, group, 0, element)))
-)
-"""Tags that a file without preamble begins with, in either byte order."""
+FIRST_GROUPS = (0x0002, 0x0004, 0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028)
+"""Groups of tags that a file without preamble may begin with."""
 
+LAST_GROUP = 0x7FE0
+"""Of the pixels, behind which nothing comes that a header would need."""
+
+LONG_VALUES = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT")
+SHORT_VALUES = (
+    *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO"),
+    *(b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"SV", b"TM", b"UI", b"UL", b"US", b"UV"),
+)
+"""Value representations whose length takes 4 bytes behind 2 empty ones, or 2."""
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+
+LONGEST_FIRST_VALUE = 2**10
+"""Bytes of a value with which a header begins: names, dates and UIDs, before any sequence."""
 
 @cache
 def pydicom() -> Any:
@@ -51,7 +62,38 @@ def pydicom() -> Any:
 
 def is_dicom(head: bytes) -> bool:
     """The first bytes of a file are DICOM's, with the preamble or, as some write it, without."""
-    return head[128:132] == b"DICM" or head[:4] in BARE
+    return head[128:132] == b"DICM" or any(_is_header(head, order) for order in "<>")
+
+
+def _is_header(head: bytes, order: str) -> bool:
+    """Elements stand one behind the other from the first byte on, their tags in order.
+
+    Which tag is the first depends on the program that left the preamble out.
+    """
+    at, last, found = 0, -1, 0
+    while at + 8 <= len(head):
+        group, element = struct.unpack_from(f"{order}HH", head, at)
+        tag = group << 16 | element
+        if tag <= last or (found == 0 and group not in FIRST_GROUPS) or group > LAST_GROUP:
+            return False
+        representation = head[at + 4 : at + 6]
+        if representation in SHORT_VALUES:
+            length, at = struct.unpack_from(f"{order}H", head, at + 6)[0], at + 8
+        elif representation in LONG_VALUES and head[at + 6 : at + 8] == b"\0\0":
+            if at + 12 > len(head):
+                break
+            length, at = struct.unpack_from(f"{order}I", head, at + 8)[0], at + 12
+        else:
+            length, at = struct.unpack_from(f"{order}I", head, at + 4)[0], at + 8
+        last, found = tag, found + 1
+        if length == UNDEFINED_LENGTH:
+            break
+        if length > LONGEST_FIRST_VALUE:
+            return found > 2
+        if length % 2:
+            return False
+        at += length
+    return found > 0 and (found > 1 or at >= len(head) or last >> 16 == 8)
 
 
 @contextmanager

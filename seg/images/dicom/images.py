@@ -5,15 +5,17 @@ Compressed pixels are decoded by Pillow, CharLS and gdcm through pydicom. Letter
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
-from seg.images.dicom.file import Dataset, is_dicom, parse, translated
+from seg.images.dicom.file import Dataset, parse, translated
 from seg.images.dicom.geometry import Stack, flat, stack
 from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
 from seg.images.dicom.planes import plane_of, planes_of
-from seg.images.dicom.read_segmentation import SEGMENTATION, read_segmentation
+from seg.images.dicom.read_segmentation import read_segmentation
+from seg.images.dicom.series import Slice, chosen_series, is_segmentation, study_of
 from seg.images.grid.image import Image
 from seg.images.grid.limits import ReadOptions
 from seg.images.storage.files import BinaryFile
@@ -31,7 +33,7 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     unless it measures something, colours are RGB.
     """
     header = parse(file, pixels=False)
-    if options.labels and _is_segmentation(header):
+    if options.labels and is_segmentation(header):
         return read_segmentation(file, header, options)
     layout = _layout(header, options)
     if layout.frames == 1 and options.dims == 3:
@@ -61,27 +63,43 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     )
 
 
-@translated()
 def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     """The volume of one series, its slices sorted by where they lie.
 
-    Files that hold no image (DICOMDIR, reports, contours) and files that are not DICOM are passed
-    over, and so are segmentations; where a mask is wanted, everything but a segmentation is.
+    Files that are no slices of it (other kinds of files, reports, localizers, screenshots, copies)
+    are left out, and the image's notes count them; so are segmentations, and where a mask is
+    wanted everything else.
 
     Raises:
-        ImageError: no image, several series, slices missing or doubled, or of different kinds.
+        ImageError: no image, several series of which ``options.series`` names none, slices missing
+            or doubled, or of different kinds.
     """
-    found = _slices(entries, options.labels)
+    study = study_of(entries, labels=options.labels, dims=options.dims)
+    if options.labels:
+        masks = [each for series in study.series for each in series.slices]
+        if len(masks) > 1:
+            raise ImageError(
+                f"one DICOM SEG is needed as a mask, got {len(masks)}; send one of them"
+            )
+        with masks[0].entry.open() as file:
+            return read_dicom(file, options)
+    series, notes = chosen_series(study, options.series)
+    try:
+        return replace(_volume(series.slices, options), notes=notes)
+    except ImageError as error:
+        raise type(error)("; ".join([str(error), *notes])) from error
+
+
+@translated()
+def _volume(found: Sequence[Slice], options: ReadOptions) -> Image:
     if len(found) == 1:
-        with found[0][0].open() as file:
+        with found[0].entry.open() as file:
             return read_dicom(file, options)
     if options.dims == 2:
         raise ImageError(
             f"a 2D image is needed, this is a DICOM series of {len(found)} slices; send one slice"
         )
-    if options.labels:
-        raise ImageError(f"one DICOM SEG is needed as a mask, got {len(found)}; send one of them")
-    headers = [header for _, header in found]
+    headers = [each.header for each in found]
     layouts = [_layout(header, options) for header in headers]
     _check_alike(layouts)
     grid = stack([plane_of(header) for header in headers])
@@ -94,7 +112,7 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     options.limits.check(shape, first.channels, dtype.itemsize)
     array = np.empty((first.channels, *shape), dtype)
     for place, index in enumerate(grid.order):
-        with found[index][0].open() as file:
+        with found[index].entry.open() as file:
             whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
         decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
     return Image(
@@ -105,38 +123,8 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
     )
 
 
-def _slices(entries: Sequence[Entry], labels: bool) -> list[tuple[Entry, Dataset]]:
-    """The files with pixels, all of one series."""
-    found = []
-    for entry in entries:
-        with entry.open() as file:
-            head = file.read(132)
-            file.seek(0)
-            if not is_dicom(head):
-                continue
-            header = parse(file, pixels=False)
-        if header.get("Rows") is not None and _is_segmentation(header) == labels:
-            found.append((entry, header))
-    if not found:
-        if labels:
-            raise ImageError("there is no DICOM SEG among the files, which a mask in DICOM is")
-        raise ImageError("there is no DICOM image among the files; send the slices of one series")
-    sizes = Counter(str(header.get("SeriesInstanceUID")) for _, header in found).values()
-    if len(sizes) > 1:
-        raise ImageError(
-            f"one DICOM series is needed, the files belong to {len(sizes)}, with "
-            f"{' and '.join(str(size) for size in sorted(sizes, reverse=True))} slices; send one "
-            "of them"
-        )
-    return found
-
-
-def _is_segmentation(header: Dataset) -> bool:
-    return header.get("SOPClassUID") in SEGMENTATION
-
-
 def _layout(header: Dataset, options: ReadOptions) -> PixelLayout:
-    if _is_segmentation(header):
+    if is_segmentation(header):
         raise UnsupportedImageError(
             "this DICOM file is a segmentation, which is a mask and no image"
         )

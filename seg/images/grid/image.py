@@ -102,6 +102,10 @@ class Image(_Grid):
     """pydicom Datasets without pixel data, where the image comes from DICOM: one a slice in the
     order of the array's first spatial axis, or a single one for a 2D image or a multi-frame file.
     A DICOM SEG or RTSTRUCT refers to its source by them."""
+    notes: tuple[str, ...] = ()
+    """What its reader has to say of it, such as how many files were left out."""
+    file_name: str | None = None
+    """Of the file or folder that it was read from, without its path; None of bytes."""
 
     def __post_init__(self) -> None:
         self._check()

@@ -57,5 +57,7 @@ class ReadOptions:
     """Where the file lies, so that it may name a second one beside it; None for bytes."""
     labels: bool = False
     """The file is a mask: its numbers are class indices, not colours or intensities."""
+    series: str | None = None
+    """SeriesInstanceUID of the DICOM series that is wanted, where there may be several."""
     onto: Image | None = None
     """The image that a mask belongs to, where it is known: frames are laid on its slices."""

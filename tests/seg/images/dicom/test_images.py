@@ -149,11 +149,11 @@ def changed(datasets, index, **attributes):
         (lambda slices: changed(slices, 3, Rows=2), "differ in size: 4 of 4 x 6, 1 of 2 x 6"),
         (
             lambda slices: changed(slices, 3, ImageOrientationPatient=[1, 0, 0, 0, 0, -1]),
-            "turned against each other",
+            "lacks slices.*; 1 file left out: 1 of another direction",
         ),
         (
             lambda slices: changed(slices, 3, SeriesInstanceUID="1.2.3"),
-            "the files belong to 2, with 4 and 1 slices; send one of them",
+            "lacks slices.*; 1 file left out: 1 of single images",
         ),
         (
             lambda slices: changed(slices, 3, ImagePositionPatient=[-31, 14.5, 107.75]),
@@ -168,7 +168,14 @@ def changed(datasets, index, **attributes):
             lambda slices: changed(slices, 3, ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
             "two unit vectors at a right angle",
         ),
-        (lambda slices: changed(slices, 3, ImagePositionPatient=None), "do not say where they lie"),
+        (
+            lambda slices: changed(slices, 3, ImagePositionPatient=None),
+            "lacks slices.*; 1 file left out: 1 without a position",
+        ),
+        (
+            lambda slices: [changed([each], 0, PixelSpacing=None)[0] for each in slices],
+            "do not say where they lie",
+        ),
     ],
 )
 def test_slices_that_are_no_volume_are_refused_with_what_is_wrong(tmp_path, change, words):
