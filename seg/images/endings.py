@@ -4,15 +4,39 @@ from pathlib import Path
 
 from seg.errors import ImageError
 from seg.images.dicom.file import is_dicom
+from seg.images.reading import HEAD_BYTES, format_of
 from seg.images.zarr.names import is_zarr
 
 IMAGE_ENDINGS = (
-    ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".dicom", ".ome.zarr.zip",
-    ".zarr.zip", ".zip", ".ome.zarr", ".zarr", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp",
-    ".webp",
+    ".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".dicom", ".ima",
+    ".ome.zarr.zip", ".zarr.zip", ".zip", ".ome.zarr", ".zarr",
+    ".ome.tiff", ".ome.tif", ".ome.tf2", ".ome.tf8", ".ome.btf",
+    ".tiff", ".tif", ".tf2", ".tf8", ".btf", ".lsm", ".stk", ".svs", ".ndpi", ".scn", ".qptiff",
+    ".png", ".jpg", ".jpeg", ".bmp", ".webp", ".npy",
 )  # fmt: skip
 """Endings of what ``read_image`` takes, longer before shorter. Content decides what a file is; an
 ending only says what to look at in a folder of many things."""
+
+BESIDE_IMAGES = (
+    ".txt", ".md", ".rst", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini",
+    ".cfg", ".log", ".pdf", ".html", ".htm", ".rtf", ".doc", ".docx", ".xls", ".xlsx", ".ods",
+    ".odt", ".ppt", ".pptx", ".geojson", ".npz", ".py", ".ipynb", ".m", ".r", ".ijm", ".roi",
+    ".sh", ".bat", ".exe", ".dll", ".inf", ".ico", ".db", ".sha256", ".md5", ".bval", ".bvec",
+    ".mat", ".h5.log", "_seg.npy",
+)  # fmt: skip
+"""Endings of what people and programs keep beside images: nobody expects a mask of them. The last
+one is Cellpose's, whose masks lie in pickles."""
+
+VOXELS_OF_HEADERS = (".raw", ".zraw", ".img", ".bin", ".raw.gz")
+"""Endings of voxels that a header beside them (.mhd, .nhdr) names."""
+
+CAMERA_RAW = (".cr2", ".cr3", ".nef", ".dng", ".arw", ".orf", ".rw2", ".pef", ".srw", ".raf")
+"""TIFF files whose first image is a thumbnail."""
+
+AMBIGUOUS = ("ZIP", "BMP")
+"""Formats whose first bytes other files share, so that an ending must say them too."""
+
+GZIP = b"\x1f\x8b"
 
 
 LOOKED_AT = 20
@@ -38,6 +62,8 @@ def images_at(path: Path, dims: int | None = None) -> list[Path]:
     Raises:
         ImageError: the path does not exist.
     """
+    if path.name.upper() == "DICOMDIR" and path.is_file():
+        return images_at(path.parent, dims)
     if path.is_file() or is_image_folder(path, dims):
         return [path]
     if not path.is_dir():
@@ -46,7 +72,7 @@ def images_at(path: Path, dims: int | None = None) -> list[Path]:
         entry
         for entry in path.iterdir()
         if not entry.name.startswith(".")
-        and (is_image_folder(entry, dims) if entry.is_dir() else _is_image_file(entry))
+        and (is_image_folder(entry, dims) if entry.is_dir() else is_image_file(entry))
     )
 
 
@@ -62,14 +88,45 @@ def is_image_folder(path: Path, dims: int | None = None) -> bool:
     return any(is_dicom_file(entry) for entry in files)
 
 
-def _is_image_file(path: Path) -> bool:
-    return path.name.lower().endswith(IMAGE_ENDINGS) or is_dicom_file(path)
+def left_out_at(path: Path, dims: int | None = None) -> list[Path]:
+    """The files in a folder that are no images that are read, and that somebody may miss.
+
+    Texts, tables and the like are not counted, nor voxels that a header beside them names.
+    """
+    if not path.is_dir() or is_image_folder(path, dims):
+        return []
+    files = sorted(each for each in path.iterdir() if each.is_file())
+    has_headers = any(each.name.lower().endswith((".mhd", ".nhdr")) for each in files)
+    beside = BESIDE_IMAGES + (VOXELS_OF_HEADERS if has_headers else ())
+    return [
+        each
+        for each in files
+        if not each.name.startswith(".")
+        and not each.name.lower().endswith(beside)
+        and each.suffix  # LICENSE, Makefile, DICOMDIR
+        and not is_image_file(each)
+    ]
+
+
+def is_image_file(path: Path) -> bool:
+    """The file has an ending of an image, or begins as one."""
+    name = path.name.lower()
+    if name.endswith((*BESIDE_IMAGES, *CAMERA_RAW)):
+        return False
+    if name.endswith(IMAGE_ENDINGS):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        return not head.startswith(GZIP) and format_of(head).name not in AMBIGUOUS
+    except (OSError, ImageError):
+        return False
 
 
 def is_dicom_file(path: Path) -> bool:
     """The file begins as DICOM does."""
     try:
         with path.open("rb") as file:
-            return is_dicom(file.read(132))
+            return is_dicom(file.read(HEAD_BYTES))
     except OSError:
         return False

@@ -4,11 +4,12 @@ import glob
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seg.errors import DatasetError
-from seg.images import IMAGE_ENDINGS, images_at, stem_of
+from seg.errors import DatasetError, ImageError
+from seg.images import IMAGE_ENDINGS, images_at, series_in, stem_of
+from seg.images.endings import is_image_folder, left_out_at
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 
@@ -20,6 +21,8 @@ class PredictionCase:
     name: str
     """The stem of its mask; with the folders above it where nested folders are looked into."""
     files: tuple[Path, ...]
+    series: str | None = None
+    """SeriesInstanceUID where they hold several series."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class CaseSearch:
     """Look into folders within folders; the masks are then put into folders alike."""
     out: Path | None = None
     """Masks that lie in here are no images."""
+    series: str | None = None
+    """SeriesInstanceUID of the only DICOM series that is wanted; None is each."""
 
 
 def find_cases(inputs: Sequence[str | Path], search: CaseSearch) -> list[PredictionCase]:
@@ -53,7 +58,50 @@ def find_cases(inputs: Sequence[str | Path], search: CaseSearch) -> list[Predict
         groups.setdefault(_CHANNEL.sub("", name) if search.channels > 1 else name, []).append(path)
     for name, files in groups.items():
         _check(name, files, search)
-    return [PredictionCase(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
+    cases = [PredictionCase(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
+    cases = [each for case in cases for each in _series_of(case, search)]
+    if not cases:
+        raise DatasetError(f"no input holds the DICOM series {search.series}")
+    return cases
+
+
+def left_out(inputs: Sequence[str | Path], search: CaseSearch) -> list[Path]:
+    """The files in the folders among the inputs that are no images that are read."""
+    found: dict[Path, None] = {}
+    for path in map(Path, inputs):
+        if not path.is_dir():
+            continue
+        found |= dict.fromkeys(left_out_at(path, search.dims))
+        if search.recursive and not is_image_folder(path, search.dims):
+            out = search.out.resolve() if search.out else None
+            inner = [
+                each
+                for each in sorted(path.iterdir())
+                if each.is_dir() and not each.name.startswith(".") and each.resolve() != out
+            ]
+            found |= dict.fromkeys(left_out(inner, search))
+    return [
+        path
+        for path in found
+        if search.out is None or path.resolve().parent != search.out.resolve()
+    ]
+
+
+def _series_of(case: PredictionCase, search: CaseSearch) -> list[PredictionCase]:
+    """A case for each DICOM series that its folder or ZIP file holds, or for the one wanted."""
+    series: tuple[str, ...] = ()
+    path = case.files[0]
+    may_hold = path.is_dir() or path.name.lower().endswith(".zip")
+    if len(case.files) == 1 and may_hold and search.dims == 3:
+        try:
+            series = series_in(path, dims=search.dims)
+        except ImageError:  # which reading the case will say again
+            series = ()
+    if search.series is not None:
+        return [replace(case, series=uid) for uid in series if uid == search.series]
+    if len(series) < 2:
+        return [case]
+    return [replace(case, name=f"{case.name}_{uid}", series=uid) for uid in series]
 
 
 def _check(name: str, files: Sequence[Path], search: CaseSearch) -> None:

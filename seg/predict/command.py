@@ -3,8 +3,10 @@
 import argparse
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -12,7 +14,7 @@ from seg.commands import exit_status
 from seg.errors import ConfigError, DatasetError
 from seg.inference import Selection, outputs_for
 from seg.model_package import ModelCard, ModelPackage
-from seg.predict.cases import CaseSearch, PredictionCase, find_cases
+from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
 from seg.predict.ray_cluster import run_on_ray
@@ -21,11 +23,19 @@ from seg.predict.work import SETTINGS, CaseWork, Outcome, PredictionJob, Worker,
 
 QUALITY_FILE = "quality.csv"
 MEASUREMENTS_FILE = "measurements.csv"
+LEFT_OUT = 3
+"""The status that says so."""
+EACH_SERIES = "all"
+MOST_NAMED = 10
+"""Files that a message names."""
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 when all went well, 1 when a case failed, 2 when none was tried."""
+    """The command; 0 when all went well, 1 when a case failed, 2 when none was tried.
+
+    3 when all cases went well and files beside them were left out.
+    """
     options = command_line().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # no half mask is left behind
     return exit_status(partial(_run, options), _say, "stopped; the same command goes on")
@@ -39,11 +49,14 @@ def _run(options: argparse.Namespace) -> int:
         dims=card.input.dims,
         recursive=options.recursive,
         out=options.out,
+        series=None if options.series in (None, EACH_SERIES) else options.series,
     )
     cases = find_cases(options.inputs, search)
+    missed = left_out(options.inputs, search)
     tables = {"quality": Table(work.out / QUALITY_FILE)}
     if work.measurements:
         tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
+    tables["quality"].leave_out({str(path): "no image that is read" for path in missed})
     _keep_inputs(cases, work, card.input.dims)
     settings = work.settings(card)
 
@@ -63,7 +76,18 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         for table in tables.values():
             table.save()
-    return 1 if failures else 0
+    if missed:
+        _say(_left_out_in_words(missed))
+    return 1 if failures else LEFT_OUT if missed else 0
+
+
+def _left_out_in_words(missed: Sequence[Path]) -> str:
+    endings = Counter(path.suffix for path in missed)
+    counted = ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items()))
+    named = ", ".join(path.name for path in missed[:MOST_NAMED])
+    more = ", ..." if len(missed) > MOST_NAMED else ""
+    files = "1 file" if len(missed) == 1 else f"{len(missed)} files"
+    return f"{files} left out ({counted}), no images that are read: {named}{more}"
 
 
 def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:

@@ -55,6 +55,12 @@ def command_line() -> argparse.ArgumentParser:
         "more classes the likeliest stays where its probability is above P (default: 0.5, and the "
         "likeliest class)",
     )
+    add(
+        "--series",
+        metavar="UID|all",
+        help="SeriesInstanceUID of the one DICOM series that is segmented of a folder or ZIP file "
+        "that holds several (default: all, one mask each, named by the UID)",
+    )
     for name, text in SWITCHES.items():
         add(*name.split(), action="store_true", help=text)
     add(

@@ -12,6 +12,8 @@ from seg.files import replace_file
 Row = Mapping[str, str | int | float | None]
 
 CASE = "case"
+LEFT_OUT = "left_out"
+"""Column that says why a file is no case."""
 SECONDS_BETWEEN_SAVES = 5.0
 
 
@@ -47,6 +49,13 @@ class Table:
     def says(self, case: str, column: str) -> str | int | float | None:
         """What the first row of a case has there; None without such a row or column."""
         return next((row.get(column) for row in self._rows.get(case, ())), None)
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Rows of files that are no cases, in place of those of an earlier run."""
+        told = [case for case, rows in self._rows.items() if rows and rows[0].get(LEFT_OUT)]
+        for case in told:
+            del self._rows[case]
+        self._rows |= {file: ({LEFT_OUT: reason},) for file, reason in reasons.items()}
 
     def put(self, case: str, rows: Sequence[Row]) -> None:
         """Take the rows of a case in place of older ones; saved after some seconds."""

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,13 +14,11 @@ from seg.images import (
     Image,
     encode_mask,
     open_channels,
-    open_image,
     read_channels,
     stays_in_file,
 )
 from seg.inference import (
     MapName,
-    Output,
     Predictor,
     Provider,
     Quality,
@@ -40,11 +37,10 @@ from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row
+from seg.predict.whole import is_whole
 
 SETTINGS = "settings"
 """Column of the quality table: what the row's mask was made with."""
-READ_BACK = ("png", "tiff", "nifti", "nrrd")
-"""Formats of masks of which a finished file is told from a damaged one by reading it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +146,7 @@ class Worker:
         if job.may_be_done and self._is_done(job.case):
             return None
         try:
-            return read_channels(job.case.files, dims=self.card.input.dims)
+            return read_channels(job.case.files, dims=self.card.input.dims, series=job.case.series)
         except ImageTooLargeError as error:
             work = self.work
             if not all(map(stays_in_file, job.case.files)):
@@ -199,7 +195,7 @@ class Worker:
 
     def _is_done(self, case: PredictionCase) -> bool:
         files = files_of(self.work, case, self.card.input.dims)
-        return all(_is_whole(path, self.outputs[name]) for name, path in files.items())
+        return all(is_whole(path, self.outputs[name], self.card) for name, path in files.items())
 
     def _quality_row(self, quality: Quality, windows: WindowCounts) -> Row:
         row: dict[str, str | int | float | None] = {
@@ -244,19 +240,3 @@ def files_of(work: CaseWork, case: PredictionCase, dims: int) -> dict[str, Path]
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _is_whole(path: Path, output: Output) -> bool:
-    """Our own files are whole or not there; others may have cut one since."""
-    if not path.is_file() or not path.stat().st_size:
-        return False
-    try:
-        if output.format == "npz":
-            with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is None
-        if output.map or output.format in READ_BACK:
-            with open_image(path):
-                return True
-    except (SegError, zipfile.BadZipFile):
-        return False
-    return True

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seg.errors import DatasetError
-from seg.images import IMAGE_ENDINGS, stem_of
-from seg.images.endings import is_image_folder
+from seg.images import stem_of
+from seg.images.endings import is_image_file, is_image_folder, left_out_at
 from training.dataset.findings import Finding
 from training.dataset.names import bare, check_text, composed
 
-ENDINGS = (*IMAGE_ENDINGS, ".npy")
-"""Of images and masks; arrays too, which only say what they are by being in such a folder."""
 ANNOTATED = ("_seg.npy", ".seg.nrrd")
 """Endings of annotations that are called as if they were images (``annotations.formats``)."""
 
@@ -30,10 +28,15 @@ Stems = dict[str, Path]
 CaseFiles = dict[str, tuple[Path, ...]]
 
 
-def files_in(folder: Path, endings: tuple[str, ...] = ENDINGS) -> Stems:
+MOST_NAMED = 5
+"""Files that a finding names."""
+
+
+def files_in(folder: Path, endings: tuple[str, ...] | None = None) -> Stems:
     """Stem to file, or to folder where that is an image, such as a DICOM series.
 
-    Hidden files and those with other endings are passed over. Stems are composed (NFC).
+    Hidden files are passed over, and those with other endings; None takes all that are images.
+    Stems are composed (NFC).
 
     Raises:
         DatasetError: two files share a stem, or a name is no text.
@@ -41,13 +44,13 @@ def files_in(folder: Path, endings: tuple[str, ...] = ENDINGS) -> Stems:
     found: Stems = {}
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
-        is_image = name.endswith(endings) or is_image_folder(path)
+        is_image = is_image_folder(path) or (
+            name.endswith(endings) if endings else path.is_file() and is_image_file(path)
+        )
         if name.startswith(".") or not is_image or name.endswith(ANNOTATED):
             continue
         check_text([path])
         stem = composed(stem_of(path))
-        if stem.lower().endswith(".ome"):
-            stem = stem[: -len(".ome")]
         if stem in found:
             raise DatasetError(
                 f"{folder} holds {found[stem].name} and {path.name}: two files for one case; "
@@ -55,6 +58,18 @@ def files_in(folder: Path, endings: tuple[str, ...] = ENDINGS) -> Stems:
             )
         found[stem] = path
     return found
+
+
+def left_out_in(folder: Path) -> list[Finding]:
+    """A finding of the files that are no images that are read."""
+    missed = left_out_at(folder)
+    if not missed:
+        return []
+    named = ", ".join(path.name for path in missed[:MOST_NAMED])
+    more = ", ..." if len(missed) > MOST_NAMED else ""
+    files = "1 file" if len(missed) == 1 else f"{len(missed)} files"
+    problem = f"{files} left out, no images that are read: {named}{more}"
+    return [Finding("warning", str(folder), problem, "save them as OME-TIFF or NIfTI")]
 
 
 def channels_of(

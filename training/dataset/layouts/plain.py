@@ -10,7 +10,7 @@ from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.layouts.files import Stems, cases_of, files_in, pair
+from training.dataset.layouts.files import Stems, cases_of, files_in, left_out_in, pair
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded, legend_of
 from training.dataset.names import (
     IMAGE_FOLDERS,
@@ -139,6 +139,7 @@ def _cases(folder: Path, split: Split, findings: list[Finding]) -> list[Case]:
         raise DatasetError(f"{folder} needs the folders images and masks, it has no {lacking}")
     else:
         stems, mask_stems = files_in(images), files_in(masks)
+        findings += [*left_out_in(images), *left_out_in(masks)]
         findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
     paired = pair(cases_of(stems, mask_stems, findings), mask_stems, folder, findings)
     return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]

@@ -1,0 +1,34 @@
+"""A result that was cut short is no finished case, whatever its format."""
+
+import numpy as np
+import pytest
+
+from seg.images import MASK_FORMATS, MadeBy, Mask, encode_mask
+from seg.inference import outputs_for
+from seg.model_package import ModelPackage
+from seg.predict.whole import is_whole
+from tests.seg.images.dicom.sources import image_of
+
+DIMS = {"png": 2}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return image_of(tmp_path_factory.mktemp("series") / "ct", np.eye(3))
+
+
+@pytest.mark.parametrize("format", MASK_FORMATS)
+def test_a_file_is_whole_to_its_last_byte(tmp_path, tiny_package_3d, image, format):
+    card = ModelPackage.load(tiny_package_3d).card
+    labels = (np.indices(image.spatial_shape).sum(axis=0) % len(card.classes)).astype(np.uint8)
+    mask = Mask.on_grid_of(image, labels)
+    if format == "png":
+        mask = Mask(labels[0])
+    content = encode_mask(mask, format, card.classes, image, MadeBy(model="m"))
+    output = outputs_for(mask.dims)[format]
+    path = tmp_path / f"mask{output.suffix}"
+    path.write_bytes(content)
+    assert is_whole(path, output, card)
+    for kept in {len(content) - 1, len(content) * 9 // 10, len(content) // 2, len(content) // 8, 1, 0}:
+        path.write_bytes(content[:kept])
+        assert not is_whole(path, output, card), f"{kept} of {len(content)} bytes"
