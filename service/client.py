@@ -57,6 +57,7 @@ class Wanted(TypedDict, total=False):
     threshold: float
     mirror: bool
     measurements: bool
+    series: str
     quality: Literal["full", "balanced", "fast"]
     deadline_ms: float
 

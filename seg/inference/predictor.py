@@ -95,7 +95,7 @@ class Predictor:
             backend = DisagreementBackend(backend, self.voices, card.task)
         counts = WindowCounts()
         labels = self._labels(backend, turned, progress, meter, counts)
-        quality = meter.quality(self.warnings(turned))
+        quality = meter.quality((*image.notes, *self.warnings(turned)))
         found = {
             name: Image.on_grid_of(image, np.ascontiguousarray(turn.back(array)))
             for name, array in meter.maps.items()

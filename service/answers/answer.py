@@ -152,6 +152,7 @@ def _segment(work: Work, files: Sequence[Content]) -> _Found:
             limits=model.limits,
             check=backend.raise_if_cancelled,
             background=backend.is_background,
+            series=order.series,
         )
     backend.raise_if_cancelled()
     outputs = (model.formats[name].map for name in order.formats)

@@ -114,6 +114,7 @@ class ImageDecoder:
         limits: Limits,
         check: Check,
         background: bool = False,
+        series: str | None = None,
     ) -> Image:
         """The image of some files, one a channel or one for all.
 
@@ -123,6 +124,7 @@ class ImageDecoder:
             limits: sizes that are read.
             check: is called many times a second; what it raises ends the decoding.
             background: it gives way to others.
+            series: of the DICOM series that is wanted, where there are several.
 
         Raises:
             ImageError: the files are no such image.
@@ -133,7 +135,7 @@ class ImageDecoder:
         check()
         if all(map(_is_small_png, files)):
             return read_channels([_whole(file) for file in files], dims=dims, limits=limits)
-        arguments = {"dims": dims, "limits": asdict(limits)}
+        arguments = {"dims": dims, "limits": asdict(limits), "series": series}
         with self._done(_Task("image", arguments, files, check, background)) as (done, lease):
             image: Image = done
             # What is made of an image takes about as much again; both are gone when it is.

@@ -16,13 +16,15 @@ LONGEST_PICTURE = 4096
 """Most pixels along an edge of a picture: what the canvas of a phone can hold."""
 
 
-def read(sources: Sequence[Source], *, dims: int, limits: Limits) -> Image:
-    """The image of some files, one a channel or one for all.
+def read(
+    sources: Sequence[Source], *, dims: int, limits: Limits, series: str | None = None
+) -> Image:
+    """The image of some files, one a channel or one for all; of several series the one named.
 
     Raises:
         ImageError: they are none.
     """
-    return read_channels(sources, dims=dims, limits=limits)
+    return read_channels(sources, dims=dims, limits=limits, series=series)
 
 
 def show(sources: Sequence[Source], *, dims: int, limits: Limits) -> tuple[Any, str]:

@@ -137,6 +137,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "quality": "full",
     "deadline_ms": 500,
     "measurements": True,
+    "series": "1.2.826.0.1.3680043.8.498.1",
 }
 
 

@@ -84,6 +84,8 @@ class RequestOptions(BaseModel):
     """Milliseconds after which the answer is of no use."""
     measurements: bool = False
     """Add one table of the sizes and intensities of all images."""
+    series: Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")] | None = None
+    """SeriesInstanceUID of the DICOM series to segment, where a ZIP file holds several."""
 
 
 def options_of(query: QueryParams) -> RequestOptions:

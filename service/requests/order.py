@@ -24,6 +24,7 @@ class Order(BaseModel):
     threshold: float | None = None
     mirror: bool = False
     measurements: bool = False
+    series: str | None = None
     container: Container | None = None
     """Named by the client; several files are put into a ZIP file otherwise."""
 
@@ -55,6 +56,7 @@ def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Or
         threshold=options.threshold,
         mirror=options.mirror,
         measurements=options.measurements,
+        series=options.series,
         container=container_asked_for(accept),
     )
     try:

@@ -85,6 +85,8 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
         where = str(case.images[0])
         findings += [Finding("error", where, *each) for each in dataset.wrong_channels(image)]
         findings += _intensities(dataset, case, image)
+        look = "look whether the right files are left"
+        findings += [Finding("warning", where, note, look) for note in image.notes]
     labels = frozenset(int(label) for label in np.unique(mask.array)) if mask else frozenset()
     if mask and not labels - {0, IGNORE}:
         findings.append(_empty(case, labels))

@@ -41,6 +41,7 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 LONGEST_FIRST_VALUE = 2**10
 """Bytes of a value with which a header begins: names, dates and UIDs, before any sequence."""
 
+
 @cache
 def pydicom() -> Any:
     """The library with our decoders, and silenced.

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from seg.errors import DatasetError
 from seg.images import Image, write_image
-from seg.predict.cases import CaseSearch, find_cases
+from seg.predict.cases import CaseSearch, find_cases, left_out
+from tests.seg.images.dicom.files import content_of, series_of
 
 FLAT = CaseSearch(channels=1, dims=2)
 NESTED = CaseSearch(channels=1, dims=2, recursive=True)
@@ -72,3 +75,46 @@ def test_channels_are_put_together_and_a_missing_one_is_said(scans):
     assert (case.name, [file.name for file in case.files]) == ("p", ["p_0000.tif", "p_0001.tif"])
     with pytest.raises(DatasetError, match="p has 2 files, but the model takes one file, or one"):
         find_cases([scans / "t"], CaseSearch(channels=3, dims=2))
+
+
+VOLUMES = CaseSearch(channels=1, dims=3)
+
+
+@pytest.fixture
+def study(tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for uid in ("1.2.1", "1.2.2"):
+        volume = np.zeros((3, 4, 5), np.int16)
+        for z, dataset in enumerate(series_of(volume, np.eye(4), SeriesInstanceUID=uid)):
+            (folder / f"{uid}-{z}").write_bytes(content_of(dataset))
+    return folder
+
+
+def test_each_series_of_a_study_is_a_case_or_the_one_that_is_asked_for(study):
+    cases = find_cases([study], VOLUMES)
+    assert [(case.name, case.series) for case in cases] == [
+        ("study_1.2.1", "1.2.1"),
+        ("study_1.2.2", "1.2.2"),
+    ]
+    (case,) = find_cases([study], replace(VOLUMES, series="1.2.2"))
+    assert (case.name, case.series) == ("study", "1.2.2")
+    with pytest.raises(DatasetError, match=r"no input holds the DICOM series 1\.2\.3"):
+        find_cases([study], replace(VOLUMES, series="1.2.3"))
+
+
+def test_files_are_looked_into_whatever_their_endings(scans):
+    (scans / "a.tif").rename(scans / "a.unknown")
+    for name in ("c.lsm", "d.btf", "e.ome.tif"):
+        write_image(scans / "x.tif", Image(np.ones((1, 4, 4), np.uint8)))
+        (scans / "x.tif").rename(scans / name)
+    np.save(scans / "f.npy", np.ones((4, 4), np.uint8))
+    assert names(scans) == ["a", "b", "c", "d", "e", "f"]
+    assert left_out([scans], FLAT) == []
+
+
+def test_files_that_are_no_images_are_named_and_those_beside_images_are_not(scans):
+    for name in ("x.czi", "y.lif", "tue/z.nd2", "table.csv", "mask_seg.npy", ".hidden.czi"):
+        (scans / name).write_bytes(b"ZISRAWFILE")
+    assert left_out([scans], FLAT) == [scans / "x.czi", scans / "y.lif"]
+    assert left_out([scans], NESTED) == [scans / "x.czi", scans / "y.lif", scans / "tue" / "z.nd2"]

@@ -316,3 +316,17 @@ def test_an_image_too_large_for_the_memory_stays_in_its_file(
     ):
         assert main([*command, *options]) == 1
         assert sentence in capsys.readouterr().err
+
+
+def test_files_left_out_are_said_in_words_in_the_table_and_by_the_status(
+    tiny_package, folder, capsys
+):
+    (folder / "in" / "c.czi").write_bytes(b"ZISRAWFILE")
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main(command) == 3
+    assert "1 file left out (1 .czi), no images that are read: c.czi" in capsys.readouterr().err
+    rows = rows_of(folder / "out" / "quality.csv")
+    assert rows[str(folder / "in" / "c.czi")]["left_out"] == "no image that is read"
+    (folder / "in" / "c.czi").unlink()
+    assert main(command) == 0
+    assert set(rows_of(folder / "out" / "quality.csv")) == {"a", "b"}

@@ -29,6 +29,13 @@ def test_a_file_is_whole_to_its_last_byte(tmp_path, tiny_package_3d, image, form
     path = tmp_path / f"mask{output.suffix}"
     path.write_bytes(content)
     assert is_whole(path, output, card)
-    for kept in {len(content) - 1, len(content) * 9 // 10, len(content) // 2, len(content) // 8, 1, 0}:
+    for kept in {
+        len(content) - 1,
+        len(content) * 9 // 10,
+        len(content) // 2,
+        len(content) // 8,
+        1,
+        0,
+    }:
         path.write_bytes(content[:kept])
         assert not is_whole(path, output, card), f"{kept} of {len(content)} bytes"

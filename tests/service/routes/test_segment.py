@@ -2,6 +2,7 @@ import io
 import json
 import socket
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -85,6 +86,29 @@ def test_a_dicom_answer_refers_to_the_dicom_image_that_was_sent(client):
     (instance,) = series.ReferencedInstanceSequence
     source = pydicom.dcmread(io.BytesIO(image))
     assert instance.ReferencedSOPInstanceUID == source.SOPInstanceUID
+
+
+def test_of_a_study_the_series_that_is_asked_for_is_segmented(client):
+    levels = (255 * np.array(LEVELS)).astype(np.uint8)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as study:
+        for number in (1, 2):
+            pixels = np.full((40, 40), levels[number])
+            dataset = slice_of(pixels, SeriesInstanceUID=f"1.2.{number}")
+            study.writestr(f"{number}.dcm", content_of(dataset))
+        study.writestr("notes.bin", "x" * 400)
+    refused = client.post("/segment", content=archive.getvalue())
+    assert refused.status_code == 422
+    assert "1.2.1 (1 files), 1.2.2 (1 files)" in refused.json()["detail"]
+    for number in (1, 2):
+        answer = client.post(
+            "/segment", params={"series": f"1.2.{number}"}, content=archive.getvalue()
+        )
+        assert labels_of(answer.content)[20, 20] == number
+        said = json.loads(answer.headers["X-Segmentation-Quality"])["warnings"]
+        assert "1 file left out: 1 that are no DICOM" in said
+    wrong = client.post("/segment", params={"series": "x"}, content=archive.getvalue())
+    assert wrong.status_code == 422
 
 
 @pytest.mark.parametrize("name", ["dicom-seg", "rtstruct"])
