@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from seg.errors import DatasetError, ImageError
-from seg.images import read_image, stem_of
+from seg.images import IMAGE_ENDINGS, read_image, stem_of
 from seg.images.endings import is_image_folder
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.formats import ENDINGS, read_annotations
@@ -19,7 +19,6 @@ from training.dataset.cases import Case, Dataset, Split
 from training.dataset.classes import make_classes
 from training.dataset.dataset_yaml import CARD, DatasetYaml
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.layouts.files import ENDINGS as IMAGE_ENDINGS
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
