@@ -10,7 +10,10 @@ from training.dataset.legend import IGNORE, Legend
 from training.learning.pooled_dice import PooledDice
 
 LEGEND = Legend(
-    tuple(ClassInfo(index=i, name=name) for i, name in enumerate(("background", "a", "b")))
+    tuple(
+        ClassInfo(index=i, name=name, color=(i, i, i))
+        for i, name in enumerate(("background", "a", "b"))
+    )
 )
 LABELS = torch.tensor([[0, 1, 1, 1, 0, 0]], dtype=torch.uint8)
 
