@@ -94,6 +94,8 @@ class Recipe(FrozenData):
     channels: tuple[CardChannel, ...]
     classes: tuple[CardClass, ...]
     split: Split
+    objects: bool = False
+    """Whether the files number every object of every class; the numbers are kept then."""
     spacing: tuple[float, ...] | None = None
     """In mm, one number a spatial axis; None: the file's own, or none."""
     spacing_from: str

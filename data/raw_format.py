@@ -1,7 +1,9 @@
 """Writes datasets in nnU-Net raw format.
 
 ``imagesTr``, ``labelsTr``, ``imagesTs``, ``labelsTs`` and ``dataset.json``; one file a channel
-(``CASE_0000.tif``). Format: nnU-Net's documentation/dataset_format.md, version 2.
+(``CASE_0000.tif``). Where objects are numbered, ``instancesTr`` and ``instancesTs`` hold the
+numbers, which nnU-Net itself passes over. Format: nnU-Net's documentation/dataset_format.md,
+version 2.
 """
 
 import json
@@ -9,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from seg.images import ClassInfo, Image, Mask, write_image, write_mask
+from seg.images import ClassInfo, Image, Mask, write_image, write_mask, write_objects
 from seg.model_package import Channel
 
 _SUFFIX = {"train": "Tr", "test": "Ts"}
@@ -34,9 +36,23 @@ class RawFolder:
             (self.folder / f"labels{suffix}").mkdir()
 
     def add(
-        self, split: Literal["train", "test"], image: Image, mask: Mask, *, origin: str
+        self,
+        split: Literal["train", "test"],
+        image: Image,
+        mask: Mask,
+        objects: Mask | None = None,
+        *,
+        origin: str,
     ) -> None:
-        """Write one case; ``origin`` says which part of the source it is."""
+        """Write one case.
+
+        Args:
+            split: where it belongs.
+            image: of the case.
+            mask: its classes.
+            objects: their numbers, where they are known.
+            origin: which part of the source it is.
+        """
         case = f"{self.name}_{len(self._origins):03d}"
         self._origins[case] = origin
         self._training += split == "train"
@@ -46,6 +62,10 @@ class RawFolder:
             write_image(images / f"{case}_{index:04d}{self.file_ending}", one)
         labels = self.folder / f"labels{_SUFFIX[split]}" / f"{case}{self.file_ending}"
         write_mask(labels, mask, _MASK_FORMAT[self.file_ending], self.classes)
+        if objects is not None:
+            numbers = self.folder / f"instances{_SUFFIX[split]}"
+            numbers.mkdir(exist_ok=True)
+            write_objects(numbers / f"{case}{self.file_ending}", objects)
 
     def finish(self, **about: Any) -> None:
         """Write ``dataset.json`` with further keys about the source."""

@@ -63,18 +63,19 @@ def write_cases(card: Card, recipe: Recipe, files: Path, folder: Path) -> None:
     )
     stored = _read_files(card, recipe, files)
     channels = [stored[c.file].plane(c.at) for c in recipe.channels]
-    labels = _paint(recipe, stored)
+    labels, objects = _paint(recipe, stored)
     for split, (start, stop) in _ranges(recipe):
-        parts = [each.part(recipe.split.axis, start, stop) for each in (*channels, labels)]
+        parts = [each.part(recipe.split.axis, start, stop) for each in (*channels, labels, objects)]
         for frame, planes in _frames(parts, first=start if recipe.split.axis == "t" else 0):
             image = Image(
-                np.stack([plane.array for plane in planes[:-1]]),
+                np.stack([plane.array for plane in planes[:-2]]),
                 spacing=recipe.spacing or planes[0].spacing,
                 affine=planes[0].affine,
             )
-            mask = Mask.on_grid_of(image, planes[-1].array)
+            mask, numbers = (Mask.on_grid_of(image, plane.array) for plane in planes[-2:])
             region = "" if recipe.split.axis == "t" else f"{recipe.split.axis} {start}-{stop - 1}"
-            raw.add(split, image, mask, origin=" ".join(filter(None, (frame, region))))
+            origin = " ".join(filter(None, (frame, region)))
+            raw.add(split, image, mask, numbers if recipe.objects else None, origin=origin)
     raw.finish(
         summary=card.summary,
         licence=card.licence,
@@ -105,19 +106,25 @@ def _read(path: Path, file: PackageFile, dims: Literal[2, 3]) -> _Stored:
     return _Stored(array, file.axes)
 
 
-def _paint(recipe: Recipe, stored: Mapping[str, _Stored]) -> _Stored:
+def _paint(recipe: Recipe, stored: Mapping[str, _Stored]) -> tuple[_Stored, _Stored]:
+    """Classes, and the numbers of their objects: those of a class follow those of the last."""
     painted: _Stored | None = None
+    objects: _Stored | None = None
+    last = 0
     for index, each in enumerate(recipe.classes):
         if each.plane is None:
             continue
         plane = stored[each.plane.file].plane(each.plane.at)
-        if painted is None:
+        if painted is None or objects is None:
             painted = _Stored(np.zeros(plane.array.shape, np.uint8), plane.axes)
+            objects = _Stored(np.zeros(plane.array.shape, np.uint32), plane.axes)
         inside = plane.array > 0 if each.value is None else plane.array == each.value
         painted.array[inside] = index
-    if painted is None:
+        objects.array[inside] = plane.array[inside].astype(np.uint32) + last
+        last += int(plane.array.max())
+    if painted is None or objects is None:
         raise DatasetError("a card needs one class besides background that a file draws")
-    return painted
+    return painted, objects
 
 
 def _ranges(recipe: Recipe) -> Iterator[tuple[Literal["train", "test"], Range]]:

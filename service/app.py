@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from service.answers.quality_header import QUALITY_HEADER
+from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
@@ -101,8 +101,8 @@ def _open_to(origins: str, app: ASGIApp) -> ASGIApp:
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", REQUEST_ID],
         expose_headers=[
-            *(REQUEST_ID, MODEL_HEADER, VARIANT_HEADER, QUALITY_HEADER, FAILED_HEADER),
-            *("Content-Disposition", "Location", "Retry-After"),
+            *(REQUEST_ID, MODEL_HEADER, VARIANT_HEADER, QUALITY_HEADER, OBJECTS_HEADER),
+            *(FAILED_HEADER, "Content-Disposition", "Location", "Retry-After"),
         ],
     )
 

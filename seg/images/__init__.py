@@ -14,8 +14,10 @@ from seg.images.writing import (
     MaskFormat,
     encode_image,
     encode_mask,
+    encode_objects,
     write_image,
     write_mask,
+    write_objects,
 )
 from seg.images.writing_parts import STREAMED_FORMATS, write_mask_parts
 from seg.images.writing_probabilities import PROBABILITY_FORMATS, encode_probabilities
@@ -37,6 +39,7 @@ __all__ = [
     "Spacing",
     "encode_image",
     "encode_mask",
+    "encode_objects",
     "encode_picture",
     "encode_probabilities",
     "images_at",
@@ -51,4 +54,5 @@ __all__ = [
     "write_image",
     "write_mask",
     "write_mask_parts",
+    "write_objects",
 ]

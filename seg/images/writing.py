@@ -126,6 +126,31 @@ def write_mask(
     replace_file(path, encode_mask(mask, format, classes, image, made_by))
 
 
+def encode_objects(objects: Mask, name: str) -> bytes:
+    """Numbers of objects with 32 bits, as TIFF, NIfTI or NRRD by the ending of a name.
+
+    Raises:
+        UnsupportedImageError: another ending.
+    """
+    numbers = replace(objects, array=objects.array.astype(np.uint32))
+    ending = name.lower()
+    if ending.endswith((".tif", ".tiff")):
+        return encode_tiff(numbers)
+    if ending.endswith((".nii", ".nii.gz")):
+        return encode_nifti(numbers, zipped=ending.endswith(".gz"))
+    image = Image(numbers.array[np.newaxis], spacing=objects.spacing, affine=objects.affine)
+    return encode_image(image, name)
+
+
+def write_objects(path: Path, objects: Mask) -> None:
+    """Write numbers of objects, whole or not at all.
+
+    Raises:
+        UnsupportedImageError: as ``encode_objects`` does.
+    """
+    replace_file(path, encode_objects(objects, path.name))
+
+
 def write_image(path: Path, image: Image) -> None:
     """Write a TIFF, NIfTI, NRRD or MetaImage file by its suffix, whole or not at all.
 

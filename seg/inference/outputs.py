@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from seg.errors import UnsupportedImageError
 from seg.images import MASK_FORMATS, PROBABILITY_FORMATS, Image, encode_mask, encode_probabilities
 from seg.inference.trust.quality import MAP_NAMES, MapName, Segmentation
+from seg.objects import LABEL_SUFFIX, OBJECT_FORMATS, encode_instances
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
 """By dimensions: of a map that is asked for by its bare name."""
@@ -24,7 +25,9 @@ class Output:
     format: str
     """Of ``MASK_FORMATS``; of ``PROBABILITY_FORMATS`` where it is a map."""
     map: MapName | None = None
-    """What it shows; None for the mask."""
+    """What it shows; None for the mask and for objects."""
+    of_objects: bool = False
+    """Whether it shows objects one by one."""
 
 
 def _all_maps() -> Iterator[Output]:
@@ -36,8 +39,12 @@ def _all_maps() -> Iterator[Output]:
 
 _MAPS = {output.name: output for output in _all_maps()}
 
-OUTPUT_NAMES = (*MASK_FORMATS, *MAP_NAMES, *_MAPS)
-"""Of all outputs: ``MASK_FORMATS``, and each map as ``NAME-FORMAT`` or in its usual format."""
+INSTANCES = "instances"
+"""Label image of objects with 32 bits, as TIFF in 2D and NIfTI in 3D."""
+
+OUTPUT_NAMES = (*MASK_FORMATS, INSTANCES, *OBJECT_FORMATS, *MAP_NAMES, *_MAPS)
+"""Of all outputs: ``MASK_FORMATS``, those of objects, and each map as ``NAME-FORMAT`` or in its
+usual format."""
 
 
 def outputs_for(dims: int) -> dict[str, Output]:
@@ -48,7 +55,18 @@ def outputs_for(dims: int) -> dict[str, Output]:
         if dims in each.dims
     }
     usual = {kind: _MAPS[f"{kind}-{USUAL_MAP_FORMAT[dims]}"] for kind in MAP_NAMES}
-    return masks | usual | _MAPS
+    return masks | _of_objects(dims) | usual | _MAPS
+
+
+def _of_objects(dims: int) -> dict[str, Output]:
+    labels = MASK_FORMATS["tiff" if dims == 2 else "nifti"]
+    media_type, suffix = labels.media_type, LABEL_SUFFIX[dims]
+    tables = {
+        name: Output(name, each.media_type, each.suffix, name, of_objects=True)
+        for name, each in OBJECT_FORMATS.items()
+        if dims in each.dims
+    }
+    return {INSTANCES: Output(INSTANCES, media_type, suffix, INSTANCES, of_objects=True)} | tables
 
 
 def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
@@ -63,6 +81,12 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
         UnsupportedImageError: the map was not kept, or the format cannot hold this mask.
         ImageError: as ``encode_mask`` does.
     """
+    if output.of_objects:
+        if found.objects is None:
+            raise UnsupportedImageError(
+                "the segmentation did not tell objects apart; ask Predictor.segment for it"
+            )
+        return encode_instances(found.objects, output.format, image)
     if output.map is None:
         return encode_mask(found.mask, output.format, found.classes, image, found.made_by)
     if output.map not in found.maps:

@@ -5,6 +5,7 @@ Evaluation, ``python -m seg.predict`` and the service all call this. Letters: ``
 
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -26,6 +27,7 @@ from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import MapName, QualityMeter, Segmentation
 from seg.model_package import ModelCard, ModelPackage
+from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits
 from seg.transforms import Rows, prepare_rows
 
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
@@ -73,6 +75,8 @@ class Predictor:
         image: Image,
         progress: Progress | None = None,
         maps: Collection[MapName] = (),
+        *,
+        with_objects: bool = False,
     ) -> Segmentation:
         """The mask of ``predict``, and what the model knows of it.
 
@@ -81,6 +85,7 @@ class Predictor:
             progress: as of ``predict``.
             maps: to keep; each costs two bytes a voxel and channel. Disagreement is that of the
                 ensemble, of the mirrored passes and of ``voices``.
+            with_objects: tell the objects of each class apart as well.
 
         Raises:
             ImageError: the image does not fit the model.
@@ -92,9 +97,10 @@ class Predictor:
         meter = QualityMeter(card, turned.spatial_shape, maps, self.selection)
         backend = self.backend
         if "disagreement" in maps:
-            backend = DisagreementBackend(backend, self.voices, card.task)
+            backend = DisagreementBackend(backend, self.voices, card.task, card.votes)
         counts = WindowCounts()
-        labels = self._labels(backend, turned, progress, meter, counts)
+        objects = ObjectsMeter(card, turned.spatial_shape) if with_objects else None
+        labels = self._labels(backend, turned, progress, meter, counts, objects)
         quality = meter.quality((*image.notes, *self.warnings(turned)))
         found = {
             name: Image.on_grid_of(image, np.ascontiguousarray(turn.back(array)))
@@ -108,7 +114,44 @@ class Predictor:
             classes=self.selection.classes_of(card),
             channels=self.selection.channels_of(card),
             made_by=self.package.made_by,
+            objects=self._objects(image, turned, turn, objects, labels) if objects else None,
         )
+
+    def _objects(
+        self,
+        image: Image,
+        turned: Image,
+        turn: Turn,
+        meter: ObjectsMeter,
+        labels: UInt8[np.ndarray, "*spatial"],
+    ) -> Objects:
+        """Found in the voxel order of the training, numbered in it, and turned back."""
+        objects = meter.objects(Mask.on_grid_of(turned, labels), self.selection.classes)
+        numbers = np.ascontiguousarray(turn.back(objects.labels))
+        return replace(objects, labels=numbers, spacing=image.spacing, affine=image.affine)
+
+    def objects(self, image: Image, progress: Progress | None = None) -> Objects:
+        """The objects of an image, each told from the others, on the image's own grid.
+
+        Raises:
+            ImageError: as ``predict``.
+        """
+        return self.predict_with_objects(image, progress=progress)[1]
+
+    def predict_with_objects(
+        self, image: Image, observe: Observe | None = None, progress: Progress | None = None
+    ) -> tuple[Mask, Objects]:
+        """The mask of ``predict`` and its objects, in one pass.
+
+        Raises:
+            ImageError: as ``predict``.
+        """
+        turn = self.turn_of(image)
+        turned = turned_image(image, turn)
+        meter = ObjectsMeter(self.package.card, turned.spatial_shape)
+        labels = self._labels(self.backend, turned, progress, observe, objects=meter)
+        mask = Mask.on_grid_of(image, np.ascontiguousarray(turn.back(labels)))
+        return mask, self._objects(image, turned, turn, meter, labels)
 
     def predict(
         self,
@@ -148,6 +191,15 @@ class Predictor:
         turned = turned_source(source, self.turn_of(source))
         return unfamiliar(turned, card.input, card.fingerprint, card.sided)
 
+    def labels_observed(self, image: Image, taker: SlabTaker) -> UInt8[np.ndarray, "*spatial"]:
+        """Labels while ``taker`` is told every channel of logits; as ``turn_of`` turns them.
+
+        Raises:
+            ImageError: as ``predict``.
+        """
+        turned = turned_image(image, self.turn_of(image))
+        return self._labels(self.backend, turned, None, None, objects=taker)
+
     def label_rows(
         self,
         source: ImageSource,
@@ -167,14 +219,14 @@ class Predictor:
         turned = turned_source(source, turn)
         labelled = self._labelled(self.backend, turned, progress, counts)
         if turn.keeps_rows:
-            for slab, rows in labelled:
+            for _, slab, rows in labelled:
                 if observe:
                     observe(slab, rows)
                 yield slab.start, turn.back(rows)
             return
         with tempfile.TemporaryFile() as file:
             labels = np.memmap(file, np.uint8, "w+", shape=turned.spatial_shape)
-            for slab, rows in labelled:
+            for _, slab, rows in labelled:
                 if observe:
                     observe(slab, rows)
                 labels[slab.start : slab.stop] = rows
@@ -215,7 +267,8 @@ class Predictor:
         turned = turned_image(image, turn)
         probabilities = np.empty((card.outputs, *turned.spatial_shape), np.float32)
         for slab in self._slabs(self.backend, turned, progress):
-            found = probabilities_of(slab.logits / temperature, card.task)
+            logits = class_logits(slab.logits, card)
+            found = probabilities_of(logits / temperature, card.task)
             probabilities[:, slab.start : slab.stop] = found
         return np.ascontiguousarray(turn.back(probabilities))
 
@@ -226,13 +279,16 @@ class Predictor:
         progress: Progress | None,
         observe: Observe | None,
         counts: WindowCounts | None = None,
+        objects: SlabTaker | None = None,
     ) -> UInt8[np.ndarray, "*spatial"]:
         """Of an image that is turned already."""
         labels = np.empty(image.spatial_shape, np.uint8)
-        for slab, rows in self._labelled(backend, image, progress, counts):
+        for raw, slab, rows in self._labelled(backend, image, progress, counts):
             labels[slab.start : slab.stop] = rows
             if observe:
                 observe(slab, rows)
+            if objects:
+                objects.take(raw.start, raw.logits, rows)
         return self.finished(labels)
 
     def _labelled(
@@ -241,10 +297,12 @@ class Predictor:
         source: ImageSource,
         progress: Progress | None,
         counts: WindowCounts | None,
-    ) -> Iterator[tuple[Slab, UInt8[np.ndarray, "*slab"]]]:
+    ) -> Iterator[tuple[Slab, Slab, UInt8[np.ndarray, "*slab"]]]:
+        """All channels, those of the classes, and labels."""
         card = self.package.card
-        for slab in self._slabs(backend, source, progress, counts):
-            yield slab, decided(slab.logits[: card.outputs], card, self.selection)
+        for raw in self._slabs(backend, source, progress, counts):
+            slab = replace(raw, logits=class_logits(raw.logits, card))
+            yield raw, slab, decided(slab.logits[: card.outputs], card, self.selection)
 
     def _slabs(
         self,
@@ -289,7 +347,7 @@ class Predictor:
     def _background(self, backend: Backend) -> Float32[np.ndarray, " k"]:
         """What is said of voxels that no network is asked about."""
         card = self.package.card
-        background = background_logits(card.outputs, card.task)
+        background = background_logits(card.logits, card.task, card.votes)
         if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
             background = np.append(background, np.float32(0))
         return background

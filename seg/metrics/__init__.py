@@ -2,6 +2,14 @@
 
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
 from seg.metrics.calibration import expected_calibration_error, reliability
+from seg.metrics.matching import (
+    IOU_THRESHOLDS,
+    ObjectCounts,
+    Overlaps,
+    count_objects,
+    is_hit,
+    overlaps,
+)
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
 from seg.metrics.paired import PairedTest, paired_test
 from seg.metrics.predicted_dice import DiceCalibration, SelfAssessment, expected_dice
@@ -9,12 +17,16 @@ from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 from seg.metrics.threshold import otsu_dice, otsu_threshold
 
 __all__ = [
+    "IOU_THRESHOLDS",
     "DiceCalibration",
     "Estimate",
+    "ObjectCounts",
+    "Overlaps",
     "PairedTest",
     "SelfAssessment",
     "bootstrap_mean",
     "confusion_matrix",
+    "count_objects",
     "dice",
     "dice_per_class",
     "expected_calibration_error",
@@ -22,8 +34,10 @@ __all__ = [
     "hausdorff95",
     "iou",
     "iou_per_class",
+    "is_hit",
     "otsu_dice",
     "otsu_threshold",
+    "overlaps",
     "paired_test",
     "reliability",
     "surface_dice",

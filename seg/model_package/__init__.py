@@ -32,6 +32,13 @@ from seg.model_package.folder import (
     write_card,
     write_golden,
 )
+from seg.model_package.instances import (
+    CountCalibration,
+    Encoding,
+    Instances,
+    ObjectRule,
+    ScoreCalibration,
+)
 
 __all__ = [
     "CARD_FILE",
@@ -39,15 +46,20 @@ __all__ = [
     "PROBABILITY_TOLERANCE",
     "Averaging",
     "Channel",
+    "CountCalibration",
     "Empty",
+    "Encoding",
     "GoldenSamples",
     "InputSpec",
+    "Instances",
     "IntensityStatistics",
     "ModelCard",
     "ModelPackage",
+    "ObjectRule",
     "Postprocessing",
     "Provenance",
     "Score",
+    "ScoreCalibration",
     "Task",
     "Tolerance",
     "Touching",

@@ -9,6 +9,7 @@ from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
 from seg.metrics import SelfAssessment
+from seg.model_package.instances import Instances
 from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.transforms import Preprocessing
 
@@ -231,6 +232,8 @@ class ModelCard(FrozenData):
     """Class name to its score on the test cases."""
     quality: SelfAssessment | None = None
     """What the model knows of its own errors; older packages know nothing."""
+    instances: Instances | None = None
+    """How objects are told apart; None where the model knows classes of voxels only."""
     provenance: Provenance
     licence: str = "not stated"
     intended_use: str = "research; not a medical device"
@@ -246,6 +249,19 @@ class ModelCard(FrozenData):
         unknown = set(self.ensemble) - {variant.name for variant in self.variants}
         if unknown or len(set(self.ensemble)) != len(self.ensemble):
             raise ValueError(f"an ensemble names variants, each once, got {self.ensemble}")
+        return self
+
+    @model_validator(mode="after")
+    def _objects_are_of_classes(self) -> "ModelCard":
+        if self.instances is None:
+            return self
+        names = [info.name for info in self.classes[1:] if info.name in self.instances.rules]
+        if names != list(self.instances.rules):
+            raise ValueError(
+                f"instances name classes in their order, got {', '.join(self.instances.rules)}"
+            )
+        if self.instances.channels and self.task == "regions":
+            raise ValueError("objects of overlapping classes have no channels of their own")
         return self
 
     @property
@@ -274,8 +290,18 @@ class ModelCard(FrozenData):
 
     @property
     def outputs(self) -> int:
-        """Channels of logits."""
+        """Channels of logits that stand for classes: the first ones."""
         return len(self.classes) - (self.task == "regions")
+
+    @property
+    def logits(self) -> int:
+        """All channels of logits, those that tell objects apart included."""
+        return self.outputs + (self.instances.channels if self.instances else 0)
+
+    @property
+    def votes(self) -> int:
+        """Channels of logits whose softmax, or sigmoid, is a probability: the first ones."""
+        return self.outputs + (self.instances.border_channels if self.instances else 0)
 
     def members(self, variant: str | None = None) -> tuple[str, ...]:
         """Names of the variants that answer together: one, or the ensemble where none is named.

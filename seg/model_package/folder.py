@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt32
 from pydantic import ValidationError
 
 from seg.errors import PackageError
@@ -30,6 +30,8 @@ class GoldenSamples:
 
     patches: Float[np.ndarray, "b c *patch"]
     logits: Float[np.ndarray, "b k *patch"]
+    objects: UInt32[np.ndarray, "b *patch"] | None = None
+    """The objects that the package's logits make in each patch by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +85,13 @@ class ModelPackage:
             with np.load(self.path / GOLDEN_FILE, allow_pickle=False) as arrays:
                 own = f"logits.{variant}"
                 logits = arrays[own if own in arrays else "logits"]
-                samples = GoldenSamples(arrays["patches"], logits)
+                is_own = own in arrays
+                objects = None if is_own or "objects" not in arrays else arrays["objects"]
+                samples = GoldenSamples(arrays["patches"], logits, objects)
         except (OSError, ValueError, KeyError) as error:
             raise PackageError(f"{GOLDEN_FILE} cannot be read: {error}") from error
         patch = self.card.input.patch
-        channels, outputs = len(self.card.input.channels), self.card.outputs
+        channels, outputs = len(self.card.input.channels), self.card.logits
         if samples.patches.shape[1:] != (channels, *patch) or samples.logits.shape != (
             len(samples.patches),
             outputs,
@@ -141,6 +145,8 @@ def write_golden(
     """
     others = {f"logits.{name}": logits for name, logits in (of_variants or {}).items()}
     arrays = {"patches": samples.patches, "logits": samples.logits, **others}
+    if samples.objects is not None:
+        arrays["objects"] = samples.objects
     np.savez_compressed(folder / GOLDEN_FILE, allow_pickle=False, **arrays)
     return sha256_of(folder / GOLDEN_FILE)
 

@@ -28,6 +28,7 @@ LEFT_OUT = 3
 EACH_SERIES = "all"
 MOST_NAMED = 10
 """Files that a message names."""
+OBJECTS_FILE = "objects.csv"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
 
@@ -57,12 +58,17 @@ def _run(options: argparse.Namespace) -> int:
     if work.measurements:
         tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
     tables["quality"].leave_out({str(path): "no image that is read" for path in missed})
+    if any(outputs_for(card.input.dims)[name].of_objects for name in work.formats):
+        tables["objects"] = Table(work.out / OBJECTS_FILE)
     _keep_inputs(cases, work, card.input.dims)
     settings = work.settings(card)
 
     def may_be_done(case: PredictionCase) -> bool:
         same = tables["quality"].says(case.name, SETTINGS) == settings
-        return same and all(case.name in table for table in tables.values())
+        # an image without objects has no row among them
+        return same and all(
+            case.name in table for name, table in tables.items() if name != "objects"
+        )
 
     jobs = [PredictionJob(case, not options.overwrite and may_be_done(case)) for case in cases]
     if options.ray is None:
@@ -116,7 +122,7 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
 def _keep_inputs(cases: Iterable[PredictionCase], work: CaseWork, dims: int) -> None:
     """No mask takes the place of an image, or of a table."""
     taken = {file.resolve(): file for case in cases for file in case.files}
-    tables = (work.out / QUALITY_FILE, work.out / MEASUREMENTS_FILE)
+    tables = [work.out / name for name in (QUALITY_FILE, MEASUREMENTS_FILE, OBJECTS_FILE)]
     for case in cases:
         for target in files_of(work, case, dims).values():
             if target in taken or target in tables:
@@ -142,7 +148,11 @@ def _followed(outcomes: Iterable[Outcome], total: int, tables: dict[str, Table])
                 skipped += 1
             else:
                 for name, table in tables.items():
-                    rows = [outcome.quality] if name == "quality" else outcome.measurements
+                    rows = {
+                        "quality": [outcome.quality],
+                        "measurements": outcome.measurements,
+                        "objects": outcome.objects,
+                    }[name]
                     table.put(outcome.case, rows)
     done = total - skipped - len(failures)
     _say(

@@ -35,6 +35,7 @@ from seg.inference.labels.selection import EVERYTHING
 from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
+from seg.objects import Objects, measure_objects
 from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
@@ -86,6 +87,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     quality: Row = field(default_factory=dict)
     measurements: Sequence[Row] = ()
+    objects: Sequence[Row] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Worker:
         self.outputs = outputs_for(self.card.input.dims)
         maps = (self.outputs[name].map for name in work.formats)
         self.maps: frozenset[MapName] = frozenset(each for each in maps if each)
+        self.with_objects = any(self.outputs[name].of_objects for name in work.formats)
         lesser = "disagreement" in self.maps and work.variant is None
         voices = voices_of(package, work.provider, work.threads) if lesser else []
         self.predictor = Predictor(
@@ -167,7 +170,7 @@ class Worker:
         if isinstance(image, Streamed):
             outcome = self._stream(case)
             return lambda: outcome
-        found = self.predictor.segment(image, maps=self.maps)
+        found = self.predictor.segment(image, maps=self.maps, with_objects=self.with_objects)
         return lambda: self._write(case, image, found)
 
     def _stream(self, case: PredictionCase) -> Outcome:
@@ -188,10 +191,19 @@ class Worker:
             rows = list(csv.DictReader(io.StringIO(text)))
         return Outcome(
             case.name,
-            warnings=found.quality.warnings,
-            quality=self._quality_row(found.quality, found.windows),
+            warnings=found.quality.warnings + self._about_objects(found.objects),
+            quality={
+                **self._quality_row(found.quality, found.windows),
+                **_counts(found.objects),
+            },
             measurements=rows,
+            objects=measure_objects(found.objects, image) if found.objects else (),
         )
+
+    def _about_objects(self, objects: Objects | None) -> tuple[str, ...]:
+        if objects is None or objects.are_told_apart:
+            return ()
+        return ("the model tells no objects apart: those of one class that touch are one object",)
 
     def _is_done(self, case: PredictionCase) -> bool:
         files = files_of(self.work, case, self.card.input.dims)
@@ -211,6 +223,15 @@ class Worker:
             row[f"expected_error_{name}"] = _rounded(quality.expected_error.get(name))
         row[SETTINGS] = self.settings
         return row
+
+
+def _counts(objects: Objects | None) -> Row:
+    """How many objects there are, with their interval where the model has one."""
+    row: dict[str, str | int | float | None] = {}
+    for name, count in (objects.counts if objects else {}).items():
+        low, high = count.interval or (None, None)
+        row |= {f"objects_{name}": count.found, f"low_{name}": low, f"high_{name}": high}
+    return row
 
 
 def failed(case: PredictionCase, error: Exception) -> Outcome:

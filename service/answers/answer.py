@@ -16,8 +16,14 @@ from seg.errors import SegError
 from seg.images import Image, encode_mask
 from seg.inference import MapName, Predictor, Segmentation, encode_output
 from seg.inference.tiling.sliding_window import Progress
+from seg.objects import counts_in_json
 from service.answers.containers import Add, opened_container
-from service.answers.quality_header import as_header, as_plain, with_quality
+from service.answers.quality_header import (
+    as_header,
+    as_plain,
+    objects_as_header,
+    with_quality,
+)
 from service.batching.request_backend import SharedBackend
 from service.decoding.image_decoder import ImageDecoder
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
@@ -47,6 +53,8 @@ class AnswerHead:
     """JSON for a header; None of several images, whose qualities are in the report."""
     failed: int = 0
     """Images without a mask."""
+    objects: str | None = None
+    """JSON for a header: how many objects there are; None where nobody tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +94,17 @@ def answer(work: Work, images: Sequence[Sequence[Content]], target: IO[bytes]) -
         work.on_image()
         output = work.model.formats[name]
         head = f"mask{output.suffix}"
-        return AnswerHead(output.media_type, head, as_header(found.segmentation.quality))
+        return AnswerHead(
+            output.media_type,
+            head,
+            as_header(found.segmentation.quality),
+            objects=objects_as_header(found.segmentation.objects),
+        )
     with opened_container(container, target) as parts:
         report = _fill(work, images, parts.add)
     quality = report.qualities[0] if len(images) == 1 else None
-    return AnswerHead(parts.media_type, parts.filename, quality, report.failed)
+    objects = report.objects[0] if len(images) == 1 else None
+    return AnswerHead(parts.media_type, parts.filename, quality, report.failed, objects)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -104,6 +118,7 @@ class _Report:
     entries: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, str]] = field(default_factory=list)
     qualities: list[str] = field(default_factory=list)
+    objects: list[str | None] = field(default_factory=list)
     failed: int = 0
 
 
@@ -128,10 +143,9 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
                 add(name, media_type, body)
             if work.order.measurements:
                 report.rows += _rows(found, number)
-            quality = found.segmentation.quality
-            report.qualities.append(as_header(quality))
-            entry = {"image": number, "files": list(encoded), "quality": as_plain(quality)}
-            report.entries.append(entry)
+            report.qualities.append(as_header(found.segmentation.quality))
+            report.objects.append(objects_as_header(found.segmentation.objects))
+            report.entries.append(_entry(found.segmentation, number, list(encoded)))
         work.on_image()
     if first_error and report.failed == len(images):
         raise first_error
@@ -140,6 +154,14 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
     text = json.dumps({"images": report.entries}, indent=2) + "\n"
     add(REPORT, "application/json", text.encode())
     return report
+
+
+def _entry(found: Segmentation, number: int, files: list[str]) -> dict[str, Any]:
+    """What the report says of an image that was segmented."""
+    entry = {"image": number, "files": files, "quality": as_plain(found.quality)}
+    if found.objects is not None:
+        entry["objects"] = counts_in_json(found.objects)
+    return entry
 
 
 def _segment(work: Work, files: Sequence[Content]) -> _Found:
@@ -162,9 +184,17 @@ def _segment(work: Work, files: Sequence[Content]) -> _Found:
         work.rung.package, backend, mirror=order.mirror, selection=order.selection
     )
     with _predicting(work):
-        found = predictor.segment(image, work.on_tile, maps)
+        found = predictor.segment(
+            image, work.on_tile, maps, with_objects=_tells_objects_apart(work)
+        )
     backend.raise_if_cancelled()
     return _Found(image, found)
+
+
+def _tells_objects_apart(work: Work) -> bool:
+    """Where objects were asked for, or the model knows how to tell them apart."""
+    asked = any(work.model.formats[name].of_objects for name in work.order.formats)
+    return asked or work.rung.package.card.instances is not None
 
 
 @contextmanager
@@ -187,7 +217,9 @@ def _encoded(work: Work, found: _Found, name: str) -> bytes:
     model = work.model
     with span("encode"), model.metrics.stage("encode"):
         body = encode_output(found.segmentation, model.formats[name], found.image)
-    return with_quality(body, found.segmentation.quality) if name == "json" else body
+    if name != "json":
+        return body
+    return with_quality(body, found.segmentation.quality, found.segmentation.objects)
 
 
 def _all_encoded(work: Work, found: _Found, stem: str) -> dict[str, tuple[str, bytes]]:

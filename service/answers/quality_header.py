@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 from seg.inference import Quality
+from seg.objects import Objects, counts_in_json
 
 QUALITY_HEADER = "X-Segmentation-Quality"
+OBJECTS_HEADER = "X-Segmentation-Objects"
 MOST_HEADER_BYTES = 4000
 """Proxies refuse heads of more than 8 kB."""
 DIGITS = 4
@@ -20,9 +22,23 @@ def as_header(quality: Quality) -> str:
     return text
 
 
-def with_quality(summary: bytes, quality: Quality) -> bytes:
-    """The JSON summary of a mask with its quality."""
-    return json.dumps(json.loads(summary) | {"quality": as_plain(quality)}, indent=2).encode()
+def objects_as_header(objects: Objects | None) -> str | None:
+    """How many objects there are, as JSON of ASCII letters in one line; None without objects."""
+    if objects is None:
+        return None
+    plain = counts_in_json(objects)
+    text = json.dumps(plain)
+    if len(text) > MOST_HEADER_BYTES:
+        text = json.dumps(plain | {"classes": {}, "see": "?format=objects"})
+    return text
+
+
+def with_quality(summary: bytes, quality: Quality, objects: Objects | None = None) -> bytes:
+    """The JSON summary of a mask with its quality, and how many objects there are."""
+    more: dict[str, Any] = {"quality": as_plain(quality)}
+    if objects is not None:
+        more["objects"] = counts_in_json(objects)
+    return json.dumps(json.loads(summary) | more, indent=2).encode()
 
 
 def as_plain(quality: Quality) -> dict[str, Any]:

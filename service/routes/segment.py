@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.answers.answer import AnswerHead, Content, Work, answer
-from service.answers.quality_header import QUALITY_HEADER
+from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
 from service.batching.scheduler import BatchingPolicy
 from service.errors import RequestCancelledError
@@ -104,6 +104,8 @@ class _PublicRoutes:
         }
         if head.quality:
             headers[QUALITY_HEADER] = head.quality
+        if head.objects:
+            headers[OBJECTS_HEADER] = head.objects
         if head.failed:
             headers[FAILED_HEADER] = str(head.failed)
         size = body.tell()

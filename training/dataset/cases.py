@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
+from jaxtyping import Int32, Integer, UInt8
 from nibabel.orientations import aff2axcodes
 
 from seg.errors import DatasetError, ImageError
@@ -19,7 +20,7 @@ from seg.images.nifti.whole import places_of
 from seg.model_package import Channel
 from training.dataset.annotations.drawing import Drawn
 from training.dataset.dataset_yaml import MaskKind
-from training.dataset.legend import Legend
+from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted
 
 Split = Literal["train", "test"]
@@ -31,6 +32,10 @@ _PLACE_TOLERANCE = 0.05
 _REPLACE = "resample the mask onto the image's grid or correct its header"
 
 
+ObjectNumbers = Int32[np.ndarray, "*spatial"]
+"""The number of the object in each voxel; 0 where none is."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """One image, in one file or one file a channel, and its mask."""
@@ -39,6 +44,8 @@ class Case:
     images: tuple[Path, ...]
     mask: Path
     split: Split
+    objects: Path | None = None
+    """File that numbers the objects; None where only classes are annotated."""
     subject: str | None = None
     """Cases of one subject never lie on both sides of a split; None where nobody told."""
     drawing: Drawn | None = None
@@ -51,7 +58,9 @@ class Case:
 
     def files(self) -> list[Path]:
         """All files of the case, those of a DICOM series one by one."""
-        return [each for path in (*self.images, self.mask) for each in _files_of(path)]
+        numbered = (self.objects,) if self.objects not in (None, self.mask) else ()
+        paths = [path for path in (*self.images, self.mask, *numbered) if path]
+        return [each for path in paths for each in _files_of(path)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +132,37 @@ class Dataset:
             raise ImageError("it was drawn on an image that cannot be read")
         return Mask.on_grid_of(image, case.drawing.painted(image, self.masks.label_of_name))
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether every object is annotated as one."""
+        return bool(self.cases) and all(case.objects is not None for case in self.cases)
+
+    def read_objects(self, case: Case, labels: UInt8[np.ndarray, "*spatial"]) -> ObjectNumbers:
+        """The objects of a case, numbered from 1, on the grid of its labels.
+
+        What nobody annotated, and background, belongs to none; an object that lies in two classes
+        is one of each.
+
+        Args:
+            case: of this dataset.
+            labels: as ``read`` gives them.
+
+        Raises:
+            DatasetError: the file cannot be read, or is of another size.
+        """
+        if case.objects is None:
+            raise DatasetError(f"case {case.name}: nobody annotated its objects one by one")
+        try:
+            numbers = read_mask(case.objects, dims=self.dims).array
+        except ImageError as error:
+            raise DatasetError(f"case {case.name}: {error}") from error
+        if numbers.shape != labels.shape:
+            raise DatasetError(
+                f"case {case.name}: objects and mask must have the same size, got {numbers.shape} "
+                f"and {labels.shape}"
+            )
+        return numbered_objects(numbers, labels)
+
     def wrong_channels(self, image: Image) -> list[tuple[str, str]]:
         """What is wrong with the number of channels, and what to do about it."""
         if image.channels == len(self.channels):
@@ -137,6 +177,17 @@ class Dataset:
             files = (sha256_of(path) for path in case.files())
             digest.update("\n".join((case.name, case.split, *files, "")).encode())
         return digest.hexdigest()
+
+
+def numbered_objects(
+    numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
+) -> ObjectNumbers:
+    """Numbers without gaps, a pair of number and label each; none where the label has no class."""
+    inside = (numbers > 0) & (labels > 0) & (labels != IGNORE)
+    pairs = numbers[inside].astype(np.int64) * (IGNORE + 1) + labels[inside]
+    objects = np.zeros(labels.shape, np.int32)
+    objects[inside] = np.unique(pairs, return_inverse=True)[1].reshape(-1) + 1
+    return objects
 
 
 def misfits(image: Image, mask: Mask) -> list[tuple[str, str]]:

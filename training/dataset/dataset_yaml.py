@@ -12,6 +12,7 @@
         type: {value: "64033007", meaning: Kidney}
         laterality: {value: "7771000", meaning: Left}
     masks: values                   # or colors (RGB masks), or instances (object numbers)
+    objects: objects.csv            # of instances: columns case, label and class
     ignore: 128                     # value, or color, of what nobody annotated
     channels: [red, green, blue]    # {name: CT, modality: CT} says more
     left_right: y                   # axis between left and right where files do not say it
@@ -96,6 +97,8 @@ class DatasetYaml(FrozenData):
     licence: str | None = None
     classes: tuple[str | DatasetYamlClass, ...] = ()
     masks: MaskKind = "values"
+    objects: str | None = None
+    """Of instances: a table that says the class of each, with columns case, label and class."""
     ignore: Value | Color | None = None
     channels: tuple[str | Channel, ...] = ()
     left_right: Literal["x", "y", "z"] | None = None

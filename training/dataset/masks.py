@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from seg.errors import ImageError
-from seg.images import Image, Mask, read_image, read_mask
+from seg.images import Image, Mask, read_image, read_mask, stem_of
 from training.dataset.dataset_yaml import CARD, Color, MaskKind
 from training.dataset.legend import IGNORE, Legend
 
@@ -25,6 +25,8 @@ class MaskFiles:
     """Value, or colour as ``packed``, to label; empty where both are the same."""
     label_of_name: Mapping[str, int] = field(default_factory=dict)
     """Of what was drawn."""
+    classes_of_objects: Mapping[str, Mapping[int, int]] | None = None
+    """Of instances, by stem of the file and number of the object: its label."""
 
     def read(self, path: Path, dims: int, legend: Legend, image: Image | None = None) -> Mask:
         """A mask with labels as the legend has them, on the grid of its image where it names one.
@@ -38,12 +40,29 @@ class MaskFiles:
             mask = read_mask(path, dims=dims, image=image)
         values = mask.array
         if self.kind == "instances":
-            labels = (values > 0).astype(np.uint8)
+            labels = self._labels_of_objects(values, stem_of(path))
             for value in self.label_of:
                 labels[values == value] = IGNORE
         else:
             labels = self._labels(values, legend)
         return Mask(labels, spacing=mask.spacing, affine=mask.affine)
+
+    def _labels_of_objects(
+        self, numbers: Integer[np.ndarray, "*spatial"], case: str
+    ) -> UInt8[np.ndarray, "*spatial"]:
+        if self.classes_of_objects is None:
+            return (numbers > 0).astype(np.uint8)
+        ignored = dict.fromkeys(self.label_of, 0)
+        label_of = {0: 0, **ignored, **self.classes_of_objects.get(case, {})}
+        there, position = np.unique(numbers, return_inverse=True)
+        missing = [int(number) for number in there if int(number) not in label_of]
+        if missing:
+            raise ImageError(
+                f"the table of objects has no row for {_listed([str(n) for n in missing])} of case "
+                f"{case}; add the class of each object"
+            )
+        labels = np.array([label_of[int(number)] for number in there], np.uint8)
+        return labels[position].reshape(numbers.shape)
 
     def _labels(
         self, values: Integer[np.ndarray, "*spatial"], legend: Legend

@@ -14,6 +14,7 @@ from seg.inference import Predictor
 from seg.inference.predictor import Observe
 from seg.inference.tiling.blending import Slab
 from seg.model_package import ModelCard
+from seg.objects import Objects
 from training.dataset import Case, Dataset
 from training.evaluation.measure import (
     calibration_error,
@@ -21,6 +22,7 @@ from training.evaluation.measure import (
     measure_case,
     predicted_regions,
 )
+from training.evaluation.object_scores import score_objects
 from training.evaluation.overlapping_classes import Decisions
 from training.evaluation.regions import foreground_name, regions
 from training.evaluation.reliability_meter import CalibrationMeter, Counts
@@ -77,7 +79,9 @@ def evaluate(
         meter = CalibrationMeter(card, found, reference)
         watcher = CaseWatcher(card)
         decisions = Decisions(card, reference)
-        mask = _predict(predictor, case, image, (meter, watcher, decisions))
+        mask, objects = _predict(
+            predictor, case, image, (meter, watcher, decisions), with_objects=dataset.has_objects
+        )
         told.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
             kept = Mask.on_grid_of(stored, np.ascontiguousarray(turn.back(mask.array)))
@@ -85,7 +89,14 @@ def evaluate(
         floors = thresholding.dice(image, reference) if thresholding else {}
         said = predicted_regions(mask, reference, found) | decisions.regions
         scores = measure_case(said, reference, found, tolerance, meter.regions, floors)
-        scored.append(_case_score(case.name, scores, together, image, meter))
+        score = _case_score(case.name, scores, together, image, meter)
+        if objects is not None:
+            numbers = np.ascontiguousarray(
+                turn.there(dataset.read_objects(case, mask_of_reference.array))
+            )
+            of_objects = score_objects(objects, mask.array, numbers, reference.array)
+            score = score.model_copy(update={"objects": of_objects})
+        scored.append(score)
         for name, counts in meter.regions.items():
             calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
     quality = assess(
@@ -144,13 +155,22 @@ def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None
         )
 
 
-def _predict(predictor: Predictor, case: Case, image: Image, observers: Sequence[Observe]) -> Mask:
+def _predict(
+    predictor: Predictor,
+    case: Case,
+    image: Image,
+    observers: Sequence[Observe],
+    *,
+    with_objects: bool,
+) -> tuple[Mask, Objects | None]:
     def observe(slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
         for each in observers:
             each(slab, labels)
 
     try:
-        return predictor.predict(image, observe=observe)
+        if with_objects:
+            return predictor.predict_with_objects(image, observe)
+        return predictor.predict(image, observe=observe), None
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {error}") from error
 

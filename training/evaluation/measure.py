@@ -17,6 +17,7 @@ from seg.metrics import (
     surface_scores,
 )
 from seg.metrics.surface import Grid
+from training.evaluation.object_scores import summaries_of
 from training.evaluation.regions import Region
 from training.evaluation.reliability_meter import Counts
 from training.evaluation.scores import (
@@ -130,6 +131,7 @@ def evaluation_of(
         tolerance=tolerance,
         unit=units.pop() if len(units) == 1 else "mm or pixels",
         ece=interval_of([case.ece for case in cases]),
+        objects=summaries_of([case.objects for case in cases if case.objects]),
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from seg.errors import ConfigError
 from seg.files import replace_file
+from training.evaluation.object_scores import object_table
 from training.evaluation.scores import (
     MEASURES,
     CaseScore,
@@ -88,7 +89,10 @@ def summary_table(evaluation: Evaluation) -> str:
     head = f"{'class':{width}}  Dice   95% interval    pooled  thresholding  cases  IoU    "
     head += f"surface Dice  {'HD95 ' + evaluation.unit:11}  volume error"
     rows = [_row(name.ljust(width), each) for name, each in evaluation.summary.items()]
-    return "\n".join([head, *rows, *([distances_in_words(evaluation)] if rows else [])])
+    objects = object_table(evaluation.objects)
+    return "\n".join(
+        [head, *rows, *([distances_in_words(evaluation)] if rows else []), *filter(None, [objects])]
+    )
 
 
 def distances_in_words(evaluation: Evaluation) -> str:

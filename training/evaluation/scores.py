@@ -7,6 +7,7 @@ from pydantic import Field
 
 from seg.frozen import FrozenData
 from seg.metrics import SelfAssessment
+from training.evaluation.object_scores import ObjectScore, ObjectSummary
 
 Unit = Literal["mm", "pixels", "mm or pixels"]
 """Of distances: pixels where the files state no spacing."""
@@ -83,6 +84,8 @@ class CaseScore(FrozenData):
     """Of this case's distances."""
     ece: float | None = None
     """Of the winning class's probability, over all voxels."""
+    objects: dict[str, ObjectScore] = Field(default_factory=dict)
+    """By class, where objects were told apart."""
 
     @property
     def mean_dice(self) -> float | None:
@@ -191,6 +194,8 @@ class Evaluation(FrozenData):
     quality: SelfAssessment | None = None
     """What the model may say of its own masks, fitted on these cases."""
 
+    objects: dict[str, ObjectSummary] = Field(default_factory=dict)
+    """By class, where the reference has objects."""
     cross_validation: CrossValidation | None = None
     mirroring: Mirroring | None = None
 

@@ -11,6 +11,7 @@ from training.dataset import Legend
 from training.learning.callbacks import CHECKPOINT_FILE, StopInTime
 from training.run.folder import RunFolder
 from training.run.plan import Plan
+from training.samples.object_targets import outputs_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def trained_in(run: RunFolder, plan: Plan, legend: Legend) -> Trained:
         for name, value in saved.averaged_weights.items()
         if name.startswith(_PREFIX)
     }
-    network = ResidualUNet(plan.network_config(legend.outputs))
+    network = ResidualUNet(plan.network_config(outputs_of(legend, plan)))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -19,6 +19,7 @@ from seg.networks import PRESETS, ResidualUNet, UNetConfig, preset
 from training.dataset import Dataset
 from training.onnx_files.read_back import network_in
 from training.run.plan import Plan
+from training.samples.object_targets import learns_borders, learns_depths
 
 GENTLE_LEARNING_RATE = 1e-3
 """A third of the usual one, so that what was learnt elsewhere is not lost in the first steps."""
@@ -70,7 +71,7 @@ def with_normalisation_of(plan: Plan, channels: Sequence[Channel]) -> Plan:
     return plan.model_copy(update={"normalisation": rules})
 
 
-def begin_with(network: ResidualUNet, start: str, dataset: Dataset) -> None:
+def begin_with(network: ResidualUNet, start: str, dataset: Dataset, plan: Plan) -> None:
     """Put the package's weights into the network; deep supervision's other heads stay new.
 
     Raises:
@@ -81,6 +82,7 @@ def begin_with(network: ResidualUNet, start: str, dataset: Dataset) -> None:
     card, known = package.card, network_in(package).state_dict()
     old_channels = _matched_channels(card.input.channels, dataset.channels)
     rows = _matched_rows(card, dataset.classes, dataset.legend.task)
+    rows += _matched_object_rows(card, dataset.classes, plan)
     weights = network.state_dict()
     first = next(name for name, tensor in weights.items() if tensor.ndim > 1)
     for name, fresh in weights.items():
@@ -133,6 +135,22 @@ def _matched_rows(card: ModelCard, classes: Sequence[ClassInfo], task: Task) -> 
         names[1:] if kind == "regions" else names for names, kind in ((old, card.task), (new, task))
     )
     return [old.index(name) if name in old else None for name in new]
+
+
+def _matched_object_rows(
+    card: ModelCard, classes: Sequence[ClassInfo], plan: Plan
+) -> list[int | None]:
+    """The same for the channels that tell objects apart, which follow those of the classes."""
+    learnt = {"border": learns_borders(plan), "distance": learns_depths(plan)}
+    rows: list[int | None] = []
+    for group in ("border", "distance"):
+        old: Mapping[str, int] = {}
+        if card.instances is not None and group in card.instances.channels_for:
+            first = card.outputs + card.instances.first_channel(group)
+            old = {name: first + at for at, name in enumerate(card.instances.rules)}
+        if learnt[group]:
+            rows += [old.get(info.name) for info in classes[1:]]
+    return rows
 
 
 def _head(known: Tensor, rows: Sequence[int | None], fresh: Tensor) -> Tensor:

@@ -178,10 +178,10 @@ class SegmentationLoss(nn.Module):
         self._members = torch.from_numpy(rules.legend.members())
 
     def forward(
-        self, logits: Float[Tensor, "b k *patch"], labels: Float[Tensor, "b 1 *patch"]
+        self, logits: Float[Tensor, "b k *patch"], labels: Float[Tensor, "b planes *patch"]
     ) -> Float[Tensor, ""]:
-        """Return the cost, 0 where all is right and sure."""
-        answer = self._answer(logits, labels[:, 0].long())
+        """Return the cost, 0 where all is right and sure; of classes, which come first in both."""
+        answer = self._answer(logits[:, : self.rules.legend.outputs], labels[:, 0].long())
         cost = torch.zeros((), device=logits.device)
         for weight, term in self.recipe.terms:
             cost = cost + weight * term(answer, self.rules)

@@ -14,11 +14,13 @@ from seg.networks import ResidualUNet
 from training.dataset.legend import Legend
 from training.learning.gates import price, shares_of
 from training.learning.losses import make_loss
+from training.learning.objects import class_labels, class_logits, depth_loss
 from training.learning.optimisers import OPTIMISERS
 from training.learning.pooled_dice import PooledDice
 from training.learning.teacher_loss import distillation_loss, finest_of
 from training.run.clock import learning_rate_factor
 from training.run.plan import Plan
+from training.samples.object_targets import learns_depths, learnt_legend, outputs_of
 
 
 class SegmentationModule(pl.LightningModule):
@@ -35,8 +37,10 @@ class SegmentationModule(pl.LightningModule):
         # in a tuple, so that its weights are no part of this module
         self._teachers = () if teacher is None else (teacher.eval(),)
         self.plan = plan
-        self.network = ResidualUNet(plan.network_config(legend.outputs))
-        self.loss = make_loss(legend, plan.loss, plan.class_weights, shared=processes > 1)
+        self.network = ResidualUNet(plan.network_config(outputs_of(legend, plan)))
+        self.loss = make_loss(
+            learnt_legend(legend, plan), plan.loss, plan.class_weights, shared=processes > 1
+        )
         self.legend = legend
         self.dice = PooledDice(legend)
         self.shares = shares_of(self.network, plan.patch) if plan.compute_penalty else {}
@@ -50,7 +54,7 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(
         self,
-        batch: tuple[Float[Tensor, "b c *patch"], Int[Tensor, "b 1 *patch"]],
+        batch: tuple[Float[Tensor, "b c *patch"], Int[Tensor, "b planes *patch"]],
         batch_idx: int,
     ) -> dict[str, Tensor]:
         """Loss of a batch, and the foreground Dice of its hard labels for people to watch.
@@ -63,15 +67,19 @@ class SegmentationModule(pl.LightningModule):
         with self.network.skipping(self._skipped()):
             logits = self(images)
         loss = self.loss(logits, labels.float())
+        if learns_depths(self.plan):
+            loss = loss + depth_loss(finest_of(logits), labels, self.legend, self.plan)
         if self.plan.compute_penalty:
             # rises with the training: gates of blocks start closed and must be able to open
             rate = self.plan.compute_penalty * self.progress
             loss = loss + rate * price(self.network, self.shares)
         for teacher in self._teachers:
-            loss = loss + distillation_loss(finest_of(logits), teacher, images, self.legend)
+            votes = learnt_legend(self.legend, self.plan).outputs
+            loss = loss + distillation_loss(finest_of(logits), teacher, images, self.legend, votes)
         if not torch.isfinite(loss):
             raise SegError(self._why_not_finite())
-        dice = self.dice(finest_of(logits).detach(), labels[:, 0])
+        said = class_logits(finest_of(logits).detach(), self.legend, self.plan)
+        dice = self.dice(said, class_labels(labels[:, 0], self.legend, self.plan))
         self.log_dict(
             {"loss": loss.detach(), "dice": dice, "learning_rate": self._rate()}, on_step=True
         )

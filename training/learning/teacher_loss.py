@@ -23,10 +23,16 @@ def distillation_loss(
     teacher: ResidualUNet,
     images: Float[Tensor, "b c *patch"],
     legend: Legend,
+    votes: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy with the teacher's probabilities, a mean over voxels."""
+    """Cross-entropy with the teacher's probabilities, a mean over voxels.
+
+    Of the channels the first ``votes`` are logits of classes; None for all.
+    """
     with torch.no_grad():
         said = teacher.to(images.device)(images)
+    # behind these lie depths within objects, which are no logits
+    said, logits = said[:, :votes], logits[:, :votes]
     if legend.regions:
         cost = functional.binary_cross_entropy_with_logits(logits, said.sigmoid())
     else:

@@ -80,7 +80,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     pl.seed_everything(plan.seed, verbose=False)
     module = SegmentationModule(plan, dataset.legend, device.world.size, teacher)
     if plan.start and saved is None:
-        begin_with(module.network, plan.start, dataset)
+        begin_with(module.network, plan.start, dataset, plan)
     if saved is None or device.world.agreed(clock.progress(saved.steps))[0] < 1:
         first = saved.steps * plan.accumulate if saved else 0
         axes = plan.mirrored_axes([info.name for info in dataset.classes[1:]])

@@ -28,6 +28,7 @@ from seg.inference.labels.decision import labels_of
 from training.dataset import Dataset
 from training.dataset.legend import IGNORE
 from training.learning.module import SegmentationModule
+from training.learning.objects import class_logits
 from training.samples.held_back import HeldBack, held_back_patches
 
 WATCHED_PATCHES = 4
@@ -157,7 +158,7 @@ class Watch(Callback):
 
     def _look(self, trainer: pl.Trainer, patches: HeldBack, progress: float) -> None:
         module = self.average.module
-        logits = _logits(trainer, module, patches)
+        logits = class_logits(_logits(trainer, module, patches), self.dataset.legend, module.plan)
         labels = torch.from_numpy(patches.labels.astype(np.int64))
         dice = float(module.dice(logits, labels))
         self.dice = None if math.isnan(dice) else dice

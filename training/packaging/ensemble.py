@@ -25,9 +25,11 @@ from seg.model_package import (
 from seg.networks import ResidualUNet
 from training.evaluation.scores import Evaluation
 from training.onnx_files.proof import Proof, milliseconds_per_patch, proven, reference_logits
+from training.packaging.objects import with_objects
 from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
 from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
+from training.samples.object_targets import learnt_legend
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,10 @@ def write_ensemble(
     task = job.dataset.legend.task
     patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     said = {member.name: reference_logits(member.network, patches) for member in members}
-    together = EnsembleBackend([Remembered(each) for each in said.values()], task).run(patches)
+    votes = learnt_legend(job.dataset.legend, job.plan).outputs
+    together = EnsembleBackend([Remembered(each) for each in said.values()], task, votes=votes).run(
+        patches
+    )
     with written_whole(target) as folder:
         errors = [
             _copied(member, folder, GoldenSamples(patches, said[member.name])) for member in members
@@ -94,6 +99,7 @@ def write_ensemble(
                 "postprocessing": rules,
             }
         )
+        card = with_objects(card, folder, load_backend(ModelPackage(folder, card)), job)
         write_card(folder, card)
         package = ModelPackage.load(folder)
         evaluation = assess(Predictor(package))

@@ -29,6 +29,7 @@ from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import Proof, export_variant, milliseconds_per_patch
+from training.packaging.objects import untuned, with_objects
 from training.run.device import Device
 from training.run.job import TrainingJob
 from training.run.plan import Plan
@@ -74,8 +75,9 @@ def write_package(
             proof, variant=proof.variant.model_copy(update={"blocks_dropped": small.removed})
         )
         card = card_of(proof, job)
-        write_card(folder, card)
         backend = OnnxBackend(folder / proof.variant.file)
+        card = with_objects(card, folder, backend, job)
+        write_card(folder, card)
         evaluation = assess(Predictor(ModelPackage.load(folder), backend))
         card = _scored(card, evaluation, milliseconds_per_patch(backend, patches), job.device)
         write_card(folder, card)
@@ -103,6 +105,7 @@ def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
             orientation=plan.orientation,
             left_right_axis=plan.left_right_axis,
         ),
+        instances=untuned(plan, dataset.classes),
         variants=(proof.variant,),
         golden_sha256=proof.golden_sha256,
         fingerprint=TrainingFingerprint(

@@ -114,6 +114,10 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--foreground-share", type=float, metavar="S",
         help="of patches that must show a class (default: 1/3)")  # fmt: skip
     add("--overlap", type=float, metavar="S", help="of windows in whole images (default: 0.5)")
+    add("--instances", choices=("auto", "border", "distance", "none"),
+        help="how objects are told apart where each is annotated: by a class between those that "
+             "touch, by how deep a voxel lies in its object, or by what does better on cases held "
+             "back for it (default: auto)")  # fmt: skip
     add(
         "--seed",
         type=seed_number,

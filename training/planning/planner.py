@@ -13,7 +13,9 @@ from typing import Any
 from seg.errors import ConfigError
 from seg.images import ClassInfo
 from training.dataset import Dataset
+from training.dataset.dataset_yaml import CARD
 from training.dataset.fingerprint import Fingerprint
+from training.dataset.tuning import tuning_split
 from training.learning.fine_tuning import start_fields, with_normalisation_of
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
@@ -25,6 +27,7 @@ from training.run.device import Device, check_precision
 from training.run.memory import free_bytes, held_bytes, in_gib
 from training.run.plan import Plan, changed_plan, mirrors_in_words
 from training.run.plan_yaml import read_plan
+from training.samples.object_statistics import object_statistics, voxel_edge
 
 SHARE_FOR_MEASURING = 0.05
 """Of the time, for training steps that are only measured."""
@@ -57,7 +60,7 @@ def plan_run(
     if given:
         planned = Planned(changed_plan(given, chosen))
     else:
-        chosen = {"minutes": DEFAULT_MINUTES} | chosen
+        chosen = {"minutes": DEFAULT_MINUTES} | _telling_objects_apart(chosen, dataset) | chosen
         if options.as_nnunet:
             classes = len(dataset.classes)
             turned = fingerprint.turned(chosen.get("orientation"))
@@ -95,6 +98,38 @@ def with_mirrors(plan: Plan, classes: Sequence[ClassInfo]) -> Plan:
     if plan.mirror_axes is not None or len(axes) == plan.dims:
         return plan
     return changed_plan(plan, {"mirror_axes": axes})
+
+
+def _telling_objects_apart(chosen: dict[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """What is planned for objects.
+
+    Raises:
+        ConfigError: they were asked for, and nobody annotated them.
+    """
+    wanted = chosen.get("instances")
+    is_possible = dataset.has_objects and dataset.legend.task == "exclusive"
+    if wanted in ("border", "distance", "auto") and not is_possible:
+        raise ConfigError(
+            f"objects of {dataset.name} cannot be told apart: "
+            + (
+                "its classes overlap"
+                if dataset.has_objects
+                else f"nobody annotated them one by one; number them and write masks: instances "
+                f"into {CARD}"
+            )
+        )
+    if not is_possible or wanted == "none":
+        return {}
+    learnt, _ = tuning_split(dataset.train)
+    statistics = object_statistics(dataset, learnt)
+    voxel = voxel_edge(chosen.get("spacing"))
+    log.info(
+        "objects   %d in some cases; radius of a small one %.3g, diameter of a large one %.3g",
+        statistics.objects,
+        statistics.radius,
+        statistics.diameter,
+    )
+    return {"instances": "auto", "border_width": statistics.border_width(voxel)}
 
 
 def _searched(

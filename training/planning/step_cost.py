@@ -12,6 +12,7 @@ from training.learning.optimisers import OPTIMISERS
 from training.run.device import Device, Precision, has_bfloat16, lacks_memory, using_threads
 from training.run.memory import TooLittleMemoryError, peak_of
 from training.run.plan import Plan
+from training.samples.object_targets import learnt_legend, outputs_of
 
 TIMED_STEPS = 2
 
@@ -71,7 +72,8 @@ def _steps(
     shape: tuple[int, ...],
     patience_s: float,
 ) -> tuple[int, float]:
-    network = ResidualUNet(plan.network_config(legend.outputs)).to(kind)
+    network = ResidualUNet(plan.network_config(outputs_of(legend, plan))).to(kind)
+    legend = learnt_legend(legend, plan)
     loss = make_loss(legend, plan.loss, plan.class_weights)
     weights = list(network.parameters())
     optimiser = OPTIMISERS[plan.optimiser]([{"params": weights}], lr=0.0)

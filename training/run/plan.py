@@ -151,6 +151,17 @@ class Plan(BaseModel):
     checkpoint_seconds: Annotated[
         float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
     ] = 20.0
+    instances: Annotated[
+        Literal["none", "border", "distance", "auto"],
+        Field(
+            description="how objects are told apart: none, by a class where two of one class "
+            "touch, by how deep a voxel lies in its object, or whichever of both does better on "
+            "cases held back from the training"
+        ),
+    ] = "none"
+    border_width: Annotated[
+        int, Field(ge=1, description="voxels of each of two objects that touch, seen as border")
+    ] = 1
     overlap: Annotated[
         float, Field(ge=0, lt=1, description="of windows when whole images are segmented")
     ] = 0.5

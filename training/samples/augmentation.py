@@ -88,7 +88,7 @@ STRENGTHS: Mapping[str, Strength] = {
 }  # fmt: skip
 
 _Image = Float32[np.ndarray, "c *spatial"]
-_Labels = UInt8[np.ndarray, "*spatial"]
+_Labels = UInt8[np.ndarray, "*planes_and_spatial"]
 _Move = Callable[[_Image, _Labels, int], tuple[_Image, _Labels]]
 
 PRESETS = tuple(STRENGTHS)
@@ -134,10 +134,17 @@ class Augmentation:
     def __call__(
         self, image: _Image, labels: _Labels, rng: np.random.Generator
     ) -> tuple[_Image, _Labels]:
-        """A patch from a region of the size that ``region`` asked for."""
-        image, labels = self._move(image, labels, int(rng.integers(2**31)))
+        """A patch from a region of the size that ``region`` asked for.
+
+        Labels may be several planes that are moved alike: an axis more, before the spatial ones.
+        """
+        is_plain = labels.ndim == len(self.patch)
+        planes = labels[None] if is_plain else labels
+        image, planes = self._move(image, planes, int(rng.integers(2**31)))
         if self._empty_share and rng.random() < self._empty_share:
-            image, labels = painted_out(image, labels, rng)
+            image, classes = painted_out(image, planes[0], rng)
+            planes = np.concatenate([classes[None], planes[1:]])
+        labels = planes[0] if is_plain else planes
         if self._artefacts and rng.random() < self._artefacts:
             image = with_artefact(image, rng)
         if self._intensities is not None:
@@ -171,11 +178,13 @@ def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) 
     turned = A.Compose([turn, bend, A.CenterCrop(height, width), *steps])
 
     def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
-        pipeline = plain if labels.shape == patch else turned
+        pipeline = plain if labels.shape[1:] == patch else turned
         pipeline.set_random_seed(seed)
-        moved = pipeline(image=np.moveaxis(image, 0, -1), mask=labels)
-        pixels = moved["image"].reshape(*moved["mask"].shape, len(image))
-        return np.moveaxis(pixels, -1, 0), moved["mask"]
+        planes = labels[0] if len(labels) == 1 else np.moveaxis(labels, 0, -1)
+        moved = pipeline(image=np.moveaxis(image, 0, -1), mask=np.ascontiguousarray(planes))
+        pixels = moved["image"].reshape(*moved["mask"].shape[:2], len(image))
+        planes = moved["mask"].reshape(*moved["mask"].shape[:2], len(labels))
+        return np.moveaxis(pixels, -1, 0), np.moveaxis(planes, -1, 0)
 
     return move
 
@@ -199,12 +208,12 @@ def _move_3d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) 
     plain, turned = mt.Compose(steps), mt.Compose([turn, *steps])
 
     def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
-        pipeline = plain if labels.shape == patch else turned
+        pipeline = plain if labels.shape[1:] == patch else turned
         pipeline.set_random_state(seed=seed)
-        moved = pipeline({"image": image, "labels": labels[None]})
+        moved = pipeline({"image": image, "labels": labels})
         return (
             np.asarray(moved["image"], dtype=np.float32),
-            np.asarray(moved["labels"])[0].astype(np.uint8),
+            np.asarray(moved["labels"]).astype(np.uint8),
         )
 
     return move

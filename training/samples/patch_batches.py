@@ -18,7 +18,10 @@ from training.samples.prepared_cases import PreparedCase
 
 
 class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """An endless row of batches ``(b, c, *patch)`` with labels ``(b, 1, *patch)``."""
+    """An endless row of batches ``(b, c, *patch)`` with labels ``(b, 1, *patch)``.
+
+    Where depths within objects are learnt they are a second plane of the labels, in 255ths.
+    """
 
     def __init__(
         self,
@@ -61,12 +64,12 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         images, labels = zip(*samples, strict=True)
         return (
             torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(labels)[:, None].astype(np.int64)),
+            torch.from_numpy(np.stack(labels).astype(np.int64)),
         )
 
     def _sample(
         self, rng: np.random.Generator, show_class: bool
-    ) -> tuple[Float32[np.ndarray, "c *patch"], UInt8[np.ndarray, "*patch"]]:
+    ) -> tuple[Float32[np.ndarray, "c *patch"], UInt8[np.ndarray, "planes *patch"]]:
         if show_class and self.shown_by:  # each label as often as any other, however rare it is
             label = int(rng.choice(list(self.shown_by)))
             case = self.shown_by[label][int(rng.integers(len(self.shown_by[label])))]
@@ -86,4 +89,6 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         else:
             start = [int(rng.integers(s - n + 1)) for n, s in zip(region, shape, strict=True)]
         at = tuple(slice(s, s + n) for s, n in zip(start, region, strict=True))
-        return self.augmentation(np.array(case.image[:, *at]), np.array(case.labels[at]), rng)
+        planes = [case.labels] if case.depths is None else [case.labels, case.depths]
+        labels = np.stack([plane[at] for plane in planes])
+        return self.augmentation(np.array(case.image[:, *at]), labels, rng)

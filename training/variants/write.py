@@ -31,6 +31,7 @@ from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import FULL, Proof
 from training.onnx_files.shared_weights import referenced_bytes, share_weights
+from training.packaging.objects import with_objects
 from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
 from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
@@ -156,6 +157,7 @@ def _measured(
     golden = GoldenSamples(patches, first.golden)
     variant = Variant(name=first.name, file=first.file.name, sha256=sha256_of(first.file))
     card = card_of(Proof(variant, write_golden(work, golden), 0.0), job)
+    card = with_objects(card, work, OnnxBackend(first.file, provider="cpu"), job)
     package = ModelPackage(work, card)
     found = []
     for each in tqdm(made, desc="scoring", unit="variant", disable=None):
@@ -239,6 +241,7 @@ def _write(
             "quality": first.evaluation.quality,
         }
     )
+    card = with_objects(card, folder, OnnxBackend(folder / variants[0].file, provider="cpu"), job)
     write_card(folder, card)
     package = ModelPackage.load(folder)
     errors = [

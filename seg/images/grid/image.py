@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Real
+from jaxtyping import Float, Integer, Real, UInt8, UInt32
 
 from seg.errors import ImageError
 
@@ -143,6 +143,11 @@ class Mask(_Grid):
     def spatial_shape(self) -> tuple[int, ...]:
         """Size along the spatial axes."""
         return self.array.shape
+
+    @property
+    def stored(self) -> UInt8[np.ndarray, "*spatial"] | UInt32[np.ndarray, "*spatial"]:
+        """As files hold it: classes in 8 bits, numbers of objects (uint32) in 32."""
+        return self.array if self.array.dtype == np.uint32 else self.array.astype(np.uint8)
 
     @classmethod
     def on_grid_of(cls, image: Image, labels: Integer[np.ndarray, "*spatial"]) -> "Mask":

@@ -138,7 +138,7 @@ def encode_nifti(
     Raises:
         UnsupportedImageError: NIfTI has no such voxel type.
     """
-    array = grid.array[np.newaxis].astype(np.uint8) if isinstance(grid, Mask) else grid.array
+    array = grid.stored[np.newaxis] if isinstance(grid, Mask) else grid.array
     if step is not None:
         array = np.rint(array / step).astype(np.uint16)
     if grid.dims == 2:

@@ -78,7 +78,7 @@ def encode_tiff(grid: Image | Mask, *, names: Sequence[str] = ()) -> bytes:
         UnsupportedImageError: OME-TIFF has no such pixel type.
     """
     labels = isinstance(grid, Mask)
-    array = grid.array.astype(np.uint8) if labels else grid.array
+    array = grid.stored if isinstance(grid, Mask) else grid.array
     if array.dtype.name not in WRITABLE:
         raise UnsupportedImageError(
             f"a TIFF holds {', '.join(WRITABLE)}, got {array.dtype}; convert to float32"

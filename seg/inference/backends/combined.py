@@ -70,6 +70,7 @@ class EnsembleBackend:
         members: Sequence[Backend],
         task: Task = "exclusive",
         averaging: Averaging = "probabilities",
+        votes: int | None = None,
     ) -> None:
         """Take the networks.
 
@@ -77,6 +78,8 @@ class EnsembleBackend:
             members: at least one.
             task: says what the logits mean.
             averaging: what is averaged.
+            votes: channels that are probabilities, the first ones; others are averaged as they
+                are. None for all.
 
         Raises:
             BackendError: there is none, or their patches differ.
@@ -87,6 +90,7 @@ class EnsembleBackend:
         self._members = tuple(members)
         self._task = task
         self._averaging = averaging
+        self._votes = votes
         self.patch = members[0].patch
         self.provider = "+".join(dict.fromkeys(member.provider for member in members))
         self.callers = min(member.callers for member in members)
@@ -104,7 +108,16 @@ class EnsembleBackend:
         Raises:
             BackendError: a network failed.
         """
-        each = (ask(member, patches, heard) for member in self._members)
+        each = [ask(member, patches, heard) for member in self._members]
+        votes = each[0].shape[1] if self._votes is None else self._votes
+        if votes == each[0].shape[1]:
+            return self._mean(each)
+        rest = reduce(np.add, (x[:, votes:] for x in each)) / np.float32(len(each))
+        return np.concatenate([self._mean([x[:, :votes] for x in each]), rest], axis=1)
+
+    def _mean(
+        self, each: Sequence[Float32[np.ndarray, "b k *patch"]]
+    ) -> Float32[np.ndarray, "b k *patch"]:
         if self._averaging == "logits":
             return np.asarray(reduce(np.add, each) / np.float32(len(self._members)))
         if self._task == "regions":

@@ -48,7 +48,9 @@ def load_backend(
         return (
             members[0]
             if len(members) == 1
-            else EnsembleBackend(members, package.card.task, package.card.averaging)
+            else EnsembleBackend(
+                members, package.card.task, package.card.averaging, package.card.votes
+            )
         )
 
     if provider != "auto":

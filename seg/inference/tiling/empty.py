@@ -35,9 +35,12 @@ def emptiness(
     return is_empty
 
 
-def background_logits(outputs: int, task: Task) -> Float32[np.ndarray, " k"]:
-    """Logits that say background."""
+def background_logits(
+    outputs: int, task: Task, votes: int | None = None
+) -> Float32[np.ndarray, " k"]:
+    """Logits that say background; channels from ``votes`` on, which are no logits, are 0."""
     logits = np.full(outputs, -BACKGROUND_LOGIT, np.float32)
     if task == "exclusive":
         logits[0] = BACKGROUND_LOGIT
+    logits[outputs if votes is None else votes :] = 0
     return logits

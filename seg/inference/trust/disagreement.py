@@ -49,9 +49,15 @@ class DisagreementBackend:
     """Logits of a backend, and as one channel more the disagreement of all that are heard."""
 
     def __init__(
-        self, backend: Backend, voices: Sequence[Backend] = (), task: Task = "exclusive"
+        self,
+        backend: Backend,
+        voices: Sequence[Backend] = (),
+        task: Task = "exclusive",
+        votes: int | None = None,
     ) -> None:
         """Listen to the members of ``backend`` and to other networks.
+
+        Of their channels the first ``votes`` are heard, or all.
 
         Raises:
             ConfigError: one network alone has nothing to disagree with.
@@ -60,6 +66,7 @@ class DisagreementBackend:
         self._backend = backend
         self._voices = tuple(voices)
         self._task: Task = task
+        self._votes = votes
         self.patch = backend.patch
         self.provider = backend.provider
         self.callers = backend.callers
@@ -78,9 +85,13 @@ class DisagreementBackend:
             BackendError: a network failed.
         """
         heard = Disagreement(self._task)
-        logits = ask(self._backend, patches, heard.hear)
+
+        def hear(logits: Float32[np.ndarray, "b k *patch"]) -> None:
+            heard.hear(logits[:, : self._votes])
+
+        logits = ask(self._backend, patches, hear)
         for voice in self._voices:
-            ask(voice, patches, heard.hear)
+            ask(voice, patches, hear)
         return np.concatenate([logits, heard.result()[:, None]], axis=1)
 
 

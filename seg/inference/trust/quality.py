@@ -20,6 +20,7 @@ from seg.inference.tiling.sliding_window import WindowCounts
 from seg.inference.trust.entropy import probabilities_and_entropy
 from seg.metrics import expected_dice
 from seg.model_package import ModelCard, Task
+from seg.objects import Objects
 
 MapName = Literal["probabilities", "uncertainty", "disagreement"]
 """``probabilities`` of each channel of logits; ``uncertainty``, their entropy; ``disagreement`` of
@@ -63,6 +64,8 @@ class Segmentation:
     """Names of the channels of its map of probabilities."""
     made_by: MadeBy | None = None
     """The model."""
+    objects: Objects | None = None
+    """Where they were asked for."""
 
 
 class QualityMeter:

@@ -24,6 +24,9 @@ _OTHER_CHANNELS = (
 )
 """MetaMorph's ``_w1``, and ``_ch00`` of Leica and others."""
 
+CLASSES = "classes"
+"""Folder of masks of classes, beside masks that number objects."""
+
 Stems = dict[str, Path]
 CaseFiles = dict[str, tuple[Path, ...]]
 
@@ -167,3 +170,20 @@ def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str
             keys[key(name)][1].append(name)
         mask_of |= {i[0]: m[0] for i, m in keys.values() if len(i) == len(m) == 1}
     return mask_of
+
+
+def with_second_files(
+    first: Mapping[str, Path], second: Mapping[str, Path], folder: str, findings: list[Finding]
+) -> dict[str, Path]:
+    """By case the file in another folder; cases without one are told."""
+    mask_of = _paired_names({name: (path,) for name, path in first.items()}, second)
+    for name in sorted(first.keys() - mask_of.keys()):
+        findings.append(
+            Finding(
+                "error",
+                str(first[name]),
+                f"the folder {folder} has no file called {name}",
+                "add it or remove this",
+            )
+        )
+    return {name: second[mask_of[name]] for name in first if name in mask_of}

@@ -1,5 +1,6 @@
 """Classes and channels by ``dataset.yaml``, or by what the files hold where it says nothing."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from training.dataset.cases import Case, each_that_reads
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
 from training.dataset.findings import Finding
+from training.dataset.layouts.files import CLASSES
 from training.dataset.layouts.undeclared import Values, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
@@ -50,15 +52,23 @@ def legend_of(
     names = [each.name for each in classes]
     ignored = _ignored(card)
     if card.masks == "instances":
+        if any(case.objects not in (None, case.mask) for case in cases):
+            # the classes are masks of their own
+            as_values = card.model_copy(update={"masks": "values", "objects": None})
+            return legend_of(as_values, cases, dims, findings, given)
         names = names or ["background", OBJECT]
-        if len(names) != 2:
+        table = _table(cases, card.objects, names) if card.objects else None
+        if len(names) != 2 and table is None:
             raise DatasetError(
-                f"{CARD} says masks: instances, which have background and one class, and names "
-                f"{len(names)} classes: {', '.join(names)}"
+                f"{CARD} says masks: instances and names {len(names)} classes: "
+                f"{', '.join(names)}; say the class of each object, by a folder {CLASSES} with "
+                "masks of classes or by objects: a table with the columns case, label and class"
             )
         return Legend(make_classes(names, colors), ignores=bool(ignored)), MaskFiles(
-            "instances", ignored
+            "instances", ignored, classes_of_objects=table
         )
+    if card.objects:
+        raise DatasetError(f"objects in {CARD} is for masks: instances")
     if card.masks == "colors":
         label_of = {packed(color): i for i, color in enumerate(_colors(classes))}
         legend = Legend(make_classes(names, colors), ignores=bool(ignored))
@@ -163,6 +173,34 @@ def coded(legend: Legend, card: DatasetYaml) -> Legend:
     }
     classes = tuple(each.model_copy(update=codes.get(each.name, {})) for each in legend.classes)
     return replace(legend, classes=classes)
+
+
+def _table(
+    cases: Sequence[Case], file: str, names: Sequence[str]
+) -> Mapping[str, Mapping[int, int]]:
+    """By case and number of an object its label."""
+    folder = next(p for p in cases[0].mask.parents if (p / CARD).is_file())
+    try:
+        text = (folder / file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{folder / file}, which {CARD} names, cannot be read") from error
+    rows = list(csv.DictReader(text.splitlines()))
+    columns = list(rows[0]) if rows else []
+    for column in ("case", "label", "class"):
+        if column not in columns:
+            raise DatasetError(
+                f"{folder / file} needs a column {column}, it has {', '.join(columns) or 'no rows'}"
+            )
+    table: dict[str, dict[int, int]] = {}
+    for row in rows:
+        if row["class"] not in names:
+            raise DatasetError(
+                f"{folder / file} names the class {row['class']!r}; {CARD} has {', '.join(names)}"
+            )
+        if not str(row["label"]).isdecimal():
+            raise DatasetError(f"{folder / file}: a label is a whole number, got {row['label']!r}")
+        table.setdefault(row["case"], {})[int(row["label"])] = names.index(row["class"])
+    return table
 
 
 def _ignored(card: DatasetYaml) -> dict[int, int]:

@@ -5,6 +5,7 @@ are read as well.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from seg.errors import DatasetError
@@ -14,10 +15,12 @@ from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings import Finding, raise_errors
 from training.dataset.layouts.dataset_json import CARD, Raw, legend_of, licence_of
 from training.dataset.layouts.dataset_json import channels_of as named_channels
-from training.dataset.layouts.files import channels_of, files_in, pair
+from training.dataset.layouts.files import channels_of, files_in, pair, with_second_files
 from training.dataset.names import composed, folder_called
 from training.dataset.splits import assign
 
+INSTANCES = "instances"
+"""``instancesTr`` and ``instancesTs`` beside the labels: numbers of objects; nnU-Net has none."""
 SET_BY_JSON = ("classes", "masks", "ignore", "channels")
 """Fields of ``dataset.yaml`` that ``dataset.json`` settles."""
 _CHANNEL_BEHIND = re.compile(r"_\d{4}$")
@@ -78,7 +81,15 @@ def _cases(
     images = channels_of(files_in(_folder(folder, f"images{suffix}"), (ending,)), findings)
     masks = files_in(_folder(folder, f"labels{suffix}"), (ending,))
     paired = pair(images, masks, folder / f"images{suffix}", findings)
-    return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
+    numbered: Mapping[str, Path | None] = dict.fromkeys(paired)
+    if (folder / f"{INSTANCES}{suffix}").is_dir():
+        files = files_in(folder / f"{INSTANCES}{suffix}", (ending,))
+        of_classes = {name: mask for name, (_, mask) in paired.items()}
+        numbered = with_second_files(of_classes, files, f"{INSTANCES}{suffix}", findings)
+    return [
+        Case(name=name, images=paired[name][0], mask=paired[name][1], objects=file, split=split)
+        for name, file in numbered.items()
+    ]
 
 
 def _listed_cases(

@@ -10,7 +10,15 @@ from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml
 from training.dataset.findings import Finding, raise_errors
-from training.dataset.layouts.files import Stems, cases_of, files_in, left_out_in, pair
+from training.dataset.layouts.files import (
+    CLASSES,
+    Stems,
+    cases_of,
+    files_in,
+    left_out_in,
+    pair,
+    with_second_files,
+)
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded, legend_of
 from training.dataset.names import (
     IMAGE_FOLDERS,
@@ -51,7 +59,7 @@ def load_plain(
     """
     cases: list[Case] = []
     for part, split in _parts(folder, findings):
-        cases += _cases(part, split, findings)
+        cases += _cases(part, split, findings, numbered=card.masks == "instances")
     if not cases:
         raise_errors(findings)
     dims = dims_of(cases, card.masks)
@@ -129,7 +137,10 @@ def _beside(folder: Path) -> tuple[Stems, Stems]:
     return (images, masks) if len(masks) == len(images) else (stems, {})
 
 
-def _cases(folder: Path, split: Split, findings: list[Finding]) -> list[Case]:
+def _cases(
+    folder: Path, split: Split, findings: list[Finding], *, numbered: bool = False
+) -> list[Case]:
+    """Cases of a folder; where masks number objects, their classes may be masks of their own."""
     check_text([folder])
     images, masks = (folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
     if images is None and masks is None:
@@ -142,7 +153,15 @@ def _cases(folder: Path, split: Split, findings: list[Finding]) -> list[Case]:
         findings += [*left_out_in(images), *left_out_in(masks)]
         findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
     paired = pair(cases_of(stems, mask_stems, findings), mask_stems, folder, findings)
-    return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
+    if not numbered:
+        return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
+    of_classes = {name: mask for name, (_, mask) in paired.items()}
+    if (folder / CLASSES).is_dir():
+        of_classes = with_second_files(of_classes, files_in(folder / CLASSES), CLASSES, findings)
+    return [
+        Case(name=name, images=paired[name][0], mask=mask, objects=paired[name][1], split=split)
+        for name, mask in of_classes.items()
+    ]
 
 
 def _other_masks(folder: Path, masks: Path) -> list[Path]:

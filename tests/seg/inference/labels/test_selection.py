@@ -91,7 +91,8 @@ def test_the_foreground_of_two_classes_may_be_the_unlikelier_one(seed, threshold
 
 def test_all_files_hold_the_wanted_classes_only(package, image):
     selection = Selection(classes=("nucleus",), threshold=0.6)
-    found = Predictor(package, selection=selection).segment(image, maps=("probabilities",))
+    predictor = Predictor(package, selection=selection)
+    found = predictor.segment(image, maps=("probabilities",), with_objects=True)
     assert found.channels == ("nucleus",)
     channel = package.card.outputs - 1
     everything = Predictor(package).segment(image, maps=("probabilities",))

@@ -1,0 +1,145 @@
+"""Objects of images of any size, decoded block by block: the very ones that all at once gives."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Int64, UInt8, UInt32
+
+from seg.objects.flooding import Flooded, SeedRule, flooded
+
+BLOCK = {2: 1024, 3: 128}
+"""Edge in voxels, by number of dimensions."""
+
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evidence:
+    """What is known of each voxel of an image; the arrays may lie in files."""
+
+    classes: UInt8[np.ndarray, "*spatial"]
+    """Class indices."""
+    heights: UInt8[np.ndarray, "*spatial"]
+    """How deep a voxel lies in its object."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Decoded:
+    """Objects of a whole image; their labels are in an array."""
+
+    classes: UInt8[np.ndarray, " n"]
+    """Class index of each object, label 1 first."""
+    first: Int64[np.ndarray, " n"]
+    """Index of its first voxel in the image, which rises from label to label."""
+    again: int = 0
+    """Blocks that had to be decoded with a larger halo."""
+
+
+def decode(
+    evidence: Evidence,
+    rules: Mapping[int, SeedRule],
+    into: UInt32[np.ndarray, "*spatial"],
+    *,
+    block: int | Sequence[int] | None = None,
+    halo: int = 64,
+) -> Decoded:
+    """Find all objects, and write their labels.
+
+    A block is looked at with a halo around it. Where what lies outside could still change what is
+    in the block, it is decoded again with twice the halo, so the labels depend neither on the
+    blocks nor on the halo.
+
+    Args:
+        evidence: of the image.
+        rules: by class index.
+        into: receives labels: 0 for none, objects from 1 in the order of their first voxels.
+        block: edge in voxels, or one number an axis; None for what is usual.
+        halo: in voxels; about two diameters of an object are seldom too few.
+    """
+    shape = evidence.classes.shape
+    edges = (block or BLOCK[len(shape)],) * len(shape) if not isinstance(block, Sequence) else block
+    numbers: dict[int, int] = {}
+    classes: list[int] = []
+    again = 0
+    boxes = list(blocks_of(shape, edges))
+    for box in boxes:
+        part, origin, tries = _settled(evidence, rules, box, halo)
+        again += tries > 0
+        inner = tuple(
+            slice(side.start - at, side.stop - at) for side, at in zip(box, origin, strict=True)
+        )
+        labels = part.labels[inner]
+        table = np.zeros(len(part.classes) + 1, np.uint32)
+        firsts = _in_image(part.first, part.labels.shape, origin, shape)
+        for label in np.unique(labels[labels > 0]).tolist():
+            first = int(firsts[label - 1])
+            if first not in numbers:
+                numbers[first] = len(numbers) + 1
+                classes.append(int(part.classes[label - 1]))
+            table[label] = numbers[first]
+        into[box] = table[labels]
+    found = np.array(list(numbers), np.int64)
+    order = np.argsort(found)
+    if (order != np.arange(len(order))).any():
+        _renumber(into, boxes, order)
+    return Decoded(np.array(classes, np.uint8)[order], found[order], again)
+
+
+def blocks_of(shape: Sequence[int], edges: Sequence[int]) -> Iterator[Box]:
+    """Boxes that cover an image, in raster order."""
+    starts = (range(0, size, edge) for size, edge in zip(shape, edges, strict=True))
+    for at in product(*starts):
+        yield tuple(
+            slice(start, min(start + edge, size))
+            for start, edge, size in zip(at, edges, shape, strict=True)
+        )
+
+
+def _settled(
+    evidence: Evidence, rules: Mapping[int, SeedRule], box: Box, halo: int
+) -> tuple[Flooded, tuple[int, ...], int]:
+    """A block with as much around it as settles what is in it, and where that begins."""
+    tries = 0
+    while True:
+        around = tuple(
+            slice(max(0, side.start - halo), min(size, side.stop + halo))
+            for side, size in zip(box, evidence.classes.shape, strict=True)
+        )
+        sides = [
+            (side.start > 0, side.stop < size)
+            for side, size in zip(around, evidence.classes.shape, strict=True)
+        ]
+        part = flooded(evidence.classes[around], evidence.heights[around], rules, sides)
+        inner = tuple(
+            slice(side.start - out.start, side.stop - out.start)
+            for side, out in zip(box, around, strict=True)
+        )
+        labels = np.unique(part.labels[inner])
+        is_settled = not (labels < 0).any() and part.complete[labels[labels > 0] - 1].all()
+        if is_settled:
+            return part, tuple(side.start for side in around), tries
+        halo = max(1, 2 * halo)
+        tries += 1
+
+
+def _in_image(
+    first: Int64[np.ndarray, " n"],
+    part: Sequence[int],
+    origin: Sequence[int],
+    shape: Sequence[int],
+) -> Int64[np.ndarray, " n"]:
+    """Indices in a part as indices in the image."""
+    places = np.unravel_index(first, part)
+    moved = tuple(place + at for place, at in zip(places, origin, strict=True))
+    return np.asarray(np.ravel_multi_index(moved, tuple(shape)), np.int64)
+
+
+def _renumber(
+    into: UInt32[np.ndarray, "*spatial"], boxes: Sequence[Box], order: Int64[np.ndarray, " n"]
+) -> None:
+    new = np.zeros(len(order) + 1, np.uint32)
+    new[order + 1] = np.arange(1, len(order) + 1, dtype=np.uint32)
+    for box in boxes:
+        into[box] = new[into[box]]

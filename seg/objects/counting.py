@@ -1,0 +1,49 @@
+"""How probable an object is, and how many there really are."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy import stats
+
+from seg.model_package import CountCalibration, ScoreCalibration
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Objects that were found, and between which numbers the true one is thought to lie."""
+
+    found: int
+    interval: tuple[int, int] | None = None
+    """At 95 %; None where the model has no calibration."""
+
+
+def probabilities_of_objects(
+    scores: Float64[np.ndarray, " n"], calibration: ScoreCalibration | None
+) -> Float32[np.ndarray, " n"]:
+    """Of being right: sharing more than half of its union with a true one. NaN if not known."""
+    if calibration is None:
+        return np.full(len(scores), np.nan, np.float32)
+    said = np.interp(scores, calibration.scores, calibration.probabilities)
+    return np.asarray(said, np.float32)
+
+
+def count_of(found: int, calibration: CountCalibration | None) -> Count:
+    """The number of objects with its interval.
+
+    A normal, or Student's t where few images stand behind it, around the expected number; its
+    variance is what varies within an image and what varies from one image to the next.
+    """
+    if calibration is None:
+        return Count(found)
+    expected = calibration.ratio * found
+    within = calibration.dispersion * max(expected, 1.0)
+    between = (calibration.spread * expected) ** 2
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(2, calibration.images - 1)))
+    if calibration.spread == 0:  # all there is to know comes from many parts of images
+        quantile = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    half = quantile * sqrt(within + between)
+    return Count(found, (max(0, int(np.floor(expected - half))), int(np.ceil(expected + half))))

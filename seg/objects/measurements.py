@@ -1,0 +1,161 @@
+"""What can be measured of each object, by the names that scikit-image has for it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
+
+import numpy as np
+from jaxtyping import Int64, UInt32
+
+from seg.errors import ImageError
+from seg.images import Image
+from seg.objects.objects import Objects
+
+Cell = str | int | float | bool | None
+
+SHAPES = (
+    "perimeter",
+    "eccentricity",
+    "orientation",
+    "axis_major_length",
+    "axis_minor_length",
+    "solidity",
+)
+"""Of flat objects; the angle is between the first axis (rows) and the longest, in radians."""
+DIGITS = 6
+"""Of a number, the significant ones that are written."""
+
+
+def measure_objects(objects: Objects, image: Image | None = None) -> list[dict[str, Cell]]:
+    """A row for each object, object 1 first.
+
+    ``area`` is in mm² where the spacing is known and in pixels where not, of a volume in mm³ or
+    voxels, and so are lengths, as ``unit`` says; ``num_pixels`` counts. Boxes are in voxels, from
+    the first to one behind the last. ``intensity_mean``, ``_std`` and ``_total`` are those of the
+    image's channels in the file's own unit. ``neighbors`` are objects that share a side with it.
+
+    Raises:
+        ImageError: the image lies on another grid.
+    """
+    if image is not None and image.spatial_shape != objects.labels.shape:
+        raise ImageError(
+            f"objects of {objects.labels.shape} cannot be measured on an image of "
+            f"{image.spatial_shape}"
+        )
+    if not len(objects):
+        return []
+    table = _properties(objects)
+    table |= _intensities(objects.labels, image, table["num_pixels"]) if image else {}
+    touches = _touching_the_border(objects.labels, len(objects))
+    neighbours = _neighbours(objects.labels, len(objects))
+    unit = "mm" if objects.spacing else "pixel"
+    rows: list[dict[str, Cell]] = []
+    for at in range(len(objects)):
+        probability = float(objects.probabilities[at])
+        row: dict[str, Cell] = {
+            "label": at + 1,
+            "class": objects.name_of(at + 1),
+            "probability": None if isnan(probability) else round(probability, 4),
+        }
+        row |= {name: _cell(values[at]) for name, values in table.items()}
+        row |= {"touches_border": bool(touches[at]), "neighbors": int(neighbours[at]), "unit": unit}
+        rows.append(row)
+    return rows
+
+
+def columns_of(objects: Objects, image: Image | None = None) -> list[str]:
+    """Names of the columns, also where there is no object."""
+    axes = range(objects.dims)
+    shapes = _shapes_for(objects)
+    channels = range(image.channels if image else 0)
+    return [
+        *("label", "class", "probability", "area", "num_pixels"),
+        *(f"centroid-{axis}" for axis in axes),
+        *(f"bbox-{number}" for number in range(2 * objects.dims)),
+        *shapes,
+        *(f"intensity_{what}-{c}" for what in ("mean", "std", "total") for c in channels),
+        *("touches_border", "neighbors", "unit"),
+    ]
+
+
+def _shapes_for(objects: Objects) -> Sequence[str]:
+    if objects.dims == 3:
+        return ()
+    spacing = objects.spacing or (1.0, 1.0)
+    is_square = np.isclose(spacing[0], spacing[1], rtol=1e-3)
+    return SHAPES if is_square else tuple(name for name in SHAPES if name != "perimeter")
+
+
+def _properties(objects: Objects) -> dict[str, np.ndarray]:
+    from skimage.measure import regionprops_table
+
+    names = ("area", "num_pixels", "centroid", "bbox", *_shapes_for(objects))
+    spacing = objects.spacing or (1.0,) * objects.dims
+    if objects.dims == 2 and objects.spacing:  # the perimeter wants equal numbers
+        spacing = (spacing[0],) * 2 if "perimeter" in names else spacing
+    labels = objects.labels.astype(np.int32)
+    table: Mapping[str, np.ndarray] = regionprops_table(labels, properties=names, spacing=spacing)
+    found = dict(table)
+    for axis in range(objects.dims):  # in voxels, as boxes are
+        found[f"centroid-{axis}"] = found[f"centroid-{axis}"] / spacing[axis]
+    return found
+
+
+def _intensities(
+    labels: UInt32[np.ndarray, "*spatial"], image: Image, sizes: np.ndarray
+) -> dict[str, np.ndarray]:
+    flat, count = labels.reshape(-1), len(sizes)
+    found: dict[str, np.ndarray] = {}
+    totals, deviations = [], []
+    for channel in image.array:
+        values = channel.reshape(-1).astype(np.float64)
+        total = np.bincount(flat, weights=values, minlength=count + 1)[1 : count + 1]
+        mean = total / sizes
+        squares = (values - np.append(0, mean)[flat]) ** 2
+        variance = np.bincount(flat, weights=squares, minlength=count + 1)[1 : count + 1] / sizes
+        totals.append(total)
+        deviations.append(np.sqrt(variance))
+    for what, arrays in (
+        ("mean", [total / sizes for total in totals]),
+        ("std", deviations),
+        ("total", totals),
+    ):
+        found |= {f"intensity_{what}-{c}": array for c, array in enumerate(arrays)}
+    return found
+
+
+def _touching_the_border(labels: UInt32[np.ndarray, "*spatial"], count: int) -> np.ndarray:
+    touches = np.zeros(count + 1, bool)
+    for axis in range(labels.ndim):
+        along = np.moveaxis(labels, axis, 0)
+        touches[along[0]] = touches[along[-1]] = True
+    return touches[1:]
+
+
+def _neighbours(labels: UInt32[np.ndarray, "*spatial"], count: int) -> Int64[np.ndarray, " n"]:
+    pairs = [_sides(labels, axis) for axis in range(labels.ndim)]
+    both = np.unique(np.concatenate(pairs), axis=0)
+    return np.bincount(both.reshape(-1), minlength=count + 1)[1:]
+
+
+def _sides(labels: UInt32[np.ndarray, "*spatial"], axis: int) -> Int64[np.ndarray, "pairs 2"]:
+    along = np.moveaxis(labels, axis, 0)
+    here, there = along[:-1], along[1:]
+    meet = (here != there) & (here > 0) & (there > 0)
+    pairs = np.stack([here[meet], there[meet]], axis=1).astype(np.int64)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def _cell(value: object) -> Cell:
+    number = value.item() if isinstance(value, np.generic) else value
+    if isinstance(number, float):
+        return float(f"{number:.{DIGITS}g}")
+    assert isinstance(number, int)
+    return number
+
+
+def in_csv(objects: Objects, image: Image | None) -> Iterator[list[Cell]]:
+    """The columns, then a row for each object."""
+    columns = columns_of(objects, image)
+    yield list(columns)
+    for row in measure_objects(objects, image):
+        yield [row.get(name) for name in columns]

@@ -1,0 +1,227 @@
+"""Scores of objects told apart: of a case, and of a class over cases."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int32, Integer, UInt8
+
+from seg.frozen import FrozenData
+from seg.images import ClassInfo
+from seg.metrics import ObjectCounts, count_objects, overlaps
+from seg.objects import Objects, components
+from training.dataset.legend import IGNORE
+
+RESAMPLES = 2000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class ObjectMeasure:
+    """One number that the objects of a class get."""
+
+    name: str
+    """Of ``ObjectCounts.scores``."""
+    label: str
+    higher_is_better: bool = True
+
+
+OBJECT_MEASURES = (
+    ObjectMeasure("ap_50", "AP .5"),
+    ObjectMeasure("ap_75", "AP .75"),
+    ObjectMeasure("ap_90", "AP .9"),
+    ObjectMeasure("f1", "F1"),
+    ObjectMeasure("pq", "PQ"),
+    ObjectMeasure("seg", "SEG"),
+    ObjectMeasure("count_error", "count error", higher_is_better=False),
+)
+
+
+class ObjectScore(FrozenData):
+    """Objects of one class in one case."""
+
+    reference: int
+    predicted: int
+    hits: tuple[int, ...]
+    """Above each of ``seg.metrics.IOU_THRESHOLDS``."""
+    iou: float
+    seg: float
+    """Sums over objects, as ``seg.metrics.ObjectCounts`` has them."""
+    merged: int
+    split: int
+    components: tuple[int, ...]
+    """Predicted, then hits, of connected components of the same mask: the floor."""
+    interval: tuple[int, int] | None = None
+    """In which the model thought the true number to lie."""
+
+    @property
+    def counts(self) -> ObjectCounts:
+        """As they add up."""
+        return ObjectCounts(
+            self.reference, self.predicted, self.hits, self.iou, self.seg, self.merged, self.split
+        )
+
+    @property
+    def component_counts(self) -> ObjectCounts:
+        """Those of components."""
+        return ObjectCounts(self.reference, self.components[0], tuple(self.components[1:]))
+
+    @property
+    def is_covered(self) -> bool | None:
+        """Whether the interval holds the true number; None without one."""
+        if self.interval is None:
+            return None
+        return self.interval[0] <= self.reference <= self.interval[1]
+
+
+class ObjectEstimate(FrozenData):
+    """A score of all cases together, with its bootstrap interval over cases."""
+
+    value: float
+    ci95: tuple[float, float]
+
+
+class ObjectSummary(FrozenData):
+    """Objects of one class over all cases."""
+
+    cases: int
+    reference: int
+    predicted: int
+    merged: int
+    split: int
+    measures: dict[str, ObjectEstimate]
+    """By name of ``OBJECT_MEASURES``; those that could be taken."""
+    floor: dict[str, float]
+    """``ap_50`` and its kin of connected components."""
+    coverage: float | None = None
+    """Share of cases whose interval holds the true number."""
+
+
+def score_objects(
+    objects: Objects,
+    classes: UInt8[np.ndarray, "*spatial"],
+    reference: Int32[np.ndarray, "*spatial"],
+    labels: UInt8[np.ndarray, "*spatial"],
+) -> dict[str, ObjectScore]:
+    """By class, what the objects of a case are worth.
+
+    Args:
+        objects: that the model told apart.
+        classes: its mask.
+        reference: numbers of the true objects.
+        labels: true classes; what nobody annotated counts for nothing.
+    """
+    annotated = labels != IGNORE
+    kinds = np.append(np.uint8(0), objects.classes)[objects.labels]
+    return {
+        info.name: _score(objects, info, annotated, np.where(labels == info.index, reference, 0),
+                          kinds, classes)
+        for info in objects.kinds
+    }  # fmt: skip
+
+
+def _score(
+    objects: Objects,
+    info: ClassInfo,
+    annotated: np.ndarray,
+    true: Integer[np.ndarray, "*spatial"],
+    kinds: UInt8[np.ndarray, "*spatial"],
+    classes: UInt8[np.ndarray, "*spatial"],
+) -> ObjectScore:
+    own = np.where((kinds == info.index) & annotated, objects.labels, 0)
+    counts = count_objects(overlaps(own, true))
+    floor = count_objects(overlaps(components((classes == info.index) & annotated), true))
+    return ObjectScore(
+        reference=counts.reference,
+        predicted=counts.predicted,
+        hits=counts.hits,
+        iou=counts.iou,
+        seg=counts.seg,
+        merged=counts.merged,
+        split=counts.split,
+        components=(floor.predicted, *floor.hits),
+        interval=objects.counts[info.name].interval,
+    )
+
+
+def summary_of_objects(scores: Sequence[ObjectScore]) -> ObjectSummary:
+    """A class over cases."""
+    total = sum((score.counts for score in scores), ObjectCounts())
+    floor = sum((score.component_counts for score in scores), ObjectCounts()).scores()
+    covered = [score.is_covered for score in scores if score.is_covered is not None]
+    return ObjectSummary(
+        cases=len(scores),
+        reference=total.reference,
+        predicted=total.predicted,
+        merged=total.merged,
+        split=total.split,
+        measures=_estimates([score.counts for score in scores]),
+        floor={
+            name: value
+            for name, value in floor.items()
+            if name.startswith(("ap_", "f1", "count")) and math.isfinite(value)
+        },
+        coverage=sum(covered) / len(covered) if covered else None,
+    )
+
+
+def _estimates(counts: Sequence[ObjectCounts]) -> dict[str, ObjectEstimate]:
+    """Scores of all cases together; cases are drawn anew for the intervals."""
+    rng = np.random.default_rng(SEED)
+    values = bootstrapped(counts, rng)
+    whole = sum(counts, ObjectCounts()).scores()
+    found = {}
+    for name, value in whole.items():
+        drawn = values(name)
+        drawn = drawn[np.isfinite(drawn)]
+        if math.isfinite(value) and len(drawn):
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            found[name] = ObjectEstimate(value=value, ci95=(float(low), float(high)))
+    return found
+
+
+def bootstrapped(
+    counts: Sequence[ObjectCounts], rng: np.random.Generator
+) -> Callable[[str], np.ndarray]:
+    """A function that gives a score of each resample, by its name."""
+    table = np.array(
+        [[c.reference, c.predicted, *c.hits, c.iou, c.seg] for c in counts], np.float64
+    )
+    draws = rng.integers(len(counts), size=(RESAMPLES, len(counts)))
+    sums = table[draws].sum(axis=1)
+    scores = [
+        ObjectCounts(int(row[0]), int(row[1]), tuple(map(int, row[2:5])), row[5], row[6]).scores()
+        for row in sums
+    ]
+    return lambda name: np.array([each[name] for each in scores])
+
+
+def summaries_of(
+    cases: Sequence[Mapping[str, ObjectScore]],
+) -> dict[str, ObjectSummary]:
+    """By class, over cases that have scores of objects."""
+    names = list(dict.fromkeys(name for case in cases for name in case))
+    return {name: summary_of_objects([c[name] for c in cases if name in c]) for name in names}
+
+
+def object_table(summaries: Mapping[str, ObjectSummary]) -> str:
+    """The summary for a terminal."""
+    if not summaries:
+        return ""
+    width = max(len("objects"), *(len(name) for name in summaries))
+    lines = [
+        f"{'objects':{width}}  found  true   "
+        + "  ".join(f"{measure.label:11}" for measure in OBJECT_MEASURES)
+        + "  merged  split  components AP .5  intervals right"
+    ]
+    for name, each in summaries.items():
+        values = [each.measures.get(measure.name) for measure in OBJECT_MEASURES]
+        numbers = "  ".join(f"{value.value:<11.3f}" if value else f"{'-':11}" for value in values)
+        floor = each.floor.get("ap_50")
+        lines.append(
+            f"{name:{width}}  {each.predicted:5}  {each.reference:5}  {numbers}  {each.merged:6}  "
+            f"{each.split:5}  {'-' if floor is None else f'{floor:.3f}':16}  "
+            + ("-" if each.coverage is None else f"{each.coverage:.0%} of {each.cases}")
+        )
+    return "\n".join(lines)
