@@ -7,6 +7,7 @@ import pytest
 from data.phantom import draw
 from training.studies.__main__ import STUDIES, main
 from training.studies.plots import as_file
+from training.studies.runs import StudyJob
 from training.studies.setting import Setting
 from training.studies.task import make_task
 
@@ -60,7 +61,7 @@ def test_a_study_leaves_a_table_pictures_and_a_paragraph(written):
 
 def test_a_study_that_was_killed_does_only_what_is_left(written, phantom):
     results = {path: path.stat().st_mtime_ns for path in (written / "runs").iterdir()}
-    lost = written / "runs" / f"{Job('none', 13, 0).key}.json"
+    lost = written / "runs" / f"{StudyJob('none', 13, 0).key}.json"
     before = lost.read_bytes()
     lost.unlink()
     assert main(["depth", "--data", str(phantom), "--out", str(written), *OPTIONS]) == 0
