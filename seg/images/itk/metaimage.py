@@ -15,7 +15,16 @@ from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.image import Affine, Image, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.units import MM
-from seg.images.itk.text_header import beside, check_dims, grid, header_lines, lengths, numbers
+from seg.images.itk.text_header import (
+    beside,
+    check_dims,
+    grid,
+    header_lines,
+    lengths,
+    many_files,
+    numbers,
+    voxels_of_many,
+)
 from seg.images.storage.files import BinaryFile
 from seg.images.storage.voxels import raw_voxels
 
@@ -148,10 +157,11 @@ def _voxels(
     try:
         if name.upper() == "LOCAL":
             return _from(file, fields, shape, dtype)
-        if name.upper().startswith("LIST") or "%" in name:
-            raise UnsupportedImageError(
-                "a MetaImage in one file or two is read, this one names many; write it as .mha"
-            )
+        listed = header_lines(file, "") if name.upper().startswith("LIST") else []
+        names = many_files(name, listed, "MetaImage")
+        if names is not None:
+            deflated = fields.get("CompressedData", "False").lower() == "true"
+            return voxels_of_many(names, shape, dtype, options, "MetaImage", deflated=deflated)
         with beside(name, options, "MetaImage") as second:
             return _from(second, fields, shape, dtype)
     except zlib.error as error:

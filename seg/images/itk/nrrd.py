@@ -18,7 +18,16 @@ from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.image import Affine, Image, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.units import MM
-from seg.images.itk.text_header import beside, check_dims, grid, header_lines, lengths, numbers
+from seg.images.itk.text_header import (
+    beside,
+    check_dims,
+    grid,
+    header_lines,
+    lengths,
+    many_files,
+    numbers,
+    voxels_of_many,
+)
 from seg.images.storage.files import BinaryFile
 from seg.images.storage.voxels import raw_voxels
 
@@ -52,6 +61,8 @@ TO_RAS = {
 SPATIAL_KINDS = ("domain", "space")
 UNKNOWN_KINDS = ("???", "none")
 DEFLATED = ("gzip", "gz")
+LISTED = "\n"
+"""No field has this name: the lines behind the word LIST, each a file with voxels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +120,14 @@ def read_nrrd(file: BinaryFile, options: ReadOptions) -> Image:
 def _fields(file: BinaryFile) -> dict[str, str]:
     """The header's fields; the file stands behind the empty line that ends it."""
     fields = {}
-    for line in header_lines(file, "")[1:]:
+    lines = header_lines(file, "")[1:]
+    for number, line in enumerate(lines):
         name, colon, value = line.partition(":")
         if colon and not line.startswith("#") and not value.startswith("="):
             fields[name.strip().lower().replace("datafile", "data file")] = value.strip()
+        if fields.get("data file", "").upper().startswith("LIST"):
+            fields[LISTED] = "\n".join(lines[number + 1 :])
+            break
     for needed in ("type", "dimension", "sizes", "encoding"):
         if needed not in fields:
             raise ImageError(f"the NRRD header lacks {needed}; send the whole file")
@@ -222,12 +237,16 @@ def _voxels(
             f"NRRD encodings raw and gzip are read, got {encoding[:20]}; save it as gzip"
         )
     try:
+        deflated = encoding in DEFLATED
+        names = many_files(fields.get("data file", ""), fields.get(LISTED, "").split("\n"), "NRRD")
+        if names is not None:
+            return voxels_of_many(names, shape, dtype, options, "NRRD", deflated=deflated)
         if "data file" not in fields:
             _skip(file, fields, shape, dtype)
-            return raw_voxels(file, shape, dtype, deflated=encoding in DEFLATED)
+            return raw_voxels(file, shape, dtype, deflated=deflated)
         with beside(fields["data file"], options, "NRRD") as second:
             _skip(second, fields, shape, dtype)
-            return raw_voxels(second, shape, dtype, deflated=encoding in DEFLATED)
+            return raw_voxels(second, shape, dtype, deflated=deflated)
     except zlib.error as error:
         raise ImageError(
             "the NRRD file's compressed voxels are damaged; send the whole file"

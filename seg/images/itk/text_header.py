@@ -1,18 +1,25 @@
 """What the text headers of NRRD and MetaImage have in common."""
 
+import re
 from collections.abc import Sequence
+from math import prod
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.storage.files import BinaryFile
+from seg.images.storage.folders import MAX_FILES
+from seg.images.storage.voxels import raw_voxels
 
 MAX_LINE_BYTES = 2**16
 MAX_LINES = 4096
+
+_PATTERN = re.compile(r"[^%]*%0?\d{0,2}d[^%]*")
 
 
 def header_lines(file: BinaryFile, end: str) -> list[str]:
@@ -95,6 +102,68 @@ def check_dims(spatial: tuple[int, ...], options: ReadOptions, kind: str) -> int
     return 2 if options.dims == 2 else len(spatial)
 
 
+def many_files(where: str, listed: Sequence[str], kind: str) -> list[str] | None:
+    """Names of the files that a header spreads its voxels over; None where it names one or none.
+
+    Args:
+        where: ``LIST``, with the names in the lines behind it, or a pattern with first and last
+            number and step, ``slice%03d.raw 1 20 1``.
+        listed: The lines behind it.
+        kind: Of the header, for messages.
+
+    Raises:
+        ImageError: the pattern or its numbers are none, or there are too many files.
+    """
+    words = where.split()
+    if words and words[0].upper() == "LIST":
+        names = [line.strip() for line in listed if line.strip()]
+    elif "%" in where:
+        pattern, *rest = words
+        if not _PATTERN.fullmatch(pattern) or not 3 <= len(rest) <= 4:
+            raise ImageError(
+                f"the {kind} header must name many files as NAME%03d.raw FIRST LAST STEP; repair it"
+            )
+        first, last, step = (int(number) for number in numbers(" ".join(rest[:3]), 3, "file names"))
+        count = (last - first) // step + 1 if step else 0
+        if not 0 < count <= MAX_FILES:
+            raise ImageError(f"the {kind} header names {count} files; repair its numbers")
+        names = [pattern % number for number in range(first, first + count * step, step)]
+    else:
+        return None
+    if not 0 < len(names) <= MAX_FILES:
+        raise ImageError(f"the {kind} header lists {len(names)} files; repair it")
+    return names
+
+
+def voxels_of_many(
+    names: Sequence[str],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    options: ReadOptions,
+    kind: str,
+    *,
+    deflated: bool,
+) -> Real[np.ndarray, "..."]:
+    """An array of ``shape`` whose parts lie in files, one behind the other.
+
+    Raises:
+        ImageError: a file is not beside the header, or too short.
+        zlib.error: a deflated file is damaged.
+    """
+    each, rest = divmod(prod(shape), len(names))
+    if rest:
+        raise ImageError(
+            f"the {kind} header spreads {prod(shape):,} voxels over {len(names)} files, which are "
+            "no equal parts; repair it"
+        )
+    array = np.empty(prod(shape), dtype.newbyteorder("="))
+    for number, name in enumerate(names):
+        with beside(name, options, kind) as file:
+            part = raw_voxels(file, (each,), dtype, deflated=deflated)
+        array[number * each : (number + 1) * each] = part
+    return array.reshape(shape)
+
+
 def beside(name: str, options: ReadOptions, kind: str) -> BinaryFile:
     """The file with the voxels, opened, where a header only names it.
 
@@ -106,10 +175,11 @@ def beside(name: str, options: ReadOptions, kind: str) -> BinaryFile:
             f"the {kind} header names a second file that holds the voxels; send both in one, as "
             "SimpleITK writes .nrrd or .mha"
         )
-    if {PurePosixPath(name).name, PureWindowsPath(name).name} != {name}:
+    below = PurePosixPath(name.replace("\\", "/"))  # without "./"
+    if below.is_absolute() or PureWindowsPath(name).drive or ".." in below.parts:
         raise ImageError(f"the {kind} header must name a file beside it, not a path elsewhere")
     try:
-        return (options.folder / name).open("rb")
+        return (options.folder / below).open("rb")
     except (OSError, ValueError) as error:
         raise ImageError(
             f"the {kind} header names a file for the voxels that is not beside it"

@@ -21,6 +21,7 @@ from seg.images.nifti.whole import (
     Layout,
     layout_of,
     parse_header,
+    read_to_end,
     world_of,
 )
 from seg.images.storage.files import BinaryFile
@@ -70,7 +71,8 @@ def _inflate(stream: gzip.GzipFile | BinaryFile, target: IO[bytes], size: int) -
         if not part:
             break
         target.write(part)
-    stream.read(1)  # the end, where the checksum is compared
+    if isinstance(stream, gzip.GzipFile):
+        read_to_end(stream)
     target.flush()
 
 

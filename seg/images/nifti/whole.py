@@ -31,6 +31,12 @@ HEADER_BYTES = 540
 MAX_EXTENSION_BYTES = 2**26
 """What may lie between header and voxels."""
 
+ROUNDED = 1e-3
+"""How much too long a quaternion may be."""
+
+NO_FURTHER_MEMBER = "Not a gzipped file"
+"""How the library begins its complaint of what lies behind the end."""
+
 LONGEST_NIFTI1_AXIS = 2**15 - 1
 
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
@@ -272,12 +278,42 @@ def parse_header(block: bytes) -> Any:
     header = kind(block[:size], check=False)  # the check would turn a spacing of zero into one
     if abs(header["pixdim"][0]) != 1:  # the side of the z axis; the standard reads others as 1
         header["pixdim"][0] = 1
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])  # a size; what turns axes is the form
+    _mend_quaternion(header)
     if bytes(header["magic"])[:2] != b"n+":
         raise UnsupportedImageError(
             "a NIfTI file in one piece is read, this is one half of a .hdr/.img pair; "
             "convert it to .nii.gz"
         )
     return header
+
+
+def _mend_quaternion(header: Any) -> None:
+    """Three parts of a unit quaternion that rounding made a little too long: a half turn.
+
+    Source: niftilib, nifti_quatern_to_mat44.
+    """
+    names = ("quatern_b", "quatern_c", "quatern_d")
+    parts = np.array([float(header[name]) for name in names])
+    length = float(np.linalg.norm(parts))
+    if 1 < length <= 1 + ROUNDED:
+        for name, part in zip(names, np.nextafter(parts / length, 0), strict=True):
+            header[name] = np.nextafter(np.float32(part), np.float32(0))
+
+
+def read_to_end(stream: Stream) -> None:
+    """Look at the end of a gzipped file, where its checksum is compared.
+
+    What lies behind it, such as the line's end of a transfer as text, is none of its business.
+
+    Raises:
+        OSError: the checksum or the length is another one.
+    """
+    try:
+        stream.read(1)
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith(NO_FURTHER_MEMBER):
+            raise
 
 
 def layout_of(header: Any, dims: int | None) -> Layout:
@@ -294,6 +330,7 @@ def layout_of(header: Any, dims: int | None) -> Layout:
     offset = int(header.get_data_offset())
     if not 0 <= offset <= MAX_EXTENSION_BYTES:
         raise ImageError(f"the NIfTI header puts the voxels at byte {offset}; repair it")
+    offset = max(offset, header.single_vox_offset)  # 0 where a program did not say
     slope, inter = header.get_slope_inter()
     return Layout(
         dtype=dtype,
@@ -332,7 +369,7 @@ def _voxels(stream: Stream, layout: Layout) -> Real[np.ndarray, "c *spatial"]:
             f"the NIfTI header announces {stored.nbytes:,} bytes of voxels and the file holds "
             "fewer; send the whole file"
         )
-    stream.read(1)  # the end of a gzipped file, where its checksum is compared
+    read_to_end(stream)
     return layout.decode(stored)
 
 

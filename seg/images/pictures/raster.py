@@ -26,6 +26,9 @@ from seg.images.storage.files import DAMAGE, BinaryFile
 
 ORIENTATION_TAG = 0x0112
 
+PNG_BITS_AT = 24
+"""Byte that says how many bits a sample has."""
+
 Pixels = Shaped[np.ndarray, "..."]
 """Axes (y, x) or (y, x, c)."""
 
@@ -131,7 +134,8 @@ def _pixels(picture: ImageFile, file: BinaryFile, labels: bool) -> Pixels:
     if picture.mode == "P" and labels:
         return np.asarray(picture)
     if isinstance(picture, PngImageFile) and picture.mode != "P":
-        return _png_samples(file)
+        samples = _png_samples(file)
+        return samples // _stretch(file) if labels and samples.ndim == 2 else samples
     if picture.mode in ("LA", "La"):
         return np.asarray(picture.convert("L"))
     if picture.mode in ("L", "RGB", "I", "F") or picture.mode.startswith("I;"):
@@ -147,6 +151,13 @@ def _png_samples(file: BinaryFile) -> Pixels:
         return samples
     colors = {2: 1, 4: 3}.get(samples.shape[2], samples.shape[2])
     return samples[..., 0] if colors == 1 else samples[..., :colors]
+
+
+def _stretch(file: BinaryFile) -> int:
+    """What a grey PNG of 2 or 4 bits is multiplied by to be seen: its numbers are class numbers."""
+    file.seek(PNG_BITS_AT)
+    bits = file.read(1)[0]
+    return {2: 85, 4: 17}.get(bits, 1)
 
 
 def _upright(picture: ImageFile, pixels: Pixels) -> Pixels:

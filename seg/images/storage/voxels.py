@@ -13,6 +13,8 @@ from seg.images.storage.files import BinaryFile
 
 CHUNK_BYTES = 2**20
 
+GZIP = b"\x1f\x8b"
+
 ANY_HEADER = 32 + zlib.MAX_WBITS
 """zlib's word for: gzip or zlib, whichever the header says."""
 
@@ -58,13 +60,21 @@ def _fill(file: BinaryFile, buffer: memoryview) -> int:
 
 
 def _inflate(file: BinaryFile, buffer: memoryview) -> int:
+    """Number of bytes that were there, in one member of gzip or in several."""
     inflater = zlib.decompressobj(ANY_HEADER)
     filled = 0
-    while filled < len(buffer) and not inflater.eof:
-        pending = inflater.unconsumed_tail or file.read(CHUNK_BYTES)
+    pending = b""
+    while filled < len(buffer):
+        pending = pending or file.read(CHUNK_BYTES)
         if not pending:
             break
         part = inflater.decompress(pending, min(CHUNK_BYTES, len(buffer) - filled))
         buffer[filled : filled + len(part)] = part
         filled += len(part)
+        pending = inflater.unconsumed_tail
+        if inflater.eof:
+            pending = inflater.unused_data or file.read(CHUNK_BYTES)
+            if not pending.startswith(GZIP[: len(pending)]):
+                break
+            inflater = zlib.decompressobj(ANY_HEADER)
     return filled

@@ -22,7 +22,7 @@ from seg.images.grid.source import ImageSource
 from seg.images.storage.files import BinaryFile
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.spacing import spacing_of
-from seg.images.tiff.structure import check_extent, check_pages
+from seg.images.tiff.structure import check_extent, check_pages, main_series
 from seg.images.tiff.whole import DECODING_ERRORS, as_seen, check_samples, check_size, without_alpha
 
 LARGEST_CHUNK = 2**28
@@ -59,9 +59,7 @@ def _damaged(error: Exception) -> ImageError:
 def _source(
     path: Path, file: BinaryFile, tiff: TiffFile, options: ReadOptions
 ) -> "TiffSource | None":
-    if len(tiff.series) != 1:
-        return None
-    series = tiff.series[0]
+    series = main_series(tiff)
     page = series.keyframe
     check_extent(file, tiff, series)
     check_samples(page, series)

@@ -1,6 +1,7 @@
 """Voxel size of a TIFF in mm, from wherever the writing program has put it."""
 
 import math
+import re
 from xml.etree import ElementTree
 
 from tifffile import RESUNIT, TiffFile, TiffPage
@@ -18,6 +19,8 @@ def spacing_of(tiff: TiffFile, page: TiffPage, dims: int) -> Spacing | None:
         found = _from_ome(tiff.ome_metadata)
     elif tiff.is_imagej and tiff.imagej_metadata is not None:
         found = _from_imagej(tiff.imagej_metadata, page)
+    elif tiff.is_svs:
+        found = _from_aperio(page)
     else:
         found = _from_tags(page)
     spacing = tuple(found.get(axis, math.nan) for axis in "zyx"[-dims:])
@@ -48,6 +51,13 @@ def _from_imagej(metadata: dict[str, object], page: TiffPage) -> dict[str, float
         if _known(unit):
             found[axis] = _in_mm(size, unit)
     return found
+
+
+def _from_aperio(page: TiffPage) -> dict[str, float]:
+    """``MPP`` in the description: micrometres a pixel."""
+    match = re.search(r"\|\s*MPP\s*=\s*([0-9.]+)", str(page.description))
+    size = _number(match[1]) * MM["um"] if match else math.nan
+    return {"x": size, "y": size}
 
 
 def _from_tags(page: TiffPage) -> dict[str, float]:

@@ -7,10 +7,11 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
-from seg.errors import ImageError, ImageTooLargeError
+from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images.storage.files import BinaryFile
 
 MAX_PAGES = 20_000
@@ -24,6 +25,12 @@ PRIVATE_TAGS = 32768
 """From here on tags belong to the programs that write them, and may be broken without harm."""
 
 IMAGEJ_TAGS = (50838, 50839)
+
+SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "avs")
+"""Kinds of files of slide scanners, as tifffile calls them: the first picture is the slide."""
+
+SIDE_PICTURES = ("label", "macro", "thumbnail", "overview")
+"""Words in the names of pictures that go with a slide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,32 @@ def check_pages(file: BinaryFile) -> None:
     file.seek(0)
 
 
+def main_series(tiff: TiffFile) -> TiffPageSeries:
+    """The picture itself: scanners of slides put a thumbnail, label and macro image beside it.
+
+    Raises:
+        UnsupportedImageError: there are several images, and nothing says which one is meant.
+    """
+    others = [series for series in tiff.series if not _is_side_picture(series)]
+    if len(others) == 1:
+        return others[0]
+    if any(getattr(tiff, f"is_{kind}") for kind in SLIDES) and tiff.series:
+        first = tiff.series[0]
+        if all(prod(each.shape) <= prod(first.shape) for each in tiff.series):
+            return first
+    raise UnsupportedImageError(
+        f"a TIFF with one image is needed, this one holds {len(tiff.series)}; save the one you "
+        "mean into a file of its own"
+    )
+
+
+def _is_side_picture(series: TiffPageSeries) -> bool:
+    """A thumbnail, label or macro image, by its name or as a reduced copy of another picture."""
+    if any(word in str(series.name).lower() for word in SIDE_PICTURES):
+        return True
+    return bool(series.keyframe is not None and series.keyframe.is_reduced)
+
+
 def check_extent(file: BinaryFile, tiff: TiffFile, series: TiffPageSeries) -> None:
     """Pass where all pixels of the series lie within the file.
 
@@ -82,6 +115,11 @@ def check_extent(file: BinaryFile, tiff: TiffFile, series: TiffPageSeries) -> No
     is_other_kind = (tiff.is_imagej and series.kind != "imagej") or (
         tiff.is_ome and series.kind != "ome" and len(pages) > 1
     )
+    if tiff.is_ome and "BinaryOnly" in (tiff.ome_metadata or ""):
+        raise UnsupportedImageError(
+            "this TIFF is one part of an OME-TIFF of several files, and another file describes "
+            "them (BinaryOnly); save the image as one file"
+        )
     if is_other_kind or len(whole) < len(pages):
         raise ImageError(
             "the TIFF lacks pages that its header announces; send the whole image as one file"

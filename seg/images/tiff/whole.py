@@ -24,7 +24,7 @@ from seg.images.grid.limits import Limits, ReadOptions
 from seg.images.storage.files import DAMAGE, BinaryFile
 from seg.images.tiff.calibration import calibrated
 from seg.images.tiff.spacing import spacing_of
-from seg.images.tiff.structure import check_extent, check_pages
+from seg.images.tiff.structure import check_extent, check_pages, main_series
 
 # tifffile quotes tags in its remarks, and a tag may hold a patient's name. What matters is raised.
 logging.getLogger("tifffile").addFilter(lambda record: False)
@@ -33,6 +33,7 @@ WRITABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "f
 """The pixel types of OME-TIFF."""
 
 ALPHA = (1, 2)
+MAX_BYTE = 255
 
 PLAIN = (
     PHOTOMETRIC.MINISWHITE,
@@ -116,12 +117,7 @@ def ome_description(axes: str, spacing: Spacing | None) -> dict[str, Any]:
 
 
 def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
-    if len(tiff.series) != 1:
-        raise UnsupportedImageError(
-            f"a TIFF with one image is needed, this one holds {len(tiff.series)} of different "
-            "sizes; save the one you mean into a file of its own"
-        )
-    series = tiff.series[0]
+    series = main_series(tiff)
     page = series.keyframe
     check_extent(file, tiff, series)
     check_samples(page, series)
@@ -178,6 +174,8 @@ def _palette(
         or page.colormap is None
     ):
         return None
+    if page.colormap.max() <= MAX_BYTE:  # some fill the 16 bits of an entry with 8
+        return page.colormap.astype(np.uint8)
     return (page.colormap >> 8).astype(np.uint8)
 
 
@@ -200,11 +198,9 @@ def as_seen(
 def without_alpha(
     array: Real[np.ndarray, "c *spatial"], page: TiffPage
 ) -> Real[np.ndarray, "d *spatial"]:
-    """Colours without how opaque they are."""
-    if page.photometric != PHOTOMETRIC.RGB or page.planarconfig != 1:
+    """Colours or grey without how opaque they are."""
+    opacity = [n for n, kind in enumerate(page.extrasamples) if kind in ALPHA]
+    colors = page.samplesperpixel - len(page.extrasamples)
+    if not opacity or len(array) != page.samplesperpixel or colors not in (1, 3):
         return array
-    colors = len(array) - len(page.extrasamples)
-    kept = [
-        i for i in range(len(array)) if i < colors or page.extrasamples[i - colors] not in ALPHA
-    ]
-    return array[kept]
+    return array[[i for i in range(len(array)) if i - colors not in opacity]]

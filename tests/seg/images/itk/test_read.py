@@ -208,7 +208,7 @@ def test_a_metaimage_that_does_not_say_where_it_lies_has_a_spacing_only():
         ),
         (mha("CompressedData = True"), ImageError, "compressed voxels are damaged"),
         (mha("ElementDataFile = a.raw"), UnsupportedImageError, "send both in one"),
-        (mha("ElementDataFile = LIST"), UnsupportedImageError, "this one names many"),
+        (mha("ElementDataFile = LIST\na.raw"), UnsupportedImageError, "send both in one"),
         (b"ObjectType = Image\nNDims = 3\n", ImageError, "header lacks DimSize"),
     ],
 )

@@ -125,12 +125,12 @@ def test_what_is_no_plain_image_is_refused(array, options, words):
         read_image(saved(array, **options))
 
 
-def test_images_of_several_sizes_are_refused():
+def test_two_images_of_which_none_is_the_main_one_are_refused():
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as writer:
         writer.write(FLAT)
         writer.write(FLAT[:4])
-    with pytest.raises(UnsupportedImageError, match="holds 2 of different sizes"):
+    with pytest.raises(UnsupportedImageError, match="this one holds 2; save the one"):
         read_image(buffer.getvalue())
 
 
