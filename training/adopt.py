@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.model_package import ModelCard
+from seg.model_package.sides import in_words
 from training.interchange.adopted_package import Adopted, write_adopted
 from training.interchange.nnunet.adopt import Choice, adopt_nnunet
 
@@ -27,8 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     model, remarks = options.adopt(options)
-    package, worst = write_adopted(model, options.target, command, options.images)
+    package, worst = write_adopted(
+        model, options.target, command, options.images, options.stored_as
+    )
     card = package.card
+    remarks = [*remarks, *_placed_in_words(card)]
     lines = [
         f"classes   {', '.join(info.name for info in card.classes)} ({card.task})",
         f"patch     {' x '.join(map(str, card.input.patch))}, "
@@ -42,6 +47,24 @@ def _run(options: argparse.Namespace, command: str) -> int:
     return 0
 
 
+def _placed_in_words(card: ModelCard) -> list[str]:
+    """How voxels lie, and what is not mirrored."""
+    spec, words = card.input, []
+    if spec.orientation:
+        words.append(f"images are turned to {spec.orientation}, masks back")
+    elif spec.dims == 3:
+        words.append(
+            "nothing says in which voxel order the model was trained, so images are taken as they "
+            "are stored; --stored-as RAS states it, or --images with images of the training"
+        )
+    if card.sided and spec.between_sides is not None:
+        words.append(
+            f"never mirrored along {'zyx'[-spec.dims :][spec.between_sides]}, between left and "
+            f"right: {in_words(card.sided)} would change places"
+        )
+    return words
+
+
 def _nnunet(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
     choice = Choice(
         tuple(options.folds), options.checkpoint, options.postprocessing, options.postprocess
@@ -52,7 +75,7 @@ def _nnunet(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
 def _monai(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
     from training.interchange.monai.adopt import adopt_monai
 
-    return adopt_monai(options.folder, patch=options.patch, stored_as=options.stored_as)
+    return adopt_monai(options.folder, patch=options.patch)
 
 
 def _smp(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
@@ -112,7 +135,6 @@ def _add_monai(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="BUNDLE", help="folder with configs/ and models/")
     _add_common(parser)
     add("--patch", type=int, nargs="+", metavar="N", help="z y x (default: the bundle's)")
-    add("--stored-as", metavar="AXCODES", help="orientation of your images, e.g. RAS")
     parser.set_defaults(adopt=_monai)
 
 
@@ -152,6 +174,8 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--out", dest="target", type=Path, required=True, metavar="DIR", help="new folder")
+    add("--stored-as", metavar="AXCODES",
+        help="voxel order of the training's images, such as RAS")  # fmt: skip
     add("--images", type=Path, metavar="DIR",
         help="images like those of the training, to prove it on (default: noise)")  # fmt: skip
 

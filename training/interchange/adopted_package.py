@@ -1,7 +1,7 @@
 """Adopted networks to a proven package. Letters: ``b`` batch, ``c`` channels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from torch import nn
 from seg.errors import ConfigError
 from seg.files import sha256_of, written_whole
 from seg.images import ClassInfo, read_channels
-from seg.images.grid.orientation import turn_to, turned_image
+from seg.images.grid.orientation import are_axis_codes, axis_codes, turn_to, turned_image
 from seg.inference.backends.combined import EnsembleBackend
 from seg.inference.tiling.sliding_window import window_starts
 from seg.model_package import (
@@ -30,6 +30,7 @@ from seg.model_package import (
     write_card,
     write_golden,
 )
+from seg.model_package.sides import sided_classes
 from seg.predict.cases import CaseSearch, find_cases
 from seg.transforms import prepare, surround
 from training.onnx_files.proof import proven, reference_logits
@@ -91,7 +92,11 @@ class Adopted:
 
 
 def write_adopted(
-    model: Adopted, target: Path, command: str, images: Path | None = None
+    model: Adopted,
+    target: Path,
+    command: str,
+    images: Path | None = None,
+    stored_as: str | None = None,
 ) -> tuple[ModelPackage, float]:
     """Write the package, whole or not at all; with it the largest error of a probability.
 
@@ -99,7 +104,9 @@ def write_adopted(
         model: to write.
         target: a new folder.
         command: that was given, for the card.
-        images: a folder from whose images the golden samples are cut; noise where not given.
+        images: a folder from whose images the golden samples are cut; noise where not given. They
+            also tell the orientation of a model that does not, where they have one.
+        stored_as: axis codes of the images that the model was trained on, where it turned none.
 
     Raises:
         ConfigError: the target is there already.
@@ -108,6 +115,7 @@ def write_adopted(
     """
     if target.exists() and any(target.iterdir()):
         raise ConfigError(f"{target} is not empty; name another folder with -o")
+    model = replace(model, input=_placed(model, images, stored_as))
     patches = patches_of(images, model.input) if images else _noise(model.input)
     with written_whole(target) as folder:
         said, variants, errors = {}, [], []
@@ -156,6 +164,30 @@ def _card(
         ),
         licence=model.licence,
     )
+
+
+def _placed(model: Adopted, images: Path | None, stored_as: str | None) -> InputSpec:
+    """With the voxel order of the training as far as it is known, and without mirrored sides."""
+    spec = model.input
+    if stored_as is not None and not are_axis_codes(stored_as, spec.dims):
+        raise ConfigError(
+            f"--stored-as needs {spec.dims} axis codes such as {'RAS'[: spec.dims]}, got "
+            f"{stored_as!r}"
+        )
+    orientation = spec.orientation or stored_as or (_common_order(images, spec) if images else None)
+    spec = spec.model_copy(update={"orientation": orientation})
+    if spec.mirror_axes is None or not sided_classes([info.name for info in model.classes[1:]]):
+        return spec
+    kept = tuple(axis for axis in spec.mirror_axes if axis != spec.between_sides)
+    return spec.model_copy(update={"mirror_axes": kept})
+
+
+def _common_order(images: Path, spec: InputSpec) -> str | None:
+    """The axis codes of some images, if all of them have the same."""
+    cases = find_cases([images], CaseSearch(channels=len(spec.channels), dims=spec.dims))
+    chosen = {cases[i * len(cases) // GOLDEN_SAMPLES].files for i in range(GOLDEN_SAMPLES)}
+    orders = {axis_codes(read_channels(files, dims=spec.dims)) for files in chosen}
+    return orders.pop() if len(orders) == 1 else None
 
 
 def _noise(spec: InputSpec) -> Float32[np.ndarray, "b c *patch"]:

@@ -37,6 +37,9 @@ class Description(BaseModel):
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     spacing: tuple[float | None, ...] | None = None
     """mm that images are resampled to; nothing where they are taken as they are."""
+    orientation: str | None = None
+    """Axis codes (x, y, z) of the images of the training, such as RAS: images are turned to them.
+    Nothing where they are taken as they are stored."""
     normalisation: tuple[Normalisation, ...] = (Normalisation(kind="zscore"),)
     """One rule a channel, or one for all."""
     postprocessing: Postprocessing = Postprocessing()
@@ -67,6 +70,7 @@ class Description(BaseModel):
             channels=self.channels,
             patch=patch,
             overlap=self.overlap,
+            orientation=self.orientation,
             preprocessing=Preprocessing(
                 spacing=self.spacing,
                 normalisation=rules if len(rules) > 1 else rules * len(self.channels),

@@ -1,6 +1,7 @@
 """Bundles of networks that MONAI itself makes."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import SegResNet
 
 from seg.images import Image
+from seg.images.grid.orientation import turn_between
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
+from tests.orders import stored_in
 from training.adopt import main
 
 PATCH = (24, 16, 8)
@@ -73,12 +76,34 @@ def test_masks_are_those_of_the_bundle(tmp_path):
     np.testing.assert_array_equal(mask.array[clear], logits.argmax(0)[clear])
 
 
-def test_images_that_are_turned_need_a_word_of_the_user(tmp_path, capsys):
+@pytest.mark.parametrize("more", [(), ("--stored-as", "RAS")])
+def test_images_that_the_bundle_turns_are_turned_by_the_package(tmp_path, capsys, more):
     turning = [{"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"}]
     bundle(tmp_path, preprocessing={"_target_": "Compose", "transforms": turning})
-    adopt(tmp_path, expected=2)
-    assert "--stored-as RAS" in capsys.readouterr().err
-    adopt(tmp_path, "--stored-as", "RAS")
+    package = adopt(tmp_path, *more)
+    assert package.card.input.orientation == "RAS"
+    assert "images are turned to RAS" in capsys.readouterr().out
+    predictor = Predictor(package, load_backend(package, provider="cpu"))
+    image = Image(
+        np.random.default_rng(0).normal(size=(1, *PATCH[::-1])).astype(np.float32), affine=np.eye(4)
+    )
+    there = turn_between("RAS", "LPI")
+    mask = predictor.predict(stored_in(image, there))
+    np.testing.assert_array_equal(there.back(mask.array), predictor.predict(image).array)
+
+
+def test_an_orientation_that_is_none_is_refused(tmp_path, capsys):
+    bundle(tmp_path)
+    adopt(tmp_path, "--stored-as", "RAX", expected=2)
+    assert "3 axis codes such as RAS" in capsys.readouterr().err
+
+
+def test_a_bundle_that_says_nothing_gets_what_the_user_says(tmp_path, capsys):
+    bundle(tmp_path)
+    assert adopt(tmp_path, "--stored-as", "LPS").card.input.orientation == "LPS"
+    shutil.rmtree(tmp_path / "package")
+    assert adopt(tmp_path).card.input.orientation is None
+    assert "--stored-as RAS states it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

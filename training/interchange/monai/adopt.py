@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from seg.errors import ConfigError
 from seg.files import sha256_of
+from seg.images.grid.orientation import are_axis_codes
 from seg.model_package import InputSpec
 from seg.networks import ResidualUNet, UNetConfig
 from seg.transforms import Preprocessing
@@ -46,15 +47,12 @@ class Turned(nn.Module):
         return logits.permute(self.order)
 
 
-def adopt_monai(
-    folder: Path, *, patch: Sequence[int] | None = None, stored_as: str | None = None
-) -> tuple[Adopted, list[str]]:
+def adopt_monai(folder: Path, *, patch: Sequence[int] | None = None) -> tuple[Adopted, list[str]]:
     """The model, and sentences on what a user should know.
 
     Args:
         folder: with ``configs`` and ``models``.
         patch: in the order (z, y, x); the bundle's own where not given.
-        stored_as: the orientation of the user's images, where the bundle turns images.
 
     Raises:
         ConfigError: the folder is none, or has something that packages cannot hold.
@@ -71,15 +69,16 @@ def adopt_monai(
     )
     _fill(module, file)
     prepared = prepared_by(_transforms(config, "preprocessing"))
-    _check_orientation(prepared, stored_as)
     dims = _dims(config, metadata)
     edges = tuple(patch) if patch else _patch(config, metadata, dims)
     description = _description(folder, metadata, config, prepared, edges)
+    spec = description.input_spec(edges)
+    spec = spec.model_copy(update={"orientation": _orientation(prepared, dims)})
     model = Adopted(
         name=description.name,
         task=description.task,
         classes=description.class_infos,
-        input=_as_saved(description.input_spec(edges), config, metadata),
+        input=_as_saved(spec, config, metadata),
         networks={"full": TorchNetwork(Turned(module, dims) if turned else module)},
         fingerprint=description.fingerprint(dims),
         licence=description.licence,
@@ -173,12 +172,14 @@ def _transforms(config: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return [step for step in steps if isinstance(step, dict) and not step.get("_disabled_")]
 
 
-def _check_orientation(prepared: BundlePreparation, stored_as: str | None) -> None:
-    if prepared.orientation and prepared.orientation != stored_as:
+def _orientation(prepared: BundlePreparation, dims: int) -> str | None:
+    """What the bundle turns images to; packages do the same."""
+    if prepared.orientation is not None and not are_axis_codes(prepared.orientation, dims):
         raise ConfigError(
-            f"the bundle turns images to {prepared.orientation}, packages take axes as they are in "
-            f"the file; if yours are stored so, add --stored-as {prepared.orientation}"
+            f"the bundle turns images to {prepared.orientation!r}, which are no axis codes of "
+            f"{dims} dimensions"
         )
+    return prepared.orientation
 
 
 def _dims(config: Mapping[str, Any], metadata: Mapping[str, Any]) -> int:
@@ -258,7 +259,10 @@ def _as_saved(spec: InputSpec, config: Mapping[str, Any], metadata: Mapping[str,
         saved = Preprocessing.model_validate(metadata.get("preprocessing"))
     except ValidationError as error:
         raise ConfigError("metadata.json has no preprocessing as seg writes it") from error
-    return spec.model_copy(update={"preprocessing": saved})
+    orientation = metadata.get("orientation")
+    if orientation is not None and not are_axis_codes(str(orientation), spec.dims):
+        raise ConfigError(f"metadata.json names an orientation that is none: {orientation!r}")
+    return spec.model_copy(update={"preprocessing": saved, "orientation": orientation})
 
 
 def _numbered(names: Any, where: str) -> list[str]:

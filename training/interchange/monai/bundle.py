@@ -38,6 +38,7 @@ class Facts:
     overlap: float
     preprocessing: Preprocessing
     licence: str
+    orientation: str | None = None
 
     @classmethod
     def of_job(cls, job: TrainingJob) -> "Facts":
@@ -52,6 +53,7 @@ class Facts:
             plan.overlap,
             plan.preprocessing,
             dataset.licence,
+            plan.orientation,
         )
 
     @classmethod
@@ -67,6 +69,7 @@ class Facts:
             spec.overlap,
             spec.preprocessing,
             card.licence,
+            spec.orientation,
         )
 
 
@@ -146,6 +149,7 @@ def _metadata(facts: Facts) -> dict[str, Any]:
         "license": facts.licence,
         "intended_use": "research; not a medical device",
         "preprocessing": facts.preprocessing.model_dump(mode="json"),
+        "orientation": facts.orientation,
         "network_data_format": {
             "inputs": {
                 "image": {

@@ -13,6 +13,7 @@ from training.interchange.adopted_package import Adopted, TorchNetwork
 from training.interchange.checkpoint import ForeignCheckpoint, read_checkpoint
 from training.interchange.nnunet.axes import AxisMap
 from training.interchange.nnunet.card import (
+    REORIENTED,
     REORIENTING,
     channels_of,
     classes_of,
@@ -82,6 +83,7 @@ def adopt_nnunet(folder: Path, choice: Choice) -> tuple[Adopted, list[str]]:
             overlap=TILE_OVERLAP,
             preprocessing=preprocessing_of(results, configuration, axes),
             mirror_axes=axes.axes(values["mirror_axes"] or ()),
+            orientation=_orientation(results.plans, len(axes.sources)),
         ),
         networks={
             name: TorchNetwork(
@@ -123,14 +125,14 @@ def _postprocessing_file(folder: Path, choice: Choice, folds: Sequence[str]) -> 
     return file if file.is_file() else None
 
 
+def _orientation(plans: Any, dims: int) -> str | None:
+    """nnU-Net's other readers take axes as they are stored, and no file says how they were."""
+    return REORIENTED[:dims] if plans.get("image_reader_writer") == REORIENTING else None
+
+
 def _remarks(plans: Any, theirs: dict[int, int], rules: Path | None) -> list[str]:
     remarks = [f"postprocessing of {rules}" if rules else "no postprocessing"]
     if any(index != label for index, label in theirs.items()):
         changed = ", ".join(f"{label} is {index}" for index, label in theirs.items() if label)
         remarks.append(f"labels are numbered in the order in which they are painted: {changed}")
-    if plans.get("image_reader_writer") == REORIENTING:
-        remarks.append(
-            "nnU-Net turned these images to RAS when it read them; the package takes axes as they "
-            "are in the file, so store images in RAS"
-        )
     return remarks

@@ -19,6 +19,7 @@ LARGEST = "remove_all_but_largest_component_from_segmentation"
 PIXELS = ("NaturalImage2DIO", "Tiff3DIO")
 """Readers that know no spacing in mm, so that nothing was resampled."""
 REORIENTING = "NibabelIOWithReorient"
+REORIENTED = "RAS"
 
 
 def classes_of(results: Results) -> tuple[Task, tuple[ClassInfo, ...], dict[int, int]]:

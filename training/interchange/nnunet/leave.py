@@ -14,6 +14,7 @@ from seg.files import written_whole
 from seg.model_package import ModelCard, ModelPackage
 from seg.networks import ResidualUNet
 from seg.transforms import Normalisation
+from training.interchange.nnunet.card import REORIENTED, REORIENTING
 from training.interchange.nnunet.results import RESAMPLING, UNTOUCHED
 from training.onnx_files.read_back import network_in
 
@@ -45,7 +46,7 @@ def leave_for_nnunet(package: ModelPackage, target: Path) -> list[str]:
     with written_whole(target) as folder:
         _write_json(folder / "plans.json", plans)
         _write_json(folder / "dataset.json", _dataset(card))
-        axes = card.input.mirror_axes
+        axes = _mirrors(card)
         for number, network in enumerate(networks.values()):
             fold = folder / f"fold_{number}"
             fold.mkdir()
@@ -53,16 +54,31 @@ def leave_for_nnunet(package: ModelPackage, target: Path) -> list[str]:
                 "network_weights": _their_weights(network),
                 "trainer_name": "nnUNetTrainer",
                 "init_args": {"configuration": _configuration(card)},
-                "inference_allowed_mirroring_axes": tuple(range(card.input.dims))
-                if axes is None
-                else (axes or None),
+                "inference_allowed_mirroring_axes": axes or None,
             }
             torch.save(checkpoint, fold / "checkpoint_final.pth")
-    return (
-        []
-        if card.input.preprocessing.convention == "nnunet"
-        else ["nnU-Net resamples and pads in its own way, so masks will differ a little at edges"]
-    )
+    differs = card.input.preprocessing.convention != "nnunet"
+    words = "nnU-Net resamples and pads in its own way, so masks will differ a little at edges"
+    return [*_orientation_in_words(card), *([words] if differs else [])]
+
+
+def _mirrors(card: ModelCard) -> tuple[int, ...]:
+    try:
+        return card.mirrors
+    except ConfigError:
+        return tuple(
+            axis for axis in card.input.mirror_axes or () if axis != card.input.between_sides
+        )
+
+
+def _orientation_in_words(card: ModelCard) -> list[str]:
+    orientation = card.input.orientation
+    if orientation in (None, REORIENTED) or card.input.dims == 2:
+        return []
+    return [
+        f"nnU-Net turns images to {REORIENTED} or not at all, this model needs {orientation}: "
+        f"store the images in {orientation}, or left and right may be exchanged"
+    ]
 
 
 def _configuration(card: ModelCard) -> str:
@@ -85,7 +101,7 @@ def _plans(card: ModelCard, network: ResidualUNet) -> dict[str, Any]:
         "plans_name": "segPlans",
         "original_median_spacing_after_transp": [999.0] * len(one) + middle,
         "original_median_shape_after_transp": one + shape,
-        "image_reader_writer": "NaturalImage2DIO" if dims == 2 else "SimpleITKIO",
+        "image_reader_writer": _reader(card),
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
         "experiment_planner_used": "seg",
@@ -109,6 +125,12 @@ def _plans(card: ModelCard, network: ResidualUNet) -> dict[str, Any]:
             }
         },
     }
+
+
+def _reader(card: ModelCard) -> str:
+    if card.input.dims == 2:
+        return "NaturalImage2DIO"
+    return REORIENTING if card.input.orientation == REORIENTED else "SimpleITKIO"
 
 
 def _scheme(rule: Normalisation) -> str:
