@@ -13,7 +13,7 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.model_package import CARD_FILE
 from seg.predict import add_backend_options
-from training.evaluation.command_line import open_for_scoring
+from training.evaluation.command_line import add_split_option, open_for_scoring
 from training.evaluation.evaluator import evaluate
 from training.evaluation.recalibration import recalibrate, recalibration_in_words
 
@@ -24,10 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    predictor, dataset, cases = open_for_scoring(options)
-    assessment = evaluate(predictor, dataset, cases).quality
+    predictor, dataset, chosen = open_for_scoring(options)
+    assessment = evaluate(predictor, dataset, chosen.cases).quality
     assert assessment is not None  # evaluate always gives one
-    fitted_on = f"{len(cases)} {options.split} cases of {dataset.name}"
+    fitted_on = f"{len(chosen.cases)} {chosen.split} cases of {dataset.name}"
     assessment = assessment.model_copy(update={"fitted_on": fitted_on})
     print(recalibration_in_words(assessment))  # noqa: T201
     recalibrate(predictor.package, assessment)
@@ -42,12 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the dataset")
-    parser.add_argument(
-        "--split",
-        choices=("train", "test"),
-        default="test",
-        help="cases to fit on, which the model was not trained on (default: test)",
-    )
+    add_split_option(parser, "fit on")
     add_backend_options(parser)
     return parser
 

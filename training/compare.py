@@ -14,12 +14,13 @@ from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.inference import PROVIDERS, Predictor, load_backend
 from seg.model_package import ModelPackage
-from training.dataset import load_dataset
-from training.evaluation.command_line import positive
+from training.dataset.matched_classes import matched
+from training.evaluation.case_choice import choose_cases
+from training.evaluation.command_line import add_split_option, dataset_for, positive
 from training.evaluation.comparison import compare, comparison_table
 from training.evaluation.evaluator import default_tolerance, evaluate
 from training.evaluation.score_files import read_metrics
-from training.evaluation.scores import Evaluation
+from training.evaluation.scores import Evaluation, renamed_classes
 from training.reports.comparison_picture import draw_comparison
 
 
@@ -50,17 +51,45 @@ def _evaluations(options: argparse.Namespace) -> list[Evaluation]:
         written = [read_metrics(path).tolerance for path in paths if path.is_file()]
         tolerance = next((each for each in written if each), None)
         tolerance = tolerance or (default_tolerance(known[0].card) if known else None)
-    return [
-        _evaluation(package, options, tolerance) if package else read_metrics(path)
+    unseen_by_all = _cases_for_all(known, options)
+    evaluations = [
+        _evaluation(package, options, tolerance, unseen_by_all) if package else read_metrics(path)
         for path, package in zip(paths, packages, strict=True)
     ]
+    if len(known) == len(paths):  # a class may have another name in the second
+        ours, theirs = (package.card.classes[1:] for package in known)
+        places = matched(theirs, ours)
+        names = {
+            info.name: ours[at].name
+            for info, at in zip(theirs, places, strict=True)
+            if at is not None
+        }
+        evaluations[1] = renamed_classes(evaluations[1], names)
+    return evaluations
+
+
+def _cases_for_all(packages: Sequence[ModelPackage], options: argparse.Namespace) -> set[str]:
+    """Names of the cases that all packages are scored on."""
+    names = [
+        {
+            case.name
+            for case in choose_cases(
+                package.card, dataset_for(package.card, options.path), options.split
+            ).cases
+        }
+        for package in packages
+    ]
+    return set.intersection(*names) if names else set()
 
 
 def _evaluation(
-    package: ModelPackage, options: argparse.Namespace, tolerance: float | None
+    package: ModelPackage,
+    options: argparse.Namespace,
+    tolerance: float | None,
+    names: set[str],
 ) -> Evaluation:
-    dataset = load_dataset(options.path)
-    cases = dataset.train if options.split == "train" else dataset.test
+    dataset = dataset_for(package.card, options.path)
+    cases = [case for case in dataset.cases if case.name in names]
     predictor = Predictor(package, load_backend(package, provider=options.provider))
     return evaluate(predictor, dataset, cases, tolerance=tolerance)
 
@@ -82,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("a", type=Path, metavar="A", help="package, or a metrics.json")
     add("b", type=Path, metavar="B", help="package, or a metrics.json")
     add("path", type=Path, nargs="?", metavar="PATH", help="folder of the dataset, for packages")
-    add("--split", choices=("train", "test"), default="test", help="of PATH (default: test)")
+    add_split_option(parser, "compare on")
     add("--tolerance", type=positive, metavar="MM",
         help="of surface Dice, in mm, or in pixels where the images state no spacing")  # fmt: skip
     add("--out", type=Path, default=Path("comparison.json"), metavar="FILE",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.predict import add_backend_options
-from training.evaluation.command_line import open_for_scoring, positive
+from training.evaluation.command_line import add_split_option, open_for_scoring, positive
 from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table, write_metrics, write_rows
 from training.reports.evaluation_report import Scored, report_beside, write_evaluation_report
@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    predictor, dataset, cases = open_for_scoring(options, mirror=options.mirror)
+    predictor, dataset, chosen = open_for_scoring(options, mirror=options.mirror)
     with _folder_for(options.predictions) as predictions:
         evaluation = evaluate(
-            predictor, dataset, cases, predictions=predictions, tolerance=options.tolerance
+            predictor, dataset, chosen.cases, predictions=predictions, tolerance=options.tolerance
         )
         print(summary_table(evaluation))  # noqa: T201
         written = [options.out, options.out.with_suffix(".csv"), report_beside(options.out)]
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
         write_evaluation_report(
             written[2],
             Scored(
-                predictor.package, dataset, evaluation, predictions, options.split, options.mirror
+                predictor.package, dataset, evaluation, predictions, chosen.split, options.mirror
             ),
         )
     print("written to " + ", ".join(map(str, written)))  # noqa: T201
@@ -61,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the dataset")
-    parser.add_argument(
-        "--split", choices=("train", "test"), default="test", help="cases to score (default: test)"
-    )
+    add_split_option(parser, "score")
     parser.add_argument(
         "--out",
         type=Path,

@@ -207,6 +207,9 @@ class Provenance(FrozenData):
     seed: int
     dataset: str
     dataset_sha256: str
+    trained_on: tuple[str, ...] = ()
+    """Digests of the images that the network, or one of an ensemble, was trained on; empty in older
+    packages."""
     command: str
     versions: dict[str, str]
 

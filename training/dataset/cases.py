@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -188,6 +188,30 @@ def numbered_objects(
     objects = np.zeros(labels.shape, np.int32)
     objects[inside] = np.unique(pairs, return_inverse=True)[1].reshape(-1) + 1
     return objects
+
+
+@lru_cache(maxsize=100_000)
+def _sha256_of(path: Path, size: int, changed_ns: int) -> str:
+    return sha256_of(path)
+
+
+def digest_of_files(paths: Sequence[Path]) -> str:
+    """Hex digest of the contents of files in their order; what did not change is read once."""
+    digest = hashlib.sha256()
+    for path in paths:
+        about = path.stat()
+        digest.update(_sha256_of(path, about.st_size, about.st_mtime_ns).encode())
+    return digest.hexdigest()
+
+
+def image_digest(case: Case) -> str:
+    """What tells whether a package was trained on an image: 64 bits of its files' contents."""
+    return digest_of_files([each for path in case.images for each in _files_of(path)])[:16]
+
+
+def mask_digest(case: Case) -> str:
+    """Of the files of the mask, in full."""
+    return digest_of_files(_files_of(case.mask))
 
 
 def misfits(image: Image, mask: Mask) -> list[tuple[str, str]]:

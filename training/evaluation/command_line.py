@@ -2,26 +2,62 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+import sys
+from pathlib import Path
 
 from seg.inference import Predictor, load_backend
-from seg.model_package import ModelPackage
-from training.dataset import Case, Dataset, load_dataset
+from seg.model_package import ModelCard, ModelPackage
+from training.dataset import Dataset, look_into
+from training.dataset.findings import raise_errors
+from training.dataset.matched_classes import on_classes
+from training.evaluation.case_choice import SPLITS, Chosen, choose_cases
 
 
 def open_for_scoring(
     options: argparse.Namespace, *, mirror: bool = False
-) -> tuple[Predictor, Dataset, Sequence[Case]]:
+) -> tuple[Predictor, Dataset, Chosen]:
     """What ``package``, ``path``, ``split`` and the options of the backend name on a command line.
 
+    What is doubtful or left out is told on the error stream.
+
     Raises:
-        SegError: package or dataset cannot be read, or no backend runs the package.
+        SegError: package or dataset cannot be read, their classes differ, or no backend runs the
+            package.
     """
     package = ModelPackage.load(options.package)
-    dataset = load_dataset(options.path)
+    dataset = dataset_for(package.card, options.path)
+    chosen = choose_cases(package.card, dataset, options.split)
+    _tell(chosen.left_out)
     backend = load_backend(package, options.variant, options.provider, threads=options.threads)
-    cases = dataset.train if options.split == "train" else dataset.test
-    return Predictor(package, backend, mirror=mirror), dataset, cases
+    return Predictor(package, backend, mirror=mirror), dataset, chosen
+
+
+def dataset_for(card: ModelCard, path: Path) -> Dataset:
+    """The dataset in a folder with the classes of a package.
+
+    Raises:
+        DatasetError: it is no dataset, or its classes are others.
+    """
+    dataset, findings = look_into(path, card.classes)
+    raise_errors(findings)
+    for finding in findings:
+        _tell(str(finding))
+    return on_classes(dataset, card.classes, card.task)
+
+
+def add_split_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """``--split``."""
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        help=f"cases to {what} (default: those that the package was not trained on, which are all "
+        "of a folder that it has not seen)",
+    )
+
+
+def _tell(sentence: str) -> None:
+    if sentence:
+        sys.stderr.write(f"{sentence}\n")
 
 
 def positive(text: str) -> float:

@@ -16,6 +16,7 @@ from seg.inference.tiling.blending import Slab
 from seg.model_package import ModelCard
 from seg.objects import Objects
 from training.dataset import Case, Dataset
+from training.dataset.matched_classes import on_classes
 from training.evaluation.measure import (
     calibration_error,
     evaluation_of,
@@ -50,7 +51,7 @@ def evaluate(
     """Scores of whole images, one in memory at a time.
 
     Args:
-        predictor: of a package with the dataset's classes.
+        predictor: of a package with the dataset's classes, in whatever order.
         dataset: whose files are read; its training cases choose the thresholds of the floor.
         cases: to score.
         predictions: folder for the predicted masks, one file a case (``prediction_file``).
@@ -63,7 +64,7 @@ def evaluate(
         BackendError: the network failed.
     """
     card = predictor.package.card
-    _check_fit(card, dataset, cases)
+    dataset = _with_classes_of(card, dataset, cases)
     thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
     found = regions(dataset.legend)
     together = foreground_name(dataset.legend)
@@ -138,21 +139,10 @@ def prediction_file(folder: Path, case: str, dims: int) -> Path:
     return folder / (case + MASK_FORMATS[PREDICTION_FORMATS[dims]].suffix)
 
 
-def _check_fit(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> None:
+def _with_classes_of(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> Dataset:
     if not cases:
         raise DatasetError("there is no case to evaluate; name a split that has cases")
-    ours, theirs = ([c.name for c in each.classes[1:]] for each in (card, dataset))
-    if ours != theirs:
-        raise DatasetError(
-            f"the package knows the classes {', '.join(ours)}, the dataset has "
-            f"{', '.join(theirs)}; evaluate on a dataset with the same classes in the same order"
-        )
-    if card.task != dataset.legend.task:
-        kinds = {"exclusive": "exclude each other", "regions": "overlap"}
-        raise DatasetError(
-            f"the package's classes {kinds[card.task]}, those of the dataset "
-            f"{kinds[dataset.legend.task]}; evaluate on a dataset of the same kind"
-        )
+    return on_classes(dataset, card.classes, card.task)
 
 
 def _predict(

@@ -1,5 +1,6 @@
 """``metrics.json``: scores of cases and of classes over cases. docs/evaluation.md has the rules."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -205,3 +206,18 @@ class Evaluation(FrozenData):
         scored = [(case.mean_dice, case) for case in self.cases]
         known = [(score, case) for score, case in scored if score is not None]
         return [case for _, case in sorted(known, key=lambda pair: pair[0])]
+
+
+def renamed_classes(evaluation: Evaluation, name_of: Mapping[str, str]) -> Evaluation:
+    """The same scores with classes under other names."""
+    return evaluation.model_copy(
+        update={
+            "cases": tuple(
+                case.model_copy(
+                    update={"classes": {name_of.get(n, n): s for n, s in case.classes.items()}}
+                )
+                for case in evaluation.cases
+            ),
+            "summary": {name_of.get(n, n): s for n, s in evaluation.summary.items()},
+        }
+    )

@@ -1,6 +1,7 @@
 """Begin a training with the weights of a model package, also for other classes or channels.
 
-Classes and channels are known by their names. What the package does not know begins so that it
+Classes are known by their names, or where nobody named them by their values in the masks, channels
+by their names. What the package does not know begins so that it
 changes nothing: a new channel with weights of 0, a new class unlikely everywhere.
 """
 
@@ -17,6 +18,7 @@ from seg.images import ClassInfo
 from seg.model_package import Channel, ModelCard, ModelPackage, Task
 from seg.networks import PRESETS, ResidualUNet, UNetConfig, preset
 from training.dataset import Dataset
+from training.dataset.matched_classes import matched
 from training.onnx_files.read_back import network_in
 from training.run.plan import Plan
 from training.samples.object_targets import learns_borders, learns_depths
@@ -129,12 +131,8 @@ def _matched_channels(old: Sequence[Channel], new: Sequence[Channel]) -> list[in
 
 def _matched_rows(card: ModelCard, classes: Sequence[ClassInfo], task: Task) -> list[int | None]:
     """For each channel of logits that of the package; the background is the first of both."""
-    old = [None if at == 0 else info.name for at, info in enumerate(card.classes)]
-    new = [None if at == 0 else info.name for at, info in enumerate(classes)]
-    old, new = (
-        names[1:] if kind == "regions" else names for names, kind in ((old, card.task), (new, task))
-    )
-    return [old.index(name) if name in old else None for name in new]
+    old = card.classes[1:] if card.task == "regions" else card.classes
+    return matched(classes[1:] if task == "regions" else classes, old)
 
 
 def _matched_object_rows(

@@ -25,6 +25,7 @@ from seg.model_package import (
 )
 from seg.model_package.sides import sided_classes
 from seg.networks import ResidualUNet
+from training.dataset.cases import image_digest
 from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
@@ -120,6 +121,7 @@ def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
             seed=plan.seed,
             dataset=dataset.name,
             dataset_sha256=dataset.sha256(),
+            trained_on=tuple(sorted(image_digest(case) for case in dataset.train)),
             command=job.command,
             versions=versions_of(LIBRARIES),
         ),

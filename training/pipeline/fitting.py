@@ -8,7 +8,7 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
-from training.dataset import Dataset, check_dataset, load_dataset, look_into
+from training.dataset import Dataset, check_dataset, look_into
 from training.dataset.findings import raise_errors
 from training.dataset.fingerprint import fingerprint_of
 from training.dataset.folds import split_folds
@@ -27,9 +27,10 @@ from training.planning.planner import as_csv, check_asked, plan_run
 from training.reports.model_card import write_model_card
 from training.reports.run_report import write_report
 from training.run.clock import Clock
+from training.run.data_record import DataRecord
 from training.run.device import Device, find_device
 from training.run.folder import RunFolder
-from training.run.job import TrainingJob, job_in
+from training.run.job import TrainingJob, dataset_of, job_in
 from training.run.lock import LET_GO_S, holds_files, taken
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
@@ -96,6 +97,7 @@ def _planned(  # noqa: PLR0913 - all that a plan is made of
     replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())
     if planned.considered:
         replace_file(run.candidates, as_csv(planned.considered))
+    DataRecord.of(dataset).write(run.data)
     write_plan(plan, run.plan)
     return TrainingJob(plan, fingerprint, dataset, device, command)
 
@@ -136,7 +138,7 @@ def _follow(world: World) -> RunFolder:
         )
     plan = read_plan(run.plan)
     clock = Clock(plan.minutes, plan.steps)
-    dataset = load_dataset(plan.data)
+    dataset = dataset_of(run, plan, are_files_read=False)
     cases = prepare_cases(dataset, plan, run.cache)
     train(plan, cases, dataset, find_device(world), run.path, clock)
     return run

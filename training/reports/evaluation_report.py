@@ -7,7 +7,8 @@ from pathlib import Path
 from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.model_package import ModelPackage
-from training.dataset import Dataset, Split
+from training.dataset import Dataset
+from training.evaluation.case_choice import SPLITS
 from training.evaluation.score_files import distances_in_words
 from training.evaluation.scores import Evaluation
 from training.reports.pages import cases_shown, on_light_and_dark, render
@@ -34,7 +35,7 @@ class Scored:
     evaluation: Evaluation
     predictions: Path
     """Folder with the predicted masks."""
-    split: Split = "test"
+    split: str = "test"
     is_mirrored: bool = False
     """Patches were predicted in all their mirrors."""
 
@@ -73,7 +74,9 @@ def _about(scored: Scored) -> list[tuple[str, str]]:
     package, dataset, evaluation = scored.package, scored.dataset, scored.evaluation
     card, split = package.card, scored.split
     cases = len(evaluation.cases)
-    command = [str(package.path), str(dataset.folder), "--split", split]
+    command = [str(package.path), str(dataset.folder)]
+    if split in SPLITS:
+        command += ["--split", split]
     if scored.is_mirrored:
         command.append("--mirror")
     if evaluation.tolerance is not None:

@@ -44,8 +44,17 @@ class RunFolder:
     @property
     def cache(self) -> Path:
         """Preprocessed cases, which folds share; may be removed when the run is finished."""
+        return self._shared / "cache"
+
+    @property
+    def data(self) -> Path:
+        """What the data were when the run began, which folds share."""
+        return self._shared / "data.json"
+
+    @property
+    def _shared(self) -> Path:
         is_fold = self.path.name.startswith(FOLD) and (self.path.parent / "plan.yaml").is_file()
-        return (self.path.parent if is_fold else self.path) / "cache"
+        return self.path.parent if is_fold else self.path
 
     @property
     def package(self) -> Path:

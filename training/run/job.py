@@ -1,15 +1,19 @@
 """What a run's folder says of its training."""
 
+import logging
 from dataclasses import dataclass
 
 from training.dataset import Dataset, load_dataset
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import fold_of
+from training.run.data_record import as_recorded, read_record
 from training.run.device import Device, find_device
 from training.run.folder import RunFolder
 from training.run.plan import Plan
 from training.run.plan_yaml import read_plan
 from training.run.processes import ALONE, World
+
+log = logging.getLogger("training")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,29 @@ def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Training
     run.check_begun()
     plan = read_plan(run.plan)
     fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
-    whole = load_dataset(plan.data)
+    whole = dataset_of(run, plan)
     dataset = whole if plan.fold is None else fold_of(whole, plan.folds, plan.fold)
     return TrainingJob(plan, fingerprint, dataset, find_device(world), command), whole
+
+
+def dataset_of(run: RunFolder, plan: Plan, *, are_files_read: bool = True) -> Dataset:
+    """The data of a run as they were when it began.
+
+    Args:
+        run: that has begun.
+        plan: of it.
+        are_files_read: compare the contents of files too; of several processes one does.
+
+    Raises:
+        DatasetError: they are gone, or others.
+    """
+    dataset = load_dataset(plan.data)
+    if not run.data.is_file():  # begun before this was written down
+        log.warning(
+            "data      nobody noted what they were when the run began; they are not checked"
+        )
+        return dataset
+    dataset, new = as_recorded(dataset, read_record(run.data), are_files_read=are_files_read)
+    if new:
+        log.info("data      new since the run began, and left out: %s", ", ".join(new[:9]))
+    return dataset

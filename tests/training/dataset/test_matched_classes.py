@@ -1,0 +1,110 @@
+"""Classes of a package and of a dataset are matched by name and value, never by rank."""
+
+import pytest
+
+from seg.errors import DatasetError
+from seg.images import ClassInfo
+from tests.datasets import plain_folder
+from training.dataset import load_dataset
+from training.dataset.matched_classes import matched, on_classes
+
+
+def classes(**values):
+    """Background, then classes by name with the value that stood for them in training."""
+    names = ["background", *values]
+    return tuple(
+        ClassInfo(
+            index=index,
+            name=name,
+            color=(0, 0, 0),
+            values=() if values.get(name, 0) is None else (values.get(name, 0),),
+        )
+        for index, name in enumerate(names)
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "places"),
+    [
+        (classes(liver=1, spleen=2), classes(spleen=1, liver=2), [0, 2, 1]),
+        (classes(liver=1), classes(spleen=1), [0, None]),
+        (classes(class_1=1, class_2=3), classes(class_1=3, class_2=5), [0, None, 1]),
+        (classes(class_1=1, class_2=3), classes(nucleus=3, cell=1), [0, 2, 1]),
+        (classes(left_kidney=1), classes(**{"Left Kidney": 4}), [0, 1]),
+        (classes(class_1=None), classes(class_1=7), [0, 1]),
+        (classes(cell=None), classes(class_1=7), [0, None]),
+    ],
+)
+def test_classes_are_matched_by_the_names_that_somebody_gave_else_by_value(ours, theirs, places):
+    assert matched(ours, theirs) == places
+
+
+def labels(dataset):
+    return sorted(
+        {int(label) for case in dataset.cases for label in dataset.read(case)[1].array[0]}
+    )
+
+
+def card(folder, text):
+    (folder / "dataset.yaml").write_text(f"classes: [background, {text}]\n")
+    return load_dataset(folder)
+
+
+def test_labels_come_in_the_order_of_the_package(tmp_path):
+    plain_folder(tmp_path, values=(3, 3, 5))
+    dataset = card(tmp_path, "{name: nucleus, value: 5}, {name: cell, value: 3}")
+    assert dataset.read(dataset.cases[0])[1].array[0].tolist() == [2, 2, 1, 0, 0, 0]
+    package = classes(cell=1, nucleus=2)
+    on = on_classes(dataset, package, "exclusive")
+    assert on.read(on.cases[0])[1].array[0].tolist() == [1, 1, 2, 0, 0, 0]
+    assert on.classes == package
+
+
+def test_regions_come_in_the_order_of_the_package(tmp_path):
+    plain_folder(tmp_path, values=(1, 2))
+    dataset = card(tmp_path, "{name: core, value: 2}, {name: whole, values: [1, 2]}")
+    on = on_classes(dataset, classes(whole=1, core=2), "regions")
+    _, mask = on.read(on.cases[0])
+    assert on.legend.members()[mask.array[0, :3]].tolist() == [
+        [True, False],
+        [True, True],
+        [False, False],
+    ]
+
+
+@pytest.mark.parametrize(
+    "package",
+    [classes(cell=1), classes(cell=1, nucleus=2, lumen=3), classes(cell=1, liver=2)],
+)
+def test_a_class_that_one_side_lacks_is_refused(package, tmp_path):
+    plain_folder(tmp_path, values=(1, 2))
+    dataset = card(tmp_path, "cell, nucleus")
+    with pytest.raises(DatasetError, match=r"the dataset has cell \(1\), nucleus \(2\); evaluate"):
+        on_classes(dataset, package, "exclusive")
+
+
+def test_masks_that_say_nothing_hold_what_the_package_was_trained_on(tmp_path):
+    plain_folder(tmp_path, values=(3,))
+    dataset = load_dataset(tmp_path, classes(class_1=1, class_2=3))
+    assert labels(dataset) == [0, 2]
+    assert [info.name for info in dataset.classes] == ["background", "class_1", "class_2"]
+
+
+def test_a_value_that_the_package_does_not_know_is_named(tmp_path):
+    plain_folder(tmp_path, values=(3, 5))
+    with pytest.raises(DatasetError, match=r"the values 5, which no class .*class_2 = 3\)"):
+        load_dataset(tmp_path, classes(class_1=1, class_2=3))
+
+
+@pytest.mark.parametrize(("was", "now"), [(1, 255), (255, 1)])
+def test_one_thing_is_one_thing_whether_written_as_1_or_as_255(was, now, tmp_path):
+    plain_folder(tmp_path, values=(now,))
+    assert labels(load_dataset(tmp_path, classes(nucleus=was))) == [0, 1]
+    with pytest.raises(DatasetError, match="which no class"):
+        load_dataset(plain_folder(tmp_path / "b", values=(7,)), classes(nucleus=was))
+
+
+def test_empty_masks_can_be_scored(tmp_path):
+    plain_folder(tmp_path, values=(0,), cases=1)
+    dataset = load_dataset(tmp_path, classes(nucleus=1))
+    assert [case.split for case in dataset.cases] == ["test"]

@@ -1,0 +1,89 @@
+"""Which class of a dataset is which class of a package: by name, or by value in the masks.
+
+Names that somebody gave decide. Where one side has none but ``class_1``, ``class_2``, ..., which
+only count, the values in the masks do.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seg.errors import DatasetError
+from seg.images import ClassInfo
+from seg.model_package import Task
+from training.dataset.annotations.drawing import OBJECT
+from training.dataset.cases import Dataset
+
+_COUNTED = re.compile(rf"class_\d+|{OBJECT}")
+"""Names that nobody gave."""
+
+
+def is_same(one: ClassInfo, other: ClassInfo) -> bool:
+    """Both are one class, background or not."""
+    if one.index == 0 or other.index == 0:
+        return one.index == other.index
+    if _is_named(one) and _is_named(other):
+        return _plain(one.name) == _plain(other.name)
+    if one.values and other.values:
+        return set(one.values) == set(other.values)
+    return one.name == other.name  # of a package older than the values in it, or of colours
+
+
+def matched(classes: Sequence[ClassInfo], others: Sequence[ClassInfo]) -> list[int | None]:
+    """For each class the place of the other one that is the same; None where there is none."""
+    return [
+        next((at for at, other in enumerate(others) if is_same(each, other)), None)
+        for each in classes
+    ]
+
+
+def on_classes(dataset: Dataset, classes: Sequence[ClassInfo], task: Task) -> Dataset:
+    """The dataset with its labels in the order of a package's classes, and called as they are.
+
+    Raises:
+        DatasetError: one side has a class that the other has not, or their classes differ in kind.
+    """
+    theirs = dataset.legend
+    if theirs.task != task:
+        kinds = {"exclusive": "exclude each other", "regions": "overlap"}
+        raise DatasetError(
+            f"the package's classes {kinds[task]}, those of the dataset {kinds[theirs.task]}; "
+            "evaluate on a dataset of the same kind"
+        )
+    places = matched(classes, theirs.classes)
+    known = [place for place in places if place is not None]
+    if len(known) < len(classes) or len(set(known)) < len(theirs.classes):
+        raise DatasetError(
+            f"the package knows the classes {_listed(classes)}, the dataset has "
+            f"{_listed(theirs.classes)}; evaluate on a dataset with the same classes, or say in "
+            "dataset.yaml which value is which: classes: [background, {name: ..., value: ...}]"
+        )
+    if known == list(range(len(classes))):
+        return replace(dataset, legend=replace(theirs, classes=tuple(classes)))
+    if theirs.regions:
+        regions = tuple(theirs.regions[place - 1] for place in known[1:])
+        return replace(dataset, legend=replace(theirs, classes=tuple(classes), regions=regions))
+    label_of = {place: index for index, place in enumerate(known)}
+    files = dataset.masks
+    values = files.label_of or {label: label for label in range(theirs.num_labels)}
+    masks = replace(
+        files,
+        label_of={value: label_of.get(label, label) for value, label in values.items()},
+        label_of_name={n: label_of.get(label, label) for n, label in files.label_of_name.items()},
+    )
+    return replace(dataset, legend=replace(theirs, classes=tuple(classes)), masks=masks)
+
+
+def _is_named(info: ClassInfo) -> bool:
+    return not _COUNTED.fullmatch(info.name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def _listed(classes: Sequence[ClassInfo]) -> str:
+    return ", ".join(
+        f"{each.name} ({'+'.join(map(str, each.values))})" if each.values else each.name
+        for each in classes[1:]
+    )
