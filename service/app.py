@@ -31,6 +31,7 @@ from service.problems import response as problems
 from service.requests.addresses import AllowList, UrlImages
 from service.requests.proxies import BehindProxy
 from service.requests.uploads import Uploads
+from service.routes.model_changes import ModelChanges
 from service.routes.models import Catalogue
 from service.routes.segment import FAILED_HEADER, _PublicRoutes
 
@@ -54,10 +55,12 @@ def create_app(
     urls = UrlImages(AllowList.parsed(settings.url_allow), settings.upload_idle_s)
     public = _PublicRoutes(models, Uploads(urls, settings.timeout_s, settings.max_body_bytes))
     description = OpenApi()
+    catalogue = Catalogue(models)
     routes = [
         Route("/segment", public.segment, methods=["POST"]),
         *(JobRoutes(models, jobs, urls).routes() if jobs else ()),
-        *Catalogue(models).routes(),
+        *catalogue.routes(),
+        *ModelChanges(models, catalogue).routes(),
         Route("/livez", public.livez, methods=["GET"]),
         Route("/readyz", public.readyz, methods=["GET"]),
         Route("/metrics", public.metrics, methods=["GET"]),
@@ -85,7 +88,10 @@ def create_app(
     edge = Edge(
         public_app,
         routes=routes,
-        limits={"/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")},
+        limits={
+            "/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB"),
+            "/models/{name}": BodyLimit(settings.max_model_bytes, "SEG_MAX_MODEL_MB"),
+        },
         usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),
         metrics=models.metrics,
         audit=AuditLog(settings.audit_log) if settings.audit_log else None,

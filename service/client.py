@@ -13,8 +13,10 @@ Names of files are not sent.
 """
 
 import json
+import tempfile
 import time
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -220,6 +222,30 @@ class Client:
         return ModelEntry.model_validate_json(
             self._send("GET", f"/models/{quote(name, '')}").content
         )
+
+    def put_model(
+        self, name: str, package: Path | str, *, share: float | None = None
+    ) -> ModelEntry:
+        """Send a package's folder; it answers once it is proven there.
+
+        Args:
+            name: of the model, as its card has it.
+            package: folder that ``training.fit`` wrote.
+            share: of the requests that name no version, 0 to 1; None is all of them.
+        """
+        query = {} if share is None else {"share": str(share)}
+        with tempfile.TemporaryFile() as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for path in sorted(Path(package).iterdir()):
+                    if path.is_file():
+                        archive.write(path, path.name)
+            file.seek(0)
+            try:
+                response = self._http.put(f"/models/{quote(name, '')}", params=query, content=file)
+            except httpx.TransportError as error:
+                raise _unreachable(error) from error
+        _raise_for(response)
+        return ModelEntry.model_validate_json(response.content)
 
     def card(self, model: str | None = None) -> ServedCard:
         """The card of a model, or of the one that answers where none is named."""

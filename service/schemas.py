@@ -113,8 +113,27 @@ class ModelEntry(_Said):
     name: str
     latest: str | None
     """The version that answers; null where none is proven."""
+    pinned: str | None = None
+    """The version that an operator chose; null where the highest answers."""
+    candidate: str | None = None
+    """A version that answers a share of the requests that name no version."""
+    share: float = 0.0
+    """Of requests, 0 to 1."""
     versions: tuple[VersionSummary, ...]
     """The highest first."""
+
+
+class RuleChange(_Said):
+    """What an operator decides of a model; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pinned: str | None = None
+    """The version that answers, whatever is higher; none is the highest that is proven."""
+    candidate: str | None = None
+    """A version that answers a share of the requests that name no version."""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of requests, 0 to 1."""
 
 
 class UnreadableFolder(_Said):

@@ -41,6 +41,8 @@ class Settings(BaseModel):
     """Models in memory at the same time, and one more while a new version is proven."""
     models_poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks at the folder of models."""
+    max_model_mb: Annotated[float, Field(gt=0)] = 4000.0
+    """Largest model package that is taken in, packed and unpacked, in 10⁶ bytes."""
     variant: str | None = None
     """Variant of the package to serve; None is the first one."""
     lowest_quality: QualityLevel = "full"
@@ -160,6 +162,11 @@ class Settings(BaseModel):
     def max_job_bytes(self) -> int:
         """Largest body of a job."""
         return int(self.max_job_mb * 1e6)
+
+    @property
+    def max_model_bytes(self) -> int:
+        """Largest model package that is taken in."""
+        return int(self.max_model_mb * 1e6)
 
     @property
     def single_package(self) -> Path | None:

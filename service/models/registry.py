@@ -1,16 +1,19 @@
 """The models of a process: found in a folder, proven, and chosen by name and version."""
 
 import gc
+import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 
-from seg.errors import PackageError
+from seg.errors import ConfigError, PackageError
 from seg.model_package import read_card
 from service.decoding.image_decoder import ImageDecoder
 from service.errors import NotReadyError
 from service.models.folder import Fingerprint, fingerprint_of, packages_in
 from service.models.memory import ModelMemory
+from service.models.rules import Rules, drawn_version, live_version
 from service.models.versions import ModelVersion, latest, named, newest_first
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
@@ -37,6 +40,9 @@ class ModelRegistry:
         self._unreadable: dict[Path, str] = {}
         self._tried: dict[Path, Fingerprint] = {}
         self._seen: Mapping[Path, Fingerprint] = {}
+        self.rules = Rules(settings.models)
+        self._incoming: set[Path] = set()
+        self._wake = threading.Event()
         self._settled = threading.Event()
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-models", daemon=True)
@@ -54,6 +60,7 @@ class ModelRegistry:
         """Finish what runs and take no more."""
         self.decoder.close()
         self._closing.set()
+        self._wake.set()
         if self._watcher.is_alive():
             self._watcher.join()
         self.memory.close()
@@ -117,10 +124,27 @@ class ModelRegistry:
             names = ", ".join(sorted({v.card.name for v in versions}))
             raise Problem(422, f"say which model: ?model=NAME, one of {names}")
         meant = named(choice, versions)
+        if choice == meant[0].card.name:
+            return self._drawn(choice, meant)
         is_exact = len(meant) == 1 and choice == meant[0].label
         found = latest(meant) or (meant[0] if is_exact and meant[0].state == "found" else None)
         if found is None:
             raise NotReadyError(self._why_not(meant))
+        return found
+
+    def _drawn(self, name: str, versions: Sequence[ModelVersion]) -> ModelVersion:
+        """The version that answers a request which names the model alone."""
+        try:
+            rule = self.rules.of(name)
+        except ConfigError as error:
+            raise NotReadyError(str(error)) from error
+        found = drawn_version(versions, rule)
+        if found is None and rule.pinned is not None and self._settled.is_set():
+            raise NotReadyError(
+                f"model {name} is pinned to version {rule.pinned}, which is not proven here"
+            )
+        if found is None:
+            raise NotReadyError(self._why_not(versions))
         return found
 
     def _why_not(self, versions: Sequence[ModelVersion]) -> str:
@@ -135,6 +159,43 @@ class ModelRegistry:
         nothing = f"{self.settings.models} has no model package yet"
         return next(iter(self._unreadable.values()), nothing)
 
+    # Changes that an operator asks for; from any thread but that of the event loop
+
+    def live(self, name: str) -> ModelVersion | None:
+        """The version that answers requests which name the model alone, but for a candidate's."""
+        versions = [v for v in self._versions if v.card.name == name]
+        return live_version(versions, self.rules.of(name))
+
+    def prove(self, version: ModelVersion) -> None:
+        """Prove a version, if nobody has yet, and wait for it."""
+        if version.state == "found":
+            self.memory.prove(version)
+
+    def adopt(self, staged: Path, target: Path) -> ModelVersion:
+        """Take a package in, and wait until it is proven or broken; it is live no sooner.
+
+        Raises:
+            NotReadyError: it took too long, or the service is shutting down.
+        """
+        staged.rename(target)
+        self._incoming.add(target)
+        self._wake.set()
+        deadline = monotonic() + self.settings.timeout_s
+        while monotonic() < deadline and not self._closing.wait(0.02):
+            version = next((v for v in self._at(target) if v.state != "found"), None)
+            if version:
+                return version
+        raise NotReadyError("the model was taken in, and is still being proven")
+
+    def remove(self, version: ModelVersion) -> None:
+        """Delete a version's folder; requests in flight finish on it."""
+        hidden = version.folder.with_name(f".{version.folder.name}.gone")
+        version.folder.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+        self._wake.set()
+        while self._at(version.folder) and not self._closing.wait(0.02):
+            pass
+
     # The watcher's thread
 
     def _watch(self) -> None:
@@ -146,15 +207,24 @@ class ModelRegistry:
         gc.collect()
         gc.freeze()
         self._settled.set()
-        while self.settings.models and not self._closing.wait(self.settings.models_poll_s):
-            self._look()
+        while self.settings.models and not self._closing.is_set():
+            self._wake.wait(self.settings.models_poll_s)
+            self._wake.clear()
+            if not self._closing.is_set():
+                self._look()
 
     def _look(self) -> None:
         """Take note of what appeared, changed or went, and prove what is new."""
         try:
             if self.settings.models:
                 self._compare(packages_in(self.settings.models.absolute()))
+            incoming = [folder for folder in self._incoming if not self._at(folder)]
+            for folder in incoming:
+                self._appeared(folder, fingerprint_of(folder))
             self._mark_duplicates()
+            for version in [v for folder in incoming for v in self._at(folder)]:
+                self.prove(version)
+            self._incoming.difference_update(incoming)
             self._prove()
         except Exception as error:  # the next look may do better, and requests are served meanwhile
             LOGGER.error("error", extra={"fields": where_it_failed(error)})
@@ -209,6 +279,10 @@ class ModelRegistry:
             self._prove_first(v for v in self._at(stale.folder) if not v.stale)
         for name in sorted({v.card.name for v in self._versions}):
             self._prove_first(newest_first(v for v in self._versions if v.card.name == name))
+            ruled = self.rules.of(name).names()
+            for version in self._versions:
+                if version.card.name == name and version.card.version in ruled:
+                    self.prove(version)
 
     def _prove_first(self, versions: Iterable[ModelVersion]) -> None:
         for version in versions:

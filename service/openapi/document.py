@@ -39,11 +39,12 @@ from service.schemas import (
     ModelEntry,
     ModelListing,
     ProblemDocument,
+    RuleChange,
     ServedCard,
 )
 
 SCHEMAS: tuple[type[BaseModel], ...] = (
-    JobListing, JobStatus, ModelEntry, ModelListing, ProblemDocument, ServedCard,
+    JobListing, JobStatus, ModelEntry, ModelListing, ProblemDocument, RuleChange, ServedCard,
 )  # fmt: skip
 
 

@@ -10,7 +10,14 @@ from seg.inference import OUTPUT_NAMES, outputs_for
 from service.page.routes import page_routes
 from service.requests.formats import CONTAINER_TYPES
 from service.requests.options import RequestOptions
-from service.schemas import JobListing, JobStatus, ModelEntry, ModelListing, ServedCard
+from service.schemas import (
+    JobListing,
+    JobStatus,
+    ModelEntry,
+    ModelListing,
+    RuleChange,
+    ServedCard,
+)
 from service.settings import QualityLevel
 
 Json = dict[str, Any]
@@ -26,7 +33,7 @@ PROBLEMS: Mapping[int, str] = {
     404: "There is no such model, version or job.",
     406: "No format meets the Accept header.",
     408: "The body did not arrive in time, or its upload stood still.",
-    409: "It is too early: the job has no result yet, or its first request is still on its way.",
+    409: "Not in this state: a job without result, a request on its way, a model that answers.",
     413: "Too many bytes, or too many pixels or voxels after decoding.",
     415: "The content is no image, or of a format that is not read.",
     422: "The image is damaged or does not fit the model, or an option cannot be what it is.",
@@ -156,6 +163,13 @@ IDEMPOTENCY_KEY: Json = {
     "example": "a-random-text",
 }
 
+SHARE: Json = {
+    "name": "share",
+    "in": "query",
+    "description": "Of the requests that name no version; without it all, once it is proven.",
+    "schema": {"type": "number", "minimum": 0, "maximum": 1},
+    "example": 0.1,
+}
 LIST_PARAMETERS: tuple[Json, ...] = (
     {
         "name": "limit",
@@ -281,6 +295,32 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/models"): Operation(answers={200: _json_of(ModelListing, "All models.")}),
     ("GET", "/models/{name}"): Operation(
         answers={200: _json_of(ModelEntry, "The model.")}, problems=(404,)
+    ),
+    ("PUT", "/models/{name}"): Operation(
+        answers={201: _json_of(ModelEntry, "The model; the new version is proven.")},
+        problems=(400, 404, 409, 422),
+        parameters=(SHARE,),
+        body={
+            "description": "A ZIP file of the package's folder.",
+            "required": True,
+            "content": {"application/octet-stream": {"schema": BINARY}},
+        },
+        scope="admin",
+        headers={"Location": "The version."},
+    ),
+    ("PATCH", "/models/{name}"): Operation(
+        answers={200: _json_of(ModelEntry, "The model.")},
+        problems=(404, 409, 422),
+        body={"required": True, "content": {"application/json": {"schema": ref(RuleChange)}}},
+        scope="admin",
+    ),
+    ("POST", "/models/{name}/rollback"): Operation(
+        answers={200: _json_of(ModelEntry, "The model, pinned to the version before.")},
+        problems=(404, 409),
+        scope="admin",
+    ),
+    ("DELETE", "/models/{name}/versions/{version}"): Operation(
+        answers={204: {"description": "It is deleted."}}, problems=(404, 409), scope="admin"
     ),
     ("GET", "/models/{name}/versions/{version}"): Operation(
         answers={200: _json_of(ServedCard, "The card.")}, problems=(404,)

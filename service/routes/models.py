@@ -1,6 +1,6 @@
 """``/models``: which models there are, in which versions, and what became of each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -45,26 +45,26 @@ class Catalogue:
     async def card(self, request: Request) -> Response:
         """``GET /model``: the card of what answers now, and what runs it here."""
         version = self._models.choose(request.query_params.get("model"))
-        return _as_json(_card_of(version))
+        return as_json(_card_of(version))
 
     async def listing(self, request: Request) -> Response:
         """``GET /models``: all models, and folders that hold none."""
         names = sorted({version.card.name for version in self._models.versions()})
         listing = ModelListing(
             default=self._models.default_name(),
-            models=tuple(self._entry(name, request.scope) for name in names),
+            models=tuple(self.entry(name, request.scope) for name in names),
             unreadable=tuple(
                 UnreadableFolder(folder=folder, reason=reason)
                 for folder, reason in self._models.unreadable().items()
             ),
         )
-        return _as_json(listing)
+        return as_json(listing)
 
     async def model(self, request: Request) -> Response:
         """``GET /models/{name}``: the versions of a model, the highest first."""
         name = request.path_params["name"]
         named(f"{name}:{LATEST}", self._models.versions())
-        return _as_json(self._entry(name, request.scope))
+        return as_json(self.entry(name, request.scope))
 
     async def version(self, request: Request) -> Response:
         """``GET /models/{name}/versions/{version}``: a card; ``latest`` is a version as well."""
@@ -73,14 +73,18 @@ class Catalogue:
         found = latest(meant) if wanted == LATEST else meant[0]
         if found is None:
             raise Problem(404, f"no version of model {name} is proven")
-        return _as_json(_card_of(found))
+        return as_json(_card_of(found))
 
-    def _entry(self, name: str, scope: Scope) -> ModelEntry:
+    def entry(self, name: str, scope: Scope) -> ModelEntry:
+        """A model with its versions, the highest first."""
         versions = [v for v in newest_first(self._models.versions()) if v.card.name == name]
-        current = latest(versions)
+        current, rule = self._models.live(name), self._models.rules.of(name)
         return ModelEntry(
             name=name,
             latest=current.card.version if current else None,
+            pinned=rule.pinned,
+            candidate=rule.candidate,
+            share=rule.share,
             versions=tuple(_summary(version, scope) for version in versions),
         )
 
@@ -123,8 +127,12 @@ def _card_of(version: ModelVersion) -> ServedCard:
     return ServedCard.model_construct(**dict(version.card), runtime=Runtime(**runtime))
 
 
-def _as_json(content: BaseModel) -> Response:
-    return Response(content.model_dump_json() + "\n", media_type="application/json")
+def as_json(
+    content: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON document as a response."""
+    text = content.model_dump_json() + "\n"
+    return Response(text, status, headers, media_type="application/json")
 
 
 class _ModelMetrics(Collector):
@@ -146,7 +154,7 @@ class _ModelMetrics(Collector):
         for version in versions:
             info.add_metric((*version.key, version.state, version.fault or ""), 1)
         for name in sorted({version.card.name for version in versions}):
-            current = latest(v for v in versions if v.card.name == name)
+            current = self._models.live(name)
             if current:
                 live.add_metric(current.key, 1)
         unreadable = GaugeMetricFamily(

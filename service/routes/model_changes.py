@@ -1,0 +1,232 @@
+"""Models that come and go over the network: taken in, pinned, tried on a share, rolled back.
+
+What is uploaded answers nobody before its golden samples agree on this machine; what does not agree
+leaves nothing behind. All of it needs a key with the scope ``admin`` where keys are asked for.
+"""
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio
+from anyio.to_thread import run_sync
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from seg.errors import PackageError
+from seg.model_package import read_card
+from service.models.arrival import arrived, folder_name
+from service.models.registry import ModelRegistry
+from service.models.rules import Rule, version_before
+from service.models.versions import LATEST, ModelVersion, named
+from service.problems.response import Problem
+from service.requests.proxies import link
+from service.routes.models import Catalogue, as_json
+from service.schemas import RuleChange
+
+MOST_RULE_BYTES = 64 * 1024
+NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+class ModelChanges:
+    """The routes that change what answers."""
+
+    def __init__(self, models: ModelRegistry, catalogue: Catalogue) -> None:
+        self._models = models
+        self._settings = models.settings
+        self._entry = catalogue.entry
+        self._is_busy = False
+
+    def routes(self) -> list[Route]:
+        """Below ``/models``."""
+        return [
+            Route("/models/{name}", self.put, methods=["PUT"]),
+            Route("/models/{name}", self.patch, methods=["PATCH"]),
+            Route("/models/{name}/rollback", self.rollback, methods=["POST"]),
+            Route("/models/{name}/versions/{version}", self.delete, methods=["DELETE"]),
+        ]
+
+    async def put(self, request: Request) -> Response:
+        """``PUT /models/{name}``: a new version, live or a candidate once it is proven."""
+        root, name = self._root(), request.path_params["name"]
+        share = _share_of(request.query_params)
+        if self._is_busy:
+            raise Problem(503, "another model is being taken in", {"Retry-After": "10"})
+        self._is_busy = True
+        try:
+            with _writable(), tempfile.TemporaryFile(dir=root) as archive:
+                with anyio.move_on_after(self._settings.timeout_s) as upload:
+                    async for chunk in request.stream():
+                        await run_sync(archive.write, chunk)
+                if upload.cancelled_caught:
+                    raise Problem(
+                        408, "the package did not arrive in time", {"Connection": "close"}
+                    )
+                archive.seek(0)
+                version = await run_sync(self._take_in, root, name, archive, share)
+        finally:
+            self._is_busy = False
+        headers = {"Location": link(request.scope, "models", *_path_of(version))}
+        return as_json(self._entry(name, request.scope), 201, headers)
+
+    async def patch(self, request: Request) -> Response:
+        """``PATCH /models/{name}``: pin a version, or give a share of requests to a candidate."""
+        self._root()
+        name = request.path_params["name"]
+        changed = _rule_fields(await _short_body(request))
+        await run_sync(self._rule, name, changed)
+        return as_json(self._entry(name, request.scope))
+
+    async def rollback(self, request: Request) -> Response:
+        """``POST /models/{name}/rollback``: pin the version before the one that answers."""
+        self._root()
+        name = request.path_params["name"]
+        await run_sync(self._roll_back, name)
+        return as_json(self._entry(name, request.scope))
+
+    async def delete(self, request: Request) -> Response:
+        """``DELETE /models/{name}/versions/{version}``: remove one that does not answer."""
+        root = self._root()
+        name, version = request.path_params["name"], request.path_params["version"]
+        await run_sync(self._remove, root, name, version)
+        return Response(status_code=204)
+
+    # In threads
+
+    def _take_in(
+        self, root: Path, name: str, archive: BinaryIO, share: float | None
+    ) -> ModelVersion:
+        try:
+            with arrived(archive, root, self._settings.max_model_bytes) as staged:
+                card = read_card(staged)
+                if card.name != name:
+                    raise Problem(422, f"the package is of model {card.name[:80]!r}, not {name!r}")
+                target = root / folder_name(card.name, card.version)
+                known = {v.key for v in self._models.versions()}
+                if (card.name, card.version) in known or target.exists():
+                    raise Problem(
+                        409,
+                        f"model {name} has a version {card.version} already; it is not replaced",
+                    )
+                before = self._models.rules.of(name)
+                if share is not None:
+                    self._change(name, {"candidate": card.version, "share": share})
+                version = self._models.adopt(staged, target)
+        except PackageError as error:
+            raise Problem(422, str(error)) from None
+        if version.state != "proven":
+            if share is not None:
+                self._models.rules.change(name, lambda _: before)
+            self._models.remove(version)
+            raise Problem(422, f"the model is not taken: {version.reason}")
+        return version
+
+    def _rule(self, name: str, changed: dict[str, Any]) -> None:
+        versions = named(f"{name}:{LATEST}", self._models.versions())
+        for wanted in {changed.get("pinned"), changed.get("candidate")} - {None}:
+            (version,) = named(f"{name}:{wanted}", versions)
+            self._models.prove(version)
+            if version.state != "proven":
+                raise Problem(422, f"version {wanted} cannot answer: {version.reason}")
+        self._change(name, changed)
+
+    def _roll_back(self, name: str) -> None:
+        versions = named(f"{name}:{LATEST}", self._models.versions())
+        live = self._models.live(name)
+        while live is not None:
+            live = version_before(versions, live)
+            if live is not None:
+                self._models.prove(live)
+                if live.state == "proven":
+                    self._change(name, {"pinned": live.card.version, "candidate": None})
+                    return
+        raise Problem(409, f"model {name} has no earlier version that is proven")
+
+    def _remove(self, root: Path, name: str, version: str) -> None:
+        (found, *_) = named(f"{name}:{version}", self._models.versions())
+        live = self._models.live(name)
+        if found is live or found.card.version in self._models.rules.of(name).names():
+            raise Problem(409, f"version {found.card.version} answers requests; pin another first")
+        if root.absolute() not in found.folder.parents:
+            raise Problem(409, "this version is not one of SEG_MODELS")
+        with _writable():
+            self._models.remove(found)
+
+    def _change(self, name: str, changed: dict[str, Any]) -> None:
+        if "candidate" in changed and changed["candidate"] is None:
+            changed = {**changed, "share": 0.0}
+
+        def merged(rule: Rule) -> Rule:
+            return Rule.model_validate(rule.model_dump() | changed)
+
+        try:
+            with _writable():
+                self._models.rules.change(name, merged)
+        except ValidationError as error:
+            raise Problem(422, error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+    def _root(self) -> Path:
+        if self._settings.models is None:
+            raise Problem(
+                409,
+                "this service has one package and no folder of models: SEG_MODELS=DIR names one",
+            )
+        return self._settings.models
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise Problem(409, "the service may not write to its folder of models") from None
+
+
+def _path_of(version: ModelVersion) -> tuple[str, str, str]:
+    return version.card.name, "versions", version.card.version
+
+
+def _share_of(query: Any) -> float | None:
+    if set(query) - {"share"}:
+        raise Problem(422, "a model that is taken in has one option, share")
+    if "share" not in query:
+        return None
+    try:
+        share = float(query["share"])
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise Problem(422, "share is a number from 0 to 1, of the requests that name no version")
+    return share
+
+
+async def _short_body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_RULE_BYTES:
+            raise Problem(413, "a rule is a short JSON object", {"Connection": "close"})
+    return body
+
+
+def _rule_fields(body: bytes) -> dict[str, Any]:
+    """What a client wants changed, and nothing else."""
+    try:
+        change = RuleChange.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise Problem(422, f"{where}: {first['msg'].lower()}; a rule has {_FIELDS}") from None
+    if not change.model_fields_set:
+        raise Problem(422, f"nothing is changed; a rule has {_FIELDS}")
+    return change.model_dump(include=change.model_fields_set)
+
+
+_FIELDS = ", ".join(RuleChange.model_fields)

@@ -1,0 +1,257 @@
+"""Models that come, are pinned, tried and rolled back over HTTP."""
+
+import io
+import shutil
+import zipfile
+from collections import Counter
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.models.arrival import folder_name
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
+from service.settings import Settings
+from tests.service.conftest import png, served, until_status
+from tests.service.models.test_models import add, answered_by
+from tests.service.routes.test_errors import problem
+
+IMAGE = png([[100] * 40] * 40)
+
+
+@pytest.fixture
+def root(tmp_path, tiny_package):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    add(folder, tiny_package, "1")
+    return folder
+
+
+@pytest.fixture
+def client(root):
+    """A service over a folder of models; it looks at the folder seldom."""
+    registry = ModelRegistry(Settings(models=root, models_poll_s=60), Metrics())
+    registry.start()
+    registry.wait()
+    yield TestClient(create_app(registry))
+    registry.close()
+
+
+@pytest.fixture
+def packed(tmp_path, tiny_package):
+    """A package of some version as a ZIP file."""
+
+    def pack(version, name="cells", *, broken=False, inside="") -> bytes:
+        folder = tmp_path / f"made-{name}-{version}"
+        folder.mkdir()
+        made = add(folder, tiny_package, version, name, broken=broken)
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w") as archive:
+            for file in made.iterdir():
+                archive.write(file, f"{inside}{file.name}")
+        shutil.rmtree(folder)
+        return body.getvalue()
+
+    return pack
+
+
+def left_in(root) -> set[str]:
+    return {path.name for path in root.iterdir()} - {".rules.json", ".rules.lock"}
+
+
+def test_a_model_that_is_put_is_live_once_it_is_proven(client, packed):
+    answer = client.put("/models/cells", content=packed("2", inside="package/"))
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == "/models/cells/versions/2"
+    assert client.get(answer.headers["Location"]).json()["runtime"]["state"] == "proven"
+    assert answer.json()["latest"] == "2"
+    assert answered_by(client) == "cells:2"
+    assert client.put("/models/lungs", content=packed("1", "lungs")).status_code == 201
+    assert answered_by(client, model="lungs") == "lungs:1"
+
+
+def test_a_model_that_disagrees_with_its_golden_samples_leaves_nothing_behind(client, packed, root):
+    before = left_in(root)
+    refused = client.put("/models/cells?share=0.5", content=packed("2", broken=True))
+    assert "disagrees" in problem(refused, 422)
+    assert left_in(root) == before
+    entry = client.get("/models/cells").json()
+    assert [v["version"] for v in entry["versions"]] == ["1"]
+    assert entry["candidate"] is None
+    assert answered_by(client) == "cells:1"
+
+
+def zipped(**files) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return body.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param(b"", "no ZIP file", id="nothing"),
+        pytest.param(b"PK\x03\x04 cut off", "no ZIP file", id="cut off"),
+        pytest.param(zipped(readme="x"), "no model.json", id="no package"),
+        pytest.param(zipped(**{"model.json": "{"}), "model.json", id="no card"),
+        pytest.param(
+            zipped(**{"..__..__evil": "x", "model.json": "{}"}), "one folder", id="traversal"
+        ),
+        pytest.param(zipped(**{"__tmp__evil": "x"}), "one folder", id="absolute"),
+        pytest.param(zipped(**{"a__b__model.json": "{}"}), "one folder", id="deep"),
+        pytest.param(zipped(**{".hidden": "x", "model.json": "{}"}), "one folder", id="hidden"),
+        pytest.param(
+            zipped(**{f"f{n}": "" for n in range(65)}), "at most 64 files", id="many files"
+        ),
+    ],
+)
+def test_what_is_no_package_is_refused_in_a_sentence(client, root, body, words):
+    before = left_in(root)
+    assert words in problem(client.put("/models/cells", content=body), 422)
+    assert left_in(root) == before
+
+
+def test_a_package_may_not_grow_beyond_its_limit(root, tiny_package):
+    registry = ModelRegistry(Settings(models=root, max_model_mb=1), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        client = TestClient(create_app(registry))
+        bomb = zipped(**{"model.json": "{}", "network.onnx": bytes(2_000_000)})
+        assert len(bomb) < 10_000
+        assert "SEG_MAX_MODEL_MB" in problem(client.put("/models/cells", content=bomb), 422)
+    finally:
+        registry.close()
+
+
+def test_a_version_is_never_replaced_and_a_name_is_that_of_the_card(client, packed):
+    assert "already" in problem(client.put("/models/cells", content=packed("1")), 409)
+    assert "of model 'lungs'" in problem(
+        client.put("/models/cells", content=packed("3", "lungs")), 422
+    )
+
+
+def test_a_pinned_version_answers_until_it_is_let_go(client, packed):
+    client.put("/models/cells", content=packed("2"))
+    entry = client.patch("/models/cells", json={"pinned": "1"}).json()
+    assert (entry["pinned"], entry["latest"]) == ("1", "1")
+    assert answered_by(client) == "cells:1"
+    assert answered_by(client, model="cells:2") == "cells:2"
+    client.put("/models/cells", content=packed("3"))
+    assert answered_by(client) == "cells:1", "a new version does not undo a pin"
+    assert 'seg_model_latest{model="cells",version="1"} 1.0' in client.get("/metrics").text
+    client.patch("/models/cells", json={"pinned": None})
+    assert answered_by(client) == "cells:3"
+
+
+def test_a_rollback_pins_the_version_before(client, packed):
+    client.put("/models/cells", content=packed("2"))
+    client.put("/models/cells", content=packed("3"))
+    assert client.post("/models/cells/rollback").json()["pinned"] == "2"
+    assert client.post("/models/cells/rollback").json()["pinned"] == "1"
+    assert "no earlier version" in problem(client.post("/models/cells/rollback"), 409)
+    assert answered_by(client) == "cells:1"
+
+
+def test_a_candidate_answers_its_share_and_no_more(client, packed):
+    entry = client.put("/models/cells?share=0.25", content=packed("2")).json()
+    assert (entry["candidate"], entry["share"], entry["latest"]) == ("2", 0.25, "1")
+    answers = Counter(answered_by(client) for _ in range(200))
+    assert set(answers) == {"cells:1", "cells:2"}
+    assert 15 <= answers["cells:2"] <= 85, "1 run in 10 million is outside"
+    client.patch("/models/cells", json={"share": 0})
+    assert {answered_by(client) for _ in range(20)} == {"cells:1"}
+    client.patch("/models/cells", json={"candidate": None})
+    assert answered_by(client) == "cells:2", "promoted: the highest that is proven"
+
+
+def test_a_rule_outlasts_the_process(client, packed, root):
+    client.put("/models/cells", content=packed("2"))
+    client.patch("/models/cells", json={"pinned": "1"})
+    registry = ModelRegistry(Settings(models=root), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        assert registry.choose().label == "cells:1"
+    finally:
+        registry.close()
+
+
+def test_a_pinned_version_that_is_gone_is_not_answered_by_another(client, packed, root):
+    client.put("/models/cells", content=packed("2"))
+    client.patch("/models/cells", json={"pinned": "1"})
+    shutil.rmtree(root / "cells-1")
+    registry = ModelRegistry(Settings(models=root), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        answer = TestClient(create_app(registry)).post("/segment", content=IMAGE)
+        assert "pinned to version 1" in problem(answer, 503)
+    finally:
+        registry.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"{", 422, "a rule has pinned"),
+        (b"{}", 422, "nothing is changed"),
+        (b'{"version": "1"}', 422, "version"),
+        (b'{"pinned": "9"}', 404, "no version"),
+        (b'{"share": 0.5}', 422, "candidate"),
+        (b'{"candidate": "1", "share": 2}', 422, "share"),
+        (b'{"candidate": "1", "pinned": "1"}', 422, "pinned version itself"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(client, body, status, words):
+    assert words in problem(client.patch("/models/cells", content=body), status)
+
+
+def test_a_version_that_answers_is_not_deleted_and_others_are(client, packed, root):
+    client.put("/models/cells", content=packed("2"))
+    assert "answers requests" in problem(client.delete("/models/cells/versions/2"), 409)
+    assert client.delete("/models/cells/versions/1").status_code == 204
+    assert [v["version"] for v in client.get("/models/cells").json()["versions"]] == ["2"]
+    assert left_in(root) == {folder_name("cells", "2")}
+
+
+def test_where_there_is_one_package_models_are_not_taken_in(tiny_package):
+    registry = ModelRegistry(Settings(package=tiny_package), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        client = TestClient(create_app(registry))
+        assert "SEG_MODELS" in problem(client.put("/models/cells", content=b"x"), 409)
+    finally:
+        registry.close()
+
+
+def test_a_server_takes_a_model_in_while_it_answers_and_wants_the_scope(tmp_path, root, packed):
+    from service.middleware.key_file import new_key, write_keys
+
+    admin, user = new_key("it", ["admin"]), new_key("ward", ["segment"])
+    write_keys(tmp_path / "keys.json", [admin[0], user[0]])
+    settings = {
+        "SEG_PACKAGE": "",
+        "SEG_MODELS": str(root),
+        "SEG_KEYS": "required",
+        "SEG_KEYS_FILE": str(tmp_path / "keys.json"),
+    }
+    with served(tmp_path, tmp_path / "log.txt", **settings) as client:
+        until_status(client, "/readyz", 200)
+        client.headers["Authorization"] = f"Bearer {user[1]}"
+        body = packed("2")
+        for method, path in (
+            ("PUT", "/models/cells"),
+            ("PATCH", "/models/cells"),
+            ("POST", "/models/cells/rollback"),
+            ("DELETE", "/models/cells/versions/1"),
+        ):
+            refused = client.request(method, path, content=body)
+            assert "scope admin" in problem(refused, 403)
+        client.headers["Authorization"] = f"Bearer {admin[1]}"
+        assert client.put("/models/cells", content=body).status_code == 201
+        assert answered_by(client) == "cells:2"
