@@ -1,4 +1,4 @@
-"""``python -m service.build PACKAGE``: a bento that carries a model package.
+"""``python -m service.build PACKAGE --image NAME``: a bento with a model package, and its image.
 
 A bento takes files of one folder only, while a package lies where the user put it. So the code, the
 package and ``bentofile.yaml`` are laid side by side in a temporary folder, and built there. What
@@ -6,7 +6,9 @@ package and ``bentofile.yaml`` are laid side by side in a temporary folder, and 
 """
 
 import argparse
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +24,11 @@ from service.settings import PACKAGED
 ROOT = Path(__file__).parents[1]
 BENTOFILE = "bentofile.yaml"
 CODE = ("seg", "service")
+BUILDERS = {
+    "docker": (),
+    "podman": ("--format", "docker"),  # in its own format there is no health check
+    "buildah": ("--format", "docker"),
+}
 ON_CPU, ON_GPU = '"onnxruntime>=', '"onnxruntime-gpu[cuda,cudnn]>='
 
 
@@ -64,14 +71,42 @@ def stage(package: Path, folder: Path, *, gpu: bool = False) -> None:
     (folder / BENTOFILE).write_text(described, encoding="utf-8")
 
 
+def build_image(bento: bentoml.Bento, name: str) -> None:
+    """Build a bento's image with what is there: Docker, Podman or Buildah.
+
+    Raises:
+        ConfigError: there is none of them, or it failed.
+    """
+    builder = next((each for each in BUILDERS if shutil.which(each)), None)
+    if builder is None:
+        raise ConfigError(f"an image is built by one of {', '.join(BUILDERS)}; none is here")
+    dockerfile = str(Path(bento.path) / "env" / "docker" / "Dockerfile")
+    command = [
+        builder,
+        "build",
+        *BUILDERS[builder],
+        "--file",
+        dockerfile,
+        "--tag",
+        name,
+        bento.path,
+    ]
+    sys.stderr.write(f"{shlex.join(command)}\n")
+    if subprocess.run(command, check=False).returncode:
+        raise ConfigError(f"{builder} could not build {name}, as it says above")
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m service.build", description=__doc__)
     parser.add_argument("package", type=Path, help="folder of the model package")
     parser.add_argument("--gpu", action="store_true", help="for an NVIDIA GPU; larger")
+    parser.add_argument("--image", help="name and tag of an image to build as well: segmenter:1")
     arguments = parser.parse_args()
     try:
         bento = build(arguments.package, gpu=arguments.gpu)
+        if arguments.image:
+            build_image(bento, arguments.image)
     except SegError as error:
         sys.exit(str(error))
     sys.stdout.write(f"{bento.tag}\n")

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from service.build import stage
+from service.hosting.compiled import IMPORTED_LATER, modules
 from tests.service.conftest import ROOT, png, served_by, until_status
 
 
@@ -95,7 +97,7 @@ def test_an_image_ends_with_a_stage_that_only_serves(bento):
     assert pinned == (ROOT / "constraints.txt").read_bytes()
 
 
-def test_containerize_writes_the_same_last_stage(bento, tmp_path):
+def test_containerize_writes_the_same_last_stage_up_to_the_code(bento, tmp_path):
     folder, environment = bento
     target = tmp_path / "Dockerfile"
     script = (
@@ -105,9 +107,52 @@ def test_containerize_writes_the_same_last_stage(bento, tmp_path):
     tag = f"{folder.parent.name}:{folder.name}"
     subprocess.run([sys.executable, "-c", script, tag, target], env=environment, check=True)
     ours = (folder / "env" / "docker" / "Dockerfile").read_text()
-    stage = target.read_text().partition("\nFROM python:3.11-slim\n")[2]
-    assert stage
-    assert stage.split() == ours.partition("\nFROM python:3.11-slim\n")[2].split()
+    theirs = target.read_text().partition("\nFROM python:3.11-slim\n")[2]
+    assert theirs
+    last = ours.partition("\nFROM python:3.11-slim\n")[2]
+    (copied,) = [line for line in theirs.splitlines() if line.startswith("COPY --chown")]
+    before = theirs.partition(copied)[0]
+    assert last.split()[: len(before.split())] == before.split()
+
+
+def test_code_and_model_belong_to_root_and_one_port_is_exposed(bento):
+    folder, _ = bento
+    last = (folder / "env/docker/Dockerfile").read_text().partition("\nFROM python:3.11-slim\n")[2]
+    lines = last.splitlines()
+    assert "chown" not in last
+    assert "COPY . ./" in lines
+    assert [line for line in lines if line.startswith("EXPOSE")] == ["EXPOSE 3000"]
+    assert lines.index("COPY . ./") < lines.index("USER bentoml")
+    for path in (folder, *folder.rglob("*")):  # another user must be able to read it
+        assert path.stat().st_mode & 0o004, path
+        assert not path.is_dir() or path.stat().st_mode & 0o001, path
+
+
+def test_the_bytecode_of_an_image_is_of_all_that_serving_imports():
+    found = set(modules())
+    assert {"service.app", "service.jobs.runner", "seg.images.dicom.images"} <= found
+    for name in IMPORTED_LATER:
+        assert importlib.util.find_spec(name), name
+
+
+def test_an_image_is_built_from_the_bentos_own_dockerfile(tiny_package, tmp_path):
+    builder = tmp_path / "bin" / "docker"
+    builder.parent.mkdir()
+    builder.write_text('#!/bin/sh\necho "$@" > "$TOLD"\n')
+    builder.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{builder.parent}:{os.environ['PATH']}",
+        "TOLD": str(tmp_path / "told"),
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
+    command = [sys.executable, "-m", "service.build", str(tiny_package), "--image", "segmenter:1"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    told = (tmp_path / "told").read_text().split()
+    assert told[0] == "build"
+    assert told[-3:-1] == ["--tag", "segmenter:1"]
+    assert told[told.index("--file") + 1] == f"{told[-1]}/env/docker/Dockerfile"
 
 
 def test_an_image_for_a_gpu_has_cuda(tiny_package, tmp_path):
