@@ -48,6 +48,7 @@ def write_package(
     slow: bool = False,
     task: Task = "exclusive",
     lopsided: bool = False,
+    classes: Sequence[dict[str, object]] = (),
     **input_fields: object,
 ) -> Path:
     """Write a package of a network that smooths its first channel and compares with LEVELS.
@@ -66,6 +67,7 @@ def write_package(
         card = _card(tuple(patch), channels, sha256_of(folder / "network.onnx"), golden)
         fields = {**card.model_dump(), "task": task}
         fields["input"] |= input_fields
+        fields["classes"] = classes or fields["classes"]
         write_card(folder, ModelCard.model_validate(fields))
     return target
 

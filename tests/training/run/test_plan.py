@@ -160,3 +160,33 @@ def test_images_too_small_for_a_u_net_are_refused():
 )
 def test_a_margin_is_a_small_part_of_patch_and_image(shape, margin):
     assert planned(shape).margin == margin
+
+
+SIDED = ("liver", "kidney_left", "kidney_right")
+
+
+@pytest.mark.parametrize(
+    ("fields", "axes"),
+    [
+        ({}, (0, 1)),
+        ({"orientation": "RAS"}, (0, 1)),
+        ({"orientation": "SPL"}, (1, 2)),
+        ({"left_right_axis": 1}, (0, 2)),
+        ({"left_right_axis": 1, "orientation": "RAS"}, (0, 1)),
+        ({"mirror_axes": (0, 2)}, (0, 2)),
+        ({"mirror_axes": ()}, ()),
+    ],
+)
+def test_patches_are_not_mirrored_between_left_and_right(fields, axes):
+    plan = planned((64, 64, 64), (1.0, 1.0, 1.0)).model_copy(update=fields)
+    assert plan.mirrored_axes(SIDED) == axes
+    if "mirror_axes" not in fields:
+        assert plan.mirrored_axes(("liver", "spleen")) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"mirror_axes": (3,)}, {"orientation": "RAX"}, {"left_right_axis": 5}]
+)
+def test_axes_that_are_none_are_refused(fields):
+    with pytest.raises(ConfigError, match=next(iter(fields))):
+        planned((64, 64, 64), (1.0, 1.0, 1.0), **fields)

@@ -137,3 +137,26 @@ def test_an_artefact_outshines_all_else_and_marks_nothing(shape):
         changed = with_artefact(image, default_rng(seed))
         assert (changed >= image).all()
         assert changed.max() > image.max()
+
+
+@pytest.mark.parametrize(("patch", "axis"), [((24, 32), 1), ((32, 32), 1), ((32, 32), 0),
+                                             ((8, 24, 24), 2), ((16, 16, 16), 0)])  # fmt: skip
+@pytest.mark.parametrize("preset", ["light", "medical", "microscopy", "strong"])
+def test_what_lies_left_stays_left_where_that_axis_is_not_mirrored(preset, patch, axis):
+    others = [each for each in range(len(patch)) if each != axis]
+    augmentation = Augmentation(preset, patch, mirror_axes=others)
+    seen = set()
+    for seed in range(30):
+        rng = default_rng(seed)
+        region = augmentation.region(rng)
+        places = np.indices(region)
+        labels = np.where(places[axis] < region[axis] / 2, 1, 2).astype(np.uint8)
+        first = others[-1]
+        labels[(places[axis] < region[axis] / 2) & (places[first] < region[first] / 2)] = 3
+        _, moved = augmentation(labels[None].astype(np.float32), labels, rng)
+        middle = [np.argwhere((moved == 2) if n == 2 else (moved != 2))[:, axis].mean()
+                  for n in (1, 2)]  # fmt: skip
+        assert middle[0] < middle[1]
+        where = np.argwhere(moved == 3)[:, first].mean(), np.argwhere(moved == 1)[:, first].mean()
+        seen.add(where[0] < where[1])
+    assert seen == {True, False}  # the other axes are mirrored
