@@ -19,7 +19,12 @@ from pydantic import AfterValidator
 
 from seg.errors import ConfigError
 from service.hosting.container_image import BASE, ServiceImage
-from service.hosting.supervisor import has_several_workers, share_numbers, watch_closely
+from service.hosting.supervisor import (
+    has_several_workers,
+    share_numbers,
+    take_a_card,
+    watch_closely,
+)
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -159,6 +164,7 @@ class Segmenter:
         from service.observability.tracing import start_tracing
 
         start_tracing()
+        take_a_card(bentoml.server_context.worker_index or 1)
         served_models().start()
         served_jobs().start()
 

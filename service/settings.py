@@ -52,6 +52,12 @@ class Settings(BaseModel):
     """Expected wait above which faster variants answer, where they are allowed."""
     provider: Provider = "auto"
     """What runs the network; ``auto`` is the fastest here that agrees with the golden samples."""
+    cuda_device: Annotated[int, Field(ge=0)] | None = None
+    """Number of the card, of those in sight, that this process computes on; None gives each worker
+    of a machine one in turn. ``seg.cuda_driver`` reads it."""
+    cuda_memory_mb: Annotated[float, Field(gt=0)] | None = None
+    """Most of a card's memory that one network may hold, in 10⁶ bytes; None for all of it.
+    ``seg.cuda_driver`` reads it."""
     network_threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads that run the network; None takes all cores of this process."""
     batching: Literal["auto", "cpu", "gpu"] = "auto"

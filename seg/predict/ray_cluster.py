@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from seg.errors import BackendError, ConfigError
+from seg import errors
+from seg.errors import BackendError, ConfigError, SegError
+from seg.model_package import ModelPackage
 from seg.predict.cases import PredictionCase
 from seg.predict.work import CaseWork, Outcome, PredictionJob, Worker
 
@@ -52,8 +54,11 @@ def run_on_ray(
         ) from error
     _connect(ray, address)
     shutil.rmtree(work.out / BEGUN, ignore_errors=True)
-    Worker(work)  # what is wrong with the package is said here, and not by every worker
-    return _outcomes(ray, work, jobs)
+    ModelPackage.load(work.package).card.members(work.variant)
+    needs, workers = _workers(ray, work)
+    work = replace(work, threads=needs.get("num_cpus", work.threads))
+    _try(ray, work, needs)  # what is wrong is said once, and not by every worker
+    return _outcomes(ray, work, jobs, needs, workers)
 
 
 def _connect(ray: Any, address: str | None) -> None:
@@ -67,15 +72,41 @@ def _connect(ray: Any, address: str | None) -> None:
         ) from error
 
 
-def _outcomes(ray: Any, work: CaseWork, jobs: Sequence[PredictionJob]) -> Iterator[Outcome]:
+def _try(ray: Any, work: CaseWork, needs: Mapping[str, int]) -> None:
+    """Open the model where it will run: this machine may have no device, and keep none busy."""
+    # the process ends with the call, or it would hold memory of a device that workers want
+    trial = ray.remote(max_calls=1, **needs)(_what_is_wrong)
+    try:
+        wrong = ray.get(trial.remote(work))
+    except ray.exceptions.RayError as error:
+        raise BackendError(f"the Ray cluster failed: {str(error).splitlines()[0]}") from error
+    if wrong:
+        kind, sentence = wrong
+        raise getattr(errors, kind)(sentence)
+
+
+def _what_is_wrong(work: CaseWork) -> tuple[str, str] | None:
+    try:
+        Worker(work)
+    except SegError as error:
+        return type(error).__name__, str(error)
+    return None
+
+
+def _outcomes(
+    ray: Any,
+    work: CaseWork,
+    jobs: Sequence[PredictionJob],
+    needs: Mapping[str, int],
+    workers: int,
+) -> Iterator[Outcome]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    needs, workers = _workers(ray, work)
     rows = [{"job": json.dumps(asdict(job), default=str)} for job in jobs]
     data = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
     results = data.map_batches(
         _RayWorker,
-        fn_constructor_args=(replace(work, threads=needs.get("num_cpus", work.threads)),),
+        fn_constructor_args=(work,),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(jobs)))),
         **needs,

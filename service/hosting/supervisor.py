@@ -10,6 +10,7 @@ from typing import Any
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 
+from seg.cuda_driver import DEVICE_VARIABLE, cuda_devices
 from service.observability.shared_folder import SHARED
 
 LOOK_S = 0.5
@@ -24,6 +25,19 @@ def watch_closely() -> None:
         return usual(*arguments, **{**options, "check_delay": LOOK_S})
 
     circus.Arbiter = watchful
+
+
+def take_a_card(worker: int) -> None:
+    """One CUDA device for each worker of a machine, in turn; what an operator has chosen stays.
+
+    Where BentoML, Kubernetes or ``CUDA_VISIBLE_DEVICES`` leaves one in sight, that is the one.
+
+    Args:
+        worker: number of this process, from 1.
+    """
+    count = cuda_devices()
+    if count > 1 and not os.environ.get(DEVICE_VARIABLE):
+        os.environ[DEVICE_VARIABLE] = str((worker - 1) % count)
 
 
 def has_several_workers(service: str) -> bool:

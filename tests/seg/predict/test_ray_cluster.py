@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from seg.cuda_driver import cuda_devices
 from seg.images import Image, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
@@ -113,3 +114,22 @@ def test_a_case_that_kills_every_worker_is_given_up(tiny_package, tmp_path):
         (outcome,) = map(json.loads, worker(batch)["outcome"])
         assert (outcome["failure"] is None) == (failure is None)
         assert str(outcome["failure"]).startswith(str(failure))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_model_is_opened_where_it_runs_and_not_here(
+    tiny_package, tmp_path, cluster, monkeypatch, capsys
+):
+    def nowhere(work):
+        raise AssertionError("opened on the driver")
+
+    monkeypatch.setattr("seg.predict.ray_cluster.Worker", nowhere)
+    write_image(tmp_path / "in.tif", Image(np.zeros((1, 40, 40), np.uint8)))
+    out = tmp_path / "out"
+    command = [str(tiny_package), str(tmp_path / "in.tif"), "--out", str(out), "--ray"]
+    assert main([*command, "--threads", "1", "--provider", "cpu"]) == 0
+    assert (out / "in.png").is_file()
+    if not cuda_devices():  # what is wrong there is one sentence here
+        assert main([*command, "--threads", "1", "--provider", "cuda", "--overwrite"]) == 2
+        assert "CUDA was asked for, but no CUDA device is here" in capsys.readouterr().err
