@@ -21,6 +21,8 @@ from training.run.processes import World
 CHECKPOINT_FILE = "checkpoint.ckpt"
 SMOOTHING = 0.95
 """Of the loss and Dice that the bar shows."""
+SECONDS_BETWEEN_READS = 1.0
+"""Of them, from a device that does not wait for this program otherwise."""
 
 
 class StopInTime(Callback):
@@ -103,6 +105,8 @@ class Checkpoint(Callback):
             return
         (waited,) = self.world.agreed(time.monotonic() - self._last)
         if waited >= self.seconds or trainer.should_stop:
+            assert isinstance(pl_module, SegmentationModule)
+            pl_module.check_finite()  # a checkpoint is never from after
             trainer.save_checkpoint(self.path)
             self._last = time.monotonic()
 
@@ -113,6 +117,7 @@ class Bar(Callback):
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._shown: dict[str, float] = {}
+        self._read_at = -math.inf
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar."""
@@ -134,7 +139,7 @@ class Bar(Callback):
     ) -> None:
         """Move the bar."""
         assert isinstance(pl_module, SegmentationModule)
-        for name in ("loss", "dice"):
+        for name in ("loss", "dice") if self._may_wait(outputs["loss"]) else ():
             new = float(outputs[name])
             if not math.isnan(new):
                 old = self._shown.get(name, new)
@@ -147,6 +152,14 @@ class Bar(Callback):
             {"step": trainer.global_step, **texts, "steps/s": f"{rate:.1f}"}, refresh=False
         )
         self._bar.update(100 * pl_module.progress - self._bar.n)
+
+    def _may_wait(self, value: torch.Tensor) -> bool:
+        """Whether to read a value: one of a device, which must be waited for, now and then."""
+        now = time.monotonic()
+        if value.device.type != "cpu" and now - self._read_at < SECONDS_BETWEEN_READS:
+            return False
+        self._read_at = now
+        return True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

@@ -9,7 +9,7 @@ batch, and with several processes a batch lies on several devices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import torch
@@ -180,14 +180,26 @@ class SegmentationLoss(nn.Module):
     def forward(
         self, logits: Float[Tensor, "b k *patch"], labels: Float[Tensor, "b planes *patch"]
     ) -> Float[Tensor, ""]:
-        """Return the cost, 0 where all is right and sure; of classes, which come first in both."""
-        answer = self._answer(logits[:, : self.rules.legend.outputs], labels[:, 0].long())
+        """Return the cost of the classes, which come first; 0 where all is right and sure.
+
+        In float32, whatever the logits are in.
+        """
+        logits = logits[:, : self.rules.legend.outputs].float()
+        if self.rules.weights.device != logits.device:
+            self.rules = replace(self.rules, weights=self.rules.weights.to(logits.device))
+        answer = self._answer(logits, labels[:, 0].long())
         cost = torch.zeros((), device=logits.device)
         for weight, term in self.recipe.terms:
             cost = cost + weight * term(answer, self.rules)
         for weight, term in self.recipe.rising if self.progress else ():
             cost = cost + self.progress * weight * term(answer, self.rules)
         return cost
+
+    def members_on(self, device: torch.device) -> Bool[Tensor, "256 k"]:
+        """``Legend.members``, moved once: a copy at every step would be waited for."""
+        if self._members.device != device:
+            self._members = self._members.to(device)
+        return self._members
 
     def _answer(
         self, logits: Float[Tensor, "b k *patch"], labels: Int[Tensor, "b *patch"]
@@ -197,7 +209,7 @@ class SegmentationLoss(nn.Module):
         probabilities = logits.sigmoid() if legend.regions else logits.softmax(dim=1)[:, 1:]
         if legend.ignores:  # no probability and, as no class has IGNORE, no truth
             probabilities = probabilities * annotated
-        truth = self._members.to(labels.device)[labels].movedim(-1, 1).to(logits)
+        truth = self.members_on(labels.device)[labels].movedim(-1, 1).to(logits)
         return LossInput(logits, labels, probabilities, truth, annotated)
 
 

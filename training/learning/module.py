@@ -19,8 +19,12 @@ from training.learning.optimisers import OPTIMISERS
 from training.learning.pooled_dice import PooledDice
 from training.learning.teacher_loss import distillation_loss, finest_of
 from training.run.clock import learning_rate_factor
+from training.run.device import memory_format
 from training.run.plan import Plan
 from training.samples.object_targets import learns_depths, learnt_legend, outputs_of
+
+STEPS_BETWEEN_LOOKS = 20
+"""At whether the loss is finite, where a look waits for the device."""
 
 
 class SegmentationModule(pl.LightningModule):
@@ -37,7 +41,9 @@ class SegmentationModule(pl.LightningModule):
         # in a tuple, so that its weights are no part of this module
         self._teachers = () if teacher is None else (teacher.eval(),)
         self.plan = plan
-        self.network = ResidualUNet(plan.network_config(outputs_of(legend, plan)))
+        self.network = ResidualUNet(plan.network_config(outputs_of(legend, plan))).to(
+            memory_format=memory_format(plan)
+        )
         self.loss = make_loss(
             learnt_legend(legend, plan), plan.loss, plan.class_weights, shared=processes > 1
         )
@@ -47,6 +53,10 @@ class SegmentationModule(pl.LightningModule):
         """Of the operations, behind each gate."""
         self.progress = 0.0
         """Share of the training that is done; ``callbacks.StopInTime`` keeps it."""
+
+        self._finite: Tensor | None = None
+        """Whether all losses since the last look were."""
+        self._noted = 0
 
     def forward(self, x: Float[Tensor, "b c *patch"]) -> Any:
         """Logits; in training with deep supervision a list of them, finest first."""
@@ -63,6 +73,7 @@ class SegmentationModule(pl.LightningModule):
             SegError: the loss is not finite.
         """
         images, labels = batch
+        images = images.contiguous(memory_format=memory_format(self.plan))
         self.loss.loss.progress = self.progress
         with self.network.skipping(self._skipped()):
             logits = self(images)
@@ -76,8 +87,7 @@ class SegmentationModule(pl.LightningModule):
         for teacher in self._teachers:
             votes = learnt_legend(self.legend, self.plan).outputs
             loss = loss + distillation_loss(finest_of(logits), teacher, images, self.legend, votes)
-        if not torch.isfinite(loss):
-            raise SegError(self._why_not_finite())
+        self._note(loss.detach())
         said = class_logits(finest_of(logits).detach(), self.legend, self.plan)
         dice = self.dice(said, class_labels(labels[:, 0], self.legend, self.plan))
         self.log_dict(
@@ -124,6 +134,24 @@ class SegmentationModule(pl.LightningModule):
         plan = self.plan
         factor = learning_rate_factor(self.progress, plan.warmup_share, plan.schedule)
         return plan.learning_rate * factor
+
+    def _note(self, loss: Tensor) -> None:
+        """Look whether the loss is finite: on a CPU now, elsewhere now and then."""
+        finite = torch.isfinite(loss)
+        self._finite = finite if self._finite is None else self._finite & finite
+        self._noted += 1
+        if loss.device.type == "cpu" or self._noted % STEPS_BETWEEN_LOOKS == 0:
+            self.check_finite()
+
+    def check_finite(self) -> None:
+        """Wait for the device, and make sure that all losses were finite.
+
+        Raises:
+            SegError: one was not.
+        """
+        if self._finite is not None and not self._finite:
+            raise SegError(self._why_not_finite())
+        self._finite = None
 
     def _why_not_finite(self) -> str:
         remedy = "lower learning_rate in plan.yaml, or look for images with extreme intensities"

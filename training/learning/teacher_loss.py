@@ -32,7 +32,7 @@ def distillation_loss(
     with torch.no_grad():
         said = teacher.to(images.device)(images)
     # behind these lie depths within objects, which are no logits
-    said, logits = said[:, :votes], logits[:, :votes]
+    said, logits = said[:, :votes].float(), logits[:, :votes].float()
     if legend.regions:
         cost = functional.binary_cross_entropy_with_logits(logits, said.sigmoid())
     else:

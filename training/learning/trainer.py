@@ -1,6 +1,7 @@
 """From a plan and prepared cases to a trained network."""
 
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from training.run.plan import Plan
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
 from training.samples.prepared_cases import PreparedCase
+
+log = logging.getLogger("training")
 
 WORKERS = {"cpu": 1, "cuda": 8}
 """Processes that make patches, at most one a core; on a CPU the cores belong to the network."""
@@ -111,11 +114,13 @@ def _fit(
     checkpoint: Path | None,
 ) -> None:
     on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
+    workers = min(WORKERS["cuda" if on_gpu else "cpu"], cores())
+    ahead = batches_ahead(batches.bytes, workers, shared_memory())
     loader = DataLoader(
         batches,
         batch_size=None,
-        num_workers=min(WORKERS["cuda" if on_gpu else "cpu"], cores()),
-        prefetch_factor=BATCHES_AHEAD,
+        num_workers=workers if ahead else 0,
+        prefetch_factor=ahead or None,
         pin_memory=on_gpu,
     )
     try:
@@ -124,6 +129,40 @@ def _fit(
         raise KeyboardInterrupt from None
     except RuntimeError as error:
         raise _explained(error) from error
+
+
+def batches_ahead(size: int, workers: int, shared: int | None) -> int:
+    """Batches that each worker may have made: 0 where shared memory holds none, and none is wanted.
+
+    A container has 64 MB of it unless it is given more; what does not fit ends a worker with a bus
+    error.
+
+    Args:
+        size: bytes of a batch.
+        workers: processes that make batches.
+        shared: bytes of ``/dev/shm`` that are free; None where there is none.
+    """
+    if shared is None or size * workers * BATCHES_AHEAD <= shared:
+        return BATCHES_AHEAD
+    ahead = shared // (size * workers)
+    wanted = -(-size * workers * BATCHES_AHEAD // 10**6)
+    log.warning(
+        "memory    /dev/shm has %d MB free, and patches on their way want %d MB: %s; in a "
+        "container give it more: docker run --shm-size=%dm, in Kubernetes an emptyDir "
+        "of medium Memory",
+        shared // 10**6, wanted,
+        f"{ahead} batches are made ahead, not {BATCHES_AHEAD}" if ahead else
+        "patches are made between the steps, which is slow", wanted,
+    )  # fmt: skip
+    return ahead
+
+
+def shared_memory() -> int | None:
+    """Bytes that are free in ``/dev/shm``, through which processes hand tensors over."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return None
 
 
 def _trainer(
@@ -139,6 +178,7 @@ def _trainer(
         strategy="auto" if world.size == 1 else _strategy(plan),
         sync_batchnorm=world.size > 1 and device.kind == "cuda",
         precision=PRECISIONS[plan.precision],
+        benchmark=device.kind == "cuda",  # patches have one size
         max_epochs=1,
         max_steps=plan.steps or -1,
         accumulate_grad_batches=plan.accumulate,
@@ -170,6 +210,11 @@ def _explained(error: RuntimeError) -> Exception:
         return SegError(
             "the memory is too small for a step of this plan; close other programs, or begin anew "
             "with a smaller --batch-size or --patch"
+        )
+    if "shared memory" in str(error) or "Bus error" in str(error):
+        return SegError(
+            "/dev/shm is full, through which patches reach the network; in a container give it "
+            "more (docker run --shm-size=2g), then go on with --resume"
         )
     if "DataLoader worker" not in str(error):
         return error

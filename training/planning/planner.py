@@ -176,6 +176,7 @@ def _searched(
     decided: dict[str, Any] = {
         "precision": stopwatch.precision,
         "threads": stopwatch.threads,
+        "channels_last": bool(stopwatch.channels_last),
         "augmentation": planned_augmentation(
             best.plan.steps or best.steps, dataset.channels, dataset.dims
         ),

@@ -9,7 +9,14 @@ from seg.networks import ResidualUNet, parameter_count
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
 from training.learning.optimisers import OPTIMISERS
-from training.run.device import Device, Precision, has_bfloat16, lacks_memory, using_threads
+from training.run.device import (
+    Device,
+    Precision,
+    has_bfloat16,
+    lacks_memory,
+    memory_format,
+    using_threads,
+)
 from training.run.memory import TooLittleMemoryError, peak_of
 from training.run.plan import Plan
 from training.samples.object_targets import learnt_legend, outputs_of
@@ -72,13 +79,15 @@ def _steps(
     shape: tuple[int, ...],
     patience_s: float,
 ) -> tuple[int, float]:
-    network = ResidualUNet(plan.network_config(outputs_of(legend, plan))).to(kind)
+    layout = memory_format(plan)
+    network = ResidualUNet(plan.network_config(outputs_of(legend, plan)))
+    network = network.to(kind).to(memory_format=layout)
     legend = learnt_legend(legend, plan)
     loss = make_loss(legend, plan.loss, plan.class_weights)
     weights = list(network.parameters())
     optimiser = OPTIMISERS[plan.optimiser]([{"params": weights}], lr=0.0)
     average = [weight.detach().clone() for weight in weights]
-    images = torch.randn(shape, device=kind)
+    images = torch.randn(shape, device=kind).contiguous(memory_format=layout)
     labels = torch.randint(legend.num_labels, (shape[0], 1, *shape[2:]), device=kind).float()
     best, begun = float("inf"), time.perf_counter()
     for _ in range(1 + TIMED_STEPS):
@@ -121,6 +130,8 @@ class Stopwatch:
         self._precision = precision
         self.threads = threads
         """None for all."""
+        self.channels_last: bool | None = None
+        """Of a CUDA device, where both ways were measured."""
         self._searches = search and device.kind == "cpu" and threads is None
         self.found_fewer = False
 
@@ -131,6 +142,8 @@ class Stopwatch:
 
     def __call__(self, plan: Plan, patience_s: float) -> Measured:
         """Take some steps as the plan says."""
+        if self.device.kind == "cuda":
+            return self._in_best_layout(plan, patience_s)
         if not self._searches:
             return self._in_best_precision(plan, patience_s)
         self._searches = False
@@ -149,6 +162,17 @@ class Stopwatch:
                 break
             best, self.found_fewer = found, True
         return best
+
+    def _in_best_layout(self, plan: Plan, patience_s: float) -> Measured:
+        """Tensor cores may want channels side by side; in 3D it depends on the library."""
+        if self.channels_last is not None:
+            chosen = plan.model_copy(update={"channels_last": self.channels_last})
+            return self._in_best_precision(chosen, patience_s)
+        usual = self._in_best_precision(plan, patience_s / 2)
+        last = plan.model_copy(update={"channels_last": True})
+        other = self._measured(last, self.precision, patience_s / 2)
+        self.channels_last = other.seconds < usual.seconds
+        return other if self.channels_last else usual
 
     def _in_best_precision(self, plan: Plan, patience_s: float) -> Measured:
         if self._precision is not None:

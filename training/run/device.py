@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from seg.errors import ConfigError
+from training.run.plan import Plan
 from training.run.processes import ALONE, World
 
 Precision = Literal["float32", "bfloat16"]
@@ -64,3 +65,10 @@ def using_threads(count: int | None) -> Iterator[None]:
 def lacks_memory(error: RuntimeError) -> bool:
     """Whether torch could not have the memory that it asked for, of a GPU or of the machine."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def memory_format(plan: Plan) -> torch.memory_format:
+    """How the network and its images lie in memory."""
+    if not plan.channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if len(plan.patch) == 2 else torch.channels_last_3d

@@ -141,6 +141,9 @@ class Plan(BaseModel):
         float,
         Field(ge=0, lt=1, description="decay of the moving average of weights that is exported"),
     ] = 0.98
+    channels_last: Annotated[
+        bool, Field(description="channels lie side by side in memory, where that is faster")
+    ] = False
     precision: Annotated[
         Literal["float32", "bfloat16", "float16"],
         Field(description="of the network while it trains"),

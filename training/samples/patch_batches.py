@@ -5,6 +5,7 @@ there alone, so a run that is resumed, or that has another number of workers or 
 share the work, sees the same batches.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -46,6 +47,12 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         self.places = range(index * size // count, (index + 1) * size // count)
         """Of this part's samples in the whole batch."""
 
+    @property
+    def bytes(self) -> int:
+        """Of a batch: float32 images, labels of one byte."""
+        voxels = len(self.places) * math.prod(self.plan.patch)
+        return voxels * (4 * len(self.plan.normalisation) + 1)
+
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         worker = get_worker_info()
         offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -64,7 +71,7 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         images, labels = zip(*samples, strict=True)
         return (
             torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(labels).astype(np.int64)),
+            torch.from_numpy(np.stack(labels)),  # one byte a voxel on its way to a card
         )
 
     def _sample(

@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from seg.errors import ConfigError
+from seg.images import ClassInfo
 from seg.model_package import Channel
 from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
+from training.learning.module import SegmentationModule
 from training.planning import step_cost
 from training.planning.rules import make_plan
 from training.planning.search import Budget, best_of, candidates
 from training.planning.step_cost import FRAGMENTATION, Measured, measured_step
-from training.run.device import Device
+from training.run.device import Device, memory_format
 from training.run.memory import TooLittleMemoryError
 
 GIB = 2**30
@@ -108,3 +110,38 @@ def test_a_card_is_given_room_for_gaps(monkeypatch):
         for kind in ("cpu", "cuda")
     }
     assert taken == {"cpu": 1000, "cuda": int(1000 * FRAGMENTATION)}
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_on_a_card_both_layouts_are_measured_and_the_faster_one_is_planned(monkeypatch, faster):
+    asked = []
+
+    def made_up(plan, legend, device, precision, patience_s):
+        asked.append(plan.channels_last)
+        return Measured(0.5 if plan.channels_last == faster else 1.0, 5, 1)
+
+    monkeypatch.setattr(step_cost, "measured_step", made_up)
+    monkeypatch.setattr(step_cost, "has_bfloat16", lambda device: False)
+    stopwatch = step_cost.Stopwatch(Legend(()), CARD, None, None)
+    assert stopwatch(plans()[0], 9.0).seconds == 0.5
+    assert stopwatch.channels_last is faster
+    assert asked == [False, True]
+    stopwatch(plans()[1], 9.0)
+    assert asked[2:] == [faster]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (32, 64, 64)])
+def test_a_step_with_channels_side_by_side_is_the_same_step(shape):
+    plan = make_plan(fingerprint(shape), CHANNELS, "cpu", **FIELDS, network="resunet-xs")
+    legend = Legend(tuple(ClassInfo(index=i, name=str(i), color=(i, i, i)) for i in range(2)))
+    costs = []
+    for last in (False, True):
+        torch.manual_seed(0)
+        chosen = plan.model_copy(update={"channels_last": last})
+        module = SegmentationModule(chosen, legend)
+        weights = [p for p in module.network.parameters() if p.ndim == len(shape) + 2]
+        assert any(p.stride(1) == 1 and p.shape[1] > 1 for p in weights) or not last
+        images = torch.randn(1, 1, *plan.patch).contiguous(memory_format=memory_format(chosen))
+        with torch.no_grad():
+            costs.append(float(module.loss(module(images), torch.zeros(1, 1, *plan.patch))))
+    assert costs[0] == pytest.approx(costs[1], rel=1e-4)

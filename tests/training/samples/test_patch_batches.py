@@ -54,7 +54,7 @@ def test_a_batch_has_the_plan_s_patch_and_batch_size(tmp_path):
     images, labels = next(iter(batches(tmp_path / "c", case((50, 60)), patch=(32, 32))))
     assert images.shape == (4, 1, 32, 32)
     assert labels.shape == (4, 1, 32, 32)
-    assert labels.dtype == torch.int64
+    assert labels.dtype == torch.uint8
 
 
 def test_a_run_that_is_resumed_sees_the_same_batches(tmp_path):

@@ -1,0 +1,132 @@
+"""A step puts no question to its device, which would have to end all its work to answer.
+
+Tensors of the device ``meta`` have no values: whoever asks for one gets an error.
+"""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seg.errors import SegError
+from seg.images import ClassInfo
+from seg.model_package import Channel
+from tests.training.run.test_plan import fingerprint
+from training.dataset import Legend
+from training.dataset.legend import IGNORE
+from training.learning.callbacks import Bar
+from training.learning.losses import LOSSES, make_loss
+from training.learning.module import STEPS_BETWEEN_LOOKS, SegmentationModule
+from training.learning.trainer import BATCHES_AHEAD, batches_ahead
+from training.planning.rules import make_plan
+
+CLASSES = tuple(ClassInfo(index=i, name=f"c{i}", color=(i, i, i)) for i in range(3))
+META = torch.device("meta")
+ON_DEVICE = [name for name in LOSSES if name not in ("boundary",)]
+"""Distance maps are computed on the host."""
+
+
+def new_module():
+    plan = make_plan(
+        fingerprint((64, 64)), (Channel(name="a"),), "cpu", dataset="t", data="t", minutes=1,
+        network="resunet-xs",
+    )  # fmt: skip
+    return SegmentationModule(plan, Legend(CLASSES))
+
+
+@pytest.fixture
+def module():
+    return new_module()
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return new_module()
+
+
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_the_loss_of_a_step_asks_nothing(name):
+    loss = make_loss(Legend(CLASSES), name)
+    logits = [torch.randn(2, 3, n, n, device=META) for n in (16, 8)]
+    labels = torch.zeros(2, 1, 16, 16, dtype=torch.uint8, device=META)
+    assert loss(logits, labels.float()).device == META
+
+
+def test_the_dice_of_a_step_asks_nothing(module):
+    labels = torch.zeros(2, 8, 8, dtype=torch.uint8, device=META)
+    dice = module.dice.to(META)
+    assert dice(torch.randn(2, 3, 8, 8, device=META), labels).device == META
+
+
+def test_whether_the_loss_is_finite_is_asked_now_and_then(module, monkeypatch):
+    looks = []
+    monkeypatch.setattr(module, "check_finite", lambda: looks.append(module._noted))
+    module._finite, module._noted = None, 0
+    for _ in range(3 * STEPS_BETWEEN_LOOKS):
+        module._note(torch.zeros((), device=META))
+    assert looks == [n * STEPS_BETWEEN_LOOKS for n in (1, 2, 3)]
+    module._finite = None
+
+
+def test_a_loss_that_was_not_finite_once_is_told_at_the_next_look(module):
+    module._finite = torch.isfinite(torch.tensor(float("nan"))) & torch.tensor(True)
+    with pytest.raises(SegError, match="no longer finite"):
+        module.check_finite()
+    module._finite = None
+    with pytest.raises(SegError, match="no longer finite"):
+        module._note(torch.tensor(float("inf")))
+    module._finite = None
+
+
+def test_the_bar_reads_a_device_once_a_second_and_a_cpu_always():
+    bar = Bar(None)
+    assert [bar._may_wait(torch.zeros((), device=META)) for _ in range(3)] == [True, False, False]
+    assert all(bar._may_wait(torch.zeros(())) for _ in range(3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_computed_in_float32(name, dtype):
+    torch.manual_seed(0)
+    logits = 30 * torch.randn(2, 3, 12, 12).to(dtype)
+    labels = torch.randint(3, (2, 1, 12, 12)).to(torch.uint8)
+    loss = make_loss(Legend(CLASSES), name)
+    found = loss([logits], labels.float())
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, loss([logits.float()], labels.float()))
+
+
+@given(st.integers(0, 2**31))
+def test_dice_is_the_mean_over_the_classes_that_occur(judge, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(1, 3, 3, 3, generator=generator)
+    labels = torch.randint(3, (1, 3, 3), generator=generator).to(torch.uint8)
+    labels[0, 0, 0] = IGNORE
+    known, chosen = labels != IGNORE, logits.argmax(1)
+    scores = []
+    for index in (1, 2):
+        p, r = (chosen == index) & known, (labels == index) & known
+        if p.sum() + r.sum():
+            scores.append(2 * (p & r).sum() / (p.sum() + r.sum()))
+    expected = torch.stack(scores).mean() if scores else torch.tensor(float("nan"))
+    torch.testing.assert_close(judge.dice(logits, labels), expected, equal_nan=True)
+
+
+def test_a_container_s_64_mb_are_told_and_kept(caplog):
+    batch = 12 * 512 * 512 * 5  # of 2D patches on a card
+    assert batches_ahead(batch, 8, 10 * 2**30) == BATCHES_AHEAD
+    assert batches_ahead(batch, 8, None) == BATCHES_AHEAD
+    assert not caplog.messages
+    with caplog.at_level(logging.WARNING, "training"):
+        assert batches_ahead(batch, 8, 64 * 10**6) == 0
+    assert "/dev/shm has 64 MB free, and patches on their way want 504 MB" in caplog.text
+    assert "--shm-size=504m" in caplog.text
+
+
+@given(st.integers(1, 10**9), st.integers(1, 16), st.integers(0, 10**11))
+def test_what_is_made_ahead_fits(size, workers, shared):
+    ahead = batches_ahead(size, workers, shared)
+    assert 0 <= ahead <= BATCHES_AHEAD
+    assert ahead * workers * size <= shared
