@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,20 @@ def write(
         "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
         "versions": {
             "python": platform.python_version(),
-            **{library: version(library) for library in libraries},
+            **{library: version_of(library) for library in libraries},
         },
         "rows": list(rows),
         "bars": list(bars),
     }
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def version_of(library: str) -> str:
+    """Of what is installed; what is not must not cost the minutes of a measurement."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def peak_mib() -> float:

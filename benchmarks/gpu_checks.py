@@ -1,0 +1,211 @@
+"""Whether the GPU path does what it promises, each point in seconds: for the first hour of a card.
+
+Rows: memory that the planner measures against what a step really takes; the device of the moving
+average; what TF32 and float16 change against float32 on the CPU; patches a second in batches of 1
+to 8, with the cost of each size's first run; bytes that travel for a voxel. A row that fails says
+why, and the next goes on. `--device cpu --small` shows on any machine that the program runs.
+
+Usage: python benchmarks/gpu_checks.py [--device cuda] [--small] [--json FILE]
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.result import bar, show, write
+from seg.images import ClassInfo
+from seg.inference import OnnxBackend
+from seg.inference.backends import onnx as onnx_backend
+from seg.networks import ResidualUNet, preset
+from seg.transforms import Normalisation
+from training.dataset import Legend
+from training.learning.watch import MovingAverage
+from training.onnx_files.write import write_onnx
+from training.planning.step_cost import measured_step
+from training.run.device import find_device
+from training.run.memory import peak_of
+from training.run.plan import Plan
+from training.variants.half import to_float16
+
+LIBRARIES = ("torch", "lightning", "onnxruntime-gpu", "numpy")
+CLASSES = 3
+MOST_OFF = 1e-3
+"""Probability by which float32 on a card may differ from float32 on a CPU."""
+Row = dict[str, Any]
+
+
+class Bench:
+    """What all checks look at."""
+
+    def __init__(self, device: str, small: bool, folder: Path) -> None:
+        self.device = device
+        self.patch = (32, 32) if small else (256, 256)
+        config = preset(
+            "resunet-xs" if small else "resunet-m",
+            spatial_dims=2, in_channels=1, num_classes=CLASSES,
+        )  # fmt: skip
+        if small:
+            parts = ("features", "blocks", "strides", "kernel_sizes")
+            config = replace(config, **{name: getattr(config, name)[:3] for name in parts})
+        torch.manual_seed(0)
+        self.network = ResidualUNet(config).eval()
+        noise = np.random.default_rng(0).normal(size=(8, 1, *self.patch))
+        self.patches = noise.astype(np.float32)
+        self.file = folder / "network.onnx"
+        write_onnx(self.network, self.patches[:2], self.file, exact_norms=False)
+        self.half = folder / "half.onnx"
+        import onnx
+
+        onnx.save(to_float16(onnx.load(self.file)), self.half)
+        with torch.inference_mode():
+            logits = self.network(torch.from_numpy(self.patches[:2]))
+        self.truth = logits.softmax(1).numpy()
+        self.plan = Plan(
+            dataset="check", data="check", minutes=1, spacing=None, margin=(0, 0),
+            network=config_name(small),
+            normalisation=[Normalisation(kind="zscore")], strides=list(config.strides),
+            kernel_sizes=list(config.kernel_sizes), patch=self.patch, batch_size=4,
+        )  # fmt: skip
+        self.legend = Legend(
+            tuple(ClassInfo(index=i, name=str(i), color=(i, i, i)) for i in range(CLASSES))
+        )
+
+
+def config_name(small: bool) -> str:
+    return "resunet-xs" if small else "resunet-m"
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """The planner's figure, measured twice: the second must not be less because of the first."""
+    device = find_device()
+    figures = []
+    for _ in range(2):
+        with peak_of(bench.device) as peak:
+            step = measured_step(bench.plan, bench.legend, device, "float32", 60)
+            # what torch took of the card, gaps included
+            reserved = torch.cuda.max_memory_reserved() if bench.device == "cuda" else 0
+        figures.append((step.bytes, reserved or peak.bytes - peak.before))
+    (first, real), (second, _) = figures
+    yield {"what": "memory of a step", "first_mib": first / 2**20, "second_mib": second / 2**20,
+           "real_mib": real / 2**20, "second_over_first": second / max(1, first)}  # fmt: skip
+
+
+def average(bench: Bench) -> Iterator[Row]:
+    """Where Lightning leaves the moving average, and what a step of it takes."""
+    from types import SimpleNamespace
+
+    root = torch.device(bench.device, 0) if bench.device == "cuda" else torch.device("cpu")
+    average = MovingAverage(0.99)
+    network = bench.network.to(root)
+    average.on_fit_start(SimpleNamespace(strategy=SimpleNamespace(root_device=root)), network)
+    model = average._average_model
+    model.update_parameters(network)
+    seconds = timed(lambda: model.update_parameters(network), bench.device, 5)
+    kinds = {tensor.device.type for tensor in model.module.parameters()}
+    yield {"what": "moving average", "device": "+".join(sorted(kinds)), "ms": 1000 * seconds}
+    bench.network.to("cpu")
+
+
+def precision(bench: Bench) -> Iterator[Row]:
+    """Largest difference of a probability against float32 on the CPU."""
+    options = onnx_backend.cuda_options
+    for name, file, tf32 in (
+        ("float32", bench.file, False), ("tf32", bench.file, True), ("float16", bench.half, False)
+    ):  # fmt: skip
+        onnx_backend.cuda_options = lambda tf32=tf32: options(tf32=tf32)
+        try:
+            logits = OnnxBackend(file, provider=bench.device).run(bench.patches[:2])
+        finally:
+            onnx_backend.cuda_options = options
+        found = torch.from_numpy(logits).softmax(1).numpy()
+        yield {"what": "precision", "way": name, "error": float(np.abs(found - bench.truth).max())}
+
+
+def batches(bench: Bench) -> Iterator[Row]:
+    """Throughput of the backend that serves, and the first run of each size."""
+    backend = OnnxBackend(bench.file, provider=bench.device, batch_size=8)
+    for size in (1, 2, 4, 8):
+        patches = bench.patches[:size]
+        first = timed(lambda patches=patches: backend.run(patches), bench.device, 1)
+        seconds = timed(lambda patches=patches: backend.run(patches), bench.device, 5)
+        yield {"what": "batch", "size": size, "first_run_s": first,
+               "patches_a_second": size / seconds, "provider": backend.provider}  # fmt: skip
+
+
+def copies(bench: Bench) -> Iterator[Row]:
+    """Bytes that cross the bus for a voxel of a patch, and how long that takes by itself."""
+    logits = np.empty((8, CLASSES, *bench.patch), np.float32)
+
+    def there_and_back() -> None:
+        torch.from_numpy(bench.patches).to(bench.device)
+        torch.from_numpy(logits).to(bench.device).cpu()
+
+    seconds = timed(there_and_back, bench.device, 5)
+    yield {"what": "copies", "bytes_a_voxel": 4 + 4 * CLASSES, "ms_of_8_patches": 1000 * seconds}
+
+
+def timed(work: Callable[[], object], device: str, times: int) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / times
+
+
+def bars_of(rows: list[Row], device: str) -> list[dict[str, Any]]:
+    bars = [bar("checks that failed", sum("failed" in row for row in rows), 0, at_most=True)]
+    for row in rows:
+        if "second_over_first" in row and device == "cuda":
+            bars.append(bar("second measurement of memory over the first",
+                            row["second_over_first"], 0.9, at_most=False))  # fmt: skip
+            bars.append(bar("memory that the planner says over what torch took",
+                            row["first_mib"] / row["real_mib"], 0.9, at_most=False))  # fmt: skip
+        if row["what"] == "moving average" and "device" in row:
+            bars.append(bar("average on the device", row["device"] == device, 1, at_most=False))
+        if row.get("way") == "float32" and "error" in row:
+            bars.append(bar("error of float32", row["error"], MOST_OFF, at_most=True))
+    return bars
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--small", action="store_true", help="a tiny network on tiny patches")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("these checks need a CUDA device, and torch finds none here; try --device cpu")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options.device, options.small, Path(folder))
+        for check in (average, precision, batches, copies, memory):
+            try:
+                for row in check(bench):
+                    rows.append(row)
+                    print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+            except Exception as error:  # the next check may say more
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                rows.append({"what": check.__name__, "failed": reason})
+                print(f"{check.__name__} failed: {reason}", flush=True)
+            if options.json:
+                write("gpu_checks", rows, bars_of(rows, options.device), LIBRARIES, options.json)
+    bars = bars_of(rows, options.device)
+    show(bars)
+    sys.exit(not all(each["holds"] for each in bars))
+
+
+if __name__ == "__main__":
+    main()
