@@ -10,12 +10,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seg.commands import exit_status
-from seg.model_package import ModelCard
-from seg.model_package.sides import in_words
-from training.interchange.adopted_package import Adopted, write_adopted
-from training.interchange.nnunet.adopt import Choice, adopt_nnunet
+
+if TYPE_CHECKING:
+    from seg.model_package import ModelCard
+    from training.interchange.adopted_package import Adopted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
+    # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from training.interchange.adopted_package import write_adopted
+
     model, remarks = options.adopt(options)
     package, worst = write_adopted(
         model, options.target, command, options.images, options.stored_as
@@ -47,8 +51,10 @@ def _run(options: argparse.Namespace, command: str) -> int:
     return 0
 
 
-def _placed_in_words(card: ModelCard) -> list[str]:
+def _placed_in_words(card: "ModelCard") -> list[str]:
     """How voxels lie, and what is not mirrored."""
+    from seg.model_package.sides import in_words
+
     spec, words = card.input, []
     if spec.orientation:
         words.append(f"images are turned to {spec.orientation}, masks back")
@@ -65,20 +71,22 @@ def _placed_in_words(card: ModelCard) -> list[str]:
     return words
 
 
-def _nnunet(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
+def _nnunet(options: argparse.Namespace) -> "tuple[Adopted, list[str]]":
+    from training.interchange.nnunet.adopt import Choice, adopt_nnunet
+
     choice = Choice(
         tuple(options.folds), options.checkpoint, options.postprocessing, options.postprocess
     )
     return adopt_nnunet(options.folder, choice)
 
 
-def _monai(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
+def _monai(options: argparse.Namespace) -> "tuple[Adopted, list[str]]":
     from training.interchange.monai.adopt import adopt_monai
 
     return adopt_monai(options.folder, patch=options.patch)
 
 
-def _smp(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
+def _smp(options: argparse.Namespace) -> "tuple[Adopted, list[str]]":
     from training.interchange.smp_model import IMAGENET, Built, adopt_smp
 
     built = Built(
@@ -95,7 +103,7 @@ def _smp(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
     return adopt_smp(options.file, built)
 
 
-def _onnx(options: argparse.Namespace) -> tuple[Adopted, list[str]]:
+def _onnx(options: argparse.Namespace) -> "tuple[Adopted, list[str]]":
     from training.interchange.described import read_description
     from training.interchange.onnx_file import adopt_onnx
 

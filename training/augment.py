@@ -8,13 +8,12 @@ import webbrowser
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from seg.commands import exit_status
 from seg.files import replace_file
-from training.dataset import load_dataset
 from training.planning.command_line import seed_number
-from training.reports.augmented_sheet import sheet
-from training.samples import augmentation as augment
+from training.run.names import AugmentationPreset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from training.dataset import load_dataset
+    from training.reports.augmented_sheet import sheet
+
     dataset = load_dataset(options.data)
     drawn = sheet(dataset, options.preset, options.patch, options.seed)
     replace_file(options.out, drawn)
@@ -39,7 +42,7 @@ def _command_line() -> argparse.ArgumentParser:
     )
     command.add_argument("data", type=Path, metavar="PATH", help="folder of the dataset")
     command.add_argument(
-        "--preset", choices=augment.PRESETS, default="medical", help="default: medical"
+        "--preset", choices=get_args(AugmentationPreset), default="medical", help="default: medical"
     )
     command.add_argument("--patch", type=int, nargs="+", metavar="N", help="one number an axis")
     command.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")

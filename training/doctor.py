@@ -14,11 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
-from training.learning.checkpoint import trained_in
-from training.run.folder import RunFolder, run_of
-from training.run.job import job_in
-from training.variants.diagnosis import diagnose, diagnosis_in_words, gates_in_words
-from training.variants.probe import probe_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
     options = parser.parse_args(arguments)
-    return exit_status(partial(_run, run_of(options.run)))
+    return exit_status(partial(_run, options.run))
 
 
-def _run(run: RunFolder) -> int:
+def _run(path: Path) -> int:
+    # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from training.learning.checkpoint import trained_in
+    from training.run.folder import run_of
+    from training.run.job import job_in
+    from training.variants.diagnosis import diagnose, diagnosis_in_words, gates_in_words
+    from training.variants.probe import probe_of
+
+    run = run_of(path)
     job, _ = job_in(run, "training.doctor")
     network = trained_in(run, job.plan, job.dataset.legend).network
     print(diagnosis_in_words(diagnose(network, probe_of(job.dataset, job.plan))))  # noqa: T201

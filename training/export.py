@@ -13,15 +13,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
-from seg.model_package import CARD_FILE, ModelPackage
-from training.evaluation.score_files import summary_table
-from training.interchange.monai.leave import export_bundle, leave_for_monai
-from training.interchange.nnunet.leave import leave_for_nnunet
-from training.interchange.torch_program import leave_for_torch
-from training.pipeline.exporting import export_package
-from training.run.folder import RunFolder, run_of
-from training.run.job import job_in
-from training.variants.export import add_variant_options, export_variants
+from training.variants.wishes import add_variant_options
 
 TARGETS = ("package", "monai", "nnunet", "torch")
 
@@ -35,44 +27,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
+    # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from seg.model_package import CARD_FILE, ModelPackage
+    from training.pipeline.exporting import export_run, leave_package
+    from training.run.folder import run_of
+    from training.run.job import job_in
+    from training.variants.export import export_variants
+
     if options.target.exists() and any(options.target.iterdir()):
         raise ConfigError(f"{options.target} is not empty; name another folder with -o")
     if (options.run / CARD_FILE).is_file():
-        lines = _of_package(ModelPackage.load(options.run), options.to, options.target)
+        lines = leave_package(ModelPackage.load(options.run), options.to, options.target)
     elif options.variants:
         run = run_of(options.run)
         lines = export_variants(run, job_in(run, command)[0], options.target, options)
     else:
-        lines = _of_run(run_of(options.run), options.to, options.target, command)
+        lines = export_run(run_of(options.run), options.to, options.target, command)
     for line in lines:
         print(line)  # noqa: T201
     print(f"written to {options.target}")  # noqa: T201
     return 0
-
-
-def _of_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]:
-    if to in ("nnunet", "torch"):
-        if not run.package.is_dir():
-            raise ConfigError(
-                f"{run.path} has no package yet; export one first, then export it with --to {to}"
-            )
-        return _of_package(ModelPackage.load(run.package), to, target)
-    job, _ = job_in(run, command)
-    if to == "monai":
-        export_bundle(run, job, target)
-        return []
-    finished = export_package(run, job, target)
-    proof = f"ONNX and network agree to {finished.proof.error:.1e}"
-    return [summary_table(finished.evaluation), proof]
-
-
-def _of_package(package: ModelPackage, to: str, target: Path) -> list[str]:
-    if to == "package":
-        raise ConfigError(f"{package.path} is a package already; say with --to for what software")
-    if to == "nnunet":
-        return leave_for_nnunet(package, target)
-    (leave_for_monai if to == "monai" else leave_for_torch)(package, target)
-    return []
 
 
 def _parser() -> argparse.ArgumentParser:

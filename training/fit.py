@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from seg.commands import exit_status
-from training.pipeline.fitting import fit, log, resume
 from training.planning.command_line import command_line, options_from
 from training.run.clock import age_of_this_process_s
-from training.run.processes import joined
+
+log = logging.getLogger("training")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, command: str, spent_s: float) -> int:
+    # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from training.pipeline.fitting import fit, resume
+    from training.run.processes import joined
+
     with joined() as world:
         if not world.leads:
             log.setLevel(logging.ERROR)

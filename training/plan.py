@@ -9,14 +9,8 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.files import replace_file
-from training.dataset import load_dataset
-from training.dataset.fingerprint import fingerprint_of
 from training.planning.command_line import add_plan_arguments, chosen_from
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
-from training.planning.planner import as_csv, plan_run
-from training.run.clock import Clock
-from training.run.device import find_device
-from training.run.plan_yaml import write_plan
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from training.dataset import load_dataset
+    from training.dataset.fingerprint import fingerprint_of
+    from training.planning.planner import as_csv, plan_run
+    from training.run.clock import Clock
+    from training.run.device import find_device
+    from training.run.plan_yaml import write_plan
+
     clock = Clock(DEFAULT_MINUTES)
     dataset = load_dataset(options.dataset)
     chosen = PlanOptions(as_nnunet=options.as_nnunet, chosen=chosen_from(options))

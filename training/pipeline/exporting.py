@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+from seg.errors import ConfigError
 from seg.inference import Predictor
+from seg.model_package import ModelPackage
 from training.evaluation.evaluator import evaluate
+from training.evaluation.score_files import summary_table
 from training.evaluation.scores import Evaluation
+from training.interchange.monai.leave import export_bundle, leave_for_monai
+from training.interchange.nnunet.leave import leave_for_nnunet
+from training.interchange.torch_program import leave_for_torch
 from training.learning.checkpoint import trained_in
 from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import package_folds
 from training.run.folder import RunFolder
-from training.run.job import TrainingJob
+from training.run.job import TrainingJob, job_in
 
 
 def export_package(run: RunFolder, job: TrainingJob, target: Path) -> Finished:
@@ -28,3 +34,39 @@ def export_package(run: RunFolder, job: TrainingJob, target: Path) -> Finished:
         return evaluate(predictor, job.dataset, job.dataset.test)
 
     return write_package(trained.network, job, target, assess)
+
+
+def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]:
+    """Write what a run has learnt as a package, or for other software, and say what was proven.
+
+    Raises:
+        ConfigError: the run has not come far enough, or the target cannot be.
+        BackendError: the exported network disagrees with the trained one.
+    """
+    if to in ("nnunet", "torch"):
+        if not run.package.is_dir():
+            raise ConfigError(
+                f"{run.path} has no package yet; export one first, then export it with --to {to}"
+            )
+        return leave_package(ModelPackage.load(run.package), to, target)
+    job, _ = job_in(run, command)
+    if to == "monai":
+        export_bundle(run, job, target)
+        return []
+    finished = export_package(run, job, target)
+    proof = f"ONNX and network agree to {finished.proof.error:.1e}"
+    return [summary_table(finished.evaluation), proof]
+
+
+def leave_package(package: ModelPackage, to: str, target: Path) -> list[str]:
+    """Write a package for other software, and say what that one must know.
+
+    Raises:
+        ConfigError: it is for none.
+    """
+    if to == "package":
+        raise ConfigError(f"{package.path} is a package already; say with --to for what software")
+    if to == "nnunet":
+        return leave_for_nnunet(package, target)
+    (leave_for_monai if to == "monai" else leave_for_torch)(package, target)
+    return []

@@ -1,21 +1,23 @@
-"""The command line of ``training.fit``."""
+"""The command line of ``training.fit``, light: a plan is imported once it is read."""
 
 import argparse
 import math
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from seg.networks import PRESETS, SHORTCUTS
-from training.learning.losses import LOSSES
-from training.learning.optimisers import OPTIMISERS
-from training.learning.trainer import PRECISIONS
-from training.planning.nnunet_rules import TARGETS
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
-from training.run.clock import SCHEDULES
-from training.run.memory import memory_size
-from training.run.plan import ELASTIC, Plan
-from training.samples import augmentation as augment
+from training.run.names import (
+    AugmentationPreset,
+    InstancesName,
+    LossName,
+    NnunetPreset,
+    OptimiserName,
+    PrecisionName,
+    ScheduleName,
+    TrackerName,
+)
 
 DEFAULT_DATASET = "scratch-assay"
 
@@ -34,6 +36,8 @@ def options_from(arguments: argparse.Namespace) -> PlanOptions:
 
 def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Fields of the plan that the command line sets."""
+    from training.run.plan import ELASTIC, Plan
+
     names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
     chosen = {
         name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
@@ -72,7 +76,7 @@ def command_line() -> argparse.ArgumentParser:
         help="train folds side by side on Ray's workers (RAY_ADDRESS: a cluster)")  # fmt: skip
     add("--mirror", action="store_const", const=True,
         help="measure what predicting in mirrors as well gains and costs")  # fmt: skip
-    add("--track", choices=("mlflow", "wandb"), help="log there beside CSV and TensorBoard")
+    add("--track", choices=get_args(TrackerName), help="log there beside CSV and TensorBoard")
     add_plan_arguments(command)
     return command
 
@@ -85,12 +89,12 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--memory", type=memory_size, metavar="SIZE",
         help="that training may fill, such as 8GiB (default: most of what is free)")  # fmt: skip
     add("--steps", type=int, metavar="N", help="train this many steps, whatever the time")
-    add("--as-nnunet", choices=sorted(TARGETS),
+    add("--as-nnunet", choices=get_args(NnunetPreset),
         help="plan patch, strides and batch by nnU-Net's rules for 8, 24 or 40 GB")  # fmt: skip
     add = command.add_argument_group("network, in place of what would be planned").add_argument
-    add("--network", choices=sorted(PRESETS), metavar="PRESET", help=_one_of(PRESETS))
-    add("--shortcut", choices=sorted(SHORTCUTS), metavar="KIND",
-        help=f"what leads around a block: {_one_of(SHORTCUTS)}")  # fmt: skip
+    add("--network", metavar="PRESET", help="one that python -m seg.networks lists")
+    add("--shortcut", metavar="KIND",
+        help="what leads around a block, as python -m seg.networks lists it")  # fmt: skip
     add("--compute-penalty", type=float, metavar="P",
         help="with --shortcut gated or gated-channel: P times the share of operations that open "
              "gates let through is added to the loss; what closes is removed")  # fmt: skip
@@ -107,14 +111,14 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
         help="voxels of 0 around every image, one number an axis")  # fmt: skip
     add("--orientation", metavar="AXCODES",
         help="turn images to this voxel order, e.g. RAS (default: most images' own)")  # fmt: skip
-    add("--augmentation", choices=augment.PRESETS, help="preset")
+    add("--augmentation", choices=get_args(AugmentationPreset), help="preset")
     add("--mirror-axes", type=int, nargs="*", metavar="N",
         help="mirror patches along these axes, 0 is the first of z y x; none if none is named "
              "(default: all, but that between left and right if classes have sides)")  # fmt: skip
     add("--foreground-share", type=float, metavar="S",
         help="of patches that must show a class (default: 1/3)")  # fmt: skip
     add("--overlap", type=float, metavar="S", help="of windows in whole images (default: 0.5)")
-    add("--instances", choices=("auto", "border", "distance", "none"),
+    add("--instances", choices=get_args(InstancesName),
         help="how objects are told apart where each is annotated: by a class between those that "
              "touch, by how deep a voxel lies in its object, or by what does better on cases held "
              "back for it (default: auto)")  # fmt: skip
@@ -125,23 +129,19 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
         help="of weights, patches and augmentation (default: 0)",
     )
     add = command.add_argument_group("training, in place of what would be planned").add_argument
-    add("--loss", choices=sorted(LOSSES), help="by name (default: dice_ce)")
+    add("--loss", choices=get_args(LossName), help="by name (default: dice_ce)")
     add("--class-weights", type=_weight, nargs="+", metavar="CLASS=W", help="in the loss")
-    add("--optimiser", choices=sorted(OPTIMISERS), help="adamw, or sgd as nnU-Net has it")
+    add("--optimiser", choices=get_args(OptimiserName), help="adamw, or sgd as nnU-Net has it")
     add("--learning-rate", type=float, metavar="R", help="at its highest")
     add("--weight-decay", type=float, metavar="R", help="none of biases and norms")
-    add("--schedule", choices=sorted(SCHEDULES), help="how the learning rate comes down")
+    add("--schedule", choices=get_args(ScheduleName), help="how the learning rate comes down")
     add("--warmup-share", type=float, metavar="S", help="of the training in which the rate rises")
-    add("--precision", choices=sorted(PRECISIONS), help="of the network while it trains")
+    add("--precision", choices=get_args(PrecisionName), help="of the network while it trains")
     add("--threads", type=int, metavar="N", help="of the network on a CPU (default: measured)")
     add("--accumulate", type=int, metavar="N", help="batches a step (default: 1)")
     add("--gradient-clip", type=float, metavar="X", help="largest norm (default: 12; 0: none)")
     add("--ema", type=float, metavar="D", help="decay of averaged weights (default: 0.98; 0: none)")
     add("--checkpoint-seconds", type=float, metavar="S", help="between checkpoints (default: 20)")
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def seed_number(text: str) -> int:
@@ -171,3 +171,18 @@ def _weight(text: str) -> tuple[str, float]:
     if not name or not float(weight) > 0:
         raise argparse.ArgumentTypeError(f"expected a class and a weight, CLASS=2.5, got {text!r}")
     return name, float(weight)
+
+
+def memory_size(text: str) -> int:
+    """Bytes of ``8GiB``, ``500MB``, ...
+
+    Raises:
+        argparse.ArgumentTypeError: it is no size.
+    """
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        size = 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"expected a size such as 8GiB or 500MB, got {text!r}")
+    return size

@@ -12,7 +12,8 @@ from seg.transforms import resampled_shape
 from training.dataset.emptiness import known_empty
 from training.dataset.fingerprint import Fingerprint
 from training.planning.normalisation import planned_normalisation
-from training.run.plan import AugmentationPreset, Plan, validated
+from training.run.names import AugmentationPreset
+from training.run.plan import Plan, validated
 
 MICROSCOPY = ("microscopy", "fluorescence", "brightfield", "histology", "photo")
 """Modalities of 2D images that are augmented as such."""

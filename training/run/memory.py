@@ -1,6 +1,5 @@
 """How much memory there is, and how much a piece of work takes at its peak."""
 
-import argparse
 import contextlib
 import gc
 from collections.abc import Iterator
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from seg.control_groups import memory_left
 from seg.errors import ConfigError
@@ -23,21 +21,6 @@ _STATUS, _CLEAR, _RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear
 
 class TooLittleMemoryError(ConfigError):
     """A device's memory is too small for a step of a plan."""
-
-
-def memory_size(text: str) -> int:
-    """Bytes of ``8GiB``, ``500MB``, ...
-
-    Raises:
-        argparse.ArgumentTypeError: it is no size.
-    """
-    try:
-        size = int(TypeAdapter(ByteSize).validate_python(text))
-    except ValidationError:
-        size = 0
-    if size <= 0:
-        raise argparse.ArgumentTypeError(f"expected a size such as 8GiB or 500MB, got {text!r}")
-    return size
 
 
 def in_gib(size: float) -> str:

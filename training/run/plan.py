@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,15 @@ from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.networks import SHORTCUTS, UNetConfig, preset
 from seg.networks.shortcut import ScalarGated
 from seg.transforms import Normalisation, Preprocessing
+from training.run.names import (
+    AugmentationPreset,
+    InstancesName,
+    LossName,
+    OptimiserName,
+    PrecisionName,
+    ScheduleName,
+    TrackerName,
+)
 
 OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
     # Isensee et al., nnU-Net: no warm-up, 0.01, 3e-5.
@@ -25,9 +34,6 @@ OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
 
 ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
 """What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
-
-
-AugmentationPreset = Literal["none", "light", "robust", "medical", "microscopy", "strong"]
 
 
 class Plan(BaseModel):
@@ -113,20 +119,18 @@ class Plan(BaseModel):
         Field(ge=0, le=1, description="share of patches whose classes are painted out"),
     ] = 0.0
     loss: Annotated[
-        Literal["dice_ce", "dice_focal", "tversky", "boundary", "cldice"],
+        LossName,
         Field(description="by name, as in docs/training.md"),
     ] = "dice_ce"
     class_weights: Annotated[
         dict[str, Annotated[float, Field(gt=0)]],
         Field(description="of classes in the loss, by name; 1 where nothing is said"),
     ] = {}
-    optimiser: Annotated[Literal["adamw", "sgd"], Field(description="adamw, or sgd of nnU-Net")] = (
-        "adamw"
-    )
+    optimiser: Annotated[OptimiserName, Field(description="adamw, or sgd of nnU-Net")] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, description="at its highest")] = 3e-3
     weight_decay: Annotated[float, Field(ge=0, description="none of biases and norms")] = 1e-2
     schedule: Annotated[
-        Literal["poly", "cosine"], Field(description="how the learning rate comes down to 0")
+        ScheduleName, Field(description="how the learning rate comes down to 0")
     ] = "poly"
     warmup_share: Annotated[
         float, Field(ge=0, lt=1, description="share of the training in which the rate rises")
@@ -145,7 +149,7 @@ class Plan(BaseModel):
         bool, Field(description="channels lie side by side in memory, where that is faster")
     ] = False
     precision: Annotated[
-        Literal["float32", "bfloat16", "float16"],
+        PrecisionName,
         Field(description="of the network while it trains"),
     ] = "float32"
     threads: Annotated[
@@ -155,7 +159,7 @@ class Plan(BaseModel):
         float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
     ] = 20.0
     instances: Annotated[
-        Literal["none", "border", "distance", "auto"],
+        InstancesName,
         Field(
             description="how objects are told apart: none, by a class where two of one class "
             "touch, by how deep a voxel lies in its object, or whichever of both does better on "
@@ -176,7 +180,7 @@ class Plan(BaseModel):
         ),
     ] = None
     track: Annotated[
-        Literal["mlflow", "wandb"] | None,
+        TrackerName | None,
         Field(description="where to log beside CSV and TensorBoard"),
     ] = None
 

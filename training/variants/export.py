@@ -1,7 +1,6 @@
 """The part of ``training.export`` that writes variants."""
 
 import argparse
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import trained_in
 from training.run.folder import RunFolder
 from training.run.job import TrainingJob, job_in
-from training.variants.make import PRECISIONS, Precision
+from training.run.names import VariantPrecision
 from training.variants.report import variants_table, write_variants_report
 from training.variants.student import distilled
-from training.variants.write import Wishes, write_variants
+from training.variants.wishes import Wishes
+from training.variants.write import write_variants
 
-PRECISIONS_ON: Mapping[str, tuple[Precision, ...]] = {
+PRECISIONS_ON: Mapping[str, tuple[VariantPrecision, ...]] = {
     "cpu": ("float32", "int8"),
     "cuda": ("float32", "float16"),
 }
@@ -68,30 +68,3 @@ def network_of(path: Path) -> ResidualUNet:
     run = RunFolder(path)
     job, _ = job_in(run, "training.export --against")
     return trained_in(run, job.plan, job.dataset.legend).network
-
-
-def add_variant_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the command line."""
-    add = parser.add_argument_group("variants, faster ones for a service under load").add_argument
-    add("--variants", action="store_true",
-        help="write shallower and int8 networks as well, each with its own Dice and time; those "
-             "that another one beats in both are left out")  # fmt: skip
-    add("--distil", type=_positive, metavar="MINUTES",
-        help="train a small network to say what the large one says, as their rival")  # fmt: skip
-    add("--against", type=Path, metavar="RUN",
-        help="another run on the same data, e.g. without --elastic: the report shows what dropping "
-             "blocks costs there")  # fmt: skip
-    add("--precisions", nargs="+", choices=PRECISIONS,
-        help="default: float32 and int8 on a CPU, float32 and float16 on a GPU")  # fmt: skip
-    add("--depths", type=int, default=Wishes.depths, metavar="N",
-        help=f"networks without blocks that are looked at (default: {Wishes.depths})")  # fmt: skip
-    add("--most-lost", type=_positive, default=Wishes.most_lost, metavar="DICE",
-        help="mean Dice that a variant may lose against the whole network (default: "
-             f"{Wishes.most_lost})")  # fmt: skip
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError("must be above 0 and finite")
-    return number

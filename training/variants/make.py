@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -22,12 +22,10 @@ from seg.networks.costs import flops_of
 from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated
 from training.onnx_files.proof import FULL, proven, reference_logits
 from training.onnx_files.write import write_onnx
+from training.run.names import VariantPrecision
 from training.variants.half import to_float16
 from training.variants.probe import Probe
 from training.variants.quantise import to_int8
-
-Precision = Literal["float32", "float16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 SPREAD = 2.0
 """Tolerance of a lower precision, in errors that this machine makes with it itself."""
@@ -54,7 +52,7 @@ class Made:
 
     name: str
     source: Source
-    precision: Precision
+    precision: VariantPrecision
     file: Path
     """ONNX with its weights inside."""
     golden: Float32[np.ndarray, "b k *patch"]
@@ -78,7 +76,7 @@ class Bench:
 
 
 def make_all(
-    sources: Sequence[Source], precisions: Sequence[Precision], bench: Bench, folder: Path
+    sources: Sequence[Source], precisions: Sequence[VariantPrecision], bench: Bench, folder: Path
 ) -> Iterator[Made]:
     """Each network in each precision, float32 first.
 

@@ -37,30 +37,14 @@ from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 from training.variants.front import Point, front
 from training.variants.lesions import Lesions, depths, lesions_of
-from training.variants.make import Bench, Made, Precision, Source, half_backend, make_all
+from training.variants.make import Bench, Made, Source, half_backend, make_all
 from training.variants.probe import probe_of
+from training.variants.wishes import Wishes
 
 ROUNDS = 9
 """Of timing; in each round every variant runs once, so that what disturbs one disturbs all."""
 
 log = logging.getLogger("training")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wishes:
-    """What kind of variants are wanted."""
-
-    precisions: tuple[Precision, ...] = ("float32", "int8")
-    depths: int = 3
-    """Networks without blocks that are looked at."""
-    most_lost: float = 0.03
-    """Mean Dice that a variant may lose."""
-    int8_tolerance: float = 0.002
-    """Dice that rounding may cost on training windows before layers are left in float32.
-
-    Networks are surest of what they were fitted to: 0.003 there was 0.007 on new images of
-    scratch-assay, 0.001 was 0.004, and the layers in float32 that lie between took no time.
-    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,12 @@ from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
 from training.plan import main
 from training.planning import step_cost
+from training.planning.command_line import memory_size
 from training.planning.forecast import forecast_dice
 from training.planning.search import Budget, best_of, candidates
 from training.planning.step_cost import Measured
 from training.run.device import Device, using_threads
-from training.run.memory import memory_size, peak_of
+from training.run.memory import peak_of
 from training.run.plan_yaml import read_plan
 
 GIB = 2**30

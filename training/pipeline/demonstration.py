@@ -1,0 +1,148 @@
+"""The whole way once: train, serve, segment an image over HTTP."""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from seg.errors import SegError
+from seg.images import Mask, read_mask, write_image
+from seg.metrics import dice
+from seg.model_package import ModelPackage
+from training.dataset import load_dataset
+from training.evaluation.score_files import read_metrics
+from training.evaluation.scores import Evaluation
+from training.pipeline.fitting import fit, resume
+from training.planning.options import PlanOptions
+from training.run.folder import RunFolder
+from training.run.plan_yaml import read_plan
+
+SECONDS_TO_READY = 120
+
+log = logging.getLogger("training")
+
+
+def demonstrate(out: Path, data: Path | None, minutes: float | None) -> None:
+    """Train into a folder, serve the package and segment one of the held-back images.
+
+    Raises:
+        SegError: a step of it cannot be taken.
+    """
+    _segment_over_http(_trained(out, data, minutes))
+
+
+def _trained(out: Path, data: Path | None, minutes: float | None) -> RunFolder:
+    run = RunFolder(out)
+    if run.report.is_file():
+        shutil.rmtree(out)  # the demo's own folder: a finished one makes room for the next
+    if run.plan.is_file() and run.fingerprint.is_file():
+        log.info("going on with the demo that was stopped")
+        return resume(out)
+    if out.exists():
+        shutil.rmtree(out)
+    chosen = {} if minutes is None else {"minutes": minutes}
+    return fit(PlanOptions(data=data, out=out, chosen=chosen), "make demo")
+
+
+def _segment_over_http(run: RunFolder) -> None:
+    dataset = load_dataset(read_plan(run.plan).data)
+    case = dataset.test[-1]
+    image, reference = dataset.read(case)
+    suffix = ".tif" if dataset.dims == 2 else ".nii.gz"
+    sent = run.path / f"test-image{suffix}"
+    write_image(sent, image)
+    with _service(run.package) as url:
+        started = time.perf_counter()
+        answer = _post(url, sent, "tiff" if dataset.dims == 2 else "nifti")
+        milliseconds = 1000 * (time.perf_counter() - started)
+        overlay = run.path / "overlay.png"
+        overlay.write_bytes(_post(url, sent, "overlay"))
+    saved = run.path / f"mask{suffix}"
+    saved.write_bytes(answer)
+    log.info("\nover HTTP %s in %.0f ms", "x".join(map(str, image.spatial_shape)), milliseconds)
+    mask = read_mask(saved, dims=dataset.dims)
+    _print_scores(mask, reference, ModelPackage.load(run.package), read_metrics(run.metrics))
+    log.info("mask      %s", saved)
+    log.info("overlay   %s", overlay)
+    log.info("report    %s", run.report)
+    log.info("serve it for good:  make serve PACKAGE=%s", run.package)
+
+
+def _print_scores(
+    mask: Mask, reference: Mask, package: ModelPackage, evaluation: Evaluation
+) -> None:
+    log.info("%-12s %12s %18s %14s", "Dice", "this image", "held-back images", "thresholding")
+    for info in package.card.classes[1:]:
+        summary = evaluation.summary[info.name]
+        here = dice(mask.array == info.index, reference.array == info.index)
+        log.info(
+            "%-12s %12.3f %18.3f %14.3f",
+            info.name,
+            here,
+            np.nan if summary.dice is None else summary.dice,
+            np.nan if summary.floor is None else summary.floor,
+        )
+
+
+def _post(url: str, image: Path, format_name: str) -> bytes:
+    with image.open("rb") as file:
+        answer = httpx.post(
+            f"{url}/segment", params={"format": format_name}, files={"image": file}, timeout=120
+        )
+    if answer.is_error:
+        raise SegError(f"the service answered {answer.status_code}: {answer.text}")
+    return answer.content
+
+
+@contextmanager
+def _service(package: Path) -> Iterator[str]:
+    """A running service on a free port; stopped at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "bentoml", "serve"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"SEG_PACKAGE": str(package.resolve())},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            log.info("\nserving   %s", url)
+            _wait_until_ready(url, process)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + SECONDS_TO_READY
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise SegError(f"the service ended with code {process.returncode} before it was ready")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise SegError(f"the service was not ready within {SECONDS_TO_READY} s")
