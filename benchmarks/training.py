@@ -95,9 +95,11 @@ def main() -> None:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         cases = prepare_cases(dataset, plan, Path(scratch) / "cases")
-        source = PatchBatches(
-            cases, plan, Augmentation(plan.augmentation, plan.patch, plan.empty_share)
+        axes = plan.mirrored_axes([info.name for info in dataset.classes[1:]])
+        augmentation = Augmentation(
+            plan.augmentation, plan.patch, plan.empty_share, mirror_axes=axes
         )
+        source = PatchBatches(cases, plan, augmentation)
         loader = DataLoader(
             source, batch_size=None, num_workers=1, prefetch_factor=BATCHES_AHEAD,
             pin_memory=device.kind == "cuda",

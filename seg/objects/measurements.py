@@ -8,6 +8,7 @@ from jaxtyping import Int64, UInt32
 
 from seg.errors import ImageError
 from seg.images import Image
+from seg.images.grid.image import sheared_share
 from seg.objects.objects import Objects
 
 Cell = str | int | float | bool | None
@@ -95,6 +96,7 @@ def _properties(objects: Objects) -> dict[str, np.ndarray]:
     labels = objects.labels.astype(np.int32)
     table: Mapping[str, np.ndarray] = regionprops_table(labels, properties=names, spacing=spacing)
     found = dict(table)
+    found["area"] = found["area"] * sheared_share(objects.mask.steps)
     for axis in range(objects.dims):  # in voxels, as boxes are
         found[f"centroid-{axis}"] = found[f"centroid-{axis}"] / spacing[axis]
     return found

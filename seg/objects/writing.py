@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from seg.errors import UnsupportedImageError
-from seg.images import Image, encode_objects
+from seg.images import Image, Mask, encode_objects
 from seg.objects.counting import Count
 from seg.objects.measurements import in_csv, measure_objects
 from seg.objects.objects import Objects
@@ -32,9 +32,13 @@ class ObjectFormat:
     """Dimensions of the images whose objects it can hold."""
 
 
-def encode_labels(objects: Objects, suffix: str) -> bytes:
-    """The numbers of the objects with 32 bits, 0 for none, as TIFF or NIfTI."""
-    return encode_objects(objects.mask, f"objects{suffix}")
+def encode_labels(objects: Objects, suffix: str, image: Image | None = None) -> bytes:
+    """The numbers of the objects with 32 bits, 0 for none, as TIFF or NIfTI.
+
+    A NIfTI file keeps the header of its image, as masks do.
+    """
+    mask = objects.mask if image is None else Mask.on_grid_of(image, objects.labels)
+    return encode_objects(mask, f"objects{suffix}")
 
 
 def encode_objects_json(objects: Objects, image: Image | None = None) -> bytes:
@@ -87,7 +91,7 @@ def encode_instances(objects: Objects, format: str, image: Image | None = None) 
         ImageError: the image lies on another grid.
     """
     if format == "instances":
-        return encode_labels(objects, LABEL_SUFFIX[objects.dims])
+        return encode_labels(objects, LABEL_SUFFIX[objects.dims], image)
     if format not in OBJECT_FORMATS:
         names = ", ".join(("instances", *OBJECT_FORMATS))
         raise UnsupportedImageError(f"objects are written as {names}, got {format!r}")

@@ -74,6 +74,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.ray is None:
         worker = Worker(work)
         _say(f"the network runs on {worker.predictor.backend.provider}")
+        if work.mirror and len(card.mirrors) < card.input.dims:
+            along = ", ".join("zyx"[-card.input.dims :][axis] for axis in card.mirrors)
+            _say(f"mirrored along {along} only, as the package allows")
         outcomes: Iterator[Outcome] = run_here(worker, jobs)
     else:
         outcomes = run_on_ray(work, jobs, options.ray or None)

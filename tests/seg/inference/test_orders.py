@@ -10,6 +10,7 @@ from seg.images import Image, Mask, open_channels, read_image, read_mask, write_
 from seg.images.grid.orientation import Turn, axis_codes, turn_between
 from seg.inference import Predictor, predict_file
 from seg.model_package import ModelPackage, Postprocessing
+from seg.objects.measurements import measure_objects
 from seg.predict import command
 from seg.transforms import Preprocessing, prepare_rows
 from seg.transforms.spec import Normalisation
@@ -123,6 +124,19 @@ def test_by_the_command_line(package, image, expected, tmp_path):
         np.testing.assert_array_equal(
             nibabel.load(tmp_path / "out" / f"{order}.nii.gz").affine, stored.affine
         )
+
+
+@pytest.mark.parametrize("order", SOME)
+def test_objects_are_the_same_ones(package, image, order):
+    here = Predictor(package).objects(image)
+    assert len(here) > 3
+    stored = stored_in(image, turn(order))
+    there = Predictor(package).objects(stored)
+    np.testing.assert_array_equal(there.labels, turn(order).there(here.labels))
+    areas = [sorted(row["area"] for row in measure_objects(each)) for each in (here, there)]
+    assert areas[0] == pytest.approx(areas[1], rel=1e-4)
+    volume = abs(np.linalg.det(TILTED[:3, :3]))
+    assert sum(areas[0]) == pytest.approx((here.labels > 0).sum() * volume, rel=1e-4)
 
 
 def test_an_image_that_does_not_say_how_it_lies_is_warned_of(package, image, tmp_path):
