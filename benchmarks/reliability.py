@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.drills import clients, files, limits, outages, training
+from benchmarks.drills import attacks, clients, files, limits, outages, training
 from benchmarks.drills.drill import Drill
 from benchmarks.result import show, write
 
@@ -27,6 +27,7 @@ DRILLS: dict[str, Callable[[Drill], None]] = {
     "two_services": outages.two_services,
     "clock_jumps": outages.clock_jumps,
     "limits": limits.limits,
+    "attacks": attacks.attacks,
     "crowd": clients.crowd,
     "slow_loris": clients.slow_loris,
     "memory": clients.memory,

@@ -34,7 +34,7 @@ class Server:
 
     def worker(self) -> psutil.Process:
         """The process that answers; its parent starts it again when it dies."""
-        return self.processes()[-1]
+        return psutil.Process(self.process.pid).children()[-1]  # its own children decode
 
     def cpu_seconds(self) -> float:
         """CPU that its living processes have used."""

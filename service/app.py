@@ -9,17 +9,24 @@ from collections.abc import Mapping
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
+from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
 from service.middleware.access import Gate
-from service.middleware.accounting import MODEL_HEADER, REQUEST_ID, BodyLimit, Edge
+from service.middleware.accounting import (
+    CLIENT_CLOSED_REQUEST,
+    MODEL_HEADER,
+    REQUEST_ID,
+    BodyLimit,
+    Edge,
+)
 from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER
 from service.observability.audit import AuditLog
@@ -33,7 +40,8 @@ from service.requests.proxies import BehindProxy
 from service.requests.uploads import Uploads
 from service.routes.model_changes import ModelChanges
 from service.routes.models import Catalogue
-from service.routes.segment import FAILED_HEADER, _PublicRoutes
+from service.routes.patches import PatchRoutes
+from service.routes.segment import FAILED_HEADER, PublicRoutes
 
 
 def create_app(
@@ -53,7 +61,7 @@ def create_app(
     """
     settings = models.settings
     urls = UrlImages(AllowList.parsed(settings.url_allow), settings.upload_idle_s)
-    public = _PublicRoutes(models, Uploads(urls, settings.timeout_s, settings.max_body_bytes))
+    public = PublicRoutes(models, Uploads(urls, settings.timeout_s, settings.max_body_bytes))
     description = OpenApi()
     catalogue = Catalogue(models)
     routes = [
@@ -65,6 +73,7 @@ def create_app(
         Route("/readyz", public.readyz, methods=["GET"]),
         Route("/metrics", public.metrics, methods=["GET"]),
         Route("/picture", public.picture, methods=["POST"]),
+        Route("/infer_patches", PatchRoutes(models, public).infer, methods=["POST"]),
         *page_routes(),
         *(Route(path, app) for path, app in (native or {}).items()),
         description.route(),
@@ -76,6 +85,8 @@ def create_app(
             HTTPException: problems.on_http_exception,
             **dict.fromkeys(problems.STATUS_OF_ERROR, problems.on_error),
             NotReadyError: _on_not_ready,
+            ClientDisconnect: _on_left,
+            DatabaseUnavailableError: _on_database_unavailable,
             FilesUnavailableError: _on_files_unavailable,
             OSError: problems.on_os_error,
             Exception: problems.on_error,
@@ -116,6 +127,17 @@ def _open_to(origins: str, app: ASGIApp) -> ASGIApp:
 async def _on_not_ready(request: Request, error: Exception) -> Response:
     note_fault(request.scope, "not_ready")
     return problems.problem_response(503, str(error), {"Retry-After": "1"})
+
+
+async def _on_left(_: Request, error: Exception) -> Response:
+    """For a client that left before its body had come: nobody reads this, and nothing failed."""
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _on_database_unavailable(_: Request, error: Exception) -> Response:
+    LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
+    detail = "the database of jobs does not answer now; try again later"
+    return problems.problem_response(503, detail, {"Retry-After": "2"})
 
 
 async def _on_files_unavailable(_: Request, error: Exception) -> Response:

@@ -10,12 +10,11 @@ takes time to import is therefore imported where it is used.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 import numpy as np
-from bentoml.exceptions import BentoMLException, ServiceUnavailable
-from pydantic import AfterValidator
+from bentoml.exceptions import BentoMLException
 
 from seg.errors import ConfigError
 from service.hosting.container_image import BASE, ServiceImage
@@ -30,15 +29,13 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from service.hosting.ending import Ending
     from service.jobs.routes import Jobs
     from service.models.registry import ModelRegistry
 
 NAME = "segmenter"
-INFER_ROUTE = "/infer_patches"
-NATIVE_ROUTES = (INFER_ROUTE, "/schema.json", "/docs.json")
-"""What BentoML answers itself: its own API, and the descriptions that its clients read."""
-
-MAX_NATIVE_BATCH = 8
+NATIVE_ROUTES = ("/schema.json", "/docs.json")
+"""What BentoML answers itself: the descriptions that its clients read."""
 
 
 @functools.cache
@@ -58,18 +55,12 @@ def served_jobs() -> Jobs:
     return Jobs.of(served_models())
 
 
-def _fitting(patches: np.ndarray) -> np.ndarray:
-    # BentoML joins the arrays of several requests: one of another shape would fail them all.
-    models = served_models()
-    if models.is_ready:
-        spec = models.choose().card.input
-        expected = (len(spec.channels), *spec.patch)
-        if patches.shape[1:] != expected:
-            raise ValueError(f"patches must be (b, {', '.join(map(str, expected))})")
-    return patches
+@functools.cache
+def ending() -> Ending:
+    """The end of this process."""
+    from service.hosting.ending import Ending
 
-
-Patches = Annotated[np.ndarray, AfterValidator(_fitting)]
+    return Ending(served_models().cancel)
 
 
 class HostedService(bentoml.Service):
@@ -89,7 +80,7 @@ class HostedService(bentoml.Service):
 
         configure_logging()
         # From 0 on, and never less than before, or Prometheus would take it for a new beginning.
-        served_models().metrics.error(UNKNOWN_ROUTE, PROCESS_DIED, bound_connections())
+        served_models().metrics.error(UNKNOWN_ROUTE, PROCESS_DIED, bound_connections(ending()))
         native = bentoml.Service.to_asgi(self, is_main)
         public = create_app(
             served_models(),
@@ -171,22 +162,19 @@ class Segmenter:
     @bentoml.on_shutdown
     def stop(self) -> None:
         """Finish what runs, and put jobs back."""
+        ending().begin()
         served_jobs().close()
         served_models().close()
         from service.observability.tracing import stop_tracing
 
         stop_tracing()
 
-    @bentoml.api(batchable=True, max_batch_size=MAX_NATIVE_BATCH)
-    def infer_patches(self, patches: Patches) -> np.ndarray:
-        """Logits of prepared patches ``(b, c, *patch)``, for clients of BentoML."""
-        from service.errors import NotReadyError
+    @bentoml.api
+    def infer_patches(self, patches: np.ndarray) -> np.ndarray:
+        """Logits of prepared patches ``(b, c, *patch)``, for clients of BentoML.
 
+        Requests over HTTP are answered by `service.routes.patches`, which bounds what they send.
+        """
         models = served_models()
-        try:
-            with models.memory.leased(models.choose()) as model:
-                logits = model.infer(patches)
-        except NotReadyError as error:
-            raise ServiceUnavailable(str(error)) from error
-        assert len(logits) == len(patches)
-        return logits
+        with models.memory.leased(models.choose()) as model:
+            return model.infer(patches, model.backend())

@@ -176,17 +176,17 @@ class Client:
         """A job whenever it gets further, until it is over; goes on when a connection breaks."""
         failures = 0
         while True:
+            wait_s = 1.0 + failures
             try:
                 for status in self._events(f"{_path_of(job)}/events"):
                     failures = 0
                     yield status
                     if status.is_over:
                         return
-            except httpx.TransportError as error:
+            except (httpx.TransportError, ServiceError) as error:
+                wait_s = self._wait_after(error, self._retries - failures)
                 failures += 1
-                if failures > self._retries:
-                    raise _unreachable(error) from error
-            time.sleep(1 + failures)
+            time.sleep(wait_s)
 
     def result(self, job: JobStatus | str) -> Answer:
         """The answer of a job that is done; of one that failed its problem is raised."""
@@ -197,14 +197,13 @@ class Client:
         target = Path(path)
         part = target.with_name(target.name + ".part")
         try:
-            with self._http.stream("GET", f"{_path_of(job)}/result") as response:
-                _raise_for(response)
-                with part.open("wb") as file:
-                    for chunk in response.iter_bytes():
-                        file.write(chunk)
+            for left in range(self._retries, -1, -1):
+                try:
+                    self._download(f"{_path_of(job)}/result", part)
+                    break
+                except (httpx.TransportError, ServiceError) as error:
+                    time.sleep(self._wait_after(error, left))
             part.replace(target)
-        except httpx.TransportError as error:
-            raise _unreachable(error) from error
         finally:
             part.unlink(missing_ok=True)
         return target
@@ -288,12 +287,27 @@ class Client:
             except httpx.TransportError as error:
                 raise _unreachable(error) from error
             except ServiceError as error:
-                if error.status not in COME_BACK or error.retry_after_s is None or not left:
-                    raise
-                time.sleep(min(error.retry_after_s, LONGEST_WAIT_S))
+                time.sleep(self._wait_after(error, left))
             else:
                 return response
         raise AssertionError
+
+    def _wait_after(self, error: httpx.TransportError | ServiceError, left: int) -> float:
+        """Seconds until it is of use to ask again; the error is raised where it is of none."""
+        if isinstance(error, httpx.TransportError):
+            if left <= 0:
+                raise _unreachable(error) from error
+            return 1.0 + self._retries - left
+        if error.status not in COME_BACK or error.retry_after_s is None or left <= 0:
+            raise error
+        return min(error.retry_after_s, LONGEST_WAIT_S)
+
+    def _download(self, path: str, target: Path) -> None:
+        with self._http.stream("GET", path) as response:
+            _raise_for(response)
+            with target.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
 
     def _events(self, path: str) -> Iterator[JobStatus]:
         timeout = httpx.Timeout(self._http.timeout.connect, read=QUIET_S)

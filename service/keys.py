@@ -18,6 +18,7 @@ from service.middleware.key_file import (
     SCOPES,
     Key,
     Scope,
+    changing,
     new_key,
     read_keys,
     write_keys,
@@ -46,27 +47,29 @@ def _add(path: Path, arguments: argparse.Namespace) -> str:
     key, token = new_key(
         arguments.name, arguments.scopes, arguments.per_minute, expires=_after(arguments.days)
     )
-    write_keys(path, (*read_keys(path), key))
+    with changing(path):
+        write_keys(path, (*read_keys(path), key))
     return token
 
 
 def _rotate(path: Path, arguments: argparse.Namespace) -> str:
     """A new key with all that the old one has, its jobs too; the old one ends after a while."""
-    keys = read_keys(path)
-    old = next((key for key in keys if key.id == arguments.id), None)
-    if old is None:
-        raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
-    new, token = new_key(
-        old.name,
-        old.scopes,
-        old.per_minute,
-        expires=_after(arguments.days),
-        owner=old.owner or old.id,
-    )
-    end = _after(arguments.overlap_days)
-    assert end is not None
-    ending = old.model_copy(update={"expires": min(end, old.expires or end)})
-    write_keys(path, (*(ending if key is old else key for key in keys), new))
+    with changing(path):
+        keys = read_keys(path)
+        old = next((key for key in keys if key.id == arguments.id), None)
+        if old is None:
+            raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
+        new, token = new_key(
+            old.name,
+            old.scopes,
+            old.per_minute,
+            expires=_after(arguments.days),
+            owner=old.owner or old.id,
+        )
+        end = _after(arguments.overlap_days)
+        assert end is not None
+        ending = old.model_copy(update={"expires": min(end, old.expires or end)})
+        write_keys(path, (*(ending if key is old else key for key in keys), new))
     return token
 
 
@@ -84,11 +87,12 @@ def _end_of(key: Key) -> str:
 
 
 def _remove(path: Path, arguments: argparse.Namespace) -> str:
-    keys = read_keys(path)
-    kept = [key for key in keys if key.id != arguments.id]
-    if len(kept) == len(keys):
-        raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
-    write_keys(path, kept)
+    with changing(path):
+        keys = read_keys(path)
+        kept = [key for key in keys if key.id != arguments.id]
+        if len(kept) == len(keys):
+            raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
+        write_keys(path, kept)
     return f"removed {arguments.id}"
 
 

@@ -12,6 +12,8 @@ from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Image, Limits, encode_image, encode_picture, read_channels
 from seg.images.storage.files import Source, open_binary
 
+SPARE = 64
+"""Signs in the JSON of patches that mean nothing, of each kind."""
 LONGEST_PICTURE = 4096
 """Most pixels along an edge of a picture: what the canvas of a phone can hold."""
 
@@ -81,7 +83,7 @@ def parse_patches(
 def _check_counts(text: bytes, shape: tuple[int, ...], most: int, needed: str) -> None:
     lists = 1 + most * sum(prod(shape[:axis]) for axis in range(len(shape)))
     numbers = most * prod(shape)
-    for sign, allowed in ((b"[", lists), (b"{", 1), (b",", numbers), (b'"', 2)):
+    for sign, allowed in ((b"[", lists), (b"{", SPARE), (b",", numbers + SPARE), (b'"', SPARE)):
         if text.count(sign) > allowed:
             raise ImageTooLargeError(f"{needed}, at most {most} of them; this has more")
 

@@ -14,6 +14,8 @@ from http import HTTPStatus
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.hosting.ending import Ending
+from service.hosting.framing import Framing
 from service.hosting.lingering import LingeringTransport
 from service.hosting.stand_in import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
 from service.observability.logs import LOGGER
@@ -27,7 +29,14 @@ balancers (60 s) keep theirs. Where both give up at the same time, as with uvico
 request that is on its way meets a closed connection."""
 MAX_HEAD_BYTES = 64 * 1024
 
-_TOO_LARGE = f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB"
+MAX_UNWANTED_BYTES = 1 << 20
+"""Of a body that still comes when its request is answered."""
+
+_TOO_LARGE = (
+    f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB, and so may trailers and "
+    "extensions of chunks"
+)
+_TOO_SLOW = f"a trailer or the head of a chunk took longer than {HEAD_S:g} s"
 _NOT_HTTP = "this is no HTTP/1.1 request: its first line or a header cannot be read"
 
 
@@ -39,16 +48,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     deputy: Represented | None = None
     """Of this process."""
+    ending: Ending | None = None
+    """Of this process."""
     _place: int | None = None
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_body = False
+    _unwanted_bytes = 0
 
     def connection_made(  # type: ignore[override]  # as in uvicorn: it is no other
         self, transport: asyncio.Transport
     ) -> None:
         """A client has come."""
         self._lingering = LingeringTransport(transport, lambda: self._in_body)
+        self._framing = Framing()
         super().connection_made(self._lingering)  # type: ignore[arg-type]  # one in all but name
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._expect_head()
@@ -66,21 +79,59 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._lingering.is_draining:
             self._lingering.drain(len(data))
             return
-        if not self._in_body:
+        if self._in_body:
+            self._framing.received(len(data))
+        else:
             self._expect_head()
             self._head_bytes += len(data)
         super().data_received(data)
-        is_too_large = not self._in_body and self._head_bytes > MAX_HEAD_BYTES
+        if self._in_body:
+            is_too_large = self._framing.is_too_large
+            self._watch_lines()
+        else:
+            is_too_large = self._head_bytes > MAX_HEAD_BYTES
         if is_too_large and not self.transport.is_closing():
             self._refuse(431, _TOO_LARGE)
+
+    def shutdown(self) -> None:
+        """The server takes no more requests."""
+        if self.ending:
+            self.ending.begin()
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """What came is no request; uvicorn's own answer would be plain text."""
         self._refuse(400, _NOT_HTTP)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which says nothing to us: kept, it would pass for a header."""
+        if self._in_body:
+            self._framing.trailer()
+        else:
+            super().on_header(name, value)
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._framing.chunk()
+
+    def on_chunk_complete(self) -> None:
+        """A chunk has ended."""
+        self._framing.chunk()
+
+    def on_body(self, body: bytes) -> None:
+        """Some content of a body."""
+        self._framing.content(len(body))
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._unwanted_bytes += len(body)
+            if self._unwanted_bytes > MAX_UNWANTED_BYTES:
+                self.transport.close()
+
     def on_headers_complete(self) -> None:
         """The headers of a request have come to their end."""
         self._in_body = True
+        self._framing.begin(self._head_bytes)
+        self._unwanted_bytes = 0
         self._head_bytes = 0
         self._disarm()
         is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
@@ -92,11 +143,26 @@ class BoundedProtocol(HttpToolsProtocol):
         """And so has its body."""
         super().on_message_complete()
         self._in_body = False
+        self._disarm()
 
     def on_response_complete(self) -> None:
         """An answer has been sent."""
         self._note(IDLE)
         super().on_response_complete()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """No: a request to upgrade is answered as what it is otherwise."""
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is to be warned of."""
+
+    def _watch_lines(self) -> None:
+        """A line of a body's framing has as long as the head of a request."""
+        if self._framing.is_within_a_line:
+            self._expect_head()
+        else:
+            self._disarm()
 
     def _owe_answer(self, deputy: Represented) -> None:
         if self._place is None and self.scheme == "http":
@@ -110,7 +176,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.deputy.states[self._place] = state
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer before there is a request that the application could answer, and hang up."""
+        """Answer in the application's place, and hang up."""
+        if self.cycle is not None and not self.cycle.response_complete:  # it works on a request
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
         request_id = uuid.uuid4().hex
         body = json.dumps(problem(status, detail)).encode() + b"\n"
         head = (
@@ -136,17 +208,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if self._in_body:
+            self._refuse(408, _TOO_SLOW)
+        elif self.cycle is None or self.cycle.response_complete:
             self.transport.close()
         else:  # what came is a stray line, or the next request, while this one is worked on
             self._expect_head()
 
 
-def bound_connections() -> int:
+def bound_connections(ending: Ending) -> int:
     """Let the server of this process, which is still to be configured, use these bounds.
 
     Returns how many requests of processes that died before were answered by the deputy.
     """
+    BoundedProtocol.ending = ending
     BoundedProtocol.deputy = deputy = represented()
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
     return deputy.answered if deputy else 0

@@ -2,8 +2,12 @@
 
 import os
 import secrets
+import sqlite3
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,8 +21,56 @@ UNPROVEN = {"disable": False, "prefer": None, "require": True}
 """Modes of TLS that do not ask who answers; pg8000's words for them."""
 PROVEN = {"verify-ca": False, "verify-full": True}
 """Modes that want a certificate, and whether it must name the host."""
+ANSWER_S = 0.7
+"""Seconds for an answer of the database, or for another program to unlock it."""
+PAUSE_S = 0.3
+"""Seconds in which a database that did not answer is not asked again."""
+READS = "seg_reads"
+"""Execution option of transactions that change nothing."""
 _SCHEMA_LOCK = 7_346_501
 """Replicas that start together make the tables one after the other."""
+
+
+class DatabaseUnavailableError(Exception):
+    """The database did not do what it was asked to; it may do so later."""
+
+
+class Database:
+    """Transactions on a database that may be away; for any thread.
+
+    All methods raise `DatabaseUnavailableError` within a second where it is.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        """Open it."""
+        self.engine = opened_engine(url)
+        self._reader = self.engine.execution_options(**{READS: True})
+        self._away_until = 0.0
+
+    @contextmanager
+    def changing(self) -> Iterator[sa.Connection]:
+        """A transaction."""
+        with self._asked(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that changes nothing, and waits for nobody who does not change anything."""
+        with self._asked(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        # Who comes right after somebody waited in vain would wait in vain too, and hold a thread.
+        if monotonic() < self._away_until:
+            raise DatabaseUnavailableError
+        try:
+            yield
+        except sa.exc.IntegrityError:
+            raise
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            self._away_until = monotonic() + PAUSE_S
+            raise DatabaseUnavailableError(type(error).__name__) from error
 
 
 def opened_engine(url: sa.URL) -> sa.Engine:
@@ -31,8 +83,14 @@ def opened_engine(url: sa.URL) -> sa.Engine:
     if url.drivername == "postgresql+pg8000":
         arguments["ssl_context"] = _tls_of(url)
         url = url.difference_update_query(["sslmode", "sslrootcert"])
+        arguments["timeout"] = ANSWER_S / 2  # a connection that hangs is asked, and then replaced
     return sa.create_engine(
-        url, connect_args=arguments, pool_pre_ping=True, pool_size=4, max_overflow=8
+        url,
+        connect_args=arguments,
+        pool_pre_ping=True,
+        pool_size=4,
+        max_overflow=8,
+        pool_timeout=ANSWER_S,
     )
 
 
@@ -61,18 +119,22 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         # The files beside it, with what is not yet in it, get the same mode.
         os.close(os.open(url.database, os.O_RDWR | os.O_CREAT, 0o600))
         Path(url.database).chmod(0o600)
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
+    engine = sa.create_engine(url, connect_args={"timeout": ANSWER_S}, pool_timeout=ANSWER_S)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are begun below
-        connection.execute("pragma journal_mode = wal")
+        # No write-ahead log: its reader would take what was true before for what is, while another
+        # program holds the database for itself; and it needs memory that two machines do not share.
+        with suppress(sqlite3.OperationalError):  # another process has it open with such a log
+            connection.execute("pragma journal_mode = truncate")
         connection.execute("pragma synchronous = full")
         connection.execute("pragma secure_delete = on")
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("begin immediate")
+        reads = connection.get_execution_options().get(READS)
+        connection.exec_driver_sql("begin" if reads else "begin immediate")
 
     return engine
 

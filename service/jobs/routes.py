@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from service.answers.quality_header import QUALITY_HEADER
 from service.answers.streams import streamed
+from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, JobFiles
 from service.jobs.intake import hash_of, idempotency_key_of, kept
 from service.jobs.records import Job
@@ -200,7 +201,10 @@ class JobRoutes:
                 return
             await asyncio.sleep(EVENTS_POLL_S)
             quiet += EVENTS_POLL_S
-            job = await run_sync(self._store.get, first.id)
+            try:
+                job = await run_sync(self._store.get, first.id)
+            except DatabaseUnavailableError:  # the answer has begun: it goes on when it can
+                yield b": the database does not answer\n\n"
         yield _event("end", json.dumps({"id": first.id, "state": "deleted"}))
 
     async def _reserved(self, request: Request, new: NewJob, order: Order) -> str | Job:

@@ -11,11 +11,10 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from service.answers.answer import Content, Work, answer
 from service.batching.request_backend import SharedBackend
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
+from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
 from service.jobs.records import Job, Progress
 from service.jobs.store import JobStore
@@ -196,7 +195,7 @@ class JobRunner:
             while not done.wait(min(BEAT_S, lease_s / 4)):
                 try:
                     renewed = self._store.renew(held.job.id, held.worker, lease_s, held.progress)
-                except SQLAlchemyError as error:  # the lease may outlast it
+                except DatabaseUnavailableError as error:  # the lease may outlast it
                     LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
                     continue
                 held.is_lost = not renewed
@@ -223,7 +222,7 @@ class JobRunner:
         while not self._closing.is_set():
             try:
                 self.waiting = self._store.waiting()
-            except SQLAlchemyError:  # the sweeper and the workers say so
+            except DatabaseUnavailableError:  # the sweeper and the workers say so
                 self.waiting = None
             self._closing.wait(COUNT_S)
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from seg.errors import ConfigError
-from service.jobs.database import now_of, opened_engine, prepared
+from service.jobs.database import Database, now_of, prepared
 from service.jobs.records import JOBS, Job, Progress, job_of
 
 MAX_ATTEMPTS = 2
@@ -60,8 +60,8 @@ class JobStore:
             ConfigError: it cannot be opened.
         """
         try:
-            self._engine = opened_engine(sa.make_url(url))
-            self._salt = prepared(self._engine)
+            self._database = Database(sa.make_url(url))
+            self._salt = prepared(self._database.engine)
         except (SQLAlchemyError, OSError) as error:
             # its message may hold the password
             raise ConfigError(
@@ -69,11 +69,11 @@ class JobStore:
                 "SEG_JOBS_DATABASE is a URL like sqlite:////data/jobs.sqlite or "
                 "postgresql+pg8000://user:password@host/database"
             ) from error
-        self._now = now_of(self._engine)
+        self._now = now_of(self._database.engine)
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.engine.dispose()
 
     def reserve(self, new: NewJob, most: int, upload_s: float) -> str:
         """A place in the queue for a job whose images are still to come, and its id.
@@ -96,7 +96,7 @@ class JobStore:
             "expires": self._now + upload_s + UPLOAD_GRACE_S,
         }
         try:
-            with self._engine.begin() as connection:
+            with self._database.changing() as connection:
                 if _count(connection, JOBS.c.state.in_(("uploading", "queued"))) >= most:
                     raise QueueFullError
                 connection.execute(sa.insert(JOBS).values(row))
@@ -137,13 +137,13 @@ class JobStore:
                 sa.or_(JOBS.c.created < time, sa.and_(JOBS.c.created == time, JOBS.c.id > after))
             )
         asked = asked.order_by(JOBS.c.created.desc(), JOBS.c.id).limit(most)
-        with self._engine.begin() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(asked).all()
         return [job_of(row, row.ahead if row.state == "queued" else 0) for row in rows]
 
     def waiting(self) -> int:
         """Jobs that nobody works on yet."""
-        with self._engine.begin() as connection:
+        with self._database.reading() as connection:
             return _count(connection, JOBS.c.state == "queued")
 
     def is_of(self, job: Job, content_hash: str) -> bool:
@@ -159,7 +159,7 @@ class JobStore:
         a time. So no job is claimed twice.
         """
         lost = sa.and_(JOBS.c.state == "running", JOBS.c.leased_until < self._now)
-        with self._engine.begin() as connection:
+        with self._database.changing() as connection:
             connection.execute(
                 sa.update(JOBS)
                 .where(lost, JOBS.c.attempts >= MAX_ATTEMPTS)
@@ -228,13 +228,13 @@ class JobStore:
 
     def delete(self, job: str) -> bool:
         """Forget a job, whatever it does; whether there was one."""
-        with self._engine.begin() as connection:
+        with self._database.changing() as connection:
             return connection.execute(sa.delete(JOBS).where(JOBS.c.id == job)).rowcount > 0
 
     def expired(self) -> list[str]:
         """Jobs whose time is over, and that nobody works on."""
         at_work = sa.and_(JOBS.c.state == "running", JOBS.c.leased_until >= self._now)
-        with self._engine.begin() as connection:
+        with self._database.reading() as connection:
             over = sa.select(JOBS.c.id).where(JOBS.c.expires < self._now, sa.not_(at_work))
             return list(connection.scalars(over))
 
@@ -246,11 +246,11 @@ class JobStore:
         return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")
 
     def _update(self, where: sa.ColumnElement[bool], **values: object) -> bool:
-        with self._engine.begin() as connection:
+        with self._database.changing() as connection:
             return connection.execute(sa.update(JOBS).where(where).values(values)).rowcount > 0
 
     def _one(self, where: sa.ColumnElement[bool]) -> Job | None:
-        with self._engine.begin() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(
                 sa.select(JOBS, self._now.label("now")).where(where)
             ).one_or_none()

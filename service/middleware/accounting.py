@@ -29,6 +29,9 @@ CLIENT_CLOSED_REQUEST = 499
 PAGE = "/page/"
 MODEL_HEADER = "X-Segmentation-Model"
 """``name:version`` of the model that answered, percent-encoded."""
+POLICY_VIOLATION = 1008
+"""Of a websocket that is closed. Source: RFC 6455, 7.4.1."""
+NO_WEBSOCKETS = "there are no websockets here; GET /jobs/ID/events sends the progress of a job"
 
 
 class BodyTooLargeError(Exception):
@@ -74,6 +77,10 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; other scopes pass through."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -153,6 +160,9 @@ class _Exchange:
     async def run(self, app: ASGIApp) -> None:
         if _declared_length(self._scope) > self._limit.max_bytes:
             await self._refuse()
+            return
+        if Headers(scope=self._scope).get("upgrade", "").lower() == "websocket":
+            await self._answer(400, NO_WEBSOCKETS, {"Connection": "close"})
             return
         try:
             await app(self._scope, self._counted_receive, self._labelled_send)

@@ -7,11 +7,13 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
+from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from seg.errors import ConfigError
@@ -25,6 +27,10 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 TOKEN = re.compile(r"seg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+LOCKED_S = 60.0
+"""Seconds that a command waits for others which change the file."""
 
 
 OTHERS_MAY = stat.S_IRWXO | stat.S_IWGRP
@@ -136,6 +142,28 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         return ()
     except (OSError, ValidationError) as error:
         raise ConfigError(f"{path} is no file of keys: python -m service.keys makes one") from error
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Nobody else changes the file between its reading and its writing.
+
+    Raises:
+        ConfigError: somebody else does and goes on for a minute, or the folder knows no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCKED_S, mode=0o600)
+    try:
+        lock.acquire()
+    except (Timeout, NotImplementedError, OSError) as error:
+        raise ConfigError(
+            f"{path} cannot be locked ({type(error).__name__}); see that its folder can be "
+            "written and that no other command works on it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_keys(path: Path, keys: Sequence[Key]) -> None:

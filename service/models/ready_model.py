@@ -56,10 +56,11 @@ class ReadyModel:
         """``name:version``, percent-encoded for a header."""
         return quote(f"{self.package.card.name}:{self.package.card.version}", safe=":")
 
-    def infer(self, patches: Float[np.ndarray, "b c *patch"]) -> Float[np.ndarray, "b k *patch"]:
+    def infer(
+        self, patches: Float[np.ndarray, "b c *patch"], backend: SharedBackend
+    ) -> Float[np.ndarray, "b k *patch"]:
         """Logits of patches that are prepared already."""
         patches = np.ascontiguousarray(patches, np.float32)
-        backend = self.backend()
         parts = [
             patches[start : start + backend.batch_size]
             for start in range(0, len(patches), backend.batch_size)

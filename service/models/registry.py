@@ -56,6 +56,12 @@ class ModelRegistry:
         """Return when what was there at the start is proven or has failed."""
         self._settled.wait()
 
+    def cancel(self) -> None:
+        """End what runs as soon as may be: who waits for it is told that the service ends."""
+        self.decoder.close()
+        for model in self.memory.models():
+            model.scheduler.close()
+
     def close(self) -> None:
         """Finish what runs and take no more."""
         self.decoder.close()

@@ -70,7 +70,6 @@ class Operation:
 SUMMARIES = {
     "/": "The web page",
     "/page/{file}": "A file of the web page",
-    "/infer_patches": "Logits of prepared patches, for clients of BentoML",
     "/schema.json": "What clients of BentoML read",
     "/docs.json": "BentoML's own description of /infer_patches",
 }
@@ -338,11 +337,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         answers={200: _of("OpenAPI 3.1.", application__json={"type": "object"})}, scope=None
     ),
     ("POST", "/infer_patches"): Operation(
-        answers={
-            **_NATIVE,
-            **{s: _of("As BentoML answers.", application__json={}) for s in (400, 404, 415)},
-        },
+        answers={200: _of("Logits, in lists of numbers.", application__json={"type": "array"})},
         body={"content": {"application/json": {"schema": {"type": "object"}}}},
+        problems=(400, 404, 413, 415, 422, 503, 504),
     ),
     ("GET", "/schema.json"): Operation(answers=_NATIVE),
     ("GET", "/docs.json"): Operation(answers=_NATIVE),

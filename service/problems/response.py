@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -46,7 +47,12 @@ def problem_response(
 async def on_http_exception(_: Request, error: Exception) -> Response:
     """For errors that carry their status: ours and Starlette's own."""
     assert isinstance(error, HTTPException)
-    return problem_response(error.status_code, error.detail, error.headers)
+    detail = error.detail
+    if type(error) is HTTPException and error.status_code == HTTPStatus.NOT_FOUND:
+        detail = "there is nothing at this path; GET /openapi.json lists all there are"
+    elif type(error) is HTTPException and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"this path takes {(error.headers or {}).get('Allow', 'other methods')} alone"
+    return problem_response(error.status_code, detail, error.headers)
 
 
 async def on_os_error(request: Request, error: Exception) -> Response:

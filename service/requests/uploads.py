@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from service.problems.response import Problem
 from service.requests.addresses import UrlImages
+from service.requests.forms import whole_form
 
 FIELD = "image"
 """Form field of the files of one image: one a channel, or one for all."""
@@ -20,7 +21,6 @@ SEVERAL = "images"
 """Form field of files that are an image each."""
 ADDRESS, ADDRESSES = "url", "urls"
 """The same of files that are fetched."""
-MAX_FILES = 64
 IN_MEMORY = 1 << 20
 """Bytes up to which a body stays in memory."""
 
@@ -61,7 +61,7 @@ class Uploads:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         with ExitStack() as files:
             if content_type == "multipart/form-data":
-                async with request.form(max_files=MAX_FILES, max_fields=MAX_FILES) as form:
+                async with whole_form(request) as form:
                     yield await self._images_in(request, form, files)
                 return
             file = files.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))
@@ -82,6 +82,12 @@ class Uploads:
                 left -= size
             elif not isinstance(value, str) and name in (FIELD, SEVERAL):
                 file = value.file
+            elif name in (FIELD, SEVERAL):
+                raise Problem(
+                    422,
+                    f"the field {name} has no file name and so holds text; send a file: curl -F "
+                    f"{name}=@FILE",
+                )
             else:
                 raise Problem(
                     422,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -99,17 +100,18 @@ def test_a_service_that_is_not_there_is_the_same_kind_of_error():
     assert error.value.status == 0
 
 
-def test_a_refused_request_is_sent_again_when_the_service_says(service):
-    class Busy(BaseHTTPRequestHandler):
-        statuses = [503, 429, 200]  # noqa: RUF012  used up
-        body = service.models().model_dump_json().encode()
+@contextmanager
+def busy(content: bytes):
+    """A client of a server that refuses twice before it answers."""
+    left = [503, 429, 200]
 
+    class Busy(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(self.statuses.pop(0))
+            self.send_response(left.pop(0))
             self.send_header("Retry-After", "0")
-            self.send_header("Content-Length", str(len(self.body)))
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(self.body)
+            self.wfile.write(content)
 
         def log_message(self, *_):
             pass
@@ -117,10 +119,25 @@ def test_a_refused_request_is_sent_again_when_the_service_says(service):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with Client(f"http://127.0.0.1:{server.server_port}") as client:
-        assert client.models().default == "nearest-level"
-    assert not Busy.statuses
+        yield client
+    assert not left
     server.shutdown()
     server.server_close()
+
+
+def test_a_refused_request_is_sent_again_when_the_service_says(service):
+    with busy(service.models().model_dump_json().encode()) as client:
+        assert client.models().default == "nearest-level"
+
+
+def test_a_job_is_followed_and_saved_though_its_database_was_away(service, tmp_path):
+    job = service.submit(PICTURE)
+    *_, over = service.follow(job)
+    event = f"event: end\ndata: {over.model_dump_json()}\n\n".encode()
+    with busy(event) as client:
+        assert [each.state for each in client.follow(job)] == ["done"]
+    with busy(b"mask") as client:
+        assert client.save_result(job, tmp_path / "mask").read_bytes() == b"mask"
 
 
 def test_the_client_needs_neither_server_nor_networks():

@@ -4,8 +4,9 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -94,6 +95,71 @@ def test_headers_without_an_end_are_not_kept(client):
     port = urlsplit(str(client.base_url)).port
     heard = told(port, REQUEST, filler * (MAX_HEAD_BYTES // len(filler) + 1))
     assert "64 KiB" in problem_of(heard, 431)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"1\r\na\r\n"
+
+
+def test_a_body_in_many_small_chunks_is_a_body(port):
+    trailers = b"0\r\nX-Sum: 1\r\n\r\n"
+    head = CHUNKED.replace(b"Host", b"Connection: close\r\nHost")
+    assert told(port, head, 30_000 * CHUNK, trailers).startswith(b"HTTP/1.1 204")
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        b"0\r\n" + 20_000 * b"a:b\r\n",
+        b"1;" + 80_000 * b"x",
+        2000 * (b"1;" + 60 * b"e" + b"\r\na\r\n"),
+    ],
+    ids=["trailers", "an extension", "many extensions"],
+)
+def test_what_surrounds_a_body_has_no_more_room_than_headers(port, filler):
+    assert "extensions of chunks" in problem_of(told(port, CHUNKED + CHUNK, filler), 431)
+
+
+@pytest.mark.parametrize("begun", [b"0\r\na:b\r\nc", b"1;a"], ids=["a trailer", "an extension"])
+def test_what_surrounds_a_body_has_no_more_time_than_headers(port, begun):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(CHUNKED + CHUNK)
+        time.sleep(0.03)  # so that what follows is met alone
+        connection.sendall(begun)
+        heard = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert "took longer" in problem_of(heard, 408)
+
+
+def test_trailers_do_not_pass_for_headers(client):
+    head = CHUNKED.replace(b"POST /", b"POST /segment").replace(
+        b"Host", b"Connection: close\r\nHost"
+    )
+    trailer = b"0\r\nX-Request-ID: from-a-trailer\r\n\r\n"
+    heard = told(urlsplit(str(client.base_url)).port, head + CHUNK, trailer)
+    assert b"415" in heard.partition(b"\r\n")[0]
+    assert b"from-a-trailer" not in heard
+
+
+def test_a_body_that_nobody_reads_is_not_taken_without_end(client):
+    port, block, sent = urlsplit(str(client.base_url)).port, 65536, 0
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(CHUNKED.replace(b"POST /", b"POST /livez"))
+        with suppress(ConnectionError):
+            while sent < 60e6:
+                connection.sendall(f"{block:x}\r\n".encode() + bytes(block) + b"\r\n")
+                sent += block
+    assert sent < 60e6
+
+
+@pytest.mark.parametrize("path", ["/", "/segment", "/jobs/1/events", "/nowhere"])
+def test_a_websocket_is_refused_in_a_sentence(client, path):
+    upgrade = (
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    )
+    head = REQUEST.replace(b"GET /", b"GET " + path.encode())
+    heard = told(urlsplit(str(client.base_url)).port, head + upgrade)
+    assert "no websockets" in problem_of(heard, 400)
 
 
 def problem_of(heard: bytes, status: int) -> str:

@@ -1,10 +1,17 @@
-"""Who listens between the service and its PostgreSQL: a server with TLS, and one without."""
+"""Databases that are away, and who listens between the service and its PostgreSQL."""
 
+import sqlite3
+import threading
+from contextlib import closing
+from time import monotonic
+
+import psutil
 import pytest
 import sqlalchemy as sa
 
 from seg.errors import ConfigError
-from service.jobs.store import JobStore
+from service.jobs.database import DatabaseUnavailableError
+from service.jobs.store import JobStore, NewJob
 from tests.service.jobs.postgresql import running_postgresql
 
 
@@ -18,7 +25,7 @@ def secure(certificates):
 def is_encrypted(url: str) -> bool:
     store = JobStore(url)
     try:
-        with store._engine.connect() as connection:
+        with store._database.engine.connect() as connection:
             question = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
             return bool(connection.scalar(sa.text(question)))
     finally:
@@ -62,3 +69,74 @@ def test_where_tls_is_asked_for_and_not_offered_there_is_no_connection():
         assert not is_encrypted(url)
         with pytest.raises(ConfigError, match="cannot be opened"):
             JobStore(f"{url}?sslmode=require")
+
+
+NEW = NewJob(owner="", model="m:1", order={})
+
+
+def reserved(store: JobStore) -> str:
+    return store.reserve(NEW, 10, 60)
+
+
+def assert_away(ask) -> None:
+    """It says so within a second, and at once when it is asked again."""
+    for seconds in (1.0, 0.2):
+        begun = monotonic()
+        with pytest.raises(DatabaseUnavailableError):
+            ask()
+        assert monotonic() - begun < seconds
+
+
+def until_back(ask):
+    until = monotonic() + 20
+    while True:
+        try:
+            return ask()
+        except DatabaseUnavailableError:
+            assert monotonic() < until
+            threading.Event().wait(0.1)
+
+
+def test_a_database_that_another_program_holds_is_away_for_a_second_and_no_longer(tmp_path):
+    store = JobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    job = reserved(store)
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        assert_away(lambda: store.get(job))
+    assert until_back(lambda: store.get(job)).id == job
+    store.close()
+
+
+def test_questions_wait_for_nobody_who_is_about_to_write(tmp_path):
+    store = JobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    job = reserved(store)
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        assert store.get(job).id == job
+        assert store.expired() == []
+        assert_away(lambda: reserved(store))
+    assert until_back(lambda: reserved(store))
+    store.close()
+
+
+def test_a_postgresql_that_stands_still_or_has_ended_is_away():
+    with running_postgresql() as port:
+        store = JobStore(f"postgresql://seg@127.0.0.1:{port}/postgres")
+        job = reserved(store)
+        servers = [
+            each
+            for each in psutil.process_iter(["cmdline"])
+            if str(port) in (each.info["cmdline"] or ()) and "postgres" in each.name()
+        ]
+        processes = [*servers, *(child for each in servers for child in each.children())]
+        assert processes
+        for each in processes:
+            each.suspend()
+        try:
+            assert_away(lambda: store.get(job))
+        finally:
+            for each in processes:
+                each.resume()
+        assert until_back(lambda: store.get(job)).id == job
+    assert_away(lambda: store.get(job))
+    store.close()

@@ -84,7 +84,7 @@ def store(request, tmp_path):
     url = f"sqlite:///{tmp_path / 'jobs.sqlite'}" if is_sqlite else None
     store = JobStore(url or request.getfixturevalue("postgresql"))
     yield store
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         connection.execute(JOBS.delete())
     store.close()
 
@@ -250,7 +250,7 @@ def test_a_job_waits_for_files_that_cannot_be_reached_now(tmp_path, tiny_package
 
 def test_an_idempotency_key_is_kept_as_a_hash_that_tells_nothing_elsewhere(store):
     queued(store, idempotency_key="Doe^John")
-    with store._engine.begin() as connection:
+    with store._database.engine.begin() as connection:
         kept = connection.scalar(JOBS.select().with_only_columns(JOBS.c.key_hash))
     assert kept != hashlib.sha256(b"Doe^John").hexdigest()
     assert store.by_key("", "Doe^John") is not None

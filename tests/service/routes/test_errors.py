@@ -1,4 +1,7 @@
 import re
+import socket
+import time
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -47,7 +50,8 @@ def test_a_body_over_the_limit_is_413_by_its_length_and_by_counting(client):
     assert "1 MB" in problem(client.post("/segment", content=chunks), 413)
     native = {"Content-Type": "application/json"}
     chunks = (body[i : i + 65536] for i in range(0, len(body), 65536))
-    assert "1 MB" in problem(client.post("/infer_patches", content=chunks, headers=native), 413)
+    answer = client.post("/infer_patches", content=chunks, headers=native)
+    assert "8 patches take" in problem(answer, 413)
 
 
 def test_a_body_over_the_limit_is_cut_off_not_read(client):
@@ -105,10 +109,10 @@ def test_an_accept_header_that_cannot_be_met_is_406(client):
 
 
 def test_unknown_paths_and_methods_are_problems_too(client):
-    problem(client.get("/nothing/here"), 404)
+    assert "/openapi.json" in problem(client.get("/nothing/here"), 404)
     problem(client.post("/segment/"), 404)
     answer = client.get("/segment")
-    problem(answer, 405)
+    assert "takes POST" in problem(answer, 405)
     assert answer.headers["Allow"] == "POST"
 
 
@@ -147,3 +151,50 @@ def test_a_request_is_logged_once_as_json(client, server_log):
     assert line["status"] == 200
     assert line["bytes_in"] == len(IMAGE)
     assert line["milliseconds"] > 0
+
+
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=XX"}
+PART = b'--XX\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
+
+
+@pytest.mark.parametrize("path", ["/segment", "/jobs", "/picture"])
+def test_a_form_that_is_cut_off_is_refused_wherever_it_was_cut(client, path):
+    image = png(np.zeros((20, 20)))
+    whole = 2 * (PART + image + b"\r\n") + b"--XX--\r\n"
+    for length in (len(whole) - 4, len(whole) - 20, len(PART) + len(image) + 8, len(PART) + 20, 9):
+        answer = client.post(path, content=whole[:length], headers=BOUNDARY)
+        assert "cut off" in problem(answer, 400), length
+    assert client.post("/segment", content=whole, headers=BOUNDARY).status_code == 200
+
+
+def test_a_field_without_a_file_name_is_told_how_to_be_a_file(client):
+    part = b'--XX\r\nContent-Disposition: form-data; name="image"\r\n\r\ntext\r\n--XX--\r\n'
+    answer = client.post("/segment", content=part, headers=BOUNDARY)
+    assert "no file name" in problem(answer, 422)
+
+
+@pytest.mark.parametrize("path", ["/segment", "/jobs", "/picture"])
+def test_a_client_that_leaves_during_its_upload_is_no_error_of_the_service(
+    client, path, server_log
+):
+    before = server_log.read_text().count('"level": "error"')
+    left = f'"route": "{path}"'
+    seen = sum(
+        left in line and '"status": 499' in line for line in server_log.read_text().splitlines()
+    )
+    url = urlsplit(str(client.base_url))
+    for extra in ("", "Idempotency-Key: the-same\r\n"):
+        with socket.create_connection((url.hostname, url.port)) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{extra}Content-Length: 9000\r\n\r\n"
+            connection.sendall(head.encode() + bytes(900))
+            time.sleep(0.2)
+    until(
+        lambda: (
+            sum(
+                left in line and '"status": 499' in line
+                for line in server_log.read_text().splitlines()
+            )
+            == seen + 2
+        )
+    )
+    assert server_log.read_text().count('"level": "error"') == before

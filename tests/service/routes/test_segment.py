@@ -215,9 +215,39 @@ def test_bentoml_clients_get_logits_of_patches(client):
 
 
 def test_patches_of_another_size_are_refused_before_they_join_others(client):
-    answer = client.post("/infer_patches", json={"patches": [[[[0.5]]]]})
-    assert answer.status_code == 400
-    assert "patches must be (b, 1, 32, 32)" in answer.text
+    for wrong in ([[[[0.5]]]], [], [[1, 2], [3]], "text", [[[["a"]]]], {"a": 1}):
+        answer = client.post("/infer_patches", json={"patches": wrong})
+        assert answer.status_code == 422, wrong
+        assert "(b, 1, 32, 32)" in answer.text
+
+
+def test_patches_come_as_a_form_too_and_as_nothing_else(client):
+    patches = RNG.uniform(0, 0.9, (1, 1, 32, 32)).round(3)
+    text = json.dumps(patches.tolist())
+    sent = client.post("/infer_patches", json={"patches": patches.tolist()})
+    for form in ({"files": {"patches": text}}, {"files": {"patches": (None, text)}}):
+        answer = client.post("/infer_patches", **form)
+        assert answer.json() == sent.json()
+    headers = {"Content-Type": "application/x-npy"}
+    assert client.post("/infer_patches", content=text, headers=headers).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"patches":[' + b"[]," * 50_000 + b"[]]}",
+        b"[" * 100_000,
+        b'{"patches":[[[' + b"1," * 90_000 + b"1]]]}",
+        b'{"patches":' + b'{"a":' * 50_000,
+        b'{"patches":[' + b'"a",' * 40_000 + b'"a"]}',
+    ],
+    ids=["lists", "depth", "numbers", "objects", "strings"],
+)
+def test_json_that_would_grow_is_refused_by_what_it_would_become(client, body):
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/infer_patches", content=body, headers=headers)
+    assert answer.status_code == 413
+    assert "patches" in answer.json()["detail"]
 
 
 def test_the_array_file_holds_the_same_labels_as_the_picture(client):

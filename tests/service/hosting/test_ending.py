@@ -1,0 +1,34 @@
+import signal
+import subprocess
+import sys
+import threading
+
+from service.hosting import ending
+from service.hosting.ending import Ending
+from tests.service.conftest import ROOT, until
+
+STUCK = """
+import re
+from service.hosting import ending
+ending.END_S = 0.5
+ending.Ending(print).begin()
+re.match("(a*)*b", "a" * 60)  # holds the interpreter for ages
+"""
+
+
+def test_a_process_ends_though_something_holds_the_interpreter():
+    done = subprocess.run([sys.executable, "-c", STUCK], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == -signal.SIGALRM
+
+
+def test_what_runs_is_cancelled_when_it_has_had_its_time(monkeypatch):
+    monkeypatch.setattr(ending, "FINISH_S", 0.05)
+    cancelled = threading.Event()
+    begun = Ending(cancelled.set)
+    try:
+        begun.begin()
+        begun.begin()
+        until(cancelled.is_set)
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > ending.END_S / 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
