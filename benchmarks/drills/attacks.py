@@ -1,9 +1,13 @@
 """Clients that try to take the service down: memory held, /livez meanwhile, time to recover."""
 
+import gzip
 import io
+import math
 import socket
 import sqlite3
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -20,7 +24,7 @@ import psutil
 
 from benchmarks import servers
 from benchmarks.drills.drill import Drill
-from benchmarks.drills.limits import volume
+from benchmarks.drills.limits import header
 from benchmarks.drills.pictures import picture
 from benchmarks.servers import Server
 
@@ -76,13 +80,14 @@ def _attacks(server: Server, base: str, jobs: Path) -> dict[str, Callable[[], st
             return str(httpx.get(f"{base}/jobs/{job}", timeout=30).status_code)
 
     return {
+        "nobody": lambda: time.sleep(0.2) or "-",
         "64 MiB of zeros in a ZIP": post("/segment", stuck),
         "the same for /picture": post("/picture", stuck),
         "the same as a job": post("/jobs", stuck),
         "elements within elements": post("/segment", nested),
         "512 MiB in a deflated DICOM": post("/segment", grown),
         "512 MiB in a ZIP": post("/segment", large),
-        "256 MB in a NIfTI": post("/segment", volume(512)),
+        "256 MB in a NIfTI": post("/segment", header_and_zeros(16384, 8192)),
         "lists in JSON": post("/infer_patches", lists, "application/json"),
         "half boundaries in a form": post(
             "/segment", boundaries, "multipart/form-data; boundary=XY"
@@ -136,6 +141,21 @@ def _answers_soon(server: Server) -> bool:
     return False
 
 
+ALIVE = """
+import socket, sys, time
+port, answer = int(sys.argv[1]), b""
+head = b"GET /livez HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
+connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+while True:
+    begun = time.perf_counter()
+    connection.sendall(head)
+    connection.recv(4096)
+    print(1000 * (time.perf_counter() - begun), flush=True)
+    time.sleep(0.02)
+"""
+"""Asks in a process of its own: one that attacks at the same time would wait for itself."""
+
+
 class _Seen:
     def __init__(self) -> None:
         self.live_ms: list[float] = []
@@ -147,43 +167,41 @@ def _watched(server: Server) -> Iterator[_Seen]:
     """Memory of all processes of the service, and how soon /livez answers."""
     seen, over = _Seen(), threading.Event()
 
-    def live() -> None:
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
-            while not over.is_set():
-                begun = time.perf_counter()
-                with suppress(httpx.TransportError):
-                    client.get("/livez")
-                seen.live_ms.append(1000 * (time.perf_counter() - begun))
-                over.wait(0.02)
-
     def memory() -> None:
         while not over.is_set():
-            seen.memory_mb.append(sum(map(_own_mb, server.processes())))
+            seen.memory_mb.append(_taken_mb(server))
             over.wait(0.05)
 
-    with ThreadPoolExecutor(2) as pool:
-        watching = [pool.submit(live), pool.submit(memory)]
+    command = [sys.executable, "-c", ALIVE, str(server.port)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as alive,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        watching = pool.submit(memory)
         over.wait(0.5)
         try:
             yield seen
         finally:
             over.set()
-    for each in watching:
-        each.result()
+            alive.terminate()
+            assert alive.stdout is not None
+            seen.live_ms = [float(line) for line in alive.stdout.read().split()]
+        watching.result()
 
 
-def _own_mb(process: psutil.Process) -> float:
-    """Memory that a process shares with no other, and files of it without a name."""
-    try:
-        info = process.memory_info()
-        total = info.rss - info.shared
-        for file in Path(f"/proc/{process.pid}/fd").iterdir():
-            with suppress(OSError):
-                status = file.stat()
-                total += 0 if status.st_nlink else status.st_blocks * 512
-    except (psutil.Error, OSError):
-        return 0.0
-    return total / 1e6
+def _taken_mb(server: Server) -> float:
+    """Memory that processes of the service share with no other, and files without a name."""
+    total, files = 0.0, {}
+    for process in server.processes():
+        with suppress(psutil.Error, OSError):
+            info = process.memory_info()
+            total += info.rss - info.shared
+            for file in Path(f"/proc/{process.pid}/fd").iterdir():
+                with suppress(OSError):
+                    status = file.stat()
+                    if not status.st_nlink:
+                        files[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return (total + sum(files.values())) / 1e6
 
 
 def endless(server: Server, begin: bytes, more: bytes) -> str:
@@ -209,6 +227,15 @@ def left(server: Server) -> str:
         head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n"
         connection.sendall(head + bytes(100_000))
     return "left"
+
+
+def header_and_zeros(*shape: int) -> bytes:
+    """A flat NIfTI image of 16 bits, without values."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    out = packer.compress(gzip.decompress(header(*shape, 1)))
+    for _ in range(2 * math.prod(shape) >> 20):
+        out += packer.compress(bytes(1 << 20))
+    return out + packer.flush()
 
 
 def zeros_in_zip(mebibytes: int) -> bytes:

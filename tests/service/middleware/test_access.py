@@ -36,6 +36,7 @@ def keys(tmp_path_factory):
     file = tmp_path_factory.mktemp("keys") / "keys.json"
     tokens = {scope: new_key(scope, [scope]) for scope in ("segment", "metrics", "admin")}
     tokens["slow"] = new_key("slow", ["segment"], per_minute=2)
+    tokens |= {name: new_key(name, ["jobs"]) for name in ("one", "other")}
     write_keys(file, [key for key, _ in tokens.values()])
     return file, {scope: token for scope, (_, token) in tokens.items()}
 
@@ -154,6 +155,15 @@ def test_a_key_opens_what_its_scopes_say(guarded, keys):
     assert "scope segment" in problem(guarded.post(**post, headers=bearer(tokens["metrics"])), 403)
     for path in ("/metrics", "/models"):
         assert guarded.get(path, headers=bearer(tokens["admin"])).status_code == 200
+
+
+def test_a_job_is_seen_by_the_key_that_sent_it_and_by_no_other(guarded, keys):
+    one, other = (bearer(keys[1][name]) for name in ("one", "other"))
+    job = guarded.post("/jobs", content=IMAGE, headers=one).json()["id"]
+    for path in (f"/jobs/{job}", f"/jobs/{job}/result", f"/jobs/{job}/events"):
+        problem(guarded.get(path, headers=other), 404)
+    problem(guarded.delete(f"/jobs/{job}", headers=other), 404)
+    assert guarded.get(f"/jobs/{job}", headers=one).status_code == 200
 
 
 def test_the_log_says_which_key_asked_and_never_the_key(guarded, keys, log):

@@ -1,0 +1,369 @@
+"""Each defence of docs/security.md taken out of a copy of the code: does its test fail?
+
+A test that passes without what it is named for shows nothing. Usage: python benchmarks/defences.py
+[--only WORD ...] [--json FILE]; a defence takes as long as its test.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.result import bar, show, write  # noqa: E402
+
+COPIED = ("seg", "service", "training", "data", "tests", "benchmarks", "deploy", "docs")
+TESTS_FAILED = 1
+"""pytest's status where tests failed; others mean that it could not run them."""
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What is taken out, and which test must notice."""
+
+    against: str
+    file: str
+    code: str
+    without: str
+    test: str
+
+
+ACCESS, LIMITER = "service/middleware/access.py", "service/hosting/bounded_http.py"
+TESTS = "tests/service"
+DEFENCES = (
+    Defence(
+        "asking without a key",
+        ACCESS,
+        'if self._settings.keys == "off":',
+        "if True:",
+        f"{TESTS}/middleware/test_access.py::test_without_a_key_only_probes_answer",
+    ),
+    Defence(
+        "more than a key's scopes",
+        ACCESS,
+        "if not caller.allows(needed):",
+        "if False:",
+        f"{TESTS}/middleware/test_access.py::test_a_key_opens_what_its_scopes_say",
+    ),
+    Defence(
+        "a key out of time",
+        ACCESS,
+        "if key.has_expired:",
+        "if False:",
+        f"{TESTS}/middleware/test_access.py::test_a_key_ends_by_itself",
+    ),
+    Defence(
+        "keys that others may read",
+        "service/middleware/key_file.py",
+        "path.stat().st_mode & OTHERS_MAY",
+        "False",
+        f"{TESTS}/middleware/test_access.py::test_a_file_of_keys_that_others_may_read_is_refused",
+    ),
+    Defence(
+        "what a proxy passed on",
+        ACCESS,
+        "and not came_through_a_proxy(scope)",
+        "",
+        f"{TESTS}/hosting/test_proxies.py::test_what_was_passed_on_needs_a_key",
+    ),
+    Defence(
+        "a name pointed at this machine",
+        ACCESS,
+        'and (asked in ("", "localhost") or is_loopback(asked))',
+        "",
+        f"{TESTS}/middleware/test_access.py::test_over_loopback_a_name_that_was_pointed_at_this_machine_opens_nothing",
+    ),
+    Defence(
+        "another origin",
+        "service/app.py",
+        'allow_origins=[origin.strip() for origin in origins.split(",")],',
+        'allow_origins=["*"],',
+        f"{TESTS}/middleware/test_access.py::test_only_origins_that_are_listed_may_call",
+    ),
+    Defence(
+        "another one's jobs",
+        "service/jobs/routes.py",
+        "if job is None or job.owner != owner_of(request):",
+        "if job is None:",
+        f"{TESTS}/middleware/test_access.py::test_a_job_is_seen_by_the_key_that_sent_it_and_by_no_other",
+    ),
+    Defence(
+        "too many requests",
+        ACCESS,
+        "if self._active[client] >= most:",
+        "if False:",
+        f"{TESTS}/middleware/test_access.py::test_a_client_has_so_many_requests_in_flight_and_no_more",
+    ),
+    Defence(
+        "an upload that stands still",
+        "service/middleware/upload_guard.py",
+        "async with asyncio.timeout(self._gate.idle_s):",
+        "async with asyncio.timeout(None):",
+        f"{TESTS}/middleware/test_access.py::test_an_upload_that_stands_still_is_cut_off",
+    ),
+    Defence(
+        "a false PostgreSQL",
+        "service/jobs/database.py",
+        "ssl.create_default_context(cafile=authorities)",
+        "ssl._create_unverified_context()",
+        f"{TESTS}/jobs/test_database.py::test_who_is_not_the_database_gets_no_connection",
+    ),
+    Defence(
+        "large bodies",
+        "service/middleware/accounting.py",
+        "if self._bytes_in > self._limit.max_bytes:",
+        "if False:",
+        f"{TESTS}/routes/test_errors.py::test_a_body_over_the_limit_is_413_by_its_length_and_by_counting",
+    ),
+    Defence(
+        "pixel bombs",
+        "seg/images/grid/limits.py",
+        "if got > allowed:",
+        "if False:",
+        f"{TESTS}/routes/test_errors.py::test_more_pixels_than_allowed_are_413_however_few_bytes_they_take",
+    ),
+    Defence(
+        "decoding for nobody",
+        "service/decoding/image_decoder.py",
+        "            check()\n            lease.take",
+        "            lease.take",
+        f"{TESTS}/decoding/test_image_decoder.py::test_a_decoding_that_nobody_waits_for_is_ended",
+    ),
+    Defence(
+        "decoding without end",
+        "service/decoding/worker.py",
+        "resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))",
+        "",
+        f"{TESTS}/decoding/test_image_decoder.py::test_one_that_takes_too_much_cpu_is_ended",
+    ),
+    Defence(
+        "two large images at once",
+        "service/decoding/budget.py",
+        "if used > FREE_BYTES and self._before(lease) + used > self.total:",
+        "if False:",
+        f"{TESTS}/decoding/test_image_decoder.py::test_the_newest_gives_way_and_small_ones_pass",
+    ),
+    Defence(
+        "one large image",
+        "service/decoding/budget.py",
+        "if used > self.total:",
+        "if False:",
+        f"{TESTS}/decoding/test_image_decoder.py::test_the_newest_gives_way_and_small_ones_pass",
+    ),
+    Defence(
+        "names from a decoder",
+        "service/decoding/crossing.py",
+        'if not module.startswith(ROOM) or "." in name:',
+        "if False:",
+        f"{TESTS}/decoding/test_image_decoder.py::test_a_decoder_can_name_no_code",
+    ),
+    Defence(
+        "elements without end",
+        "seg/images/dicom/bounds.py",
+        "if self._left < 0:",
+        "if False:",
+        "tests/seg/images/dicom/test_bounds.py::test_elements_without_end_are_not_followed",
+    ),
+    Defence(
+        "more pixels than the image has",
+        "seg/images/dicom/bounds.py",
+        "if self._pixels and self._held(length) > self._most:",
+        "if False:",
+        "tests/seg/images/dicom/test_bounds.py::test_far_more_pixels_than_the_image_has_are_not_read",
+    ),
+    Defence(
+        "archives whole in memory",
+        "seg/images/storage/files.py",
+        "if size > UNPACKED_IN_MEMORY:",
+        "if False:",
+        "tests/seg/images/dicom/test_bounds.py::test_what_unpacks_to_much_is_never_whole_in_memory",
+    ),
+    Defence(
+        "JSON that grows",
+        "service/decoding/tasks.py",
+        "if text.count(sign) > allowed:",
+        "if False:",
+        f"{TESTS}/routes/test_segment.py::test_json_that_would_grow_is_refused_by_what_it_would_become",
+    ),
+    Defence(
+        "heads without end",
+        LIMITER,
+        "is_too_large = self._head_bytes > MAX_HEAD_BYTES",
+        "is_too_large = False",
+        f"{TESTS}/hosting/test_bounded_http.py::test_headers_without_an_end_are_not_kept",
+    ),
+    Defence(
+        "slow heads",
+        LIMITER,
+        "self._timer = loop.call_later(HEAD_S, self._give_up)",
+        "pass",
+        f"{TESTS}/hosting/test_bounded_http.py::test_who_does_not_come_to_the_point_is_cut",
+    ),
+    Defence(
+        "trailers and extensions without end",
+        LIMITER,
+        "is_too_large = self._framing.is_too_large",
+        "is_too_large = False",
+        f"{TESTS}/hosting/test_bounded_http.py::test_what_surrounds_a_body_has_no_more_room_than_headers",
+    ),
+    Defence(
+        "slow trailers and extensions",
+        LIMITER,
+        "if self._framing.is_within_a_line:",
+        "if False:",
+        f"{TESTS}/hosting/test_bounded_http.py::test_what_surrounds_a_body_has_no_more_time_than_headers",
+    ),
+    Defence(
+        "bodies that nobody reads",
+        LIMITER,
+        "if self._unwanted_bytes > MAX_UNWANTED_BYTES:",
+        "if False:",
+        f"{TESTS}/hosting/test_bounded_http.py::test_a_body_that_nobody_reads_is_not_taken_without_end",
+    ),
+    Defence(
+        "half a form",
+        "service/requests/forms.py",
+        "if not parser.is_whole:",
+        "if False:",
+        f"{TESTS}/routes/test_errors.py::test_a_form_that_is_cut_off_is_refused_wherever_it_was_cut",
+    ),
+    Defence(
+        "a locked database",
+        "service/jobs/database.py",
+        "ANSWER_S = 0.7",
+        "ANSWER_S = 30",
+        f"{TESTS}/jobs/test_database.py::test_a_database_that_another_program_holds_is_away_for_a_second_and_no_longer",
+    ),
+    Defence(
+        "readers behind a writer",
+        "service/jobs/database.py",
+        '"begin" if reads else "begin immediate"',
+        '"begin immediate"',
+        f"{TESTS}/jobs/test_database.py::test_questions_wait_for_nobody_who_is_about_to_write",
+    ),
+    Defence(
+        "an end that does not come",
+        "service/hosting/ending.py",
+        "signal.setitimer(signal.ITIMER_REAL, END_S)",
+        "pass",
+        f"{TESTS}/hosting/test_ending.py",
+    ),
+    Defence(
+        "code in files",
+        "training/learning/checkpoint.py",
+        "weights_only=True",
+        "weights_only=False",
+        f"{TESTS}/middleware/test_pickles.py::test_no_code_of_ours_reads_pickles",
+    ),
+    Defence(
+        "an altered package",
+        "seg/model_package/folder.py",
+        "            _check_file(path, name, sha256)",
+        "            pass",
+        "tests/seg/test_model_package.py::test_a_changed_byte_is_found",
+    ),
+    Defence(
+        "a package that gives other masks here",
+        "service/models/ready_model.py",
+        "golden_error = verify_golden(package, backend, settings.variant)",
+        "golden_error = 0.0",
+        f"{TESTS}/models/test_readiness.py::test_a_model_whose_golden_samples_disagree_never_gets_ready",
+    ),
+    Defence(
+        "an untried model",
+        "service/models/ready_model.py",
+        "golden_error = verify_golden(package, backend, settings.variant)",
+        "golden_error = 0.0",
+        f"{TESTS}/models/test_models.py::test_a_broken_version_never_goes_live_and_says_why",
+    ),
+    Defence(
+        "fetching for others",
+        "service/requests/addresses.py",
+        "if origin not in self.networks:",
+        "if False:",
+        f"{TESTS}/requests/test_addresses.py::test_only_listed_hosts_are_asked",
+    ),
+    Defence(
+        "scripts in our page",
+        "service/page/routes.py",
+        '    "Content-Security-Policy": CONTENT_SECURITY_POLICY,\n',
+        "",
+        f"{TESTS}/page/test_files.py::test_the_page_runs_its_own_scripts_and_asks_nobody_else",
+    ),
+    Defence(
+        "patients in logs",
+        "service/observability/logs.py",
+        '"error": type(error).__name__,',
+        '"error": repr(error),',
+        f"{TESTS}/routes/test_errors.py::test_nothing_that_a_client_sends_comes_back_in_logs_or_metrics",
+    ),
+    Defence(
+        "jobs that others on the machine read",
+        "service/jobs/database.py",
+        "Path(url.database).chmod(0o600)",
+        "Path(url.database).chmod(0o644)",
+        f"{TESTS}/jobs/test_jobs.py::test_the_database_is_its_owner_s_alone",
+    ),
+    Defence(
+        "breaking out of the process",
+        "service/hosting/container_image.py",
+        "user=USER_ID",
+        "user=0",
+        f"{TESTS}/test_build.py::test_an_image_ends_with_a_stage_that_only_serves",
+    ),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=[""], help="words of what it is against")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    chosen = [each for each in DEFENCES if any(word in each.against for word in arguments.only)]
+    rows, bars = [], []
+    with tempfile.TemporaryDirectory(prefix="defences-") as folder:
+        copy = Path(folder)
+        for name in COPIED:
+            ignored = shutil.ignore_patterns("__pycache__", "results")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        for file in ROOT.iterdir():
+            if file.is_file():
+                shutil.copy(file, copy)
+        for each in chosen:
+            said = without(each, copy)
+            rows.append({"against": each.against, "test": each.test, "without it": said})
+            print(f"{each.against}: {said}", flush=True)
+            bars.append(bar(f"{each.against}: its test fails", said == "fails", 1, at_most=False))
+    show(bars)
+    if arguments.json:
+        write("defences", rows, bars, ("pytest",), arguments.json)
+    sys.exit(not all(each["holds"] for each in bars))
+
+
+def without(defence: Defence, copy: Path) -> str:
+    """What the test does in a copy of the code without the defence."""
+    file = copy / defence.file
+    code = file.read_text(encoding="utf-8")
+    if defence.code not in code:
+        return "is not there"
+    file.write_text(code.replace(defence.code, defence.without, 1), encoding="utf-8")
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--timeout", "300", defence.test]
+        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    finally:
+        file.write_text(code, encoding="utf-8")
+    if done.returncode == TESTS_FAILED:
+        return "fails"
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    return "passes" if not done.returncode else f"did not run: {last}"
+
+
+if __name__ == "__main__":
+    main()
