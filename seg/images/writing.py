@@ -62,7 +62,15 @@ MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
             MaskFormat(
                 "geojson", "application/geo+json", ".geojson", lambda m, k, *_: encode_geojson(m, k)
             ),
-            MaskFormat("rle", "application/json", ".rle.json", lambda m, k, *_: encode_rle(m, k)),
+            MaskFormat(
+                "geojson-mm",
+                "application/geo+json",
+                ".geojson",
+                lambda m, k, *_: encode_geojson(m, k, in_mm=True),
+            ),
+            MaskFormat(
+                "rle", "application/json", ".rle.json", lambda m, k, i, _: encode_rle(m, k, i)
+            ),
             MaskFormat("overlay", "image/png", ".png", lambda m, k, i, _: encode_overlay(m, k, i)),
         )
     }
@@ -86,7 +94,8 @@ def encode_mask(
             ``npz``, ``npy`` (labels alone), ``nrrd`` (3D Slicer's segmentation), ``dicom-seg``,
             ``dicom-labelmap`` (the same, smaller where there are many classes), ``rtstruct``
             (contours in DICOM), ``json`` (class sizes), ``csv`` (measurements), ``geojson``
-            (polygons), ``rle`` (COCO run lengths) or ``overlay`` (for people).
+            (polygons in pixels, as QuPath has them), ``geojson-mm``, ``rle`` (COCO run lengths) or
+            ``overlay`` (for people).
         classes: Names and colours of all labels in the mask.
         image: What was segmented; an overlay is drawn on it, intensities are measured on it,
             and DICOM objects refer to its headers.

@@ -1,8 +1,9 @@
 """Masks that are written part by part, whole or not at all."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, cast
@@ -13,16 +14,40 @@ from jaxtyping import UInt8
 
 from seg.errors import UnsupportedImageError
 from seg.files import replaced_file
+from seg.images.grid.classes import ClassInfo
+from seg.images.grid.image import Mask
 from seg.images.grid.source import ImageSource
+from seg.images.measures.measurements import table_of
+from seg.images.measures.summary import count_labels, summary_of
+from seg.images.measures.tally import Tally
 from seg.images.nifti.whole import nifti_of
+from seg.images.outlines.coco import UNNAMED, stream_rle
+from seg.images.outlines.geojson import stream_geojson
 from seg.images.tiff.whole import ome_description
 
 TILE = 512
 """Width and height of a tile in pixels."""
+BAND_PIXELS = 2**22
+"""Pixels that are outlined at once."""
 LARGEST_CLASSIC_TIFF = 2**32 - 2**25
 
 Parts = Iterator[UInt8[np.ndarray, "*slab"]]
 """Labels along the first spatial axis, in order, any number of rows at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What is known of a mask beside its labels and where they lie."""
+
+    classes: Sequence[ClassInfo] = ()
+    image: ImageSource | None = None
+    """Whose intensities are measured; read while the parts are made, so that it must not be the
+    source that they are made of."""
+    name: str = UNNAMED
+    """Of the image's file."""
+
+
+NOTHING_KNOWN = Known()
 
 
 def stream_tiff(path: Path, parts: Parts, grid: ImageSource) -> None:
@@ -56,11 +81,69 @@ def stream_nifti(path: Path, parts: Parts, grid: ImageSource, *, zipped: bool = 
             file.write(np.ascontiguousarray(part).tobytes())
 
 
-STREAMED_FORMATS = ("tiff", "nifti")
+OUTLINES = ("geojson", "rle")
+"""Formats of pictures only, where they are written part by part."""
+
+STREAMED_FORMATS = ("tiff", "nifti", *OUTLINES, "csv", "json")
 """Formats of ``MASK_FORMATS`` that can be written part by part."""
 
 
-def write_mask_parts(path: Path, parts: Parts, grid: ImageSource, format: str) -> None:
+def stream_table(path: Path, parts: Parts, grid: ImageSource, known: Known) -> None:
+    """The measurements of each class, with the intensities of the image where it is given."""
+    shape = tuple(grid.spatial_shape)
+    tally, start = Tally(max(entry.index for entry in known.classes) + 1), 0
+    for part in parts:
+        region = (slice(start, start + len(part)), *(slice(0, n) for n in shape[1:]))
+        tally.add(part, None if known.image is None else known.image.read(region))
+        start += len(part)
+    channels = 0 if known.image is None else known.image.channels
+    path.write_bytes(table_of(tally, known.classes, len(shape), extent_of(grid), channels))
+
+
+def stream_summary(
+    path: Path, parts: Parts, grid: ImageSource, classes: Sequence[ClassInfo]
+) -> None:
+    """How much of the image each class takes."""
+    size = max(entry.index for entry in classes) + 1
+    counts = np.zeros(size, np.int64)
+    for part in parts:
+        counts += count_labels(part, size)
+    shape = tuple(grid.spatial_shape)
+    path.write_bytes(summary_of(counts, classes, shape, grid.spacing, extent_of(grid)))
+
+
+def stream_outlines(path: Path, parts: Parts, grid: ImageSource, format: str, known: Known) -> None:
+    """Polygons or run lengths of each part of a picture, as soon as it is whole.
+
+    Raises:
+        UnsupportedImageError: a volume.
+    """
+    if len(grid.spatial_shape) != 2:
+        raise UnsupportedImageError(
+            f"{format} of a volume of this size is not written; take tiff or nifti"
+        )
+    height, width = grid.spatial_shape
+    bands = _bands(parts, (height, width), max(1, BAND_PIXELS // width))
+    with path.open("wb") as file:
+        if format == "geojson":
+            stream_geojson(file, bands, known.classes, grid.spacing)
+        else:
+            stream_rle(file, bands, known.classes, (height, width), known.name)
+
+
+def extent_of(grid: ImageSource) -> float | None:
+    """Volume of a voxel in mm³, or area of a pixel in mm²; None where it is not known."""
+    zero = np.broadcast_to(np.uint8(0), tuple(grid.spatial_shape))
+    return Mask(zero, spacing=grid.spacing, affine=grid.affine).voxel_extent
+
+
+def write_mask_parts(
+    path: Path,
+    parts: Parts,
+    grid: ImageSource,
+    format: str,
+    known: Known = NOTHING_KNOWN,
+) -> None:
     """Write a mask part by part, whole or not at all.
 
     Args:
@@ -68,6 +151,7 @@ def write_mask_parts(path: Path, parts: Parts, grid: ImageSource, format: str) -
         parts: labels.
         grid: where they lie.
         format: one of ``STREAMED_FORMATS``.
+        known: what all formats but TIFF and NIfTI say beside the labels.
 
     Raises:
         UnsupportedImageError: the format can only be written as a whole.
@@ -77,10 +161,17 @@ def write_mask_parts(path: Path, parts: Parts, grid: ImageSource, format: str) -
             f"large masks are written as {' or '.join(STREAMED_FORMATS)}, got {format!r}"
         )
     with replaced_file(path) as part:
-        if format == "nifti":
-            stream_nifti(part, parts, grid, zipped=not path.name.endswith(".nii"))
-        else:
-            stream_tiff(part, parts, grid)
+        match format:
+            case "nifti":
+                stream_nifti(part, parts, grid, zipped=not path.name.endswith(".nii"))
+            case "tiff":
+                stream_tiff(part, parts, grid)
+            case "csv":
+                stream_table(part, parts, grid, known)
+            case "json":
+                stream_summary(part, parts, grid, known.classes)
+            case _:
+                stream_outlines(part, parts, grid, format, known)
 
 
 def _tiles(parts: Parts, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "y x"]]:
@@ -92,21 +183,23 @@ def _tiles(parts: Parts, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "
             yield tile
 
 
-def _bands(parts: Parts, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "y x"]]:
-    """Rows of one plane, as many as a tile is high."""
+def _bands(
+    parts: Parts, shape: tuple[int, ...], height: int = TILE
+) -> Iterator[UInt8[np.ndarray, "y x"]]:
+    """Rows of one plane, as many as a tile is high or as are asked for."""
     if len(shape) == 3:
         for part in parts:
             for plane in part:
-                yield from (plane[y : y + TILE] for y in range(0, shape[1], TILE))
+                yield from (plane[y : y + height] for y in range(0, shape[1], height))
         return
-    band = np.empty((TILE, shape[1]), np.uint8)
+    band = np.empty((height, shape[1]), np.uint8)
     filled = 0
     for part in parts:
         while len(part):
-            taken = part[: TILE - filled]
+            taken = part[: height - filled]
             band[filled : filled + len(taken)] = taken
             filled, part = filled + len(taken), part[len(taken) :]
-            if filled == TILE:
+            if filled == height:
                 yield band
                 filled = 0
     if filled:

@@ -5,7 +5,7 @@ from seg.inference.backends.golden import verify_golden
 from seg.inference.backends.loading import PROVIDERS, Provider, load_backend, open_model
 from seg.inference.backends.onnx import Backend, OnnxBackend
 from seg.inference.backends.openvino import OpenVinoBackend
-from seg.inference.files import predict_file
+from seg.inference.files import predict_file, predict_files
 from seg.inference.labels.selection import Selection
 from seg.inference.outputs import OUTPUT_NAMES, Output, encode_output, outputs_for
 from seg.inference.predictor import Predictor
@@ -36,6 +36,7 @@ __all__ = [
     "open_model",
     "outputs_for",
     "predict_file",
+    "predict_files",
     "predict_slabs",
     "verify_golden",
     "voices_of",

@@ -1,15 +1,22 @@
 """Files to files, without an image in memory."""
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from seg.images import ImageSource, open_channels, write_mask_parts
+from seg.images.writing_parts import Known
 from seg.inference.predictor import Observe, Predictor
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
+
+SLAB_VOXELS = 2**24
+"""Labels that are read at once of a temporary file."""
 
 PARTS_AHEAD = 2
 """Parts of the mask that wait to be written."""
@@ -34,8 +41,8 @@ def predict_file(
         sources: the image: TIFF or NIfTI of any size, other formats within the limits of
             ``read_image``; one file, or one a channel.
         target: of the mask.
-        format: ``tiff`` (tiles, BigTIFF where needed) or ``nifti`` (gzipped unless the target ends
-            with ``.nii``).
+        format: one of ``STREAMED_FORMATS``: ``tiff`` (tiles, BigTIFF where needed), ``nifti``
+            (gzipped unless the target ends with ``.nii``), outlines or a table.
         progress: called with windows done and windows in all.
         observe: as of ``Predictor.predict``.
 
@@ -46,12 +53,59 @@ def predict_file(
         ImageError: the image cannot be read, or does not fit the model.
         UnsupportedImageError: the format can only be written as a whole.
     """
+    return predict_files(predictor, sources, {target: format}, progress, observe=observe)
+
+
+def predict_files(
+    predictor: Predictor,
+    sources: Path | Sequence[Path],
+    targets: Mapping[Path, str],
+    progress: Progress | None = None,
+    *,
+    observe: Observe | None = None,
+) -> WindowCounts:
+    """The same in several formats, by target: the labels then wait in a temporary file.
+
+    Raises:
+        ImageError: as ``predict_file``.
+        UnsupportedImageError: a format can only be written as a whole.
+    """
     counts = WindowCounts()
     paths = [sources] if isinstance(sources, Path) else sources
-    with open_channels(paths, dims=predictor.package.card.input.dims) as source:
+    card = predictor.package.card
+    classes = predictor.selection.classes_of(card)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_channels(paths, dims=card.input.dims))
         parts = ahead(_parts(predictor, source, progress, counts, observe), PARTS_AHEAD)
-        write_mask_parts(target, parts, source, format)
+        image: ImageSource | None = source
+        if len(targets) == 1:
+            measured = "csv" in targets.values()  # while the other one is read
+            again = open_channels(paths, dims=card.input.dims) if measured else nullcontext(None)
+            image = stack.enter_context(again)
+        else:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            labels = np.memmap(file, np.uint8, "w+", shape=tuple(source.spatial_shape))
+            _fill(labels, parts)
+        known = Known(classes=classes, image=image, name=paths[0].name)
+        for target, format in targets.items():
+            written = parts if len(targets) == 1 else _slabs(labels)
+            write_mask_parts(target, written, source, format, known)
     return counts
+
+
+def _fill(
+    labels: UInt8[np.ndarray, "*spatial"], parts: Iterator[UInt8[np.ndarray, "*slab"]]
+) -> None:
+    start = 0
+    for part in parts:
+        labels[start : start + len(part)] = part
+        start += len(part)
+
+
+def _slabs(labels: UInt8[np.ndarray, "*spatial"]) -> Iterator[UInt8[np.ndarray, "*slab"]]:
+    at_once = max(1, SLAB_VOXELS // max(1, prod(labels.shape[1:])))
+    for start in range(0, len(labels), at_once):
+        yield np.array(labels[start : start + at_once])
 
 
 def _parts(

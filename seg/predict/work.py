@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -28,7 +29,7 @@ from seg.inference import (
     encode_output,
     load_backend,
     outputs_for,
-    predict_file,
+    predict_files,
     voices_of,
 )
 from seg.inference.labels.selection import EVERYTHING
@@ -154,12 +155,7 @@ class Worker:
             work = self.work
             if not all(map(stays_in_file, job.case.files)):
                 raise
-            if len(work.formats) > 1 or work.measurements:
-                raise ImageTooLargeError(
-                    f"{error}; the mask alone, in one of the formats "
-                    f"{', '.join(STREAMED_FORMATS)}, can be had of larger ones"
-                ) from error
-            if work.formats[0] not in STREAMED_FORMATS:
+            if not set(work.formats) <= set(STREAMED_FORMATS):
                 raise ImageTooLargeError(
                     f"{error}; with --format {' or '.join(STREAMED_FORMATS)} it may be larger"
                 ) from error
@@ -174,13 +170,21 @@ class Worker:
         return lambda: self._write(case, image, found)
 
     def _stream(self, case: PredictionCase) -> Outcome:
-        ((name, target),) = files_of(self.work, case, self.card.input.dims).items()
+        files = files_of(self.work, case, self.card.input.dims)
+        targets = {target: name for name, target in files.items()}
         meter = QualityMeter(self.card, selection=self.work.selection)
-        counts = predict_file(self.predictor, case.files, target, name, observe=meter)
+        rows: list[Row] = []
+        with tempfile.TemporaryDirectory() as folder:
+            table = Path(folder) / "measurements.csv"
+            if self.work.measurements:
+                targets[table] = "csv"
+            counts = predict_files(self.predictor, case.files, targets, observe=meter)
+            if self.work.measurements:
+                rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = self.predictor.warnings(source)
         row = self._quality_row(meter.quality(warnings), counts)
-        return Outcome(case.name, warnings=warnings, quality=row)
+        return Outcome(case.name, warnings=warnings, quality=row, measurements=rows)
 
     def _write(self, case: PredictionCase, image: Image, found: Segmentation) -> Outcome:
         for name, target in files_of(self.work, case, image.dims).items():

@@ -7,13 +7,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-import numpy as np
-from scipy import ndimage
-
 from seg.errors import ImageError
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
-from seg.images.measures.summary import count_labels
+from seg.images.measures.tally import ClassTally, Tally
 
 Cell = str | int | float | None
 
@@ -34,47 +31,59 @@ def encode_measurements(mask: Mask, classes: Sequence[ClassInfo], image: Image |
             f"a mask of {mask.spatial_shape} cannot be measured on an image of "
             f"{image.spatial_shape}"
         )
-    counts = count_labels(mask.array, max(entry.index for entry in classes) + 1)
-    boxes = ndimage.find_objects(mask.array, max_label=len(counts) - 1)
-    rows = [
-        _row(entry, int(counts[entry.index]), boxes[entry.index - 1], mask, image)
+    tally = Tally(max(entry.index for entry in classes) + 1)
+    tally.add(mask.array, None if image is None else image.array)
+    return table_of(tally, classes, mask.dims, mask.voxel_extent, image.channels if image else 0)
+
+
+def table_of(
+    tally: Tally,
+    classes: Sequence[ClassInfo],
+    dims: int,
+    voxel_extent: float | None,
+    channels: int,
+) -> bytes:
+    """The table of what was counted.
+
+    Args:
+        tally: Of the whole mask.
+        classes: Of the mask.
+        dims: 2 or 3.
+        voxel_extent: Volume of a voxel in mm³, or area of a pixel in mm².
+        channels: Of the image whose intensities were counted.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, _columns(dims, channels))
+    writer.writeheader()
+    writer.writerows(
+        _row(entry, tally.classes[entry.index], dims, voxel_extent)
         for entry in classes
         if entry.index
-    ]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, _columns(mask, image))
-    writer.writeheader()
-    writer.writerows(rows)
+    )
     return text.getvalue().encode()
 
 
-def _columns(mask: Mask, image: Image | None) -> list[str]:
-    size = ["pixels", "area_mm2"] if mask.dims == 2 else ["voxels", "volume_ml"]
-    means = [f"mean_{channel}" for channel in range(image.channels if image else 0)]
-    axes = "zyx"[-mask.dims :]
-    box = [f"{axis}_{end}" for end in ("first", "last") for axis in axes]
+def _columns(dims: int, channels: int) -> list[str]:
+    size = ["pixels", "area_mm2"] if dims == 2 else ["voxels", "volume_ml"]
+    means = [f"mean_{channel}" for channel in range(channels)]
+    box = [f"{axis}_{end}" for end in ("first", "last") for axis in "zyx"[-dims:]]
     return ["index", "name", *size, "components", *means, *box]
 
 
 def _row(
-    entry: ClassInfo,
-    count: int,
-    box: tuple[slice, ...] | None,
-    mask: Mask,
-    image: Image | None,
+    entry: ClassInfo, found: ClassTally, dims: int, voxel_extent: float | None
 ) -> dict[str, Cell]:
-    extent = None if mask.voxel_extent is None else count * mask.voxel_extent
-    row: dict[str, Cell] = {"index": entry.index, "name": entry.name, "components": 0}
-    if mask.dims == 2:
-        row |= {"pixels": count, "area_mm2": extent}
+    extent = None if voxel_extent is None else found.count * voxel_extent
+    row: dict[str, Cell] = {
+        "index": entry.index,
+        "name": entry.name,
+        "components": found.components,
+    }
+    if dims == 2:
+        row |= {"pixels": found.count, "area_mm2": extent}
     else:
-        row |= {"voxels": count, "volume_ml": None if extent is None else extent / 1000}
-    if box is None:
-        return row
-    inside = mask.array[box] == entry.index
-    row["components"] = int(ndimage.label(inside)[1])
-    for number, channel in enumerate(image.array if image else ()):
-        row[f"mean_{number}"] = float(channel[box].mean(where=inside, dtype=np.float64))
-    for axis, along in zip("zyx"[-mask.dims :], box, strict=True):
-        row |= {f"{axis}_first": along.start, f"{axis}_last": along.stop - 1}
+        row |= {"voxels": found.count, "volume_ml": None if extent is None else extent / 1000}
+    row |= {f"mean_{number}": total / found.count for number, total in enumerate(found.sums)}
+    for axis, first, last in zip("zyx"[-dims:], found.first, found.last, strict=False):
+        row |= {f"{axis}_first": first, f"{axis}_last": last}
     return row

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from jaxtyping import Int64, Integer
 
 from seg.images.grid.classes import ClassInfo
-from seg.images.grid.image import Mask
+from seg.images.grid.image import Mask, Spacing
 
 BLOCK = 2**20
 """Labels counted at once: counting casts them to 8 bytes each."""
@@ -20,11 +21,26 @@ def encode_summary(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
     spacing is not known.
     """
     counts = count_labels(mask.array, max(entry.index for entry in classes) + 1)
+    return summary_of(counts, classes, mask.spatial_shape, mask.spacing, mask.voxel_extent)
+
+
+def summary_of(
+    counts: Integer[np.ndarray, "k"],
+    classes: Sequence[ClassInfo],
+    shape: tuple[int, ...],
+    spacing: Spacing | None,
+    voxel_extent: float | None,
+) -> bytes:
+    """The same of voxels that were counted before."""
+    total = prod(shape)
     summary = {
-        "axes": "zyx"[-mask.dims :],
-        "size": list(mask.spatial_shape),
-        "spacing_mm": None if mask.spacing is None else list(mask.spacing),
-        "classes": [_describe(entry, int(counts[entry.index]), mask) for entry in classes],
+        "axes": "zyx"[-len(shape) :],
+        "size": list(shape),
+        "spacing_mm": None if spacing is None else list(spacing),
+        "classes": [
+            _describe(entry, int(counts[entry.index]), len(shape), total, voxel_extent)
+            for entry in classes
+        ],
     }
     return json.dumps(summary, indent=2).encode()
 
@@ -40,17 +56,19 @@ def count_labels(
     return counts
 
 
-def _describe(entry: ClassInfo, count: int, mask: Mask) -> dict[str, object]:
+def _describe(
+    entry: ClassInfo, count: int, dims: int, total: int, voxel_extent: float | None
+) -> dict[str, object]:
     described: dict[str, object] = {
         "index": entry.index,
         "name": entry.name,
         "color": list(entry.color),
-        "pixels" if mask.dims == 2 else "voxels": count,
-        "share": count / mask.array.size,
+        "pixels" if dims == 2 else "voxels": count,
+        "share": count / total,
     }
-    if mask.voxel_extent is not None:
-        extent = count * mask.voxel_extent
-        if mask.dims == 2:
+    if voxel_extent is not None:
+        extent = count * voxel_extent
+        if dims == 2:
             described["area_mm2"] = extent
         else:
             described |= {"volume_mm3": extent, "volume_ml": extent / 1000}

@@ -12,10 +12,12 @@ const ABOUT = {
   npy: "labels for NumPy",
   nrrd: "segmentation for 3D Slicer",
   "dicom-seg": "DICOM segmentation, for DICOM images",
+  "dicom-labelmap": "DICOM label map, for DICOM images",
   rtstruct: "DICOM contours, for DICOM images",
   json: "sizes and quality",
   csv: "measurements",
-  geojson: "outlines",
+  geojson: "outlines, in pixels",
+  "geojson-mm": "outlines, in mm",
   rle: "COCO run lengths",
   overlay: "picture for people",
 };

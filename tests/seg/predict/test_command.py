@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -307,15 +308,31 @@ def test_an_image_too_large_for_the_memory_stays_in_its_file(
     np.testing.assert_array_equal(read_mask(folder / "out" / "a.tif").array, expected.mask.array)
     row = rows_of(folder / "out" / "quality.csv")["a"]
     assert float(row["uncertainty"]) == pytest.approx(expected.quality.uncertainty, abs=1e-3)
-    for options, sentence in (
-        (["--format", "png"], "with --format tiff or nifti it may be larger"),
-        (
-            ["--format", "tiff,uncertainty"],
-            "the mask alone, in one of the formats tiff",
-        ),
-    ):
-        assert main([*command, *options]) == 1
-        assert sentence in capsys.readouterr().err
+    for formats in ("png", "tiff,uncertainty"):
+        assert main([*command, "--format", formats]) == 1
+        assert "with --format tiff or nifti or geojson or rle or csv" in capsys.readouterr().err
+
+
+def test_tables_and_outlines_of_a_slide_are_those_of_a_picture(tiny_package, folder, monkeypatch):
+    options = ["--format", "tiff,geojson,rle,csv,json", "--measurements"]
+    command = [str(tiny_package), str(folder / "in"), *options, "--out"]
+    assert main([*command, str(folder / "whole")]) == 0
+    small = Limits(max_pixels=1500)
+    monkeypatch.setattr("seg.predict.work.read_channels", partial(read_channels, limits=small))
+    assert main([*command, str(folder / "streamed")]) == 0
+    assert written(folder / "whole") == written(folder / "streamed")
+    for name in ("a.json", "a.csv", "measurements.csv"):
+        whole, streamed = ((folder / each / name).read_text() for each in ("whole", "streamed"))
+        assert whole == streamed
+    counted = []
+    for each in ("whole", "streamed"):
+        features = json.loads((folder / each / "a.geojson").read_text())["features"]
+        coco = json.loads((folder / each / "a.rle.json").read_text())
+        assert coco["images"][0]["file_name"] == "a.tif"
+        areas = sorted(each["properties"]["measurements"]["Area px^2"] for each in features)
+        assert areas == sorted(each["area"] for each in coco["annotations"])
+        counted.append(areas)
+    assert counted[0] == counted[1]
 
 
 def test_files_left_out_are_said_in_words_in_the_table_and_by_the_status(

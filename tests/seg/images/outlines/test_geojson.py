@@ -1,4 +1,5 @@
 import json
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ masks = shapes.flatmap(lambda shape: arrays.arrays(np.uint8, shape, elements=st.
 millimetres = st.floats(1e-4, 50)
 
 
-def features(mask, classes=CLASSES):
-    return json.loads(encode_mask(mask, "geojson", classes))["features"]
+def features(mask, classes=CLASSES, format="geojson"):
+    return json.loads(encode_mask(mask, format, classes))["features"]
 
 
 def rasterised(found, shape, spacing):
@@ -36,7 +37,11 @@ def rasterised(found, shape, spacing):
 @given(masks, st.booleans(), st.tuples(millimetres, millimetres, millimetres))
 def test_filling_the_polygons_gives_the_very_same_mask(labels, known, spacing):
     spacing = spacing[-labels.ndim :] if known else None
-    found = features(Mask(labels, spacing=spacing))
+    mask = Mask(labels, spacing=spacing)
+    found = features(mask)
+    assert {feature["properties"]["unit"] for feature in found} <= {"pixel"}
+    np.testing.assert_array_equal(rasterised(found, labels.shape, (1.0, 1.0)), labels)
+    found = features(mask, format="geojson-mm")
     assert {feature["properties"]["unit"] for feature in found} <= {"mm" if known else "pixel"}
     read = rasterised(found, labels.shape, spacing or (1.0, 1.0))
     np.testing.assert_array_equal(read, labels)
@@ -47,21 +52,32 @@ def test_a_feature_tells_its_class_and_the_image_corner_is_the_origin(classes):
     labels[1:3, 2:5] = 2
     (feature,) = features(Mask(labels), classes)
     assert feature["properties"] == {
+        "objectType": "annotation",
+        "classification": {"name": "cytoplasm", "color": [0, 128, 255]},
+        "measurements": {"Area px^2": 6},
         "index": 2,
-        "name": "cytoplasm",
-        "color": [0, 128, 255],
         "unit": "pixel",
     }
+    assert str(UUID(feature["id"])) == feature["id"]
     (ring,) = feature["geometry"]["coordinates"]
     assert sorted(map(tuple, ring[:-1])) == [(2, 1), (2, 3), (5, 1), (5, 3)]
     assert ring[0] == ring[-1]
     assert shapely.LinearRing(ring).is_ccw
 
 
-def test_coordinates_are_millimetres_where_the_spacing_is_known(classes):
-    (feature,) = features(Mask(np.ones((2, 3), np.uint8), spacing=(0.7, 0.1)), classes)
+def test_coordinates_are_millimetres_where_these_are_asked_for(classes):
+    mask = Mask(np.ones((2, 3), np.uint8), spacing=(0.7, 0.1))
+    (feature,) = features(mask, classes, "geojson-mm")
     corners = {tuple(point) for point in feature["geometry"]["coordinates"][0]}
     assert corners == {(0, 0), (0.3, 0), (0.3, 1.4), (0, 1.4)}
+    measured = feature["properties"]["measurements"]
+    assert measured["Area \N{MICRO SIGN}m^2"] == pytest.approx(0.42e6)
+
+
+def test_features_of_a_volume_name_their_plane_and_all_have_ids_of_their_own(classes):
+    found = features(Mask(np.ones((3, 4, 5), np.uint8)), classes)
+    assert [each["geometry"]["plane"]["z"] for each in found] == [0, 1, 2]
+    assert len({each["id"] for each in found}) == 3
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 3, 3)])
