@@ -86,6 +86,6 @@ def test_a_format_that_must_be_written_whole_is_refused(tiny_package, tmp_path):
     tifffile.imwrite(tmp_path / "in.tif", np.zeros((9, 9), np.uint8))
     predictor = Predictor(ModelPackage.load(tiny_package))
     with pytest.raises(
-        UnsupportedImageError, match="written as tiff or nifti or geojson or .*, got 'png'"
+        UnsupportedImageError, match=r"written as tiff or nifti or geojson or .*, got 'png'"
     ):
         predict_file(predictor, tmp_path / "in.tif", tmp_path / "out.png", "png")
