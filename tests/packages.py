@@ -12,10 +12,14 @@ from seg.files import sha256_of, written_whole
 from seg.images import ClassInfo
 from seg.model_package import (
     Channel,
+    CountCalibration,
     GoldenSamples,
     InputSpec,
+    Instances,
     ModelCard,
+    ObjectRule,
     Provenance,
+    ScoreCalibration,
     Task,
     TrainingFingerprint,
     Variant,
@@ -35,6 +39,21 @@ THRESHOLDS = (0.3, 0.65)
 """Of regions, a voxel lies in each whose threshold its smoothed intensity / 255 exceeds."""
 TOIL, TOIL_CHANNELS = 8, 32
 """Convolutions of a slow network."""
+OBJECT_HEIGHT = 0.85
+INSTANCES = Instances(
+    encoding="distance",
+    channels_for=("distance",),
+    rules={
+        info.name: ObjectRule(
+            seed=0.4 if info.index == 1 else OBJECT_HEIGHT,
+            probability=ScoreCalibration(scores=(0.0, 1.0), probabilities=(0.2, 1.0), objects=50),
+            count=CountCalibration(ratio=1.0, dispersion=0.5, spread=0.05, images=4),
+        )
+        for info in CLASSES[1:]
+    },
+    halo=16,
+    fitted_on="nothing",
+)
 SPARK = 250
 """A fragile network fails on a batch with an intensity above this."""
 
@@ -49,6 +68,7 @@ def write_package(
     task: Task = "exclusive",
     lopsided: bool = False,
     classes: Sequence[dict[str, object]] = (),
+    objects: bool = False,
     **input_fields: object,
 ) -> Path:
     """Write a package of a network that smooths its first channel and compares with LEVELS.
@@ -56,9 +76,13 @@ def write_package(
     Regions are compared with THRESHOLDS. Golden logits come from onnx's own evaluator, not from the
     runtime that is tested. A slow one takes longer than what is done around it, as real ones do.
     A lopsided one looks otherwise to each side of a voxel, so that every mirror and every exchange
-    of axes changes what it says. ``input_fields`` are those of ``InputSpec``.
+    of axes changes what it says. One with objects says that a voxel lies as deep in its object as
+    it is bright, and seeds have OBJECT_HEIGHT at least. ``input_fields`` are those of
+    ``InputSpec``.
     """
-    model = _network(tuple(patch), channels, fragile, task, slow=slow, lopsided=lopsided)
+    model = _network(
+        tuple(patch), channels, fragile, task, slow=slow, lopsided=lopsided, objects=objects
+    )
     patches = np.random.default_rng(0).uniform(0, 0.9, (3, channels, *patch)).astype(np.float32)
     (logits,) = ReferenceEvaluator(model).run(None, {"patches": patches})
     with written_whole(target) as folder:
@@ -68,6 +92,7 @@ def write_package(
         fields = {**card.model_dump(), "task": task}
         fields["input"] |= input_fields
         fields["classes"] = classes or fields["classes"]
+        fields["instances"] = INSTANCES.model_dump() if objects else None
         write_card(folder, ModelCard.model_validate(fields))
     return target
 
@@ -80,6 +105,7 @@ def _network(
     *,
     slow: bool = False,
     lopsided: bool = False,
+    objects: bool = False,
 ) -> onnx.ModelProto:
     dims = len(patch)
     smooth = np.zeros((1, channels, *(3,) * dims), np.float32)
@@ -92,6 +118,8 @@ def _network(
     else:  # -(x - level)² without x²: linear in x, and largest for the nearest level
         levels = np.array(LEVELS)
         slope, offset = 40 * levels, -20 * levels**2
+    if objects:  # depths, one a class: the intensity itself
+        slope, offset = np.append(slope, [1, 1]), np.append(offset, [0, 0])
     weights = {
         "smooth": smooth,
         "slope": slope.astype(np.float32).reshape(-1, *(1,) * (dims + 1)),

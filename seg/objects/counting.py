@@ -10,6 +10,8 @@ from scipy import stats
 from seg.model_package import CountCalibration, ScoreCalibration
 
 CONFIDENCE = 0.95
+PRIOR_IMAGES = 3
+"""Images that the spread of a calibration counts for before any was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,15 @@ def probabilities_of_objects(
 def count_of(found: int, calibration: CountCalibration | None) -> Count:
     """The number of objects with its interval.
 
-    A normal, or Student's t where few images stand behind it, around the expected number; its
-    variance is what varies within an image and what varies from one image to the next.
+    Student's t, since few images stand behind it, around the expected number; its variance is what
+    varies within an image and what varies from one image to the next.
     """
     if calibration is None:
         return Count(found)
     expected = calibration.ratio * found
     within = calibration.dispersion * max(expected, 1.0)
     between = (calibration.spread * expected) ** 2
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(2, calibration.images - 1)))
-    if calibration.spread == 0:  # all there is to know comes from many parts of images
-        quantile = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    freedom = calibration.images + PRIOR_IMAGES - 1
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     half = quantile * sqrt(within + between)
     return Count(found, (max(0, int(np.floor(expected - half))), int(np.ceil(expected + half))))

@@ -29,6 +29,8 @@ class Objects:
     """By class name."""
     spacing: Spacing | None = None
     affine: Affine | None = None
+    source: str = "image"
+    """Name of the image's file, for formats that refer to it."""
     are_told_apart: bool = True
     """False where objects that touch are one: the model knows classes only."""
 

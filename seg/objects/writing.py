@@ -13,6 +13,11 @@ from seg.images import Image, Mask, encode_objects
 from seg.objects.counting import Count
 from seg.objects.measurements import in_csv, measure_objects
 from seg.objects.objects import Objects
+from seg.objects.outlines import (
+    encode_objects_coco,
+    encode_objects_geojson,
+    encode_objects_rois,
+)
 
 LABEL_SUFFIX = {2: ".tif", 3: ".nii.gz"}
 """By dimensions: of label images of which the format was not said."""
@@ -73,6 +78,19 @@ OBJECT_FORMATS: Mapping[str, ObjectFormat] = MappingProxyType(
             "objects", "application/json", ".objects.json", encode_objects_json
         ),
         "objects-csv": ObjectFormat("objects-csv", "text/csv", ".objects.csv", encode_objects_csv),
+        "objects-geojson": ObjectFormat(
+            "objects-geojson",
+            "application/geo+json",
+            ".objects.geojson",
+            encode_objects_geojson,
+            dims=(2,),
+        ),
+        "objects-coco": ObjectFormat(
+            "objects-coco", "application/json", ".objects.coco.json", encode_objects_coco
+        ),
+        "objects-rois": ObjectFormat(
+            "objects-rois", "application/zip", ".objects.zip", encode_objects_rois, dims=(2,)
+        ),
     }
 )
 """By name: all but the label images, whose format follows from the dimensions."""

@@ -4,7 +4,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -187,6 +187,9 @@ class Worker:
         return Outcome(case.name, warnings=warnings, quality=row, measurements=rows)
 
     def _write(self, case: PredictionCase, image: Image, found: Segmentation) -> Outcome:
+        if found.objects is not None:
+            named = replace(found.objects, source=case.files[0].name)
+            found = replace(found, objects=named)
         for name, target in files_of(self.work, case, image.dims).items():
             replace_file(target, encode_output(found, self.outputs[name], image))
         rows: list[Row] = []

@@ -137,31 +137,41 @@ class Dataset:
         """Whether every object is annotated as one."""
         return bool(self.cases) and all(case.objects is not None for case in self.cases)
 
-    def read_objects(self, case: Case, labels: UInt8[np.ndarray, "*spatial"]) -> ObjectNumbers:
-        """The objects of a case, numbered from 1, on the grid of its labels.
+    def read_objects(self, case: Case, image: Image, mask: Mask) -> ObjectNumbers:
+        """The objects of a case, numbered from 1, on the grid of its image.
 
         What nobody annotated, and background, belongs to none; an object that lies in two classes
         is one of each.
 
         Args:
             case: of this dataset.
-            labels: as ``read`` gives them.
+            image: as ``read`` gives it.
+            mask: likewise.
 
         Raises:
             DatasetError: the file cannot be read, or is of another size.
         """
-        if case.objects is None:
-            raise DatasetError(f"case {case.name}: nobody annotated its objects one by one")
         try:
-            numbers = read_mask(case.objects, dims=self.dims).array
+            numbers = self.stored_numbers(case, image)
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {error}") from error
-        if numbers.shape != labels.shape:
-            raise DatasetError(
-                f"case {case.name}: objects and mask must have the same size, got {numbers.shape} "
-                f"and {labels.shape}"
+        return numbered_objects(numbers, mask.array)
+
+    def stored_numbers(self, case: Case, image: Image) -> Integer[np.ndarray, "*spatial"]:
+        """Numbers of objects as the file has them, in the voxel order of the image.
+
+        Raises:
+            ImageError: there is none, it cannot be read, or is of another size.
+        """
+        if case.objects is None:
+            raise ImageError("nobody annotated its objects one by one")
+        numbers = turned_onto(image, read_mask(case.objects, dims=self.dims, image=image))
+        if numbers.spatial_shape != image.spatial_shape:
+            raise ImageError(
+                f"{case.objects}: image and objects must have the same size, got "
+                f"{image.spatial_shape} and {numbers.spatial_shape}"
             )
-        return numbered_objects(numbers, labels)
+        return numbers.array
 
     def wrong_channels(self, image: Image) -> list[tuple[str, str]]:
         """What is wrong with the number of channels, and what to do about it."""

@@ -22,6 +22,7 @@ from training.dataset.findings import Finding, raise_errors
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
+from training.dataset.object_findings import object_findings
 from training.dataset.splits import subjects_in
 
 _SPLITS = ("train", "test")
@@ -81,6 +82,8 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
     if image and mask:
         mask = turned_onto(image, mask)
         findings += [Finding("error", str(case.mask), *each) for each in misfits(image, mask)]
+    if image and mask and case.objects and not findings:
+        findings += _objects(dataset, case, image, mask)
     if image:
         where = str(case.images[0])
         findings += [Finding("error", where, *each) for each in dataset.wrong_channels(image)]
@@ -99,6 +102,14 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
         content_hash(image.array) if image else None,
         thumbnail(image.array) if image else None,
     )
+
+
+def _objects(dataset: Dataset, case: Case, image: Image, mask: Mask) -> list[Finding]:
+    where = case.objects or case.mask
+    try:
+        return object_findings(where, dataset.stored_numbers(case, image), mask.array)
+    except ImageError as error:
+        return [_unreadable(str(where), error, "correct the file, or remove the case")]
 
 
 def _image(dataset: Dataset, case: Case, findings: list[Finding]) -> Image | None:

@@ -93,7 +93,7 @@ def evaluate(
         score = _case_score(case.name, scores, together, image, meter)
         if objects is not None:
             numbers = np.ascontiguousarray(
-                turn.there(dataset.read_objects(case, mask_of_reference.array))
+                turn.there(dataset.read_objects(case, stored, mask_of_reference))
             )
             of_objects = score_objects(objects, mask.array, numbers, reference.array)
             score = score.model_copy(update={"objects": of_objects})

@@ -48,7 +48,7 @@ def object_statistics(dataset: Dataset, cases: Sequence[Case]) -> ObjectStatisti
     for number in range(count):
         case = cases[number * len(cases) // count]
         image, mask = dataset.read(case)
-        objects = dataset.read_objects(case, mask.array)
+        objects = dataset.read_objects(case, image, mask)
         spacing = image.spacing or (1.0,) * image.dims
         for index, box in enumerate(ndimage.find_objects(objects), start=1):
             inside = np.pad(objects[box] == index, 1)

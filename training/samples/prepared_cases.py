@@ -150,5 +150,5 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
 
 def _prepare(dataset: Dataset, plan: Plan, folder: Path, case: Case) -> None:
     image, mask = dataset.read(case)
-    objects = dataset.read_objects(case, mask.array) if plan.instances != "none" else None
+    objects = dataset.read_objects(case, image, mask) if plan.instances != "none" else None
     prepare_case(image, mask, plan, folder / case.name, objects, len(dataset.classes))

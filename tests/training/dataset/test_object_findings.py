@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from seg.errors import DatasetError
+from tests.instances import cells, instance_folder
+from training.dataset import inspect, load_dataset
+from training.dataset.object_findings import object_findings
+
+FILE = Path("a.tif")
+
+
+def problems(numbers, labels=None):
+    labels = (numbers > 0).astype(np.uint8) if labels is None else labels
+    return [finding.problem for finding in object_findings(FILE, numbers, labels)]
+
+
+@pytest.fixture
+def numbers():
+    drawn = np.zeros((60, 80), np.int32)
+    drawn[10:20, 10:20] = 4
+    drawn[30:40, 30:45] = 9
+    return drawn
+
+
+def test_sound_objects_are_not_complained_about(numbers):
+    assert problems(numbers) == []
+
+
+def test_an_object_in_pieces_is_found(numbers):
+    numbers[50:54, 60:64] = 9
+    assert problems(numbers) == ["1 of 2 objects are in several pieces"]
+
+
+def test_slips_of_the_pen_are_found(numbers):
+    numbers[50, 60] = 12
+    assert problems(numbers) == ["1 of 3 objects are of fewer than 10 voxels"]
+
+
+def test_an_object_in_two_classes_and_one_in_none_are_found(numbers):
+    labels = (numbers > 0).astype(np.uint8)
+    labels[30:35, 30:45] = 2
+    labels[10:20, 10:20] = 0
+    assert problems(numbers, labels) == [
+        "1 of 2 objects are without a class",
+        "1 of 2 objects are in several classes",
+    ]
+
+
+def test_seams_of_tiles_are_found():
+    numbers = np.zeros((60, 80), np.int32)
+    for number, top in enumerate((2, 22, 42)):
+        numbers[top : top + 15, 30:40] = 2 * number + 1
+        numbers[top : top + 15, 40:50] = 2 * number + 2
+    assert problems(numbers) == ["6 of 6 objects are cut straight along many voxels"]
+
+
+def test_a_folder_of_objects_is_read_by_number_and_its_check_names_files(tmp_path):
+    folder = instance_folder(tmp_path / "cells")
+    dataset = load_dataset(folder)
+    assert dataset.has_objects
+    image, mask = dataset.read(dataset.cases[0])
+    numbers = dataset.read_objects(dataset.cases[0], image, mask)
+    assert numbers.max() == len(np.unique(cells(0)[1])) - 1
+    assert ((numbers > 0) == (mask.array > 0)).all()
+    other = folder / "masks" / "well_3.tif"
+    broken = tifffile.imread(other)
+    broken[0, :3] = 999
+    tifffile.imwrite(other, broken)
+    found = [f for f in inspect(load_dataset(folder), progress=False) if f.where == str(other)]
+    assert any("fewer than 10 voxels" in finding.problem for finding in found)
+
+
+CLASSES = "masks: instances\nclasses: [background, small, large]\n"
+
+
+def test_classes_of_objects_come_from_masks_of_classes(tmp_path):
+    folder = instance_folder(tmp_path / "cells", text=CLASSES)
+    (folder / "classes").mkdir()
+    for path in sorted((folder / "masks").iterdir()):
+        numbers = tifffile.imread(path)
+        classes = np.where(numbers > 13, 2, numbers > 0).astype(np.uint8)
+        tifffile.imwrite(folder / "classes" / path.name, classes)
+    dataset = load_dataset(folder)
+    _, mask = dataset.read(dataset.cases[0])
+    assert set(np.unique(mask.array)) == {0, 1, 2}
+    assert dataset.has_objects
+
+
+def test_classes_of_objects_come_from_a_table(tmp_path):
+    folder = instance_folder(tmp_path / "cells", text=CLASSES + "objects: kinds.csv\n")
+    rows = ["case,label,class"]
+    for path in sorted((folder / "masks").iterdir()):
+        for number in np.unique(tifffile.imread(path))[1:]:
+            rows.append(f"{path.stem},{number},{'large' if number > 13 else 'small'}")
+    (folder / "kinds.csv").write_text("\n".join(rows))
+    dataset = load_dataset(folder)
+    case = dataset.cases[0]
+    numbers = tifffile.imread(case.objects)
+    np.testing.assert_array_equal(
+        dataset.read(case)[1].array, np.where(numbers > 13, 2, numbers > 0)
+    )
+    (folder / "kinds.csv").write_text("\n".join(rows[:3]))
+    short = load_dataset(folder)
+    with pytest.raises(DatasetError, match="no row for"):
+        short.read(short.cases[-1])
+
+
+def test_several_classes_without_a_word_on_the_objects_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="say the class of each object"):
+        load_dataset(instance_folder(tmp_path / "cells", text=CLASSES))

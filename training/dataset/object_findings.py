@@ -1,0 +1,117 @@
+"""What is odd about numbered objects: each finding says how many, and of which kind."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+from scipy import ndimage
+
+from training.dataset.findings import Finding
+from training.dataset.legend import IGNORE
+
+FEW_VOXELS = 10
+"""Objects smaller than this are seldom meant."""
+SHARE_AT_THE_EDGE = 0.5
+"""Of the objects; from there on their sizes say little."""
+
+
+def object_findings(
+    where: Path, numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
+) -> list[Finding]:
+    """What a colleague would ask about.
+
+    Args:
+        where: the file of the numbers.
+        numbers: as the file has them.
+        labels: classes of the voxels.
+    """
+    inside = (numbers > 0) & (labels != IGNORE)
+    values, compact = np.unique(np.where(inside, numbers, 0), return_inverse=True)
+    compact = compact.reshape(numbers.shape).astype(np.int32)
+    if values[0] != 0:
+        compact, values = compact + 1, np.append(0, values)
+    count = len(values) - 1
+    if not count:
+        return []
+    found = [
+        (_without_class(compact, labels), "without a class", "give their voxels a class"),
+        (_in_two_classes(compact, labels), "in several classes", "give each object one class"),
+        (_in_pieces(compact, count), "in several pieces", "number each piece by itself"),
+        (
+            int((np.bincount(compact.ravel())[1:] < FEW_VOXELS).sum()),
+            f"of fewer than {FEW_VOXELS} voxels",
+            "remove them where they are slips of the pen",
+        ),
+        (_full_rows(compact), "cut straight along many voxels", "look for seams of tiles"),
+    ]
+    findings = [
+        Finding("warning", str(where), f"{number} of {count} objects are {what}", advice)
+        for number, what, advice in found
+        if number
+    ]
+    at_edge = _at_the_edge(compact)
+    if count >= FEW_VOXELS and at_edge > SHARE_AT_THE_EDGE * count:
+        findings.append(
+            Finding(
+                "warning",
+                str(where),
+                f"{at_edge} of {count} objects touch the edge of the image",
+                "sizes of these are too small; larger images have fewer of them",
+            )
+        )
+    return findings
+
+
+def _without_class(
+    numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
+) -> int:
+    return len(np.unique(numbers[(numbers > 0) & (labels == 0)]))
+
+
+def _in_two_classes(
+    numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
+) -> int:
+    inside = (numbers > 0) & (labels > 0)
+    pairs = np.unique(numbers[inside].astype(np.int64) * (IGNORE + 1) + labels[inside])
+    return int((np.unique(pairs // (IGNORE + 1), return_counts=True)[1] > 1).sum())
+
+
+def _in_pieces(numbers: Integer[np.ndarray, "*spatial"], count: int) -> int:
+    """Objects of more than one component; corners join, as people draw."""
+    near = np.ones((3,) * numbers.ndim)
+    several = 0
+    for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1):
+        several += ndimage.label(numbers[box] == number, near)[1] > 1
+    return several
+
+
+SEAM_VOXELS = 12
+"""Two objects that meet along a straight line of so many voxels were one before it was cut."""
+
+
+def _full_rows(numbers: Integer[np.ndarray, "*spatial"]) -> int:
+    """Objects that share a straight border which runs through several pairs of them."""
+    cut: set[int] = set()
+    for axis in (-2, -1):
+        along = np.moveaxis(numbers, axis, 0)
+        here, there = along[:-1], along[1:]
+        meet = (here != there) & (here > 0) & (there > 0)
+        for row in np.flatnonzero(meet.reshape(len(meet), -1).sum(axis=1) >= 2 * SEAM_VOXELS):
+            pairs, lengths = np.unique(
+                np.stack([here[row][meet[row]], there[row][meet[row]]], axis=1),
+                axis=0,
+                return_counts=True,
+            )
+            straight = pairs[lengths >= SEAM_VOXELS]
+            if len(straight) >= 2:  # one pair may well meet in a line, a row of pairs does not
+                cut |= set(straight.ravel().tolist())
+    return len(cut)
+
+
+def _at_the_edge(numbers: Integer[np.ndarray, "*spatial"]) -> int:
+    found: set[int] = set()
+    flat_axes = range(max(0, numbers.ndim - 2), numbers.ndim)  # few slices are no edge
+    for axis in flat_axes:
+        along = np.moveaxis(numbers, axis, 0)
+        found |= set(np.unique(along[[0, -1]]).tolist())
+    return len(found - {0})
