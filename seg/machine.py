@@ -4,8 +4,9 @@ import contextlib
 import ctypes
 import math
 import os
-import sys
 from pathlib import Path
+
+import platformdirs
 
 from seg.control_groups import cpu_quota
 
@@ -48,10 +49,4 @@ def return_free_memory() -> None:
 
 def cache_folder() -> Path:
     """Where what was found out about this machine is kept."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "seg"
+    return platformdirs.user_cache_path("seg", appauthor=False)

@@ -14,7 +14,6 @@ from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou
 from seg.metrics.paired import PairedTest, paired_test
 from seg.metrics.predicted_dice import DiceCalibration, SelfAssessment, expected_dice
 from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
-from seg.metrics.threshold import otsu_dice, otsu_threshold
 
 __all__ = [
     "IOU_THRESHOLDS",
@@ -35,8 +34,6 @@ __all__ = [
     "iou",
     "iou_per_class",
     "is_hit",
-    "otsu_dice",
-    "otsu_threshold",
     "overlaps",
     "paired_test",
     "reliability",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Real
 
 
@@ -31,9 +32,18 @@ def bootstrap_mean(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    known = values[~np.isnan(values)]
-    if not known.size:
+    scores = values[~np.isnan(values)].astype(np.float64)
+    if not scores.size:
         return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    means = rng.choice(known, (resamples, known.size)).mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(known.mean()), float(low), float(high), known.size)
+    mean = float(scores.mean())
+    if scores.size == 1:
+        return Estimate(mean, mean, mean, 1)
+    interval = scipy.stats.bootstrap(
+        (scores,),
+        np.mean,
+        method="percentile",
+        confidence_level=level,
+        n_resamples=resamples,
+        rng=rng,
+    ).confidence_interval
+    return Estimate(mean, float(interval.low), float(interval.high), scores.size)

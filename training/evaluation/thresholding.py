@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64, Integer, Real
+from skimage.filters import threshold_otsu
 
 from seg.images import Image, Mask
-from seg.metrics import confusion_matrix, otsu_threshold
+from seg.metrics import confusion_matrix
 from training.dataset import IGNORE, Case, Dataset, Legend
 from training.evaluation.regions import regions
 
@@ -112,7 +113,16 @@ def _thresholds(channel: Real[np.ndarray, "*spatial"]) -> Float64[np.ndarray, " 
     values = channel.reshape(-1)[:: 1 + channel.size // SAMPLES]
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, PERCENTILES) if finite.size else (0.0, 0.0)
-    return np.array([otsu_threshold(channel), *(low + LEVELS * (high - low))])
+    return np.array([_otsu(channel), *(low + LEVELS * (high - low))])
+
+
+def _otsu(channel: Real[np.ndarray, "*spatial"]) -> float:
+    """Otsu's threshold of what is finite; NaN where nothing is.
+
+    As float64, so that the histogram has 256 bins whatever range of numbers an image spans.
+    """
+    finite = channel[np.isfinite(channel)].astype(np.float64)
+    return float(threshold_otsu(finite)) if finite.size else float("nan")
 
 
 def _dice_of_both_sides(

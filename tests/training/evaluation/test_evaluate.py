@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from skimage.filters import threshold_otsu
 
 from data.phantom import draw
 from seg.errors import ConfigError, DatasetError
 from seg.images import Image, Mask, read_mask, write_image
 from seg.inference import Predictor
-from seg.metrics import dice, otsu_threshold
+from seg.metrics import dice
 from seg.model_package import ModelPackage
 from tests.packages import write_package
 from training.dataset import IGNORE, Legend, load_dataset
@@ -118,7 +119,7 @@ def test_cases_are_ranked_worst_first(evaluation):
 
 def test_the_floor_is_the_rule_that_was_best_in_training_measured_on_the_test(evaluation):
     # of rules that are equally good in TRAIN the first is taken: above Otsu's threshold
-    bright = np.array(FIRST[1]) > otsu_threshold(np.array(FIRST[1]))
+    bright = np.array(FIRST[1]) > threshold_otsu(np.array(FIRST[1]))
     # SECOND has no nucleus to find
     expected = dice(bright, np.array(FIRST[2]) == 2)
     assert evaluation.summary["nucleus"].floor == pytest.approx(expected)
@@ -137,7 +138,7 @@ def test_thresholding_finds_a_level_where_two_groups_are_the_wrong_question(tmp_
     image, labels = [[0] * 50 + [20] * 49 + [255]], [[0] * 50 + [1] * 50]
     case = ("train", image, labels)
     dataset = write_dataset(tmp_path, [case, ("test", *case[1:])], {"background": 0, "cell": 1})
-    assert otsu_threshold(np.array(image)) > 20
+    assert threshold_otsu(np.array(image, float)) > 20
     thresholding = choose_thresholding(dataset, dataset.train)
     assert thresholding.dice(*dataset.read(dataset.test[0])) == {"cell": 1}
 
@@ -151,7 +152,7 @@ def test_no_rule_of_the_same_kind_beats_the_chosen_one(tmp_path):
     chosen = choose_thresholding(dataset, dataset.train).dice(*dataset.read(dataset.train[0]))
     light = np.array(image)
     low, high = np.percentile(light, (0.5, 99.5))
-    for threshold in (otsu_threshold(light), *(low + LEVELS * (high - low))):
+    for threshold in (threshold_otsu(light), *(low + LEVELS * (high - low))):
         for name, region in {"cytoplasm": labels == 1, "foreground": labels > 0}.items():
             assert dice(light > threshold, region) <= chosen[name] + 1e-9
             assert dice(light <= threshold, region) <= chosen[name] + 1e-9
