@@ -179,7 +179,7 @@ def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) 
 
     def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
         pipeline = plain if labels.shape[1:] == patch else turned
-        pipeline.set_random_seed(seed)
+        _seed_each(pipeline, seed)
         planes = labels[0] if len(labels) == 1 else np.moveaxis(labels, 0, -1)
         moved = pipeline(image=np.moveaxis(image, 0, -1), mask=np.ascontiguousarray(planes))
         pixels = moved["image"].reshape(*moved["mask"].shape[:2], len(image))
@@ -187,6 +187,17 @@ def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) 
         return np.moveaxis(pixels, -1, 0), np.moveaxis(planes, -1, 0)
 
     return move
+
+
+def _seed_each(pipeline: A.Compose, seed: int) -> None:
+    """Each step draws numbers of its own.
+
+    A pipeline gives all of its steps one seed, with which both flips are taken or none is, and an
+    angle goes with a flip.
+    """
+    states = np.random.SeedSequence(seed).generate_state(len(pipeline.transforms))
+    for step, state in zip(pipeline.transforms, states, strict=True):
+        step.set_random_seed(int(state))
 
 
 def _move_3d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) -> _Move:

@@ -316,3 +316,30 @@ def test_over_loopback_a_name_that_was_pointed_at_this_machine_opens_nothing(cli
     names = ("localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "evil.example")
     found = [client.get("/model", headers={"Host": name}).status_code for name in names]
     assert found == [200, 200, 200, 200, 401]
+
+
+def test_a_job_is_its_owner_s_alone(guarded, keys):
+    file, _ = keys
+    before = read_keys(file)
+    (one, mine), (two, theirs) = (new_key(name, ["segment", "jobs"]) for name in ("one", "two"))
+    write_keys(file, [*before, one, two])
+    try:
+        job = guarded.post("/jobs", content=IMAGE, headers=bearer(mine)).json()["id"]
+        for method, path in (
+            ("GET", f"/jobs/{job}"),
+            ("GET", f"/jobs/{job}/result"),
+            ("GET", f"/jobs/{job}/events"),
+            ("DELETE", f"/jobs/{job}"),
+        ):
+            refused = guarded.request(method, path, headers=bearer(theirs))
+            assert "there is no such job" in problem(refused, 404), (method, path)
+        listed = {
+            whose: [
+                each["id"] for each in guarded.get("/jobs", headers=bearer(token)).json()["jobs"]
+            ]
+            for whose, token in (("mine", mine), ("theirs", theirs))
+        }
+        assert listed == {"mine": [job], "theirs": []}
+        assert guarded.get(f"/jobs/{job}", headers=bearer(mine)).status_code == 200
+    finally:
+        write_keys(file, before)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.random import default_rng
@@ -46,6 +48,21 @@ def test_labels_move_with_the_image(patch, preset, monkeypatch):
         bright = image[0] > (image[0].max() + image[0].min()) / 2
         agreement = 2 * (bright & (labels == 1)).sum() / (bright.sum() + labels.sum())
         assert agreement > 0.85
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_labels_are_mirrored_with_the_image_where_nothing_is_turned(patch, monkeypatch):
+    light = replace(module.STRENGTHS["light"], turns=0.0)  # every patch takes the un-turned way
+    monkeypatch.setitem(module.STRENGTHS, "light", light)
+    augmentation = Augmentation("light", patch)
+    augmentation._intensities = None
+    labels = default_rng(0).integers(0, 3, patch).astype(np.uint8)  # alike in no mirror
+    seen = set()
+    for seed in range(12):
+        image, moved = augmentation(labels[None].astype(np.float32), labels, default_rng(seed))
+        np.testing.assert_array_equal(image[0], moved)
+        seen.add(moved.tobytes())
+    assert len(seen) > 2
 
 
 @pytest.mark.parametrize("patch", PATCHES)

@@ -71,6 +71,13 @@ def test_weights_are_largest_in_the_centre_and_never_zero():
     assert weights.min() > 0
 
 
+def test_weights_fall_as_a_gaussian_of_an_eighth_of_the_patch():
+    # Isensee et al., nnU-Net, Nature Methods 18 (2021): sigma is 1/8 of the patch's size
+    weights = gaussian_weights((65,))
+    assert weights[32 + 8] == pytest.approx(np.exp(-0.5 * (8 / (65 / 8)) ** 2), rel=1e-5)
+    assert weights[32 - 16] == pytest.approx(np.exp(-0.5 * (16 / (65 / 8)) ** 2), rel=1e-5)
+
+
 @given(
     shape=st.lists(st.integers(1, 12), min_size=2, max_size=3),
     margin=st.integers(0, 2),

@@ -97,6 +97,14 @@ def test_a_higher_temperature_is_less_sure_and_leaves_mask_and_predicted_dice(pa
     np.testing.assert_array_equal(unsure.mask.array, sure.mask.array)
 
 
+def test_probabilities_are_those_of_logits_by_the_temperature(package):
+    logits = []
+    Predictor(package).predict(image(), observe=lambda slab, _: logits.append(slab.logits.copy()))
+    expected = probabilities_of(np.concatenate(logits, axis=1) / 3)
+    tempered = Predictor(assessed(package, temperature=3)).predict_probabilities(image())
+    np.testing.assert_allclose(tempered, expected, atol=1e-6)
+
+
 def test_only_calibrated_classes_of_the_mask_get_a_predicted_dice(package):
     dice = {
         "cytoplasm": DiceCalibration(offset=-1, expected_error=0.05),
