@@ -98,7 +98,8 @@ def pieces_of(text: str) -> Iterator[str]:
 def missing_program(command: str) -> str:
     """The program of a line that this machine does not have, or nothing."""
     words = command.split()
-    program = "docker" if words[:2] == ["bentoml", "containerize"] else (words or [""])[0]
+    is_image = words[:3] == ["python", "-m", "service.build"] and "--image" in words
+    program = "docker" if is_image else (words or [""])[0]
     return program if program in ELSEWHERE and not is_usable(program) else ""
 
 

@@ -39,6 +39,9 @@ WITHOUT_SOURCES = (
     f" {PACKAGES}/onnxruntime/tools {PACKAGES}/sqlalchemy/testing"
 )
 """What compilers and editors read, and tools for networks that are made elsewhere: 15 MB."""
+STRIPPED = "stripped.py"
+WITHOUT_SYMBOLS = f"python env/python/{STRIPPED} /app/.venv"
+"""What linkers and debuggers read of compiled modules, 100 MB of it."""
 WITHOUT_BYTECODE = "find /app/.venv -type d -name __pycache__ -prune -exec rm -rf {} +"
 """100 MB of it; the last stage writes anew what serving imports, which is half."""
 OWNED, PORT = "COPY --chown=bentoml:bentoml . ./", "# Expose Prometheus port\nEXPOSE 3001\n"
@@ -46,7 +49,8 @@ OWNED, PORT = "COPY --chown=bentoml:bentoml . ./", "# Expose Prometheus port\nEX
 OWNED_BY_ROOT = (
     "COPY . ./\n"
     "# The bytecode of all that serving imports: a root that cannot be written keeps none.\n"
-    "RUN cd src && python -m service.hosting.compiled"
+    "RUN cd src && python -m service.hosting.compiled && "
+    "python -m service.hosting.bill > /sbom.cdx.json"
 )
 CONSTRAINTS = "constraints.txt"
 
@@ -62,7 +66,7 @@ ENV BENTO_PATH=/home/bentoml/bento BENTOML_CONTAINERIZED=true BENTOML_HOME=/tmp/
 ENV XDG_CACHE_HOME=/tmp/cache SEG_JOBS_FILES=/jobs
 ENV VIRTUAL_ENV=/app/.venv PATH=/app/.venv/bin:${{PATH}}
 {variables}
-COPY --from=base-container /app/.venv /app/.venv
+COPY --from=base-container --chown=root:root /app/.venv /app/.venv
 WORKDIR /home/bentoml/bento
 VOLUME /jobs
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --retries=6 \\
@@ -78,7 +82,8 @@ class ServiceImage(Image):
             f"ENV {each.name}={shlex.quote(each.value)}" for each in envs if each.value
         )
         stage = LAST_STAGE.format(base=BASE, user=USER_ID, variables=variables, health=HEALTH)
-        self.post_commands = [WITHOUT_TESTS, WITHOUT_SOURCES, WITHOUT_BYTECODE, stage]
+        shrink = (WITHOUT_TESTS, WITHOUT_SOURCES, WITHOUT_SYMBOLS, WITHOUT_BYTECODE)
+        self.post_commands = [*shrink, stage]
         info = super().freeze(bento_fs, envs, platform_)
         dockerfile = bento_fs / "env" / "docker" / "Dockerfile"
         dockerfile.write_text(_owned_by_root(dockerfile.read_text()))
@@ -86,6 +91,7 @@ class ServiceImage(Image):
             path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         python = bento_fs / "env" / "python"
         shutil.copy(bento_fs / "src" / CONSTRAINTS, python)
+        shutil.copy(Path(__file__).with_name(STRIPPED), python)
         required = python / "requirements.txt"
         required.write_text(f"--constraint {CONSTRAINTS}\n{required.read_text()}")
         return info

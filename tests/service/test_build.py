@@ -1,16 +1,23 @@
+import base64
+import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
+from seg.files import sha256_of
 from service.build import stage
+from service.hosting.bill import bill
 from service.hosting.compiled import IMPORTED_LATER, modules
+from service.hosting.stripped import stripped
 from tests.service.conftest import ROOT, png, served_by, until_status
 
 
@@ -119,7 +126,8 @@ def test_code_and_model_belong_to_root_and_one_port_is_exposed(bento):
     folder, _ = bento
     last = (folder / "env/docker/Dockerfile").read_text().partition("\nFROM python:3.11-slim\n")[2]
     lines = last.splitlines()
-    assert "chown" not in last
+    assert "chown=bentoml" not in last
+    assert "COPY --from=base-container --chown=root:root /app/.venv /app/.venv" in lines
     assert "COPY . ./" in lines
     assert [line for line in lines if line.startswith("EXPOSE")] == ["EXPOSE 3000"]
     assert lines.index("COPY . ./") < lines.index("USER bentoml")
@@ -197,3 +205,65 @@ def test_what_is_no_package_is_not_built(tmp_path):
     assert ended.returncode == 1
     assert "is no model package" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_the_bill_of_an_image_names_packages_and_hashes_the_model(tiny_package, tmp_path):
+    status = tmp_path / "status"
+    status.write_text("Package: libc6\nStatus: installed\nVersion: 2.36-9+deb12u14\n\n")
+    found = {each["bom-ref"]: each for each in bill(tiny_package, status)["components"]}
+    assert found["pkg:deb/debian/libc6@2.36-9%2Bdeb12u14"]["version"] == "2.36-9+deb12u14"
+    starlette = importlib.metadata.version("starlette")
+    assert f"pkg:pypi/starlette@{starlette}" in found
+    network = found["model/network.onnx"]
+    assert network["type"] == "machine-learning-model"
+    assert network["hashes"][0]["content"] == sha256_of(tiny_package / "network.onnx")
+
+
+def test_a_bill_is_signed_and_a_changed_one_is_told(tmp_path):
+    file = tmp_path / "sbom.cdx.json"
+    file.write_text("{}")
+
+    def sign(*arguments) -> int:
+        command = [sys.executable, "deploy/sign.py", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True).returncode
+
+    assert sign("key", tmp_path / "seg.key") == 0
+    assert (tmp_path / "seg.key").stat().st_mode & 0o777 == 0o600
+    assert sign("key", tmp_path / "seg.key") == 1, "a key is not written over"
+    assert sign("sign", tmp_path / "seg.key", file) == 0
+    assert sign("verify", tmp_path / "seg.pub", file) == 0
+    if shutil.which("openssl"):
+        raw = tmp_path / "raw"
+        raw.write_bytes(base64.b64decode((tmp_path / "sbom.cdx.json.sig").read_bytes()))
+        command = ["openssl", "dgst", "-sha256", "-verify", tmp_path / "seg.pub"]
+        subprocess.run([*command, "-signature", raw, file], check=True, capture_output=True)
+    file.write_text("{ }")
+    assert sign("verify", tmp_path / "seg.pub", file) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="modules are ELF files on Linux")
+@pytest.mark.parametrize("name", ["uvloop.loop", "numcodecs.zstd", "scipy.ndimage._nd_image"])
+def test_a_compiled_module_works_without_its_symbols(tmp_path, name):
+    found = importlib.util.find_spec(name)
+    assert found is not None
+    whole = Path(found.origin).read_bytes()
+    small = stripped(whole)
+    assert len(small) <= len(whole)
+    assert stripped(small) == small
+    file = tmp_path / Path(found.origin).name
+    file.write_bytes(small)
+    script = (
+        "import importlib.util, sys; s = importlib.util.spec_from_file_location(*sys.argv[1:]); "
+        f"import {name.rpartition('.')[0]}; "
+        "sys.modules.pop(sys.argv[1], None); m = importlib.util.module_from_spec(s); "
+        "s.loader.exec_module(m); print(m.__file__)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, name, file], capture_output=True, text=True
+    )
+    assert ended.stdout.strip() == str(file), ended.stderr
+
+
+def test_what_is_no_compiled_module_is_left_as_it_is():
+    for content in (b"", b"\x7fELF", b"\x7fELF\x02\x01" + bytes(90), b"text" * 100):
+        assert stripped(content) in (content, content[:64])
