@@ -33,9 +33,9 @@ from service.observability.logs import LOGGER
 from service.settings import Settings
 
 SMALL_FILE = 1 << 20
-"""Bytes of a file that is sent and not handed over, and of a PNG that is decoded here."""
-SMALL_PICTURE = 1 << 22
-"""Pixels of a PNG that is decoded here: less than a tenth of a second."""
+"""Bytes of a file that is sent and not handed over, and of PNG files that are decoded here."""
+SMALL_PICTURE = 1 << 20
+"""Pixels of an image from PNG files that is decoded here, in all channels: 8 MB at most."""
 SHARE = 2
 """Of the memory that there is, decoding may have one part in so many."""
 POLL_S = 0.02
@@ -133,7 +133,7 @@ class ImageDecoder:
             SchedulerClosedError: the service is shutting down.
         """
         check()
-        if all(map(_is_small_png, files)):
+        if _are_small_png(files):
             return read_channels([_whole(file) for file in files], dims=dims, limits=limits)
         arguments = {"dims": dims, "limits": asdict(limits), "series": series}
         with self._done(_Task("image", arguments, files, check, background)) as (done, lease):
@@ -290,14 +290,17 @@ def _too_slow(seconds: float) -> ImageTooLargeError:
     )
 
 
-def _is_small_png(file: IO[bytes]) -> bool:
-    """It is decoded within a tenth of a second, whatever it holds."""
-    file.seek(0)
-    head = file.read(24)
-    if not head.startswith(_PNG) or file.seek(0, os.SEEK_END) > SMALL_FILE:
-        return False
-    width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
-    return width * height <= SMALL_PICTURE
+def _are_small_png(files: Sequence[IO[bytes]]) -> bool:
+    """They are decoded within some hundredths of a second, whatever they hold."""
+    pixels = size = 0
+    for file in files:
+        file.seek(0)
+        head = file.read(24)
+        if not head.startswith(_PNG):
+            return False
+        size += file.seek(0, os.SEEK_END)
+        pixels += int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
+    return size <= SMALL_FILE and pixels <= SMALL_PICTURE
 
 
 def _whole(file: IO[bytes]) -> bytes:

@@ -58,10 +58,11 @@ find("intake").addEventListener("submit", (event) => {
 takeFiles({
   input: find("files"),
   zone: find("drop"),
-  onFiles(files) {
+  async onFiles(files) {
     if (!card) return;
-    const groups = imagesOf(files, card.input.channels.length);
-    cases.add(groups.map((group) => new Case(group, card)));
+    const model = card; // another may be chosen while the files are looked into
+    const groups = await imagesOf(files, model.input.channels.length);
+    cases.add(groups.map((group) => new Case(group, model)));
   },
 });
 

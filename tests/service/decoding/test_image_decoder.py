@@ -5,7 +5,7 @@ import signal
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import nibabel
 import numpy as np
@@ -187,6 +187,16 @@ def test_decoders_come_back_when_what_makes_them_was_killed():
 def test_a_small_png_is_decoded_where_it_came_in(monkeypatch):
     monkeypatch.setattr(decoders.Decoders, "lend", None)
     assert decoded(png(np.zeros((40, 50))), 2).spatial_shape == (40, 50)
+
+
+def test_many_small_png_are_a_large_image(monkeypatch):
+    monkeypatch.setattr(decoders.Decoders, "lend", None)
+    one = png(np.zeros((1000, 1000)))
+    decoder = ImageDecoder(Settings())
+    for number in (1, 2):
+        files = [io.BytesIO(one) for _ in range(number)]
+        with nullcontext() if number == 1 else pytest.raises(TypeError):
+            decoder.image(files, dims=2, limits=Limits(), check=nothing)
 
 
 def test_what_runs_is_ended_when_the_service_is():
