@@ -29,6 +29,8 @@ balancers (60 s) keep theirs. Where both give up at the same time, as with uvico
 request that is on its way meets a closed connection."""
 MAX_HEAD_BYTES = 64 * 1024
 
+PIECE_BYTES = 32 * 1024
+"""That are parsed before they are counted: a call for each header, some milliseconds."""
 MAX_UNWANTED_BYTES = 1 << 20
 """Of a body that still comes when its request is answered."""
 
@@ -75,7 +77,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes of it."""
+        """Some bytes of it, in pieces: what one of them costs to parse, it costs once."""
+        for start in range(0, len(data), PIECE_BYTES):
+            self._take(data[start : start + PIECE_BYTES])
+
+    def _take(self, data: bytes) -> None:
+        if self.transport.is_closing() and not self._lingering.is_draining:
+            return
         if self._lingering.is_draining:
             self._lingering.drain(len(data))
             return

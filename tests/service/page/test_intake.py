@@ -1,4 +1,4 @@
-"""Which files make one image, as the page tells: its script run by the Node that Playwright brings."""
+"""Which files make one image: the script of the page, run by the Node that Playwright brings."""
 
 import base64
 import io
