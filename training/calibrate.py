@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     predictor, dataset, chosen = open_for_scoring(options)
-    assessment = evaluate(predictor, dataset, chosen.cases).quality
+    assessment = evaluate(predictor, dataset, chosen.cases, degrade=True).quality
     assert assessment is not None  # evaluate always gives one
     fitted_on = f"{len(chosen.cases)} {chosen.split} cases of {dataset.name}"
     assessment = assessment.model_copy(update={"fitted_on": fitted_on})

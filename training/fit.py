@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace, command: str, spent_s: float) -> int:
         if not world.leads:
             log.setLevel(logging.ERROR)
         if options.resume:
-            resume(options.resume, command, world, with_ray=options.ray)
+            resume(options.resume, command, world, with_ray=options.ray, minutes=options.minutes)
         else:
             fit(options_from(options), command, world, spent_s=spent_s)
     return 0

@@ -101,7 +101,7 @@ class Predictor:
         counts = WindowCounts()
         objects = ObjectsMeter(card, turned.spatial_shape) if with_objects else None
         labels = self._labels(backend, turned, progress, meter, counts, objects)
-        quality = meter.quality((*image.notes, *self.warnings(turned)))
+        quality = meter.quality((*image.notes, *self.warnings(turned)), counts.heard)
         found = {
             name: Image.on_grid_of(image, np.ascontiguousarray(turn.back(array)))
             for name, array in meter.maps.items()

@@ -2,6 +2,7 @@
 
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
 from seg.metrics.calibration import expected_calibration_error, reliability
+from seg.metrics.features import FeatureStatistics
 from seg.metrics.matching import (
     IOU_THRESHOLDS,
     ObjectCounts,
@@ -12,17 +13,26 @@ from seg.metrics.matching import (
 )
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
 from seg.metrics.paired import PairedTest, paired_test
-from seg.metrics.predicted_dice import DiceCalibration, SelfAssessment, expected_dice
+from seg.metrics.predicted_dice import (
+    DiceCalibration,
+    PredictedDice,
+    SelfAssessment,
+    ShiftCalibration,
+    expected_dice,
+)
 from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 
 __all__ = [
     "IOU_THRESHOLDS",
     "DiceCalibration",
     "Estimate",
+    "FeatureStatistics",
     "ObjectCounts",
     "Overlaps",
     "PairedTest",
+    "PredictedDice",
     "SelfAssessment",
+    "ShiftCalibration",
     "bootstrap_mean",
     "confusion_matrix",
     "count_objects",

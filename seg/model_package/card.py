@@ -212,6 +212,10 @@ class Provenance(FrozenData):
     packages."""
     command: str
     versions: dict[str, str]
+    steps: int | None = None
+    """That the network was trained; None where it is not known."""
+    expected_steps: int | None = None
+    """That its plan had counted on."""
 
 
 class ModelCard(FrozenData):

@@ -183,8 +183,9 @@ class Worker:
                 rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = self.predictor.warnings(source)
-        row = self._quality_row(meter.quality(warnings), counts)
-        return Outcome(case.name, warnings=warnings, quality=row, measurements=rows)
+        quality = meter.quality(warnings, counts.heard)
+        row = self._quality_row(quality, counts)
+        return Outcome(case.name, warnings=quality.warnings, quality=row, measurements=rows)
 
     def _write(self, case: PredictionCase, image: Image, found: Segmentation) -> Outcome:
         if found.objects is not None:
@@ -223,11 +224,16 @@ class Worker:
             "windows": windows.total,
             "windows_skipped": windows.skipped,
         }
+        if quality.strangeness is not None:
+            row["strangeness"] = _rounded(quality.strangeness)
         if quality.disagreement is not None:
             row["disagreement"] = _rounded(quality.disagreement)
         for name, dice in quality.predicted_dice.items():
             row[f"predicted_dice_{name}"] = _rounded(dice)
             row[f"expected_error_{name}"] = _rounded(quality.expected_error.get(name))
+            if name in quality.interval:
+                low, high = quality.interval[name]
+                row[f"lowest_dice_{name}"], row[f"highest_dice_{name}"] = map(_rounded, (low, high))
         row[SETTINGS] = self.settings
         return row
 

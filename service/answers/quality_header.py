@@ -47,14 +47,22 @@ def as_plain(quality: Quality) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "predicted_dice": {
             name: {"dice": round(dice, DIGITS), "expected_error": _rounded(errors.get(name))}
+            | _interval(quality, name)
             for name, dice in quality.predicted_dice.items()
         },
         "uncertainty": _rounded(quality.uncertainty),
         "warnings": quality.warnings,
     }
+    if quality.strangeness is not None:
+        plain["strangeness"] = _rounded(quality.strangeness)
     if quality.disagreement is not None:  # its map was asked for
         plain["disagreement"] = _rounded(quality.disagreement)
     return plain
+
+
+def _interval(quality: Quality, name: str) -> dict[str, list[float]]:
+    limits = quality.interval.get(name)
+    return {} if limits is None else {"interval": [round(each, DIGITS) for each in limits]}
 
 
 def _rounded(value: float | None) -> float | None:

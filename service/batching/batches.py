@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+from seg.inference.backends.features import Heard, listening, tell
 from seg.inference.backends.onnx import lacks_memory
 from service.batching.queue import Logits, Queue, RunListener, Ticket
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
@@ -71,6 +72,20 @@ class BatchScheduler(Scheduler):
             is_background: they are a job's, and wait behind those of requests.
             on_run: is told of the run of each patch before its future is done.
         """
+        tickets = self._queued(
+            request, patches, backend, is_background=is_background, on_run=on_run
+        )
+        return [ticket.logits for ticket in tickets]
+
+    def _queued(
+        self,
+        request: int,
+        patches: Float[np.ndarray, "b c *patch"],
+        backend: Backend | None,
+        *,
+        is_background: bool,
+        on_run: RunListener,
+    ) -> list[Ticket]:
         tickets = [
             Ticket(
                 request=request,
@@ -86,7 +101,7 @@ class BatchScheduler(Scheduler):
                 raise SchedulerClosedError("the service is shutting down")
             self._turns.put(tickets)
             self._changed.notify(len(tickets))
-        return [ticket.logits for ticket in tickets]
+        return tickets
 
     def run(
         self,
@@ -99,9 +114,15 @@ class BatchScheduler(Scheduler):
         check: Callable[[], None] = lambda: None,
     ) -> Float[np.ndarray, "b k *patch"]:
         """As `submit`, and wait for the logits."""
-        futures = self.submit(request, patches, backend, is_background=is_background, on_run=on_run)
+        tickets = self._queued(
+            request, patches, backend, is_background=is_background, on_run=on_run
+        )
         check()
-        return np.stack([future.result() for future in futures])
+        logits = np.stack([ticket.logits.result() for ticket in tickets])
+        for ticket in tickets:  # they ran in another thread than that which listens
+            for heard in ticket.heard:
+                tell(*heard)
+        return logits
 
     def drop(self, request: int, reason: BaseException) -> None:
         """Give what waits of a request that reason for an answer; a patch that runs is finished."""
@@ -141,7 +162,8 @@ class BatchScheduler(Scheduler):
         self._on_batch(len(batch), len({ticket.request for ticket in batch}))
         began = perf_counter()
         try:
-            logits = batch[0].backend.run(np.stack([ticket.patch for ticket in batch]))
+            with listening() as heard:
+                logits = batch[0].backend.run(np.stack([ticket.patch for ticket in batch]))
             if len(logits) != len(batch):
                 raise RuntimeError(f"{len(batch)} patches gave {len(logits)} answers")
         except Exception as error:  # whatever a backend raises belongs to the request that waits
@@ -152,6 +174,11 @@ class BatchScheduler(Scheduler):
                 self._run(part)
             return
         ended = perf_counter()
+        for network in dict.fromkeys(each.network for each in heard):
+            rows = np.concatenate([each.features for each in heard if each.network == network])
+            if len(rows) == len(batch):  # of a mirrored backend there are more
+                for ticket, row in zip(batch, rows, strict=True):
+                    ticket.heard.append(Heard(network, row[None]))
         for ticket, answer in zip(batch, logits, strict=True):
             ticket.on_run(began, ended)
             ticket.logits.set_result(answer)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+from seg.inference.backends.features import Heard
 
 BACKGROUND_SHARE = 16
 """Of so many patches one is a job's where both wait, so that a busy service still ends its jobs."""
@@ -39,6 +40,8 @@ class Ticket(Place):
     backend: Backend
     on_run: RunListener = lambda began, ended: None
     logits: "Future[Logits]" = field(default_factory=Future)
+    heard: list[Heard] = field(default_factory=list)
+    """What networks saw of the patch; whole when its logits are."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

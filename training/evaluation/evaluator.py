@@ -29,6 +29,8 @@ from training.evaluation.regions import foreground_name, regions
 from training.evaluation.reliability_meter import CalibrationMeter, Counts
 from training.evaluation.scores import CaseScore, Evaluation, RegionScore
 from training.evaluation.self_assessment import CaseEvidence, CaseWatcher, assess
+from training.evaluation.shift_calibration import with_shift
+from training.evaluation.shifted_cases import shifted_cases
 from training.evaluation.thresholding import choose_thresholding
 
 PREDICTION_FORMATS = {2: "png", 3: "nifti"}
@@ -39,7 +41,7 @@ VOXELS_OF_TOLERANCE = 2
 """People who draw the same outline twice differ by about as much."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pass
     predictor: Predictor,
     dataset: Dataset,
     cases: Sequence[Case],
@@ -47,6 +49,7 @@ def evaluate(
     predictions: Path | None = None,
     tolerance: float | None = None,
     progress: bool = True,
+    degrade: bool = False,
 ) -> Evaluation:
     """Scores of whole images, one in memory at a time.
 
@@ -58,6 +61,7 @@ def evaluate(
         tolerance: of surface Dice, in mm, or in pixels where an image states no spacing; None for
             ``default_tolerance``.
         progress: show a bar where there is a terminal.
+        degrade: teach what the model says of its masks on degraded pieces of the cases as well.
 
     Raises:
         DatasetError: package and dataset do not fit, or a case cannot be read.
@@ -106,6 +110,13 @@ def evaluate(
         card.task,
         fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
     )
+    if degrade and quality.dice:
+        lowest = {
+            name: min(each.expected[name] for each in told if np.isfinite(each.expected[name]))
+            for name in quality.dice
+        }
+        pieces = shifted_cases(predictor, dataset, cases, progress=progress)
+        quality = with_shift(quality, lowest, pieces)
     evaluation = evaluation_of(scored, list(found), calibration, tolerance)
     return evaluation.model_copy(update={"quality": quality})
 

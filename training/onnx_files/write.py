@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from seg.inference.backends.features import OUTPUT as FEATURES
 from seg.networks import ResidualUNet
 from seg.networks.config import RESIDUAL
 
@@ -57,14 +58,18 @@ def write_onnx(
     if len(example) < SAMPLES_A_BATCH:  # torch.export takes a batch of 1 for a constant
         example = np.concatenate([example] * SAMPLES_A_BATCH)
     free = _needs_a_free_batch(network)
+    written = _with_staged_norms(network) if exact_norms else network
+    outputs = ["logits"]
+    if isinstance(network, ResidualUNet):
+        written, outputs = _with_features(written), [*outputs, FEATURES]
     with _quiet():
         program = torch.onnx.export(
-            _with_staged_norms(network) if exact_norms else network,
+            written,
             (torch.from_numpy(np.ascontiguousarray(example)),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["patches"],
-            output_names=["logits"],
+            output_names=outputs,
             dynamic_shapes=({0: torch.export.Dim("batch")},) if free else None,
             external_data=False,
         )
@@ -77,6 +82,29 @@ def write_onnx(
             program.model.metadata_props[NETWORK_KEY] = json.dumps(about)
     _forget_the_source(program.model.graph)
     program.save(str(file), external_data=False)
+
+
+class _WithFeatures(ResidualUNet):
+    """Says beside its logits what it sees: mean and deviation of each channel at the bottleneck."""
+
+    def forward(  # type: ignore[override]
+        self, x: Float[Tensor, "b c *patch"]
+    ) -> tuple[Float[Tensor, "b k *patch"], Float[Tensor, "b f"]]:
+        """Return logits and features."""
+        stages = self.encoder(x)
+        deepest = stages[-1]
+        axes = tuple(range(2, deepest.ndim))
+        mean = deepest.mean(axes)  # no view, which would fix the batch where it is traced as one
+        variance = (deepest * deepest).mean(axes) - mean * mean
+        features = torch.cat([mean, torch.sqrt(torch.relu(variance))], dim=1)
+        return self.heads[0](self.decoder(stages)[0]), features
+
+
+def _with_features(network: nn.Module) -> nn.Module:
+    """A copy with another forward: a module around it would give all weights other names."""
+    changed = copy.copy(network)
+    changed.__class__ = _WithFeatures
+    return changed
 
 
 def _needs_a_free_batch(network: nn.Module) -> bool:

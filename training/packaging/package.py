@@ -124,6 +124,8 @@ def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
             trained_on=tuple(sorted(image_digest(case) for case in dataset.train)),
             command=job.command,
             versions=versions_of(LIBRARIES),
+            steps=job.steps,
+            expected_steps=plan.expected_steps,
         ),
         licence=dataset.licence,
     )

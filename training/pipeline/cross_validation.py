@@ -91,7 +91,7 @@ def package_folds(
     ]
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
+        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions, degrade=True)
 
     finished = write_ensemble(members, job, target or run.package, rules, assess)
     scores = finished.evaluation.model_copy(

@@ -31,7 +31,7 @@ def export_package(run: RunFolder, job: TrainingJob, target: Path) -> Finished:
     trained = trained_in(run, job.plan, job.dataset.legend)
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, job.dataset, job.dataset.test)
+        return evaluate(predictor, job.dataset, job.dataset.test, degrade=True)
 
     return write_package(trained.network, job, target, assess)
 

@@ -1,7 +1,10 @@
 """From a dataset folder to a package: look, plan, train, evaluate, export, report."""
 
 import logging
+import math
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from data.fetch import fetch
@@ -39,6 +42,9 @@ from training.samples.prepared_cases import prepare_cases
 
 FALLBACK_DATASET = "phantom"
 
+
+ENOUGH = 0.5
+"""Of the planned steps; with fewer a network has learnt clearly less than planned."""
 
 log = logging.getLogger("training")
 
@@ -108,15 +114,21 @@ def resume(
     world: World = ALONE,
     *,
     with_ray: bool = False,
+    minutes: float | None = None,
 ) -> RunFolder:
-    """Go on with a run that was stopped.
+    """Go on with a run that was stopped, or with a finished one that gets more minutes.
 
     Raises:
         SegError: the folder holds no run, or its data are gone.
+        ConfigError: more minutes are no more than it had, or it counts steps or has folds.
     """
     if not world.leads:
         return _follow(world)
     run = RunFolder(folder)
+    if minutes is not None:
+        run.check_begun()
+        with taken(run.path, LET_GO_S):
+            _give_minutes(run, minutes)
     if run.report.is_file():
         log.info("%s is finished; its report: %s", folder, run.report)
         return run
@@ -126,6 +138,21 @@ def resume(
         if job.plan.fold is not None:
             prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
         return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
+
+
+def _give_minutes(run: RunFolder, minutes: float) -> None:
+    """Write the longer plan; the package is made again when the longer training is done."""
+    plan = read_plan(run.plan)
+    if plan.steps or plan.folds > 1:
+        raise ConfigError("only a training that counts minutes, without folds, can be given more")
+    if minutes <= plan.minutes:
+        raise ConfigError(
+            f"{run.path} was given {plan.minutes:g} minutes in all; --minutes must be more"
+        )
+    write_plan(changed_plan(plan, {"minutes": minutes}), run.plan)
+    run.report.unlink(missing_ok=True)
+    if run.package.exists():
+        shutil.rmtree(run.package)
 
 
 def _follow(world: World) -> RunFolder:
@@ -205,16 +232,34 @@ def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: 
     return run
 
 
+def _tell_steps(job: TrainingJob, trained: Trained, run: RunFolder) -> None:
+    plan, minutes = job.plan, trained.seconds / 60
+    planned = plan.steps or plan.expected_steps
+    of = f" of {planned} planned" if planned else ""
+    log.info("trained   %d%s steps in %.1f minutes", trained.steps, of, minutes)
+    if planned and trained.steps < ENOUGH * planned:
+        more = math.ceil(plan.minutes * planned / max(1, trained.steps))
+        log.warning(
+            "trained   only %.0f %% of the planned steps: the machine was busier than while it was "
+            "measured, and the network has learnt less than it could; go on with: "
+            "python -m training.fit --resume %s --minutes %d",
+            100 * trained.steps / planned,
+            run.path,
+            more,
+        )
+
+
 def _train_and_package(job: TrainingJob, run: RunFolder, clock: Clock) -> tuple[Finished, Trained]:
     plan, dataset = job.plan, job.dataset
     job.device.world.check(plan.batch_size)
     cases = prepare_cases(dataset, plan, run.cache)
     job.device.world.told(str(run.path.resolve()))
     trained = train(plan, cases, dataset, job.device, run.path, clock)
-    log.info("trained   %d steps in %.1f minutes", trained.steps, trained.seconds / 60)
+    job = replace(job, steps=trained.steps)
+    _tell_steps(job, trained, run)
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions)
+        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions, degrade=True)
 
     log.info("exporting to ONNX, proving it on real patches, evaluating whole images")
     return write_package(trained.network, job, run.package, assess), trained

@@ -171,12 +171,13 @@ def _searched(
         stopwatch.precision,
         f" with {stopwatch.threads} of them, faster than with all" if stopwatch.found_fewer else "",
     )
-    for each in searched[:3] if len(searched) > 1 else ():
-        log.info("considered %s", each.in_words)
+    for place, each in enumerate(searched[:3] if len(searched) > 1 else (), start=1):
+        log.info("choice %d  %s", place, each.in_words)
     decided: dict[str, Any] = {
         "precision": stopwatch.precision,
         "threads": stopwatch.threads,
         "channels_last": bool(stopwatch.channels_last),
+        "expected_steps": first.steps or max(1, int(best.steps)),
         "augmentation": planned_augmentation(
             best.plan.steps or best.steps, dataset.channels, dataset.dims
         ),
@@ -204,14 +205,12 @@ def as_csv(considered: Sequence[Candidate]) -> bytes:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
-        ("network", "patch", "batch_size", "seconds_a_step", "measured", "steps", "bytes",
-         "forecast_dice")
+        ("choice", "network", "patch", "batch_size", "seconds_a_step", "measured", "steps", "bytes")
     )  # fmt: skip
-    for each in considered:
+    for place, each in enumerate(considered, start=1):
         plan = each.plan
         table.writerow(
-            (plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
-             f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes,
-             f"{each.forecast_dice:.4f}")
+            (place, plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
+             f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes)
         )  # fmt: skip
     return text.getvalue().encode()

@@ -48,8 +48,7 @@ class Candidate:
         about = "" if self.measured else "about "
         return (
             f"{plan.network:11} {plan.batch_size:2} x {patch:13} {about}{self.seconds:.2g} s a "
-            f"step, {self.steps:.0f} steps, {in_gib(self.bytes)}, "
-            f"expected Dice {self.forecast_dice:.3f}"
+            f"step, {self.steps:.0f} steps, {in_gib(self.bytes)}"
         )
 
 

@@ -40,6 +40,7 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         curves=_curves(folder, headline_of(evaluation).dice.mean),
         plan=plan_in_words(job.plan, parameter_count(trained.network)),
         steps=trained.steps,
+        planned_steps=job.plan.steps or job.plan.expected_steps,
         minutes=trained.seconds / 60,
         device=job.device.name,
         data=data_in_words(job.dataset, job.fingerprint),

@@ -25,6 +25,8 @@ class TrainingJob:
     dataset: Dataset
     device: Device
     command: str
+    steps: int | None = None
+    """That were reached, once it has trained."""
 
 
 def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[TrainingJob, Dataset]:

@@ -47,6 +47,10 @@ class Plan(BaseModel):
     steps: Annotated[
         int | None, Field(ge=1, description="a fixed number of steps in place of minutes")
     ] = None
+    expected_steps: Annotated[
+        int | None,
+        Field(ge=1, description="that the minutes allowed at the speed measured in planning"),
+    ] = None
     memory: Annotated[
         int | None, Field(gt=0, description="bytes that planning may fill; null for what is free")
     ] = None

@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from monai import transforms as mt
 
 from seg.errors import ConfigError
-from training.samples.painting import painted_out, with_artefact
+from training.dataset.painting import painted_out, with_artefact
 
 LEANING = math.pi / 6
 """Radians by which a volume is turned, or an image that must not be upside down."""
@@ -68,7 +68,7 @@ STRENGTHS: Mapping[str, Strength] = {
     "light": Strength(),
     # For few steps: what makes networks robust and costs little on images like those of training.
     "robust": Strength(
-        turns=0.15, scales=(0.55, 1.8), noise=(0.15, 0.4), blur=(0.15, 1.5), brightness=0.3,
+        turns=0.15, scales=(0.55, 1.8), noise=(0.2, 1.0), blur=(0.15, 1.5), brightness=0.3,
         contrast=0.25, illumination=0.15, artefacts=0.05, gain=0.5,
     ),
     # Rates and ranges of Isensee et al., nnU-Net, Nature Methods 18 (2021).

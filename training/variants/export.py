@@ -52,7 +52,7 @@ def export_variants(
     )
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, job.dataset, job.dataset.test, progress=False)
+        return evaluate(predictor, job.dataset, job.dataset.test, progress=False, degrade=True)
 
     elastic = write_variants(network, job, target, assess, wishes, student, other)
     write_variants_report(elastic, job)

@@ -22,6 +22,7 @@ from seg.cuda_driver import (
     memory_limit,
 )
 from seg.errors import BackendError, DeviceMemoryError
+from seg.inference.backends.features import OUTPUT, somebody_listens, tell
 from seg.machine import cores, return_free_memory
 
 LOGGER = logging.getLogger(__name__)
@@ -106,6 +107,9 @@ class OnnxBackend:
         self._lock = threading.Lock()
         self.callers = 1 if runs_on_gpu else threads or cores()
         self._input = self._session.get_inputs()[0]
+        names = [output.name for output in self._session.get_outputs()]
+        self._name = model_file.name
+        self._outputs = [names[0], *(name for name in names[1:] if name == OUTPUT)]
         self.patch: tuple[int, ...] = tuple(self._input.shape[2:])
         if not all(isinstance(size, int) for size in self.patch):
             raise BackendError(f"the model's patch must be fixed, got {self._input.shape}")
@@ -134,13 +138,15 @@ class OnnxBackend:
         return np.concatenate(parts)
 
     def _run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
+        wanted = self._outputs if somebody_listens() else self._outputs[:1]
+        logits: Float32[np.ndarray, "b k *patch"]
         try:
-            logits: Float32[np.ndarray, "b k *patch"] = self._session.run(
-                None, {self._input.name: patches}
-            )[0]
+            logits, *features = self._session.run(wanted, {self._input.name: patches})
         except Exception as error:  # onnxruntime raises a class of its own for each status code
             kind = DeviceMemoryError if lacks_memory(error) else BackendError
             raise kind(f"the network failed on a batch of patches: {words_of(error)}") from error
+        for each in features:
+            tell(self._name, each)
         return logits
 
     def _fit(self, size: int, error: DeviceMemoryError) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from seg.errors import BackendError
+from seg.inference.backends.features import OUTPUT, somebody_listens, tell
 from seg.machine import cores
 
 
@@ -45,6 +46,8 @@ class OpenVinoBackend:
             self._model: Any = core.compile_model(model, "CPU", _config(self.callers))
         except RuntimeError as error:  # all that OpenVINO raises, a dynamic patch as well
             raise BackendError(f"OpenVINO cannot load {model_file.name}: {error}") from error
+        self._name = model_file.name
+        self._has_features = any(OUTPUT in output.names for output in self._model.outputs)
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.callers):
             self._idle.put(self._model.create_infer_request())
@@ -68,6 +71,8 @@ class OpenVinoBackend:
         self, request: Any, patch: Float32[np.ndarray, "1 c *patch"]
     ) -> Float32[np.ndarray, "1 k *patch"]:
         found = request.infer([np.ascontiguousarray(patch)], share_inputs=True)
+        if self._has_features and somebody_listens():
+            tell(self._name, np.array(found[self._model.output(OUTPUT)]))
         return np.asarray(found[self._model.output(0)])
 
 

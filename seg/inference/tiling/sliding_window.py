@@ -13,12 +13,13 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from seg.inference.backends.features import Heard, listening
 from seg.inference.backends.onnx import Backend
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.blending import Slab, blend_windows, rows_at_once, slabs_of
@@ -40,6 +41,8 @@ class WindowCounts:
     total: int = 0
     skipped: int = 0
     """Known to be background without asking the network."""
+    heard: list[Heard] = field(default_factory=list)
+    """What the networks saw of the windows, in any order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +141,7 @@ def _only_window(
         background = tiling.background.reshape(-1, *(1,) * len(backend.patch))
         logits = np.broadcast_to(background, (len(background), *backend.patch))
     else:
-        logits = backend.run(np.ascontiguousarray(window)[np.newaxis])[0]
+        logits = _heard(backend, counts, np.ascontiguousarray(window)[np.newaxis])[0]
     if progress:
         progress(1, 1)
     inside = logits[(slice(None), *image.inside)]
@@ -246,6 +249,15 @@ def _batches(
         yield _Batch(chosen, np.concatenate(patches))
 
 
+def _heard(
+    backend: Backend, counts: WindowCounts, patches: Float32[np.ndarray, "b c *patch"]
+) -> Float[np.ndarray, "b k *patch"]:
+    with listening() as heard:
+        logits = backend.run(patches)
+    counts.heard += heard
+    return logits
+
+
 def _run(
     backend: Backend, batches: Iterator[_Batch], counts: WindowCounts, progress: Progress
 ) -> Iterator[tuple[_Start, Float[np.ndarray, "k *patch"]]]:
@@ -256,7 +268,7 @@ def _run(
         try:
             for batch in itertools.chain(batches, itertools.repeat(None)):
                 if batch is not None:
-                    waiting.append((batch, pool.submit(backend.run, batch.patches)))
+                    waiting.append((batch, pool.submit(_heard, backend, counts, batch.patches)))
                     if len(waiting) < AHEAD + backend.callers:
                         continue
                 if not waiting:

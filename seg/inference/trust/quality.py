@@ -4,7 +4,8 @@ Everything is computed from slabs of logits as they come, so it costs no more me
 that are asked for. Letters: ``b`` batch, ``k`` channels of logits.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Literal, get_args
@@ -13,12 +14,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from seg.images import ClassInfo, Image, MadeBy, Mask
+from seg.inference.backends.features import Heard
 from seg.inference.labels.decision import probabilities_of
 from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.sliding_window import WindowCounts
 from seg.inference.trust.entropy import probabilities_and_entropy
-from seg.metrics import expected_dice
+from seg.metrics import PredictedDice, expected_dice
 from seg.model_package import ModelCard, Task
 from seg.objects import Objects
 
@@ -29,6 +31,10 @@ several networks, or of one network on mirrored patches. All in [0, 1]."""
 MAP_NAMES: tuple[MapName, ...] = get_args(MapName)
 """All that may be asked for."""
 
+LITTLE = 0.5
+"""Share of the usual Dice below which its prediction is a warning."""
+ALLOWANCE = 1.5
+"""An image may be so much stranger than the strangest held-back piece."""
 BLOCK = 2**16
 """Voxels whose probabilities are held at once: few enough for a core's cache."""
 
@@ -41,6 +47,11 @@ class Quality:
     """By class, of the classes in the mask on which the package has a calibration."""
     expected_error: Mapping[str, float] = field(default_factory=dict)
     """Mean absolute error of ``predicted_dice`` on cases with a reference, where it is known."""
+    interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """That holds the true Dice of about nine of ten images, also of such as are unlike those of the
+    training; of packages that were taught so."""
+    strangeness: float | None = None
+    """How far what the network saw lies from what it saw in training, in multiples of the usual."""
     uncertainty: float | None = None
     """Mean normalised entropy, in [0, 1], over the voxels of the mask's foreground."""
     disagreement: float | None = None
@@ -88,6 +99,7 @@ class QualityMeter:
         self._sums = np.zeros((3, card.outputs))
         self._unsure = np.zeros(2)
         self._foreground = 0
+        self._voxels = 0
         sizes: dict[MapName, int] = {
             "probabilities": len(self._channels), "uncertainty": 1, "disagreement": 1,
         }  # fmt: skip
@@ -100,25 +112,32 @@ class QualityMeter:
         for rows in _blocks(labels.shape):
             self._take(slab.logits[:, rows], labels[rows], slab.start + rows.start)
 
-    def quality(self, warnings: tuple[str, ...] = ()) -> Quality:
-        """What the slabs told."""
+    def quality(self, warnings: tuple[str, ...] = (), heard: Sequence[Heard] = ()) -> Quality:
+        """What the slabs told, and what the networks saw meanwhile."""
         card, known = self._card, self._known
         expected = expected_dice(*self._sums)
         classes = [info.name for info in card.classes[len(card.classes) - card.outputs :]]
+        strangeness = strangeness_of(heard, card)
         predicted = {
-            classes[channel]: float(
-                known[classes[channel]].predicted(expected[channel : channel + 1])[0]
+            classes[channel]: known[classes[channel]].predict(
+                float(expected[channel]), strangeness, self._voxels
             )
             for channel in self._channels
             if classes[channel] in known and np.isfinite(expected[channel])
         }
-        errors = {name: known[name].expected_error for name in predicted}
+        warnings += tuple(_doubts(predicted, strangeness, card))
         uncertainty, disagreement = (
             float(each / self._foreground) if self._foreground else None for each in self._unsure
         )
         return Quality(
-            predicted_dice=predicted,
-            expected_error={name: each for name, each in errors.items() if each is not None},
+            predicted_dice={name: each.dice for name, each in predicted.items()},
+            expected_error={
+                name: each.expected_error
+                for name, each in predicted.items()
+                if each.expected_error is not None
+            },
+            interval={name: each.interval for name, each in predicted.items() if each.interval},
+            strangeness=strangeness if math.isfinite(strangeness) else None,
             uncertainty=uncertainty,
             disagreement=disagreement if "disagreement" in self.maps else None,
             warnings=warnings,
@@ -130,6 +149,7 @@ class QualityMeter:
         labels: UInt8[np.ndarray, "*rows"],
         first: int,
     ) -> None:
+        self._voxels += labels.size
         outputs, task = self._card.outputs, self._card.task
         own = logits[:outputs]
         is_as_it_was = self._temperature == 1
@@ -149,6 +169,33 @@ class QualityMeter:
         if "disagreement" in self.maps:
             self.maps["disagreement"][0, rows] = logits[outputs]
             self._unsure[1] += _sum_where(logits[outputs], inside)
+
+
+def strangeness_of(heard: Sequence[Heard], card: ModelCard) -> float:
+    """Of what the networks saw of an image, in multiples of the usual; NaN if it is not known."""
+    statistics = card.quality.features if card.quality else None
+    if statistics is None:
+        return math.nan
+    features = [each.features for each in heard if each.network == statistics.network]
+    return statistics.strangeness(np.concatenate(features)) if features else math.nan
+
+
+def _doubts(
+    predicted: Mapping[str, PredictedDice], strangeness: float, card: ModelCard
+) -> Iterator[str]:
+    statistics = card.quality.features if card.quality else None
+    if statistics is not None and strangeness > statistics.largest:
+        yield (
+            f"what the network sees lies {strangeness:.1f} times as far from the images of the "
+            f"training as usual, held-back ones lay {statistics.largest / ALLOWANCE:.1f} times as "
+            "far at most: an image unlike those of the training"
+        )
+    for name, each in predicted.items():
+        if each.left < LITTLE:
+            yield (
+                f"the network is so unsure of {name} that a Dice of {each.dice:.2f} is expected, "
+                "less than half of the usual: a poor image, or one without it?"
+            )
 
 
 def add_sums(

@@ -141,8 +141,8 @@ def test_the_command_writes_a_plan_and_what_was_considered(tmp_path):
     written = read_plan(plan)
     assert (written.minutes, written.memory) == (1, 16 * GIB)
     rows = (tmp_path / "plan.candidates.csv").read_text().splitlines()
-    assert rows[0].startswith("network,patch,batch_size")
-    assert rows[1].split(",")[0] == written.network
+    assert rows[0].startswith("choice,network,patch,batch_size")
+    assert rows[1].split(",")[:2] == ["1", written.network]
 
 
 def test_the_command_says_what_cannot_be_in_one_sentence(tmp_path, capsys):

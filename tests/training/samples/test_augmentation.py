@@ -8,10 +8,10 @@ from PIL import Image as Picture
 from data.phantom import draw
 from seg.errors import ConfigError
 from training.augment import main
+from training.dataset.painting import with_artefact
 from training.reports.augmented_sheet import GAP
 from training.samples import augmentation as module
 from training.samples.augmentation import PRESETS, Augmentation
-from training.samples.painting import with_artefact
 
 PATCHES = [(32, 32), (24, 40), (8, 24, 24), (16, 16, 16)]
 

@@ -1,0 +1,160 @@
+"""What a network says of images that are unlike those of its training, and what is true.
+
+Letters: ``k`` channels of logits, ``f`` features.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from tqdm import tqdm
+
+from seg.images import Image, Mask
+from seg.images.grid.orientation import turned_image, turned_mask
+from seg.inference import Predictor, WindowCounts
+from seg.inference.labels.decision import probabilities_of
+from seg.inference.tiling.blending import Slab
+from seg.inference.trust.quality import add_sums
+from seg.metrics import dice, expected_dice
+from seg.model_package import ModelCard
+from training.dataset import Case, Dataset
+from training.dataset.legend import IGNORE
+from training.evaluation.degradations import degradations_of, degraded
+from training.evaluation.measure import predicted_regions
+from training.evaluation.regions import regions
+
+CLEAN = "as it is"
+PIECES = {2: 8, 3: 4}
+"""Of held-back images, which are degraded, by number of dimensions; some seconds' work."""
+SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftedCase:
+    """A piece of a held-back image, degraded."""
+
+    way: str
+    """``CLEAN``, or a name of ``DEGRADATIONS``."""
+    expected: Mapping[str, float]
+    """Expected Dice by class, NaN where the class is not in the mask."""
+    dice: Mapping[str, float]
+    """What was reached, NaN where the class is nowhere."""
+    voxels: int
+    network: str
+    features: Float32[np.ndarray, "b f"]
+    """Of its windows; none where the network tells none."""
+
+
+def shifted_cases(
+    predictor: Predictor, dataset: Dataset, cases: Sequence[Case], *, progress: bool = True
+) -> list[ShiftedCase]:
+    """Pieces of the cases, as they are and degraded in every way.
+
+    Args:
+        predictor: of a package with the dataset's classes.
+        dataset: whose files are read.
+        cases: that the network was not trained on.
+        progress: show a bar where there is a terminal.
+    """
+    card = predictor.package.card
+    rng = np.random.default_rng(SEED)
+    count = PIECES[card.input.dims]
+    ways = degradations_of(card.input.dims, len(card.input.channels))
+    bar = tqdm(
+        total=count * (1 + len(ways)), desc="degrading", unit="piece",
+        disable=None if progress else True,
+    )  # fmt: skip
+    found = []
+    for number in range(count):
+        stored, drawn = dataset.read(cases[number * len(cases) // count])
+        turn = predictor.turn_of(stored)
+        image, mask = _piece(turned_image(stored, turn), turned_mask(drawn, turn), card, rng)
+        for place, way in enumerate((CLEAN, *ways)):
+            strength = ((number + place) % count + rng.random()) / count
+            found.append(_seen(predictor, dataset, image, mask, way, strength, rng))
+            bar.update()
+    bar.close()
+    return found
+
+
+def _seen(  # noqa: PLR0913 - a piece, and what is done to it
+    predictor: Predictor,
+    dataset: Dataset,
+    image: Image,
+    mask: Mask,
+    way: str,
+    strength: float,
+    rng: np.random.Generator,
+) -> ShiftedCase:
+    array, labels = image.array, mask.array.astype(np.uint8)
+    if way != CLEAN:
+        array, labels = degraded(way, array, labels, strength, rng)
+    changed = Image(array, spacing=image.spacing)
+    reference = Mask.on_grid_of(changed, labels)
+    sums, counts = _Sums(predictor.package.card), WindowCounts()
+    predicted = predictor.predict(changed, observe=sums, counts=counts)
+    inside = predicted_regions(predicted, reference, regions(dataset.legend))
+    own = {
+        name: dice(part, regions(dataset.legend)[name].referred(labels))
+        for name, part in inside.items()
+    }
+    network = counts.heard[0].network if counts.heard else ""
+    features = [each.features for each in counts.heard if each.network == network]
+    return ShiftedCase(
+        way=way,
+        expected=sums.by_class(),
+        dice=own,
+        voxels=labels.size,
+        network=network,
+        features=np.concatenate(features) if features else np.zeros((0, 0), np.float32),
+    )
+
+
+class _Sums:
+    """Sees the slabs of a piece."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self._card = card
+        self._sums = np.zeros((3, card.outputs))
+
+    def __call__(self, slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
+        task = self._card.task
+        add_sums(self._sums, probabilities_of(slab.logits, task), labels, task)
+
+    def by_class(self) -> dict[str, float]:
+        """Expected Dice of the foreground's classes."""
+        classes = self._card.classes[len(self._card.classes) - self._card.outputs :]
+        pairs = zip(classes, expected_dice(*self._sums), strict=True)
+        return {info.name: float(value) for info, value in pairs if info.index > 0}
+
+
+def _piece(
+    image: Image, mask: Mask, card: ModelCard, rng: np.random.Generator
+) -> tuple[Image, Mask]:
+    """As much as one patch shows, around a voxel of a class where there is one.
+
+    Of a volume as much as one window shows: several take too long.
+    """
+    scale: tuple[float, ...] = (1.0,) * image.dims
+    if card.input.preprocessing.spacing and image.spacing:
+        pairs = zip(card.input.preprocessing.spacing, image.spacing, strict=True)
+        scale = tuple((wanted or mm) / mm for wanted, mm in pairs)
+    margin = (0,) * image.dims
+    if image.dims == 3:
+        margin = card.input.preprocessing.margin or margin
+    size = [
+        min(n, max(1, round((p - 2 * m) * s)))
+        for n, p, m, s in zip(image.spatial_shape, card.input.patch, margin, scale, strict=True)
+    ]
+    places = np.flatnonzero((mask.array > 0) & (mask.array != IGNORE))
+    centre: tuple[int, ...] = tuple(n // 2 for n in image.spatial_shape)
+    if len(places):
+        drawn = np.unravel_index(int(rng.choice(places)), image.spatial_shape)
+        centre = tuple(int(each) for each in drawn)
+    at = []
+    for middle, part, n in zip(centre, size, image.spatial_shape, strict=True):
+        start = int(np.clip(int(middle) - part // 2, 0, n - part))
+        at.append(slice(start, start + part))
+    piece = Image(np.ascontiguousarray(image.array[:, *at]), spacing=image.spacing)
+    return piece, Mask.on_grid_of(piece, np.ascontiguousarray(mask.array[tuple(at)]))
