@@ -19,7 +19,7 @@ from seg.images.writing import (
     write_mask,
     write_objects,
 )
-from seg.images.writing_parts import STREAMED_FORMATS, write_mask_parts
+from seg.images.writing_parts import STREAMED_FORMATS, write_mask_parts, write_objects_parts
 from seg.images.writing_probabilities import PROBABILITY_FORMATS, encode_probabilities
 
 __all__ = [
@@ -55,4 +55,5 @@ __all__ = [
     "write_mask",
     "write_mask_parts",
     "write_objects",
+    "write_objects_parts",
 ]

@@ -10,7 +10,7 @@ from typing import IO, cast
 
 import numpy as np
 import tifffile
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8, UInt32
 
 from seg.errors import UnsupportedImageError
 from seg.files import replaced_file
@@ -31,8 +31,9 @@ BAND_PIXELS = 2**22
 """Pixels that are outlined at once."""
 LARGEST_CLASSIC_TIFF = 2**32 - 2**25
 
-Parts = Iterator[UInt8[np.ndarray, "*slab"]]
-"""Labels along the first spatial axis, in order, any number of rows at a time."""
+Parts = Iterator[UInt8[np.ndarray, "*slab"]] | Iterator[UInt32[np.ndarray, "*slab"]]
+"""Classes, or numbers of objects, along the first spatial axis, in order, any number of rows at a
+time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,14 +51,17 @@ class Known:
 NOTHING_KNOWN = Known()
 
 
-def stream_tiff(path: Path, parts: Parts, grid: ImageSource) -> None:
+def stream_tiff(
+    path: Path, parts: Parts, grid: ImageSource, kind: type[np.unsignedinteger] = np.uint8
+) -> None:
     """An OME-TIFF of compressed tiles; BigTIFF where it might be needed."""
     shape = tuple(grid.spatial_shape)
-    with tifffile.TiffWriter(path, bigtiff=prod(shape) > LARGEST_CLASSIC_TIFF, ome=True) as tiff:
+    is_big = prod(shape) * np.dtype(kind).itemsize > LARGEST_CLASSIC_TIFF
+    with tifffile.TiffWriter(path, bigtiff=is_big, ome=True) as tiff:
         tiff.write(
-            _tiles(parts, shape),
+            _tiles(parts, shape, kind),
             shape=shape,
-            dtype=np.uint8,
+            dtype=kind,
             tile=(TILE, TILE),
             photometric="minisblack",
             compression="zlib",
@@ -66,11 +70,18 @@ def stream_tiff(path: Path, parts: Parts, grid: ImageSource) -> None:
         )
 
 
-def stream_nifti(path: Path, parts: Parts, grid: ImageSource, *, zipped: bool = True) -> None:
+def stream_nifti(
+    path: Path,
+    parts: Parts,
+    grid: ImageSource,
+    *,
+    zipped: bool = True,
+    kind: type[np.unsignedinteger] = np.uint8,
+) -> None:
     """A NIfTI file on the image's own affine; a flat image is one slice."""
     x_to_z = (*tuple(grid.spatial_shape)[::-1], 1)[:3]
     # nibabel takes size and type from an array, which may be one zero seen everywhere
-    header = nifti_of(np.broadcast_to(np.uint8(0), x_to_z), grid).header
+    header = nifti_of(np.broadcast_to(kind(0), x_to_z), grid).header
     header.set_data_offset(header.single_vox_offset)
     with ExitStack() as stack:
         file: IO[bytes] = stack.enter_context(path.open("wb"))
@@ -174,25 +185,40 @@ def write_mask_parts(
                 stream_outlines(part, parts, grid, format, known)
 
 
-def _tiles(parts: Parts, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "y x"]]:
-    for plane_rows in _bands(parts, shape):
+def write_objects_parts(path: Path, parts: Parts, grid: ImageSource) -> None:
+    """Write numbers of objects with 32 bits part by part, as TIFF or NIfTI by the path's ending."""
+    with replaced_file(path) as part:
+        if path.name.endswith((".nii", ".nii.gz")):
+            zipped = path.name.endswith(".gz")
+            stream_nifti(part, parts, grid, zipped=zipped, kind=np.uint32)
+        else:
+            stream_tiff(part, parts, grid, np.uint32)
+
+
+def _tiles(
+    parts: Parts, shape: tuple[int, ...], kind: type[np.unsignedinteger] = np.uint8
+) -> Iterator[Shaped[np.ndarray, "y x"]]:
+    for plane_rows in _bands(parts, shape, kind=kind):
         for x in range(0, shape[-1], TILE):
-            tile = np.zeros((TILE, TILE), np.uint8)
+            tile = np.zeros((TILE, TILE), kind)
             piece = plane_rows[:, x : x + TILE]
             tile[: piece.shape[0], : piece.shape[1]] = piece
             yield tile
 
 
 def _bands(
-    parts: Parts, shape: tuple[int, ...], height: int = TILE
-) -> Iterator[UInt8[np.ndarray, "y x"]]:
+    parts: Parts,
+    shape: tuple[int, ...],
+    height: int = TILE,
+    kind: type[np.unsignedinteger] = np.uint8,
+) -> Iterator[Shaped[np.ndarray, "y x"]]:
     """Rows of one plane, as many as a tile is high or as are asked for."""
     if len(shape) == 3:
         for part in parts:
             for plane in part:
                 yield from (plane[y : y + height] for y in range(0, shape[1], height))
         return
-    band = np.empty((height, shape[1]), np.uint8)
+    band = np.empty((height, shape[1]), kind)
     filled = 0
     for part in parts:
         while len(part):

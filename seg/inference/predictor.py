@@ -200,6 +200,32 @@ class Predictor:
         turned = turned_image(image, self.turn_of(image))
         return self._labels(self.backend, turned, None, None, objects=taker)
 
+    def rows_observed(
+        self,
+        turned: ImageSource,
+        taker: SlabTaker,
+        progress: Progress | None = None,
+        counts: WindowCounts | None = None,
+        observe: Observe | None = None,
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
+        """The same of an image that is turned already and may stay in its file.
+
+        First row and labels of each part, before postprocessing, of the wanted classes only where
+        there is none.
+
+        Raises:
+            ImageError: as ``predict``.
+        """
+        card = self.package.card
+        for raw, slab, rows in self._labelled(self.backend, turned, progress, counts):
+            if observe:
+                observe(slab, rows)
+            taker.take(raw.start, raw.logits, rows)
+            wanted = rows
+            if not card.postprocessing.has_rules:
+                wanted = self.selection.applied(rows, card.classes)
+            yield raw.start, wanted
+
     def label_rows(
         self,
         source: ImageSource,

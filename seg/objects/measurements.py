@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64, UInt32
 
 from seg.errors import ImageError
-from seg.images import Image
+from seg.images import Image, ImageSource
 from seg.images.grid.image import sheared_share
 from seg.objects.objects import Objects
 
@@ -22,6 +22,8 @@ SHAPES = (
     "solidity",
 )
 """Of flat objects; the angle is between the first axis (rows) and the longest, in radians."""
+BAND = 2**21
+"""Voxels that are measured at once in images that stay in their files."""
 DIGITS = 6
 """Of a number, the significant ones that are written."""
 
@@ -161,3 +163,73 @@ def in_csv(objects: Objects, image: Image | None) -> Iterator[list[Cell]]:
     yield list(columns)
     for row in measure_objects(objects, image):
         yield [row.get(name) for name in columns]
+
+
+def measure_in_bands(objects: Objects, source: ImageSource | None) -> Iterator[dict[str, Cell]]:
+    """The rows of ``measure_objects``, a band of the image in memory at a time.
+
+    Each object is measured in the band in which it begins, with as many rows more as it needs.
+    """
+    labels, count = objects.labels, len(objects)
+    boxes = _boxes_in_bands(labels, count)
+    touches, neighbours = _surroundings(labels, count)
+    height = _band_rows(labels)
+    for start in range(0, len(labels), height):
+        own = np.flatnonzero((boxes[:, 0] >= start) & (boxes[:, 0] < start + height)) + 1
+        if not len(own):
+            continue
+        stop = int(boxes[own - 1, 1].max())
+        new = np.zeros(count + 1, np.uint32)
+        new[own] = np.arange(1, len(own) + 1)
+        band = (slice(start, stop), *(slice(0, n) for n in labels.shape[1:]))
+        part = Objects(
+            labels=new[np.asarray(labels[band])],
+            classes=objects.classes[own - 1],
+            probabilities=objects.probabilities[own - 1],
+            kinds=objects.kinds,
+            spacing=objects.spacing,
+        )
+        image = Image(source.read(band)) if source else None
+        for number, row in zip(own.tolist(), measure_objects(part, image), strict=True):
+            row["label"] = number
+            for name in ("centroid-0", "bbox-0", f"bbox-{objects.dims}"):
+                value = row[name]
+                assert isinstance(value, int | float)
+                row[name] = value + start
+            row["touches_border"] = bool(touches[number])
+            row["neighbors"] = int(neighbours[number])
+            yield row
+
+
+def _band_rows(labels: UInt32[np.ndarray, "*spatial"]) -> int:
+    return max(1, BAND // max(1, int(labels[0].size)))
+
+
+def _boxes_in_bands(labels: UInt32[np.ndarray, "*spatial"], count: int) -> Int64[np.ndarray, "n 2"]:
+    """First row of each object, and one behind its last."""
+    ends = np.zeros((count, 2), np.int64)
+    ends[:, 0] = len(labels)
+    for row in range(len(labels)):
+        there = np.unique(labels[row])
+        there = there[there > 0].astype(np.int64) - 1
+        ends[there, 0] = np.minimum(ends[there, 0], row)
+        ends[there, 1] = row + 1
+    return ends
+
+
+def _surroundings(
+    labels: UInt32[np.ndarray, "*spatial"], count: int
+) -> tuple[np.ndarray, Int64[np.ndarray, " n"]]:
+    """By number: whether an object touches the image's border, and how many others it touches."""
+    touches = np.zeros(count + 1, bool)
+    height = _band_rows(labels)
+    pairs = [np.zeros((0, 2), np.int64)]
+    for start in range(0, len(labels), height):
+        band = np.asarray(labels[start : start + height + 1])
+        pairs += [_sides(band, axis) for axis in range(labels.ndim)]
+        for axis in range(1, labels.ndim):
+            along = np.moveaxis(band, axis, 0)
+            touches[np.unique(along[[0, -1]])] = True
+    touches[np.unique(labels[0])] = touches[np.unique(labels[-1])] = True
+    both = np.unique(np.concatenate(pairs), axis=0)
+    return touches, np.bincount(both.reshape(-1), minlength=count + 1)

@@ -1,18 +1,24 @@
 """From the slabs of an image to its objects. Letters: ``k`` logit channels."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt32
 
 from seg.images import Mask
 from seg.model_package import ModelCard
-from seg.objects.blocks import Evidence, decode
+from seg.objects.blocks import BLOCK, Decoded, Evidence, decode
 from seg.objects.counting import count_of, probabilities_of_objects
 from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
+
+AT_ONCE = 2**23
+"""Voxels of an image that is decoded as one block."""
+CHUNK = 2**22
+"""Voxels that are added up at once."""
 
 
 @runtime_checkable
@@ -28,13 +34,21 @@ class SlabTaker(Protocol):
 class ObjectsMeter:
     """Sees the slabs of one image and then says where its objects are."""
 
-    def __init__(self, card: ModelCard, shape: tuple[int, ...]) -> None:
-        """Be ready for the slabs of an image of that shape."""
+    def __init__(self, card: ModelCard, shape: tuple[int, ...], folder: Path | None = None) -> None:
+        """Be ready for the slabs of an image of that shape, kept in files of a folder if any."""
         self._card = card
-        self.heights = np.zeros(shape, np.uint8)
+        self._folder = folder
+        self.heights = self._zeros("heights", shape, np.uint8)
         """How deep each voxel lies in its object, in 255ths."""
-        self.sure = np.zeros(shape, np.uint8)
+        self.sure = self._zeros("sure", shape, np.uint8)
         """How probable the class of each voxel is, in 255ths."""
+
+    def _zeros(
+        self, name: str, shape: tuple[int, ...], kind: type[np.unsignedinteger]
+    ) -> np.ndarray:
+        if self._folder is None:
+            return np.zeros(shape, kind)
+        return np.memmap(self._folder / name, kind, "w+", shape=shape)
 
     def take(
         self, start: int, logits: Float[np.ndarray, "k *slab"], labels: UInt8[np.ndarray, "*slab"]
@@ -49,30 +63,39 @@ class ObjectsMeter:
         kinds = tuple(info for info in kinds_of(card) if not wanted or info.name in wanted)
         target = card.input.preprocessing.spacing
         rules = seed_rules(instances, kinds, mask.spacing, target)
-        return objects_of(card, Evidence(mask.array, self.heights), self.sure, mask, rules)
+        halo = instances.halo if instances else 64
+        labels = self._zeros("objects", mask.spatial_shape, np.uint32)
+        evidence = Evidence(mask.array, self.heights)
+        decoded = decode(evidence, rules, labels, block=self._block(mask), halo=halo)
+        scores = mean_certainty(labels, self.sure, len(decoded.classes))
+        return objects_of(card, labels, decoded, scores, mask, rules)
+
+    def _block(self, mask: Mask) -> int:
+        """All at once where that is little, since halos cost time."""
+        is_small = mask.array.size <= AT_ONCE
+        return max(mask.spatial_shape) if is_small else BLOCK[mask.dims]
 
 
 def objects_of(
     card: ModelCard,
-    evidence: Evidence,
-    sure: UInt8[np.ndarray, "*spatial"],
+    labels: UInt32[np.ndarray, "*spatial"],
+    decoded: Decoded,
+    scores: Float[np.ndarray, " n"],
     grid: Mask,
-    rules: dict[int, SeedRule],
+    rules: Mapping[int, SeedRule],
 ) -> Objects:
     """Objects with their probabilities and counts.
 
     Args:
         card: of the model.
-        evidence: of each voxel.
-        sure: how probable the class of each voxel is, in 255ths.
+        labels: their numbers.
+        decoded: their classes.
+        scores: how sure the model is of each.
         grid: on which they lie.
         rules: by class index.
     """
     instances = card.instances
     kinds = tuple(info for info in card.classes if info.index in rules)
-    labels = np.zeros(evidence.classes.shape, np.uint32)
-    decoded = decode(evidence, rules, labels, block=max(labels.shape))
-    scores = mean_certainty(labels, sure, len(decoded.classes))
     probabilities = np.full(len(scores), np.nan, np.float32)
     counts = {}
     for info in kinds:
@@ -98,7 +121,11 @@ def mean_certainty(
     labels: np.ndarray, sure: UInt8[np.ndarray, "*spatial"], count: int
 ) -> Float[np.ndarray, " n"]:
     """How sure the model is of each object: the mean probability of its class, over its voxels."""
-    flat = labels.reshape(-1)
-    sizes = np.bincount(flat, minlength=count + 1)[1:]
-    total = np.bincount(flat, weights=sure.reshape(-1), minlength=count + 1)[1:]
-    return np.asarray(total / np.maximum(sizes, 1) / FULL, np.float64)
+    sizes, total = np.zeros(count + 1), np.zeros(count + 1)
+    rows = max(1, CHUNK // max(1, labels[0].size))
+    for start in range(0, len(labels), rows):
+        flat = np.asarray(labels[start : start + rows]).reshape(-1)
+        weights = np.asarray(sure[start : start + rows]).reshape(-1)
+        sizes += np.bincount(flat, minlength=count + 1)
+        total += np.bincount(flat, weights=weights, minlength=count + 1)
+    return np.asarray(total[1:] / np.maximum(sizes[1:], 1) / FULL, np.float64)

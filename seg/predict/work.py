@@ -3,7 +3,7 @@
 import csv
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -33,14 +33,17 @@ from seg.inference import (
     voices_of,
 )
 from seg.inference.labels.selection import EVERYTHING
+from seg.inference.object_files import predict_objects_file
+from seg.inference.outputs import INSTANCES
 from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
-from seg.objects import Objects, measure_objects
+from seg.objects import Count, Objects, measure_objects
 from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
 
+NOT_TOLD_APART = "the model tells no objects apart: those of one class that touch are one object"
 SETTINGS = "settings"
 """Column of the quality table: what the row's mask was made with."""
 
@@ -155,6 +158,8 @@ class Worker:
             work = self.work
             if not all(map(stays_in_file, job.case.files)):
                 raise
+            if work.formats == (INSTANCES,) and not work.measurements:
+                return Streamed(job.case.files)
             if not set(work.formats) <= set(STREAMED_FORMATS):
                 raise ImageTooLargeError(
                     f"{error}; with --format {' or '.join(STREAMED_FORMATS)} it may be larger"
@@ -164,10 +169,26 @@ class Worker:
     def predict(self, case: PredictionCase, image: Image | Streamed) -> Callable[[], Outcome]:
         """Segment; what is left to do is to write, and is returned."""
         if isinstance(image, Streamed):
-            outcome = self._stream(case)
+            outcome = self._stream_objects(case) if self.with_objects else self._stream(case)
             return lambda: outcome
         found = self.predictor.segment(image, maps=self.maps, with_objects=self.with_objects)
         return lambda: self._write(case, image, found)
+
+    def _stream_objects(self, case: PredictionCase) -> Outcome:
+        (target,) = files_of(self.work, case, self.card.input.dims).values()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        meter = QualityMeter(self.card, selection=self.work.selection)
+        found = predict_objects_file(self.predictor, case.files, target, observe=meter)
+        with open_channels(case.files, dims=self.card.input.dims) as source:
+            warnings = self.predictor.warnings(source)
+        quality = self._quality_row(meter.quality(warnings), found.windows)
+        warnings += () if found.are_told_apart else (NOT_TOLD_APART,)
+        return Outcome(
+            case.name,
+            warnings=warnings,
+            quality={**quality, **_counts(found.counts)},
+            objects=found.rows,
+        )
 
     def _stream(self, case: PredictionCase) -> Outcome:
         files = files_of(self.work, case, self.card.input.dims)
@@ -202,7 +223,7 @@ class Worker:
             warnings=found.quality.warnings + self._about_objects(found.objects),
             quality={
                 **self._quality_row(found.quality, found.windows),
-                **_counts(found.objects),
+                **_counts(found.objects.counts if found.objects else {}),
             },
             measurements=rows,
             objects=measure_objects(found.objects, image) if found.objects else (),
@@ -211,7 +232,7 @@ class Worker:
     def _about_objects(self, objects: Objects | None) -> tuple[str, ...]:
         if objects is None or objects.are_told_apart:
             return ()
-        return ("the model tells no objects apart: those of one class that touch are one object",)
+        return (NOT_TOLD_APART,)
 
     def _is_done(self, case: PredictionCase) -> bool:
         files = files_of(self.work, case, self.card.input.dims)
@@ -238,10 +259,10 @@ class Worker:
         return row
 
 
-def _counts(objects: Objects | None) -> Row:
+def _counts(counts: Mapping[str, Count]) -> Row:
     """How many objects there are, with their interval where the model has one."""
     row: dict[str, str | int | float | None] = {}
-    for name, count in (objects.counts if objects else {}).items():
+    for name, count in counts.items():
         low, high = count.interval or (None, None)
         row |= {f"objects_{name}": count.found, f"low_{name}": low, f"high_{name}": high}
     return row

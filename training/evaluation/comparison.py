@@ -9,6 +9,7 @@ from seg.errors import ConfigError
 from seg.frozen import FrozenData
 from seg.metrics import PairedTest, paired_test
 from training.evaluation.measure import SEED
+from training.evaluation.object_scores import ObjectDifference, object_differences
 from training.evaluation.scores import (
     MEASURES,
     CaseScore,
@@ -51,6 +52,8 @@ class Comparison(FrozenData):
     left_out: tuple[str, ...]
     """That only one of them was scored on."""
     differences: tuple[Difference, ...]
+    objects: tuple[ObjectDifference, ...] = ()
+    """Of classes whose objects both told apart."""
     says: dict[str, str]
     """By class: what the differences of Dice allow to say."""
 
@@ -90,6 +93,7 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
         cases=tuple(shared),
         left_out=tuple(sorted(set(of_a) ^ set(of_b))),
         differences=tuple(each for each in tests.values() if each),
+        objects=tuple(object_differences([(x.objects, y.objects) for x, y in pairs])),
         says={name: _in_words(each) for name in found if (each := tests[name, "dice"])},
     )
 
@@ -179,6 +183,12 @@ def comparison_table(comparison: Comparison) -> str:
             f"{f'{low:+.4f} to {high:+.4f}':18}  {p:6}  {each.better:8}  {each.worse:5}  "
             f"{each.difference.cases:5}"
         )
+    lines += [
+        f"{each.region:{width}}  {each.label:17}  {each.a:<7.4g}  {each.b:<7.4g}  "
+        f"{each.difference:<+7.4f}  {f'{each.ci95[0]:+.4f} to {each.ci95[1]:+.4f}':18}  "
+        f"objects, bootstrap over {each.cases} cases"
+        for each in comparison.objects
+    ]
     lines += [f"{region}: {words}" for region, words in comparison.says.items()]
     if len(comparison.says) > 1:
         lines.append(f"{len(comparison.says)} classes are {len(comparison.says)} tests: one p of "

@@ -1,7 +1,7 @@
 """Scores of objects told apart: of a case, and of a class over cases."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -195,6 +195,46 @@ def bootstrapped(
         for row in sums
     ]
     return lambda name: np.array([each[name] for each in scores])
+
+
+class ObjectDifference(FrozenData):
+    """One measure of the objects of one class: B less A, of all cases together."""
+
+    region: str
+    label: str
+    a: float
+    b: float
+    difference: float
+    ci95: tuple[float, float]
+    cases: int
+
+
+def object_differences(
+    pairs: Sequence[tuple[Mapping[str, ObjectScore], Mapping[str, ObjectScore]]],
+) -> Iterator[ObjectDifference]:
+    """Of each class that both sides have; the same cases are drawn for both."""
+    names = dict.fromkeys(name for a, b in pairs for name in a if name in b)
+    for name in names:
+        both = [(a[name].counts, b[name].counts) for a, b in pairs if name in a and name in b]
+        sides = [[pair[at] for pair in both] for at in (0, 1)]
+        drawn = [bootstrapped(side, np.random.default_rng(SEED)) for side in sides]
+        whole = [sum(side, ObjectCounts()).scores() for side in sides]
+        for measure in OBJECT_MEASURES:
+            a, b = (scores[measure.name] for scores in whole)
+            differences = drawn[1](measure.name) - drawn[0](measure.name)
+            differences = differences[np.isfinite(differences)]
+            if not math.isfinite(b - a) or not len(differences):
+                continue
+            low, high = np.quantile(differences, [0.025, 0.975])
+            yield ObjectDifference(
+                region=name,
+                label=measure.label,
+                a=a,
+                b=b,
+                difference=b - a,
+                ci95=(float(low), float(high)),
+                cases=len(both),
+            )
 
 
 def summaries_of(

@@ -31,10 +31,9 @@ from training.dataset import IGNORE, Case, Dataset
 MOST_CASES = 8
 """All of them are in memory, in some bytes a voxel."""
 HEIGHTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93)
-SEED_SHARES, OBJECT_SHARES = (0.0, 0.04, 0.15), (0.0, 0.1, 0.25, 0.5)
-"""Of a small object's size: below that, seeds and objects are none."""
-SMALL = 2.0
-"""Percentile of sizes that is a small object's."""
+SEED_SHARES = (0.0, 0.01, 0.03, 0.08, 0.15)
+OBJECT_SHARES = (0.0, 0.02, 0.05, 0.1, 0.18, 0.28, 0.4)
+"""Of the median size: below that, seeds and objects are none."""
 FEWEST_OBJECTS = 20
 """For a calibration."""
 PRIOR_SPREAD = 0.04
@@ -160,16 +159,16 @@ def _best_rule(
 ) -> tuple[float, ObjectRule]:
     """The best rule of a class, and the average precision that it reaches."""
     sizes = np.concatenate([np.unique(c.truth(info), return_counts=True)[1][1:] for c in cases])
-    small = float(np.percentile(sizes, SMALL)) if len(sizes) else 1.0
+    usual = float(np.median(sizes)) if len(sizes) else 1.0
     heights = (0.5,) if encoding == "components" else HEIGHTS
     tried: list[tuple[tuple[float, float], ObjectRule]] = []
     for height in heights:
-        tried.append(_with_smallest(cases, encoding, info, ObjectRule(seed=height), small))
+        tried.append(_with_smallest(cases, encoding, info, ObjectRule(seed=height), usual))
     _, best = max(tried, key=lambda each: each[0])
     if encoding != "components":
         for share in SEED_SHARES[1:]:
-            rule = best.model_copy(update={"smallest_seed": max(1, round(share * small))})
-            tried.append(_with_smallest(cases, encoding, info, rule, small))
+            rule = best.model_copy(update={"smallest_seed": max(1, round(share * usual))})
+            tried.append(_with_smallest(cases, encoding, info, rule, usual))
     scores, rule = max(tried, key=lambda each: each[0])
     return scores[0], rule
 
@@ -179,14 +178,14 @@ def _with_smallest(
     encoding: Encoding,
     info: ClassInfo,
     rule: ObjectRule,
-    small: float,
+    usual: float,
 ) -> tuple[tuple[float, float], ObjectRule]:
     """The rule with the best smallest object, and its average precision at .5, then at .75."""
     seeds = seed_rule(rule.model_copy(update={"smallest": 1}))
     pairs = [overlaps(case.found(encoding, info, seeds), case.truth(info)) for case in cases]
     results = []
     for share in OBJECT_SHARES:
-        smallest = max(1, round(share * small))
+        smallest = max(1, round(share * usual))
         total = sum((count_objects(each.without_small(smallest)) for each in pairs), ObjectCounts())
         scores = total.scores()
         pair = (_known(scores["ap_50"]), _known(scores["ap_75"]))

@@ -19,6 +19,7 @@ from seg.metrics import Estimate, bootstrap_mean
 from training.dataset import Case, Dataset
 from training.evaluation.evaluator import prediction_file
 from training.evaluation.measure import SEED
+from training.evaluation.object_scores import OBJECT_MEASURES, ObjectScore
 from training.evaluation.score_files import distances_in_words
 from training.evaluation.scores import MEASURES, CaseScore, Evaluation, Summary, in_digits
 from training.reports.case_pictures import View, panel, view_of, write_comparison
@@ -28,6 +29,9 @@ MOST_CARDS = 6
 """Classes that get a card of their own; where there are more, only all of them together do."""
 MOST_COLUMNS = 10
 """Classes that get a column of their own in the table of cases."""
+MOST_OBJECT_CASES = 20
+"""Rows of a table of cases and classes."""
+
 FEW_CASES = 5
 """Below this an interval over cases says little."""
 
@@ -100,10 +104,27 @@ def render(template: str, evaluation: Evaluation, dataset: Dataset, **others: An
         only_class=_only_class(evaluation),
         measures=_measures_besides_dice(evaluation),
         distances=distances_in_words(evaluation),
+        object_measures=OBJECT_MEASURES,
+        object_cases=_object_cases(evaluation),
         few_cases=len(evaluation.cases) < FEW_CASES,
         **others,
     )
     return page.encode()
+
+
+def _object_cases(evaluation: Evaluation) -> list[tuple[str, str, ObjectScore]]:
+    """Case, class and score, those with most merged, split, missed and invented objects first."""
+    rows = [
+        (case.case, name, score)
+        for case in evaluation.cases
+        for name, score in case.objects.items()
+    ]
+
+    def wrong(row: tuple[str, str, ObjectScore]) -> int:
+        score = row[2]
+        return score.merged + score.split + score.predicted + score.reference - 2 * score.hits[0]
+
+    return sorted(rows, key=wrong, reverse=True)[:MOST_OBJECT_CASES]
 
 
 def _score(value: float | None, digits: int = 3) -> str:

@@ -24,7 +24,7 @@ export async function analyse(each, onChange) {
       share < 1 ? step("Sending the image", share) : step("The network is at work"),
     onStatus: (job) => step(...told(job)),
   });
-  const [{ blob, quality }] = await Promise.all([answer, shown]);
+  const [{ blob, quality, objects }] = await Promise.all([answer, shown]);
   const found = await readLabels(blob);
   each.result = {
     mask: each.flat ? found : await blob.arrayBuffer(),
@@ -32,6 +32,7 @@ export async function analyse(each, onChange) {
     total: found.labels.length,
     spacing: found.spacing,
     quality,
+    objects,
   };
 }
 

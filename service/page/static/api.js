@@ -55,9 +55,11 @@ export async function maskIn(response) {
 
 function maskOf(blob, header) {
   const quality = header("X-Segmentation-Quality");
+  const objects = header("X-Segmentation-Objects");
   return {
     blob,
     quality: quality ? JSON.parse(quality) : null,
+    objects: objects ? JSON.parse(objects) : null,
     suffix: header("Content-Disposition")?.match(/filename="mask(.*)"/)?.[1] ?? "",
   };
 }

@@ -20,6 +20,12 @@ const ABOUT = {
   "geojson-mm": "outlines, in mm",
   rle: "COCO run lengths",
   overlay: "picture for people",
+  instances: "a number for each object",
+  objects: "objects, measured, as JSON",
+  "objects-csv": "objects, measured, for spreadsheets",
+  "objects-geojson": "outlines of objects for QuPath",
+  "objects-coco": "objects as COCO run lengths",
+  "objects-rois": "outlines of objects for ImageJ",
 };
 
 export function element(tag, properties = {}, ...children) {
@@ -46,7 +52,7 @@ export function showClasses(fieldset, classes, onChange) {
 
 /** A row for each class: how much of the image it takes, and the Dice that is expected of it. */
 export function showMeasurements(table, hint, { flat, model, result }) {
-  const { counts, total, spacing, quality } = result;
+  const { counts, total, spacing, quality, objects } = result;
   const rows = model.classes.filter(({ index }) => index > 0);
   const dice = quality?.predicted_dice ?? {};
   const size = spacing && (flat ? spacing[0] * spacing[1] : (spacing[0] * spacing[1] * spacing[2]) / 1000);
@@ -54,6 +60,7 @@ export function showMeasurements(table, hint, { flat, model, result }) {
     [flat ? "Pixels" : "Voxels", ({ index }) => WHOLE.format(counts[index])],
     size && [flat ? "Area, mm²" : "Volume, ml", ({ index }) => FINE.format(counts[index] * size)],
     ["Share", ({ index }) => PERCENT.format(counts[index] / total)],
+    objects && ["Objects", ({ name }) => countText(objects.classes[name])],
     Object.keys(dice).length && ["Predicted Dice", ({ name }) => diceText(dice[name])],
   ].filter(Boolean);
   const heads = ["Class", ...columns.map(([title]) => title)];
@@ -72,8 +79,15 @@ export function showMeasurements(table, hint, { flat, model, result }) {
   );
   hint.textContent = [
     size ? "" : `The file does not say how large a ${flat ? "pixel" : "voxel"} is.`,
+    objects?.ci95 ? "Behind a count: between which numbers the true one lies, at 95 %." : "",
     Object.keys(dice).length ? "The Dice is the model's own estimate, with its expected error." : "",
   ].join(" ").trim();
+}
+
+function countText(entry) {
+  if (!entry) return "";
+  const { count, ci95 } = entry;
+  return WHOLE.format(count) + (ci95 ? ` (${WHOLE.format(ci95[0])} to ${WHOLE.format(ci95[1])})` : "");
 }
 
 function diceText(entry) {

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import tifffile
+from skimage.data import binary_blobs
+
+import seg.objects.measurements
+import seg.objects.meter
+from seg.images import Image, read_image, write_image
+from seg.inference import Predictor
+from seg.inference.object_files import predict_objects_file
+from seg.model_package import ModelPackage
+from seg.objects import measure_objects
+from tests.packages import write_package
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package") / "cells"
+    return Predictor(ModelPackage.load(write_package(folder, objects=True)))
+
+
+@pytest.fixture
+def slide():
+    """Blobs of two levels that touch, large beside a block."""
+    rng = np.random.default_rng(3)
+    inside = binary_blobs(150, blob_size_fraction=0.08, volume_fraction=0.45, rng=3)
+    values = np.where(inside, rng.choice([0.55, 0.75, 0.9, 0.97], (150, 150)), 0.05)
+    return Image((255 * values).astype(np.uint8)[np.newaxis, :, :131], spacing=(0.5, 0.5))
+
+
+def test_objects_of_a_file_are_those_of_the_image_in_memory(
+    predictor, slide, tmp_path, monkeypatch
+):
+    whole = predictor.objects(slide)
+    rows = measure_objects(whole, slide)
+    monkeypatch.setattr(seg.objects.meter, "AT_ONCE", 1)
+    monkeypatch.setitem(seg.objects.meter.BLOCK, 2, 40)
+    monkeypatch.setattr(seg.objects.measurements, "BAND", 131 * 20)
+    monkeypatch.setattr(seg.objects.meter, "CHUNK", 131 * 33)
+    write_image(tmp_path / "slide.tif", slide)
+    target = tmp_path / "out" / "slide.tif"
+    target.parent.mkdir()
+    found = predict_objects_file(predictor, [tmp_path / "slide.tif"], target)
+    assert len(whole) > 20
+    np.testing.assert_array_equal(tifffile.imread(target), whole.labels)
+    assert tifffile.imread(target).dtype == np.uint32
+    assert read_image(target).spacing == pytest.approx((0.5, 0.5))
+    assert found.counts == dict(whole.counts)
+    ours = {row["label"]: row for row in found.rows}
+    assert len(ours) == len(rows)
+    for row in rows:
+        for name, value in row.items():
+            same = pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
+            assert ours[row["label"]][name] == same, name
+    assert [path.name for path in target.parent.iterdir()] == ["slide.tif"]
