@@ -15,7 +15,7 @@ from seg.images.dicom.geometry import Stack, flat, stack
 from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
 from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import read_segmentation
-from seg.images.dicom.series import Slice, chosen_series, is_segmentation, study_of
+from seg.images.dicom.series import FoundSlice, chosen_series, is_segmentation, study_of
 from seg.images.grid.image import Image
 from seg.images.grid.limits import ReadOptions
 from seg.images.storage.files import BinaryFile
@@ -91,7 +91,7 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
 
 
 @translated()
-def _volume(found: Sequence[Slice], options: ReadOptions) -> Image:
+def _volume(found: Sequence[FoundSlice], options: ReadOptions) -> Image:
     if len(found) == 1:
         with found[0].entry.open() as file:
             return read_dicom(file, options)

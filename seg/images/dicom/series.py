@@ -27,7 +27,7 @@ MOST_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class FoundSlice:
     """A file with an image, and its header."""
 
     entry: Entry
@@ -35,20 +35,20 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class FoundSeries:
     """Files of one SeriesInstanceUID."""
 
     uid: str
-    slices: tuple[Slice, ...]
+    slices: tuple[FoundSlice, ...]
     left_out: Counter[str]
     """How many files of it are no slices of its volume, by what they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class FoundStudy:
     """What lies in a folder or an archive."""
 
-    series: tuple[Series, ...]
+    series: tuple[FoundSeries, ...]
     """Those of volumes, or of whatever there is where there are none."""
     left_out: Counter[str]
     """Other files, by what they are."""
@@ -59,7 +59,7 @@ def is_segmentation(header: Dataset) -> bool:
     return header.get("SOPClassUID") in SEGMENTATION
 
 
-def study_of(entries: Sequence[Entry], *, labels: bool, dims: int | None) -> Study:
+def study_of(entries: Sequence[Entry], *, labels: bool, dims: int | None) -> FoundStudy:
     """The series among files, each with what does not belong to its volume counted.
 
     Args:
@@ -71,12 +71,14 @@ def study_of(entries: Sequence[Entry], *, labels: bool, dims: int | None) -> Stu
         ImageError: a DICOM file is damaged, or none is an image.
     """
     left_out: Counter[str] = Counter()
-    found: dict[str, list[Slice]] = {}
+    found: dict[str, list[FoundSlice]] = {}
     for entry in entries:
         header = _header(entry)
         other = _what_else(header, labels)
         if header is not None and other is None:
-            found.setdefault(str(header.get("SeriesInstanceUID")), []).append(Slice(entry, header))
+            found.setdefault(str(header.get("SeriesInstanceUID")), []).append(
+                FoundSlice(entry, header)
+            )
         elif other:
             left_out[other] += 1
     if not found:
@@ -84,18 +86,19 @@ def study_of(entries: Sequence[Entry], *, labels: bool, dims: int | None) -> Stu
             raise ImageError("there is no DICOM SEG among the files, which a mask in DICOM is")
         raise ImageError("there is no DICOM image among the files; send the slices of one series")
     if labels:  # a mask beside its images is no file that somebody would miss
-        return Study(
-            tuple(Series(uid, tuple(slices), Counter()) for uid, slices in found.items()), Counter()
+        return FoundStudy(
+            tuple(FoundSeries(uid, tuple(slices), Counter()) for uid, slices in found.items()),
+            Counter(),
         )
     series = tuple(_volume_of(uid, slices) for uid, slices in sorted(found.items()))
     volumes = tuple(each for each in series if _may_be_volume(each, dims))
     if not volumes:
-        return Study(series, left_out)
+        return FoundStudy(series, left_out)
     for each in series:
         if each not in volumes:
             what = "of localizers" if _is_localizer(each.slices[0].header) else "of single images"
             left_out[what] += len(each.slices) + each.left_out.total()
-    return Study(volumes, left_out)
+    return FoundStudy(volumes, left_out)
 
 
 def _what_else(header: Dataset | None, labels: bool) -> str | None:
@@ -111,7 +114,7 @@ def _what_else(header: Dataset | None, labels: bool) -> str | None:
     return None
 
 
-def chosen_series(study: Study, uid: str | None) -> tuple[Series, tuple[str, ...]]:
+def chosen_series(study: FoundStudy, uid: str | None) -> tuple[FoundSeries, tuple[str, ...]]:
     """The series of that name, or the one that there is; and what is to be said of the others.
 
     Raises:
@@ -146,7 +149,7 @@ def _header(entry: Entry) -> Dataset | None:
 
 
 @translated()
-def _volume_of(uid: str, slices: list[Slice]) -> Series:
+def _volume_of(uid: str, slices: list[FoundSlice]) -> FoundSeries:
     """The files of a series without those that are no slices of its volume."""
     left_out: Counter[str] = Counter()
     kept = _without_copies(slices, left_out)
@@ -154,10 +157,10 @@ def _volume_of(uid: str, slices: list[Slice]) -> Series:
     kept = _unless_all(kept, lambda each: _is_capture(each.header), "of screenshots", left_out)
     if len(kept) > 2:
         kept = _of_one_direction(kept, left_out)
-    return Series(uid, tuple(kept), left_out)
+    return FoundSeries(uid, tuple(kept), left_out)
 
 
-def _without_copies(slices: list[Slice], left_out: Counter[str]) -> list[Slice]:
+def _without_copies(slices: list[FoundSlice], left_out: Counter[str]) -> list[FoundSlice]:
     """One of each instance; anonymisers may give one name to all, so that its place counts too."""
     seen: set[tuple[str, ...]] = set()
     kept = []
@@ -173,8 +176,11 @@ def _without_copies(slices: list[Slice], left_out: Counter[str]) -> list[Slice]:
 
 
 def _unless_all(
-    slices: list[Slice], is_other: Callable[[Slice], bool], what: str, left_out: Counter[str]
-) -> list[Slice]:
+    slices: list[FoundSlice],
+    is_other: Callable[[FoundSlice], bool],
+    what: str,
+    left_out: Counter[str],
+) -> list[FoundSlice]:
     kept = [each for each in slices if not is_other(each)]
     if not kept:
         return slices
@@ -183,7 +189,7 @@ def _unless_all(
     return kept
 
 
-def _of_one_direction(slices: list[Slice], left_out: Counter[str]) -> list[Slice]:
+def _of_one_direction(slices: list[FoundSlice], left_out: Counter[str]) -> list[FoundSlice]:
     """Those that lie in the patient as most of them do, where most lie in one direction."""
     planes = [plane_of(each.header) for each in slices]
     if any(int(each.header.get("NumberOfFrames") or 1) > 1 for each in slices):
@@ -208,7 +214,7 @@ def _alike(planes: Sequence[Plane], among: Sequence[int], first: int) -> list[in
     return [i for i, is_same in zip(among, same, strict=True) if is_same]
 
 
-def _may_be_volume(series: Series, dims: int | None) -> bool:
+def _may_be_volume(series: FoundSeries, dims: int | None) -> bool:
     first = series.slices[0].header
     if _is_localizer(first):
         return False

@@ -13,7 +13,7 @@ from jaxtyping import Integer
 
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
-from seg.images.outlines.regions import Region, Runs, regions_of
+from seg.images.outlines.regions import MaskPart, Runs, regions_of
 
 COMPACT = (",", ":")
 
@@ -81,7 +81,7 @@ def _image(name: str, seed: str, shape: tuple[int, int], z: int | None) -> dict[
 
 
 def _annotations(
-    regions: Iterable[Region], seed: str, shape: tuple[int, int], z: int | None
+    regions: Iterable[MaskPart], seed: str, shape: tuple[int, int], z: int | None
 ) -> Iterator[dict[str, object]]:
     for number, region in enumerate(regions):
         left, top, right, bottom = region.box

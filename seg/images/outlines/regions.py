@@ -21,7 +21,7 @@ Runs = Int[np.ndarray, "runs 3"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Region:
+class MaskPart:
     """One part."""
 
     index: int
@@ -70,7 +70,7 @@ class Region:
         return drawn
 
 
-def regions_of(bands: Iterable[Integer[np.ndarray, "rows x"]]) -> Iterator[Region]:
+def regions_of(bands: Iterable[Integer[np.ndarray, "rows x"]]) -> Iterator[MaskPart]:
     """The parts of all classes but background, each as soon as it cannot grow any more.
 
     Args:
@@ -113,13 +113,13 @@ class _Open:
     index: int
     runs: list[np.ndarray]
 
-    def closed(self) -> Region:
+    def closed(self) -> MaskPart:
         runs = np.concatenate(self.runs)
         runs = runs[np.lexsort((runs[:, 1], runs[:, 0]))]
         goes_on = (runs[1:, 0] == runs[:-1, 0]) & (runs[1:, 1] == runs[:-1, 2])
         starts = np.concatenate([[True], ~goes_on])
         ends = np.concatenate([~goes_on, [True]])
-        return Region(self.index, np.column_stack([runs[starts, :2], runs[ends, 2]]))
+        return MaskPart(self.index, np.column_stack([runs[starts, :2], runs[ends, 2]]))
 
 
 class _Joined:
