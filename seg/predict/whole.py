@@ -18,7 +18,7 @@ from seg.images.dicom.whole import is_whole_dicom
 from seg.inference import Output
 from seg.model_package import ModelCard
 
-JSON_FORMATS = ("json", "geojson", "geojson-mm", "rle")
+JSON_ENDINGS = (".json", ".geojson")
 PNG_END = b"IEND\xaeB`\x82"
 GZIP = b"\x1f\x8b"
 CHUNK = 2**20
@@ -32,12 +32,12 @@ def is_whole(path: Path, output: Output, card: ModelCard) -> bool:
     try:
         if output.format in DICOM_FORMATS:
             return is_whole_dicom(path)
-        if output.format in JSON_FORMATS:
+        if path.suffix in JSON_ENDINGS:
             with path.open(encoding="utf-8") as file:
                 json.load(file)
             return True
-        if output.format == "csv":
-            return _is_whole_table(path, card)
+        if path.suffix == ".csv":
+            return _is_whole_table(path, None if output.of_objects else card)
         if output.format == "npz":
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
@@ -71,10 +71,14 @@ def _is_ended(path: Path, format: str) -> bool:
     return True
 
 
-def _is_whole_table(path: Path, card: ModelCard) -> bool:
-    """It ends with a line's end, and its rows are as long as its header, to the last class."""
+def _is_whole_table(path: Path, card: ModelCard | None) -> bool:
+    """It ends with a line's end, and its rows are as long as its header, to the last class.
+
+    Of objects there may be any number.
+    """
     text = path.read_bytes().decode()
     rows = list(csv.reader(text.splitlines()))
-    wide = all(len(row) == len(rows[0]) for row in rows)
+    if not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
+        return False
     names = {row[1] for row in rows[1:] if len(row) > 1}
-    return text.endswith("\n") and wide and bool(names & {each.name for each in card.classes})
+    return card is None or bool(names & {each.name for each in card.classes})
