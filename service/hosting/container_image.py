@@ -38,7 +38,7 @@ WITHOUT_SOURCES = (
     f" && rm -rf {PACKAGES}/onnxruntime/transformers {PACKAGES}/onnxruntime/quantization"
     f" {PACKAGES}/onnxruntime/tools {PACKAGES}/sqlalchemy/testing"
 )
-"""What compilers read (not .pyi: scikit-image loads its parts by them), and tools for networks that are made elsewhere: 15 MB."""
+"""What compilers read (not .pyi: scikit-image loads its parts by them), and tools for networks."""
 STRIPPED = "stripped.py"
 WITHOUT_SYMBOLS = f"python env/python/{STRIPPED} /app/.venv"
 """What linkers and debuggers read of compiled modules, 100 MB of it."""
