@@ -152,7 +152,8 @@ class Variant(FrozenData):
     sha256: str
     weights: Weights | None = None
     """None where the ONNX file holds them itself."""
-    precision: Literal["float32", "float16", "int8"] = "float32"
+    precision: Literal["float32", "tf32", "float16", "int8"] = "float32"
+    """tf32 is float32 of which a graphics card rounds what convolutions take in to 10 bits."""
     blocks_dropped: tuple[str, ...] = ()
     blocks_kept: int | None = None
     float_layers: tuple[str, ...] = ()

@@ -28,12 +28,14 @@ class OwnTypesBackend:
 
     provider, batch_size, callers = "onnx", 1, 1
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, tf32: bool = False) -> None:
+        """Read a file; with ``tf32`` convolutions take in 10 bits, as tensor cores do."""
         model = onnx.load(file)
         (source,) = model.graph.input
         self._name = source.name
         self.patch = tuple(each.dim_value for each in source.type.tensor_type.shape.dim[2:])
-        self._evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, AveragePool])
+        convolutions = [Tf32Conv, Tf32ConvTranspose] if tf32 else [Conv, ConvTranspose]
+        self._evaluator = ReferenceEvaluator(model, new_ops=[*convolutions, AveragePool])
 
     def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
         """Logits of each patch."""
@@ -48,7 +50,7 @@ def can_be_evaluated(file: Path) -> bool:
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array, np.float32))
+    return torch.from_numpy(np.require(array, np.float32, ["W"]))
 
 
 def _symmetric(pads: Any, dims: int) -> list[int]:
@@ -102,3 +104,30 @@ class AveragePool(OpRun):  # type: ignore[misc]
             bool(count_include_pad),
         )  # fmt: skip
         return (found.numpy().astype(x.dtype),)
+
+
+def rounded_to_tf32(array: np.ndarray) -> np.ndarray:
+    """float32 of which the mantissa has 10 bits; the nearest, to even."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    half = np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
+    return ((bits + half) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+class Tf32Conv(Conv):
+    """A convolution of rounded numbers."""
+
+    def _run(self, X, W, *others, **options):  # type: ignore[no-untyped-def]  # noqa: N803
+        taken = rounded_to_tf32(X), rounded_to_tf32(W)
+        return super()._run(*taken, *others, **options)  # type: ignore[no-untyped-call]
+
+
+class Tf32ConvTranspose(ConvTranspose):
+    """A transposed convolution of rounded numbers."""
+
+    def _run(self, X, W, *others, **options):  # type: ignore[no-untyped-def]  # noqa: N803
+        taken = rounded_to_tf32(X), rounded_to_tf32(W)
+        return super()._run(*taken, *others, **options)  # type: ignore[no-untyped-call]
+
+
+# by which the evaluator knows what it computes
+Tf32Conv.__name__, Tf32ConvTranspose.__name__ = Conv.__name__, ConvTranspose.__name__

@@ -20,7 +20,7 @@ from training.variants.write import write_variants
 
 PRECISIONS_ON: Mapping[str, tuple[VariantPrecision, ...]] = {
     "cpu": ("float32", "int8"),
-    "cuda": ("float32", "float16"),
+    "cuda": ("float32", "tf32", "float16"),
 }
 """What is worth exporting for the device that the export runs on."""
 

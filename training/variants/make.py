@@ -92,7 +92,7 @@ def make_all(
                 worst = worst if source.distilled else layers
                 yield made
             else:
-                make = {"float32": _float32, "float16": _float16}[precision]
+                make = {"float32": _float32, "tf32": _tf32, "float16": _float16}[precision]
                 if found := make(source, bench, folder):
                     yield found
 
@@ -147,7 +147,7 @@ def _float16(source: Source, bench: Bench, folder: Path) -> Made | None:
     write_onnx(source.network, bench.golden, plain, exact_norms=False)
     onnx.save(to_float16(onnx.load(plain)), file)
     plain.unlink()
-    rounded = _run(half_backend(file, bench.device).run, bench.golden)
+    rounded = _run(rounding_backend(file, "float16", bench.device).run, bench.golden)
     worst = mean = np.inf
     if np.isfinite(rounded).all():
         worst, mean = probability_error(rounded, logits, bench.task)
@@ -168,11 +168,34 @@ def _float16(source: Source, bench: Bench, folder: Path) -> Made | None:
     )
 
 
-def half_backend(file: Path, device: Literal["cpu", "cuda"]) -> Backend:
-    """What shows what float16 loses: the card, or each operator in its own type."""
+def _tf32(source: Source, bench: Bench, folder: Path) -> Made:
+    """The file of float32 once more: what is rounded is rounded by the card."""
+    name = _named(source, "tf32")
+    file = folder / f"{name}.onnx"
+    logits = reference_logits(source.network, bench.golden)
+    write_onnx(source.network, bench.golden, file)
+    rounded = _run(rounding_backend(file, "tf32", bench.device).run, bench.golden)
+    return Made(
+        name=name,
+        source=source,
+        precision="tf32",
+        file=file,
+        golden=logits,
+        tolerance=_tolerance(rounded, logits, bench.task),
+        gigaflops=_gigaflops(source, bench),
+    )
+
+
+def rounding_backend(
+    file: Path, precision: VariantPrecision, device: Literal["cpu", "cuda"]
+) -> Backend:
+    """What shows what a card's precision loses: the card, or each operator in its own type."""
+    tf32 = precision == "tf32"
     if device == "cuda":
-        return OnnxBackend(file, provider="cuda")
-    return OwnTypesBackend(file) if can_be_evaluated(file) else OnnxBackend(file, provider="cpu")
+        return OnnxBackend(file, provider="cuda", tf32=tf32)
+    if can_be_evaluated(file):
+        return OwnTypesBackend(file, tf32=tf32)
+    return OnnxBackend(file, provider="cpu")
 
 
 def _named(source: Source, precision: str) -> str:

@@ -38,7 +38,7 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
         help="another run on the same data, e.g. without --elastic: the report shows what dropping "
              "blocks costs there")  # fmt: skip
     add("--precisions", nargs="+", choices=get_args(VariantPrecision),
-        help="default: float32 and int8 on a CPU, float32 and float16 on a GPU")  # fmt: skip
+        help="default: float32 and int8 on a CPU, float32, tf32 and float16 on a GPU")  # fmt: skip
     add("--depths", type=int, default=Wishes.depths, metavar="N",
         help=f"networks without blocks that are looked at (default: {Wishes.depths})")  # fmt: skip
     add("--most-lost", type=_positive, default=Wishes.most_lost, metavar="DICE",

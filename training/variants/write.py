@@ -37,10 +37,12 @@ from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 from training.variants.front import Point, front
 from training.variants.lesions import Lesions, depths, lesions_of
-from training.variants.make import Bench, Made, Source, half_backend, make_all
+from training.variants.make import Bench, Made, Source, make_all, rounding_backend
 from training.variants.probe import probe_of
 from training.variants.wishes import Wishes
 
+FOR_CARDS = ("tf32", "float16")
+"""Precisions that a CPU computes otherwise: they are timed on a card alone."""
 ROUNDS = 9
 """Of timing; in each round every variant runs once, so that what disturbs one disturbs all."""
 
@@ -160,7 +162,7 @@ def _milliseconds(
     backends: dict[str, Backend] = {
         each.name: _timed_backend(each, job)
         for each in made
-        if each.precision != "float16" or job.device.kind == "cuda"
+        if each.precision not in FOR_CARDS or job.device.kind == "cuda"
     }
     seconds: dict[str, list[float]] = {name: [] for name in backends}
     for turn in range(1 + ROUNDS):
@@ -174,14 +176,14 @@ def _milliseconds(
 
 
 def _scored_backend(made: Made, job: TrainingJob) -> Backend:
-    if made.precision == "float16":
-        return half_backend(made.file, job.device.kind)
+    if made.precision in FOR_CARDS:
+        return rounding_backend(made.file, made.precision, job.device.kind)
     return OnnxBackend(made.file, provider="cpu")
 
 
 def _timed_backend(made: Made, job: TrainingJob) -> Backend:
     if job.device.kind == "cuda" and made.precision != "int8":
-        return open_model(made.file, "cuda")
+        return open_model(made.file, "cuda", tf32=made.precision == "tf32")
     return OnnxBackend(made.file, provider="cpu", threads=1)
 
 
@@ -201,15 +203,15 @@ def _write(
 ) -> Finished:
     """Fill the folder of the package; the weights of one precision are one file."""
     weights: dict[str, Path] = {}
-    for precision in dict.fromkeys(each.made.precision for each in kept):
-        weights[precision] = folder / f"{precision}.weights"
+    for stored in dict.fromkeys(_stored(each.made) for each in kept):
+        weights[stored] = folder / f"{stored}.weights"
         share_weights(
             (
                 (onnx.load(each.made.file), folder / each.made.file.name)
                 for each in kept
-                if each.made.precision == precision
+                if _stored(each.made) == stored
             ),
-            weights[precision],
+            weights[stored],
         )
     first, *others = kept
     golden = write_golden(
@@ -217,7 +219,7 @@ def _write(
         GoldenSamples(patches, first.made.golden),
         {each.made.name: each.made.golden for each in others},
     )
-    variants = tuple(_variant(each, job, folder, weights[each.made.precision]) for each in kept)
+    variants = tuple(_variant(each, job, folder, weights[_stored(each.made)]) for each in kept)
     card = card_of(Proof(variants[0], golden, 0.0), job).model_copy(
         update={
             "variants": variants,
@@ -233,6 +235,11 @@ def _write(
         for v in variants
     ]
     return Finished(package, first.evaluation, Proof(variants[0], golden, errors[0]))
+
+
+def _stored(made: Made) -> str:
+    """The precision that weights are kept in: tf32 has those of float32."""
+    return "float32" if made.precision == "tf32" else made.precision
 
 
 def _variant(measured: MeasuredVariant, job: TrainingJob, folder: Path, weights: Path) -> Variant:

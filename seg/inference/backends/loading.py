@@ -41,10 +41,14 @@ def load_backend(
         PackageError: no variant has that name.
         BackendError: a model cannot be loaded, or the provider is not here.
     """
-    files = [package.model_file(name) for name in package.card.members(variant)]
+    names = package.card.members(variant)
+    files = {package.model_file(name): package.card.variant(name) for name in names}
 
     def load(name: Provider) -> Backend:
-        members = [open_model(file, name, batch_size, threads) for file in files]
+        members = [
+            open_model(file, name, batch_size, threads, tf32=member.precision == "tf32")
+            for file, member in files.items()
+        ]
         return (
             members[0]
             if len(members) == 1
@@ -63,6 +67,8 @@ def open_model(
     provider: Provider = "auto",
     batch_size: int | None = None,
     threads: int | None = None,
+    *,
+    tf32: bool = False,
 ) -> Backend:
     """One ONNX file; ``auto`` is a CUDA device where there is one, else onnxruntime's CPU.
 
@@ -71,7 +77,7 @@ def open_model(
     """
     if provider == "openvino":
         return OpenVinoBackend(file, threads=threads)
-    return OnnxBackend(file, provider=provider, batch_size=batch_size, threads=threads)
+    return OnnxBackend(file, provider=provider, batch_size=batch_size, threads=threads, tf32=tf32)
 
 
 def _candidates() -> list[Provider]:

@@ -84,6 +84,7 @@ class OnnxBackend:
         provider: Literal["auto", "cpu", "cuda"] = "auto",
         batch_size: int | None = None,
         threads: int | None = None,
+        tf32: bool = False,
     ) -> None:
         """Load a model.
 
@@ -93,11 +94,12 @@ class OnnxBackend:
                 there does not is logged.
             batch_size: patches that pay off in one run; None leaves it to the provider.
             threads: runs side by side on a CPU; None takes all cores of this process.
+            tf32: a CUDA device may round what convolutions take in to 10 bits.
 
         Raises:
             BackendError: the file is no model of a fixed patch, or a GPU was asked for in vain.
         """
-        self._session = _session(model_file, provider)
+        self._session = _session(model_file, provider, tf32=tf32)
         return_free_memory()
         self.provider: str = self._session.get_providers()[0]
         runs_on_gpu = self.provider != CPU
@@ -171,12 +173,12 @@ def words_of(error: BaseException) -> str:
     return failure[0].strip() if failure else str(error)
 
 
-def _session(file: Path, provider: str) -> ort.InferenceSession:
+def _session(file: Path, provider: str, *, tf32: bool) -> ort.InferenceSession:
     on_gpu = _choose(provider)
     if not on_gpu:
         return _opened(file, [CPU])
     try:
-        return _on_gpu(file)
+        return _on_gpu(file, cuda_options(tf32=tf32))
     except BackendError as error:
         if provider != "auto":
             raise
@@ -184,12 +186,12 @@ def _session(file: Path, provider: str) -> ort.InferenceSession:
         return _opened(file, [CPU])
 
 
-def _on_gpu(file: Path) -> ort.InferenceSession:
+def _on_gpu(file: Path, cuda: Mapping[str, str]) -> ort.InferenceSession:
     if hasattr(ort, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()):  # what fails is told by the session
             ort.preload_dlls()
     ort.set_default_logger_severity(FATAL)  # all else is told by an error of ours
-    session = _opened(file, [(CUDA, cuda_options()), CPU])
+    session = _opened(file, [(CUDA, cuda), CPU])
     if session.get_providers()[0] != CUDA:
         raise BackendError(
             f"onnxruntime cannot load its CUDA provider: {_why_not_loaded()}; NVIDIA's libraries "

@@ -12,11 +12,12 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from seg.inference import OnnxBackend
+from seg.inference.backends.onnx import cuda_options
 from seg.networks import ResidualUNet, preset
-from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated
+from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated, rounded_to_tf32
 from training.onnx_files.write import write_onnx
 from training.variants.half import KEPT_FLOAT, to_float16
-from training.variants.make import LEAST_TOLERANCE, Bench, Source, half_backend, make_all
+from training.variants.make import LEAST_TOLERANCE, Bench, Source, make_all, rounding_backend
 
 STAGES = ("features", "blocks", "strides", "kernel_sizes")
 
@@ -99,7 +100,7 @@ def test_the_tolerance_is_what_a_card_would_lose(tmp_path):
     full, half = made_of(network_of(), tmp_path)
     assert (full.precision, half.precision) == ("float32", "float16")
     assert half.tolerance.worst >= LEAST_TOLERANCE
-    assert isinstance(half_backend(half.file, "cpu"), OwnTypesBackend)
+    assert isinstance(rounding_backend(half.file, "float16", "cpu"), OwnTypesBackend)
     assert can_be_evaluated(half.file)
 
 
@@ -112,3 +113,30 @@ def test_a_network_that_float16_cannot_hold_is_left_out(tmp_path, caplog):
     (only,) = made_of(network, tmp_path)
     assert only.precision == "float32"
     assert "float16 is left out" in caplog.text
+
+
+def test_tf32_keeps_ten_bits():
+    exact = np.float32([1, 1 + 2**-10, 65504, -3.5, 0])
+    np.testing.assert_array_equal(rounded_to_tf32(exact), exact)
+    noise = default_rng(0).normal(size=1000).astype(np.float32)
+    error = np.abs(rounded_to_tf32(noise) - noise) / np.abs(noise)
+    assert 2**-12 < error.max() <= 2**-11
+
+
+def test_what_tf32_loses_lies_between_float32_and_nothing(tmp_path):
+    network = network_of()
+    plain, _ = written(network, tmp_path)
+    expected = logits_of(network, patches_of())
+    error = np.abs(OwnTypesBackend(plain, tf32=True).run(patches_of()) - expected).max()
+    assert 10 * np.abs(OwnTypesBackend(plain).run(patches_of()) - expected).max() < error < 0.02
+
+
+def test_a_variant_of_tf32_is_the_file_of_float32_asked_for_otherwise(tmp_path, monkeypatch):
+    probe = SimpleNamespace()
+    bench = Bench(patches_of(), probe, "exclusive", 0.002)
+    full, tf32 = make_all([Source("full", network_of())], ["float32", "tf32"], bench, tmp_path)
+    assert (tf32.name, tf32.precision) == ("tf32", "tf32")
+    assert tf32.file.read_bytes() == full.file.read_bytes()
+    assert tf32.tolerance.worst > full.tolerance.worst
+    for chosen in (True, False):
+        assert cuda_options(tf32=chosen)["use_tf32"] == str(int(chosen))

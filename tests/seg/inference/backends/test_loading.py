@@ -156,3 +156,18 @@ def test_a_choice_that_cannot_be_kept_is_made_again(package, monkeypatch, tmp_pa
 def test_throughput_counts_all_callers(package):
     backend = OnnxBackend(package.model_file(), provider="cpu", threads=2)
     assert patches_a_second(backend, package.golden().patches, seconds=0.05) > 0
+
+
+def test_a_variant_of_tf32_is_opened_with_it_and_others_without(package, monkeypatch):
+    asked = []
+
+    def noted(file, *arguments, tf32=False):
+        asked.append(tf32)
+        return OnnxBackend(file, provider="cpu", threads=1)
+
+    monkeypatch.setattr("seg.inference.backends.loading.open_model", noted)
+    for precision in ("float32", "tf32"):
+        first = package.card.variants[0].model_copy(update={"precision": precision})
+        card = package.card.model_copy(update={"variants": (first,)})
+        load_backend(ModelPackage(package.path, card), provider="cpu")
+    assert asked == [False, True]
