@@ -1,14 +1,21 @@
-"""Which version of seg runs."""
+"""Which version of seg runs, and how what it lacks is installed."""
 
 from importlib.metadata import PackageNotFoundError, version
 
+VERSION = "1.0.0"
+"""Of seg: the one place that tells it. A bento carries the sources, and nobody installs them."""
+DISTRIBUTION = "resunet-seg"
+"""The name of the wheel; ``seg`` in the registry is somebody else's."""
 
-def version_of(distribution: str = "seg") -> str:
-    """An installed version; ``unknown`` where it is not installed.
 
-    A bento carries seg's sources, and nobody installs them there.
-    """
+def version_of(distribution: str) -> str:
+    """An installed version; ``unknown`` where it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
         return "unknown"
+
+
+def installed_with(extra: str) -> str:
+    """The command that installs an extra, in a clone and elsewhere."""
+    return f"pip install '.[{extra}]' in a clone of seg, or pip install '{DISTRIBUTION}[{extra}]'"

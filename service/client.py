@@ -1,4 +1,4 @@
-"""A client of the service: ``pip install seg[client]``.
+"""A client of the service: ``pip install '.[client]'`` in a clone.
 
 Usage::
 

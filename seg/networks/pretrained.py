@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
 from seg.networks.layers import Axes
+from seg.version import installed_with
 
 SMP, TIMM = "smp:", "tu-"
 
@@ -74,7 +75,7 @@ def make(name: str, in_channels: int, weights: str | None = None) -> nn.Module:
         import segmentation_models_pytorch as smp
     except ImportError as error:
         raise ConfigError(
-            f"{name} needs segmentation-models-pytorch; install seg with its extra `train`"
+            f"{name} needs segmentation-models-pytorch; {installed_with('train')}"
         ) from error
     bare = name.removeprefix(SMP)
     settings = _hub_weights(bare)

@@ -21,6 +21,7 @@ from seg.errors import BackendError, ConfigError, SegError
 from seg.model_package import ModelPackage
 from seg.predict.cases import PredictionCase
 from seg.predict.work import CaseWork, Outcome, PredictionJob, Worker
+from seg.version import installed_with
 
 MOST_DEATHS = 3
 """Workers that a case may take with it before it is given up; the others go on."""
@@ -50,7 +51,7 @@ def run_on_ray(
         import ray.data
     except ImportError as error:
         raise ConfigError(
-            "--ray needs Ray, which is not installed here; install it: pip install 'seg[ray]'"
+            f"--ray needs Ray, which is not installed here; {installed_with('ray')}"
         ) from error
     _connect(ray, address)
     shutil.rmtree(work.out / BEGUN, ignore_errors=True)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from seg.files import sha256_of
 from seg.model_package import read_card
-from seg.version import version_of
+from seg.version import VERSION
 from service.settings import PACKAGED
 
 Component = dict[str, Any]
@@ -28,7 +28,7 @@ def bill(package: Path | None, dpkg: Path = DPKG) -> dict[str, Any]:
         "specVersion": "1.5",
         "version": 1,
         "metadata": {
-            "component": {"type": "container", "name": "segmenter", "version": version_of()}
+            "component": {"type": "container", "name": "segmenter", "version": VERSION}
         },
         "components": [found[name] for name in sorted(found)],
     }

@@ -27,7 +27,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from seg.version import version_of
+from seg.version import VERSION
 from service.observability.patch_times import Interval, Occupancy
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -55,7 +55,7 @@ def start_tracing(environment: Mapping[str, str] = os.environ) -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     name = environment.get("OTEL_SERVICE_NAME") or SERVICE_NAME
-    resource = Resource.create({"service.name": name, "service.version": version_of()})
+    resource = Resource.create({"service.name": name, "service.version": VERSION})
     _Tracing.provider = TracerProvider(resource=resource)
     _Tracing.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _Tracing.tracer = _Tracing.provider.get_tracer("service")

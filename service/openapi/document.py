@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from seg.version import version_of
+from seg.version import VERSION
 from service.openapi.table import (
     ALWAYS,
     COUNTED,
@@ -70,7 +70,7 @@ def describe_routes(routes: Iterable[Route]) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Segmentation",
-            "version": version_of(),
+            "version": VERSION,
             "description": "Images in, masks out. Research software, not a medical device.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import (
 )
 
 from seg.errors import ConfigError
+from seg.version import installed_with
 from training.run.plan import Plan
 
 STEPS_BETWEEN_WRITES = 20
@@ -33,7 +34,7 @@ def loggers(plan: Plan, folder: Path) -> list[Logger]:
             tracker.log_hyperparams(plan.model_dump(mode="json"))  # where they first connect
         except ImportError as error:
             raise ConfigError(
-                f"logging to {plan.track} needs its package; install seg with its extra `track`"
+                f"logging to {plan.track} needs its package; {installed_with('track')}"
             ) from error
         except Exception as error:  # each tracker raises a dozen types of its own
             first = str(error).splitlines()[0]

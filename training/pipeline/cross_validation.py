@@ -16,6 +16,7 @@ from seg.errors import ConfigError
 from seg.images import Mask, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
+from seg.version import installed_with
 from training.dataset import Dataset
 from training.dataset.folds import fold_of, split_folds
 from training.evaluation.evaluator import evaluate, prediction_file
@@ -179,7 +180,9 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ConfigError("--ray needs Ray; pip install seg[ray], or train without it") from error
+        raise ConfigError(
+            f"--ray needs Ray; {installed_with('ray')}, or train without it"
+        ) from error
     if not ray.is_initialized():
         ray.init(
             address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False

@@ -10,7 +10,7 @@ from seg.images.dicom.source import MANUFACTURER, item
 from seg.images.dicom.text import long_string, plain
 from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.made_by import MadeBy
-from seg.version import version_of
+from seg.version import VERSION
 
 PRIVATE_CODES = "99SEG"
 """Coding scheme of classes that nobody has given a code of SNOMED CT."""
@@ -21,7 +21,7 @@ ANATOMY = Code(value="123037004", meaning="Anatomical Structure")
 SERIES_NUMBERS = range(10_000, 100_000)
 """Of what we write; scanners and archives count from 1."""
 
-UNNAMED = MadeBy(model=MANUFACTURER, version=version_of())
+UNNAMED = MadeBy(model=MANUFACTURER, version=VERSION)
 """What made a mask of which nobody says more."""
 
 
@@ -58,7 +58,7 @@ def algorithm_item(made_by: MadeBy) -> Dataset:
             code_item(Code(value="123109", meaning="Artificial Intelligence", scheme="DCM"))
         ],
         AlgorithmName=long_string(made_by.model),
-        AlgorithmVersion=long_string(made_by.version or version_of()),
+        AlgorithmVersion=long_string(made_by.version or VERSION),
         AlgorithmSource=MANUFACTURER,
     )
     if made_by.sha256:
@@ -73,7 +73,7 @@ def series_description(made_by: MadeBy) -> str:
 
 def serial_number(made_by: MadeBy) -> str:
     """Of the device, which is the model."""
-    return made_by.sha256[:16] or version_of()
+    return made_by.sha256[:16] or VERSION
 
 
 def series_number(series_uid: str, taken: Collection[int]) -> int:

@@ -47,7 +47,7 @@ from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
 from seg.images.outlines.polygons import keyholed, outlines
-from seg.version import version_of
+from seg.version import VERSION
 
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 """SOP class of an RT Structure Set."""
@@ -129,7 +129,7 @@ def _structure_set(slices: Sequence[SourceSlice], made_by: MadeBy) -> Dataset:
         OperatorsName="",
         Manufacturer=MANUFACTURER,
         ManufacturerModelName=long_string(made_by.model),
-        SoftwareVersions=version_of(),
+        SoftwareVersions=VERSION,
         StructureSetLabel="SEGMENTATION",
         StructureSetName=series_description(made_by),
         StructureSetDate=date_of(now),

@@ -52,7 +52,7 @@ from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
 from seg.images.storage.files import PARSING_ERRORS
-from seg.version import version_of
+from seg.version import VERSION
 
 CT, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
 """SOP classes of images with a position and without, whatever they really are."""
@@ -115,7 +115,7 @@ def encode_dicom_seg(
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=long_string(made_by.model),
-            software_versions=version_of(),
+            software_versions=VERSION,
             device_serial_number=serial_number(made_by),
             content_label="SEGMENTATION",
             content_description=series_description(made_by),

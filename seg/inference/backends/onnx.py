@@ -24,6 +24,7 @@ from seg.cuda_driver import (
 from seg.errors import BackendError, DeviceMemoryError
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
 from seg.machine import cores, return_free_memory
+from seg.version import installed_with
 
 LOGGER = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ def _on_gpu(file: Path, cuda: Mapping[str, str]) -> ort.InferenceSession:
     if session.get_providers()[0] != CUDA:
         raise BackendError(
             f"onnxruntime cannot load its CUDA provider: {_why_not_loaded()}; NVIDIA's libraries "
-            "come with pip install 'seg[cuda]'"
+            f"come with {installed_with('cuda')}"
         )
     return session
 

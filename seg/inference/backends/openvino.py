@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from seg.errors import BackendError
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
 from seg.machine import cores
+from seg.version import installed_with
 
 
 class OpenVinoBackend:
@@ -31,7 +32,7 @@ class OpenVinoBackend:
             import openvino
         except ImportError as error:
             raise BackendError(
-                "OpenVINO is not installed; install seg[openvino], or choose provider cpu"
+                f"OpenVINO is not installed; {installed_with('openvino')}, or choose provider cpu"
             ) from error
         # The first call of this in a process takes a lock and lets the GIL go: two threads that
         # both begin with it wait for each other for ever (OpenVINO 2026.4, 4 of 12 tries).

@@ -60,7 +60,7 @@ def test_a_driver_that_is_too_old_is_told_in_onnxruntime_s_words(said):
     assert "CUDA driver version is insufficient for CUDA runtime version" in sentence
     assert "driver knows CUDA up to 12.8" in sentence
     assert "update the driver" in sentence
-    assert "seg[cuda]" not in sentence
+    assert "[cuda]" not in sentence
     assert stdout == ""
 
 
@@ -76,7 +76,7 @@ def test_libraries_that_are_missing_are_named(said):
     without = "[setattr(onnxruntime, 'preload_dlls', lambda: None), refusal()][1]"
     sentence, stdout, stderr = said(without)
     assert "cannot open shared object file" in sentence
-    assert "pip install 'seg[cuda]'" in sentence
+    assert "pip install '.[cuda]'" in sentence
     assert stdout == stderr == ""
 
 

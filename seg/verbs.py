@@ -1,0 +1,68 @@
+"""``seg VERB ...``: every command by one name. ``seg fit PATH`` is ``python -m training.fit PATH``.
+
+A command is found among what is installed, never in the folder that one stands in: a ``service.py``
+or a folder ``data`` there is the user's own. The ``python -m`` forms stay.
+"""
+
+import difflib
+import runpy
+import sys
+from collections.abc import Sequence
+
+from seg.version import VERSION
+
+VERBS = {
+    "fit": ("training.fit", "from a folder of images and masks to a model package"),
+    "check": ("training.check", "what is wrong with a dataset"),
+    "plan": ("training.plan", "what fit would do, without doing it"),
+    "augment": ("training.augment", "a sheet of augmented samples"),
+    "evaluate": ("training.evaluate", "score a package on whole images"),
+    "compare": ("training.compare", "two packages on the same images"),
+    "calibrate": ("training.calibrate", "fit a package's temperature on other images"),
+    "export": ("training.export", "a run as a package, or for other software"),
+    "adopt": ("training.adopt", "a model of other software as a package"),
+    "doctor": ("training.doctor", "which blocks of a network do nothing"),
+    "studies": ("training.studies", "what shortcuts do, measured and drawn"),
+    "predict": ("seg.predict", "segment files"),
+    "networks": ("seg.networks", "presets, shortcuts, sizes, drawings"),
+    "serve": ("bentoml", "serve a package over HTTP: SEG_PACKAGE=DIR seg serve"),
+    "build": ("service.build", "a bento that carries a package"),
+    "keys": ("service.keys", "keys of the service"),
+    "fetch": ("data.fetch", "bring a dataset into a folder"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that a verb names; its status, 2 where there is no such verb."""
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if verb == "--version":
+        sys.stdout.write(f"seg {VERSION}\n")
+        return 0
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        sys.stderr.write(f"error: seg has no verb {verb!r}{meant} seg --help lists them\n")
+        return 2
+    module = VERBS[verb][0]
+    if module == "bentoml":
+        rest = ["serve", *(rest or ["service.bento:Segmenter"])]
+    sys.argv = [f"seg {verb}", *rest]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        return end.code or 0
+    return 0
+
+
+def _help() -> str:
+    lines = [f"  {verb:<11}{does}" for verb, (_, does) in VERBS.items()]
+    return "\n".join(["usage: seg VERB [...]; seg VERB --help tells more", "", *lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
