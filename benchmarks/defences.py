@@ -110,8 +110,8 @@ DEFENCES = (
     Defence(
         "a false PostgreSQL",
         "service/jobs/database.py",
-        "ssl.create_default_context(cafile=authorities)",
-        "ssl._create_unverified_context()",
+        "    return context\n",
+        "    return True\n",
         f"{TESTS}/jobs/test_database.py::test_who_is_not_the_database_gets_no_connection",
     ),
     Defence(
@@ -137,9 +137,9 @@ DEFENCES = (
     ),
     Defence(
         "decoding without end",
-        "service/decoding/worker.py",
-        "resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))",
-        "",
+        "service/decoding/image_decoder.py",
+        "self.seconds = settings.max_decoding_s",
+        "self.seconds = 1e6",
         f"{TESTS}/decoding/test_image_decoder.py::test_one_that_takes_too_much_cpu_is_ended",
     ),
     Defence(
