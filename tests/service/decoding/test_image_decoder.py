@@ -206,7 +206,14 @@ def test_what_runs_is_ended_when_the_service_is():
         decoder.image([io.BytesIO(content)], dims=3, limits=Limits(), check=decoder.close)
 
 
-@pytest.mark.parametrize("name", [("os", "system"), ("seg.images.reading", "read_image")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ("os", "system"),
+        ("seg.images.reading", "read_image"),
+        ("service.decoding.channel", "Message"),
+    ],
+)
 def test_a_decoder_can_name_no_code(name):
     with pytest.raises(UnknownTypeError):
         unpacked(Message({"type": list(name), "fields": {}}))
