@@ -42,7 +42,7 @@ MB = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredService:
     """What was seen of the service on this machine."""
 
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ class Advice:
     """``SEG_THREADS``: images in memory at the same time."""
 
 
-def advice(measured: Measured, per_second: float, at_once: int) -> Advice:
+def advice(measured: MeasuredService, per_second: float, at_once: int) -> Advice:
     """For so many images a second, and so many in flight at the same time."""
     memory = SPARE * (measured.idle_mb + at_once * measured.image_mb)
     cores = max(1.0, per_second * measured.cpu_seconds / BUSY)
@@ -86,7 +86,7 @@ def advice(measured: Measured, per_second: float, at_once: int) -> Advice:
     )
 
 
-def measure(package: Path, image: Path | None, at_once: int) -> Measured:
+def measure(package: Path, image: Path | None, at_once: int) -> MeasuredService:
     """Start the service with a package and watch it.
 
     Raises:
@@ -114,7 +114,7 @@ def measure(package: Path, image: Path | None, at_once: int) -> Measured:
         cpu = (_cpu_seconds(process) - cpu) / ROUNDS
         with _peak(process) as several, ThreadPoolExecutor(at_once) as pool:
             list(pool.map(ask, range(ROUNDS * at_once)))
-    return Measured(
+    return MeasuredService(
         shape=shape,
         idle_mb=round(idle / MB, 1),
         one_mb=round(one[0] / MB, 1),
@@ -234,7 +234,7 @@ def _peak(process: psutil.Process) -> Iterator[list[int]]:
         watcher.join()
 
 
-def report(measured: Measured, given: Advice, per_second: float) -> str:
+def report(measured: MeasuredService, given: Advice, per_second: float) -> str:
     """What was measured and what follows, for people."""
     size = " x ".join(map(str, measured.shape)) or "the file that was given"
     return f"""\

@@ -15,7 +15,7 @@ from seg.model_package import CARD_FILE
 from seg.predict import add_backend_options
 from training.evaluation.command_line import add_split_option, open_for_scoring
 from training.evaluation.evaluator import evaluate
-from training.evaluation.recalibration import recalibrate, recalibration_in_words
+from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,9 +27,7 @@ def bill(package: Path | None, dpkg: Path = DPKG) -> dict[str, Any]:
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": {
-            "component": {"type": "container", "name": "segmenter", "version": VERSION}
-        },
+        "metadata": {"component": {"type": "container", "name": "segmenter", "version": VERSION}},
         "components": [found[name] for name in sorted(found)],
     }
 

@@ -13,7 +13,7 @@ from service.decoding.image_decoder import ImageDecoder
 from service.errors import NotReadyError
 from service.models.folder import Fingerprint, fingerprint_of, packages_in
 from service.models.memory import ModelMemory
-from service.models.rules import Rules, drawn_version, live_version
+from service.models.rules import ServingRules, drawn_version, live_version
 from service.models.versions import ModelVersion, latest, named, newest_first
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
@@ -40,7 +40,7 @@ class ModelRegistry:
         self._unreadable: dict[Path, str] = {}
         self._tried: dict[Path, Fingerprint] = {}
         self._seen: Mapping[Path, Fingerprint] = {}
-        self.rules = Rules(settings.models)
+        self.rules = ServingRules(settings.models)
         self._incoming: set[Path] = set()
         self._wake = threading.Event()
         self._settled = threading.Event()

@@ -22,7 +22,7 @@ FILE, LOCK = ".rules.json", ".rules.lock"
 """Beside the packages, hidden from whoever looks for them."""
 
 
-class Rule(RuleChange):
+class ServingRule(RuleChange):
     """What counts for a model."""
 
     @model_validator(mode="after")
@@ -38,11 +38,11 @@ class Rule(RuleChange):
         return {version for version in (self.pinned, self.candidate) if version}
 
 
-_RULES = TypeAdapter(dict[str, Rule])
-NO_RULE = Rule()
+_RULES = TypeAdapter(dict[str, ServingRule])
+NO_RULE = ServingRule()
 
 
-class Rules:
+class ServingRules:
     """The rules of all models, read again when their file changes.
 
     Args:
@@ -52,9 +52,9 @@ class Rules:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._seen: tuple[int, int] | None = None
-        self._rules: Mapping[str, Rule] = {}
+        self._rules: Mapping[str, ServingRule] = {}
 
-    def of(self, name: str) -> Rule:
+    def of(self, name: str) -> ServingRule:
         """The rule of a model.
 
         Raises:
@@ -73,7 +73,7 @@ class Rules:
             self._seen = seen
         return self._rules.get(name, NO_RULE)
 
-    def change(self, name: str, change: Callable[[Rule], Rule]) -> Rule:
+    def change(self, name: str, change: Callable[[ServingRule], ServingRule]) -> ServingRule:
         """Write a new rule of a model, made from the present one."""
         assert self._folder is not None
         with _locked(self._folder / LOCK):
@@ -85,14 +85,14 @@ class Rules:
         return changed
 
 
-def live_version(versions: Sequence[ModelVersion], rule: Rule) -> ModelVersion | None:
+def live_version(versions: Sequence[ModelVersion], rule: ServingRule) -> ModelVersion | None:
     """The version of a model that answers, but for a candidate's share; None where none may."""
     if rule.pinned is not None:
         return latest(v for v in versions if v.card.version == rule.pinned)
     return latest(v for v in versions if v.card.version != rule.candidate)
 
 
-def drawn_version(versions: Sequence[ModelVersion], rule: Rule) -> ModelVersion | None:
+def drawn_version(versions: Sequence[ModelVersion], rule: ServingRule) -> ModelVersion | None:
     """The version that answers this request."""
     if rule.candidate is not None and random.random() < rule.share:
         drawn = latest(v for v in versions if v.card.version == rule.candidate)
@@ -108,7 +108,7 @@ def version_before(versions: Sequence[ModelVersion], live: ModelVersion) -> Mode
     return next((version for version in lower if version.state != "broken"), None)
 
 
-def _read(path: Path) -> dict[str, Rule]:
+def _read(path: Path) -> dict[str, ServingRule]:
     try:
         return _RULES.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

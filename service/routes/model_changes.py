@@ -22,7 +22,7 @@ from seg.errors import PackageError
 from seg.model_package import read_card
 from service.models.arrival import arrived, folder_name
 from service.models.registry import ModelRegistry
-from service.models.rules import Rule, version_before
+from service.models.rules import ServingRule, version_before
 from service.models.versions import LATEST, ModelVersion, named
 from service.problems.response import Problem
 from service.requests.proxies import link
@@ -161,8 +161,8 @@ class ModelChanges:
         if "candidate" in changed and changed["candidate"] is None:
             changed = {**changed, "share": 0.0}
 
-        def merged(rule: Rule) -> Rule:
-            return Rule.model_validate(rule.model_dump() | changed)
+        def merged(rule: ServingRule) -> ServingRule:
+            return ServingRule.model_validate(rule.model_dump() | changed)
 
         try:
             with _writable():

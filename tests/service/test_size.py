@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from service.size import Measured, advice
+from service.size import MeasuredService, advice
 from tests.service.conftest import ROOT
 
-SEEN = Measured(
+SEEN = MeasuredService(
     shape=(512, 512),
     idle_mb=400,
     one_mb=450,

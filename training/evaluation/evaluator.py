@@ -26,12 +26,12 @@ from training.evaluation.measure import (
 from training.evaluation.object_scores import score_objects
 from training.evaluation.overlapping_classes import Decisions
 from training.evaluation.regions import foreground_name, regions
-from training.evaluation.reliability_meter import CalibrationMeter, Counts
 from training.evaluation.scores import CaseScore, Evaluation, RegionScore
-from training.evaluation.self_assessment import CaseEvidence, CaseWatcher, assess
-from training.evaluation.shift_calibration import with_shift
-from training.evaluation.shifted_cases import shifted_cases
 from training.evaluation.thresholding import choose_thresholding
+from training.evaluation.trust.reliability_meter import CalibrationMeter, Counts
+from training.evaluation.trust.self_assessment import CaseEvidence, CaseWatcher, assess
+from training.evaluation.trust.shift_calibration import with_shift
+from training.evaluation.trust.shifted_cases import shifted_cases
 
 PREDICTION_FORMATS = {2: "png", 3: "nifti"}
 """Format of the masks that an evaluation keeps, by number of dimensions."""

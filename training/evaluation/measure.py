@@ -19,7 +19,6 @@ from seg.metrics import (
 from seg.metrics.surface import Grid
 from training.evaluation.object_scores import summaries_of
 from training.evaluation.regions import Region
-from training.evaluation.reliability_meter import Counts
 from training.evaluation.scores import (
     MEASURES,
     CaseScore,
@@ -29,6 +28,7 @@ from training.evaluation.scores import (
     Reliability,
     Summary,
 )
+from training.evaluation.trust.reliability_meter import Counts
 
 SEED = 0
 """Of the bootstrap."""

@@ -16,9 +16,9 @@ from training.dataset.findings import raise_errors
 from training.dataset.fingerprint import fingerprint_of
 from training.dataset.folds import split_folds
 from training.evaluation.evaluator import evaluate
-from training.evaluation.recalibration import recalibration_in_words
 from training.evaluation.score_files import summary_table, write_metrics
 from training.evaluation.scores import Evaluation
+from training.evaluation.trust.recalibration import recalibration_in_words
 from training.learning.checkpoint import Trained
 from training.learning.trainer import train
 from training.packaging.package import Finished, write_package

@@ -25,9 +25,9 @@ from training.evaluation.measure import (
     summary_of_region,
 )
 from training.evaluation.regions import Region, regions
-from training.evaluation.reliability_meter import CalibrationMeter, widened_box
 from training.evaluation.score_files import summary_table, write_rows
 from training.evaluation.scores import CaseScore, Evaluation, in_digits
+from training.evaluation.trust.reliability_meter import CalibrationMeter, widened_box
 
 EMPTY = np.zeros((6, 8), bool)
 

@@ -16,7 +16,7 @@ from seg.inference.trust.quality import ALLOWANCE
 from seg.metrics import DiceCalibration, SelfAssessment, ShiftCalibration
 from seg.metrics.features import FeatureStatistics
 from seg.metrics.predicted_dice import EDGE
-from training.evaluation.shifted_cases import CLEAN, ShiftedCase
+from training.evaluation.trust.shifted_cases import CLEAN, ShiftedCase
 
 FEWEST = 10
 """Degraded pieces that must show a class."""

@@ -6,8 +6,8 @@ from numpy.random import default_rng
 from scipy.special import expit
 
 from seg.metrics import DiceCalibration, SelfAssessment
-from training.evaluation.shift_calibration import with_shift
-from training.evaluation.shifted_cases import CLEAN, ShiftedCase
+from training.evaluation.trust.shift_calibration import with_shift
+from training.evaluation.trust.shifted_cases import CLEAN, ShiftedCase
 
 WAYS = ("noise", "blur", "light", "zoom")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from training.evaluation.degradations import DEGRADATIONS, degradations_of, degraded
+from training.evaluation.trust.degradations import DEGRADATIONS, degradations_of, degraded
 
 
 def cells(shape, dtype=np.uint16):

@@ -20,9 +20,9 @@ from seg.metrics import dice, expected_dice
 from seg.model_package import ModelCard
 from training.dataset import Case, Dataset
 from training.dataset.legend import IGNORE
-from training.evaluation.degradations import degradations_of, degraded
 from training.evaluation.measure import predicted_regions
 from training.evaluation.regions import regions
+from training.evaluation.trust.degradations import degradations_of, degraded
 
 CLEAN = "as it is"
 PIECES = {2: 8, 3: 4}
@@ -92,7 +92,7 @@ def _seen(  # noqa: PLR0913 - a piece, and what is done to it
         array, labels = degraded(way, array, labels, strength, rng)
     changed = Image(array, spacing=image.spacing)
     reference = Mask.on_grid_of(changed, labels)
-    sums, counts = _Sums(predictor.package.card), WindowCounts()
+    sums, counts = _ShiftSums(predictor.package.card), WindowCounts()
     predicted = predictor.predict(changed, observe=sums, counts=counts)
     inside = predicted_regions(predicted, reference, regions(dataset.legend))
     own = {
@@ -111,7 +111,7 @@ def _seen(  # noqa: PLR0913 - a piece, and what is done to it
     )
 
 
-class _Sums:
+class _ShiftSums:
     """Sees the slabs of a piece."""
 
     def __init__(self, card: ModelCard) -> None:

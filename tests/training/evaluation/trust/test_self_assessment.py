@@ -13,8 +13,8 @@ from tests.packages import CLASSES, write_package
 from tests.training.evaluation.test_evaluate import write_dataset
 from training.calibrate import main
 from training.dataset import IGNORE, Legend
-from training.evaluation.recalibration import recalibration_in_words
-from training.evaluation.self_assessment import (
+from training.evaluation.trust.recalibration import recalibration_in_words
+from training.evaluation.trust.self_assessment import (
     VOXELS_A_CASE,
     CaseEvidence,
     CaseWatcher,
