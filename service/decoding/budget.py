@@ -17,7 +17,7 @@ _NUMBERS = itertools.count()
 class Lease:
     """What one image takes now."""
 
-    budget: "Budget"
+    budget: "DecodingBudget"
     used: int = 0
     number: int = field(default_factory=lambda: next(_NUMBERS))
 
@@ -35,7 +35,7 @@ class Lease:
         self.budget.release(self)
 
 
-class Budget:
+class DecodingBudget:
     """Shared by all requests of a process; for any thread."""
 
     def __init__(self, total: int) -> None:

@@ -41,7 +41,7 @@ class Message:
             os.close(self.files.pop())
 
 
-class Channel:
+class DecoderChannel:
     """One end of a connection between two processes."""
 
     def __init__(self, connection: socket.socket) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from service.decoding.channel import Channel, ClosedError, Message
+from service.decoding.channel import ClosedError, DecoderChannel, Message
 
 PATIENCE_S = 60.0
 """For the server of forks to come up, on a machine that is busy."""
@@ -47,12 +47,12 @@ class ForkServer:
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
         ours.settimeout(PATIENCE_S)
-        self._control = Channel(ours)
+        self._control = DecoderChannel(ours)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._is_ready = False
 
-    def fork(self) -> "Decoder":
+    def fork(self) -> "DecoderProcess":
         """A new decoder.
 
         Raises:
@@ -71,7 +71,7 @@ class ForkServer:
         except ClosedError:
             ours.close()
             raise
-        return Decoder(self, number, process, Channel(ours))
+        return DecoderProcess(self, number, process, DecoderChannel(ours))
 
     def end(self, number: int) -> int:
         """End a decoder; its exit status, or the negative number of the signal that ended it.
@@ -93,10 +93,12 @@ class ForkServer:
         self._process.wait()
 
 
-class Decoder:
+class DecoderProcess:
     """A process that decodes; for one thread at a time."""
 
-    def __init__(self, server: ForkServer, number: int, process: int, channel: Channel) -> None:
+    def __init__(
+        self, server: ForkServer, number: int, process: int, channel: DecoderChannel
+    ) -> None:
         self._server = server
         self._number = number
         self._process = process
@@ -152,7 +154,7 @@ class Decoders:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
-        self._idle: list[Decoder] = []
+        self._idle: list[DecoderProcess] = []
         atexit.register(self.close)
 
     def start(self) -> ForkServer:
@@ -161,7 +163,7 @@ class Decoders:
             self._server = self._server or ForkServer()
             return self._server
 
-    def lend(self, *, new: bool = False) -> Decoder:
+    def lend(self, *, new: bool = False) -> DecoderProcess:
         """A decoder that has nothing to do.
 
         Raises:
@@ -182,7 +184,7 @@ class Decoders:
                     self._idle, self._server = [], None
         return self.start().fork()
 
-    def give_back(self, decoder: Decoder) -> None:
+    def give_back(self, decoder: DecoderProcess) -> None:
         """It is done with its task."""
         if not decoder.has_grown:
             with self._lock:

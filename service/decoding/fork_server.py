@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 
-from service.decoding.channel import Channel, ClosedError, Message
+from service.decoding.channel import ClosedError, DecoderChannel, Message
 
 PRELOADED = (
     *("seg.images", "pydicom", "pydicom.pixels", "pydicom.pixels.decoders", "nibabel", "tifffile"),
@@ -21,7 +21,7 @@ MOST_BYTES = 1 << 20
 
 def main(descriptor: int) -> None:
     """Serve until the service hangs up."""
-    control = Channel(socket.socket(fileno=descriptor))
+    control = DecoderChannel(socket.socket(fileno=descriptor))
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
@@ -45,7 +45,7 @@ def main(descriptor: int) -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def _forked(control: Channel, message: Message) -> int:
+def _forked(control: DecoderChannel, message: Message) -> int:
     process = os.fork()
     if process:
         return process
@@ -54,7 +54,7 @@ def _forked(control: Channel, message: Message) -> int:
         control.close()
         from service.decoding.worker import serve
 
-        serve(Channel(socket.socket(fileno=message.files[0])))
+        serve(DecoderChannel(socket.socket(fileno=message.files[0])))
         status = 0
     finally:
         os._exit(status)

@@ -24,10 +24,10 @@ from seg import errors
 from seg.control_groups import memory_limit
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Image, Limits, read_channels
-from service.decoding.budget import Budget, Lease
+from service.decoding.budget import DecodingBudget, Lease
 from service.decoding.channel import ClosedError, Message
 from service.decoding.crossing import packed, unpacked
-from service.decoding.decoders import DECODERS, Decoder
+from service.decoding.decoders import DECODERS, DecoderProcess
 from service.errors import DecoderFailedError, SchedulerClosedError
 from service.observability.logs import LOGGER
 from service.settings import Settings
@@ -95,7 +95,7 @@ class ImageDecoder:
     def __init__(self, settings: Settings) -> None:
         self.seconds = settings.max_decoding_s
         chosen = settings.max_decoding_mb
-        self.budget = Budget(_memory() // SHARE if chosen is None else int(chosen * 1e6))
+        self.budget = DecodingBudget(_memory() // SHARE if chosen is None else int(chosen * 1e6))
         self._closed = threading.Event()
 
     def start(self) -> None:
@@ -232,7 +232,9 @@ class ImageDecoder:
             DECODERS.give_back(decoder)
         return done
 
-    def _wait(self, decoder: Decoder, given: Sequence[int], check: Check, lease: Lease) -> None:
+    def _wait(
+        self, decoder: DecoderProcess, given: Sequence[int], check: Check, lease: Lease
+    ) -> None:
         until = monotonic() + IDLE_FACTOR * self.seconds
         poll = select.poll()
         poll.register(decoder.channel.fileno(), select.POLLIN)

@@ -17,7 +17,7 @@ from typing import Any
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Limits
 from service.decoding import tasks
-from service.decoding.channel import Channel, ClosedError, Message
+from service.decoding.channel import ClosedError, DecoderChannel, Message
 from service.decoding.crossing import packed, unpacked
 
 TASKS: Mapping[str, Callable[..., Any]] = {
@@ -34,7 +34,7 @@ MOST_BYTES = 1 << 40
 """Of buffers from the service, which is believed."""
 
 
-def serve(channel: Channel) -> None:
+def serve(channel: DecoderChannel) -> None:
     """Do one task after the other until the service hangs up."""
     _begin()
     while True:

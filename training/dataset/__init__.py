@@ -11,8 +11,8 @@ from seg.errors import DatasetError, ImageError
 from training.dataset.annotations.formats import read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import read_card
-from training.dataset.findings import Finding, raise_errors
-from training.dataset.inspection import check_dataset, inspect
+from training.dataset.findings.finding import Finding, raise_errors
+from training.dataset.findings.inspection import check_dataset, inspect
 from training.dataset.layouts import annotated, nnunet, plain
 from training.dataset.layouts import datalist as lists
 from training.dataset.layouts.dataset_json import CARD, read_json

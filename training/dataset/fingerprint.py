@@ -23,7 +23,7 @@ from seg.images.grid.orientation import axis_codes, turn_between
 from seg.machine import cache_folder
 from seg.transforms.levels import Levels, noise_of
 from training.dataset import Case, Dataset
-from training.dataset.emptiness import Ends, EndsMeter
+from training.dataset.findings.emptiness import Ends, EndsMeter
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE, Legend
 

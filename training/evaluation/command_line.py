@@ -8,7 +8,7 @@ from pathlib import Path
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Dataset, look_into
-from training.dataset.findings import raise_errors
+from training.dataset.findings.finding import raise_errors
 from training.dataset.matched_classes import on_classes
 from training.evaluation.case_choice import SPLITS, Chosen, choose_cases
 

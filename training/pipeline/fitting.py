@@ -12,7 +12,7 @@ from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
 from training.dataset import Dataset, check_dataset, look_into
-from training.dataset.findings import raise_errors
+from training.dataset.findings.finding import raise_errors
 from training.dataset.fingerprint import fingerprint_of
 from training.dataset.folds import split_folds
 from training.evaluation.evaluator import evaluate

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from seg.errors import ConfigError
 from seg.model_package import Channel
 from seg.transforms import resampled_shape
-from training.dataset.emptiness import known_empty
+from training.dataset.findings.emptiness import known_empty
 from training.dataset.fingerprint import Fingerprint
 from training.planning.normalisation import planned_normalisation
 from training.run.names import AugmentationPreset

@@ -17,7 +17,7 @@ import tifffile
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images import ClassInfo, Limits, Mask, encode_mask, read_image
 from service.decoding import decoders
-from service.decoding.budget import Budget
+from service.decoding.budget import DecodingBudget
 from service.decoding.channel import Message
 from service.decoding.crossing import UnknownTypeError, packed, unpacked
 from service.decoding.image_decoder import ImageDecoder
@@ -155,7 +155,7 @@ def test_two_that_take_too_much_together_are_not_both_decoded():
 
 
 def test_the_newest_gives_way_and_small_ones_pass():
-    budget = Budget(100 << 20)
+    budget = DecodingBudget(100 << 20)
     first, second, small = (budget.lease() for _ in range(3))
     first.take(70 << 20)
     with pytest.raises(DecodingFullError):

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import OBJECT, Drawing, Runs, Shape
+from training.dataset.annotations.drawing import OBJECT, AnnotatedDrawing, Runs, Shape
 
 _WHOLE = "biu"
 
@@ -77,7 +77,9 @@ def read_cellpose(path: Path) -> Annotated:
         for z, plane in enumerate(planes)
     ]
     return Annotated(
-        "cellpose", {"": Drawing(tuple(shapes), (masks.shape[-2], masks.shape[-1]))}, (OBJECT,)
+        "cellpose",
+        {"": AnnotatedDrawing(tuple(shapes), (masks.shape[-2], masks.shape[-1]))},
+        (OBJECT,),
     )
 
 

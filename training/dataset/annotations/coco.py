@@ -10,7 +10,7 @@ from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import Drawing, Runs, Shape
+from training.dataset.annotations.drawing import AnnotatedDrawing, Runs, Shape
 
 
 def is_coco(raw: Any) -> bool:
@@ -52,12 +52,12 @@ def _read(raw: Any) -> Annotated:
             left_out["boxes without an outline"] += 1
         else:
             shapes[entry["image_id"]].append(Shape(name, runs=runs, plane=image.get("slice")))
-    drawings: dict[str, Drawing] = {}
+    drawings: dict[str, AnnotatedDrawing] = {}
     for number, image in images.items():
         size = (int(image["height"]), int(image["width"]))
         key = str(image.get("file_name") or "")
         before = drawings[key].shapes if key in drawings else ()
-        drawings[key] = Drawing((*before, *shapes[number]), size)
+        drawings[key] = AnnotatedDrawing((*before, *shapes[number]), size)
     names = tuple(categories[number] for number in sorted(categories))
     return Annotated("COCO", drawings, names, left_out)
 

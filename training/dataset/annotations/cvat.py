@@ -13,7 +13,7 @@ import numpy as np
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.drawing import (
-    Drawing,
+    AnnotatedDrawing,
     Polygon,
     Runs,
     Shape,
@@ -66,7 +66,7 @@ def read_cvat(root: Element) -> Annotated:
             size = (int(image.attrib["height"]), int(image.attrib["width"]))
             children = sorted(image, key=lambda each: int(each.get("z_order", "0")))
             shapes = [shape for each in children if (shape := _shape(each, size, left_out))]
-            drawings[image.attrib["name"]] = Drawing(tuple(shapes), size)
+            drawings[image.attrib["name"]] = AnnotatedDrawing(tuple(shapes), size)
     except (KeyError, ValueError) as error:
         raise ImageError(f"this CVAT file is not as it should be: {error!r:.100}") from error
     names = tuple(dict.fromkeys(each.text or "" for each in root.findall(_LABELS)))

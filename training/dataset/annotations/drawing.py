@@ -1,4 +1,4 @@
-"""``Drawing``: what somebody drew on one image, and how it becomes labels.
+"""``AnnotatedDrawing``: what somebody drew on one image, and how it becomes labels.
 
 Points are (x, y) in pixels from the outer corner of the first pixel, so that the centre of the
 first one is (0.5, 0.5). A pixel belongs to a shape where its centre does.
@@ -82,7 +82,7 @@ class Drawn(Protocol):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Drawing:
+class AnnotatedDrawing:
     """All that was drawn on an image; later shapes lie on earlier ones."""
 
     shapes: tuple[Shape, ...] = ()

@@ -9,7 +9,13 @@ from typing import Any
 
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import OBJECT, Drawing, Polygon, Shape, polygon_of_rings
+from training.dataset.annotations.drawing import (
+    OBJECT,
+    AnnotatedDrawing,
+    Polygon,
+    Shape,
+    polygon_of_rings,
+)
 
 
 def is_geojson(raw: Any) -> bool:
@@ -38,7 +44,7 @@ def read_geojson(raw: Any) -> Annotated:
                 shapes.append(Shape(_class_of(properties), polygons, plane=plane, is_mm=is_mm))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ImageError(f"this GeoJSON file is not as it should be: {error!r:.100}") from error
-    return Annotated("GeoJSON", {"": Drawing(tuple(shapes))}, left_out=left_out)
+    return Annotated("GeoJSON", {"": AnnotatedDrawing(tuple(shapes))}, left_out=left_out)
 
 
 def _features(raw: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from roifile import ROI_TYPE, ImagejRoi
 
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import OBJECT, Drawing, Shape, polygon_of_rings
+from training.dataset.annotations.drawing import OBJECT, AnnotatedDrawing, Shape, polygon_of_rings
 
 MAGIC = b"Iout"
 WITH_AREA = (
@@ -67,7 +67,7 @@ def read_imagej(path: Path) -> Annotated:
         raise ImageError(f"{path} is no file of ImageJ's regions: {error}") from error
     if len({shape.label for shape in shapes}) > _MOST_NAMES:
         shapes = [Shape(OBJECT, shape.polygons, plane=shape.plane) for shape in shapes]
-    return Annotated("ImageJ", {"": Drawing(tuple(shapes))}, left_out=left_out)
+    return Annotated("ImageJ", {"": AnnotatedDrawing(tuple(shapes))}, left_out=left_out)
 
 
 def _contents(path: Path) -> list[bytes]:

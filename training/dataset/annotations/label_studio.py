@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.drawing import (
-    Drawing,
+    AnnotatedDrawing,
     Runs,
     Shape,
     ellipse,
@@ -79,7 +79,7 @@ def _image_of(task: Any) -> str:
     return named.partition("?d=")[2] or named
 
 
-def _drawing(results: list[Any], left_out: Counter[str]) -> Drawing:
+def _drawing(results: list[Any], left_out: Counter[str]) -> AnnotatedDrawing:
     shapes: list[Shape] = []
     size = None
     for result in results:
@@ -94,7 +94,7 @@ def _drawing(results: list[Any], left_out: Counter[str]) -> Drawing:
             left_out[kind] += 1
         else:
             shapes.append(shape)
-    return Drawing(tuple(shapes), size)
+    return AnnotatedDrawing(tuple(shapes), size)
 
 
 def _shape(kind: str, value: Any, size: tuple[int, int]) -> Shape | None:

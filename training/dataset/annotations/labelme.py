@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.drawing import (
-    Drawing,
+    AnnotatedDrawing,
     Polygon,
     Runs,
     Shape,
@@ -59,7 +59,7 @@ def _read(raw: Any) -> Annotated:
         else:
             left_out[kind] += 1
     name = str(raw["imagePath"] or "")
-    return Annotated("LabelMe", {name: Drawing(tuple(shapes), size)}, left_out=left_out)
+    return Annotated("LabelMe", {name: AnnotatedDrawing(tuple(shapes), size)}, left_out=left_out)
 
 
 def _polygon(kind: str, points: Any) -> Polygon | None:

@@ -18,7 +18,7 @@ from training.dataset.annotations.formats import ENDINGS, read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.classes import make_classes
 from training.dataset.dataset_yaml import CARD, DatasetYaml
-from training.dataset.findings import Finding, raise_errors
+from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles

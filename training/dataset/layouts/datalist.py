@@ -17,7 +17,7 @@ from seg.errors import DatasetError
 from seg.images import stem_of
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml, refuse
-from training.dataset.findings import Finding, raise_errors
+from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.dataset_json import Raw, channels_of, legend_of, licence_of
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.layouts.found_classes import legend_of as found_legend

@@ -8,7 +8,7 @@ from pathlib import Path
 from seg.errors import DatasetError
 from seg.images import stem_of
 from seg.images.endings import is_image_file, is_image_folder, left_out_at
-from training.dataset.findings import Finding
+from training.dataset.findings.finding import Finding
 from training.dataset.names import bare, check_text, composed
 
 ANNOTATED = ("_seg.npy", ".seg.nrrd")

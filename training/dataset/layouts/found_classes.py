@@ -15,7 +15,7 @@ from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.cases import Case, each_that_reads
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
-from training.dataset.findings import Finding
+from training.dataset.findings.finding import Finding
 from training.dataset.layouts.files import CLASSES
 from training.dataset.layouts.undeclared import Values, doubts
 from training.dataset.legend import IGNORE, Legend

@@ -12,7 +12,7 @@ from seg.errors import DatasetError
 from seg.images import stem_of
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml, refuse
-from training.dataset.findings import Finding, raise_errors
+from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.dataset_json import CARD, Raw, legend_of, licence_of
 from training.dataset.layouts.dataset_json import channels_of as named_channels
 from training.dataset.layouts.files import channels_of, files_in, pair, with_second_files

@@ -9,7 +9,7 @@ from pathlib import Path
 from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split, dims_of
 from training.dataset.dataset_yaml import DatasetYaml
-from training.dataset.findings import Finding, raise_errors
+from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.files import (
     CLASSES,
     Stems,

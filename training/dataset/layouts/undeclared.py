@@ -12,7 +12,7 @@ from seg.errors import ImageError
 from seg.images import read_mask
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD
-from training.dataset.findings import Finding
+from training.dataset.findings.finding import Finding
 
 SMALL = 16
 """Up to this, numbers are counted from 0, as classes are; from twice this on, they are shades."""

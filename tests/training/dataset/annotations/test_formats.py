@@ -16,7 +16,14 @@ from tests.training.dataset.annotations import files
 from tests.training.dataset.annotations.files import HEIGHT, WIDTH, expected
 from training.dataset.annotations import coco, geojson
 from training.dataset.annotations.cellpose import read_masks
-from training.dataset.annotations.drawing import Drawing, Runs, Shape, ellipse, rectangle, turned
+from training.dataset.annotations.drawing import (
+    AnnotatedDrawing,
+    Runs,
+    Shape,
+    ellipse,
+    rectangle,
+    turned,
+)
 from training.dataset.annotations.formats import read_annotations
 from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.annotations.label_studio import decode_brush
@@ -173,7 +180,7 @@ def test_a_polygon_fills_the_pixels_whose_centres_it_holds(points):
         return
     y, x = np.mgrid[:10, :12] + 0.5
     edge = np.array([polygon.exterior.distance(p) for p in _points(x, y)]).reshape(10, 12)
-    drawn = Drawing((Shape("cell", ((np.array(points),),)),))
+    drawn = AnnotatedDrawing((Shape("cell", ((np.array(points),),)),))
     filled = drawn.painted(Image(np.zeros((1, 10, 12))), LABELS) > 0
     differs = filled != contains_xy(polygon, x, y)
     assert not differs[edge > 1e-9].any()
@@ -186,7 +193,7 @@ def _points(x, y):
 
 
 def test_an_ellipse_has_the_area_of_one():
-    drawn = Drawing((Shape("cell", (turned(ellipse(50, 40, 30, 20), (50, 40), 30),)),))
+    drawn = AnnotatedDrawing((Shape("cell", (turned(ellipse(50, 40, 30, 20), (50, 40), 30),)),))
     area = int((drawn.painted(Image(np.zeros((1, 80, 100))), LABELS) > 0).sum())
     assert area == pytest.approx(np.pi * 30 * 20, rel=0.005)
 

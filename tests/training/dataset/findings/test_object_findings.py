@@ -7,7 +7,7 @@ import tifffile
 from seg.errors import DatasetError
 from tests.instances import cells, instance_folder
 from training.dataset import inspect, load_dataset
-from training.dataset.object_findings import object_findings
+from training.dataset.findings.objects import object_findings
 
 FILE = Path("a.tif")
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from scipy import ndimage
 
-from training.dataset.findings import Finding
+from training.dataset.findings.finding import Finding
 from training.dataset.legend import IGNORE
 
 FEW_VOXELS = 10

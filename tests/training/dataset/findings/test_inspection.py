@@ -15,7 +15,7 @@ from scipy import ndimage
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
 from training.dataset import check_dataset, inspect, load_dataset, look_into
-from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
+from training.dataset.findings.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.in_processes import BYTES_FOR_PROCESSES
 from training.dataset.splits import subjects_in
 

@@ -17,12 +17,12 @@ from seg.images import Image, Mask, Spacing, read_channels
 from seg.images.grid.orientation import axis_codes
 from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.dataset_yaml import CARD
-from training.dataset.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
-from training.dataset.findings import Finding, raise_errors
+from training.dataset.findings.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
+from training.dataset.findings.finding import Finding, raise_errors
+from training.dataset.findings.objects import object_findings
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
-from training.dataset.object_findings import object_findings
 from training.dataset.splits import subjects_in
 
 _SPLITS = ("train", "test")

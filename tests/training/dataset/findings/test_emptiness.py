@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from seg.images import Image
 from seg.model_package import Channel, Empty
-from training.dataset.emptiness import EndsMeter, known_empty
+from training.dataset.findings.emptiness import EndsMeter, known_empty
 
 MR, CT = (Channel(name="image", modality=name) for name in ("MR", "CT"))
 
