@@ -198,7 +198,7 @@ def write_objects_parts(path: Path, parts: Parts, grid: ImageSource) -> None:
 def _tiles(
     parts: Parts, shape: tuple[int, ...], kind: type[np.unsignedinteger] = np.uint8
 ) -> Iterator[Shaped[np.ndarray, "y x"]]:
-    for plane_rows in _bands(parts, shape, kind=kind):
+    for plane_rows in _bands(parts, shape, TILE, kind):
         for x in range(0, shape[-1], TILE):
             tile = np.zeros((TILE, TILE), kind)
             piece = plane_rows[:, x : x + TILE]

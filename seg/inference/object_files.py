@@ -14,6 +14,7 @@ from seg.images.grid.orientation import turned_source
 from seg.inference.predictor import Observe, Predictor
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
 from seg.objects import Count, ObjectsMeter
+from seg.objects.file_backed import let_go
 from seg.objects.measurements import Cell, measure_in_bands
 
 SLAB_VOXELS = 2**22
@@ -67,6 +68,7 @@ def predict_objects_file(
         classes = np.memmap(Path(folder) / "classes", np.uint8, "w+", shape=shape)
         for start, rows in predictor.rows_observed(turned, meter, progress, counts, observe):
             classes[start : start + len(rows)] = rows
+            let_go(classes)
         if card.postprocessing.has_rules:
             classes[:] = predictor.finished(np.asarray(classes))
         mask = Mask(classes, spacing=turned.spacing, affine=turned.affine)
@@ -86,3 +88,4 @@ def _slabs(labels: UInt32[np.ndarray, "*spatial"]) -> Iterator[UInt32[np.ndarray
     at_once = max(1, SLAB_VOXELS // max(1, prod(labels.shape[1:])))
     for start in range(0, len(labels), at_once):
         yield np.array(labels[start : start + at_once])
+        let_go(labels)

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32
 
+from seg.objects.file_backed import let_go
 from seg.objects.flooding import Flooded, SeedRule, flooded
 
 BLOCK = {2: 1024, 3: 128}
@@ -80,6 +81,7 @@ def decode(
                 classes.append(int(part.classes[label - 1]))
             table[label] = numbers[first]
         into[box] = table[labels]
+        let_go(evidence.classes, evidence.heights, into)
     found = np.array(list(numbers), np.int64)
     order = np.argsort(found)
     if (order != np.arange(len(order))).any():
@@ -143,3 +145,4 @@ def _renumber(
     new[order + 1] = np.arange(1, len(order) + 1, dtype=np.uint32)
     for box in boxes:
         into[box] = new[into[box]]
+        let_go(into)

@@ -9,6 +9,7 @@ from jaxtyping import Int64, UInt32
 from seg.errors import ImageError
 from seg.images import Image, ImageSource
 from seg.images.grid.image import sheared_share
+from seg.objects.file_backed import let_go
 from seg.objects.objects import Objects
 
 Cell = str | int | float | bool | None
@@ -22,6 +23,7 @@ SHAPES = (
     "solidity",
 )
 """Of flat objects; the angle is between the first axis (rows) and the longest, in radians."""
+LET_GO_ROWS = 256
 BAND = 2**21
 """Voxels that are measured at once in images that stay in their files."""
 DIGITS = 6
@@ -199,6 +201,7 @@ def measure_in_bands(objects: Objects, source: ImageSource | None) -> Iterator[d
             row["touches_border"] = bool(touches[number])
             row["neighbors"] = int(neighbours[number])
             yield row
+        let_go(labels)
 
 
 def _band_rows(labels: UInt32[np.ndarray, "*spatial"]) -> int:
@@ -214,6 +217,8 @@ def _boxes_in_bands(labels: UInt32[np.ndarray, "*spatial"], count: int) -> Int64
         there = there[there > 0].astype(np.int64) - 1
         ends[there, 0] = np.minimum(ends[there, 0], row)
         ends[there, 1] = row + 1
+        if row % LET_GO_ROWS == 0:
+            let_go(labels)
     return ends
 
 
@@ -230,6 +235,7 @@ def _surroundings(
         for axis in range(1, labels.ndim):
             along = np.moveaxis(band, axis, 0)
             touches[np.unique(along[[0, -1]])] = True
+        let_go(labels)
     touches[np.unique(labels[0])] = touches[np.unique(labels[-1])] = True
     both = np.unique(np.concatenate(pairs), axis=0)
     return touches, np.bincount(both.reshape(-1), minlength=count + 1)

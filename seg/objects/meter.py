@@ -12,6 +12,7 @@ from seg.model_package import ModelCard
 from seg.objects.blocks import BLOCK, Decoded, Evidence, decode
 from seg.objects.counting import count_of, probabilities_of_objects
 from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
+from seg.objects.file_backed import let_go
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
 
@@ -56,6 +57,7 @@ class ObjectsMeter:
         """Take the next rows: all channels of logits, and their classes."""
         rows = slice(start, start + len(labels))
         self.heights[rows], self.sure[rows] = heights_of(logits, labels, self._card)
+        let_go(self.heights, self.sure)
 
     def objects(self, mask: Mask, wanted: Collection[str] = ()) -> Objects:
         """The objects within a mask of all that was taken; of all classes, or of those wanted."""
@@ -128,4 +130,5 @@ def mean_certainty(
         weights = np.asarray(sure[start : start + rows]).reshape(-1)
         sizes += np.bincount(flat, minlength=count + 1)
         total += np.bincount(flat, weights=weights, minlength=count + 1)
+        let_go(labels, sure)
     return np.asarray(total[1:] / np.maximum(sizes[1:], 1) / FULL, np.float64)
