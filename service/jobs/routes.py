@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from service.answers.quality_header import QUALITY_HEADER
+from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, JobFiles
@@ -171,6 +171,8 @@ class JobRoutes:
         }
         if found["quality"]:
             headers[QUALITY_HEADER] = found["quality"]
+        if found.get("objects"):  # jobs of older versions say nothing of them
+            headers[OBJECTS_HEADER] = found["objects"]
         return streamed(file, found["bytes"], found["media_type"], headers)
 
     async def events(self, request: Request) -> Response:

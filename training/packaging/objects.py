@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from seg.images import ClassInfo
 from seg.inference import Backend, Predictor
 from seg.inference.backends.golden import objects_of_patches
-from seg.model_package import Instances, ModelCard, ModelPackage, ObjectRule, write_golden
+from seg.model_package import Instances, ModelCard, ModelPackage, ObjectRule, add_golden_objects
 from training.dataset.tuning import tuning_split
 from training.evaluation.object_tuning import tune_objects
 from training.run.job import TrainingJob
@@ -59,5 +58,5 @@ def with_objects(card: ModelCard, folder: Path, backend: Backend, job: TrainingJ
     log.info("objects   told apart by %s; %s", instances.encoding, instances.fitted_on)
     card = card.model_copy(update={"instances": instances})
     golden = ModelPackage(folder, card).golden()
-    golden = replace(golden, objects=objects_of_patches(golden.logits, card))
-    return card.model_copy(update={"golden_sha256": write_golden(folder, golden)})
+    objects = objects_of_patches(golden.logits, card)
+    return card.model_copy(update={"golden_sha256": add_golden_objects(folder, objects)})

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.conftest import labels_of, png, served, until, until_status
 
 HEADER = "X-Segmentation-Objects"
 
@@ -89,3 +89,13 @@ def test_a_model_of_classes_alone_gives_what_hangs_together_and_says_so(client):
     assert found["ci95"] is None
     assert found["classes"]["nucleus"]["count"] == 2
     assert HEADER not in client.post("/segment", content=png(touching_nuclei())).headers
+
+
+def test_a_job_says_how_many_as_a_request_does(counting):
+    body = png(touching_nuclei())
+    job = counting.post("/jobs?format=objects", content=body).json()
+    until(lambda: counting.get(job["links"]["self"]).json()["state"] == "done")
+    result = counting.get(job["links"]["result"])
+    segmented = counting.post("/segment?format=objects", content=body)
+    assert result.headers[HEADER] == segmented.headers[HEADER]
+    assert result.json() == segmented.json()

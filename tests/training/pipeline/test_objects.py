@@ -9,7 +9,7 @@ import tifffile
 
 from seg.errors import BackendError
 from seg.images import read_image
-from seg.inference import OnnxBackend, Predictor, verify_golden
+from seg.inference import OnnxBackend, Predictor, load_backend, verify_golden
 from seg.model_package import ModelPackage, write_card, write_golden
 from seg.predict import main as predict
 from tests.instances import instance_folder, json_of
@@ -102,3 +102,15 @@ def test_golden_objects_are_part_of_the_proof(package, tmp_path):
     write_card(tmp_path, package.card.model_copy(update={"golden_sha256": sha256}))
     with pytest.raises(BackendError, match="other objects"):
         verify_golden(ModelPackage.load(tmp_path), backend)
+
+
+def test_a_fold_s_package_keeps_what_each_network_said(data, tmp_path):
+    assert main([str(data), "--out", str(tmp_path / "folds"), "--folds", "2", *STEPS[:1], "4",
+                 *STEPS[2:], "--precision", "float32"]) == 0  # fmt: skip
+    package = ModelPackage.load(tmp_path / "folds" / "package")
+    assert package.card.instances is not None
+    assert package.golden().objects is not None
+    for name in package.card.ensemble:
+        assert package.has_golden(name)
+        assert verify_golden(package, OnnxBackend(package.model_file(name)), name) <= 1e-4
+    assert verify_golden(package, load_backend(package)) <= 1e-4
