@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
+from service.frontends.monailabel.routes import MonaiLabel
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
@@ -78,7 +79,9 @@ def create_app(
         *(Route(path, app) for path, app in (native or {}).items()),
         description.route(),
     ]
-    description.describe(routes)
+    description.describe(routes)  # a front end is described by the program that it is for
+    if "monailabel" in settings.front_ends:
+        routes += MonaiLabel(models, public).routes()
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -95,7 +98,7 @@ def create_app(
     app.router.redirect_slashes = False
     public_app: ASGIApp = Gate(app, settings) if guarded else app
     if settings.cors_origins:
-        public_app = _open_to(settings.cors_origins, public_app)
+        public_app = _open_to(settings.cors_origins, public_app, bool(settings.front_ends))
     edge = Edge(
         public_app,
         routes=routes,
@@ -110,12 +113,12 @@ def create_app(
     return BehindProxy(edge, settings.path_prefix) if settings.proxy else edge
 
 
-def _open_to(origins: str, app: ASGIApp) -> ASGIApp:
+def _open_to(origins: str, app: ASGIApp, front_ends: bool) -> ASGIApp:
     """Pages of these origins may ask, and read what the headers of an answer say."""
     return CORSMiddleware(
         app,
         allow_origins=[origin.strip() for origin in origins.split(",")],
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "POST", "DELETE", *(["PUT", "HEAD"] if front_ends else ())],
         allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", REQUEST_ID],
         expose_headers=[
             *(REQUEST_ID, MODEL_HEADER, VARIANT_HEADER, QUALITY_HEADER, OBJECTS_HEADER),

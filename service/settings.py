@@ -17,6 +17,8 @@ PACKAGED = Path(__file__).parents[1] / "package"
 PREFIX = "SEG_"
 PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 
+FRONT_ENDS = r"^(monailabel)?$"
+
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
 
@@ -124,6 +126,12 @@ class Settings(BaseModel):
     max_uploads_mb: Annotated[float, Field(gt=0)] = 4000.0
     """Bodies of all requests together, in 10⁶ bytes; more get 503."""
 
+    frontends: Annotated[str, Field(pattern=FRONT_ENDS)] = ""
+    """Contracts of other programs that are answered too, with commas between them: ``monailabel``;
+    none by default."""
+    sessions: Path = Path("sessions")
+    """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
+
     jobs_files: str = "jobs"
     """Where images and answers of jobs are kept: a folder, or a URL that fsspec knows, such as
     ``s3://bucket/jobs``."""
@@ -163,6 +171,11 @@ class Settings(BaseModel):
         """What clients see before our paths, as far as ``proxy`` says it."""
         path = re.sub(r"^(https?://)?[^/]*", "", self.proxy or "")
         return path.rstrip("/")
+
+    @property
+    def front_ends(self) -> tuple[str, ...]:
+        """Names of the front ends that are on."""
+        return tuple(name for name in self.frontends.split(",") if name)
 
     @property
     def max_job_bytes(self) -> int:

@@ -169,12 +169,13 @@ def write_image(path: Path, image: Image) -> None:
     replace_file(path, encode_image(image, path.name))
 
 
-def encode_image(image: Image, name: str) -> bytes:
+def encode_image(image: Image, name: str, *, zipped: bool = True) -> bytes:
     """The image as a TIFF, NIfTI, NRRD or MetaImage file, by the ending of a name.
 
     TIFF (``.tif``, ``.tiff``) keeps the spacing, NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``)
     and MetaImage (``.mha``) the affine as well. None of them has 16-bit floats, as maps of
-    uncertainty are kept in memory: they become 32 bits, the same numbers.
+    uncertainty are kept in memory: they become 32 bits, the same numbers. An NRRD file is
+    compressed where it is ``zipped``.
 
     Raises:
         UnsupportedImageError: another ending, or a type of numbers that the format lacks.
@@ -187,7 +188,7 @@ def encode_image(image: Image, name: str) -> bytes:
     if ending.endswith((".nii", ".nii.gz")):
         return encode_nifti(image, zipped=ending.endswith(".gz"))
     if ending.endswith((".nrrd", ".mha")):
-        return encode_itk(image, ending[ending.rindex(".") :])
+        return encode_itk(image, ending[ending.rindex(".") :], zipped=zipped)
     raise UnsupportedImageError(
         "images are written as .tif, .tiff, .nii, .nii.gz, .nrrd or .mha, "
         f"got {Path(name).suffix or name!r}"

@@ -9,7 +9,6 @@ Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from time import perf_counter
 
@@ -19,7 +18,7 @@ from jaxtyping import Float
 from seg.inference import Backend
 from seg.inference.backends.features import Heard, listening, tell
 from seg.inference.backends.onnx import lacks_memory
-from service.batching.queue import Logits, Queue, RunListener, Ticket
+from service.batching.queue import Caller, Logits, Queue, Ticket
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
 from service.observability.logs import LOGGER
@@ -56,43 +55,26 @@ class BatchScheduler(Scheduler):
 
     def submit(
         self,
-        request: int,
+        caller: Caller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
-        *,
-        is_background: bool = False,
-        on_run: RunListener = lambda began, ended: None,
     ) -> "list[Future[Logits]]":
-        """Queue the patches of a request; one future of logits for each.
-
-        Args:
-            request: whose they are.
-            patches: to run.
-            backend: that runs them in place of the scheduler's own, e.g. a faster variant.
-            is_background: they are a job's, and wait behind those of requests.
-            on_run: is told of the run of each patch before its future is done.
-        """
-        tickets = self._queued(
-            request, patches, backend, is_background=is_background, on_run=on_run
-        )
-        return [ticket.logits for ticket in tickets]
+        """Queue the patches of a caller, as ``run`` has them; one future of logits for each."""
+        return [ticket.logits for ticket in self._queued(caller, patches, backend)]
 
     def _queued(
         self,
-        request: int,
+        caller: Caller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None,
-        *,
-        is_background: bool,
-        on_run: RunListener,
     ) -> list[Ticket]:
         tickets = [
             Ticket(
-                request=request,
-                is_background=is_background,
+                request=caller.id,
+                is_background=caller.is_background,
                 patch=patch,
                 backend=backend or self.backend,
-                on_run=on_run,
+                on_run=caller.on_run,
             )
             for patch in patches
         ]
@@ -105,19 +87,13 @@ class BatchScheduler(Scheduler):
 
     def run(
         self,
-        request: int,
+        caller: Caller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
-        *,
-        is_background: bool = False,
-        on_run: RunListener = lambda began, ended: None,
-        check: Callable[[], None] = lambda: None,
     ) -> Float[np.ndarray, "b k *patch"]:
         """As `submit`, and wait for the logits."""
-        tickets = self._queued(
-            request, patches, backend, is_background=is_background, on_run=on_run
-        )
-        check()
+        tickets = self._queued(caller, patches, backend)
+        caller.check()
         logits = np.stack([ticket.logits.result() for ticket in tickets])
         for ticket in tickets:  # they ran in another thread than that which listens
             for heard in ticket.heard:

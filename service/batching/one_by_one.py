@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.batching.queue import Call, Queue, RunListener
+from service.batching.queue import Call, Caller, Queue
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
 
@@ -42,25 +42,23 @@ class InPlaceScheduler(Scheduler):
 
     def run(
         self,
-        request: int,
+        caller: Caller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
-        *,
-        is_background: bool = False,
-        on_run: RunListener = lambda began, ended: None,
-        check: Callable[[], None] = lambda: None,
     ) -> Float[np.ndarray, "b k *patch"]:
-        """Logits of the patches of a request, one after the other."""
+        """Logits of the patches of a caller, one after the other."""
         found = []
         for patch in np.split(patches, len(patches)):
-            self._take_device(Call(request=request, is_background=is_background), check)
+            self._take_device(
+                Call(request=caller.id, is_background=caller.is_background), caller.check
+            )
             try:
                 self._on_batch(1, 1)
                 began = perf_counter()
                 logits = (backend or self.backend).run(patch)
-                on_run(began, perf_counter())
+                caller.on_run(began, perf_counter())
             except BaseException as error:  # before others of the request get the device
-                self.drop(request, error)
+                self.drop(caller.id, error)
                 raise
             finally:
                 self._give_back()

@@ -24,6 +24,19 @@ RunListener = Callable[[float, float], None]
 """Called with a run's begin and end, by ``perf_counter``."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who brings patches: one request, or one job."""
+
+    id: int
+    is_background: bool = False
+    """A job, whose patches wait behind those of requests."""
+    on_run: RunListener = lambda began, ended: None
+    """Is told of the run of each patch, before its logits are there."""
+    check: Callable[[], None] = lambda: None
+    """Raises where nobody waits for the logits any more; called when ``drop`` would find them."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Place:
     """Of one patch in the queue for a device."""

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+from service.batching.queue import Caller
 from service.batching.scheduler import Scheduler
 from service.errors import RequestCancelledError
 from service.observability.patch_times import Occupancy
@@ -53,14 +54,13 @@ class SharedBackend:
         self.patches += len(patches)
         submitted = perf_counter()
         try:
-            return self._scheduler.run(
-                self._request,
-                patches,
-                self._backend,
+            caller = Caller(
+                id=self._request,
                 is_background=self.is_background,
                 on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
                 check=self.raise_if_cancelled,
             )
+            return self._scheduler.run(caller, patches, self._backend)
         except BaseException as error:  # one patch failed: the others are of no use
             self._scheduler.drop(self._request, error)
             raise

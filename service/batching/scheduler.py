@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from seg.inference import Backend
 from seg.machine import cores
-from service.batching.queue import RunListener
+from service.batching.queue import Caller
 
 GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
@@ -76,24 +76,16 @@ class Scheduler(ABC):
     @abstractmethod
     def run(
         self,
-        request: int,
+        caller: Caller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
-        *,
-        is_background: bool = False,
-        on_run: RunListener = lambda began, ended: None,
-        check: Callable[[], None] = lambda: None,
     ) -> Float[np.ndarray, "b k *patch"]:
-        """Logits of the patches of a request; the thread waits for them.
+        """Logits of the patches of a caller; the thread waits for them.
 
         Args:
-            request: whose they are.
+            caller: whose they are.
             patches: to run.
             backend: that runs them in place of the scheduler's own, e.g. a faster variant.
-            is_background: they are a job's, and wait behind those of requests.
-            on_run: is told of the run of each patch.
-            check: raises where nobody waits for the logits any more; called when `drop` would find
-                them.
 
         Raises:
             SchedulerClosedError: the service is shutting down.

@@ -30,11 +30,12 @@ from service.problems.response import Problem, problem_response
 from service.requests.proxies import came_through_a_proxy
 from service.settings import Settings
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/", "/openapi.json"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/", "/openapi.json", "/auth/", "/auth/token"})
 
 
 OPEN_FOLDERS = ("/page/",)
-"""Probes, the description of the service and its page: the same for all, and nobody's data."""
+"""Probes, the description of the service and its page: the same for all, and nobody's data; and
+where a front end is told whether keys are asked for, and brings one."""
 
 
 SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (("/jobs", "jobs"), ("/metrics", "metrics"))
@@ -49,11 +50,65 @@ CHANGES = frozenset({"PUT", "PATCH", "DELETE", "POST"})
 """Methods below ``/models`` that decide what everybody is answered: they need ``admin``."""
 
 
+DATASTORE = "/datastore/"
+"""Images and masks of a dataset that all share: whoever may ask adds to it, and none but ``admin``
+takes away."""
+
+
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 INVALID = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 
 HOW = "send Authorization: Bearer KEY; python -m service.keys add NAME makes one"
+
+
+class KeyRule:
+    """Who is asked for a key, and whether one is known."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._keys = KeyFile(settings.keys_file)
+
+    def asks(self, scope: Scope) -> bool:
+        """Whether a request needs a key, wherever it goes to."""
+        if self._settings.keys == "off":
+            return False
+        if self._asks_everybody:
+            return True
+        # A proxy on this machine may pass on what came from another one, and a page of the web may
+        # point a name of its own at this machine (DNS rebinding).
+        asked = _name_of(Headers(scope=scope).get("host", ""))
+        return not (
+            all(is_loopback(_host(scope, side)) for side in ("server", "client"))
+            and (asked in ("", "localhost") or is_loopback(asked))
+            and not came_through_a_proxy(scope)
+        )
+
+    @functools.cached_property
+    def _asks_everybody(self) -> bool:
+        """Asked when a request has come: then the process listens."""
+        return (
+            self._settings.keys == "required"
+            or self._settings.proxy is not None
+            or listens_beyond_loopback()
+        )
+
+    def holder(self, token: str) -> Caller:
+        """Who holds a key.
+
+        Raises:
+            Problem: 401, it is not known or has expired; 503, keys cannot be read.
+        """
+        try:
+            key = self._keys.key_of(token)
+        except ConfigError as error:
+            LOGGER.error("keys", extra={"fields": {"reason": str(error)}})
+            raise Problem(503, "the service cannot read its keys; its log says why") from error
+        if key is None:
+            raise Problem(401, f"this key is not known here: {HOW}", CHALLENGE)
+        if key.has_expired:
+            raise Problem(401, "this key has expired; ask whoever gave it for another", INVALID)
+        return Caller.of_key(key)
 
 
 class Gate:
@@ -62,7 +117,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self._keys = KeyFile(settings.keys_file)
+        self._rule = KeyRule(settings)
         self._tokens = IdentityTokens(settings) if settings.oidc_issuer else None
         self._rate = RateLimit()
         self._active: Counter[str] = Counter()
@@ -93,7 +148,7 @@ class Gate:
     async def _caller(self, scope: Scope) -> Caller | None:
         """Who sends a request; None where nobody is asked."""
         path: str = scope["path"]
-        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or not self._needs_key(scope):
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or not self._rule.asks(scope):
             return None
         token = _token(Headers(scope=scope))
         if token is None:
@@ -101,48 +156,13 @@ class Gate:
         if self._tokens and IdentityTokens.is_token(token):
             caller = await _holder(self._tokens, token)
         else:
-            caller = self._key_holder(token)
+            caller = self._rule.holder(token)
         # Noted before it is judged: the audit log tells who was refused.
         scope.setdefault("state", {})[CALLER] = caller
         needed = _scope_of(path, scope["method"])
         if not caller.allows(needed):
             raise Problem(403, f"this key lacks the scope {needed}")
         return caller
-
-    def _key_holder(self, token: str) -> Caller:
-        try:
-            key = self._keys.key_of(token)
-        except ConfigError as error:
-            LOGGER.error("keys", extra={"fields": {"reason": str(error)}})
-            raise Problem(503, "the service cannot read its keys; its log says why") from error
-        if key is None:
-            raise Problem(401, f"this key is not known here: {HOW}", CHALLENGE)
-        if key.has_expired:
-            raise Problem(401, "this key has expired; ask whoever gave it for another", INVALID)
-        return Caller.of_key(key)
-
-    def _needs_key(self, scope: Scope) -> bool:
-        if self._settings.keys == "off":
-            return False
-        if self._asks_everybody:
-            return True
-        # A proxy on this machine may pass on what came from another one, and a page of the web may
-        # point a name of its own at this machine (DNS rebinding).
-        asked = _name_of(Headers(scope=scope).get("host", ""))
-        return not (
-            all(is_loopback(_host(scope, side)) for side in ("server", "client"))
-            and (asked in ("", "localhost") or is_loopback(asked))
-            and not came_through_a_proxy(scope)
-        )
-
-    @functools.cached_property
-    def _asks_everybody(self) -> bool:
-        """Asked when a request has come: then the process listens."""
-        return (
-            self._settings.keys == "required"
-            or self._settings.proxy is not None
-            or listens_beyond_loopback()
-        )
 
     def _take(self, client: str, caller: Caller | None) -> None:
         per_minute = (caller and caller.per_minute) or self._settings.max_per_minute
@@ -194,6 +214,8 @@ async def _holder(tokens: IdentityTokens, token: str) -> Caller:
 
 def _scope_of(path: str, method: str) -> KeyScope:
     if method in CHANGES and (path == "/models" or path.startswith("/models/")):
+        return "admin"
+    if method == "DELETE" and path.startswith(DATASTORE):
         return "admin"
     for folder, needed in SCOPE_OF_FOLDER:
         if path == folder or path.startswith(f"{folder}/"):

@@ -24,12 +24,15 @@ class _Form(MultiPartParser):
 
 
 @asynccontextmanager
-async def whole_form(request: Request, most_text: int = 1 << 20) -> AsyncIterator[FormData]:
+async def whole_form(
+    request: Request, most_text: int = 1 << 20, most_files: int = MAX_FILES
+) -> AsyncIterator[FormData]:
     """The fields of a form.
 
     Args:
         request: whose body it is.
         most_text: bytes of a field that is no file.
+        most_files: of the form.
 
     Raises:
         Problem: 400, the body is no form, or one that is cut off; 413, a field that is no file is
@@ -38,7 +41,7 @@ async def whole_form(request: Request, most_text: int = 1 << 20) -> AsyncIterato
     parser = _Form(
         request.headers,
         request.stream(),
-        max_files=MAX_FILES,
+        max_files=most_files,
         max_fields=MAX_FILES,
         max_part_size=most_text,
     )

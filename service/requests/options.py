@@ -1,6 +1,5 @@
 """What a request can ask for, read from its query before its body is."""
 
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -24,29 +23,7 @@ class Ask:
     """Seconds from its arrival after which the answer is of no use."""
 
 
-def ask_of(query: Mapping[str, str]) -> Ask:
-    """What the query of a request says of quality.
-
-    Raises:
-        Problem: 422 for a value that it cannot have.
-    """
-    quality, deadline = query.get("quality"), query.get("deadline_ms")
-    level = next((each for each in QUALITIES if each == quality), None)
-    if quality is not None and level is None:
-        raise Problem(422, f"quality is {', '.join(QUALITIES)}, got {quality[:MOST_QUOTED]!r}")
-    if deadline is None:
-        return Ask(level)
-    try:
-        milliseconds = float(deadline)
-    except ValueError:
-        milliseconds = math.nan
-    if not 0 < milliseconds < math.inf:
-        raise Problem(
-            422, f"deadline_ms is a number of milliseconds above 0, got {deadline[:MOST_QUOTED]!r}"
-        )
-    return Ask(level, milliseconds / 1000)
-
-
+QUALITIES: tuple[QualityLevel, ...] = get_args(QualityLevel)
 MOST_QUOTED = 40
 """Letters of a wrong value that an error repeats."""
 
@@ -78,14 +55,19 @@ class RequestOptions(BaseModel):
     """Probability above which a voxel is foreground."""
     mirror: bool = False
     """Average over all mirrors of every patch."""
-    quality: str | None = None
+    quality: QualityLevel | None = None
     """Best quality that is wanted; lower ones may answer where the service allows them."""
-    deadline_ms: str | None = None
+    deadline_ms: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Milliseconds after which the answer is of no use."""
     measurements: bool = False
     """Add one table of the sizes and intensities of all images."""
     series: Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")] | None = None
     """SeriesInstanceUID of the DICOM series to segment, where a ZIP file holds several."""
+
+    @property
+    def ask(self) -> Ask:
+        """What is said of quality."""
+        return Ask(self.quality, None if self.deadline_ms is None else self.deadline_ms / 1000)
 
 
 def options_of(query: QueryParams) -> RequestOptions:
@@ -115,6 +97,10 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         known = ", ".join(RequestOptions.model_fields)
         return f"there is no option {name[:MOST_QUOTED]!r}; the options are {known}"
+    if name == "quality":
+        return f"quality is {', '.join(QUALITIES)}, got {quoted}"
+    if name == "deadline_ms":
+        return f"deadline_ms is a number of milliseconds above 0, got {quoted}"
     if error["type"] in ("bool_parsing", "bool_type"):
         return f"{name} is true or false, got {quoted}"
     return f"{name} cannot be {quoted}: {error['msg'].lower()}"
@@ -125,10 +111,3 @@ def _is_tuple(annotation: object) -> bool:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return any(_is_tuple(arg) for arg in args)
     return typing.get_origin(annotation) is tuple
-
-
-QUALITIES: tuple[QualityLevel, ...] = get_args(QualityLevel)
-
-
-MOST_QUOTED = 40
-"""Letters of a wrong value that an error repeats."""

@@ -25,7 +25,7 @@ from service.models.variants import VARIANT_HEADER, ServedVariant
 from service.observability.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.observability.tracing import past_span
 from service.problems.response import Problem
-from service.requests.options import Ask, ask_of, options_of
+from service.requests.options import Ask, options_of
 from service.requests.order import Order, order_of
 from service.requests.uploads import IN_MEMORY, Images, Uploads
 from service.routes.admission import Admission
@@ -52,7 +52,6 @@ class PublicRoutes:
 
     async def segment(self, request: Request) -> Response:
         """``POST /segment``: an image in, its mask out."""
-        ask = ask_of(request.query_params)
         options = options_of(request.query_params)
         version = self._models.choose(options.model)
         order = order_of(options, request.headers.get("accept"), version.card)
@@ -60,7 +59,7 @@ class PublicRoutes:
         async with self._uploads.images_of(request) as images:
             with self.admission.admitted(self.side_by_side):
                 async with self._models.memory.lease(version) as model:
-                    return await self._segment(request, model, images, order, ask)
+                    return await self._segment(request, model, images, order, options.ask)
 
     async def _segment(
         self, request: Request, model: ReadyModel, images: Images, order: Order, ask: Ask

@@ -36,8 +36,14 @@ LEVEL = 4
 """Of compression: masks get hardly smaller with more of it, and take twice as long."""
 
 
-def encode_itk(grid: Image | Mask, suffix: str, names: Mapping[str, str] | None = None) -> bytes:
-    """An NRRD (``.nrrd``) or MetaImage file (``.mha``), compressed, on the grid's own affine.
+def encode_itk(
+    grid: Image | Mask,
+    suffix: str,
+    names: Mapping[str, str] | None = None,
+    *,
+    zipped: bool = True,
+) -> bytes:
+    """An NRRD (``.nrrd``) or MetaImage file (``.mha``) on the grid's own affine.
 
     A flat grid with an affine is a volume of one slice; without a position the file says origin 0
     and spacing 1 mm, since ITK has no word for "not known".
@@ -46,6 +52,7 @@ def encode_itk(grid: Image | Mask, suffix: str, names: Mapping[str, str] | None 
         grid: What is written; channels become components.
         suffix: Chooses the format.
         names: Further fields of an NRRD header, each on one line.
+        zipped: An NRRD file is compressed, as a MetaImage file always is.
 
     Raises:
         UnsupportedImageError: the formats have no such voxel type, or no such affine.
@@ -56,7 +63,7 @@ def encode_itk(grid: Image | Mask, suffix: str, names: Mapping[str, str] | None 
             "convert to float32"
         )
     laid = _laid_out(grid)
-    return _nrrd(laid, names or {}) if suffix == ".nrrd" else _metaimage(laid)
+    return _nrrd(laid, names or {}, zipped=zipped) if suffix == ".nrrd" else _metaimage(laid)
 
 
 def encode_nrrd(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
@@ -123,7 +130,7 @@ def _laid_out(grid: Image | Mask) -> _LaidOut:
     )
 
 
-def _nrrd(laid: _LaidOut, names: Mapping[str, str]) -> bytes:
+def _nrrd(laid: _LaidOut, names: Mapping[str, str], *, zipped: bool) -> bytes:
     d, several = len(laid.sizes), laid.channels > 1
     sizes = (laid.channels, *laid.sizes) if several else laid.sizes
     mm = MM[laid.unit]
@@ -140,11 +147,13 @@ def _nrrd(laid: _LaidOut, names: Mapping[str, str]) -> bytes:
         *units,
         f"kinds: {_spaced(['vector'] * several + ['domain'] * d)}",
         "endian: little",
-        "encoding: gzip",
+        f"encoding: {'gzip' if zipped else 'raw'}",
         f"space origin: {_vector(laid.origin / mm)}",
         *(f"{name}:={_on_a_line(value)}" for name, value in names.items()),
     ]
-    return _header(lines) + b"\n" + gzip.compress(laid.content(), LEVEL, mtime=0)
+    content = laid.content()
+    voxels = gzip.compress(content, LEVEL, mtime=0) if zipped else content
+    return _header(lines) + b"\n" + voxels
 
 
 def _metaimage(laid: _LaidOut) -> bytes:

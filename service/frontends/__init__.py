@@ -1,0 +1,4 @@
+"""Front ends: other programs' own HTTP contracts, each translated to the service's requests.
+
+Off until ``SEG_FRONTENDS`` names them. None segments, counts or logs by itself.
+"""

@@ -1,0 +1,268 @@
+"""The routes that 3D Slicer's MONAILabel module and OHIF's plug-in call, at the root as they do.
+
+Errors have the service's own form, whose ``detail`` is the field in which MONAI Label says them.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import BinaryIO
+from urllib.parse import parse_qs
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from seg.version import VERSION
+from service.frontends.monailabel.asking import content_of, segmented
+from service.frontends.monailabel.numbering import Numbering
+from service.frontends.monailabel.params import InferParams, params_of
+from service.frontends.monailabel.results import (
+    FileKind,
+    as_form,
+    described,
+    mask_file,
+    output_of,
+    parts_of,
+)
+from service.frontends.monailabel.sessions import Session, Sessions, ending_of
+from service.middleware.access import KeyRule
+from service.middleware.accounting import MODEL_HEADER
+from service.middleware.caller import caller_of
+from service.models.registry import ModelRegistry
+from service.models.versions import ModelVersion
+from service.problems.response import Problem
+from service.requests.forms import whole_form
+from service.requests.options import QUALITIES
+from service.routes.segment import PublicRoutes
+
+MOST_SLICES = 10_000
+"""Files of a session: the slices of a series."""
+MOST_LOGIN = 10_000
+"""Bytes of a log-in."""
+
+
+@dataclass
+class _Asked:
+    """What ``POST /infer/MODEL`` brings."""
+
+    params: InferParams
+    files: list[BinaryIO]
+    ending: str
+    """Of the image's name."""
+
+
+class MonaiLabel:
+    """MONAI Label's contract, on top of ``POST /segment``."""
+
+    def __init__(self, models: ModelRegistry, public: PublicRoutes) -> None:
+        settings = models.settings
+        self._models = models
+        self._public = public
+        self._sessions = Sessions(settings.sessions, settings.max_uploads_mb * 1e6)
+        self._keys = KeyRule(settings)
+
+    def routes(self) -> list[Route]:
+        """For an application."""
+        return [
+            Route("/info/", self.info, methods=["GET"]),
+            Route("/auth/", self.auth, methods=["GET"]),
+            Route("/auth/token", self.token, methods=["POST"]),
+            Route("/auth/token/valid", self.valid, methods=["GET"]),
+            Route("/session/", self.begin, methods=["PUT"]),
+            Route("/session/{session}", self.session, methods=["GET"]),
+            Route("/session/{session}", self.end, methods=["DELETE"]),
+            Route("/infer/{model}", self.infer, methods=["POST"]),
+            Route("/train/", self.no_training, methods=["GET", "POST", "DELETE"]),
+            Route("/train/{model}", self.no_training, methods=["POST"]),
+        ]
+
+    async def info(self, _: Request) -> Response:
+        """``GET /info/``: what there is. A ``config`` beside the models would make Slicer stop."""
+        names = sorted({version.card.name for version in self._models.versions()})
+        live = {name: found for name in names if (found := self._models.live(name))}
+        default = live.get(self._models.default_name() or "") or next(iter(live.values()), None)
+        return JSONResponse(
+            {
+                "name": "seg",
+                "description": "Residual U-Nets. Research software, not a medical device.",
+                "version": VERSION,
+                "labels": dict(Numbering.of(default.card).labels) if default else {},
+                "models": {name: _model_told(version) for name, version in live.items()},
+                "trainers": {},
+                "strategies": {},
+                "scoring": {},
+                "train_stats": {},
+                "datastore": {"total": 0, "completed": 0, "label_tags": {}},
+            }
+        )
+
+    async def auth(self, request: Request) -> Response:
+        """``GET /auth/``: whether a key is asked for."""
+        return JSONResponse({"enabled": self._keys.asks(request.scope)})
+
+    async def token(self, request: Request) -> Response:
+        """``POST /auth/token``: a key, sent as the password, is the token."""
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MOST_LOGIN:
+                raise Problem(413, "a log-in has a name and a key, not more")
+        fields = parse_qs(body.decode("utf-8", "replace"))
+        key = fields.get("password", [""])[0]
+        await run_sync(self._keys.holder, key)
+        return JSONResponse({"access_token": key, "token_type": "Bearer"})
+
+    async def valid(self, _: Request) -> Response:
+        """``GET /auth/token/valid``: the key was taken, or this would not be asked."""
+        return JSONResponse({"valid": True})
+
+    async def begin(self, request: Request) -> Response:
+        """``PUT /session/``: keep an image for the requests to come."""
+        try:
+            expiry_s = float(request.query_params.get("expiry") or 0)
+        except ValueError:
+            raise Problem(422, "expiry is a number of seconds") from None
+        async with whole_form(request, most_files=MOST_SLICES) as form:
+            files = [
+                (part.filename or "", part.file)
+                for name, part in form.multi_items()
+                if name == "files" and isinstance(part, UploadFile)
+            ]
+            begin = partial(self._sessions.begin, _owner(request), files, expiry_s)
+            identity, session = await run_sync(begin)
+        told = {"session_id": identity, "session_info": _session_told(session)}
+        return JSONResponse(told)
+
+    async def session(self, request: Request) -> Response:
+        """``GET /session/ID``: what is known of a session, or its image."""
+        image, session = await run_sync(
+            self._sessions.get, request.path_params["session"], _owner(request)
+        )
+        if _is_set(request, "update_ts"):
+            await run_sync(self._sessions.touch, image)
+        if _is_set(request, "image"):
+            return FileResponse(image, filename=f"image{session.ending or '.zip'}")
+        return JSONResponse(_session_told(session))
+
+    async def end(self, request: Request) -> Response:
+        """``DELETE /session/ID``: forget an image."""
+        session = await run_sync(
+            self._sessions.end, request.path_params["session"], _owner(request)
+        )
+        return JSONResponse(_session_told(session))
+
+    async def infer(self, request: Request) -> Response:
+        """``POST /infer/MODEL``: the mask of an image of a session or of the request."""
+        begun = perf_counter()
+        output = output_of(request.query_params.get("output"))
+        version = self._models.choose(request.path_params["model"])
+        async with self._asked(request) as asked:
+            return await self._answer(request, version, asked, output, begun)
+
+    async def _answer(
+        self, request: Request, version: ModelVersion, asked: _Asked, output: str, begun: float
+    ) -> Response:
+        card, params = version.card, asked.params
+        numbering = every = Numbering.of(card)
+        if params.label_prompt is not None:
+            numbering = every.chosen(params.label_prompt)
+        ending = params.ending(asked.ending, card.input.dims)
+        query = params.query(version.label) | {"format": "nifti,json"}
+        if params.label_prompt is not None:
+            query["classes"] = ",".join(entry.name for entry in numbering.classes)
+        if output == "dicom_seg":
+            query["format"] = "dicom-seg"
+        answer = await segmented(self._public, request, query, asked.files)
+        headers = {MODEL_HEADER: answer.headers[MODEL_HEADER]}
+        content = await content_of(answer)
+        if output == "dicom_seg":
+            return Response(content, headers=headers, media_type="application/dicom")
+        shown = every if params.restore_label_idx else numbering
+        nifti, summary = parts_of(content)
+        told = described(summary, shown.labels, version.label, perf_counter() - begun)
+        if output == "json":
+            return JSONResponse(told, headers=headers)
+        kind = FileKind(ending, params.result_dtype, params.result_compress)
+        background = next(entry for entry in card.classes if not entry.index)
+        file = await run_sync(mask_file, nifti, card.input.dims, shown, background, kind)
+        if output == "image":
+            headers["Content-Disposition"] = f'attachment; filename="mask{ending}"'
+            return Response(file, headers=headers, media_type="application/octet-stream")
+        body, media_type = as_form(told, file, ending)
+        return Response(body, headers={**headers, "Content-Type": media_type})
+
+    @asynccontextmanager
+    async def _asked(self, request: Request) -> AsyncIterator[_Asked]:
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            async with self._images(request, FormData()) as found:
+                yield _Asked(InferParams(), *found)
+            return
+        async with whole_form(request) as form:
+            text = form.get("params", "")
+            if not isinstance(text, str):
+                raise Problem(422, "params is a field without a file name")
+            params = params_of(text)
+            async with self._images(request, form) as found:
+                yield _Asked(params, *found)
+
+    @asynccontextmanager
+    async def _images(
+        self, request: Request, form: FormData
+    ) -> AsyncIterator[tuple[list[BinaryIO], str]]:
+        """The image of the session, or else that of the form."""
+        identity = request.query_params.get("session_id")
+        if identity:
+            path, session = await run_sync(self._sessions.get, identity, _owner(request))
+            await run_sync(self._sessions.touch, path)
+            with path.open("rb") as file:
+                yield [file], session.ending
+            return
+        part = form.get("file")
+        if not isinstance(part, UploadFile):
+            raise Problem(
+                422, "there is no image: name a session (session_id), or send a part named file"
+            )
+        yield [part.file], ending_of(part.filename or "")
+
+    async def no_training(self, request: Request) -> Response:
+        """``/train/``: nothing is trained here, and nothing runs."""
+        detail = "no training is offered here; python -m training.fit trains a package"
+        raise Problem(404, detail if request.method == "POST" else "no training runs here")
+
+
+def _model_told(version: ModelVersion) -> dict[str, object]:
+    card = version.card
+    config: dict[str, object] = {"quality": list(QUALITIES), "threshold": 0.0}
+    if card.mirrors:
+        config["mirror"] = False
+    return {
+        "type": "segmentation",
+        "labels": dict(Numbering.of(card).labels),
+        "dimension": card.input.dims,
+        "description": f"{card.name} {card.version}; threshold 0 is the model's own",
+        "config": config,
+    }
+
+
+def _session_told(session: Session) -> dict[str, object]:
+    return {
+        "name": f"image{session.ending}",
+        "files": session.files,
+        "size": session.size,
+        "create_ts": int(session.created),
+        "expiry": int(session.expiry_s),
+    }
+
+
+def _owner(request: Request) -> str:
+    caller = caller_of(request.scope)
+    return caller.owner if caller else ""
+
+
+def _is_set(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "").lower() in ("true", "1", "yes")
