@@ -17,6 +17,8 @@ from starlette.types import ASGIApp
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
 from service.frontends.monailabel.routes import MonaiLabel
+from service.frontends.oip.refusals import ProtocolRefusals
+from service.frontends.oip.routes import InferenceProtocol
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
@@ -82,6 +84,8 @@ def create_app(
     description.describe(routes)  # a front end is described by the program that it is for
     if "monailabel" in settings.front_ends:
         routes += MonaiLabel(models, public).routes()
+    if "oip" in settings.front_ends:
+        routes += InferenceProtocol(models, public).routes()
     app = Starlette(
         routes=routes,
         exception_handlers={
@@ -99,7 +103,7 @@ def create_app(
     public_app: ASGIApp = Gate(app, settings) if guarded else app
     if settings.cors_origins:
         public_app = _open_to(settings.cors_origins, public_app, bool(settings.front_ends))
-    edge = Edge(
+    edge: ASGIApp = Edge(
         public_app,
         routes=routes,
         limits={
@@ -110,6 +114,8 @@ def create_app(
         metrics=models.metrics,
         audit=AuditLog(settings.audit_log) if settings.audit_log else None,
     )
+    if "oip" in settings.front_ends:
+        edge = ProtocolRefusals(edge)
     return BehindProxy(edge, settings.path_prefix) if settings.proxy else edge
 
 

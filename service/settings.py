@@ -17,7 +17,7 @@ PACKAGED = Path(__file__).parents[1] / "package"
 PREFIX = "SEG_"
 PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 
-FRONT_ENDS = r"^(monailabel)?$"
+FRONT_ENDS = r"^ *((monailabel|oip) *(, *|$))*$"
 
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
@@ -127,8 +127,8 @@ class Settings(BaseModel):
     """Bodies of all requests together, in 10⁶ bytes; more get 503."""
 
     frontends: Annotated[str, Field(pattern=FRONT_ENDS)] = ""
-    """Contracts of other programs that are answered too, with commas between them: ``monailabel``;
-    none by default."""
+    """Contracts of other programs that are answered too, with commas between them: ``monailabel``,
+    ``oip``; none by default."""
     sessions: Path = Path("sessions")
     """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
 
@@ -175,7 +175,7 @@ class Settings(BaseModel):
     @property
     def front_ends(self) -> tuple[str, ...]:
         """Names of the front ends that are on."""
-        return tuple(name for name in self.frontends.split(",") if name)
+        return tuple(name.strip() for name in self.frontends.split(",") if name.strip())
 
     @property
     def max_job_bytes(self) -> int:

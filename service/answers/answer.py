@@ -89,7 +89,7 @@ def answer(work: Work, images: Sequence[Sequence[Content]], target: IO[bytes]) -
     container = work.order.container_for(len(images))
     if container is None:
         name = work.order.formats[0]
-        found = _segment(work, images[0])
+        found = segmented(work, images[0])
         target.write(_encoded(work, found, name))
         work.on_image()
         output = work.model.formats[name]
@@ -108,7 +108,9 @@ def answer(work: Work, images: Sequence[Sequence[Content]], target: IO[bytes]) -
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Found:
+class SegmentedImage:
+    """An image and what was found in it."""
+
     image: Image
     segmentation: Segmentation
 
@@ -128,7 +130,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
     for number, files in enumerate(images, start=1):
         stem = "mask" if len(images) == 1 else f"mask-{number}"
         try:
-            found = _segment(work, files)
+            found = segmented(work, files)
             encoded = _all_encoded(work, found, stem)
         except (RequestCancelledError, SchedulerClosedError, DecodingFullError):
             raise
@@ -164,7 +166,17 @@ def _entry(found: Segmentation, number: int, files: list[str]) -> dict[str, Any]
     return entry
 
 
-def _segment(work: Work, files: Sequence[Content]) -> _Found:
+def segmented(work: Work, files: Sequence[Content]) -> SegmentedImage:
+    """Decode an image and segment it.
+
+    Args:
+        work: what to do.
+        files: of the image, one a channel or one for all.
+
+    Raises:
+        ImageError: as `answer`.
+        RequestCancelledError: the backend was cancelled.
+    """
     model, order, backend = work.model, work.order, work.backend
     backend.raise_if_cancelled()
     with span("decode"), model.metrics.stage("decode"), ExitStack() as opened:
@@ -188,7 +200,7 @@ def _segment(work: Work, files: Sequence[Content]) -> _Found:
             image, work.on_tile, maps, with_objects=_tells_objects_apart(work)
         )
     backend.raise_if_cancelled()
-    return _Found(image, found)
+    return SegmentedImage(image, found)
 
 
 def _tells_objects_apart(work: Work) -> bool:
@@ -213,7 +225,7 @@ def _predicting(work: Work) -> Iterator[None]:
         patch_spans(occupancy, end)
 
 
-def _encoded(work: Work, found: _Found, name: str) -> bytes:
+def _encoded(work: Work, found: SegmentedImage, name: str) -> bytes:
     model = work.model
     with span("encode"), model.metrics.stage("encode"):
         body = encode_output(found.segmentation, model.formats[name], found.image)
@@ -222,7 +234,7 @@ def _encoded(work: Work, found: _Found, name: str) -> bytes:
     return with_quality(body, found.segmentation.quality, found.segmentation.objects)
 
 
-def _all_encoded(work: Work, found: _Found, stem: str) -> dict[str, tuple[str, bytes]]:
+def _all_encoded(work: Work, found: SegmentedImage, stem: str) -> dict[str, tuple[str, bytes]]:
     """By file name; a format whose suffix an earlier one has puts its name before it."""
     files: dict[str, tuple[str, bytes]] = {}
     for name in work.order.formats:
@@ -234,7 +246,7 @@ def _all_encoded(work: Work, found: _Found, stem: str) -> dict[str, tuple[str, b
     return files
 
 
-def _rows(found: _Found, number: int) -> Iterator[dict[str, str]]:
+def _rows(found: SegmentedImage, number: int) -> Iterator[dict[str, str]]:
     classes = found.segmentation.classes
     text = encode_mask(found.segmentation.mask, "csv", classes, found.image).decode()
     for row in csv.DictReader(io.StringIO(text, newline="")):

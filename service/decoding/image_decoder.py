@@ -18,7 +18,7 @@ from time import monotonic
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from seg import errors
 from seg.control_groups import memory_limit
@@ -161,7 +161,18 @@ class ImageDecoder:
             lease.release()
             return patches  # type: ignore[no-any-return]
 
-    def as_json(self, array: Float32[np.ndarray, "..."], check: Check) -> memoryview:
+    def tensors(
+        self, file: IO[bytes], *, shape: tuple[int, ...], most: int, check: Check
+    ) -> tuple[str, list[Float32[np.ndarray, "..."] | list[bytes] | None]]:
+        """The JSON of a request with tensors and, apart from it, their data; as `image`."""
+        arguments = {"shape": shape, "most": most}
+        with self._done(_Task("tensors", arguments, [file], check)) as (found, lease):
+            lease.release()
+            return found  # type: ignore[no-any-return]
+
+    def as_json(
+        self, array: Float32[np.ndarray, "..."] | UInt8[np.ndarray, "..."], check: Check
+    ) -> memoryview:
         """An array as JSON lists; as `image`."""
         with self._done(_Task("json", {"array": array}, [], check)) as (content, lease):
             lease.release()

@@ -24,6 +24,7 @@ TASKS: Mapping[str, Callable[..., Any]] = {
     "image": tasks.read,
     "picture": tasks.show,
     "patches": tasks.parse_patches,
+    "tensors": tasks.parse_tensors,
     "json": tasks.write_json,
 }
 TOO_MUCH_MEMORY = (

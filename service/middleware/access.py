@@ -30,7 +30,10 @@ from service.problems.response import Problem, problem_response
 from service.requests.proxies import came_through_a_proxy
 from service.settings import Settings
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/", "/openapi.json", "/auth/", "/auth/token"})
+OPEN_PATHS = frozenset(
+    {"/livez", "/readyz", "/", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+    | {"/auth/", "/auth/token"}
+)
 
 
 OPEN_FOLDERS = ("/page/",)

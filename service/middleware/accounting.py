@@ -23,7 +23,7 @@ from service.problems.response import problem_response
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNKNOWN_ROUTE = "unknown"
-QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
+QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked every few seconds by machines; their successes are not logged."""
 CLIENT_CLOSED_REQUEST = 499
 PAGE = "/page/"

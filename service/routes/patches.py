@@ -5,14 +5,17 @@ requests: here the body has a limit of its own, and a decoder parses it and writ
 """
 
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from math import prod
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.batching.request_backend import SharedBackend
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
@@ -20,6 +23,8 @@ from service.requests.forms import whole_form
 from service.requests.uploads import IN_MEMORY
 from service.routes.segment import PublicRoutes
 from service.routes.until_useless import until_useless
+
+T = TypeVar("T")
 
 MOST_PATCHES = 8
 """Of a request."""
@@ -54,24 +59,34 @@ class PatchRoutes:
     async def _infer(
         self, request: Request, model: ReadyModel, body: BinaryIO, shape: tuple[int, ...]
     ) -> Response:
-        backend, decoder = model.backend(), self._models.decoder
-        timeout_s = self._models.settings.timeout_s
+        decoder = self._models.decoder
 
-        def work() -> memoryview:
+        def work(backend: SharedBackend) -> memoryview:
             check = backend.raise_if_cancelled
             patches = decoder.patches(body, shape=shape, most=MOST_PATCHES, check=check)
             logits = model.infer(np.ascontiguousarray(patches), backend)
             return decoder.as_json(logits, check)
 
-        content = await until_useless(
+        content = await self.worked(request, model, work)
+        return Response(content, media_type="application/json")
+
+    async def worked(
+        self, request: Request, model: ReadyModel, do: Callable[[SharedBackend], T]
+    ) -> T:
+        """What ``do`` returns, in a thread, for as long as the client waits.
+
+        Raises:
+            Problem: 504, the time is up.
+        """
+        backend, timeout_s = model.backend(), self._models.settings.timeout_s
+        return await until_useless(
             request,
-            work,
+            partial(do, backend),
             cancel=backend.cancel,
             timeout_s=timeout_s,
             too_late=f"the patches took longer than {timeout_s:g} s and were stopped",
             limiter=self._public.threads(model.scheduler.policy),
         )
-        return Response(content, media_type="application/json")
 
 
 async def _receive(request: Request, target: BinaryIO, most: int) -> None:

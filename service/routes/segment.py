@@ -3,11 +3,11 @@
 import math
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import anyio
 from starlette.requests import Request
@@ -30,6 +30,8 @@ from service.requests.order import Order, order_of
 from service.requests.uploads import IN_MEMORY, Images, Uploads
 from service.routes.admission import Admission
 from service.routes.until_useless import until_useless
+
+T = TypeVar("T")
 
 FAILED_HEADER = "X-Segmentation-Failed"
 """How many of several images have no mask."""
@@ -64,35 +66,12 @@ class PublicRoutes:
     async def _segment(
         self, request: Request, model: ReadyModel, images: Images, order: Order, ask: Ask
     ) -> Response:
-        model.chooser.refuse_what_is_late(ask, self.admission.active)
-        backend = model.backend()
-        timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
-        queued = perf_counter()
         body = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed when it is sent
 
-        def work() -> tuple[AnswerHead, ServedVariant]:
-            begun = perf_counter()
-            waited = begun - queued
-            past_span("wait", (queued, begun))
-            model.metrics.spent("wait", waited)
-            running = int(self.threads(model.scheduler.policy).borrowed_tokens)
-            rung = model.chooser.choose(ask, self.admission.active, running, waited)
-            contents = [[_at_hand(file) for file in channels] for channels in images]
-            start = perf_counter()
-            head = answer(Work(model, self._models.decoder, order, backend, rung), contents, body)
-            model.chooser.took(rung, backend.patches, perf_counter() - start, running)
-            return head, rung
+        def write(work: Work) -> AnswerHead:
+            return answer(work, [[at_hand(file) for file in files] for files in images], body)
 
-        head, rung = await until_useless(
-            request,
-            work,
-            cancel=backend.cancel,
-            timeout_s=timeout_s,
-            too_late=f"the segmentation took longer than {timeout_s:g} s and was stopped; "
-            "POST /jobs takes longer ones",
-            limiter=self.threads(model.scheduler.policy),
-        )
-        model.metrics.answered_by(rung.variant)
+        head, rung = await self.worked(request, model, order, ask, write)
         headers = {
             "Content-Disposition": f'inline; filename="{head.filename}"',
             MODEL_HEADER: model.label,
@@ -110,6 +89,55 @@ class PublicRoutes:
             with body:
                 return Response(body.read(), media_type=head.media_type, headers=headers)
         return streamed(body, size, head.media_type, headers)
+
+    async def worked(
+        self,
+        request: Request,
+        model: ReadyModel,
+        order: Order,
+        ask: Ask,
+        do: Callable[[Work], T],
+    ) -> tuple[T, ServedVariant]:
+        """What ``do`` makes of an order, in a thread, for as long as the client waits.
+
+        Args:
+            request: whose body has come.
+            model: is leased.
+            order: what is wanted.
+            ask: how well and how soon.
+            do: reads the images and segments them.
+
+        Raises:
+            Problem: 503, it would be late; 504, it is.
+        """
+        model.chooser.refuse_what_is_late(ask, self.admission.active)
+        backend = model.backend()
+        timeout_s = min(self._models.settings.timeout_s, ask.deadline_s or math.inf)
+        queued = perf_counter()
+
+        def work() -> tuple[T, ServedVariant]:
+            begun = perf_counter()
+            waited = begun - queued
+            past_span("wait", (queued, begun))
+            model.metrics.spent("wait", waited)
+            running = int(self.threads(model.scheduler.policy).borrowed_tokens)
+            rung = model.chooser.choose(ask, self.admission.active, running, waited)
+            start = perf_counter()
+            done = do(Work(model, self._models.decoder, order, backend, rung))
+            model.chooser.took(rung, backend.patches, perf_counter() - start, running)
+            return done, rung
+
+        done, rung = await until_useless(
+            request,
+            work,
+            cancel=backend.cancel,
+            timeout_s=timeout_s,
+            too_late=f"the segmentation took longer than {timeout_s:g} s and was stopped; "
+            "POST /jobs takes longer ones",
+            limiter=self.threads(model.scheduler.policy),
+        )
+        model.metrics.answered_by(rung.variant)
+        return done, rung
 
     async def picture(self, request: Request) -> Response:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
@@ -176,5 +204,6 @@ class PublicRoutes:
         return self._threads
 
 
-def _at_hand(file: BinaryIO) -> Content:
+def at_hand(file: BinaryIO) -> Content:
+    """A file that is open already."""
     return lambda: nullcontext(file)

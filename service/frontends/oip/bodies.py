@@ -1,0 +1,97 @@
+"""Bodies of requests: received within limits, unpacked, and parted into JSON and tensors' bytes."""
+
+import math
+import tempfile
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+import anyio
+from starlette.requests import Request
+
+from service.problems.response import Problem
+from service.requests.uploads import IN_MEMORY
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Bytes of JSON at the begin of a body; what follows are the bytes of tensors."""
+MOST_JSON = 64 * 1024
+"""Bytes of JSON before the bytes of tensors."""
+PACKED = ("gzip", "deflate")
+_EITHER = 32 + zlib.MAX_WBITS
+_PIECE = 1 << 18
+
+
+@asynccontextmanager
+async def body_of(request: Request, most: int, seconds: float) -> AsyncIterator[BinaryIO]:
+    """The body of a request, unpacked where it is compressed, wound back.
+
+    Args:
+        request: whose body it is.
+        most: bytes, unpacked.
+        seconds: within which it must have come.
+
+    Raises:
+        Problem: 408, it did not; 413, it is longer; 415, 422, it cannot be unpacked.
+    """
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+        with anyio.move_on_after(seconds) as upload:
+            await _receive(request, file, most)  # type: ignore[arg-type]  # one in all but name
+            upload.deadline = math.inf
+        if upload.cancelled_caught:
+            raise Problem(408, "the request did not arrive in time", {"Connection": "close"})
+        file.seek(0)
+        yield file  # type: ignore[misc]
+
+
+async def _receive(request: Request, target: BinaryIO, most: int) -> None:
+    packing = request.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in (*PACKED, "identity"):
+        raise Problem(415, f"a body comes as it is or as {' or '.join(PACKED)}")
+    unpacking = None if packing == "identity" else zlib.decompressobj(_EITHER)
+    # The gate counts what comes, which is less than what is kept of it.
+    reserve = request.scope.get("state", {}).get("reserve", lambda _: None)
+    async for chunk in request.stream():
+        for piece in [chunk] if unpacking is None else _unpacked(unpacking, chunk):
+            if target.tell() + len(piece) > most:
+                raise Problem(
+                    413,
+                    f"a request of this model has {most / 1e6:.3g} MB at most, this one has more",
+                    {"Connection": "close"},
+                )
+            if unpacking is not None:
+                reserve(len(piece))
+                await anyio.sleep(0)  # a few bytes may become many: others have their turn
+            target.write(piece)
+    if unpacking is not None and (not unpacking.eof or unpacking.unused_data):
+        raise Problem(422, f"the {packing} body is cut, or something follows its end")
+
+
+def _unpacked(unpacking: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
+    while chunk and not unpacking.eof:
+        try:
+            piece = unpacking.decompress(chunk, _PIECE)
+        except zlib.error:
+            raise Problem(422, "the body is not packed as its Content-Encoding says") from None
+        yield piece
+        chunk = unpacking.unconsumed_tail
+
+
+def json_length(request: Request, body: BinaryIO) -> int | None:
+    """Bytes of JSON at the begin of a body; None where all of it is JSON, 0 where none is.
+
+    Raises:
+        Problem: 400, the header is wrong; 413, there is too much.
+    """
+    told = request.headers.get(LENGTH_HEADER)
+    if told is None:
+        return None
+    size = body.seek(0, 2)
+    body.seek(0)
+    if not told.isdecimal() or int(told) > size:
+        raise Problem(
+            400, f"{LENGTH_HEADER} is how many of the body's {size} bytes are JSON, not {told[:40]}"
+        )
+    if MOST_JSON < int(told) < size:
+        raise Problem(413, f"the JSON before the bytes of tensors has {MOST_JSON} bytes at most")
+    return int(told)

@@ -1,0 +1,280 @@
+"""The routes of the protocol, over what ``/segment``, ``/infer_patches`` and the probes do.
+
+Each model is there twice: ``NAME`` takes an image file and answers its mask, ``NAME.patches`` takes
+prepared patches and answers logits.
+"""
+
+import io
+from dataclasses import dataclass
+from math import prod
+from typing import Any, cast
+
+import numpy as np
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from seg.model_package import ModelCard
+from seg.version import VERSION
+from service.answers.answer import SegmentedImage, Work, segmented
+from service.answers.quality_header import QUALITY_HEADER, as_header
+from service.batching.request_backend import SharedBackend
+from service.frontends.oip.bodies import body_of, json_length
+from service.frontends.oip.refusals import ROOT
+from service.frontends.oip.tensors import (
+    AnswerTensor,
+    Asked,
+    InferenceCall,
+    TensorSpec,
+    asked_of,
+    response_of,
+    wanted_of,
+)
+from service.middleware.accounting import MODEL_HEADER
+from service.models.ready_model import ReadyModel
+from service.models.registry import ModelRegistry
+from service.models.variants import VARIANT_HEADER
+from service.models.versions import LATEST, ModelVersion, named, newest_first
+from service.problems.response import Problem
+from service.requests.options import RequestOptions, ask_of, options_of
+from service.requests.order import order_of
+from service.routes.patches import MOST_DIGITS, MOST_PATCHES, PatchRoutes
+from service.routes.segment import PublicRoutes, at_hand
+
+PATCHES = ".patches"
+"""End of the name under which a model takes prepared patches."""
+OURS = frozenset(RequestOptions.model_fields) - {"model", "format", "measurements"}
+"""Options of ``POST /segment`` that a request's ``parameters`` may hold."""
+HARMLESS = frozenset({"binary_data_output", "timeout", "priority"})
+"""Parameters of the protocol that change no mask."""
+MASK, SPACING, CLASSES = "mask", "spacing", "classes"
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """A model as the protocol shows it."""
+
+    version: ModelVersion
+    takes_patches: bool
+
+    @property
+    def card(self) -> ModelCard:
+        return self.version.card
+
+    @property
+    def name(self) -> str:
+        return self.card.name + (PATCHES if self.takes_patches else "")
+
+    @property
+    def input(self) -> TensorSpec:
+        spec = self.card.input
+        if self.takes_patches:
+            return TensorSpec("patches", "FP32", (-1, len(spec.channels), *spec.patch))
+        return TensorSpec("image", "BYTES", (1 if len(spec.channels) == 1 else -1,))
+
+    @property
+    def most_items(self) -> int:
+        return MOST_PATCHES if self.takes_patches else len(self.card.input.channels)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        spec = self.card.input
+        if self.takes_patches:
+            return (TensorSpec("logits", "FP32", (-1, self.card.logits, *spec.patch)),)
+        return (
+            TensorSpec(MASK, "UINT8", (-1,) * spec.dims),
+            TensorSpec(SPACING, "FP32", (-1,)),
+            TensorSpec(CLASSES, "BYTES", (len(_class_names(self.card)),)),
+        )
+
+
+class InferenceProtocol:
+    """The routes."""
+
+    def __init__(self, models: ModelRegistry, public: PublicRoutes) -> None:
+        self._models = models
+        self._public = public
+        self._patches = PatchRoutes(models, public)
+
+    def routes(self) -> list[Route]:
+        """All below ``/v2``."""
+        model = f"{ROOT}/models/{{name}}"
+        found = [
+            Route(ROOT, self.server, methods=["GET"]),
+            Route(f"{ROOT}/health/live", self.live, methods=["GET"]),
+            Route(f"{ROOT}/health/ready", self.ready, methods=["GET"]),
+        ]
+        for path in (model, f"{model}/versions/{{version}}"):
+            found += [
+                Route(path, self.model, methods=["GET"]),
+                Route(f"{path}/ready", self.model_ready, methods=["GET"]),
+                Route(f"{path}/infer", self.infer, methods=["POST"]),
+            ]
+        return found
+
+    async def server(self, _: Request) -> Response:
+        """``GET /v2``: what this is."""
+        return JSONResponse(
+            {"name": "seg", "version": VERSION, "extensions": ["binary_tensor_data"]}
+        )
+
+    async def live(self, _: Request) -> Response:
+        """``GET /v2/health/live``: as ``/livez``."""
+        self._models.require_alive()
+        return JSONResponse({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        """``GET /v2/health/ready``: as ``/readyz``."""
+        self._models.require_ready()
+        return JSONResponse({"ready": True})
+
+    async def model_ready(self, request: Request) -> Response:
+        """``GET /v2/models/{name}/ready``: it answers."""
+        return JSONResponse({"name": self._target(request).name, "ready": True})
+
+    async def model(self, request: Request) -> Response:
+        """``GET /v2/models/{name}``: its tensors."""
+        target = self._target(request)
+        versions = named(f"{target.card.name}:{LATEST}", self._models.versions())
+        return JSONResponse(
+            {
+                "name": target.name,
+                "versions": [v.card.version for v in newest_first(versions) if v.state == "proven"],
+                "platform": "onnx_onnxv1",
+                "inputs": [target.input.in_json()],
+                "outputs": [each.in_json() for each in target.outputs],
+            }
+        )
+
+    async def infer(self, request: Request) -> Response:
+        """``POST /v2/models/{name}/infer``: a tensor in, tensors out."""
+        target = self._target(request)
+        settings = self._models.settings
+        most = settings.max_body_bytes
+        if target.takes_patches:
+            shape = target.input.shape[1:]
+            most = min(most, 4096 + MOST_PATCHES * prod(shape) * MOST_DIGITS)
+        admission, side_by_side = self._public.admission, self._public.side_by_side
+        admission.require_place(side_by_side)
+        async with body_of(request, most, settings.timeout_s) as body:
+            length = json_length(request, body)
+            with admission.admitted(side_by_side):
+                async with self._models.memory.lease(target.version) as model:
+
+                    def parse(backend: SharedBackend) -> Asked:
+                        def parsed(
+                            file: Any, shape: tuple[int, ...], most: int
+                        ) -> tuple[str, list[Any]]:
+                            check = backend.raise_if_cancelled
+                            decoder = self._models.decoder
+                            return decoder.tensors(file, shape=shape, most=most, check=check)
+
+                        return asked_of(body, length, target.input, target.most_items, parsed)
+
+                    asked = await self._patches.worked(request, model, parse)
+                    wanted_of(asked.call, [each.name for each in target.outputs])
+                    if target.takes_patches:
+                        return await self._logits_of(request, model, target, asked)
+                    return await self._mask_of(request, model, target, asked)
+
+    async def _logits_of(
+        self, request: Request, model: ReadyModel, target: _Target, asked: Asked
+    ) -> Response:
+        _options(asked.call, frozenset())
+
+        def work(backend: SharedBackend) -> Response:
+            logits = model.infer(cast(np.ndarray, asked.data), backend)
+            return self._response(asked.call, target, [AnswerTensor("logits", logits)], backend, {})
+
+        response = await self._patches.worked(request, model, work)
+        response.headers[MODEL_HEADER] = model.label
+        return response
+
+    async def _mask_of(
+        self, request: Request, model: ReadyModel, target: _Target, asked: Asked
+    ) -> Response:
+        query = _options(asked.call, OURS)
+        order = order_of(options_of(query), None, target.card)
+        files = [at_hand(io.BytesIO(each)) for each in cast(list[bytes], asked.data)]
+
+        def work(work: Work) -> Response:
+            found = segmented(work, files)
+            quality = as_header(found.segmentation.quality)
+            response = self._response(
+                asked.call, target, _mask_tensors(found, target), work.backend, {"quality": quality}
+            )
+            response.headers[QUALITY_HEADER] = quality
+            return response
+
+        response, rung = await self._public.worked(request, model, order, ask_of(query), work)
+        response.headers[MODEL_HEADER] = model.label
+        response.headers[VARIANT_HEADER] = rung.header
+        return response
+
+    def _response(
+        self,
+        call: InferenceCall,
+        target: _Target,
+        tensors: list[AnswerTensor],
+        backend: SharedBackend,
+        parameters: dict[str, str],
+    ) -> Response:
+        def listed(tensor: AnswerTensor) -> bytes:
+            return tensor.listed(self._models.decoder, backend.raise_if_cancelled)
+
+        return response_of(
+            call, (target.name, target.card.version), tensors, listed, dict(parameters)
+        )
+
+    def _target(self, request: Request) -> _Target:
+        """The model that a path names; one whose own name ends so is meant before its patches.
+
+        Raises:
+            Problem: 404, there is none.
+            NotReadyError: it does not answer.
+        """
+        name, version = request.path_params["name"], request.path_params.get("version")
+        known = {each.card.name for each in self._models.versions()}
+        takes_patches = name not in known and name.endswith(PATCHES)
+        plain = name.removesuffix(PATCHES) if takes_patches else name
+        if plain not in known and known:
+            listed = ", ".join(sorted(known | {each + PATCHES for each in known}))
+            raise Problem(404, f"there is no model {name[:80]!r}; there is {listed}")
+        chosen = self._models.choose(f"{plain}:{version}" if version else plain)
+        return _Target(chosen, takes_patches)
+
+
+def _options(call: InferenceCall, known: frozenset[str]) -> QueryParams:
+    """Parameters of a request as a query, which the service's own options are.
+
+    Raises:
+        Problem: 400, there is one that nobody knows: it might have changed the mask.
+    """
+    given = {name: value for name, value in call.parameters.items() if name not in HARMLESS}
+    for name in given:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none of its own"
+            raise Problem(400, f"there is no parameter {name[:40]!r}; this model has {listed}")
+    return QueryParams(
+        [
+            (name, str(value).lower() if isinstance(value, bool) else str(value))
+            for name, value in given.items()
+        ]
+    )
+
+
+def _mask_tensors(found: SegmentedImage, target: _Target) -> list[AnswerTensor]:
+    mask = found.segmentation.mask
+    names = [name.encode() for name in _class_names(target.card)]
+    return [
+        AnswerTensor(MASK, np.ascontiguousarray(mask.array.astype(np.uint8))),
+        AnswerTensor(SPACING, np.asarray(mask.spacing or (), np.float32)),
+        AnswerTensor(CLASSES, names),
+    ]
+
+
+def _class_names(card: ModelCard) -> list[str]:
+    """By the numbers in masks; a number of no class has an empty name."""
+    names = {each.index: each.name for each in card.classes}
+    return [names.get(index, "") for index in range(max(names) + 1)]
