@@ -37,7 +37,7 @@ from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER
 from service.models.versions import LATEST, ModelVersion, named, newest_first
 from service.problems.response import Problem
-from service.requests.options import RequestOptions, ask_of, options_of
+from service.requests.options import RequestOptions, options_of
 from service.requests.order import order_of
 from service.routes.patches import MOST_DIGITS, MOST_PATCHES, PatchRoutes
 from service.routes.segment import PublicRoutes, at_hand
@@ -194,8 +194,8 @@ class InferenceProtocol:
     async def _mask_of(
         self, request: Request, model: ReadyModel, target: _Target, asked: Asked
     ) -> Response:
-        query = _options(asked.call, OURS)
-        order = order_of(options_of(query), None, target.card)
+        options = options_of(_options(asked.call, OURS))
+        order = order_of(options, None, target.card)
         files = [at_hand(io.BytesIO(each)) for each in cast(list[bytes], asked.data)]
 
         def work(work: Work) -> Response:
@@ -207,7 +207,7 @@ class InferenceProtocol:
             response.headers[QUALITY_HEADER] = quality
             return response
 
-        response, rung = await self._public.worked(request, model, order, ask_of(query), work)
+        response, rung = await self._public.worked(request, model, order, options.ask, work)
         response.headers[MODEL_HEADER] = model.label
         response.headers[VARIANT_HEADER] = rung.header
         return response
