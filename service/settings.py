@@ -131,6 +131,8 @@ class Settings(BaseModel):
     ``oip``; none by default."""
     sessions: Path = Path("sessions")
     """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
+    studies: Path | None = None
+    """Folder of a dataset in which a front end's users annotate; None keeps no images and masks."""
 
     jobs_files: str = "jobs"
     """Where images and answers of jobs are kept: a folder, or a URL that fsspec knows, such as

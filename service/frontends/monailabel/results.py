@@ -97,3 +97,9 @@ def output_of(text: str | None) -> str:
     if output not in OUTPUTS:
         raise Problem(422, f"output is one of {', '.join(OUTPUTS)}, got {output[:40]!r}")
     return output
+
+
+def mean_dice(summary: bytes) -> float | None:
+    """The mean of what a model predicts for its classes; None where it predicts nothing."""
+    dice = json.loads(summary).get("quality", {}).get("predicted_dice", {})
+    return sum(entry["dice"] for entry in dice.values()) / len(dice) if dice else None

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from seg.version import VERSION
 from service.frontends.monailabel.asking import content_of, segmented
+from service.frontends.monailabel.datastore import STRATEGIES, Datastore
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import InferParams, params_of
 from service.frontends.monailabel.results import (
@@ -30,6 +31,7 @@ from service.frontends.monailabel.results import (
     parts_of,
 )
 from service.frontends.monailabel.sessions import Session, Sessions, ending_of
+from service.frontends.monailabel.studies import Studies
 from service.middleware.access import KeyRule
 from service.middleware.accounting import MODEL_HEADER
 from service.middleware.caller import caller_of
@@ -42,6 +44,7 @@ from service.routes.segment import PublicRoutes
 
 MOST_SLICES = 10_000
 """Files of a session: the slices of a series."""
+NO_STATS = {"total": 0, "completed": 0, "label_tags": {}}
 MOST_LOGIN = 10_000
 """Bytes of a log-in."""
 
@@ -65,6 +68,9 @@ class MonaiLabel:
         self._public = public
         self._sessions = Sessions(settings.sessions, settings.max_uploads_mb * 1e6)
         self._keys = KeyRule(settings)
+        self._datastore = (
+            Datastore(models, public, Studies(settings.studies)) if settings.studies else None
+        )
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -79,12 +85,16 @@ class MonaiLabel:
             Route("/infer/{model}", self.infer, methods=["POST"]),
             Route("/train/", self.no_training, methods=["GET", "POST", "DELETE"]),
             Route("/train/{model}", self.no_training, methods=["POST"]),
+            *(self._datastore.routes() if self._datastore else ()),
         ]
 
     async def info(self, _: Request) -> Response:
         """``GET /info/``: what there is. A ``config`` beside the models would make Slicer stop."""
         names = sorted({version.card.name for version in self._models.versions()})
         live = {name: found for name in names if (found := self._models.live(name))}
+        store = self._datastore
+        strategies = STRATEGIES if store else {}
+        stats = await run_sync(store.stats) if store else NO_STATS
         default = live.get(self._models.default_name() or "") or next(iter(live.values()), None)
         return JSONResponse(
             {
@@ -94,10 +104,10 @@ class MonaiLabel:
                 "labels": dict(Numbering.of(default.card).labels) if default else {},
                 "models": {name: _model_told(version) for name, version in live.items()},
                 "trainers": {},
-                "strategies": {},
+                "strategies": {name: {"description": text} for name, text in strategies.items()},
                 "scoring": {},
                 "train_stats": {},
-                "datastore": {"total": 0, "completed": 0, "label_tags": {}},
+                "datastore": stats,
             }
         )
 
@@ -214,7 +224,7 @@ class MonaiLabel:
     async def _images(
         self, request: Request, form: FormData
     ) -> AsyncIterator[tuple[list[BinaryIO], str]]:
-        """The image of the session, or else that of the form."""
+        """The image of the session, or else that of the form, or of the datastore."""
         identity = request.query_params.get("session_id")
         if identity:
             path, session = await run_sync(self._sessions.get, identity, _owner(request))
@@ -223,11 +233,18 @@ class MonaiLabel:
                 yield [file], session.ending
             return
         part = form.get("file")
-        if not isinstance(part, UploadFile):
+        if isinstance(part, UploadFile):
+            yield [part.file], ending_of(part.filename or "")
+            return
+        known = request.query_params.get("image")
+        if not known or self._datastore is None:
             raise Problem(
-                422, "there is no image: name a session (session_id), or send a part named file"
+                422,
+                "there is no image: name a session (session_id) or an image of the datastore "
+                "(SEG_STUDIES), or send a part named file",
             )
-        yield [part.file], ending_of(part.filename or "")
+        async with self._datastore.opened(known) as found:
+            yield found
 
     async def no_training(self, request: Request) -> Response:
         """``/train/``: nothing is trained here, and nothing runs."""

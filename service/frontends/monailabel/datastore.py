@@ -1,0 +1,295 @@
+"""``/datastore`` and ``/activelearning``: images and masks of the folder of studies."""
+
+import hashlib
+import random
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from seg.errors import ImageError
+from seg.files import sha256_of
+from seg.images import Image
+from service.answers.streams import CHUNK
+from service.frontends.monailabel.asking import content_of, segmented
+from service.frontends.monailabel.drawn import as_file, from_bin
+from service.frontends.monailabel.numbering import Numbering
+from service.frontends.monailabel.params import json_object
+from service.frontends.monailabel.results import mean_dice
+from service.frontends.monailabel.sessions import ending_of
+from service.frontends.monailabel.studies import CARD, FINAL, Studies, ending_at
+from service.models.registry import ModelRegistry
+from service.models.versions import ModelVersion
+from service.problems.response import Problem
+from service.requests.forms import whole_form
+from service.routes.segment import PublicRoutes
+
+STRATEGIES: Mapping[str, str] = {
+    "predicted_dice": "The image of which the model expects the worst mask",
+    "first": "The first by name",
+    "random": "Any",
+}
+LOOKING_S = 30.0
+"""Seconds that the choice of the next image may take for images that no model has seen."""
+
+
+class Datastore:
+    """The routes."""
+
+    def __init__(self, models: ModelRegistry, public: PublicRoutes, studies: Studies) -> None:
+        self._models = models
+        self._public = public
+        self.studies = studies
+
+    def routes(self) -> list[Route]:
+        """For an application."""
+        return [
+            Route("/datastore/", self.show, methods=["GET"]),
+            Route("/datastore/", self.put_image, methods=["PUT"]),
+            Route("/datastore/", self.remove, methods=["DELETE"]),
+            Route("/datastore/image", self.image, methods=["GET"]),
+            Route("/datastore/image", self.put_image, methods=["PUT"]),
+            Route("/datastore/image", self.remove, methods=["DELETE"]),
+            Route("/datastore/image/info", self.image_info, methods=["GET"]),
+            Route("/datastore/label", self.label, methods=["GET"]),
+            Route("/datastore/label", self.put_label, methods=["PUT"]),
+            Route("/datastore/label", self.remove_label, methods=["DELETE"]),
+            Route("/activelearning/{strategy}", self.next, methods=["POST"]),
+        ]
+
+    def stats(self) -> dict[str, Any]:
+        """How many images there are, and how many of them are annotated."""
+        images = self.studies.images()
+        tags: dict[str, int] = {}
+        for identity in images:
+            for tag in self.studies.labels(identity):
+                tags[tag] = tags.get(tag, 0) + 1
+        return {"total": len(images), "completed": tags.get(FINAL, 0), "label_tags": tags}
+
+    async def show(self, request: Request) -> Response:
+        """``GET /datastore/``: numbers, or everything by ``output=all`` or ``train``."""
+        output = request.query_params.get("output", "stats")
+        if output == "stats":
+            return JSONResponse(await run_sync(self.stats))
+        if output not in ("all", "train"):
+            raise Problem(422, "output is stats, all or train")
+        objects = await run_sync(self._objects)
+        if output == "all":
+            return JSONResponse(
+                {
+                    "name": "seg",
+                    "description": f"images/, masks/ and {CARD}, as training reads them",
+                    "images_dir": "images",
+                    "labels_dir": "masks",
+                    "objects": objects,
+                }
+            )
+        done = [(name, each) for name, each in objects.items() if FINAL in each["labels"]]
+        pairs = [
+            {
+                "image": f"images/{name}{each['image']['ext']}",
+                "label": f"masks/{name}{each['labels'][FINAL]['ext']}",
+            }
+            for name, each in done
+        ]
+        return JSONResponse(pairs)
+
+    def _objects(self) -> dict[str, Any]:
+        return {
+            identity: {
+                "image": {"ext": ending_at(files[0]), "info": _facts(files[0])},
+                "labels": {
+                    tag: {"ext": ending_at(path), "info": _facts(path)}
+                    for tag, path in self.studies.labels(identity).items()
+                },
+            }
+            for identity, files in self.studies.images().items()
+        }
+
+    async def image(self, request: Request) -> Response:
+        """``GET /datastore/image``: the file of an image; ``HEAD`` whether it is there."""
+        identity = request.query_params.get("image", "")
+        wanted = request.query_params.get("check_sum")
+        async with self.opened(identity) as (files, _):
+            if wanted and wanted != await run_sync(_check_sum, files[0]):
+                raise Problem(404, "the image here is another one")
+            if request.method == "HEAD":
+                return Response()
+            return await _sent((await run_sync(self.studies.files_of, identity))[0], files[0])
+
+    async def image_info(self, request: Request) -> Response:
+        """``GET /datastore/image/info``: what is known of an image."""
+        identity = request.query_params.get("image", "")
+        files = await run_sync(self.studies.files_of, identity)
+        return JSONResponse(await run_sync(_facts, files[0]))
+
+    async def put_image(self, request: Request) -> Response:
+        """``PUT /datastore/image``: take an image in."""
+        async with whole_form(request) as form:
+            part = form.get("file")
+            if not isinstance(part, UploadFile):
+                raise Problem(422, "the image is a part named file")
+            identity = request.query_params.get("image") or _new_id(part.file)
+            ending = ending_of(part.filename or "")
+            await run_sync(self.studies.add, identity, ending, part.file)
+        return JSONResponse({"image": identity})
+
+    async def remove(self, request: Request) -> Response:
+        """``DELETE /datastore/image``: forget an image with its masks."""
+        await run_sync(self.studies.remove, request.query_params.get("id", ""))
+        return JSONResponse({})
+
+    async def label(self, request: Request) -> Response:
+        """``GET /datastore/label``: a mask of an image; ``HEAD`` whether it is there."""
+        query = request.query_params
+        identity = query.get("label") or query.get("image") or ""
+        await run_sync(self.studies.files_of, identity)
+        path = await run_sync(self.studies.label, identity, query.get("tag", ""))
+        return FileResponse(path, filename=f"label{ending_at(path)}")
+
+    async def put_label(self, request: Request) -> Response:
+        """``PUT /datastore/label``: keep what somebody drew, in the dataset's own numbers."""
+        identity = request.query_params.get("image", "")
+        tag = request.query_params.get("tag") or FINAL
+        async with whole_form(request) as form, self.opened(identity) as (files, _):
+            part, text = form.get("label"), form.get("params", "")
+            if not isinstance(part, UploadFile) or not isinstance(text, str):
+                raise Problem(422, "the mask is a part named label, params a field without file")
+            info = json_object(text).get("label_info")
+            version = self._models.choose()
+            values = await run_sync(self.studies.values, Numbering.of(version.card).labels)
+            image = await self._decoded(version, files)
+            if (part.filename or "").lower().endswith(".bin"):
+                label = from_bin(await part.read(), image)
+            else:
+                label = await self._decoded(version, [part.file])
+            content, ending = await run_sync(as_file, label, image, info, values)
+            await run_sync(self.studies.put_label, identity, tag, ending, content)
+        return JSONResponse({"image": identity, "label": identity})
+
+    async def remove_label(self, request: Request) -> Response:
+        """``DELETE /datastore/label``: forget a mask."""
+        query = request.query_params
+        path = await run_sync(self.studies.label, query.get("id", ""), query.get("tag", ""))
+        await run_sync(path.unlink)
+        return JSONResponse({})
+
+    async def next(self, request: Request) -> Response:
+        """``POST /activelearning/STRATEGY``: the image that is worth annotating next."""
+        strategy = request.path_params["strategy"]
+        if strategy not in STRATEGIES:
+            raise Problem(404, f"strategies are {', '.join(STRATEGIES)}")
+        images = await run_sync(self.studies.images)
+        left = [each for each in images if FINAL not in await run_sync(self.studies.labels, each)]
+        if not left:
+            return JSONResponse({})
+        more: dict[str, Any] = {}
+        chosen = left[0]
+        if strategy == "random":
+            chosen = random.choice(left)
+        elif strategy == "predicted_dice":
+            dice = await self._predicted(request, left)
+            if dice:
+                chosen = min(dice, key=lambda each: (dice[each], each))
+                more["predicted_dice"] = round(dice[chosen], 4)
+            more["not_seen"] = len(left) - len(dice)
+        async with self.opened(chosen) as (files, ending):
+            check_sum = await run_sync(_check_sum, files[0])
+        path = images[chosen][0]
+        told = {"id": chosen, "name": chosen, "path": f"{chosen}{ending}", "checksum": check_sum}
+        return JSONResponse(told | {"ts": int(path.stat().st_mtime)} | more)
+
+    async def _predicted(self, request: Request, images: list[str]) -> dict[str, float]:
+        """Predicted Dice of images, and of those that no model has seen as many as time allows."""
+        version = self._models.choose()
+        found: dict[str, float] = {}
+        until = monotonic() + LOOKING_S
+        for each in images:
+            dice = await run_sync(self.studies.predicted_dice, each, version.label)
+            if dice is None and monotonic() < until:
+                query = {"model": version.label, "format": "json"}
+                async with self.opened(each) as (files, _):
+                    try:
+                        answer = await segmented(self._public, request, query, files)
+                    except ImageError:  # one that cannot be read hides no other
+                        continue
+                dice = mean_dice(await content_of(answer))
+                if dice is not None:
+                    await run_sync(self.studies.note_dice, each, version.label, dice)
+            if dice is not None:
+                found[each] = dice
+        return found
+
+    @asynccontextmanager
+    async def opened(self, identity: str) -> AsyncIterator[tuple[list[BinaryIO], str]]:
+        """The files of an image, a series as one ZIP file; and the ending of its name."""
+        paths = await run_sync(self.studies.files_of, identity)
+        with ExitStack() as stack:
+            yield [await run_sync(_opened, path, stack) for path in paths], ending_at(paths[0])
+
+    async def _decoded(self, version: ModelVersion, files: list[BinaryIO]) -> Image:
+        """An image, within the limits of those that are segmented."""
+        side_by_side = self._public.side_by_side
+        self._public.admission.require_place(side_by_side)
+        with self._public.admission.admitted(side_by_side):
+            async with self._models.memory.lease(version) as model:
+
+                def work() -> Image:
+                    return self._models.decoder.image(
+                        files,
+                        dims=version.card.input.dims,
+                        limits=model.limits,
+                        check=lambda: None,
+                    )
+
+                return await run_sync(work, limiter=self._public.threads(model.scheduler.policy))
+
+
+def _opened(path: Path, stack: ExitStack) -> BinaryIO:
+    if path.is_file():
+        return stack.enter_context(path.open("rb"))
+    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for each in sorted(part for part in path.rglob("*") if part.is_file()):
+            member = zipfile.ZipInfo(each.relative_to(path).as_posix())  # the same bytes each time
+            with archive.open(member, "w") as target, each.open("rb") as source:
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
+    file.seek(0)
+    return file
+
+
+async def _sent(path: Path, file: BinaryIO) -> Response:
+    ending = ending_at(path) or ".zip"
+    if path.is_file():
+        return FileResponse(path, filename=f"image{ending}")
+    headers = {"Content-Disposition": f'attachment; filename="image{ending}"'}
+    return Response(await run_sync(file.read), headers=headers, media_type="application/zip")
+
+
+def _check_sum(file: BinaryIO) -> str:
+    file.seek(0)
+    total = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        total.update(chunk)
+    file.seek(0)
+    return f"SHA256:{total.hexdigest()}"
+
+
+def _new_id(file: BinaryIO) -> str:
+    """The same for the same content."""
+    return _check_sum(file).removeprefix("SHA256:")[:32]
+
+
+def _facts(path: Path) -> dict[str, object]:
+    facts: dict[str, object] = {"ts": int(path.stat().st_mtime), "name": path.name}
+    return facts | ({"checksum": f"SHA256:{sha256_of(path)}"} if path.is_file() else {})
