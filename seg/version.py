@@ -9,7 +9,9 @@ DISTRIBUTION = "resunet-seg"
 
 
 def version_of(distribution: str) -> str:
-    """An installed version; ``unknown`` where it is not installed."""
+    """An installed version; ``unknown`` where there is none. seg's own is told by its sources."""
+    if distribution in ("seg", DISTRIBUTION):
+        return VERSION
     try:
         return version(distribution)
     except PackageNotFoundError:

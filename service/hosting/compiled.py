@@ -27,11 +27,15 @@ IMPORTED_LATER = (
     *("opentelemetry.exporter.otlp.proto.http.trace_exporter", "highdicom.seg", "zarr.codecs"),
 )
 """What BentoML and others import when they run."""
+SERVING = ("service.bento", "service.app", "seg.inference", "seg.images", "seg.objects")
+"""What no answer can do without."""
 
 
 def main() -> None:
     """The command."""
-    for name in (*modules(), *IMPORTED_LATER):
+    for name in (*SERVING, *IMPORTED_LATER):  # an image without them would not start: say so now
+        importlib.import_module(name)
+    for name in modules():
         try:
             importlib.import_module(name)
         except ImportError:  # it needs torch, or what only a developer has

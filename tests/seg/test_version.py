@@ -12,7 +12,9 @@ ROOT = Path(seg.__file__).parents[1]
 def asks_for_versions(file):
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return any(
-        isinstance(node, ast.ImportFrom) and node.module == "importlib.metadata"
+        isinstance(node, ast.ImportFrom)
+        and node.module == "importlib.metadata"
+        and any(alias.name == "version" for alias in node.names)
         for node in ast.walk(tree)
     )
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 
 import numpy as np
 from jaxtyping import Float32, Int64, Real
@@ -22,6 +21,7 @@ from seg.images import Image, Mask
 from seg.images.grid.orientation import axis_codes, turn_between
 from seg.machine import cache_folder
 from seg.transforms.levels import Levels, noise_of
+from seg.version import VERSION
 from training.dataset import Case, Dataset
 from training.dataset.findings.emptiness import Ends, EndsMeter
 from training.dataset.in_processes import spread
@@ -168,7 +168,7 @@ def _key(dataset: Dataset) -> str:
         for path in case.files()
     ]
     fields = (*ImageStatistics.model_fields, *Fingerprint.model_fields)
-    said = (version("seg"), fields, dataset.legend, dataset.channels, dataset.masks, files)
+    said = (VERSION, fields, dataset.legend, dataset.channels, dataset.masks, files)
     return hashlib.sha256(repr(said).encode()).hexdigest()
 
 

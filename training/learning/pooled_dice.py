@@ -30,14 +30,15 @@ class PooledDice(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the mean Dice of hard labels; what is not annotated counts nothing."""
         truth = self.members.to(labels.device)[labels.long()].movedim(-1, 1)
-        predicted = (
-            logits > 0
-            if self.overlapping
-            else nn.functional.one_hot(logits.argmax(dim=1), self.outputs).movedim(-1, 1)[:, 1:] > 0
-        )
+        if self.overlapping:
+            predicted = logits > 0
+        else:
+            shape = (1, -1, *[1] * (logits.ndim - 2))
+            classes = torch.arange(1, self.outputs, device=logits.device).view(shape)
+            predicted = logits.argmax(dim=1, keepdim=True) == classes
         predicted = predicted & (labels != IGNORE)[:, None]
-        both, either = (
-            counted.transpose(0, 1).flatten(1).sum(dim=1)
-            for counted in (predicted & truth, predicted.long() + truth.long())
+        both, ours, theirs = (
+            members.transpose(0, 1).flatten(1).sum(dim=1)
+            for members in (predicted & truth, predicted, truth)
         )
-        return (2 * both / either).nanmean()
+        return (2 * both / (ours + theirs)).nanmean()

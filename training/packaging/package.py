@@ -6,7 +6,6 @@ Letters: ``b`` batch, ``c`` channels.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +24,7 @@ from seg.model_package import (
 )
 from seg.model_package.sides import sided_classes
 from seg.networks import ResidualUNet
+from seg.version import version_of
 from training.dataset.cases import image_digest
 from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
@@ -184,10 +184,5 @@ def scores_of(evaluation: Evaluation) -> dict[str, Score]:
 
 def versions_of(libraries: Iterable[str]) -> dict[str, str]:
     """Of those that are installed, for a card."""
-    found = {}
-    for name in libraries:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    versions = {name: version_of(name) for name in libraries}
+    return {name: version for name, version in versions.items() if version != "unknown"}

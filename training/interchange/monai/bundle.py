@@ -18,6 +18,7 @@ from seg.images import ClassInfo
 from seg.model_package import Channel, ModelCard, Task
 from seg.networks import ResidualUNet
 from seg.transforms import Preprocessing
+from seg.version import VERSION
 from training.run.job import TrainingJob
 
 CONFIG_FILE = Path("configs") / "inference.json"
@@ -140,7 +141,7 @@ def _metadata(facts: Facts) -> dict[str, Any]:
         "monai_version": version("monai"),
         "pytorch_version": version("torch").split("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {"seg": version("seg")},
+        "required_packages_version": {"seg": VERSION},
         "name": facts.name,
         "task": "segmentation",
         "description": f"Residual U-Net trained on {facts.name}; needs the package seg.",
