@@ -15,7 +15,7 @@ from seg.commands import exit_status
 from seg.errors import ConfigError
 from training.variants.wishes import add_variant_options
 
-TARGETS = ("package", "monai", "nnunet", "torch")
+TARGETS = ("package", "monai", "nnunet", "torch", "bioimageio")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--out", dest="target", type=Path, required=True, metavar="DIR", help="new folder")
     add("--to", choices=TARGETS, default="package",
         help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
-             "results folder; torch: programs of torch.export, and safetensors")  # fmt: skip
+             "results folder; torch: programs of torch.export, and safetensors; bioimageio: a "
+             "model of the BioImage Model Zoo")  # fmt: skip
     add_variant_options(parser)
     return parser
 

@@ -8,6 +8,7 @@ from seg.model_package import ModelPackage
 from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table
 from training.evaluation.scores import Evaluation
+from training.interchange.bioimageio.leave import leave_for_bioimageio
 from training.interchange.monai.leave import export_bundle, leave_for_monai
 from training.interchange.nnunet.leave import leave_for_nnunet
 from training.interchange.torch_program import leave_for_torch
@@ -43,7 +44,7 @@ def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]
         ConfigError: the run has not come far enough, or the target cannot be.
         BackendError: the exported network disagrees with the trained one.
     """
-    if to in ("nnunet", "torch"):
+    if to in ("nnunet", "torch", "bioimageio"):
         if not run.package.is_dir():
             raise ConfigError(
                 f"{run.path} has no package yet; export one first, then export it with --to {to}"
@@ -68,5 +69,7 @@ def leave_package(package: ModelPackage, to: str, target: Path) -> list[str]:
         raise ConfigError(f"{package.path} is a package already; say with --to for what software")
     if to == "nnunet":
         return leave_for_nnunet(package, target)
+    if to == "bioimageio":
+        return leave_for_bioimageio(package, target)
     (leave_for_monai if to == "monai" else leave_for_torch)(package, target)
     return []

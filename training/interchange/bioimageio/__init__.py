@@ -1,0 +1,1 @@
+"""Packages for the programs that read models of the BioImage Model Zoo."""
