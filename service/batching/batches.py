@@ -18,7 +18,7 @@ from jaxtyping import Float
 from seg.inference import Backend
 from seg.inference.backends.features import Heard, listening, tell
 from seg.inference.backends.onnx import lacks_memory
-from service.batching.queue import Caller, Logits, Queue, Ticket
+from service.batching.queue import Logits, PatchCaller, Queue, Ticket
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
 from service.observability.logs import LOGGER
@@ -55,7 +55,7 @@ class BatchScheduler(Scheduler):
 
     def submit(
         self,
-        caller: Caller,
+        caller: PatchCaller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
     ) -> "list[Future[Logits]]":
@@ -64,7 +64,7 @@ class BatchScheduler(Scheduler):
 
     def _queued(
         self,
-        caller: Caller,
+        caller: PatchCaller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None,
     ) -> list[Ticket]:
@@ -87,7 +87,7 @@ class BatchScheduler(Scheduler):
 
     def run(
         self,
-        caller: Caller,
+        caller: PatchCaller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
     ) -> Float[np.ndarray, "b k *patch"]:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.batching.queue import Call, Caller, Queue
+from service.batching.queue import Call, PatchCaller, Queue
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
 
@@ -42,7 +42,7 @@ class InPlaceScheduler(Scheduler):
 
     def run(
         self,
-        caller: Caller,
+        caller: PatchCaller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
     ) -> Float[np.ndarray, "b k *patch"]:

@@ -25,7 +25,7 @@ RunListener = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class PatchCaller:
     """Who brings patches: one request, or one job."""
 
     id: int

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
-from service.batching.queue import Caller
+from service.batching.queue import PatchCaller
 from service.batching.scheduler import Scheduler
 from service.errors import RequestCancelledError
 from service.observability.patch_times import Occupancy
@@ -54,7 +54,7 @@ class SharedBackend:
         self.patches += len(patches)
         submitted = perf_counter()
         try:
-            caller = Caller(
+            caller = PatchCaller(
                 id=self._request,
                 is_background=self.is_background,
                 on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),

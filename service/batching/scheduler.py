@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from seg.inference import Backend
 from seg.machine import cores
-from service.batching.queue import Caller
+from service.batching.queue import PatchCaller
 
 GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
@@ -76,7 +76,7 @@ class Scheduler(ABC):
     @abstractmethod
     def run(
         self,
-        caller: Caller,
+        caller: PatchCaller,
         patches: Float[np.ndarray, "b c *patch"],
         backend: Backend | None = None,
     ) -> Float[np.ndarray, "b k *patch"]:

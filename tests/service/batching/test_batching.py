@@ -8,7 +8,7 @@ from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
-from service.batching.queue import Caller
+from service.batching.queue import PatchCaller
 from service.batching.request_backend import SharedBackend
 from service.batching.scheduler import BatchingPolicy
 from service.errors import RequestCancelledError, SchedulerClosedError
@@ -54,7 +54,7 @@ def held(network, batches):
     """A scheduler whose device is busy with a first patch until the gate opens."""
     backend = HeldBackend(network)
     scheduler = BatchScheduler(backend, GPU, lambda *batch: batches.append(batch))
-    scheduler.submit(Caller(id=-1), random_patches(1))
+    scheduler.submit(PatchCaller(id=-1), random_patches(1))
     assert backend.entered.wait(30)
     batches.clear()
     yield backend.gate, scheduler
@@ -73,7 +73,7 @@ def answers(futures):
 def test_patches_of_several_requests_run_in_one_batch(held, network, batches):
     gate, scheduler = held
     requests = [random_patches(2, seed) for seed in range(4)]
-    futures = [scheduler.submit(Caller(id=n), patches) for n, patches in enumerate(requests)]
+    futures = [scheduler.submit(PatchCaller(id=n), patches) for n, patches in enumerate(requests)]
     gate.set()
     for patches, future in zip(requests, futures, strict=True):
         np.testing.assert_allclose(answers(future), network.run(patches), atol=1e-5)
@@ -84,7 +84,7 @@ def test_requests_take_turns_so_that_a_small_one_does_not_wait_for_a_large_one(h
     gate, scheduler = held
     finished = []
     for request, count in (("large", 30), ("small", 2)):
-        for future in scheduler.submit(Caller(id=request), random_patches(count)):
+        for future in scheduler.submit(PatchCaller(id=request), random_patches(count)):
             future.add_done_callback(lambda _, request=request: finished.append(request))
     gate.set()
     scheduler.close()
@@ -96,7 +96,7 @@ def test_requests_take_turns_so_that_a_small_one_does_not_wait_for_a_large_one(h
 
 def test_batch_sizes_are_the_powers_of_two_that_are_met_at_the_start(held, batches):
     gate, scheduler = held
-    scheduler.submit(Caller(id=0), random_patches(15))
+    scheduler.submit(PatchCaller(id=0), random_patches(15))
     gate.set()
     scheduler.close()
     assert [patches for patches, _ in batches] == [8, 4, 2, 1]
@@ -108,7 +108,10 @@ def test_a_poisoned_patch_fails_its_own_request_alone(held, network):
     gate, scheduler = held
     good, poisoned = random_patches(4), random_patches(3, seed=1)
     poisoned[1, 0, 5, 5] = (SPARK + 5) / 255
-    futures, bad = scheduler.submit(Caller(id=0), good), scheduler.submit(Caller(id=1), poisoned)
+    futures, bad = (
+        scheduler.submit(PatchCaller(id=0), good),
+        scheduler.submit(PatchCaller(id=1), poisoned),
+    )
     gate.set()
     np.testing.assert_allclose(answers(futures), network.run(good), atol=1e-5)
     with pytest.raises(BackendError, match="failed on a batch"):
@@ -141,7 +144,7 @@ def test_a_backend_that_loses_an_answer_is_caught(network):
     backend.gate.set()
     scheduler = BatchScheduler(backend, GPU)
     with pytest.raises(RuntimeError, match="1 patches gave 0 answers"):
-        scheduler.submit(Caller(id=0), random_patches(1))[0].result(30)
+        scheduler.submit(PatchCaller(id=0), random_patches(1))[0].result(30)
     scheduler.close()
 
 
@@ -188,12 +191,12 @@ def test_a_cancelled_request_leaves_the_queue(held, batches):
 
 def test_closing_finishes_what_waits_and_takes_no_more(held):
     gate, scheduler = held
-    futures = scheduler.submit(Caller(id=0), random_patches(3))
+    futures = scheduler.submit(PatchCaller(id=0), random_patches(3))
     gate.set()
     scheduler.close()
     assert all(future.done() for future in futures)
     with pytest.raises(SchedulerClosedError, match="shutting down"):
-        scheduler.submit(Caller(id=1), random_patches(1))
+        scheduler.submit(PatchCaller(id=1), random_patches(1))
 
 
 def test_the_policy_follows_the_backend_unless_it_is_forced(network):

@@ -19,7 +19,7 @@ from service.batching.measured_policy import (
     measured_policy,
     with_spare_run,
 )
-from service.batching.queue import Caller
+from service.batching.queue import PatchCaller
 from service.batching.scheduler import BatchingPolicy
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
@@ -146,8 +146,8 @@ def test_a_free_device_waits_until_its_batch_is_full(network):  # noqa: F811
     backend.gate.set()
     scheduler = BatchScheduler(backend, policy, lambda *batch: batches.append(batch))
     futures = [
-        *scheduler.submit(Caller(id=0), random_patches(2)),
-        *scheduler.submit(Caller(id=1), random_patches(2)),
+        *scheduler.submit(PatchCaller(id=0), random_patches(2)),
+        *scheduler.submit(PatchCaller(id=1), random_patches(2)),
     ]
     answers(futures)
     scheduler.close()
@@ -158,5 +158,5 @@ def test_a_free_device_does_not_wait_for_ever(network):  # noqa: F811
     policy = BatchingPolicy(runners=2, batch_size=4, wait_s=0.01)
     scheduler = BatchScheduler(network, policy)
     for _ in range(5):
-        answers(scheduler.submit(Caller(id=0), random_patches(1)))
+        answers(scheduler.submit(PatchCaller(id=0), random_patches(1)))
     scheduler.close()

@@ -10,7 +10,7 @@ from seg.inference.backends.fastest import patches_a_second
 from seg.model_package import ModelPackage
 from service.batching.batches import BatchScheduler
 from service.batching.measured_policy import SIZES, batch_times
-from service.batching.queue import Caller
+from service.batching.queue import PatchCaller
 from service.batching.scheduler import BatchingPolicy
 from service.settings import Settings
 from tests.service.batching.test_batching import answers, random_patches
@@ -46,7 +46,7 @@ def test_a_batch_without_room_is_halved_and_not_tried_again():
     scheduler = BatchScheduler(device, policy)
     for _ in range(6):
         patches = random_patches(8)
-        found = answers(scheduler.submit(Caller(id=0), patches))
+        found = answers(scheduler.submit(PatchCaller(id=0), patches))
         np.testing.assert_array_equal(found, 2 * patches)
     scheduler.close()
     assert device.sizes.count(8) == 1
@@ -58,7 +58,7 @@ def test_where_there_is_no_room_at_all_each_request_is_told():
     scheduler = BatchScheduler(
         CrampedDevice(most=0), BatchingPolicy(runners=1, batch_size=4, wait_s=0.05)
     )
-    futures = scheduler.submit(Caller(id=0), random_patches(4))
+    futures = scheduler.submit(PatchCaller(id=0), random_patches(4))
     for future in futures:
         with pytest.raises(DeviceMemoryError):
             future.result(10)
