@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 from benchmarks.result import bar, report  # noqa: E402
-from seg.networks import ResidualUNet  # noqa: E402
+from seg.networks import make_network  # noqa: E402
 from training.dataset import load_dataset  # noqa: E402
 from training.dataset.fingerprint import fingerprint_of  # noqa: E402
 from training.learning.losses import make_loss  # noqa: E402
@@ -50,7 +50,7 @@ class Loop:
 
     def __init__(self, plan, legend, device, batches: Iterator) -> None:
         self.plan, self.kind, self.batches = plan, device.kind, batches
-        self.network = ResidualUNet(plan.network_config(legend.outputs)).to(device.kind)
+        self.network = make_network(plan.network_config(legend.outputs)).to(device.kind)
         self.loss = make_loss(legend, plan.loss)
         self.optimiser = OPTIMISERS[plan.optimiser](
             [{"params": self.network.parameters()}], lr=plan.learning_rate

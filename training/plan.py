@@ -25,6 +25,7 @@ def _run(options: argparse.Namespace) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
     from training.dataset import load_dataset
     from training.dataset.fingerprint import fingerprint_of
+    from training.planning.foreign_networks import check_network
     from training.planning.planner import as_csv, plan_run
     from training.run.clock import Clock
     from training.run.device import find_device
@@ -33,6 +34,7 @@ def _run(options: argparse.Namespace) -> int:
     clock = Clock(DEFAULT_MINUTES)
     dataset = load_dataset(options.dataset)
     chosen = PlanOptions(as_nnunet=options.as_nnunet, chosen=chosen_from(options))
+    check_network(chosen.chosen, dataset)
     planned = plan_run(chosen, dataset, fingerprint_of(dataset), find_device(), clock)
     write_plan(planned.plan, options.out)
     written = [options.out]

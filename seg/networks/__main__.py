@@ -1,6 +1,7 @@
 """What networks cost, and how they look: ``python -m seg.networks [NAME...] [--draw FILE]``."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,12 +16,17 @@ from seg.files import replace_file
 from seg.networks.config import UNetConfig
 from seg.networks.costs import costs, milliseconds
 from seg.networks.drawing import draw
+from seg.networks.foreign.config import ForeignConfig
+from seg.networks.foreign.drawing import draw_foreign
+from seg.networks.foreign.own_code import allow, names_own_code
 from seg.networks.layers import Axes
-from seg.networks.presets import PRESETS, preset
+from seg.networks.presets import PRESETS, network_config
 from seg.networks.shortcut import SHORTCUTS
 
-FOREIGN_PATCH = (256, 256)
-"""For encoders of other libraries, which take 2D images alone."""
+FOREIGN_EDGE = {2: 256, 3: 96}
+"""Of a patch of other libraries' networks, by number of spatial dimensions."""
+
+NOT_DRAWN = Path()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.draw is not None:
+    if options.draw != NOT_DRAWN:
         _draw(options)
     else:
         _write(table(options.names or list(PRESETS), options))
@@ -68,11 +74,19 @@ def table(names: Sequence[str], options: argparse.Namespace) -> list[tuple[str, 
     return rows
 
 
-def _config(name: str, options: argparse.Namespace) -> tuple[UNetConfig, Axes]:
-    config = preset(name, spatial_dims=options.dims, in_channels=1, num_classes=options.classes)
+def _config(name: str, options: argparse.Namespace) -> tuple[UNetConfig | ForeignConfig, Axes]:
+    if names_own_code(name):
+        sys.stderr.write(f"{name}: its code is run; use only what you have read\n")
+        allow(name)
+    config = network_config(
+        name, spatial_dims=options.dims, in_channels=1, num_classes=options.classes
+    )
+    if isinstance(config, ForeignConfig):
+        multiples = (max(1, FOREIGN_EDGE[options.dims] // s) * s for s in config.total_stride)
+        return config, tuple(options.patch or multiples)
     if options.shortcut is not None:
         config = replace(config, shortcut=options.shortcut)
-    own = PRESETS[name].patch[options.dims] if name in PRESETS else FOREIGN_PATCH
+    own = PRESETS[name].patch[options.dims] if name in PRESETS else (FOREIGN_EDGE[2],) * 2
     return config, tuple(options.patch or own)
 
 
@@ -81,7 +95,10 @@ def _draw(options: argparse.Namespace) -> None:
         raise ConfigError(f"--draw draws one network, got {len(options.names)} names; name one")
     (name,) = options.names
     config, _ = _config(name, options)
-    replace_file(options.draw, draw(config, name).encode())
+    text = draw_foreign(config, name) if isinstance(config, ForeignConfig) else draw(config, name)
+    file = options.draw or Path(re.sub(r"[^\w.+-]+", "-", name) + ".svg")
+    replace_file(file, text.encode())
+    sys.stderr.write(f"drawn in {file}\n")
 
 
 def _write(rows: Sequence[tuple[str, ...]]) -> None:
@@ -105,13 +122,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME",
-        help=f"{', '.join(PRESETS)}, smp:ENCODER or tu-ENCODER (default: all presets)")  # fmt: skip
+        help=f"{', '.join(PRESETS)}, smp:ARCHITECTURE/ENCODER, tu-ENCODER, seg:PRESET+ENCODER, "
+             "monai:NAME or package.module:function (default: all presets)")  # fmt: skip
     add("--dims", type=int, choices=(2, 3), default=2, help="spatial dimensions (default: 2)")
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
     add("--classes", type=int, default=2, metavar="K", help="classes with background (default: 2)")
     add("--shortcut", choices=sorted(SHORTCUTS), help="in place of the preset's own")
     add("--no-time", dest="time", action="store_false", help="count, but run nothing")
-    add("--draw", type=Path, metavar="FILE.svg", help="draw the one network named")
+    add("--draw", type=Path, nargs="?", default=NOT_DRAWN, metavar="FILE.svg",
+        help="draw the one network named (default: NAME.svg)")  # fmt: skip
     return parser
 
 

@@ -11,9 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seg.errors import ConfigError
 from seg.networks.config import RESIDUAL, UNetConfig
+from seg.networks.foreign.config import ForeignConfig
 from seg.networks.layers import Axes, parameter_count
+from seg.networks.network import SegmentationNetwork
 from seg.networks.receptive_field import receptive_field
-from seg.networks.unet import ResidualUNet
+from seg.networks.unet import ResidualUNet, make_network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +31,7 @@ class Costs:
     """Voxels along each axis that the convolutions let one output voxel see; None: all."""
 
 
-def costs(config: UNetConfig, patch: Axes) -> Costs:
+def costs(config: UNetConfig | ForeignConfig, patch: Axes) -> Costs:
     """The costs of a network, counted without running it.
 
     Raises:
@@ -43,11 +45,11 @@ def costs(config: UNetConfig, patch: Axes) -> Costs:
         parameters=parameter_count(network),
         flops=flops_of(network, patch),
         activation_bytes=_activation_bytes(network, image),
-        receptive_field=receptive_field(config),
+        receptive_field=receptive_field(config) if isinstance(config, UNetConfig) else None,
     )
 
 
-def flops_of(network: ResidualUNet, patch: Axes) -> int:
+def flops_of(network: SegmentationNetwork, patch: Axes) -> int:
     """Of one patch, counted without running it; a multiplication and an addition are two."""
     shapes = deepcopy(network).to("meta").eval()
     image = torch.zeros(1, network.config.in_channels, *patch, device="meta")
@@ -56,9 +58,9 @@ def flops_of(network: ResidualUNet, patch: Axes) -> int:
     return int(counter.get_total_flops())
 
 
-def milliseconds(config: UNetConfig, patch: Axes, repeats: int = 3) -> float:
+def milliseconds(config: UNetConfig | ForeignConfig, patch: Axes, repeats: int = 3) -> float:
     """Fastest of a few forward passes of one patch on this machine's CPU."""
-    network = ResidualUNet(config).eval()
+    network = make_network(config).eval()
     image = torch.zeros(1, config.in_channels, *patch)
     times = []
     with torch.inference_mode():
@@ -69,16 +71,16 @@ def milliseconds(config: UNetConfig, patch: Axes, repeats: int = 3) -> float:
     return 1000 * min(times[1:])
 
 
-def without_memory(config: UNetConfig) -> ResidualUNet:
+def without_memory(config: UNetConfig | ForeignConfig) -> SegmentationNetwork:
     """The network with the shapes of its weights alone."""
-    if config.encoder != RESIDUAL:
+    if isinstance(config, ForeignConfig) or config.encoder != RESIDUAL:
         # Some foreign encoders read numbers from tensors while they are built.
-        return ResidualUNet(config).to("meta")
+        return make_network(config).to("meta")
     with torch.device("meta"):
         return ResidualUNet(config)
 
 
-def _activation_bytes(network: ResidualUNet, image: Tensor) -> int:
+def _activation_bytes(network: SegmentationNetwork, image: Tensor) -> int:
     weights = {weight.untyped_storage()._cdata for weight in network.parameters()}
     kept: dict[int, Tensor] = {}
 

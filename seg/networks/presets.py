@@ -6,8 +6,18 @@ from typing import Any
 
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
+from seg.networks.foreign.config import ForeignConfig
+from seg.networks.foreign.encoders import is_pretrained_name, stages_of
+from seg.networks.foreign.names import (
+    MONAI,
+    OURS,
+    check_name,
+    has_2d_encoder,
+    is_whole_network,
+    our_parts,
+)
+from seg.networks.foreign.network import default_strides, multiple_of, strides_for
 from seg.networks.layers import Axes, chosen
-from seg.networks.pretrained import is_pretrained_name, stages_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +123,7 @@ def preset(
     strides: Sequence[Axes] | None = None,
     kernel_sizes: Sequence[Axes] | None = None,
 ) -> UNetConfig:
-    """The configuration of a preset, or of a U-Net around a foreign encoder.
+    """The configuration of a preset, or of this package's U-Net around a foreign encoder.
 
     Args:
         name: one of ``PRESETS``, ``smp:`` and an encoder of segmentation-models-pytorch, or
@@ -151,6 +161,79 @@ def preset(
         **layout.options,
     )
     return _with_thin_decoder(config) if layout.thin_decoder else config
+
+
+def network_config(
+    name: str,
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    num_classes: int,
+    strides: Sequence[Axes] | None = None,
+    kernel_sizes: Sequence[Axes] | None = None,
+) -> UNetConfig | ForeignConfig:
+    """The shape of any network that can be named, see docs/encoders.md.
+
+    Args:
+        name: a preset, ``smp:ARCHITECTURE/ENCODER``, ``tu-ENCODER``, ``seg:PRESET+ENCODER``,
+            ``monai:NAME`` or ``package.module:function``.
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        num_classes: classes with background.
+        strides: as ``preset`` takes them; found out for foreign networks where not given.
+        kernel_sizes: as ``preset`` takes them.
+
+    Raises:
+        ConfigError: the name is not known, or the numbers do not go together.
+    """
+    if has_2d_encoder(name) and spatial_dims != 2:
+        raise ConfigError(
+            f"{name} is an encoder for 2D images, these have 3 dimensions; take a preset such as "
+            "resunet-s, or monai:segresnet"
+        )
+    check_name(name)
+    if name.startswith(OURS):
+        config = _on_encoder(*our_parts(name), in_channels, num_classes)
+        _check_same_size(config, strides)
+        return config
+    if not is_whole_network(name):
+        return preset(
+            name,
+            spatial_dims=spatial_dims,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            strides=strides,
+            kernel_sizes=kernel_sizes,
+        )
+    foreign = ForeignConfig(
+        name=name,
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        strides=tuple(tuple(axes) for axes in strides or default_strides(spatial_dims)),
+        kernel_sizes=tuple(tuple(axes) for axes in kernel_sizes or ()),
+    )
+    if strides is None and not plans_its_stages(name):
+        return replace(foreign, strides=strides_for(multiple_of(foreign), spatial_dims))
+    return foreign
+
+
+def plans_its_stages(name: str) -> bool:
+    """Whether strides and kernels are chosen for the data; other foreign networks have theirs."""
+    return name in PRESETS or name == f"{MONAI}dynunet"
+
+
+def _on_encoder(name: str, encoder: str, in_channels: int, num_classes: int) -> UNetConfig:
+    """A decoder of residual blocks like the preset's, on a foreign encoder."""
+    layout = chosen(PRESETS, name, "preset")
+    config = replace(
+        _around(encoder, in_channels, num_classes),
+        decoder="residual",
+        normalisation="instance",
+        activation="leaky_relu",
+    )
+    blocks = {k: v for k, v in layout.options.items() if k not in ("stem", "checkpointed")}
+    return replace(config, **blocks)
 
 
 def _around(name: str, in_channels: int, num_classes: int) -> UNetConfig:

@@ -5,28 +5,28 @@
 Letters: ``b`` batch, ``c`` channels, ``k`` classes.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from copy import deepcopy
-from difflib import get_close_matches
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
-from seg.networks.block import Droppable, initialise
+from seg.networks.block import initialise
 from seg.networks.config import RESIDUAL, UNetConfig
-from seg.networks.decoder import Decoder, Level, SkipGate
+from seg.networks.decoder import Decoder
 from seg.networks.encoder import Encoder
-from seg.networks.pretrained import PretrainedEncoder
+from seg.networks.foreign.config import ForeignConfig
+from seg.networks.foreign.encoders import PretrainedEncoder
+from seg.networks.foreign.network import ForeignNetwork
+from seg.networks.network import SegmentationNetwork
 
 
-class ResidualUNet(nn.Module):
+class ResidualUNet(SegmentationNetwork):
     """A residual encoder, a decoder with skips between them, and 1x1 heads.
 
     Source: Ronneberger et al., U-Net, MICCAI 2015; the layout of encoder and decoder after
     Isensee et al., nnU-Net Revisited, MICCAI 2024.
     """
+
+    config: UNetConfig
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -43,6 +43,11 @@ class ResidualUNet(nn.Module):
             for width in self.decoder.out_channels[:supervised]
         )
         initialise(self.heads)
+
+    @property
+    def encoder_module(self) -> nn.Module | None:
+        """The part that may have been trained elsewhere."""
+        return self.encoder.model if isinstance(self.encoder, PretrainedEncoder) else None
 
     def forward(
         self, x: Float[Tensor, "b c *spatial"]
@@ -65,76 +70,11 @@ class ResidualUNet(nn.Module):
                 f"spatial sizes must be multiples of {stride}, got {size}; pad the input"
             )
 
-    def droppable_blocks(self, *, reshaping: bool = False) -> tuple[str, ...]:
-        """Names of the blocks whose shortcut adds and keeps the shape, in forward order.
 
-        Args:
-            reshaping: name those as well that change the shape; what is left of one is the
-                projection around its branch.
-        """
-        return tuple(
-            name
-            for name, module in self.named_modules()
-            if isinstance(module, Droppable)
-            and (module.is_droppable or (reshaping and module.has_droppable_branch))
-        )
+def make_network(config: UNetConfig | ForeignConfig) -> SegmentationNetwork:
+    """The network of that shape, whoever wrote it.
 
-    def gated_skips(self) -> tuple[str, ...]:
-        """Names of the decoder's levels whose skip has a gate, coarsest first."""
-        return tuple(
-            name
-            for name, module in self.named_modules()
-            if isinstance(module, Level) and isinstance(module.gate, SkipGate)
-        )
-
-    def without(self, blocks: Iterable[str]) -> "ResidualUNet":
-        """A smaller copy that computes what this network does when those branches give 0.
-
-        The weights that are left keep their names.
-
-        Args:
-            blocks: some of ``droppable_blocks(reshaping=True)``, and of ``gated_skips()``, whose
-                levels then do without the encoder's features.
-
-        Raises:
-            ConfigError: a name is none of them.
-        """
-        smaller = deepcopy(self)
-        chosen, skips = tuple(blocks), self.gated_skips()
-        smaller._drop(name for name in chosen if name not in skips)
-        for name in skips:
-            if name in chosen:
-                level = smaller.get_submodule(name)
-                assert isinstance(level, Level)
-                smaller.set_submodule(name, level.without_skip())
-        return smaller
-
-    @contextmanager
-    def skipping(self, blocks: Iterable[str]) -> Iterator[None]:
-        """Be ``without(blocks)`` for a while, with the same weights: what is left still learns.
-
-        Raises:
-            ConfigError: a name is not one of ``droppable_blocks(reshaping=True)``.
-        """
-        dropped = self._drop(blocks)
-        try:
-            yield
-        finally:
-            for name, block in dropped.items():
-                self.set_submodule(name, block)
-
-    def _drop(self, blocks: Iterable[str]) -> dict[str, nn.Module]:
-        """Put what is left of them in the place of blocks, which are returned."""
-        droppable, chosen = self.droppable_blocks(reshaping=True), tuple(blocks)
-        for name in chosen:
-            if name not in droppable:
-                near = get_close_matches(name, droppable, n=3) or droppable[:3] or ("none",)
-                raise ConfigError(
-                    f"no droppable block is called {name!r}; the nearest are {', '.join(near)}"
-                )
-        dropped: dict[str, nn.Module] = {}
-        for name in chosen:
-            dropped[name] = block = self.get_submodule(name)
-            assert isinstance(block, Droppable)
-            self.set_submodule(name, block.without_branch())
-        return dropped
+    Raises:
+        ConfigError: it cannot be built.
+    """
+    return ResidualUNet(config) if isinstance(config, UNetConfig) else ForeignNetwork(config)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from seg.errors import ConfigError, SegError
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork, make_network
 from training.dataset import Legend
 from training.learning.callbacks import CHECKPOINT_FILE, StopInTime
 from training.run.folder import RunFolder
@@ -18,7 +18,7 @@ from training.samples.object_targets import outputs_of
 class Trained:
     """A network with averaged weights, and what it took."""
 
-    network: ResidualUNet
+    network: SegmentationNetwork
     steps: int
     seconds: float
 
@@ -74,7 +74,7 @@ def trained_in(run: RunFolder, plan: Plan, legend: Legend) -> Trained:
         for name, value in saved.averaged_weights.items()
         if name.startswith(_PREFIX)
     }
-    network = ResidualUNet(plan.network_config(outputs_of(legend, plan)))
+    network = make_network(plan.network_config(outputs_of(legend, plan)))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -16,10 +16,10 @@ from torch import Tensor
 from seg.errors import ConfigError
 from seg.images import ClassInfo
 from seg.model_package import Channel, ModelCard, ModelPackage, Task
-from seg.networks import PRESETS, ResidualUNet, UNetConfig, preset
+from seg.networks import PRESETS, SegmentationNetwork, UNetConfig, preset
 from training.dataset import Dataset
 from training.dataset.matched_classes import matched
-from training.onnx_files.read_back import network_in
+from training.onnx_files.read_back import own_network_in
 from training.run.plan import Plan
 from training.samples.object_targets import learns_borders, learns_depths
 
@@ -44,7 +44,7 @@ def start_fields(start: str, dataset: Dataset) -> dict[str, Any]:
             f"{start} segments {spec.dims}D images, those of {dataset.name} have {dataset.dims} "
             "dimensions; begin with another package"
         )
-    config = network_in(package).config
+    config = own_network_in(package).config
     return {
         "network": _preset_of(config, start),
         "shortcut": config.shortcut,
@@ -73,7 +73,7 @@ def with_normalisation_of(plan: Plan, channels: Sequence[Channel]) -> Plan:
     return plan.model_copy(update={"normalisation": rules})
 
 
-def begin_with(network: ResidualUNet, start: str, dataset: Dataset, plan: Plan) -> None:
+def begin_with(network: SegmentationNetwork, start: str, dataset: Dataset, plan: Plan) -> None:
     """Put the package's weights into the network; deep supervision's other heads stay new.
 
     Raises:
@@ -81,7 +81,7 @@ def begin_with(network: ResidualUNet, start: str, dataset: Dataset, plan: Plan) 
         ConfigError: the network is built otherwise.
     """
     package = ModelPackage.load(Path(start))
-    card, known = package.card, network_in(package).state_dict()
+    card, known = package.card, own_network_in(package).state_dict()
     old_channels = _matched_channels(card.input.channels, dataset.channels)
     rows = _matched_rows(card, dataset.classes, dataset.legend.task)
     rows += _matched_object_rows(card, dataset.classes, plan)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from seg.networks.block import ResidualBlock
 from seg.networks.costs import flops_of
 from seg.networks.decoder import Level
@@ -30,13 +30,13 @@ CLOSED = 0.02
 class Pruned:
     """A network without what its closed gates kept out."""
 
-    network: ResidualUNet
+    network: SegmentationNetwork
     removed: tuple[str, ...] = ()
     """Blocks, and levels of the decoder that have lost their skip."""
 
 
-def gates_of(network: ResidualUNet) -> dict[str, nn.Parameter]:
-    """The gates by the names that ``ResidualUNet.without`` takes."""
+def gates_of(network: SegmentationNetwork) -> dict[str, nn.Parameter]:
+    """The gates by the names that ``SegmentationNetwork.without`` takes."""
     found = {}
     for name in (*network.droppable_blocks(reshaping=True), *network.gated_skips()):
         module = network.get_submodule(name)
@@ -47,7 +47,7 @@ def gates_of(network: ResidualUNet) -> dict[str, nn.Parameter]:
     return found
 
 
-def shares_of(network: ResidualUNet, patch: Axes) -> dict[str, float]:
+def shares_of(network: SegmentationNetwork, patch: Axes) -> dict[str, float]:
     """Share of the network's operations that goes with each gate."""
     whole = flops_of(network, patch)
     return {
@@ -55,14 +55,14 @@ def shares_of(network: ResidualUNet, patch: Axes) -> dict[str, float]:
     }
 
 
-def price(network: ResidualUNet, shares: Mapping[str, float]) -> Float[Tensor, ""]:
+def price(network: SegmentationNetwork, shares: Mapping[str, float]) -> Float[Tensor, ""]:
     """Sum over the gates of their mean magnitude times the share of operations behind them."""
     gates = gates_of(network)
     paid = [share * gates[name].abs().mean() for name, share in shares.items() if name in gates]
     return torch.stack(paid).sum() if paid else torch.zeros(())
 
 
-def pruned(network: ResidualUNet) -> Pruned:
+def pruned(network: SegmentationNetwork) -> Pruned:
     """The network without the branches and skips whose gates have closed.
 
     Equals the network with those gates at 0.

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seg.errors import SegError
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork, make_network
 from training.dataset.legend import Legend
+from training.learning.foreign_encoder import freeze_statistics, rate_of, weight_groups
 from training.learning.gates import price, shares_of
 from training.learning.losses import make_loss
 from training.learning.objects import class_labels, class_logits, depth_loss
@@ -35,13 +36,13 @@ class SegmentationModule(pl.LightningModule):
         plan: Plan,
         legend: Legend,
         processes: int = 1,
-        teacher: ResidualUNet | None = None,
+        teacher: SegmentationNetwork | None = None,
     ) -> None:
         super().__init__()
         # in a tuple, so that its weights are no part of this module
         self._teachers = () if teacher is None else (teacher.eval(),)
         self.plan = plan
-        self.network = ResidualUNet(plan.network_config(outputs_of(legend, plan))).to(
+        self.network = make_network(plan.network_config(outputs_of(legend, plan))).to(
             memory_format=memory_format(plan)
         )
         self.loss = make_loss(
@@ -107,28 +108,32 @@ class SegmentationModule(pl.LightningModule):
         count = int(torch.randint(1, len(blocks) + 1, ())) if blocks else 0
         return [blocks[i] for i in torch.randperm(len(blocks))[:count].tolist()]
 
+    def on_train_start(self) -> None:
+        """Lightning trains in the modes that it finds."""
+        self.train()
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of this step, and what chance there is in the network.
 
         Both follow from the step alone, so that a run that is resumed goes on as it would have.
         """
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self._rate() * rate_of(group, self.plan, self.progress)
         place = (self.plan.seed, self.global_step, batch_idx % self.plan.accumulate)
         sequence = np.random.SeedSequence((*place, self.global_rank))
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The plan's optimiser, without decay of biases, norms and gates."""
-        weights = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        return OPTIMISERS[self.plan.optimiser](
-            [
-                {"params": weights, "weight_decay": self.plan.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=self.plan.learning_rate,
-        )
+        groups = weight_groups(self.network, self.plan)
+        return OPTIMISERS[self.plan.optimiser](groups, lr=self.plan.learning_rate)
+
+    def train(self, mode: bool = True) -> "SegmentationModule":
+        """Set the mode; a pretrained encoder may keep the statistics that it came with."""
+        super().train(mode)
+        if mode and self.plan.frozen_statistics:
+            freeze_statistics(self.network)
+        return self
 
     def _rate(self) -> float:
         plan = self.plan

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.dataset.legend import Legend
 
 WEIGHT = 1.0
@@ -20,7 +20,7 @@ WEIGHT = 1.0
 
 def distillation_loss(
     logits: Float[Tensor, "b k *patch"],
-    teacher: ResidualUNet,
+    teacher: SegmentationNetwork,
     images: Float[Tensor, "b c *patch"],
     legend: Legend,
     votes: int | None = None,

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from seg.errors import ConfigError, SegError
 from seg.machine import cores
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.dataset import Dataset
 from training.learning.callbacks import (
     CHECKPOINT_FILE,
@@ -25,6 +25,7 @@ from training.learning.callbacks import (
 )
 from training.learning.checkpoint import Trained, read_checkpoint
 from training.learning.fine_tuning import begin_with
+from training.learning.foreign_encoder import begin_with_weights
 from training.learning.module import SegmentationModule
 from training.learning.tracking import loggers
 from training.learning.watch import MovingAverage, Watch
@@ -62,7 +63,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     device: Device,
     folder: Path,
     clock: Clock,
-    teacher: ResidualUNet | None = None,
+    teacher: SegmentationNetwork | None = None,
 ) -> Trained:
     """Train until the clock has run out, going on from the folder's checkpoint if there is one.
 
@@ -84,6 +85,8 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     module = SegmentationModule(plan, dataset.legend, device.world.size, teacher)
     if plan.start and saved is None:
         begin_with(module.network, plan.start, dataset, plan)
+    elif plan.weights and saved is None:
+        begin_with_weights(module.network, plan)
     if saved is None or device.world.agreed(clock.progress(saved.steps))[0] < 1:
         first = saved.steps * plan.accumulate if saved else 0
         axes = plan.mirrored_axes([info.name for info in dataset.classes[1:]])

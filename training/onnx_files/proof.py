@@ -14,7 +14,7 @@ from seg.files import sha256_of
 from seg.inference import Backend, OnnxBackend
 from seg.inference.labels.decision import probability_error
 from seg.model_package import PROBABILITY_TOLERANCE, GoldenSamples, Task, Variant, write_golden
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.onnx_files.write import SAMPLES_A_BATCH, write_onnx
 
 FULL = "full"
@@ -31,7 +31,7 @@ class Proof:
 
 
 def export_variant(
-    network: ResidualUNet,
+    network: SegmentationNetwork,
     patches: Float32[np.ndarray, "b c *patch"],
     folder: Path,
     task: Task = "exclusive",

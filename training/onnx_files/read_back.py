@@ -11,11 +11,11 @@ from onnx import numpy_helper
 
 from seg.errors import ConfigError, PackageError
 from seg.model_package import ModelPackage
-from seg.networks import ResidualUNet, UNetConfig
+from seg.networks import ForeignConfig, ResidualUNet, SegmentationNetwork, UNetConfig, make_network
 from training.onnx_files.write import NETWORK_KEY
 
 
-def network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNet:
+def network_in(package: ModelPackage, variant: str | None = None) -> SegmentationNetwork:
     """The network of a float32 variant, with its weights; of the first one where none is named.
 
     The heads of deep supervision are not in a package.
@@ -33,7 +33,7 @@ def network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNe
             "with: it is quantised or merged, not one of seg's, or of an older version"
         )
     told = json.loads(about)
-    network = ResidualUNet(UNetConfig(**_with_tuples(told["config"])))
+    network = make_network(_config(_with_tuples(told["config"])))
     network = network.without(chosen.blocks_dropped)
     stored = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     stored |= {name: np.array(values, np.float32) for name, values in told["weights"].items()}
@@ -44,6 +44,26 @@ def network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNe
         weights[name] = torch.from_numpy(stored[name].copy()).reshape(tensor.shape)
     network.load_state_dict(weights)
     return network.eval()
+
+
+def own_network_in(package: ModelPackage, variant: str | None = None) -> ResidualUNet:
+    """The network of a float32 variant, where it is one of seg's own.
+
+    Raises:
+        PackageError: the package has no such variant.
+        ConfigError: it is another library's network, or its file does not say how it is built.
+    """
+    network = network_in(package, variant)
+    if not isinstance(network, ResidualUNet):
+        raise ConfigError(
+            f"{package.path} holds a network of another library, and this needs one of seg's own "
+            "blocks; give its ONNX file, or train a preset such as resunet-s"
+        )
+    return network
+
+
+def _config(fields: dict[str, Any]) -> UNetConfig | ForeignConfig:
+    return UNetConfig(**fields) if "features" in fields else ForeignConfig(**fields)
 
 
 def _with_tuples(value: Any) -> Any:

@@ -21,7 +21,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from seg.inference.backends.features import OUTPUT as FEATURES
-from seg.networks import ResidualUNet
+from seg.networks import ResidualUNet, SegmentationNetwork, UNetConfig
 from seg.networks.config import RESIDUAL
 
 OPSET = 20
@@ -76,7 +76,7 @@ def write_onnx(
     assert program is not None
     if not free:
         _free_batch(program.model.graph)
-    if isinstance(network, ResidualUNet):
+    if isinstance(network, SegmentationNetwork):
         about = _rebuilding(network, program.model.graph.initializers)
         if about:
             program.model.metadata_props[NETWORK_KEY] = json.dumps(about)
@@ -149,7 +149,7 @@ def _forget_the_source(graph: Any) -> None:
         value.metadata_props.clear()
 
 
-def _rebuilding(network: ResidualUNet, stored: Mapping[str, Any]) -> dict[str, Any] | None:
+def _rebuilding(network: SegmentationNetwork, stored: Mapping[str, Any]) -> dict[str, Any] | None:
     """The network's shape, and the weights that the exporter left out or named anew.
 
     None where these are many: batch norms were merged into convolutions.
@@ -162,8 +162,11 @@ def _rebuilding(network: ResidualUNet, stored: Mapping[str, Any]) -> dict[str, A
     missing = {name: tensor for name, tensor in used.items() if name not in stored}
     if sum(t.numel() for t in missing.values()) > FEW * sum(t.numel() for t in used.values()):
         return None
+    config = network.config
+    if isinstance(config, UNetConfig):
+        config = replace(config, deep_supervision=False, weights=None)
     return {
-        "config": asdict(replace(network.config, deep_supervision=False, weights=None)),
+        "config": asdict(config),
         "weights": {name: tensor.flatten().tolist() for name, tensor in missing.items()},
     }
 

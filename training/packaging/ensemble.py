@@ -22,7 +22,7 @@ from seg.model_package import (
     write_card,
     write_golden,
 )
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.evaluation.scores import Evaluation
 from training.onnx_files.proof import Proof, milliseconds_per_patch, proven, reference_logits
 from training.packaging.objects import with_objects
@@ -37,7 +37,7 @@ class Member:
     """One network of the ensemble."""
 
     name: str
-    network: ResidualUNet
+    network: SegmentationNetwork
     package: ModelPackage
     """Its own, with the scores on the cases that it has not seen."""
 

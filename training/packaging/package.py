@@ -23,7 +23,7 @@ from seg.model_package import (
     write_card,
 )
 from seg.model_package.sides import sided_classes
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from seg.version import version_of
 from training.dataset.cases import image_digest
 from training.dataset.fingerprint import Fingerprint
@@ -55,7 +55,7 @@ class Finished:
 
 
 def write_package(
-    network: ResidualUNet,
+    network: SegmentationNetwork,
     job: TrainingJob,
     target: Path,
     assess: Callable[[Predictor], Evaluation],

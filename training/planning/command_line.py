@@ -19,6 +19,7 @@ from training.run.names import (
     TrackerName,
 )
 
+NO_WEIGHTS = "none"
 DEFAULT_DATASET = "scratch-assay"
 
 
@@ -36,12 +37,19 @@ def options_from(arguments: argparse.Namespace) -> PlanOptions:
 
 def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Fields of the plan that the command line sets."""
+    from seg.networks.foreign.own_code import allow, names_own_code
     from training.run.plan import ELASTIC, Plan
 
     names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
     chosen = {
         name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
     }
+    if chosen.get("weights") == NO_WEIGHTS:
+        del chosen["weights"]
+    elif chosen.get("weights", "").endswith(".safetensors"):
+        chosen["weights"] = str(Path(chosen["weights"]).resolve())
+    if names_own_code(chosen.get("network", "")):
+        allow(chosen["network"])
     if arguments.elastic:
         chosen = ELASTIC | chosen
     if "class_weights" in chosen:
@@ -92,7 +100,18 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--as-nnunet", choices=get_args(NnunetPreset),
         help="plan patch, strides and batch by nnU-Net's rules for 8, 24 or 40 GB")  # fmt: skip
     add = command.add_argument_group("network, in place of what would be planned").add_argument
-    add("--network", metavar="PRESET", help="one that python -m seg.networks lists")
+    add("--network", metavar="NAME",
+        help="a preset that python -m seg.networks lists, smp:ARCHITECTURE/ENCODER, tu-ENCODER, "
+             "seg:PRESET+ENCODER, monai:segresnet, dynunet or swinunetr, or package.module:function"
+             ", whose code is run (docs/encoders.md)")  # fmt: skip
+    add("--weights", metavar="WEIGHTS",
+        help="of a foreign encoder: none, imagenet, another name on its hub, or "
+             "FILE.safetensors (default: none)")  # fmt: skip
+    add("--encoder-rate", type=float, metavar="S",
+        help="learning rate of a foreign encoder, of the others' rate (default: 0.1 with weights, "
+             "else 1)")  # fmt: skip
+    add("--frozen-share", type=float, metavar="S",
+        help="of the training, in which a foreign encoder learns nothing (default: 0)")  # fmt: skip
     add("--shortcut", metavar="KIND",
         help="what leads around a block, as python -m seg.networks lists it")  # fmt: skip
     add("--compute-penalty", type=float, metavar="P",

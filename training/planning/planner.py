@@ -12,11 +12,14 @@ from typing import Any
 
 from seg.errors import ConfigError
 from seg.images import ClassInfo
+from seg.networks.foreign.names import check_name, is_whole_network
+from seg.networks.foreign.own_code import check_allowed, names_own_code
 from training.dataset import Dataset
 from training.dataset.dataset_yaml import CARD
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.tuning import tuning_split
 from training.learning.fine_tuning import start_fields, with_normalisation_of
+from training.planning.foreign_networks import foreign_fields
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.rules import make_plan, planned_augmentation
@@ -88,6 +91,11 @@ def check_asked(options: PlanOptions, device: Device) -> Plan | None:
         ConfigError: the plan cannot be read, or the device does not train in its precision.
     """
     given = read_plan(options.plan) if options.plan else None
+    name = options.chosen.get("network", given and given.network)
+    if name is not None and is_whole_network(name):
+        check_name(name)
+        if names_own_code(name):
+            check_allowed(name)
     check_precision(options.chosen.get("precision", given and given.precision), device)
     return given
 
@@ -141,6 +149,7 @@ def _searched(
 ) -> Planned:
     if "start" in chosen:
         chosen = start_fields(chosen["start"], dataset) | chosen
+    chosen = foreign_fields(chosen, dataset, fingerprint) | chosen
     first = make_plan(fingerprint, dataset.channels, device.kind, **chosen)
     clock.minutes = first.minutes
     stopwatch = Stopwatch(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from seg.networks import ResidualUNet, parameter_count
+from seg.networks import make_network, parameter_count
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
 from training.learning.optimisers import OPTIMISERS
@@ -80,7 +80,7 @@ def _steps(
     patience_s: float,
 ) -> tuple[int, float]:
     layout = memory_format(plan)
-    network = ResidualUNet(plan.network_config(outputs_of(legend, plan)))
+    network = make_network(plan.network_config(outputs_of(legend, plan)))
     network = network.to(kind).to(memory_format=layout)
     legend = learnt_legend(legend, plan)
     loss = make_loss(legend, plan.loss, plan.class_weights)

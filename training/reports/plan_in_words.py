@@ -1,8 +1,11 @@
 """A plan and a dataset as sentences for people who did not write the program."""
 
+import math
 from collections.abc import Sequence
 
 from seg.model_package import Empty
+from seg.networks import PRESETS
+from seg.networks.foreign.names import is_foreign
 from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
@@ -35,8 +38,7 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         ),
         (
             "Network",
-            f"{plan.network}, {len(plan.strides)} stages, "
-            f"{plan.network_config(num_classes=2).shortcut} shortcuts, "
+            f"{plan.network}, {_stages_in_words(plan)}, "
             f"{parameters / 1e6:.1f} million parameters"
             + (", a loss at every resolution" if plan.deep_supervision else ""),
         ),
@@ -55,6 +57,16 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         ),
         ("Precision", plan.precision),
     ]
+
+
+def _stages_in_words(plan: Plan) -> str:
+    if is_foreign(plan.network):
+        began = f"weights {plan.weights}" if plan.weights else "random weights"
+        slower = f", its encoder at {plan.encoder_rate:g} of the rate" if plan.weights else ""
+        stride = times([math.prod(axis) for axis in zip(*plan.strides, strict=True)])
+        return f"{began}{slower}, sizes of patches are multiples of {stride}"
+    shortcut = plan.shortcut or PRESETS[plan.network].options.get("shortcut", "identity")
+    return f"{len(plan.strides)} stages, {shortcut} shortcuts"
 
 
 def _mirrors_in_words(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
 from seg.model_package import Empty
 from seg.model_package.sides import between_sides, in_words, sided_classes
-from seg.networks import SHORTCUTS, UNetConfig, preset
+from seg.networks import SHORTCUTS, ForeignConfig, UNetConfig, network_config
 from seg.networks.shortcut import ScalarGated
 from seg.transforms import Normalisation, Preprocessing
 from training.run.names import (
@@ -87,7 +87,28 @@ class Plan(BaseModel):
             "left and right where classes have sides"
         ),
     ] = None
-    network: Annotated[str, Field(description="preset of seg.networks")]
+    network: Annotated[
+        str, Field(description="preset of seg.networks, or a foreign network (docs/encoders.md)")
+    ]
+    weights: Annotated[
+        str | None,
+        Field(
+            description="that a foreign encoder begins with: a name on its hub or a safetensors "
+            "file; null for random ones"
+        ),
+    ] = None
+    encoder_rate: Annotated[
+        float,
+        Field(ge=0, le=1, description="learning rate of a foreign encoder, of the others' rate"),
+    ] = 1.0
+    frozen_share: Annotated[
+        float,
+        Field(ge=0, lt=1, description="of the training, in which a foreign encoder learns nothing"),
+    ] = 0.0
+    frozen_statistics: Annotated[
+        bool,
+        Field(description="batch norms of a foreign encoder keep the statistics of its weights"),
+    ] = False
     shortcut: Annotated[
         str | None, Field(description="what leads around a block; null keeps the preset's")
     ] = None
@@ -243,13 +264,13 @@ class Plan(BaseModel):
             spacing=self.spacing, normalisation=self.normalisation, margin=self.margin
         )
 
-    def network_config(self, num_classes: int) -> UNetConfig:
+    def network_config(self, num_classes: int) -> UNetConfig | ForeignConfig:
         """The network's shape.
 
         Raises:
             ConfigError: the numbers do not go together.
         """
-        config = preset(
+        config = network_config(
             self.network,
             spatial_dims=self.dims,
             in_channels=len(self.normalisation),
@@ -257,6 +278,9 @@ class Plan(BaseModel):
             strides=self.strides,
             kernel_sizes=self.kernel_sizes,
         )
+        if isinstance(config, ForeignConfig):
+            self._check_foreign(config)
+            return config
         shortcut = self.shortcut or config.shortcut
         if self.compute_penalty and not issubclass(SHORTCUTS[shortcut], ScalarGated):
             raise ConfigError(
@@ -270,6 +294,19 @@ class Plan(BaseModel):
             shortcut=shortcut,
             gated_skips=self.compute_penalty > 0 and config.decoder == "light",
         )
+
+    def _check_foreign(self, config: ForeignConfig) -> None:
+        """Say what only networks made of our blocks can do, rather than leave it out silently."""
+        for name, is_asked in (
+            ("shortcut", self.shortcut is not None),
+            ("compute-penalty", self.compute_penalty > 0),
+            ("elastic (stochastic depth)", self.stochastic_depth > 0),
+        ):
+            if is_asked:
+                raise ConfigError(
+                    f"--{name} changes seg's own blocks, and {config.name} has none; leave it out, "
+                    "or take a preset such as resunet-s"
+                )
 
 
 def mirrors_in_words(plan: Plan, classes: Sequence[ClassInfo]) -> str:

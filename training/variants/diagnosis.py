@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from seg.networks.block import ResidualBlock
 from seg.networks.costs import flops_of
 from seg.networks.layers import Axes
@@ -60,7 +60,7 @@ class Diagnosis:
         return self.lesions.path[-1]
 
 
-def diagnose(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> Diagnosis:
+def diagnose(network: SegmentationNetwork, probe: Probe, *, progress: bool = True) -> Diagnosis:
     """Leave out what can be left out, and listen to what the blocks add.
 
     Raises:
@@ -86,7 +86,7 @@ def diagnose(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> D
     return Diagnosis(findings, lesions)
 
 
-def _strengths(network: ResidualUNet, probe: Probe) -> dict[str, float]:
+def _strengths(network: SegmentationNetwork, probe: Probe) -> dict[str, float]:
     heard: dict[str, list[float]] = {name: [] for name in network.droppable_blocks(reshaping=True)}
 
     def listen(name: str) -> object:
@@ -152,7 +152,7 @@ def diagnosis_in_words(diagnosis: Diagnosis) -> str:
     return "\n".join(lines)
 
 
-def gates_in_words(network: ResidualUNet, patch: Axes) -> str:
+def gates_in_words(network: SegmentationNetwork, patch: Axes) -> str:
     """How far each gate is open, and what goes with those that have closed; empty without gates."""
     gates = gates_of(network)
     if not gates:

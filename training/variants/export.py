@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.inference import Predictor
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.evaluation.evaluator import evaluate
 from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import trained_in
@@ -59,7 +59,7 @@ def export_variants(
     return [variants_table(elastic)]
 
 
-def network_of(path: Path) -> ResidualUNet:
+def network_of(path: Path) -> SegmentationNetwork:
     """The network of another run.
 
     Raises:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from seg.networks.costs import flops_of
 from training.variants.probe import Probe
 
@@ -55,7 +55,7 @@ class Lesions:
         return self.path[0]
 
 
-def lesions_of(network: ResidualUNet, probe: Probe, *, progress: bool = True) -> Lesions:
+def lesions_of(network: SegmentationNetwork, probe: Probe, *, progress: bool = True) -> Lesions:
     """Drop blocks one after another until none is left."""
     network = network.cpu().float().eval()
     patch = probe.images.shape[2:]
@@ -86,13 +86,13 @@ def _worth(before: Cut, after: Cut) -> float:
     return (before.flops - after.flops) / max(before.dice - after.dice, LEAST_LOSS)
 
 
-def _dice_without(blocks: Collection[str], network: ResidualUNet, probe: Probe) -> float:
+def _dice_without(blocks: Collection[str], network: SegmentationNetwork, probe: Probe) -> float:
     with network.skipping(blocks):
         return probe.dice(partial(said_by, network))
 
 
 def said_by(
-    network: ResidualUNet, patches: Float32[np.ndarray, "b c *patch"]
+    network: SegmentationNetwork, patches: Float32[np.ndarray, "b c *patch"]
 ) -> Float32[np.ndarray, "b k *patch"]:
     """What the network itself says, in eval mode."""
     with torch.inference_mode():

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from seg.inference import Backend, OnnxBackend
 from seg.inference.labels.decision import probability_error
 from seg.model_package import GoldenSamples, Task, Tolerance
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from seg.networks.costs import flops_of
 from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated
 from training.onnx_files.proof import FULL, proven, reference_logits
@@ -41,7 +41,7 @@ class Source:
     """A network to make variants of."""
 
     name: str
-    network: ResidualUNet
+    network: SegmentationNetwork
     dropped: tuple[str, ...] = ()
     distilled: bool = False
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from seg.files import replace_file
 from seg.metrics import Estimate, bootstrap_mean
+from seg.networks import UNetConfig
 from training.evaluation.measure import SEED
 from training.reports.curves import Ink, style_axes
 from training.reports.pages import on_light_and_dark, render
@@ -80,8 +81,9 @@ def _in_words(each: MeasuredVariant) -> str:
     blocks = len(source.network.droppable_blocks(reshaping=True))
     kind = f"{blocks} of {blocks + len(source.dropped)} blocks" if source.dropped else "whole"
     if source.distilled:
-        first, *_, last = source.network.config.features
-        kind = f"{first} to {last} features, distilled"
+        config = source.network.config
+        widths = config.features if isinstance(config, UNetConfig) else ()
+        kind = f"{widths[0]} to {widths[-1]} features, distilled" if widths else "distilled"
     floats = f", {len(made.float_layers)} layers in float32" if made.float_layers else ""
     return f"{kind}, {made.precision}{floats}"
 

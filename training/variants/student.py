@@ -2,7 +2,7 @@
 
 import shutil
 
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.learning.checkpoint import trained_in
 from training.learning.trainer import train
 from training.run.clock import Clock
@@ -18,8 +18,8 @@ FOLDER = "distilled"
 
 
 def distilled(
-    run: RunFolder, job: TrainingJob, teacher: ResidualUNet, minutes: float
-) -> ResidualUNet:
+    run: RunFolder, job: TrainingJob, teacher: SegmentationNetwork, minutes: float
+) -> SegmentationNetwork:
     """A small network that has learnt from the labels and from ``teacher``.
 
     Args:

@@ -26,7 +26,7 @@ from seg.model_package import (
     write_card,
     write_golden,
 )
-from seg.networks import ResidualUNet
+from seg.networks import SegmentationNetwork
 from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
 from training.onnx_files.proof import FULL, Proof
@@ -77,13 +77,13 @@ class Elastic:
 
 
 def write_variants(  # noqa: PLR0913 - student and other are what may be missing
-    network: ResidualUNet,
+    network: SegmentationNetwork,
     job: TrainingJob,
     target: Path,
     assess: Callable[[Predictor], Evaluation],
     wishes: Wishes,
-    student: ResidualUNet | None = None,
-    other: ResidualUNet | None = None,
+    student: SegmentationNetwork | None = None,
+    other: SegmentationNetwork | None = None,
 ) -> Elastic:
     """Make variants, score and time each, and write those that no other one beats.
 

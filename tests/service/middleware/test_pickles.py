@@ -16,7 +16,7 @@ from seg.files import sha256_of
 from seg.images import read_image, read_mask
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage, write_card
-from seg.networks.pretrained import load_weights
+from seg.networks.foreign.encoders import load_weights
 from tests.service.conftest import ROOT
 from training.interchange.checkpoint import read_checkpoint as read_foreign_checkpoint
 from training.learning.checkpoint import read_checkpoint

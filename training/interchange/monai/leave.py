@@ -4,9 +4,10 @@ from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.model_package import ModelPackage
+from seg.networks import ResidualUNet
 from training.interchange.monai.bundle import Facts, write_bundle
 from training.learning.checkpoint import trained_in
-from training.onnx_files.read_back import network_in
+from training.onnx_files.read_back import own_network_in
 from training.run.folder import RunFolder
 from training.run.job import TrainingJob
 
@@ -23,6 +24,11 @@ def export_bundle(run: RunFolder, job: TrainingJob, target: Path) -> None:
             f"them: {run.fold(0).path}"
         )
     network = trained_in(run, job.plan, job.dataset.legend).network
+    if not isinstance(network, ResidualUNet):
+        raise ConfigError(
+            f"a MONAI bundle is written of seg's own networks, {run.path} has {job.plan.network}; "
+            "give its ONNX file"
+        )
     write_bundle(network, Facts.of_job(job), target)
 
 
@@ -38,4 +44,4 @@ def leave_for_monai(package: ModelPackage, target: Path) -> None:
             f"a MONAI bundle holds one network, {package.path} has {len(members)}; use --to torch, "
             "which takes all"
         )
-    write_bundle(network_in(package, members[0]), Facts.of_card(package.card), target)
+    write_bundle(own_network_in(package, members[0]), Facts.of_card(package.card), target)

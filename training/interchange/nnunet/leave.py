@@ -16,7 +16,7 @@ from seg.networks import ResidualUNet
 from seg.transforms import Normalisation
 from training.interchange.nnunet.card import REORIENTED, REORIENTING
 from training.interchange.nnunet.results import RESAMPLING, UNTOUCHED
-from training.onnx_files.read_back import network_in
+from training.onnx_files.read_back import own_network_in
 
 SCHEMES = {"zscore": "ZScoreNormalization", "clip_zscore": "CTNormalization",
            "reference": "CTNormalization", "minmax": "RescaleTo01Normalization"}  # fmt: skip
@@ -41,7 +41,7 @@ def leave_for_nnunet(package: ModelPackage, target: Path) -> list[str]:
         ConfigError: nnU-Net has no such network or normalisation.
     """
     card = package.card
-    networks = {name: network_in(package, name) for name in card.members()}
+    networks = {name: own_network_in(package, name) for name in card.members()}
     plans = _plans(card, next(iter(networks.values())))
     with written_whole(target) as folder:
         _write_json(folder / "plans.json", plans)

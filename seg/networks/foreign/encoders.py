@@ -3,10 +3,15 @@
 Both libraries are imported only when one of their encoders is asked for.
 """
 
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+import contextlib
+import logging
+import socket
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import safetensors
 import safetensors.torch
@@ -16,11 +21,12 @@ from torch import Tensor, nn
 
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
+from seg.networks.foreign.names import SMP, TIMM, unknown
 from seg.networks.layers import Axes
 from seg.version import installed_with
 
-SMP, TIMM = "smp:", "tu-"
-
+HUB_SECONDS = 4.0
+"""After which a hub that has not answered is taken for out of reach."""
 _PROBE_SIZE = 64
 """Edge of the empty image that shows which features an encoder gives."""
 
@@ -78,27 +84,116 @@ def make(name: str, in_channels: int, weights: str | None = None) -> nn.Module:
             f"{name} needs segmentation-models-pytorch; {installed_with('train')}"
         ) from error
     bare = name.removeprefix(SMP)
-    settings = _hub_weights(bare)
+    settings = hub_weights(bare)
     if weights is not None and weights not in settings:
         raise ConfigError(
             f"{name} has no weights called {weights!r}; known are {', '.join(settings) or 'none'}, "
             "or give the path of a .safetensors file"
         )
     try:
-        encoder: nn.Module = smp.encoders.get_encoder(
-            bare, in_channels=in_channels, weights=settings[weights] if weights else None
-        )
+        with without_warnings(), _within_reach(bool(weights)):
+            encoder: nn.Module = smp.encoders.get_encoder(
+                bare, in_channels=in_channels, weights=settings[weights] if weights else None
+            )
     except OSError as error:
         raise ConfigError(
             f"the weights {weights!r} of {name} are neither on the hub within reach nor in its "
-            "cache; give the path of a .safetensors file as weights"
+            "cache; copy the cache of a machine that has them and set HF_HOME to it, or give the "
+            "path of a .safetensors file as weights"
         ) from error
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{name} cannot be an encoder of a U-Net: {error}") from error
     return encoder
 
 
-def _hub_weights(bare: str) -> Mapping[str, str | bool]:
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Libraries that build networks warn of their own insides, and log each weight they lack."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _within_reach(needed: bool) -> Iterator[None]:
+    """Ask the hub only where it answers; else its cache is all there is, at once."""
+    if not needed:
+        yield
+        return
+    from huggingface_hub import constants
+
+    offline = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = offline or not _answers(constants.ENDPOINT)
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+
+
+def _answers(address: str) -> bool:
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=HUB_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Intensities:
+    """What an encoder was trained on: bytes / 255, less a mean, by a deviation, red first."""
+
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+def intensities_of(name: str, weights: str) -> Intensities:
+    """What the weights of an encoder expect; ImageNet's where nothing else is written down."""
+    import timm
+
+    if name.startswith(TIMM):
+        model = name.removeprefix(TIMM)
+    else:
+        model = name.removeprefix(SMP).replace("timm-", "")
+        if not timm.is_model(model):
+            return Intensities()
+    settings = timm.get_pretrained_cfg(model, allow_unregistered=True)
+    if settings is None or len(settings.mean) != len(settings.std):
+        return Intensities()
+    return Intensities(tuple(settings.mean), tuple(settings.std))
+
+
+def fill(encoder: nn.Module, name: str, in_channels: int, weights: str) -> None:
+    """Give an encoder weights that were learnt elsewhere.
+
+    Args:
+        encoder: of the name, with random weights.
+        name: as ``make`` takes it.
+        in_channels: of its images.
+        weights: a name on the hub, or the path of a safetensors file.
+
+    Raises:
+        ConfigError: they are not known, out of reach, or of another encoder.
+    """
+    if weights.endswith(".safetensors"):
+        load_weights(encoder, Path(weights), name)
+        return
+    filled = make(name, in_channels, weights).state_dict()
+    own = encoder.state_dict()
+    missing = [key for key in own if key not in filled or filled[key].shape != own[key].shape]
+    if missing:
+        raise ConfigError(f"the weights {weights!r} of {name} lack {missing[0]} of this network")
+    encoder.load_state_dict({key: filled[key] for key in own})
+
+
+def hub_weights(bare: str) -> Mapping[str, str | bool]:
     """What the user calls an encoder's weights, and what the library calls them."""
     import segmentation_models_pytorch as smp
     import timm
@@ -106,20 +201,15 @@ def _hub_weights(bare: str) -> Mapping[str, str | bool]:
     if bare.startswith(TIMM):
         model, _, tag = bare.removeprefix(TIMM).partition(".")
         if not timm.is_model(model):
-            raise _unknown(bare, [TIMM + known for known in timm.list_models()])
+            raise unknown("encoder", bare, [TIMM + known for known in timm.list_models()])
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{model}.*")]
         if tag and tag not in tags:
-            raise _unknown(bare, [f"{TIMM}{model}.{known}" for known in tags])
+            raise unknown("encoder", bare, [f"{TIMM}{model}.{known}" for known in tags])
         return {"imagenet": True} if tags else {}
     known = smp.encoders.encoders
     if bare not in known:
-        raise _unknown(SMP + bare, [SMP + other for other in known])
+        raise unknown("encoder", SMP + bare, [SMP + other for other in known])
     return {weights: weights for weights in known[bare]["pretrained_settings"]}
-
-
-def _unknown(name: str, known: Sequence[str]) -> ConfigError:
-    near = get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
-    return ConfigError(f"no encoder is called {name!r}; did you mean {' or '.join(near)}?")
 
 
 def _own_features(encoder: nn.Module, image: Tensor) -> list[Tensor]:

@@ -1,0 +1,1 @@
+"""Networks of other libraries, and one's own, by name: segmentation-models-pytorch, timm, MONAI."""

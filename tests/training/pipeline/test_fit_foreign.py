@@ -1,0 +1,115 @@
+"""From data to masks with networks of other libraries, and with one's own."""
+
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+
+from data.phantom import draw
+from seg.images import read_channels
+from seg.inference import Predictor
+from seg.model_package import ModelPackage
+from seg.networks.foreign.encoders import make
+from seg.networks.foreign.own_code import ALLOWED
+from training.fit import main
+from training.learning.callbacks import CHECKPOINT_FILE
+from training.learning.checkpoint import read_checkpoint
+from training.run.plan_yaml import read_plan
+
+SMALL = ["--steps", "2", "--batch-size", "2", "--precision", "float32", "--patch", "64", "64"]
+ENCODER = "tu-mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("data") / "phantom", cases=3, size=(64, 64))
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "my_tiny_network.py").write_text(
+        "from torch import nn\n"
+        "def tiny(in_channels, num_classes):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, 8, 3, padding=1), nn.ReLU(),"
+        " nn.Conv2d(8, num_classes, 1))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(ALLOWED, "")
+    yield "my_tiny_network:tiny"
+    sys.modules.pop("my_tiny_network", None)
+
+
+def predicted(package, phantom):
+    channels = sorted((phantom / "imagesTr").iterdir())
+    case = [path for path in channels if path.name.startswith(channels[0].name[:-9])]
+    image = read_channels(case, dims=2)
+    return Predictor(package).predict(image), image
+
+
+@pytest.mark.parametrize("name", [f"smp:fpn/{ENCODER}", f"{ENCODER}", "monai:segresnet"])
+def test_a_named_network_is_trained_proven_and_predicts(name, phantom, tmp_path):
+    run = tmp_path / "run"
+    assert main([str(phantom), "--out", str(run), "--network", name, *SMALL]) == 0
+    package = ModelPackage.load(run / "package")
+    mask, image = predicted(package, phantom)
+    assert mask.array.shape == image.array.shape[1:]
+
+
+def test_one_s_own_network_is_run_from_the_command_line_alone(
+    own_module, phantom, tmp_path, caplog
+):
+    run = tmp_path / "run"
+    assert main([str(phantom), "--out", str(run), "--network", own_module, *SMALL]) == 0
+    assert "its code is run" in caplog.text
+    mask, image = predicted(ModelPackage.load(run / "package"), phantom)
+    assert mask.array.shape == image.array.shape[1:]
+
+
+def test_a_plan_that_was_sent_runs_no_code(own_module, phantom, tmp_path, caplog):
+    plan = tmp_path / "plan.yaml"
+    run = tmp_path / "run"
+    assert main([str(phantom), "--out", str(run), *SMALL, "--network", "resunet-xs"]) == 0
+    plan.write_text(
+        (run / "plan.yaml").read_text().replace("network: resunet-xs", f"network: {own_module}")
+    )
+    assert main([str(phantom), "--out", str(tmp_path / "new"), "--plan", str(plan)]) == 2
+    assert "run only if you name it" in caplog.text
+    assert "my_tiny_network" not in sys.modules
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_of_a_file_begin_a_gentle_training_in_the_encoder_s_intensities(phantom, tmp_path):
+    file = tmp_path / "encoder.safetensors"
+    torch.manual_seed(3)
+    stored = make(ENCODER, 3).state_dict()
+    safetensors.torch.save_file(stored, file)
+    run = tmp_path / "run"
+    arguments = ["--network", f"smp:unet/{ENCODER}", "--weights", str(file), *SMALL]
+    assert main([str(phantom), "--out", str(run), *arguments, "--frozen-share", "0.9"]) == 0
+    plan = read_plan(run / "plan.yaml")
+    assert (plan.encoder_rate, plan.frozen_statistics, plan.weights) == (0.1, True, str(file))
+    own = read_checkpoint(run / CHECKPOINT_FILE).averaged_weights
+    for key, value in stored.items():
+        mine = own[f"network.model.encoder.{key}"]
+        if value.shape == mine.shape and "num_batches" not in key:
+            torch.testing.assert_close(mine, value, msg=key)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--network", "smp:resnt34"], "did you mean smp:resnet34"),
+        (["--weights", "imagenet"], "--weights is for a foreign encoder"),
+        (["--network", "smp:resnet18", "--weights", "imagnet"], "known are imagenet"),
+        (["--network", "smp:resnet18", "--shortcut", "gated"], "--shortcut changes seg's own"),
+        (["--network", "smp:resnet18", "--weights", "no.safetensors"], "must be a safetensors"),
+        (["--network", "monai:segresnet", "--weights", "imagenet"], "leave --weights out"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_written(
+    arguments, words, phantom, tmp_path, caplog
+):
+    assert main([str(phantom), "--out", str(tmp_path / "run"), *arguments, *SMALL]) == 2
+    assert words in caplog.text
+    assert not (tmp_path / "run" / "plan.yaml").exists()

@@ -1,0 +1,116 @@
+"""What is planned for a network of another library: its strides, weights and their intensities."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seg.errors import ConfigError
+from seg.model_package import Channel
+from seg.networks import make_network, network_config
+from seg.networks.foreign.encoders import Intensities, fill, intensities_of
+from seg.networks.foreign.names import encoder_of, is_foreign, is_whole_network
+from seg.networks.foreign.own_code import names_own_code
+from seg.networks.presets import plans_its_stages
+from seg.transforms import Normalisation
+from training.dataset import Dataset
+from training.dataset.fingerprint import Fingerprint
+
+LARGEST_BYTE = 255.0
+GENTLE_ENCODER = 0.1
+"""Of the learning rate: what was learnt on millions of pictures should last."""
+PROBED_CLASSES = 2
+
+log = logging.getLogger("training")
+
+
+def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
+    """Say what cannot work with these data before any planning.
+
+    Raises:
+        ConfigError: the network is not known, not for these dimensions, or its weights are not
+            at hand.
+    """
+    name, weights = chosen.get("network"), chosen.get("weights")
+    if name is None or not is_foreign(name):
+        for field in ("weights", "encoder_rate", "frozen_share"):
+            if chosen.get(field):
+                raise ConfigError(
+                    f"--{field.replace('_', '-')} is for a foreign encoder, such as --network "
+                    "smp:unet/resnet34; seg's own presets start from random weights (--from takes "
+                    "those of a package)"
+                )
+        return
+    if names_own_code(name):
+        log.warning("network   %s: its code is run; use only what you have read", name)
+    channels = len(dataset.channels)
+    config = network_config(
+        name, spatial_dims=dataset.dims, in_channels=channels, num_classes=PROBED_CLASSES
+    )
+    encoder = encoder_of(name)
+    if weights is None:
+        return
+    if encoder is None:
+        raise ConfigError(
+            f"{name} has no encoder whose weights are known by name; leave --weights out"
+        )
+    module = make_network(config).encoder_module
+    assert module is not None  # it has a name
+    fill(module, encoder, channels, weights)
+
+
+def foreign_fields(
+    chosen: Mapping[str, Any], dataset: Dataset, fingerprint: Fingerprint
+) -> dict[str, Any]:
+    """What a plan takes over from the network that was chosen; nothing for presets.
+
+    Raises:
+        ConfigError: the network is not known, or cannot be built for these data.
+    """
+    name, weights = chosen.get("network"), chosen.get("weights")
+    if name is None or not is_foreign(name):
+        return {}
+    fields: dict[str, Any] = {"deep_supervision": False} if is_whole_network(name) else {}
+    if not plans_its_stages(name):
+        config = network_config(
+            name,
+            spatial_dims=dataset.dims,
+            in_channels=len(dataset.channels),
+            num_classes=PROBED_CLASSES,
+        )
+        fields["strides"] = config.strides
+        fields["kernel_sizes"] = ((3,) * dataset.dims,) * len(config.strides)
+        stride = "x".join(map(str, config.total_stride))
+        log.info("network   %s: patches are multiples of %s", name, stride)
+    encoder = encoder_of(name)
+    if encoder is None or weights is None:
+        return fields
+    fields |= {"encoder_rate": GENTLE_ENCODER, "frozen_statistics": True}
+    rules = normalisation_of(intensities_of(encoder, weights), dataset.channels, fingerprint)
+    return fields | ({"normalisation": rules} if rules else {})
+
+
+def normalisation_of(
+    intensities: Intensities, channels: Sequence[Channel], fingerprint: Fingerprint
+) -> tuple[Normalisation, ...] | None:
+    """The encoder's own, for images of bytes; None for others, which have no white of 255.
+
+    Those keep the planned one, which gives the mean of 0 and deviation of 1 that the encoder saw.
+    """
+    ranges = [statistics.range for statistics in fingerprint.channels]
+    if not all(low >= 0 and 1 < high <= LARGEST_BYTE for low, high in ranges):
+        return None
+    if len(channels) == len(intensities.mean):
+        pairs = list(zip(intensities.mean, intensities.std, strict=True))
+    else:  # no channel is red: each is grey
+        grey = [sum(each) / len(each) for each in (intensities.mean, intensities.std)]
+        pairs = [(grey[0], grey[1])] * len(channels)
+    return tuple(
+        Normalisation(
+            kind="clip_zscore",
+            low=0.0,
+            high=LARGEST_BYTE,
+            mean=mean * LARGEST_BYTE,
+            std=std * LARGEST_BYTE,
+        )
+        for mean, std in pairs
+    )
