@@ -213,6 +213,7 @@ def test_no_and_two_inputs_are_refused(asked):
         (b"{}", {"Content-Encoding": "br"}, 415),
         (gzip.compress(bytes(2_000_000)), {"Content-Encoding": "gzip"}, 413),
     ],
+    ids=["long", "negative", "large", "cut", "behind", "no gzip", "unknown", "bomb"],
 )
 def test_a_body_that_is_not_what_its_headers_say_is_refused(asked, content, headers, status):
     assert error(asked.post(PATCHES, content=content, headers=headers), status)
