@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs serve bento audit browser niivue clean
+.PHONY: help demo test lint docs serve bento audit pacs browser niivue clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -34,6 +34,9 @@ bento: $(READY)  ## build a bento that carries a model package: make bento PACKA
 
 audit: $(READY)  ## known vulnerabilities of the pinned packages, and a bill of materials in build/
 	@$(BIN)/python deploy/audit.py
+
+pacs:  ## install Orthanc, the PACS that is tested against (Debian, as root)
+	apt-get install -y --no-install-recommends orthanc orthanc-dicomweb
 
 browser:  ## install Chromium, with which the web page is tested (Debian, as root)
 	apt-get install -y --no-install-recommends chromium

@@ -125,6 +125,39 @@ def test_the_slices_of_a_series_are_a_session_and_its_answer_may_be_dicom(front)
     assert read_mask(io.BytesIO(nifti.content)).array.shape == volume.shape
 
 
+def turned(about_x, about_z):
+    """From voxels to LPS, by angles in degrees."""
+    x, z = np.radians(about_x), np.radians(about_z)
+    one = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
+    two = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = two @ one @ np.diag([0.8, 1.5, 3])
+    affine[:3, 3] = 11, -7, 40
+    return affine
+
+
+@pytest.mark.parametrize(
+    "affine", [turned(0, 0), turned(-90, 90), turned(20, 10)], ids=["axial", "sagittal", "tilted"]
+)
+def test_the_mask_of_a_series_lies_on_its_slices_whatever_their_orientation(front, affine):
+    volume = np.kron(np.arange(3 * 4 * 5).reshape(3, 4, 5) * 4, np.ones((4, 6, 7))).astype(np.uint8)
+    slices = [content_of(s) for s in series_of(volume, affine, FrameOfReferenceUID=FRAME)]
+    files = [("files", ("slice.dcm", part)) for part in slices[::-1]]
+    identity = front.put("/session/", files=files).json()["session_id"]
+    params = (None, json.dumps({"result_extension": ".nrrd"}))
+    answer = front.post(
+        f"/infer/{MODEL}?session_id={identity}&output=image", files={"params": params}
+    )
+    found = read_mask(io.BytesIO(answer.content))
+    archive = front.get(f"/session/{identity}?image=true").content
+    wanted = plain_mask(front, archive)
+    np.testing.assert_array_equal(found.array, wanted.array)
+    assert len(np.unique(found.array)) > 1
+    to_ras = np.diag([-1.0, -1, 1, 1]) @ affine
+    np.testing.assert_allclose(found.affine, wanted.affine, atol=1e-3)
+    np.testing.assert_allclose(found.affine, to_ras, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
@@ -193,6 +226,11 @@ def test_a_key_is_the_password_of_a_log_in_and_its_sessions_are_its_own(
             clients["other"].get_session(identity)
         file, _ = clients["one"].infer("nearest-level", "", {}, session_id=identity)
         assert read_mask(tmp_path / file).array.any()
+        # Once logged in, the client sends the length of its last body with requests that have none.
+        assert "content-length" in clients["one"]._headers
+        assert clients["one"].get_session(identity)
+        assert clients["one"].infer("nearest-level", "", {}, session_id=identity)
+        assert clients["one"].info()["models"]
     assert not any(token in (tmp_path / "log.txt").read_text() for _, token in keys.values())
 
 
