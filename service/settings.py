@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from seg.errors import ConfigError
 from seg.inference import Provider
@@ -17,7 +17,7 @@ PACKAGED = Path(__file__).parents[1] / "package"
 PREFIX = "SEG_"
 PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 
-FRONT_ENDS = r"^ *((monailabel|oip) *(, *|$))*$"
+FRONT_ENDS = ("monailabel", "oip")
 
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
@@ -126,7 +126,7 @@ class Settings(BaseModel):
     max_uploads_mb: Annotated[float, Field(gt=0)] = 4000.0
     """Bodies of all requests together, in 10⁶ bytes; more get 503."""
 
-    frontends: Annotated[str, Field(pattern=FRONT_ENDS)] = ""
+    frontends: str = ""
     """Contracts of other programs that are answered too, with commas between them: ``monailabel``,
     ``oip``; none by default."""
     sessions: Path = Path("sessions")
@@ -173,6 +173,13 @@ class Settings(BaseModel):
         """What clients see before our paths, as far as ``proxy`` says it."""
         path = re.sub(r"^(https?://)?[^/]*", "", self.proxy or "")
         return path.rstrip("/")
+
+    @field_validator("frontends")
+    @classmethod
+    def _front_ends_are_known(cls, names: str) -> str:
+        if any(name.strip() not in (*FRONT_ENDS, "") for name in names.split(",")):
+            raise ValueError(f"there is {' and '.join(FRONT_ENDS)}, with commas between them")
+        return names
 
     @property
     def front_ends(self) -> tuple[str, ...]:

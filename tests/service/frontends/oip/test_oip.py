@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from seg.errors import ConfigError
 from seg.model_package import ModelPackage
 from service.app import create_app
 from service.models.registry import ModelRegistry
@@ -234,3 +235,10 @@ def test_paths_that_are_not_there_answer_in_the_protocols_form(asked):
     assert NAME in error(asked.get("/v2/models/none/ready"), 404)
     assert "version" in error(asked.get(f"/v2/models/{NAME}/versions/77"), 404)
     assert asked.get("/nothing").headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_front_end_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(ConfigError, match=r"SEG_FRONTENDS.*monailabel and oip"):
+        Settings.from_environment({"SEG_FRONTENDS": "oip, triton"})
+    both = Settings.from_environment({"SEG_FRONTENDS": "oip, monailabel"})
+    assert both.front_ends == ("oip", "monailabel")
