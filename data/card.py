@@ -121,6 +121,14 @@ class Drawing(FrozenData):
     seed: int = 0
 
 
+class StoredWeights(FrozenData):
+    """An encoder's weights as torch stores them."""
+
+    file: str
+    architecture: str
+    """Its name in timm."""
+
+
 class Card(FrozenData):
     """One dataset: files of packages, or a drawing; cases by a recipe, or the files as they are."""
 
@@ -132,6 +140,8 @@ class Card(FrozenData):
     recipe: Recipe | None = None
     """None: a collection of files for tests of formats, nothing to train on."""
     drawing: Drawing | None = None
+    weights: StoredWeights | None = None
+    """A file that is rewritten as safetensors; nothing to train on."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:

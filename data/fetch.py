@@ -12,6 +12,7 @@ from data.card import Card, load_cards
 from data.packages import extract
 from data.phantom import draw
 from data.recipe import write_cases
+from data.stored_weights import rewrite
 from seg.commands import exit_status
 from seg.errors import DatasetError
 from seg.files import written_whole
@@ -68,6 +69,8 @@ def _fill(card: Card, folder: Path) -> None:
         return
     if card.recipe is None:
         _extract_all(card, folder)
+        if card.weights:
+            rewrite(card.weights, folder)
         return
     with tempfile.TemporaryDirectory(prefix="seg-files-") as files:
         _extract_all(card, Path(files))
