@@ -13,7 +13,7 @@ from typing import Any
 
 LINGER_S = 5.0
 """Seconds after which the connection is closed whatever comes."""
-MOST_DRAINED = 8 << 20
+MOST_DRAINED = 32 << 20
 """Bytes that are thrown away: enough for whoever reads while it sends."""
 
 

@@ -33,6 +33,7 @@ class OwnTypesBackend:
         model = onnx.load(file)
         (source,) = model.graph.input
         self._name = source.name
+        self._logits = model.graph.output[0].name  # features may come behind them
         self.patch = tuple(each.dim_value for each in source.type.tensor_type.shape.dim[2:])
         convolutions = [Tf32Conv, Tf32ConvTranspose] if tf32 else [Conv, ConvTranspose]
         self._evaluator = ReferenceEvaluator(model, new_ops=[*convolutions, AveragePool])
@@ -40,7 +41,7 @@ class OwnTypesBackend:
     def run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
         """Logits of each patch."""
         with np.errstate(all="ignore"):  # what overflows is seen in the answer
-            (logits,) = self._evaluator.run(None, {self._name: patches})
+            (logits,) = self._evaluator.run([self._logits], {self._name: patches})
         return np.asarray(logits, np.float32)
 
 

@@ -22,5 +22,5 @@ def ready() -> str:
 @app.post("/segment")
 def segment(image: UploadFile) -> Response:
     """Image in, mask out, in a thread of Starlette's pool."""
-    (logits,) = network.run(None, {"patches": decode(image.file.read())})
+    logits, *_ = network.run(None, {"patches": decode(image.file.read())})
     return Response(encode(logits[0]), media_type="image/png")

@@ -200,7 +200,7 @@ def test_a_request_in_flight_finishes_on_the_version_that_it_began_with(
             shutil.rmtree(folder)
             while [v.card.version for v in registry.versions()] != ["2"]:
                 await anyio.sleep(0.01)
-            assert model.infer(patches).shape == (1, 3, 32, 32)
+            assert model.infer(patches, model.backend()).shape == (1, 3, 32, 32)
 
     anyio.run(across_the_change)
     until(lambda: len(registry.memory.models()) == 1)

@@ -25,7 +25,18 @@ RULES = {
 def zoo(tmp_path_factory) -> Path:
     """A folder that holds BioImage.IO's programs and what they need."""
     folder = tmp_path_factory.mktemp("bioimageio")
-    command = ["uv", "pip", "install", "-q", "--python", sys.executable, "--target", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        sys.executable,
+        "--target",
+        str(folder),
+    ]
     command += ["-r", str(Path(__file__).parent / "bioimageio.txt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

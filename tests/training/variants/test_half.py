@@ -68,7 +68,7 @@ def test_norms_stay_float32_and_convolutions_do_not(tmp_path):
         if node.op_type == "Conv":
             assert kinds == {TensorProto.FLOAT16}
         elif node.op_type in KEPT_FLOAT - {"Cast"}:
-            assert kinds == {TensorProto.FLOAT}
+            assert kinds - {TensorProto.INT64} == {TensorProto.FLOAT}  # axes and shapes
     ends = (*model.graph.input, *model.graph.output)
     assert {each.type.tensor_type.elem_type for each in ends} == {TensorProto.FLOAT}
     assert half.stat().st_size < 0.7 * plain.stat().st_size
@@ -76,7 +76,7 @@ def test_norms_stay_float32_and_convolutions_do_not(tmp_path):
 
 def test_every_operator_is_rounded_as_onnx_itself_does_it(tmp_path):
     _, half = written(network_of(), tmp_path)
-    (expected,) = ReferenceEvaluator(onnx.load(half)).run(None, {"patches": patches_of()})
+    expected, *_ = ReferenceEvaluator(onnx.load(half)).run(None, {"patches": patches_of()})
     np.testing.assert_allclose(OwnTypesBackend(half).run(patches_of()), expected, atol=2e-3)
 
 

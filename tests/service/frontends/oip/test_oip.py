@@ -30,7 +30,18 @@ LENGTH = "Inference-Header-Content-Length"
 def triton_client(tmp_path_factory) -> Path:
     """A folder that holds Triton's client and what it needs."""
     folder = tmp_path_factory.mktemp("tritonclient")
-    command = ["uv", "pip", "install", "-q", "--python", sys.executable, "--target", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        sys.executable,
+        "--target",
+        str(folder),
+    ]
     command += ["-r", str(HERE / "triton-client.txt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
