@@ -77,7 +77,7 @@ def until_status(client: httpx.Client, path: str, status: int, server=None) -> h
     while time.monotonic() < deadline:
         assert server is None or server.poll() is None, "the server ended"
         try:
-            answer = client.get(path)
+            answer = client.get(path, timeout=10)  # one that is lost is asked again
             if answer.status_code == status:
                 return answer
         except httpx.TransportError:
