@@ -10,6 +10,7 @@ import pytest
 
 from seg.transforms import Normalisation, Preprocessing
 from tests.packages import write_package
+from tests.peers import installed_apart
 from training.export import main as export
 
 RULES = {
@@ -24,24 +25,9 @@ RULES = {
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory) -> Path:
     """A folder that holds BioImage.IO's programs and what they need."""
-    folder = tmp_path_factory.mktemp("bioimageio")
-    command = [
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "-q",
-        "--python",
-        sys.executable,
-        "--target",
-        str(folder),
-    ]
-    command += ["-r", str(Path(__file__).parent / "bioimageio.txt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"bioimageio.core cannot be had here: {done.stderr[-300:]}")
-    return folder
+    return installed_apart(
+        tmp_path_factory.mktemp("bioimageio"), Path(__file__).parent / "bioimageio.txt"
+    )
 
 
 ASK = """

@@ -19,6 +19,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
+from tests.peers import installed_apart
 from tests.service.conftest import labels_of, png, served, until_status
 
 HERE = Path(__file__).parent
@@ -29,24 +30,7 @@ LENGTH = "Inference-Header-Content-Length"
 @pytest.fixture(scope="module")
 def triton_client(tmp_path_factory) -> Path:
     """A folder that holds Triton's client and what it needs."""
-    folder = tmp_path_factory.mktemp("tritonclient")
-    command = [
-        sys.executable,
-        "-m",
-        "uv",
-        "pip",
-        "install",
-        "-q",
-        "--python",
-        sys.executable,
-        "--target",
-        str(folder),
-    ]
-    command += ["-r", str(HERE / "triton-client.txt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"tritonclient cannot be had here: {done.stderr[-300:]}")
-    return folder
+    return installed_apart(tmp_path_factory.mktemp("tritonclient"), HERE / "triton-client.txt")
 
 
 @pytest.mark.network
