@@ -17,6 +17,9 @@ from seg.images import ClassInfo
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Range = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]]
 
+STAR = "*"
+"""In a plane's file: each of the recipe's ``stacked`` names."""
+
 
 class PackageFile(FrozenData):
     """One file inside a package."""
@@ -26,6 +29,8 @@ class PackageFile(FrozenData):
     sha256: Sha256
     axes: str | None = None
     """Of the stored array, such as ``ctyx``; None where the format says it or nobody reads it."""
+    variable: str | None = None
+    """Of a MATLAB file, that holds the array."""
 
 
 class PackageSource(FrozenData):
@@ -94,6 +99,8 @@ class Recipe(FrozenData):
     channels: tuple[CardChannel, ...]
     classes: tuple[CardClass, ...]
     split: Split
+    stacked: tuple[str, ...] = ()
+    """What ``*`` in a file's name stands for: such files follow each other along ``t``."""
     objects: bool = False
     """Whether the files number every object of every class; the numbers are kept then."""
     spacing: tuple[float, ...] | None = None
@@ -103,6 +110,12 @@ class Recipe(FrozenData):
     """The floor: Dice that Otsu's threshold reaches on the test cases, by class."""
     labels_by: str
     """Who drew the labels: it decides what a score means."""
+
+    def files(self, name: str) -> tuple[str, ...]:
+        """Those that a plane's name stands for, in the order in which they are stacked."""
+        if STAR not in name or not self.stacked:
+            return (name,)
+        return tuple(name.replace(STAR, each) for each in self.stacked)
 
     def class_infos(self) -> tuple[ClassInfo, ...]:
         """The classes as masks know them."""
@@ -151,7 +164,7 @@ class Card(FrozenData):
             return self
         known = {name for source in self.packages for name in source.files}
         planes = [*self.recipe.channels, *(c.plane for c in self.recipe.classes if c.plane)]
-        missing = {plane.file for plane in planes} - known
+        missing = {file for plane in planes for file in self.recipe.files(plane.file)} - known
         if missing:
             raise ValueError(f"the recipe names files that no package brings: {sorted(missing)}")
         return self

@@ -1,14 +1,15 @@
 """From the files of a package to cases, by the card's recipe."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tifffile
+from scipy.io import loadmat
 
-from data.card import Card, ImagePlane, PackageFile, Range, Recipe
+from data.card import STAR, Card, ImagePlane, PackageFile, Range, Recipe
 from data.raw_format import RawFolder
 from seg.errors import DatasetError
 from seg.images import Affine, Image, Mask, Spacing, read_image
@@ -66,7 +67,8 @@ def write_cases(card: Card, recipe: Recipe, files: Path, folder: Path) -> None:
     labels, objects = _paint(recipe, stored)
     for split, (start, stop) in _ranges(recipe):
         parts = [each.part(recipe.split.axis, start, stop) for each in (*channels, labels, objects)]
-        for frame, planes in _frames(parts, first=start if recipe.split.axis == "t" else 0):
+        first = start if recipe.split.axis == "t" else 0
+        for frame, planes in _frames(parts, first, recipe.stacked):
             image = Image(
                 np.stack([plane.array for plane in planes[:-2]]),
                 spacing=recipe.spacing or planes[0].spacing,
@@ -89,9 +91,19 @@ def write_cases(card: Card, recipe: Recipe, files: Path, folder: Path) -> None:
 def _read_files(card: Card, recipe: Recipe, files: Path) -> dict[str, _Stored]:
     planes: list[ImagePlane] = [*recipe.channels, *(c.plane for c in recipe.classes if c.plane)]
     known = {name: file for source in card.packages for name, file in source.files.items()}
-    return {
-        plane.file: _read(files / plane.file, known[plane.file], recipe.dims) for plane in planes
-    }
+    return {name: _stack(recipe, name, files, known) for name in {p.file for p in planes}}
+
+
+def _stack(recipe: Recipe, name: str, files: Path, known: Mapping[str, PackageFile]) -> _Stored:
+    """A file, or all that a name with a star stands for."""
+    stored = [_read(files / each, known[each], recipe.dims) for each in recipe.files(name)]
+    if STAR not in name:
+        return stored[0]
+    shapes = {each.array.shape for each in stored}
+    if len(shapes) > 1:
+        raise DatasetError(f"the files {name} should be of one size, got {sorted(shapes)}")
+    arrays = np.stack([each.array for each in stored])
+    return _Stored(arrays, "t" + stored[0].axes, stored[0].spacing, stored[0].affine)
 
 
 def _read(path: Path, file: PackageFile, dims: Literal[2, 3]) -> _Stored:
@@ -99,8 +111,10 @@ def _read(path: Path, file: PackageFile, dims: Literal[2, 3]) -> _Stored:
         image = read_image(path, dims=dims)
         stored = _Stored(image.array, "c" + _SPATIAL[dims], image.spacing, image.affine)
         return stored.plane({"c": 0}) if image.channels == 1 else stored
-    # Frames and channels at once are more than one image: tifffile reads them as they lie.
-    array = tifffile.imread(path)
+    if file.variable is not None:  # numbers alone are read, no objects
+        array = loadmat(path, variable_names=[file.variable])[file.variable]
+    else:  # frames and channels at once are more than one image: tifffile reads them as they lie
+        array = tifffile.imread(path)
     if array.ndim != len(file.axes):
         raise DatasetError(f"{path.name} should have the axes {file.axes}, got {array.shape}")
     return _Stored(array, file.axes)
@@ -132,9 +146,12 @@ def _ranges(recipe: Recipe) -> Iterator[tuple[Literal["train", "test"], Range]]:
     yield from (("test", each) for each in recipe.split.test)
 
 
-def _frames(parts: list[_Stored], first: int) -> Iterator[tuple[str, list[_Stored]]]:
+def _frames(
+    parts: list[_Stored], first: int, names: Sequence[str]
+) -> Iterator[tuple[str, list[_Stored]]]:
     if "t" not in parts[0].axes:
         yield "", parts
         return
     for frame in range(parts[0].array.shape[parts[0].axes.index("t")]):
-        yield f"t {first + frame}", [part.plane({"t": frame}) for part in parts]
+        name = names[first + frame] if names else f"t {first + frame}"
+        yield name, [part.plane({"t": frame}) for part in parts]

@@ -1,9 +1,11 @@
 import json
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pytest
 import tifffile
+from scipy.io import savemat
 
 from data.card import load_card
 from data.recipe import write_cases
@@ -132,3 +134,60 @@ def test_slabs_of_a_volume_stay_where_they_were_in_the_world(tmp_path):
     np.testing.assert_allclose(slab.affine @ [1, 2, 0, 1], affine @ [1, 2, 3, 1])
     mask = nibabel.load(tmp_path / "out" / "labelsTs" / "tiny_001.nii.gz")
     np.testing.assert_array_equal(mask.get_fdata(), volume[:, :, 3:] > 30)
+
+
+@pytest.fixture
+def stacked(tmp_path):
+    """Two pictures in colour, each with a MATLAB file of numbered nuclei beside other variables."""
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 4, 6, 3), dtype=np.uint8)
+    numbers = np.zeros((2, 4, 6), np.int32)
+    numbers[0, 0, :2], numbers[0, 2, 2:], numbers[1, 1, 1] = 15, 300, 7
+    for name, picture, own in zip("ab", pictures, numbers, strict=True):
+        (tmp_path / f"{name}.png").write_bytes(imagecodecs.png_encode(picture))
+        savemat(tmp_path / f"{name}.mat", {"inst_map": own, "type_map": own + 1})
+    files = ", ".join(
+        f"{n}.png: {{path: {n}.png, sha256: {SHA256}}}, "
+        f"{n}.mat: {{path: {n}.mat, sha256: {SHA256}, axes: yx, variable: inst_map}}"
+        for n in "ab"
+    )
+    fields = {
+        "files": f"{{{files}}}",
+        "dims": 2,
+        "ending": ".tif",
+        "channels": (
+            "[{name: red, modality: histology, file: '*.png', at: {c: 0}}, "
+            "{name: blue, modality: histology, file: '*.png', at: {c: 2}}]"
+        ),
+        "classes": (
+            "[{name: background, color: [0, 0, 0]}, "
+            "{name: nucleus, color: [1, 1, 1], plane: {file: '*.mat'}}]"
+        ),
+        "split": "{axis: t, train: [[0, 1]], test: [[1, 2]]}\n  stacked: [a, b]\n  objects: true",
+    }
+    return tmp_path, pictures, numbers, fields
+
+
+def test_files_of_one_picture_each_become_a_case_each_under_their_names(stacked):
+    files, pictures, numbers, fields = stacked
+    content = write(card(**fields), files, files / "out")
+    assert content["cases"] == {"tiny_000": "a", "tiny_001": "b"}
+    blue = tifffile.imread(files / "out" / "imagesTs" / "tiny_001_0001.tif")
+    np.testing.assert_array_equal(blue, pictures[1, :, :, 2])
+    labels = tifffile.imread(files / "out" / "labelsTr" / "tiny_000.tif")
+    np.testing.assert_array_equal(labels, numbers[0] > 0)
+    kept = tifffile.imread(files / "out" / "instancesTr" / "tiny_000.tif")
+    np.testing.assert_array_equal(kept, numbers[0])
+
+
+def test_pictures_of_two_sizes_are_not_stacked(stacked):
+    files, pictures, _, fields = stacked
+    (files / "b.png").write_bytes(imagecodecs.png_encode(pictures[1, :3].copy()))
+    with pytest.raises(DatasetError, match=r"files \*\.png should be of one size"):
+        write(card(**fields), files, files / "out")
+
+
+def test_a_star_without_names_is_no_card(stacked):
+    *_, fields = stacked
+    split = fields["split"].replace("stacked: [a, b]", "stacked: []")
+    with pytest.raises(DatasetError, match="files that no package brings"):
+        card(**(fields | {"split": split}))
