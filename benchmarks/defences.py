@@ -227,6 +227,21 @@ DEFENCES = (
         f"{TESTS}/hosting/test_bounded_http.py::test_a_body_that_nobody_reads_is_not_taken_without_end",
     ),
     Defence(
+        "work for nobody",
+        LIMITER,
+        "if self._client_has_left():",
+        "if False:",
+        f"{TESTS}/hosting/test_bounded_http.py::test_nobody_works_for_who_left_before_all_had_come",
+    ),
+    Defence(
+        "a limit for each worker",
+        "service/middleware/access.py",
+        "SharedMemory.of_this_service()",
+        "SharedMemory(None)",
+        f"{TESTS}/observability/test_workers.py"
+        "::test_a_client_may_ask_so_often_whichever_process_it_reaches",
+    ),
+    Defence(
         "half a form",
         "service/requests/forms.py",
         "if not parser.is_whole:",

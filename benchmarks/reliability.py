@@ -2,11 +2,10 @@
 
 Each drill is run by its name; what was held and what was not stands in docs/reliability.md.
 Usage: python benchmarks/reliability.py [--only DRILL ...] [--uploads N] [--kills N] [--seed N]
-    [--json FILE]
+    [--json FOLDER]
 """
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
@@ -45,7 +44,7 @@ def main() -> None:
     parser.add_argument("--uploads", type=int, default=100_000, help="of the fuzzed ones")
     parser.add_argument("--kills", type=int, default=20, help="of the killed training")
     parser.add_argument("--seed", type=int, default=0, help="of moments; the first fuzzed upload")
-    parser.add_argument("--json", type=Path, help="drills that do not run now keep their results")
+    parser.add_argument("--json", type=Path, help="folder that gets a file for each drill")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     all_hold = True
@@ -55,22 +54,10 @@ def main() -> None:
             DRILLS[name](drill)
         show(drill.bars)
         if arguments.json:
-            rows, bars = _others(arguments.json, name)
-            rows, bars = [*rows, *drill.rows], [*bars, *drill.bars]
-            write("reliability", rows, bars, LIBRARIES, arguments.json)
+            file = arguments.json / f"{name}.json"
+            write(name, drill.rows, drill.bars, LIBRARIES, file)
         all_hold &= all(each["holds"] for each in drill.bars)
     sys.exit(not all_hold)
-
-
-def _others(file: Path, name: str) -> tuple[list[dict], list[dict]]:
-    """What the file knows of other drills."""
-    if not file.exists():
-        return [], []
-    known = json.loads(file.read_text(encoding="utf-8"))
-    rows, bars = (
-        [each for each in known[part] if each["drill"] != name] for part in ("rows", "bars")
-    )
-    return rows, bars
 
 
 if __name__ == "__main__":

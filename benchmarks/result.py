@@ -48,6 +48,7 @@ def write(
     result = {
         "name": name,
         "machine": f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}",
+        "load": round(os.getloadavg()[0], 1),  # more than the cores: others used them too
         "versions": {
             "python": platform.python_version(),
             **{library: version_of(library) for library in libraries},

@@ -22,6 +22,7 @@ from service.hosting.supervisor import (
     has_several_workers,
     share_numbers,
     take_a_card,
+    tell_what_is_shared,
     watch_closely,
 )
 from service.settings import Settings
@@ -147,6 +148,7 @@ class Segmenter:
         is_one_of_several = has_several_workers(NAME)
         if is_one_of_several:
             share_numbers()
+            tell_what_is_shared()
         start_deputy(counted_once=is_one_of_several)
 
     @bentoml.on_startup

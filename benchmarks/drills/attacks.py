@@ -39,7 +39,8 @@ SPARE_MB = 150
 """What uploads, buffers and the decoders themselves may take beside the budget."""
 ATTACK_S = 8.0
 CLIENTS = 4
-LIVE_MS = 100
+LIVE_MS, SLOW_S = 100, 1.0
+CONNECTIONS = ("kept", "new")
 SMALL = picture((64, 64), 0)
 RECOVERED_S = 1.0
 """Within which an ordinary image is answered by a service that has recovered."""
@@ -96,6 +97,7 @@ def _attacks(server: Server, base: str, jobs: Path) -> dict[str, Callable[[], st
         "an extension without an end": lambda: endless(server, b"1;", b"x" * 60_000),
         "a body that nobody reads": lambda: endless(server, b"", b"ff\r\n" + bytes(255) + b"\r\n"),
         "uploads that are left": lambda: left(server),
+        "chunked uploads that are left": lambda: left(server, b"Transfer-Encoding: chunked"),
         "a locked database": locked,
     }
 
@@ -120,14 +122,21 @@ def _suffered(drill: Drill, server: Server, name: str, attack: Callable[[], str]
         while not _answers_soon(server):
             assert time.monotonic() < ended + 120, "it does not recover"
         recovered = time.monotonic() - ended
-    p99 = float(np.percentile(seen.live_ms, 99))
+    p99, slow = seen.p99_ms("kept"), seen.longest_slow_s()
     grown = max(seen.memory_mb) - seen.memory_mb[0]
     drill.saw(
-        attack=name, grown_mb=grown, livez_p99_ms=p99, recovered_s=recovered, answers=dict(outcomes)
+        attack=name,
+        grown_mb=grown,
+        livez_p99_ms=p99,
+        livez_new_p99_ms=seen.p99_ms("new"),
+        longest_slow_s=slow,
+        recovered_s=recovered,
+        answers=dict(outcomes),
     )
     broken = sum(count for status, count in outcomes.items() if status == "500")
     drill.at_most(f"{name}: growth of memory, MB", grown, BUDGET_MB + SPARE_MB)
     drill.at_most(f"{name}: /livez p99, ms", p99, LIVE_MS)
+    drill.at_most(f"{name}: seconds without /livez in {LIVE_MS} ms", slow, SLOW_S)
     drill.at_most(f"{name}: seconds until an image is answered at once", recovered, 5 + 1)
     drill.at_most(f"{name}: answers of 500", broken, 0)
 
@@ -143,23 +152,43 @@ def _answers_soon(server: Server) -> bool:
 
 ALIVE = """
 import socket, sys, time
-port, answer = int(sys.argv[1]), b""
+port, is_new = int(sys.argv[1]), sys.argv[2] == "new"
 head = b"GET /livez HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
-connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+connection = None
 while True:
     begun = time.perf_counter()
-    connection.sendall(head)
-    connection.recv(4096)
-    print(1000 * (time.perf_counter() - begun), flush=True)
+    try:
+        if connection is None or is_new:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        connection.sendall(head)
+        connection.recv(4096)
+    except OSError:
+        connection = None
+    print(begun, time.perf_counter() - begun, flush=True)
     time.sleep(0.02)
 """
-"""Asks in a process of its own: one that attacks at the same time would wait for itself."""
+"""Asks in a process of its own: one that attacks at the same time would wait for itself. On one
+connection, as a proxy does, or on a new one each time, as Kubernetes does."""
 
 
 class _Seen:
     def __init__(self) -> None:
-        self.live_ms: list[float] = []
         self.memory_mb: list[float] = []
+        self.live: dict[str, list[tuple[float, float]]] = {}
+        """When ``/livez`` was asked, and for how many seconds; on what connections."""
+
+    def p99_ms(self, connections: str) -> float:
+        return 1000 * float(np.percentile([took for _, took in self.live[connections]], 99))
+
+    def longest_slow_s(self) -> float:
+        """Within which no answer came soon, on either kind of connection."""
+        longest = 0.0
+        for asked in self.live.values():
+            since = None
+            for begun, took in asked:
+                since = (since or begun) if 1000 * took > LIVE_MS else None
+                longest = max(longest, begun + took - since if since else 0.0)
+        return longest
 
 
 @contextmanager
@@ -172,20 +201,24 @@ def _watched(server: Server) -> Iterator[_Seen]:
             seen.memory_mb.append(_taken_mb(server))
             over.wait(0.05)
 
-    command = [sys.executable, "-c", ALIVE, str(server.port)]
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as alive,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    asking = {
+        kind: subprocess.Popen(
+            [sys.executable, "-c", ALIVE, str(server.port), kind], stdout=subprocess.PIPE, text=True
+        )
+        for kind in CONNECTIONS
+    }
+    with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(memory)
         over.wait(0.5)
         try:
             yield seen
         finally:
             over.set()
-            alive.terminate()
-            assert alive.stdout is not None
-            seen.live_ms = [float(line) for line in alive.stdout.read().split()]
+            for kind, process in asking.items():
+                process.terminate()
+                said, _ = process.communicate()
+                pairs = (line.split() for line in said.splitlines())
+                seen.live[kind] = [(float(b), float(t)) for b, t in pairs]
         watching.result()
 
 
@@ -221,11 +254,11 @@ def endless(server: Server, begin: bytes, more: bytes) -> str:
     return "taken"
 
 
-def left(server: Server) -> str:
+def left(server: Server, framing: bytes = b"Content-Length: 900000") -> str:
     """An upload whose client leaves in the middle."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n"
-        connection.sendall(head + bytes(100_000))
+        head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\n" + framing + b"\r\n\r\n"
+        connection.sendall(head + b"ffffff\r\n" + bytes(100_000))
     return "left"
 
 

@@ -1,16 +1,16 @@
 """The memory that all decoding may take together, in memory and on disk."""
 
-import itertools
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
 
 from seg.errors import ImageTooLargeError
 from service.errors import DecodingFullError
+from service.sharing.memory import SharedMemory
 
 FREE_BYTES = 16 << 20
 """What a decoding may take however full it is: ordinary pictures go on beside a large volume."""
-
-_NUMBERS = itertools.count()
 
 
 @dataclass(slots=True, eq=False)
@@ -18,8 +18,9 @@ class Lease:
     """What one image takes now."""
 
     budget: "DecodingBudget"
-    used: int = 0
-    number: int = field(default_factory=lambda: next(_NUMBERS))
+    begun: float
+    place: int | None = None
+    """Of this process's, where it is written down; None as long as it takes nothing."""
 
     def take(self, used: int) -> None:
         """Say how many bytes it is now.
@@ -36,41 +37,55 @@ class Lease:
 
 
 class DecodingBudget:
-    """Shared by all requests of a process; for any thread."""
+    """Shared by all requests of all processes that share a memory; for any thread."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, memory: SharedMemory | None = None) -> None:
         self.total = total
-        self._lock = threading.Lock()
-        self._leases: set[Lease] = set()
+        self._memory = memory or SharedMemory(None)
 
     @property
     def used(self) -> int:
         """Bytes that are taken now."""
-        with self._lock:
-            return sum(lease.used for lease in self._leases)
+        return int(self._memory.used.sum())
 
     def lease(self) -> Lease:
         """A lease of nothing yet."""
-        return Lease(self)
+        return Lease(self, monotonic())
 
     def take(self, lease: Lease, used: int) -> None:
         """As `Lease.take`."""
-        with self._lock:
-            lease.used = used
-            self._leases.add(lease)
+        memory = self._memory
+        with memory.locked():
+            if lease.place is None:
+                lease.place = self._place(lease)
+            memory.used[memory.column, lease.place] = used
             if used > self.total:
                 raise ImageTooLargeError(
                     f"the image takes more than the {self.total >> 20:,} MiB that decoding may "
                     "have here; crop it, make it coarser, or raise SEG_MAX_DECODING_MB"
                 )
-            if used > FREE_BYTES and self._before(lease) + used > self.total:
+            if used <= FREE_BYTES or self._before(lease) + used <= self.total:
+                return
+            memory.forget_the_dead()
+            if self._before(lease) + used > self.total:
                 raise DecodingFullError
 
     def release(self, lease: Lease) -> None:
         """As `Lease.release`."""
-        with self._lock:
-            self._leases.discard(lease)
+        if lease.place is not None:
+            memory, place = self._memory, lease.place
+            with memory.locked():
+                memory.begun[memory.column, place] = memory.used[memory.column, place] = 0
+            lease.place = None
+
+    def _place(self, lease: Lease) -> int:
+        memory = self._memory
+        free = np.flatnonzero(memory.begun[memory.column] == 0)
+        if not len(free):
+            raise DecodingFullError
+        memory.begun[memory.column, free[0]] = lease.begun
+        return int(free[0])
 
     def _before(self, lease: Lease) -> int:
         """What those have that began before: the newest goes when it gets too much."""
-        return sum(each.used for each in self._leases if each.number < lease.number)
+        return int(self._memory.used[self._memory.begun < lease.begun].sum())

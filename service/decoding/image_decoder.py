@@ -31,6 +31,7 @@ from service.decoding.decoders import DECODERS, DecoderProcess
 from service.errors import DecoderFailedError, SchedulerClosedError
 from service.observability.logs import LOGGER
 from service.settings import Settings
+from service.sharing.memory import SharedMemory
 
 SMALL_FILE = 1 << 20
 """Bytes of a file that is sent and not handed over, and of PNG files that are decoded here."""
@@ -95,7 +96,8 @@ class ImageDecoder:
     def __init__(self, settings: Settings) -> None:
         self.seconds = settings.max_decoding_s
         chosen = settings.max_decoding_mb
-        self.budget = DecodingBudget(_memory() // SHARE if chosen is None else int(chosen * 1e6))
+        total = _memory() // SHARE if chosen is None else int(chosen * 1e6)
+        self.budget = DecodingBudget(total, SharedMemory.of_this_service())
         self._closed = threading.Event()
 
     def start(self) -> None:

@@ -14,6 +14,7 @@ from http import HTTPStatus
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.hosting.departure import has_left
 from service.hosting.ending import Ending
 from service.hosting.framing import Framing
 from service.hosting.lingering import LingeringTransport
@@ -33,6 +34,8 @@ PIECE_BYTES = 32 * 1024
 """That are parsed before they are counted: a call for each header, some milliseconds."""
 MAX_UNWANTED_BYTES = 1 << 20
 """Of a body that still comes when its request is answered."""
+CLIENT_LEFT = "client_left"
+"""Where a request's state says that its client has gone already, and nothing need be done."""
 
 _TOO_LARGE = (
     f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB, and so may trailers and "
@@ -56,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_body = False
+    _in_hand = 0
     _unwanted_bytes = 0
 
     def connection_made(  # type: ignore[override]  # as in uvicorn: it is no other
@@ -78,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of it, in pieces: what one of them costs to parse, it costs once."""
+        self._in_hand = len(data)
         for start in range(0, len(data), PIECE_BYTES):
             self._take(data[start : start + PIECE_BYTES])
 
@@ -144,7 +149,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
         super().on_headers_complete()
-        if self.deputy and is_next and self.scope["method"] != "HEAD":  # its answer has no body
+        if self._client_has_left():
+            self.scope["state"][CLIENT_LEFT] = self.cycle.disconnected = True
+            self.transport.abort()
+        elif self.deputy and is_next and self.scope["method"] != "HEAD":  # its answer has no body
             self._owe_answer(self.deputy)
 
     def on_message_complete(self) -> None:
@@ -171,6 +179,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._expect_head()
         else:
             self._disarm()
+
+    def _client_has_left(self) -> bool:
+        if self.scheme != "http":
+            return False
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        missing = int(length) - self._in_hand if length.isdigit() else 0
+        return has_left(self.transport.get_extra_info("socket"), missing)
 
     def _owe_answer(self, deputy: Represented) -> None:
         if self._place is None and self.scheme == "http":

@@ -11,10 +11,18 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 
 from seg.cuda_driver import DEVICE_VARIABLE, cuda_devices
-from service.observability.shared_folder import SHARED
+from service.observability.logs import LOGGER
+from service.sharing.folder import SHARED
 
 LOOK_S = 0.5
 """Seconds between two looks; BentoML's own are 10, in which nobody would be answered."""
+
+SHARED_LIMITS = (
+    "the processes of this machine share SEG_MAX_PER_MINUTE, keys' rates, "
+    "SEG_MAX_CLIENT_REQUESTS, SEG_MAX_UPLOADS_MB and SEG_MAX_DECODING_MB; SEG_MAX_REQUESTS, "
+    "SEG_MAX_MODELS, SEG_THREADS and SEG_JOB_WORKERS are each process's own; replicas on other "
+    "machines share SEG_MAX_JOBS alone"
+)
 
 
 def watch_closely() -> None:
@@ -51,6 +59,11 @@ def share_numbers() -> None:
     folder = tempfile.TemporaryDirectory(prefix="segmenter-metrics-")
     _KEPT.append(folder)
     os.environ[SHARED] = folder.name
+
+
+def tell_what_is_shared() -> None:
+    """Say in the log which limits count for all processes, and which for each."""
+    LOGGER.info("limits", extra={"fields": {"note": SHARED_LIMITS}})
 
 
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []

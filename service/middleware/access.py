@@ -6,9 +6,8 @@ nothing of a body is read before a request may pass.
 
 import functools
 import re
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,12 +22,13 @@ from service.middleware.identity_tokens import (
 )
 from service.middleware.key_file import KeyFile
 from service.middleware.key_file import Scope as KeyScope
-from service.middleware.rate_limit import RateLimit
 from service.middleware.upload_guard import _Upload
 from service.observability.logs import LOGGER
 from service.problems.response import Problem, problem_response
 from service.requests.proxies import came_through_a_proxy
 from service.settings import Settings
+from service.sharing.clients import ClientCounts, ClientLimitError
+from service.sharing.memory import SharedMemory
 
 OPEN_PATHS = frozenset(
     {"/livez", "/readyz", "/", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
@@ -122,9 +122,8 @@ class Gate:
         self._settings = settings
         self._rule = KeyRule(settings)
         self._tokens = IdentityTokens(settings) if settings.oidc_issuer else None
-        self._rate = RateLimit()
-        self._active: Counter[str] = Counter()
-        self._spooled = 0
+        self._memory = SharedMemory.of_this_service()
+        self._clients = ClientCounts(self._memory)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -170,22 +169,20 @@ class Gate:
     def _take(self, client: str, caller: Caller | None) -> None:
         per_minute = (caller and caller.per_minute) or self._settings.max_per_minute
         if per_minute:
-            self._rate.take(client, per_minute)
+            try:
+                self._clients.take(client, per_minute)
+            except ClientLimitError as error:
+                raise _refused(f"you may ask {per_minute} times a minute", error) from None
 
     @contextmanager
     def _in_flight(self, client: str) -> Iterator[None]:
         most = self._settings.max_client_requests
-        if self._active[client] >= most:
-            raise Problem(
-                429, f"{most} of your requests are in flight already", {"Retry-After": "1"}
-            )
-        self._active[client] += 1
-        try:
+        with ExitStack() as place:
+            try:
+                place.enter_context(self._clients.in_flight(client, most))
+            except ClientLimitError as error:
+                raise _refused(f"{most} of your requests are in flight already", error) from None
             yield
-        finally:
-            self._active[client] -= 1
-            if not self._active[client]:
-                del self._active[client]
 
     @property
     def idle_s(self) -> float:
@@ -198,9 +195,20 @@ class Gate:
         Raises:
             Problem: 503, there are too many in all.
         """
-        if size > 0 and self._spooled + size > self._settings.max_uploads_mb * 1e6:
-            raise Problem(503, "too much is being uploaded; try again later", {"Retry-After": "5"})
-        self._spooled += size
+        memory = self._memory
+        most = self._settings.max_uploads_mb * 1e6
+        with memory.locked():
+            if size > 0 and memory.uploads.sum() + size > most:
+                memory.forget_the_dead()
+                if memory.uploads.sum() + size > most:
+                    raise Problem(
+                        503, "too much is being uploaded; try again later", {"Retry-After": "5"}
+                    )
+            memory.uploads[memory.column] += size
+
+
+def _refused(detail: str, error: ClientLimitError) -> Problem:
+    return Problem(429, detail, {"Retry-After": str(error.retry_after_s)})
 
 
 async def _holder(tokens: IdentityTokens, token: str) -> Caller:

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.hosting.bounded_http import CLIENT_LEFT
 from service.hosting.stand_in import ANSWER_BEGINS
 from service.middleware.caller import caller_of
 from service.observability.audit import NAMED, AuditLog
@@ -87,7 +88,9 @@ class Edge:
         route = self._template(scope)
         limit = self._limits.get(route, self._usual_limit)
         exchange = _Exchange(scope, receive, send, limit)
-        if route in QUIET_ROUTES:
+        if scope.get("state", {}).get(CLIENT_LEFT):
+            pass  # counted and logged like all that leave
+        elif route in QUIET_ROUTES:
             await exchange.run(self._app)
         else:
             with request_span(scope, route, exchange.request_id) as span:

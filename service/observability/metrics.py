@@ -14,7 +14,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal, get_args
 
-from service.observability.shared_folder import SHARED
+from service.sharing.folder import SHARED
+from service.sharing.memory import is_alive
 
 # BentoML sets this variable to a folder that the next server on the machine empties.
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
@@ -224,16 +225,6 @@ class _SharedNumbers:
         self._publish()
         for file in self._folder.glob("gauge_live*.db"):
             process = int(file.stem.rpartition("_")[2])
-            if not _is_alive(process):
+            if not is_alive(process):
                 mark_process_dead(process, str(self._folder))  # type: ignore[no-untyped-call]
         return generate_latest(self._all) + generate_latest(self.own)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's by now
-        return False
-    return True

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import socket
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ import pytest
 import uvicorn
 
 from service.hosting import bounded_http as connections
-from service.hosting.bounded_http import MAX_HEAD_BYTES, BoundedProtocol
+from service.hosting.bounded_http import CLIENT_LEFT, MAX_HEAD_BYTES, BoundedProtocol
+from service.hosting.departure import has_left
 from tests.service.conftest import log_lines, png, served, until, until_status
 from tests.service.observability.test_metrics import counted
 from tests.service.routes.test_errors import problem
@@ -35,6 +37,13 @@ def port(monkeypatch):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
+    with serving(app) as port:
+        yield port
+
+
+@contextmanager
+def serving(app):
+    """A server of this process, as the port where it listens."""
     config = uvicorn.Config(
         app,
         port=0,
@@ -47,9 +56,11 @@ def port(monkeypatch):
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def told(port: int, *words: bytes) -> bytes:
@@ -88,6 +99,54 @@ def test_an_idle_connection_is_kept_although_the_server_would_close_it(port):
         for _ in range(2):
             connection.sendall(REQUEST + b"\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.1 204")
+
+
+@pytest.mark.parametrize(
+    ("sent", "has_left"),
+    [
+        (b"POST /told HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n", True),
+        (b"POST /told HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nwhole", False),
+        (b"GET /told HTTP/1.1\r\nHost: localhost\r\n\r\n", False),
+    ],
+    ids=["half an upload", "a whole one", "no body"],
+)
+def test_nobody_works_for_who_left_before_all_had_come(sent, has_left):
+    busy, free, seen = threading.Event(), threading.Event(), []
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/busy":  # nobody reads or takes connections meanwhile
+            busy.set()
+            free.wait(10)
+        elif scope["path"] == "/told":
+            seen.append(scope["state"].get(CLIENT_LEFT, False))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with serving(app) as port, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(httpx.get, f"http://127.0.0.1:{port}/busy", timeout=30)
+        assert busy.wait(10)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            free.set()
+            heard = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert first.result().status_code == 204
+        until(lambda: seen)
+    assert seen == [has_left]
+    assert heard.startswith(b"HTTP/1.1 204") != has_left
+
+
+def test_a_connection_that_was_reset_is_no_work():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        server.accept()[0] as connection,
+    ):
+        client.sendall(b"whole")
+        assert not has_left(connection, 0)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert has_left(connection, 0)
 
 
 def test_headers_without_an_end_are_not_kept(client):

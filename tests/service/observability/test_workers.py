@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 
 import httpx
 import psutil
@@ -11,17 +12,26 @@ import pytest
 from tests.service.conftest import png, served, until, until_status
 
 IMAGE = png([[100] * 40] * 40)
+PER_MINUTE = 30
 CLOSING = {"Connection": "close"}
 """The next request may reach the other process."""
 
 
 @pytest.fixture(scope="module")
-def two_workers(tiny_package, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("workers")
-    config = folder / "workers.yaml"
+def log(tmp_path_factory):
+    return tmp_path_factory.mktemp("workers") / "log.txt"
+
+
+@pytest.fixture(scope="module")
+def two_workers(tiny_package, log):
+    config = log.parent / "workers.yaml"
     config.write_text("services:\n  segmenter:\n    workers: 2\n")
-    settings = {"BENTOML_CONFIG": str(config), "SEG_PROVIDER": "cpu"}
-    with served(tiny_package, folder / "log.txt", **settings) as client:
+    settings = {
+        "BENTOML_CONFIG": str(config),
+        "SEG_PROVIDER": "cpu",
+        "SEG_MAX_PER_MINUTE": str(PER_MINUTE),
+    }
+    with served(tiny_package, log, **settings) as client:
         until_status(client, "/readyz", 200)
         yield client
 
@@ -52,3 +62,22 @@ def test_numbers_are_those_of_both_and_survive_the_death_of_one(two_workers):
     os.kill(workers[0].pid, signal.SIGKILL)
     until(lambda: len([w for w in supervisor.children() if w not in workers]) == 1)
     assert counted(client, SEGMENTED) == 10.0
+
+
+def test_a_client_may_ask_so_often_whichever_process_it_reaches(two_workers):
+    url = two_workers.base_url.join("/segment")
+    begun = time.monotonic()
+    statuses = [
+        httpx.post(url, content=IMAGE, headers=CLOSING, timeout=60).status_code
+        for _ in range(2 * PER_MINUTE)
+    ]
+    earned = PER_MINUTE * (time.monotonic() - begun) / 60
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) <= PER_MINUTE + earned + 1
+
+
+def test_the_log_says_which_limits_are_each_process_s_own(two_workers, log):
+    said = [line for line in log.read_text().splitlines() if '"limits"' in line]
+    assert len(said) == 1
+    assert "SEG_MAX_REQUESTS" in said[0]
+    assert "each process's own" in said[0]

@@ -1,0 +1,1 @@
+"""What the processes of a service on one machine know together."""
