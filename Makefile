@@ -35,8 +35,8 @@ bento: $(READY)  ## build a bento that carries a model package: make bento PACKA
 audit: $(READY)  ## known vulnerabilities of the pinned packages, and a bill of materials in build/
 	@$(BIN)/python deploy/audit.py
 
-pacs:  ## install Orthanc, the PACS that is tested against (Debian, as root)
-	apt-get install -y --no-install-recommends orthanc orthanc-dicomweb
+pacs:  ## install Orthanc, the PACS that is tested against, and judges of DICOM (Debian, as root)
+	apt-get install -y --no-install-recommends orthanc orthanc-dicomweb dcmtk dicom3tools
 
 browser:  ## install Chromium, with which the web page is tested (Debian, as root)
 	apt-get install -y --no-install-recommends chromium

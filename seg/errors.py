@@ -7,6 +7,9 @@ SegError
 ├── ImageError              bytes that are not the image they should be
 │   ├── UnsupportedImageError   a format, or a format for this kind of image, that is not known
 │   └── ImageTooLargeError      more pixels than the limit allows
+├── ArchiveError            an archive (a PACS) that does not do what it was asked
+│   ├── ArchiveAwayError        it may do so later
+│   └── NotInArchiveError       it has no such series
 ├── PackageError            a model package that is incomplete, altered or of another version
 └── BackendError            an execution provider that is missing or gave a wrong answer
     └── DeviceMemoryError       a device has no room for a run
@@ -41,6 +44,18 @@ class UnsupportedImageError(ImageError):
 
 class ImageTooLargeError(ImageError):
     """An image with more pixels than the limit allows, refused before they are decoded."""
+
+
+class ArchiveError(SegError):
+    """An archive of images (a PACS) that does not do what it was asked."""
+
+
+class ArchiveAwayError(ArchiveError):
+    """It does not answer now, and may do so later."""
+
+
+class NotInArchiveError(ArchiveError):
+    """It has no such series."""
 
 
 class PackageError(SegError):

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
+from service.frontends.dicomweb.routes import DicomWeb
 from service.frontends.monailabel.routes import MonaiLabel
 from service.frontends.oip.refusals import ProtocolRefusals
 from service.frontends.oip.routes import InferenceProtocol
@@ -86,6 +87,8 @@ def create_app(
         routes += MonaiLabel(models, public).routes()
     if "oip" in settings.front_ends:
         routes += InferenceProtocol(models, public).routes()
+    if "dicomweb" in settings.front_ends and jobs:
+        routes += DicomWeb(models, jobs).routes()
     app = Starlette(
         routes=routes,
         exception_handlers={

@@ -38,6 +38,10 @@ class JobResult(_Said):
     bytes: int
     images_failed: int
     """Of several images, how many have no mask; the report in the answer says why."""
+    stored: tuple[str, ...] | None = None
+    """SOPInstanceUIDs that an archive has stored; null of a job that came with its images."""
+    not_stored: str | None = None
+    """Why nothing was stored, where that was meant so."""
 
 
 class JobLinks(_Said):

@@ -17,7 +17,7 @@ PACKAGED = Path(__file__).parents[1] / "package"
 PREFIX = "SEG_"
 PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 
-FRONT_ENDS = ("monailabel", "oip")
+FRONT_ENDS = ("monailabel", "oip", "dicomweb")
 
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
@@ -128,7 +128,13 @@ class Settings(BaseModel):
 
     frontends: str = ""
     """Contracts of other programs that are answered too, with commas between them: ``monailabel``,
-    ``oip``; none by default."""
+    ``oip``, ``dicomweb``; none by default."""
+    dicomweb: str = ""
+    """Archives (PACS) whose series may be fetched and where results may be stored, with commas
+    between them: ``NAME=http://host/dicom-web``. ``SEG_DICOMWEB_NAME_FILE`` holds the credentials
+    for one of them."""
+    dicomweb_retry_s: Annotated[float, Field(ge=0)] = 30.0
+    """Seconds for which an archive that is away is asked again before a job fails."""
     sessions: Path = Path("sessions")
     """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
     studies: Path | None = None

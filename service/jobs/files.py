@@ -93,6 +93,11 @@ class JobFiles:
             content: bytes = self._system.cat_file(self._at(job, name))
         return content
 
+    def has(self, job: str, name: str) -> bool:
+        """Whether there is such a file."""
+        with _asked():
+            return bool(self._system.exists(self._at(job, name)))
+
     def size(self, job: str, name: str) -> int:
         """Bytes of a file."""
         with _asked():

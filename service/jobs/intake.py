@@ -1,15 +1,20 @@
 """The images of a job: kept, and known again when they are sent once more."""
 
 import hashlib
+from functools import partial
 from typing import BinaryIO
 
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from service.answers.streams import CHUNK
 from service.jobs.files import JobFiles
+from service.jobs.records import Job
+from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
 from service.problems.response import Problem
 from service.requests.order import Order
 from service.requests.uploads import Images
+from service.settings import Settings
 
 MOST_KEY_LETTERS = 255
 
@@ -24,6 +29,43 @@ def idempotency_key_of(request: Request) -> str | None:
     if key is not None and not 0 < len(key) <= MOST_KEY_LETTERS:
         raise Problem(422, f"an Idempotency-Key has 1 to {MOST_KEY_LETTERS} letters")
     return key
+
+
+async def reserved(store: JobStore, settings: Settings, new: NewJob) -> str | Job:
+    """The id of a new job, or the job of the same Idempotency-Key, which is to be compared.
+
+    Raises:
+        Problem: 503, too many wait; 409, the request with that key is on its way.
+    """
+    try:
+        reserve = partial(store.reserve, new, settings.max_jobs, settings.job_timeout_s)
+        return await run_sync(reserve)
+    except QueueFullError:
+        raise Problem(
+            503,
+            f"{settings.max_jobs} jobs wait already; try again later",
+            {"Retry-After": "60"},
+        ) from None
+    except KeyInUseError:
+        assert new.idempotency_key is not None
+    known = await run_sync(store.by_key, new.owner, new.idempotency_key)
+    if known is None or known.state == "uploading":
+        raise Problem(
+            409,
+            "a request with this Idempotency-Key is on its way; ask again when it is answered",
+            {"Retry-After": "1"},
+        )
+    return known
+
+
+def check_same(store: JobStore, job: Job, content: str) -> None:
+    """Whether a request that was sent again is the one that made the job.
+
+    Raises:
+        Problem: 422, it is another one.
+    """
+    if not store.is_of(job, content):
+        raise Problem(422, "this Idempotency-Key belongs to a job of other images or options")
 
 
 def kept(files: JobFiles, job: str, images: Images) -> list[list[str]]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
@@ -16,11 +15,11 @@ from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, JobFiles
-from service.jobs.intake import hash_of, idempotency_key_of, kept
+from service.jobs.intake import check_same, hash_of, idempotency_key_of, kept, reserved
 from service.jobs.records import Job
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
-from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
+from service.jobs.store import JobStore, NewJob
 from service.middleware.caller import caller_of
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Collector, GaugeMetricFamily
@@ -103,9 +102,11 @@ class JobRoutes:
             idempotency_key=idempotency_key_of(request),
             traceparent=current_traceparent(),
         )
-        job = await self._reserved(request, new, order)
+        job = await reserved(self._store, self._settings, new)
         if isinstance(job, Job):
-            return self._accepted(request, job)
+            async with self._uploads.images_of(request) as images:
+                check_same(self._store, job, await run_sync(hash_of, images, order))
+            return accepted(request, job)
         try:
             async with self._uploads.images_of(request) as images:
                 await run_sync(self._take_in, job, images, order)
@@ -113,7 +114,7 @@ class JobRoutes:
                 taken = await run_sync(self._store.get, job)
                 if taken is None:
                     raise Problem(404, NO_SUCH_JOB)
-                return self._accepted(request, taken)
+                return accepted(request, taken)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._runner.forget, job)
@@ -209,41 +210,10 @@ class JobRoutes:
                 yield b": the database does not answer\n\n"
         yield _event("end", json.dumps({"id": first.id, "state": "deleted"}))
 
-    async def _reserved(self, request: Request, new: NewJob, order: Order) -> str | Job:
-        """The id of a new job, or the job that the same request has made before."""
-        settings = self._settings
-        try:
-            reserve = partial(self._store.reserve, new, settings.max_jobs, settings.job_timeout_s)
-            return await run_sync(reserve)
-        except QueueFullError:
-            raise Problem(
-                503,
-                f"{settings.max_jobs} jobs wait already; try again later",
-                {"Retry-After": "60"},
-            ) from None
-        except KeyInUseError:
-            assert new.idempotency_key is not None
-        known = await run_sync(self._store.by_key, new.owner, new.idempotency_key)
-        if known is None or known.state == "uploading":
-            raise Problem(
-                409,
-                "a request with this Idempotency-Key is on its way; ask again when it is answered",
-                {"Retry-After": "1"},
-            )
-        async with self._uploads.images_of(request) as images:
-            content = await run_sync(hash_of, images, order)
-        if not self._store.is_of(known, content):
-            raise Problem(422, "this Idempotency-Key belongs to a job of other images or options")
-        return known
-
     def _take_in(self, job: str, images: Images, order: Order) -> None:
         content = hash_of(images, order)
         names = kept(self._files, job, images)
         self._store.enqueue(job, names, content, self._settings.job_keep_s)
-
-    def _accepted(self, request: Request, job: Job) -> Response:
-        headers = {"Location": link(request.scope, "jobs", job.id), "Retry-After": "1"}
-        return _as_json(request, job, 202, headers)
 
     async def _found(self, request: Request) -> Job:
         job = await run_sync(self._store.get, request.path_params["job"])
@@ -273,6 +243,12 @@ def owner_of(request: Request) -> str:
     """Whose jobs a request may see; all are one owner's where nobody is asked for a key."""
     caller = caller_of(request.scope)
     return caller.owner if caller else ""
+
+
+def accepted(request: Request, job: Job) -> Response:
+    """202 with a job, and where it is."""
+    headers = {"Location": link(request.scope, "jobs", job.id), "Retry-After": "1"}
+    return _as_json(request, job, 202, headers)
 
 
 def _event(name: str, data: str) -> bytes:

@@ -11,9 +11,12 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from seg.errors import ArchiveAwayError, ArchiveError
 from service.answers.answer import Content, Work, answer
+from service.archives.sources import Sources
 from service.batching.request_backend import SharedBackend
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
+from service.jobs.archived import ArchivedJobs, in_words
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
 from service.jobs.records import Job, Progress
@@ -46,6 +49,7 @@ class JobRunner:
         self._settings: Settings = models.settings
         self._store = store
         self._files = files
+        self.archived = ArchivedJobs(files, Sources.parsed(self._settings.dicomweb), self._settings)
         self._closing = threading.Event()
         self._wake = threading.Condition()
         workers = [
@@ -133,6 +137,8 @@ class JobRunner:
                 result = self._answered(held, model, backend)
             except (RequestCancelledError, SchedulerClosedError):
                 self._stopped(held)
+            except ArchiveError as error:
+                self._archive_failed(held, error)
             except FileNotFoundError as error:  # its images are gone for good
                 self._failed(held, error)
             except (FilesUnavailableError, DecodingFullError, OSError):  # they may be had later
@@ -149,14 +155,28 @@ class JobRunner:
         LOGGER.info("job ended", extra={"fields": fields})
 
     def _answered(self, held: "_Held", model: ReadyModel, backend: SharedBackend) -> dict[str, Any]:
+        job, order = held.job, Order.model_validate(held.job.order)
+        if order.archive is None:
+            images: list[list[Content]] = [
+                [partial(self._files.open, job.id, name) for name in files] for files in job.images
+            ]
+            return self._segmented(held, model, backend, order, images)
+        segment = partial(self._segmented, held, model, backend, order, self.archived.images(job))
+        return self.archived.worked(job, order.archive, backend.raise_if_cancelled, segment)
+
+    def _segmented(
+        self,
+        held: "_Held",
+        model: ReadyModel,
+        backend: SharedBackend,
+        order: Order,
+        images: list[list[Content]],
+    ) -> dict[str, Any]:
         job = held.job
-        images: list[list[Content]] = [
-            [partial(self._files.open, job.id, name) for name in files] for files in job.images
-        ]
         work = Work(
             model=model,
             decoder=self._models.decoder,
-            order=Order.model_validate(job.order),
+            order=order,
             backend=backend,
             rung=model.chooser.rungs[0],
             on_tile=held.on_tile,
@@ -171,16 +191,26 @@ class JobRunner:
         if status >= 500:
             LOGGER.error("error", extra={"fields": where_it_failed(error)})
             detail = "the service failed on this job; its log says where"
+        self._fail(held, status, detail)
+
+    def _archive_failed(self, held: "_Held", error: ArchiveError) -> None:
+        """One that is away is asked again for a while, and nothing waits for that."""
+        if isinstance(error, ArchiveAwayError):
+            wait_s = self.archived.waits(held.job)
+            if wait_s is not None:
+                self._store.release(held.job.id, held.worker, wait_s)
+                return
+        self._fail(held, status_and_detail(error)[0], in_words(error))
+
+    def _fail(self, held: "_Held", status: int, detail: str) -> None:
         self._store.fail(held.job.id, held.worker, status, detail, self._settings.job_keep_s)
 
     def _stopped(self, held: "_Held") -> None:
         if held.is_late:
-            self._store.fail(
-                held.job.id,
-                held.worker,
+            self._fail(
+                held,
                 504,
                 f"the job took longer than {self._settings.job_timeout_s:g} s and was stopped",
-                self._settings.job_keep_s,
             )
         elif not held.is_lost:
             self._store.release(held.job.id, held.worker)

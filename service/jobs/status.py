@@ -54,6 +54,8 @@ def _result_of(job: Job, path: str) -> JobResult:
         filename=job.result["filename"],
         bytes=job.result["bytes"],
         images_failed=job.result["failed"],
+        stored=job.result.get("stored"),
+        not_stored=job.result.get("not_stored"),
     )
 
 

@@ -173,7 +173,7 @@ class JobStore:
             )
             job = connection.scalar(
                 sa.select(JOBS.c.id)
-                .where(JOBS.c.model.in_(models), sa.or_(JOBS.c.state == "queued", lost))
+                .where(JOBS.c.model.in_(models), sa.or_(self._due(), lost))
                 .order_by(JOBS.c.created)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -199,10 +199,17 @@ class JobStore:
         held = self._held(job, worker)
         return self._update(held, leased_until=self._now + lease_s, **_columns(progress))
 
-    def release(self, job: str, worker: str) -> None:
-        """Put a job back that is not to blame; the attempt does not count."""
+    def release(self, job: str, worker: str, wait_s: float = 0) -> None:
+        """Put a job back that is not to blame; the attempt does not count.
+
+        Nobody takes it up again before ``wait_s`` seconds.
+        """
         self._update(
-            self._held(job, worker), state="queued", attempts=JOBS.c.attempts - 1, worker=None
+            self._held(job, worker),
+            state="queued",
+            attempts=JOBS.c.attempts - 1,
+            worker=None,
+            leased_until=self._now + wait_s if wait_s else None,
         )
 
     def finish(self, job: str, worker: str, result: dict[str, Any], keep_s: float) -> bool:
@@ -241,6 +248,11 @@ class JobStore:
     def _hashed(self, text: str) -> str:
         """Clients may put anything into a key, names of patients too."""
         return hmac.new(self._salt, text.encode(), hashlib.sha256).hexdigest()
+
+    def _due(self) -> sa.ColumnElement[bool]:
+        """Queued, and not to wait for a while."""
+        waits = sa.and_(JOBS.c.leased_until.is_not(None), JOBS.c.leased_until >= self._now)
+        return sa.and_(JOBS.c.state == "queued", sa.not_(waits))
 
     def _held(self, job: str, worker: str) -> sa.ColumnElement[bool]:
         return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")

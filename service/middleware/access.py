@@ -41,7 +41,10 @@ OPEN_FOLDERS = ("/page/",)
 where a front end is told whether keys are asked for, and brings one."""
 
 
-SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (("/jobs", "jobs"), ("/metrics", "metrics"))
+SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (
+    *(("/jobs", "jobs"), ("/dicomweb/jobs", "jobs"), ("/dicom-web", "jobs")),
+    ("/metrics", "metrics"),
+)
 """All other paths need ``segment``."""
 
 

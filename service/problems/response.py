@@ -9,7 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from seg.errors import (
+    ArchiveAwayError,
+    ArchiveError,
+    ImageError,
+    ImageTooLargeError,
+    NotInArchiveError,
+    UnsupportedImageError,
+)
 from service.errors import DecodingFullError, SchedulerClosedError
 from service.observability.failure_kinds import note_fault
 from service.observability.logs import LOGGER, where_it_failed
@@ -21,6 +28,9 @@ STATUS_OF_ERROR: Mapping[type[Exception], int] = {
     ImageError: 422,
     SchedulerClosedError: 503,
     DecodingFullError: 503,
+    NotInArchiveError: 404,
+    ArchiveAwayError: 504,
+    ArchiveError: 502,
 }
 """The first that fits counts; any other error is ours and a 500."""
 

@@ -14,6 +14,20 @@ from service.requests.formats import Container, choose_formats, container_asked_
 from service.requests.options import RequestOptions
 
 
+class ArchiveOrder(BaseModel):
+    """Where a job's series comes from and where its results go, by names of the operator's list.
+
+    Which series it is stands in a file of the job, not here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str | None = None
+    """None where an archive sent the series itself."""
+    destination: str | None = None
+    """None stores nothing."""
+
+
 class Order(BaseModel):
     """Options that the model can meet."""
 
@@ -27,6 +41,8 @@ class Order(BaseModel):
     series: str | None = None
     container: Container | None = None
     """Named by the client; several files are put into a ZIP file otherwise."""
+    archive: ArchiveOrder | None = None
+    """Of a job whose images come from an archive."""
 
     @property
     def selection(self) -> Selection:

@@ -1,0 +1,1 @@
+"""Archives (PACS): where series come from, what is made of them, and where results go."""
