@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.result import bar, show, write
 from seg.images import ClassInfo
 from seg.inference import OnnxBackend
-from seg.inference.backends import onnx as onnx_backend
 from seg.networks import ResidualUNet, preset
 from seg.transforms import Normalisation
 from training.dataset import Legend
@@ -118,15 +117,10 @@ def average(bench: Bench) -> Iterator[Row]:
 
 def precision(bench: Bench) -> Iterator[Row]:
     """Largest difference of a probability against float32 on the CPU."""
-    options = onnx_backend.cuda_options
     for name, file, tf32 in (
         ("float32", bench.file, False), ("tf32", bench.file, True), ("float16", bench.half, False)
     ):  # fmt: skip
-        onnx_backend.cuda_options = lambda tf32=tf32: options(tf32=tf32)
-        try:
-            logits = OnnxBackend(file, provider=bench.device).run(bench.patches[:2])
-        finally:
-            onnx_backend.cuda_options = options
+        logits = OnnxBackend(file, provider=bench.device, tf32=tf32).run(bench.patches[:2])
         found = torch.from_numpy(logits).softmax(1).numpy()
         yield {"what": "precision", "way": name, "error": float(np.abs(found - bench.truth).max())}
 

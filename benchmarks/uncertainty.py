@@ -54,8 +54,8 @@ from benchmarks.doubts import (
 )
 from benchmarks.result import bar, report
 from seg.inference import Backend, OnnxBackend, Predictor
+from seg.inference.labels.entropy import voxel_entropy
 from seg.inference.trust.disagreement import Disagreement, other_networks
-from seg.inference.trust.entropy import voxel_entropy
 from seg.metrics import bootstrap_mean
 from seg.model_package import ModelPackage
 from seg.networks import ResidualUNet

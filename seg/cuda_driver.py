@@ -7,6 +7,7 @@ what ``CUDA_VISIBLE_DEVICES`` leaves in sight, parts of cards (MIG) included.
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -59,6 +60,51 @@ def memory_limit() -> int | None:
     """Bytes of a card's memory that one network may hold; None for all."""
     megabytes = os.environ.get(MEMORY_VARIABLE)
     return int(float(megabytes) * 1e6) if megabytes else None
+
+
+def lock_pages(address: int, size: int) -> Callable[[], None] | None:
+    """Keep pages of this process where they are, so that the chosen card writes to them directly.
+
+    Args:
+        address: of the first byte; the beginning of a page.
+        size: in bytes.
+
+    Returns:
+        What lets them go; None where the driver refuses, and the card copies in its own way.
+    """
+    driver = _driver()
+    try:
+        if driver is None or not _on_card(driver, driver.cuMemHostRegister_v2, address, size):
+            return None
+    except AttributeError:  # a driver that lacks a function
+        return None
+
+    def release() -> None:
+        _on_card(driver, driver.cuMemHostUnregister, address)
+
+    return release
+
+
+FOR_ALL_CONTEXTS = 1
+"""``CU_MEMHOSTREGISTER_PORTABLE``."""
+
+
+def _on_card(driver: Any, function: Any, address: int, size: int | None = None) -> bool:
+    """Call it in the context that all of CUDA's libraries in this process share."""
+    device, context = ctypes.c_int(0), ctypes.c_void_p()
+    if driver.cuDeviceGet(ctypes.byref(device), chosen_device()):
+        return False
+    if driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device):
+        return False
+    try:
+        if driver.cuCtxPushCurrent_v2(context):
+            return False
+        more = () if size is None else (ctypes.c_size_t(size), ctypes.c_uint(FOR_ALL_CONTEXTS))
+        refused = function(ctypes.c_void_p(address), *more)
+        driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        return not refused
+    finally:
+        driver.cuDevicePrimaryCtxRelease_v2(device)
 
 
 def _driver() -> Any:

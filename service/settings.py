@@ -60,6 +60,9 @@ class Settings(BaseModel):
     cuda_memory_mb: Annotated[float, Field(gt=0)] | None = None
     """Most of a card's memory that one network may hold, in 10⁶ bytes; None for all of it.
     ``seg.cuda_driver`` reads it."""
+    idle_s: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds without a request after which a model gives back the memory of its runs; it stays
+    ready."""
     network_threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads that run the network; None takes all cores of this process."""
     batching: Literal["auto", "cpu", "gpu"] = "auto"

@@ -23,6 +23,23 @@ int cuDeviceGetName(char *name, int size, int device) {
 int cuDeviceGetUuid_v2(unsigned char *uuid, int device) {
   memset(uuid, 16 + device, 16); return 0; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 24ul << 30; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &cuInit; return 0; }
+int cuDevicePrimaryCtxRelease_v2(int device) { return 0; }
+static int depth = 0;
+int cuCtxPushCurrent_v2(void *context) { depth++; return context != &cuInit; }
+int cuCtxPopCurrent_v2(void **context) { depth--; return 0; }
+static size_t locked = 0, sizes[1024]; static void *places[1024]; static int pieces = 0;
+int cuMemHostRegister_v2(void *place, size_t size, unsigned flags) {
+  if (depth != 1) return 201;                       /* no context is current */
+  if ((size_t)place % 4096 || getenv("FAKE_NO_PAGES")) return 1;
+  for (int i = 0; i < pieces; i++) if (places[i] == place && sizes[i]) return 712;
+  places[pieces] = place; sizes[pieces++] = size; locked += size; return 0; }
+int cuMemHostUnregister(void *place) {
+  if (depth != 1) return 201;
+  for (int i = 0; i < pieces; i++)
+    if (places[i] == place && sizes[i]) { locked -= sizes[i]; sizes[i] = 0; return 0; }
+  return 713; }
+size_t fake_locked_bytes() { return locked; }
 """
 
 

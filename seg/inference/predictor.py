@@ -15,10 +15,11 @@ from seg.images import Image, ImageSource, Mask
 from seg.images.grid.orientation import Turn, turn_to, turned_image, turned_source
 from seg.inference.backends.combined import MirrorBackend
 from seg.inference.backends.loading import load_backend
-from seg.inference.backends.onnx import Backend
+from seg.inference.backends.onnx import Backend, DecidingBackend
 from seg.inference.labels.decision import decided, probabilities_of
 from seg.inference.labels.postprocess import postprocess
 from seg.inference.labels.selection import EVERYTHING, Selection
+from seg.inference.tiling.apart import Part, are_apart, decided_parts
 from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.inference.tiling.empty import background_logits, emptiness
 from seg.inference.tiling.restoring import embedded, restored
@@ -309,6 +310,14 @@ class Predictor:
     ) -> UInt8[np.ndarray, "*spatial"]:
         """Of an image that is turned already."""
         labels = np.empty(image.spatial_shape, np.uint8)
+        if objects is None and (observe is None or isinstance(observe, QualityMeter)):
+            parts = self._decided(backend, image, progress, counts, observe)
+            if parts is not None:
+                for part in parts:
+                    labels[part.where] = part.decided.labels
+                    if observe:
+                        observe.take_decided(*part)
+                return self.finished(labels)
         for raw, slab, rows in self._labelled(backend, image, progress, counts):
             labels[slab.start : slab.stop] = rows
             if observe:
@@ -316,6 +325,34 @@ class Predictor:
             if objects:
                 objects.take(raw.start, raw.logits, rows)
         return self.finished(labels)
+
+    def _decided(
+        self,
+        backend: Backend,
+        image: Image,
+        progress: Progress | None,
+        counts: WindowCounts | None,
+        meter: QualityMeter | None,
+    ) -> Iterator[Part] | None:
+        """Labels that are taken where the network runs; None where they need its logits here."""
+        card = self.package.card
+        needs_logits = (
+            card.task != "exclusive"
+            or card.logits != card.outputs
+            or self.selection.threshold is not None
+            or (meter is not None and meter.needs_logits)
+            or len(image.spatial_shape) != card.input.dims
+        )
+        if needs_logits or not isinstance(backend, DecidingBackend) or not backend.decides:
+            return None
+        if not are_apart(image.spatial_shape, backend.patch, card.input.overlap):
+            return None  # as most large images are: known before their rows are prepared
+        rows = prepare_rows(image, card.input.preprocessing)
+        if rows.box is not None or tuple(rows.shape[1:]) != tuple(image.spatial_shape):
+            return None
+        temperature = card.quality.temperature if card.quality else 1.0
+        tiling = self._tiling(backend, rows)
+        return decided_parts(backend, rows, tiling, temperature, progress, counts)
 
     def _labelled(
         self,

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from seg.inference import Backend
 from seg.inference.backends.features import Heard, listening, tell
-from seg.inference.backends.onnx import lacks_memory
+from seg.inference.backends.sessions import lacks_memory
 from service.batching.queue import Logits, PatchCaller, Queue, Ticket
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError

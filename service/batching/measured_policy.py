@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from seg.inference import Backend, Provider
 from seg.inference.backends.fastest import patches_a_second
-from seg.inference.backends.onnx import lacks_memory
 from seg.inference.backends.remembered import place_of, recall, remember
+from seg.inference.backends.sessions import lacks_memory
 from seg.model_package import ModelPackage
 from service.batching.scheduler import BatchingPolicy
 from service.observability.logs import LOGGER

@@ -8,9 +8,11 @@ import threading
 from time import perf_counter
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Shaped, UInt8
 
 from seg.inference import Backend
+from seg.inference.backends.deciding import Decided
+from seg.inference.backends.onnx import DecidingBackend
 from service.batching.queue import PatchCaller
 from service.batching.scheduler import Scheduler
 from service.errors import RequestCancelledError
@@ -50,6 +52,32 @@ class SharedBackend:
             RequestCancelledError: `cancel` was called, before or while the patches wait.
             SchedulerClosedError: the service is shutting down.
         """
+        return self._shared(patches, self._backend)
+
+    @property
+    def decides(self) -> bool:
+        """Whether labels are taken where the network runs."""
+        return isinstance(self._backend, DecidingBackend) and self._backend.decides
+
+    def decide(
+        self,
+        patches: Float32[np.ndarray, "b c *patch"],
+        inside: UInt8[np.ndarray, "b 1 *patch"],
+        temperature: float,
+    ) -> list[Decided]:
+        """What the network says of each patch, in batches with those of others.
+
+        Raises:
+            RequestCancelledError: as ``run``.
+            SchedulerClosedError: as ``run``.
+        """
+        assert isinstance(self._backend, DecidingBackend)
+        decider = self._scheduler.decider(self._backend, temperature)
+        return list(self._shared(decider.packed(patches, inside), decider))
+
+    def _shared(
+        self, patches: Float[np.ndarray, "b c *patch"], backend: Backend
+    ) -> Shaped[np.ndarray, "b *answer"]:
         self.raise_if_cancelled()
         self.patches += len(patches)
         submitted = perf_counter()
@@ -60,7 +88,7 @@ class SharedBackend:
                 on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
                 check=self.raise_if_cancelled,
             )
-            return self._scheduler.run(caller, patches, self._backend)
+            return self._scheduler.run(caller, patches, backend)
         except BaseException as error:  # one patch failed: the others are of no use
             self._scheduler.drop(self._request, error)
             raise

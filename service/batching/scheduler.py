@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.inference import Backend
+from seg.inference.backends.onnx import DecidingBackend
 from seg.machine import cores
+from service.batching.decider import Decider
 from service.batching.queue import PatchCaller
 
 GPU_BATCH_SIZE = 8
@@ -67,6 +69,11 @@ class Scheduler(ABC):
         """Patches in a run; fewer than the policy says after a device had no room for them."""
         self._on_batch = on_batch
         self._closed = False
+        self._deciders: dict[tuple[DecidingBackend, float], Decider] = {}
+
+    def decider(self, backend: DecidingBackend, temperature: float) -> Decider:
+        """The same for all requests of a network, so that they share batches."""
+        return self._deciders.setdefault((backend, temperature), Decider(backend, temperature))
 
     @property
     @abstractmethod

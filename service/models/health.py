@@ -9,13 +9,17 @@ Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, UInt8
 
 from seg.inference import Backend
+from seg.inference.backends.deciding import Decided
+from seg.inference.backends.memory import shrink
+from seg.inference.backends.onnx import DecidingBackend
 from service.observability.logs import LOGGER
 
 ERRORS_IN_A_ROW = 3
@@ -134,10 +138,39 @@ class WatchedBackend:
         Raises:
             BackendError: the network failed.
         """
+        with self._counted():
+            return self._backend.run(patches)
+
+    @property
+    def decides(self) -> bool:
+        """Whether labels are taken where the network runs."""
+        return isinstance(self._backend, DecidingBackend) and self._backend.decides
+
+    def decide(
+        self,
+        patches: Float32[np.ndarray, "b c *patch"],
+        inside: UInt8[np.ndarray, "b 1 *patch"],
+        temperature: float,
+    ) -> list[Decided]:
+        """What the network says of each patch, as ``DecidingBackend`` has it.
+
+        Raises:
+            BackendError: the network failed.
+        """
+        assert isinstance(self._backend, DecidingBackend)
+        with self._counted():
+            return self._backend.decide(patches, inside, temperature)
+
+    def shrink(self) -> None:
+        """Give back the memory that is kept for the next run."""
+        with self._counted():
+            shrink(self._backend)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         try:
-            logits = self._backend.run(patches)
+            yield
         except Exception as error:
             self._health.failed(error)
             raise
         self._health.worked()
-        return logits

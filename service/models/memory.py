@@ -1,7 +1,8 @@
 """Models in memory: loaded and proven when they are needed, never more than a set number.
 
 A request takes a lease on a version. One that is replaced, removed or pushed out of memory ends
-when its last lease does, so requests in flight finish on the model that they began with.
+when its last lease does, so requests in flight finish on the model that they began with. One that
+nobody asked for a while stays ready, and gives back the memory that it keeps for its next run.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from service.observability.metrics import Metrics
 from service.problems.response import Problem
 from service.settings import Settings
 
+LOOKS = 4
+"""For idle models, in the time after which a model is idle."""
+
 
 class ModelMemory:
     """Loads, leases and unloads versions; at most ``settings.max_models`` serve at a time."""
@@ -31,6 +35,8 @@ class ModelMemory:
         self._loaded: set[ModelVersion] = set()
         # One at a time: two would share the cores and both take longer, and memory stays bounded.
         self._loader = ThreadPoolExecutor(1, "load-model")
+        self._watcher: threading.Thread | None = None
+        self._closing = threading.Event()
 
     def models(self) -> list[ReadyModel]:
         """The models in memory."""
@@ -73,6 +79,7 @@ class ModelMemory:
 
     def close(self) -> None:
         """Finish what runs and take no more."""
+        self._closing.set()
         self._loader.shutdown()
         for model in self.models():
             model.close()
@@ -84,6 +91,7 @@ class ModelMemory:
                 raise NotReadyError("the model was replaced just now; ask again")
             version.leases += 1
             version.last_used = monotonic()
+            version.shrunk = False
         try:
             yield
         finally:
@@ -109,7 +117,28 @@ class ModelMemory:
         except RuntimeError:  # then all ends anyway
             return
 
+    def _watch(self) -> None:
+        while not self._closing.wait(self._settings.idle_s / LOOKS):
+            try:
+                self._loader.submit(self._shrink_idle)
+            except RuntimeError:  # the executor was shut down
+                return
+
     # What follows runs in the loader's thread.
+
+    def _shrink_idle(self) -> None:
+        since = monotonic() - self._settings.idle_s
+        with self._lock:
+            idle = [
+                version
+                for version in self._loaded
+                if not version.leases and not version.shrunk and version.last_used <= since
+            ]
+            for version in idle:
+                version.shrunk = True
+        for version in idle:
+            if model := version.model:  # nothing but this thread unloads one
+                model.give_back_memory()
 
     def _load(self, version: ModelVersion, make_room: bool) -> ReadyModel:
         if version.model:
@@ -135,6 +164,9 @@ class ModelMemory:
             version.last_used = monotonic()
             version.state = "proven"
             self._loaded.add(version)
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="idle", daemon=True)
+                self._watcher.start()
         return model
 
     def _make_room(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,12 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float
 
+from seg.errors import BackendError
 from seg.images import Limits
 from seg.inference import Backend, Output, load_backend, verify_golden
 from seg.inference.backends.golden import agreement
+from seg.inference.backends.memory import shrink
+from seg.inference.backends.onnx import DecidingBackend
 from seg.model_package import GoldenSamples, ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
 from service.batching.measured_policy import TimedBatches, measured_policy, with_spare_run
@@ -70,6 +74,12 @@ class ReadyModel:
         with ThreadPoolExecutor(backend.callers, thread_name_prefix="network") as pool:
             return np.concatenate(list(pool.map(backend.run, parts)))
 
+    def give_back_memory(self) -> None:
+        """What the network's runs left for the next one; a device that fails is told by health."""
+        for rung in self.chooser.rungs:
+            with suppress(BackendError):
+                shrink(rung.backend)
+
     def close(self) -> None:
         """Finish what runs and take no more."""
         self.health.close()
@@ -104,6 +114,9 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         for rung in rungs:
             shape = (size, len(card.input.channels), *backend.patch)
             rung.backend.run(np.zeros(shape, np.float32))
+            if isinstance(rung.backend, DecidingBackend) and rung.backend.decides:
+                inside = np.ones((size, 1, *backend.patch), np.uint8)
+                rung.backend.decide(np.zeros(shape, np.float32), inside, 1.0)
     fields = {
         "model": card.name,
         "version": card.version,

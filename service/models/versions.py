@@ -35,6 +35,8 @@ class ModelVersion:
     leases: int = 0
     """Requests that use it or wait for it."""
     last_used: float = field(default_factory=monotonic)
+    shrunk: bool = False
+    """It gave back the memory of its runs, and nobody asked it since."""
     stale: bool = False
     """Its folder holds something else now, so that it could not be loaded again."""
     retired: bool = False

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from scipy.special import log_softmax
 
 from seg.errors import BackendError
+from seg.inference.backends.memory import shrink
 from seg.inference.backends.onnx import Backend
 from seg.model_package import Averaging, Task
 
@@ -40,6 +41,10 @@ class MirrorBackend:
     def batch_size(self) -> int:
         """Patches that pay off in one run."""
         return self._backend.batch_size
+
+    def shrink(self) -> None:
+        """Give back the memory that is kept for the next run."""
+        shrink(self._backend)
 
     def run(
         self, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None = None
@@ -99,6 +104,11 @@ class EnsembleBackend:
     def batch_size(self) -> int:
         """Patches that pay off in one run."""
         return min(member.batch_size for member in self._members)
+
+    def shrink(self) -> None:
+        """Give back the memory that is kept for the next run."""
+        for member in self._members:
+            shrink(member)
 
     def run(
         self, patches: Float32[np.ndarray, "b c *patch"], heard: Heard | None = None

@@ -1,12 +1,17 @@
 """Whether this machine says what the trained network said."""
 
+import logging
+import math
+from contextlib import suppress
+
 import numpy as np
 from jaxtyping import Float, Float32, UInt32
 
 from seg.errors import BackendError
 from seg.images import Mask
-from seg.inference.backends.onnx import Backend
-from seg.inference.labels.decision import labels_of, probability_error
+from seg.inference.backends.deciding import Decided, decided_by
+from seg.inference.backends.onnx import Backend, OnnxBackend
+from seg.inference.labels.decision import labels_of, probabilities_of, probability_error
 from seg.model_package import (
     PROBABILITY_TOLERANCE,
     GoldenSamples,
@@ -17,6 +22,10 @@ from seg.model_package import (
 )
 from seg.objects import ObjectsMeter, class_logits
 
+LOGGER = logging.getLogger(__name__)
+
+FLOAT16 = 1e-3
+"""What float16 may round away of a probability, and more."""
 COUNT_TOLERANCE = 0.02
 """Share of the objects that may come or go where logits differ within their tolerance."""
 
@@ -30,11 +39,47 @@ def verify_golden(package: ModelPackage, backend: Backend, variant: str | None =
     card, golden = package.card, package.golden(variant)
     tolerance = card.tolerance(variant)
     error = agreement(backend, golden, card.task, tolerance)
+    _prove_head(backend, golden, card, tolerance)
     if golden.objects is not None:
         _same_objects(golden.objects, golden.logits, card)
         if tolerance.worst <= PROBABILITY_TOLERANCE:
             _same_count(golden, backend, card)
     return error
+
+
+def _prove_head(
+    backend: Backend, golden: GoldenSamples, card: ModelCard, tolerance: Tolerance
+) -> None:
+    """Let labels be taken where the network runs only if they are those of the golden logits."""
+    if not isinstance(backend, OnnxBackend) or not backend.decides or card.task != "exclusive":
+        return
+    temperature = card.quality.temperature if card.quality else 1.0
+    worst = math.inf
+    with suppress(BackendError):
+        patches = golden.patches[: backend.batch_size]
+        inside = np.ones((len(patches), 1, *backend.patch), np.uint8)
+        found = backend.decide(patches, inside, temperature)
+        pairs = zip(found, golden.logits, strict=False)
+        worst = max(_off(decided, logits, temperature) for decided, logits in pairs)
+    if not worst <= tolerance.worst + FLOAT16:
+        backend.decides = False
+        LOGGER.warning(
+            "labels are taken on the host: %s says other ones than the golden samples, "
+            "probabilities differ by %.2g", backend.provider, worst,
+        )  # fmt: skip
+
+
+def _off(found: Decided, logits: Float[np.ndarray, "k *patch"], temperature: float) -> float:
+    right = decided_by(logits, np.ones(logits.shape[1:], np.uint8), temperature)
+    probability_of_label = np.take_along_axis(
+        probabilities_of(logits), found.labels[None].astype(np.int64), axis=0
+    )[0]
+    pairs = (
+        (found.likeliest, right.likeliest),
+        (found.likeliest, probability_of_label),
+        (found.mass / right.labels.size, right.mass / right.labels.size),
+    )
+    return max(float(np.abs(a.astype(np.float32) - b.astype(np.float32)).max()) for a, b in pairs)
 
 
 def objects_of_patches(

@@ -1,43 +1,26 @@
 """A batch of patches to a batch of logits. Letters: ``b`` batch, ``c`` channels, ``k`` classes."""
 
-import contextlib
-import ctypes
-import io
 import logging
-import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import onnxruntime as ort
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
 
-from seg.cuda_driver import (
-    DEVICE_VARIABLE,
-    chosen_device,
-    cuda_devices,
-    driver_version,
-    memory_limit,
-)
 from seg.errors import BackendError, DeviceMemoryError
+from seg.inference.backends.bound import BoundSession, sizes_of
+from seg.inference.backends.deciding import HEAD, Decided
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
+from seg.inference.backends.sessions import CPU, open_session, told_as_ours
 from seg.machine import cores, return_free_memory
-from seg.version import installed_with
 
 LOGGER = logging.getLogger(__name__)
 
 GPU_BATCH_SIZE = 8
-CPU = "CPUExecutionProvider"
-ERROR, FATAL = 3, 4
-"""Severities of onnxruntime's log."""
-NO_ROOM = re.compile(
-    r"out of memory|failed to allocate|alloc_?failed|bad_?\s?alloc|smaller than requested bytes",
-    re.I,
-)
-FAILURE = re.compile(r"(?:CUDA|CUDNN|CUBLAS|CUFFT|CURAND) failure [^;\n]*")
-CUDA = "CUDAExecutionProvider"
+Answer = TypeVar("Answer")
+"""Of a run: logits of all of its patches, or what was decided of each."""
 
 
 @runtime_checkable
@@ -69,6 +52,31 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class DecidingBackend(Backend, Protocol):
+    """A backend that can keep logits where they are computed."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether that pays off here."""
+        ...
+
+    def decide(
+        self,
+        patches: Float32[np.ndarray, "b c *patch"],
+        inside: UInt8[np.ndarray, "b 1 *patch"],
+        temperature: float,
+    ) -> list[Decided]:
+        """What the network says of each patch.
+
+        Args:
+            patches: as of ``run``.
+            inside: 1 where a voxel counts in ``Decided.mass``, else 0.
+            temperature: of the calibrated probabilities.
+        """
+        ...
+
+
 class OnnxBackend:
     """onnxruntime, on a CUDA device where there is one, else on the CPU.
 
@@ -86,6 +94,7 @@ class OnnxBackend:
         batch_size: int | None = None,
         threads: int | None = None,
         tf32: bool = False,
+        decides: bool | None = None,
     ) -> None:
         """Load a model.
 
@@ -96,26 +105,32 @@ class OnnxBackend:
             batch_size: patches that pay off in one run; None leaves it to the provider.
             threads: runs side by side on a CPU; None takes all cores of this process.
             tf32: a CUDA device may round what convolutions take in to 10 bits.
+            decides: labels may be taken where the network runs; None does that on a card.
 
         Raises:
             BackendError: the file is no model of a fixed patch, or a GPU was asked for in vain.
         """
-        self._session = _session(model_file, provider, tf32=tf32)
+        session = open_session(model_file, provider, tf32=tf32)
         return_free_memory()
-        self.provider: str = self._session.get_providers()[0]
+        self.provider: str = session.get_providers()[0]
         runs_on_gpu = self.provider != CPU
         self._most = batch_size or (GPU_BATCH_SIZE if runs_on_gpu else 1)
         self._fitting: int | None = None
         """Patches for which there is room; None as long as that was never in doubt."""
         self._lock = threading.Lock()
         self.callers = 1 if runs_on_gpu else threads or cores()
-        self._input = self._session.get_inputs()[0]
-        names = [output.name for output in self._session.get_outputs()]
+        self._session = BoundSession(session, on_card=runs_on_gpu, callers=self.callers)
+        self._input = session.get_inputs()[0]
+        self._logits, *others = session.get_outputs()
         self._name = model_file.name
-        self._outputs = [names[0], *(name for name in names[1:] if name == OUTPUT)]
+        self._features = [output.name for output in others if output.name == OUTPUT]
         self.patch: tuple[int, ...] = tuple(self._input.shape[2:])
         if not all(isinstance(size, int) for size in self.patch):
             raise BackendError(f"the model's patch must be fixed, got {self._input.shape}")
+        self.decides: bool = runs_on_gpu if decides is None else decides
+        if self._logits.type != "tensor(float)":
+            self.decides = False
+        self._head: BoundSession | None = None
 
     @property
     def batch_size(self) -> int:
@@ -129,28 +144,100 @@ class OnnxBackend:
             DeviceMemoryError: there is no room for a single patch.
             BackendError: onnxruntime failed otherwise.
         """
-        size = self._fitting or len(patches)
-        if len(patches) <= size:
+        parts = self._in_parts(len(patches), lambda part: [self._run(patches[part])])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def decide(
+        self,
+        patches: Float32[np.ndarray, "b c *patch"],
+        inside: UInt8[np.ndarray, "b 1 *patch"],
+        temperature: float,
+    ) -> list[Decided]:
+        """What the network says of each patch, its logits left where it runs.
+
+        Args:
+            patches: as of ``run``.
+            inside: 1 where a voxel counts in ``Decided.mass``, else 0.
+            temperature: of the calibrated probabilities.
+
+        Raises:
+            DeviceMemoryError: there is no room for a single patch.
+            BackendError: onnxruntime failed otherwise.
+        """
+        with self._lock:
+            if self._head is None:
+                on_card = self.provider != CPU
+                head = open_session(HEAD, "cuda" if on_card else "cpu")
+                self._head = BoundSession(head, on_card=on_card, callers=self.callers)
+        return self._in_parts(
+            len(patches), lambda part: self._decide(patches[part], inside[part], temperature)
+        )
+
+    def shrink(self) -> None:
+        """Give back the memory that is kept for the next run; that run asks for it again."""
+        patch = np.zeros((1, *self._input.shape[1:]), np.float32)
+        with told_as_ours():
+            self._session.run({self._input.name: patch}, self._wanted(1, []), shrink=True)
+        for session in (self._session, self._head):
+            if session:
+                session.buffers.clear()
+        return_free_memory()
+
+    @property
+    def bytes_back(self) -> int:
+        """That came to the host from where the network runs, in all runs."""
+        return self._session.bytes_back + (self._head.bytes_back if self._head else 0)
+
+    def _in_parts(self, count: int, work: Callable[[slice], list[Answer]]) -> list[Answer]:
+        """Answers of so many patches, as many in a run as there is room for."""
+        found: list[Answer] = []
+        done = 0
+        while done < count:
+            size = min(self._fitting or count, count - done)
             try:
-                return self._run(patches)
+                found += work(slice(done, done + size))
             except DeviceMemoryError as error:
-                if len(patches) == 1:
+                if size == 1:
                     raise
-                size = self._fit(len(patches) // 2, error)
-        parts = [self.run(patches[i : i + size]) for i in range(0, len(patches), size)]
-        return np.concatenate(parts)
+                self._fit(size // 2, error)
+                continue
+            done += size
+        return found
 
     def _run(self, patches: Float32[np.ndarray, "b c *patch"]) -> Float32[np.ndarray, "b k *patch"]:
-        wanted = self._outputs if somebody_listens() else self._outputs[:1]
-        logits: Float32[np.ndarray, "b k *patch"]
-        try:
-            logits, *features = self._session.run(wanted, {self._input.name: patches})
-        except Exception as error:  # onnxruntime raises a class of its own for each status code
-            kind = DeviceMemoryError if lacks_memory(error) else BackendError
-            raise kind(f"the network failed on a batch of patches: {words_of(error)}") from error
+        names = self._features if somebody_listens() else []
+        with told_as_ours():
+            wanted = self._wanted(len(patches), names)
+            logits, *features = self._session.run({self._input.name: patches}, wanted)
         for each in features:
             tell(self._name, each)
         return logits
+
+    def _decide(
+        self,
+        patches: Float32[np.ndarray, "b c *patch"],
+        inside: UInt8[np.ndarray, "b 1 *patch"],
+        temperature: float,
+    ) -> list[Decided]:
+        names = [self._logits.name, *(self._features if somebody_listens() else [])]
+        count, shape = len(patches), (len(patches), *self.patch)
+        assert self._head is not None
+        with told_as_ours():
+            logits, *features = self._session.run_there({self._input.name: patches}, names)
+            feeds = {
+                "logits": logits,
+                "temperature": np.array([temperature], np.float32),
+                "inside": inside,
+            }
+            wanted = {"labels": shape, "likeliest": shape, "entropy": shape}
+            mass = (count, logits.shape()[1])
+            found = self._head.run(feeds, {**wanted, "mass": mass})
+        for each in features:
+            tell(self._name, each.numpy())
+        return [Decided(*each) for each in zip(*found, strict=True)]
+
+    def _wanted(self, count: int, others: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
+        return {self._logits.name: sizes_of(self._logits, count), **dict.fromkeys(others)}
 
     def _fit(self, size: int, error: DeviceMemoryError) -> int:
         with self._lock:
@@ -161,111 +248,3 @@ class OnnxBackend:
                     2 * size, self.provider, size, error,
                 )  # fmt: skip
             return self._fitting
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, in the words of CUDA, cuDNN or onnxruntime."""
-    return isinstance(error, MemoryError | DeviceMemoryError) or bool(NO_ROOM.search(str(error)))
-
-
-def words_of(error: BaseException) -> str:
-    """What onnxruntime says, without the C++ that it says it in."""
-    failure = FAILURE.search(str(error))
-    return failure[0].strip() if failure else str(error)
-
-
-def _session(file: Path, provider: str, *, tf32: bool) -> ort.InferenceSession:
-    on_gpu = _choose(provider)
-    if not on_gpu:
-        return _opened(file, [CPU])
-    try:
-        return _on_gpu(file, cuda_options(tf32=tf32))
-    except BackendError as error:
-        if provider != "auto":
-            raise
-        LOGGER.warning("the CPU runs the network: %s", error)
-        return _opened(file, [CPU])
-
-
-def _on_gpu(file: Path, cuda: Mapping[str, str]) -> ort.InferenceSession:
-    if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()):  # what fails is told by the session
-            ort.preload_dlls()
-    ort.set_default_logger_severity(FATAL)  # all else is told by an error of ours
-    session = _opened(file, [(CUDA, cuda), CPU])
-    if session.get_providers()[0] != CUDA:
-        raise BackendError(
-            f"onnxruntime cannot load its CUDA provider: {_why_not_loaded()}; NVIDIA's libraries "
-            f"come with {installed_with('cuda')}"
-        )
-    return session
-
-
-def _opened(
-    file: Path, providers: Sequence[str | tuple[str, Mapping[str, str]]]
-) -> ort.InferenceSession:
-    on_gpu = providers[0] != CPU
-    options = ort.SessionOptions()
-    options.log_severity_level = FATAL if on_gpu else ERROR
-    if not on_gpu:
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-    try:  # by itself it would fall back to the CPU, and say so on stdout
-        return ort.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
-    except Exception as error:  # as above
-        kind = DeviceMemoryError if lacks_memory(error) else BackendError
-        advice = _advice() if on_gpu else ""
-        raise kind(f"onnxruntime cannot load {file.name}: {words_of(error)}{advice}") from error
-
-
-def cuda_options(*, tf32: bool = False) -> dict[str, str]:
-    """How onnxruntime uses a card.
-
-    Convolutions are chosen by cuDNN's heuristic: by default each new shape is searched
-    exhaustively, for seconds. Memory grows by what is needed, not to the next power of two. TF32
-    keeps 10 bits of mantissa: too few for the golden samples' tolerance of float32.
-    """
-    limit = memory_limit()
-    return {
-        "device_id": str(chosen_device()),
-        "use_tf32": str(int(tf32)),
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "cudnn_conv_use_max_workspace": "1",
-        "arena_extend_strategy": "kSameAsRequested",
-        **({} if limit is None else {"gpu_mem_limit": str(limit)}),
-    }
-
-
-def _choose(provider: str) -> bool:
-    """Whether a GPU runs the network."""
-    offered = CUDA in ort.get_available_providers()
-    count = cuda_devices() if provider != "cpu" and offered else 0
-    if provider == "cuda" and count <= chosen_device():
-        here = f"there are {count} CUDA devices, and {DEVICE_VARIABLE} asks for number "
-        none = f"{here}{chosen_device()}" if count else "no CUDA device is here"
-        raise BackendError(
-            "CUDA was asked for, but "
-            + (none if offered else "this onnxruntime was built without it")
-            + "; choose provider cpu"
-        )
-    return count > chosen_device()
-
-
-def _advice() -> str:
-    """What a driver that is older than onnxruntime's CUDA wants; empty where it is not."""
-    known, built = driver_version(), str(getattr(ort, "cuda_version", "") or "")
-    if known is None or not built or known[0] >= int(built.split(".")[0]):
-        return ""
-    return (
-        f"; NVIDIA's driver knows CUDA up to {known[0]}.{known[1]}, this onnxruntime is made for "
-        f"{built}: update the driver"
-    )
-
-
-def _why_not_loaded() -> str:
-    """What the system's loader says of the provider's library, which onnxruntime only logs."""
-    try:
-        ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"))
-    except OSError as error:
-        return str(error)
-    return "it gave no reason"

@@ -11,13 +11,14 @@ image and of its logits, however long the image is.
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
 from seg.inference.backends.features import Heard, listening
 from seg.inference.backends.onnx import Backend
@@ -30,6 +31,8 @@ AHEAD = 2
 SLABS_AHEAD = 3
 """Slabs that wait while earlier ones are resampled, labelled and written."""
 
+Answer = TypeVar("Answer")
+"""Of a network."""
 Progress = Callable[[int, int], None]
 """Called with windows done and windows in all."""
 
@@ -97,7 +100,7 @@ def predict_slabs(
     """
     shape = image.shape[1:]
     margin = tiling.margin or (0,) * len(shape)
-    surrounded = _Surrounded(image, margin, backend.patch, tiling.convention)
+    surrounded = Surrounded(image, margin, backend.patch, tiling.convention)
     starts = [
         window_starts(n, p, tiling.overlap)
         for n, p in zip(surrounded.shape, backend.patch, strict=True)
@@ -114,9 +117,15 @@ def predict_slabs(
         if progress:
             progress(done, total)
 
-    batches = _batches(surrounded, starts, backend, tiling, counts)
+    batches = batches_of(surrounded, starts, backend, tiling, counts)
     slabs = blend_windows(
-        _run(backend, ahead(batches, AHEAD), counts, tick),
+        in_turn(
+            lambda batch: heard_by(counts, lambda: backend.run(batch.patches)),
+            backend.callers,
+            ahead(batches, AHEAD),
+            counts,
+            tick,
+        ),
         backend.patch,
         surrounded.shape,
         surrounded.inside,
@@ -127,7 +136,7 @@ def predict_slabs(
 
 
 def _only_window(
-    image: "_Surrounded",
+    image: "Surrounded",
     backend: Backend,
     tiling: Tiling,
     counts: WindowCounts,
@@ -141,7 +150,8 @@ def _only_window(
         background = tiling.background.reshape(-1, *(1,) * len(backend.patch))
         logits = np.broadcast_to(background, (len(background), *backend.patch))
     else:
-        logits = _heard(backend, counts, np.ascontiguousarray(window)[np.newaxis])[0]
+        patch = np.ascontiguousarray(window)[np.newaxis]
+        logits = heard_by(counts, lambda: backend.run(patch))[0]
     if progress:
         progress(1, 1)
     inside = logits[(slice(None), *image.inside)]
@@ -152,12 +162,14 @@ _Start = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Batch:
+class Batch:
+    """Windows that are run together."""
+
     starts: Sequence[_Start]
     patches: Float32[np.ndarray, "b c *patch"]
 
 
-class _Surrounded:
+class Surrounded:
     """An image with its border, of which the rows of one window are at hand."""
 
     def __init__(
@@ -225,13 +237,13 @@ class _Surrounded:
         return rows if not any(map(sum, widths)) else np.pad(rows, widths, mode=self._mode)
 
 
-def _batches(
-    image: _Surrounded,
+def batches_of(
+    image: Surrounded,
     starts: Sequence[Sequence[int]],
     backend: Backend,
     tiling: Tiling,
     counts: WindowCounts,
-) -> Iterator[_Batch]:
+) -> Iterator[Batch]:
     """Windows in the order of their starts, as many together as the backend wants."""
     chosen: list[_Start] = []
     patches: list[np.ndarray] = []
@@ -243,38 +255,41 @@ def _batches(
         chosen.append(at)
         patches.append(window[np.newaxis].copy())
         if len(chosen) >= backend.batch_size:  # which falls where memory runs out
-            yield _Batch(chosen, np.concatenate(patches))
+            yield Batch(chosen, np.concatenate(patches))
             chosen, patches = [], []
     if chosen:
-        yield _Batch(chosen, np.concatenate(patches))
+        yield Batch(chosen, np.concatenate(patches))
 
 
-def _heard(
-    backend: Backend, counts: WindowCounts, patches: Float32[np.ndarray, "b c *patch"]
-) -> Float[np.ndarray, "b k *patch"]:
+def heard_by(counts: WindowCounts, work: Callable[[], Answer]) -> Answer:
+    """Answers, with what the networks saw meanwhile kept in ``counts``."""
     with listening() as heard:
-        logits = backend.run(patches)
+        answers = work()
     counts.heard += heard
-    return logits
+    return answers
 
 
-def _run(
-    backend: Backend, batches: Iterator[_Batch], counts: WindowCounts, progress: Progress
-) -> Iterator[tuple[_Start, Float[np.ndarray, "k *patch"]]]:
-    """Logits of each window, in order, with ``backend.callers`` at work."""
-    waiting: deque[tuple[_Batch, Future[Float[np.ndarray, "b k *patch"]]]] = deque()
+def in_turn(
+    ask: Callable[[Batch], Iterable[Answer]],
+    callers: int,
+    batches: Iterator[Batch],
+    counts: WindowCounts,
+    progress: Progress,
+) -> Iterator[tuple[_Start, Answer]]:
+    """Where each window starts and its answer, in order, with so many at work."""
+    waiting: deque[tuple[Batch, Future[Iterable[Answer]]]] = deque()
     done = 0
-    with ThreadPoolExecutor(backend.callers, thread_name_prefix="network") as pool:
+    with ThreadPoolExecutor(callers, thread_name_prefix="network") as pool:
         try:
             for batch in itertools.chain(batches, itertools.repeat(None)):
                 if batch is not None:
-                    waiting.append((batch, pool.submit(_heard, backend, counts, batch.patches)))
-                    if len(waiting) < AHEAD + backend.callers:
+                    waiting.append((batch, pool.submit(ask, batch)))
+                    if len(waiting) < AHEAD + callers:
                         continue
                 if not waiting:
                     break
-                finished, logits = waiting.popleft()
-                yield from zip(finished.starts, logits.result(), strict=True)
+                finished, answers = waiting.popleft()
+                yield from zip(finished.starts, answers.result(), strict=True)
                 done += len(finished.starts)
                 progress(min(done + counts.skipped, counts.total), counts.total)
         finally:

@@ -18,7 +18,7 @@ from seg.inference.backends.combined import EnsembleBackend, MirrorBackend, ask
 from seg.inference.backends.loading import Provider, open_model
 from seg.inference.backends.onnx import Backend
 from seg.inference.labels.decision import probabilities_of
-from seg.inference.trust.entropy import voxel_entropy
+from seg.inference.labels.entropy import voxel_entropy
 from seg.model_package import ModelCard, ModelPackage, Task
 
 

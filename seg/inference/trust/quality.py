@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from seg.images import ClassInfo, Image, MadeBy, Mask
+from seg.inference.backends.deciding import Decided
 from seg.inference.backends.features import Heard
 from seg.inference.labels.decision import probabilities_of
+from seg.inference.labels.entropy import probabilities_and_entropy
 from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.sliding_window import WindowCounts
-from seg.inference.trust.entropy import probabilities_and_entropy
 from seg.metrics import PredictedDice, expected_dice
 from seg.model_package import ModelCard, Task
 from seg.objects import Objects
@@ -112,6 +113,31 @@ class QualityMeter:
         for rows in _blocks(labels.shape):
             self._take(slab.logits[:, rows], labels[rows], slab.start + rows.start)
 
+    @property
+    def needs_logits(self) -> bool:
+        """Whether what was asked for cannot be said of labels, their probability and entropy."""
+        return not self.maps.keys() <= {"uncertainty"}
+
+    def take_decided(self, where: tuple[slice, ...], decided: Decided) -> None:
+        """Take a part of the image of which the logits stayed where the network runs."""
+        labels, unsure = decided.labels, decided.entropy
+        self._voxels += labels.size
+        if self._known:
+            self._sums[1] += decided.mass
+            likeliest = decided.likeliest.astype(np.float32)
+            _add_overlaps(self._sums, likeliest, labels)
+        self._take_unsure(unsure.astype(np.float32), labels)
+        if "uncertainty" in self.maps:
+            self.maps["uncertainty"][0][where] = unsure
+
+    def _take_unsure(
+        self, unsure: Float32[np.ndarray, "*rows"], labels: UInt8[np.ndarray, "*rows"]
+    ) -> Bool[np.ndarray, "*rows"]:
+        inside: np.ndarray = self._selection.applied(labels, self._card.classes) > 0
+        self._foreground += int(np.count_nonzero(inside))
+        self._unsure[0] += _sum_where(unsure, inside)
+        return inside
+
     def quality(self, warnings: tuple[str, ...] = (), heard: Sequence[Heard] = ()) -> Quality:
         """What the slabs told, and what the networks saw meanwhile."""
         card, known = self._card, self._known
@@ -158,9 +184,7 @@ class QualityMeter:
         if self._known:
             untempered = probabilities if is_as_it_was else probabilities_of(own, task)
             add_sums(self._sums, untempered, labels, task)
-        inside = self._selection.applied(labels, self._card.classes) > 0
-        self._foreground += int(np.count_nonzero(inside))
-        self._unsure[0] += _sum_where(unsure, inside)
+        inside = self._take_unsure(unsure, labels)
         rows = slice(first, first + len(labels))
         if "probabilities" in self.maps:
             self.maps["probabilities"][:, rows] = probabilities[self._channels]
@@ -216,12 +240,19 @@ def add_sums(
         sums[0] += probabilities.sum(axis=axes, where=inside)
         sums[2] += np.count_nonzero(inside, axis=axes)
     else:  # the class of the label is the likeliest one
-        winner = probabilities.max(axis=0)
-        for index in range(len(probabilities)):
-            inside = labels == index
-            if count := np.count_nonzero(inside):
-                sums[0, index] += _sum_where(winner, inside)
-                sums[2, index] += count
+        _add_overlaps(sums, probabilities.max(axis=0), labels)
+
+
+def _add_overlaps(
+    sums: Float[np.ndarray, "3 k"],
+    likeliest: Float32[np.ndarray, "*rows"],
+    labels: UInt8[np.ndarray, "*rows"],
+) -> None:
+    for index in range(sums.shape[1]):
+        inside = labels == index
+        if count := np.count_nonzero(inside):
+            sums[0, index] += _sum_where(likeliest, inside)
+            sums[2, index] += count
 
 
 def _sum_where(x: Float32[np.ndarray, "*rows"], inside: Bool[np.ndarray, "*rows"]) -> float:

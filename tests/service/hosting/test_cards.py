@@ -3,7 +3,7 @@
 import pytest
 
 from seg.cuda_driver import DEVICE_VARIABLE, chosen_device
-from seg.inference.backends.onnx import cuda_options
+from seg.inference.backends.sessions import cuda_options
 from service.hosting import supervisor
 from service.hosting.supervisor import take_a_card
 from service.settings import Settings

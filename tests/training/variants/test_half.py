@@ -12,7 +12,7 @@ from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 
 from seg.inference import OnnxBackend
-from seg.inference.backends.onnx import cuda_options
+from seg.inference.backends.sessions import cuda_options
 from seg.networks import ResidualUNet, preset
 from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated, rounded_to_tf32
 from training.onnx_files.write import write_onnx

@@ -17,7 +17,7 @@ import onnxruntime
 from seg.cuda_driver import cards, cuda_devices, driver_version
 from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend
-from seg.inference.backends import onnx
+from seg.inference.backends import sessions
 from seg.inference.backends.remembered import place_of
 from seg.machine import cache_folder
 from seg.model_package import ModelPackage
@@ -65,7 +65,7 @@ def test_a_driver_that_is_too_old_is_told_in_onnxruntime_s_words(said):
 
 
 def test_all_options_are_known_to_the_provider(said):
-    both = "[refusal(), setattr(onnx, 'cuda_options', lambda **_: {'no_such': '1'}), refusal()]"
+    both = "[refusal(), setattr(sessions, 'cuda_options', lambda **_: {'no_such': '1'}), refusal()]"
     (ours, _, unknown), stdout, _ = said(both, SEG_CUDA_MEMORY_MB="2000")
     assert "CUDA failure 36" in ours  # as far as one comes without a card
     assert "no_such" in unknown

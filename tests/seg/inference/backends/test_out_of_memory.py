@@ -9,7 +9,7 @@ from numpy.random import default_rng
 from seg.errors import BackendError, DeviceMemoryError
 from seg.images import Image
 from seg.inference import EnsembleBackend, MirrorBackend, OnnxBackend, Predictor, verify_golden
-from seg.inference.backends.onnx import lacks_memory
+from seg.inference.backends.sessions import lacks_memory
 from seg.model_package import ModelPackage
 
 WORDS = (
@@ -25,12 +25,12 @@ class CrampedSession:
     def __init__(self, session, most):
         self._session, self.most, self.asked = session, most, []
 
-    def run(self, outputs, feeds):
+    def run(self, feeds, *wanted, **more):
         (patches,) = feeds.values()
         self.asked.append(len(patches))
         if len(patches) > self.most:
             raise RuntimeError(WORDS)
-        return self._session.run(outputs, feeds)
+        return self._session.run(feeds, *wanted, **more)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from numpy.random import default_rng
 from seg.images import Image
 from seg.inference import Predictor
 from seg.inference.labels.decision import probabilities_of
+from seg.inference.labels.entropy import probabilities_and_entropy, voxel_entropy
 from seg.inference.tiling.sliding_window import Slab
-from seg.inference.trust.entropy import probabilities_and_entropy, voxel_entropy
 from seg.inference.trust.quality import BLOCK, QualityMeter
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage
