@@ -19,7 +19,7 @@ from seg.inference.backends.onnx import Backend, DecidingBackend
 from seg.inference.labels.decision import decided, probabilities_of
 from seg.inference.labels.postprocess import postprocess
 from seg.inference.labels.selection import EVERYTHING, Selection
-from seg.inference.tiling.apart import Part, are_apart, decided_parts
+from seg.inference.tiling.apart import DecidedPart, are_apart, decided_parts
 from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.inference.tiling.empty import background_logits, emptiness
 from seg.inference.tiling.restoring import embedded, restored
@@ -333,7 +333,7 @@ class Predictor:
         progress: Progress | None,
         counts: WindowCounts | None,
         meter: QualityMeter | None,
-    ) -> Iterator[Part] | None:
+    ) -> Iterator[DecidedPart] | None:
         """Labels that are taken where the network runs; None where they need its logits here."""
         card = self.package.card
         needs_logits = (

@@ -31,7 +31,7 @@ from seg.inference.tiling.sliding_window import (
 from seg.transforms import Rows
 
 
-class Part(NamedTuple):
+class DecidedPart(NamedTuple):
     """What is known of a part of the image."""
 
     where: tuple[slice, ...]
@@ -54,7 +54,7 @@ def decided_parts(
     temperature: float,
     progress: Progress | None = None,
     counts: WindowCounts | None = None,
-) -> Iterator[Part] | None:
+) -> Iterator[DecidedPart] | None:
     """The parts of an image, in any order; None where windows overlap or the backend says logits.
 
     Args:
@@ -91,7 +91,7 @@ def _parts(  # noqa: PLR0913 - what was found out above
     temperature: float,
     progress: Progress | None,
     counts: WindowCounts,
-) -> Iterator[Part]:
+) -> Iterator[DecidedPart]:
     patch = backend.patch
 
     def ask(batch: Batch) -> Sequence[Decided]:
@@ -138,7 +138,9 @@ def _mask(
     return mask
 
 
-def _cut(image: Surrounded, at: Sequence[int], patch: tuple[int, ...], decided: Decided) -> Part:
+def _cut(
+    image: Surrounded, at: Sequence[int], patch: tuple[int, ...], decided: Decided
+) -> DecidedPart:
     there, here = _within(image, at, patch)
     kept = (decided.labels[here], decided.likeliest[here], decided.entropy[here])
-    return Part(there, Decided(*kept, decided.mass))
+    return DecidedPart(there, Decided(*kept, decided.mass))
