@@ -1,24 +1,19 @@
-"""Adopted networks to a proven package. Letters: ``b`` batch, ``c`` channels."""
+"""What a package holds of an adopted model. Letters: ``b`` batch, ``c`` channels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32
-from torch import nn
 
 from seg.errors import ConfigError
-from seg.files import sha256_of, written_whole
 from seg.images import ClassInfo, read_channels
 from seg.images.grid.orientation import are_axis_codes, axis_codes, turn_to, turned_image
-from seg.inference.backends.combined import EnsembleBackend
 from seg.inference.tiling.sliding_window import window_starts
 from seg.model_package import (
     Averaging,
-    GoldenSamples,
     InputSpec,
     ModelCard,
     ModelPackage,
@@ -26,51 +21,15 @@ from seg.model_package import (
     Provenance,
     Task,
     TrainingFingerprint,
-    Variant,
-    write_card,
-    write_golden,
 )
 from seg.model_package.sides import sided_classes
 from seg.predict.cases import CaseSearch, find_cases
 from seg.transforms import prepare, surround
-from training.onnx_files.proof import proven, reference_logits
-from training.onnx_files.write import write_onnx
-from training.packaging.ensemble import Remembered
-from training.packaging.package import versions_of
+from training.packaging.card import UNWRITTEN, unwritten, versions_of
+from training.packaging.writer import Network, write_networks
 
 GOLDEN_SAMPLES = 3
 LIBRARIES = ("seg", "torch", "onnx", "onnxruntime-gpu")
-
-
-class Network(Protocol):
-    """A trained network, whatever it is made of."""
-
-    def logits(
-        self, patches: Float32[np.ndarray, "b c *patch"]
-    ) -> Float32[np.ndarray, "b k *patch"]:
-        """What the network itself says."""
-        ...
-
-    def write(self, patches: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
-        """Write ONNX with that patch and any batch size."""
-        ...
-
-
-@dataclass(frozen=True)
-class TorchNetwork(Network):
-    """A module of torch."""
-
-    module: nn.Module
-
-    def logits(
-        self, patches: Float32[np.ndarray, "b c *patch"]
-    ) -> Float32[np.ndarray, "b k *patch"]:
-        """What the module says."""
-        return reference_logits(self.module.eval(), patches)
-
-    def write(self, patches: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
-        """Export it."""
-        write_onnx(self.module.eval(), patches, file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,31 +76,13 @@ def write_adopted(
         raise ConfigError(f"{target} is not empty; name another folder with -o")
     model = replace(model, input=_placed(model, images, stored_as))
     patches = patches_of(images, model.input) if images else _noise(model.input)
-    with written_whole(target) as folder:
-        said, variants, errors = {}, [], []
-        for name, network in model.networks.items():
-            file = folder / f"{name}.onnx"
-            said[name] = network.logits(patches)
-            network.write(patches, file)
-            errors.append(proven(file, GoldenSamples(patches, said[name]), model.task))
-            variants.append(Variant(name=name, file=file.name, sha256=sha256_of(file)))
-        together = EnsembleBackend(
-            [Remembered(each) for each in said.values()], model.task, model.averaging
-        ).run(patches)
-        several = len(variants) > 1
-        golden = write_golden(
-            folder,
-            GoldenSamples(patches, together if several else next(iter(said.values()))),
-            said if several else None,
-        )
-        write_card(folder, _card(model, variants, golden, command))
-    return ModelPackage.load(target), max(errors)
+    written = write_networks(model.networks, _card(model, command), patches, target)
+    return written.package, written.error
 
 
-def _card(
-    model: Adopted, variants: Sequence[Variant], golden_sha256: str, command: str
-) -> ModelCard:
+def _card(model: Adopted, command: str) -> ModelCard:
     now = datetime.now(UTC)
+    names = tuple(model.networks)
     return ModelCard(
         name=model.name,
         version=now.strftime("%Y%m%d.%H%M%S"),
@@ -149,10 +90,10 @@ def _card(
         classes=model.classes,
         input=model.input,
         postprocessing=model.postprocessing,
-        variants=tuple(variants),
-        ensemble=tuple(v.name for v in variants) if len(variants) > 1 else (),
+        variants=tuple(map(unwritten, names)),
+        ensemble=names if len(names) > 1 else (),
         averaging=model.averaging,
-        golden_sha256=golden_sha256,
+        golden_sha256=UNWRITTEN,
         fingerprint=model.fingerprint,
         provenance=Provenance(
             created=now.isoformat(timespec="seconds"),

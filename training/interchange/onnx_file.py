@@ -13,8 +13,9 @@ from onnx import helper, numpy_helper
 
 from seg.errors import ConfigError
 from seg.files import sha256_of
-from training.interchange.adopted_package import Adopted, Network
+from training.interchange.adopted_package import Adopted
 from training.interchange.described import Activation, Description
+from training.packaging.writer import Network
 
 SMALLEST_PROBABILITY = 1e-7
 

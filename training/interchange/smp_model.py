@@ -12,9 +12,10 @@ from seg.errors import ConfigError
 from seg.files import sha256_of
 from seg.model_package import Channel
 from seg.transforms import Normalisation
-from training.interchange.adopted_package import Adopted, TorchNetwork
+from training.interchange.adopted_package import Adopted
 from training.interchange.checkpoint import read_checkpoint
 from training.interchange.described import describe_fields
+from training.packaging.writer import TorchNetwork
 
 WEIGHTS_AT = ((), ("state_dict",), ("model_state_dict",), ("model",))
 """Keys that lead to the weights, in the order in which they are tried."""

@@ -1,64 +1,57 @@
-"""From a trained network to a finished model package: golden samples, proof, scores, card.
+"""What a run has trained as a finished package: one network, or those of its folds."""
 
-Letters: ``b`` batch, ``c`` channels.
-"""
-
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from seg.files import written_whole
-from seg.images import ClassInfo
-from seg.inference import OnnxBackend, Predictor
-from seg.model_package import (
-    InputSpec,
-    IntensityStatistics,
-    ModelCard,
-    ModelPackage,
-    Provenance,
-    Score,
-    TrainingFingerprint,
-    write_card,
-)
-from seg.model_package.sides import sided_classes
+import numpy as np
+from jaxtyping import Float32
+
+from seg.model_package import ModelPackage, Postprocessing
 from seg.networks import SegmentationNetwork
-from seg.version import version_of
-from training.dataset.cases import image_digest
-from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
-from training.onnx_files.proof import Proof, export_variant, milliseconds_per_patch
-from training.packaging.objects import untuned, with_objects
-from training.run.device import Device
+from training.onnx_files.proof import FULL
+from training.packaging.card import card_of, unwritten
+from training.packaging.writer import Assess, Network, TorchNetwork, Written, write_networks
 from training.run.job import TrainingJob
-from training.run.plan import Plan
 from training.samples.held_back import held_back_patches
-
-_Number = TypeVar("_Number", int, float)
-
 
 GOLDEN_SAMPLES = 4
 
 
-LIBRARIES = ("seg", "torch", "monai", "lightning", "albumentations", "onnx", "onnxruntime-gpu")
-
-
 @dataclass(frozen=True)
 class Finished:
-    """A package on disk with its scores and its proof."""
+    """A package on disk with its scores and how near its files are to the network."""
 
     package: ModelPackage
     evaluation: Evaluation
-    proof: Proof
+    error: float
+    """Largest absolute error of a probability on the golden samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member(Network):
+    """One network of an ensemble, whose file a package of its own has."""
+
+    network: SegmentationNetwork
+    package: ModelPackage
+    """With the scores on the cases that it has not seen."""
+
+    def logits(
+        self, patches: Float32[np.ndarray, "b c *patch"]
+    ) -> Float32[np.ndarray, "b k *patch"]:
+        """What the network says."""
+        return TorchNetwork(self.network).logits(patches)
+
+    def write(self, patches: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
+        """Copy the package's file."""
+        shutil.copyfile(self.package.model_file(), file)
 
 
 def write_package(
-    network: SegmentationNetwork,
-    job: TrainingJob,
-    target: Path,
-    assess: Callable[[Predictor], Evaluation],
+    network: SegmentationNetwork, job: TrainingJob, target: Path, assess: Assess
 ) -> Finished:
     """Export, prove, evaluate and write ``target``, whole or not at all.
 
@@ -68,121 +61,47 @@ def write_package(
     Raises:
         BackendError: the exported network disagrees with the trained one.
     """
-    patches = held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
     small = pruned(network) if job.plan.compute_penalty else Pruned(network)
-    with written_whole(target) as folder:
-        proof = export_variant(small.network, patches, folder, job.dataset.legend.task)
-        proof = replace(
-            proof, variant=proof.variant.model_copy(update={"blocks_dropped": small.removed})
-        )
-        card = card_of(proof, job)
-        backend = OnnxBackend(folder / proof.variant.file)
-        card = with_objects(card, folder, backend, job)
-        write_card(folder, card)
-        evaluation = assess(Predictor(ModelPackage.load(folder), backend))
-        card = _scored(card, evaluation, milliseconds_per_patch(backend, patches), job.device)
-        write_card(folder, card)
-    return Finished(ModelPackage.load(target), evaluation, proof)
-
-
-def card_of(proof: Proof, job: TrainingJob) -> ModelCard:
-    """The card of a package with one variant, before it is scored."""
-    plan, dataset = job.plan, job.dataset
-    fingerprint = job.fingerprint.turned(plan.orientation)
-    now = datetime.now(UTC)
-    spacings = fingerprint.spacings
-    return ModelCard(
-        name=dataset.name,
-        version=now.strftime("%Y%m%d.%H%M%S"),
-        task=dataset.legend.task,
-        classes=dataset.classes,
-        input=InputSpec(
-            channels=dataset.channels,
-            patch=plan.patch,
-            overlap=plan.overlap,
-            preprocessing=plan.preprocessing,
-            empty=plan.empty,
-            mirror_axes=_mirrors(plan, dataset.classes),
-            orientation=plan.orientation,
-            left_right_axis=plan.left_right_axis,
-        ),
-        instances=untuned(plan, dataset.classes),
-        variants=(proof.variant,),
-        golden_sha256=proof.golden_sha256,
-        fingerprint=TrainingFingerprint(
-            cases=fingerprint.cases,
-            shape=_ranges(fingerprint.shapes),
-            spacing=_ranges(spacings) if spacings else None,
-            intensity=tuple(channel.range for channel in fingerprint.channels),
-            statistics=_statistics_of(fingerprint),
-        ),
-        provenance=Provenance(
-            created=now.isoformat(timespec="seconds"),
-            seed=plan.seed,
-            dataset=dataset.name,
-            dataset_sha256=dataset.sha256(),
-            trained_on=tuple(sorted(image_digest(case) for case in dataset.train)),
-            command=job.command,
-            versions=versions_of(LIBRARIES),
-            steps=job.steps,
-            expected_steps=plan.expected_steps,
-        ),
-        licence=dataset.licence,
+    variant = unwritten(FULL).model_copy(update={"blocks_dropped": small.removed})
+    networks = {FULL: TorchNetwork(small.network.cpu().float())}
+    return _finished(
+        write_networks(networks, card_of(job, [variant]), _golden(job), target, job, assess)
     )
 
 
-def _statistics_of(fingerprint: Fingerprint) -> tuple[IntensityStatistics, ...] | None:
-    if not all(channel.images for channel in fingerprint.channels):
-        return None
-    found = []
-    for channel in fingerprint.channels:
-        shares = [each.noise / each.deviation if each.deviation else 0.0 for each in channel.images]
-        means, deviations = (
-            [getattr(each, name) for each in channel.images] for name in ("mean", "deviation")
-        )
-        mean, deviation, share = ((min(x), max(x)) for x in (means, deviations, shares))
-        found.append(IntensityStatistics(mean=mean, deviation=deviation, noise_share=share))
-    return tuple(found)
+def write_ensemble(
+    members: Mapping[str, Member],
+    job: TrainingJob,
+    target: Path,
+    rules: Postprocessing,
+    assess: Assess,
+) -> Finished:
+    """Put the members' ONNX files into one package, prove each and all of them, and score it.
 
+    Args:
+        members: by name; proven packages of one plan.
+        job: of all folds.
+        target: folder of the package, written whole or not at all.
+        rules: what happens to labels after the networks.
+        assess: scores a predictor of the whole package.
 
-def _mirrors(plan: Plan, classes: Sequence[ClassInfo]) -> tuple[int, ...] | None:
-    """What may be mirrored when it predicts: never left and right, however it was trained."""
-    names = [info.name for info in classes[1:]]
-    if not sided_classes(names):
-        return plan.mirror_axes
-    return tuple(axis for axis in plan.mirrored_axes(names) if axis != plan.between_sides)
-
-
-def _ranges(rows: Sequence[tuple[_Number, ...]]) -> tuple[tuple[_Number, _Number], ...]:
-    return tuple((min(axis), max(axis)) for axis in zip(*rows, strict=True))
-
-
-def _scored(
-    card: ModelCard, evaluation: Evaluation, milliseconds: float, device: Device
-) -> ModelCard:
-    scores = scores_of(evaluation)
-    variant = card.variants[0].model_copy(
-        update={
-            "dice": scores,
-            "milliseconds_per_patch": round(milliseconds, 3),
-            "measured_on": device.name,
-        }
+    Raises:
+        BackendError: a file disagrees with the trained network.
+    """
+    variants = [
+        member.package.card.variants[0].model_copy(update={"name": name, "file": f"{name}.onnx"})
+        for name, member in members.items()
+    ]
+    card = card_of(job, variants).model_copy(
+        update={"ensemble": tuple(members), "postprocessing": rules}
     )
-    return card.model_copy(
-        update={"metrics": scores, "variants": (variant,), "quality": evaluation.quality}
-    )
+    return _finished(write_networks(members, card, _golden(job), target, job, assess))
 
 
-def scores_of(evaluation: Evaluation) -> dict[str, Score]:
-    """Mean Dice as a card has it, of the classes that count in a case."""
-    return {
-        name: Score(dice=each.dice, ci95=each.ci95, cases=each.cases)
-        for name, each in evaluation.summary.items()
-        if each.dice is not None and each.ci95 is not None
-    }
+def _golden(job: TrainingJob) -> Float32[np.ndarray, "b c *patch"]:
+    return held_back_patches(job.dataset, job.plan, GOLDEN_SAMPLES).images
 
 
-def versions_of(libraries: Iterable[str]) -> dict[str, str]:
-    """Of those that are installed, for a card."""
-    versions = {name: version_of(name) for name in libraries}
-    return {name: version for name, version in versions.items() if version != "unknown"}
+def _finished(written: Written) -> Finished:
+    assert written.evaluation is not None
+    return Finished(written.package, written.evaluation, written.error)

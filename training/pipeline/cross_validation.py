@@ -25,8 +25,7 @@ from training.evaluation.postprocessing import choose_postprocessing
 from training.evaluation.score_files import read_metrics
 from training.evaluation.scores import CrossValidation, Evaluation, Fold, Tried
 from training.learning.checkpoint import Trained, trained_in
-from training.packaging.ensemble import Member, write_ensemble
-from training.packaging.package import Finished
+from training.packaging.package import Finished, Member, write_ensemble
 from training.run.clock import Clock
 from training.run.folder import FOLD, RunFolder
 from training.run.job import TrainingJob
@@ -86,10 +85,10 @@ def package_folds(
     dataset = job.dataset
     rules, tried = choose_postprocessing(_unseen(dataset, folds), dataset.legend)
     trained = [trained_in(fold, read_plan(fold.plan), dataset.legend) for fold in folds]
-    members = [
-        Member(fold.path.name, each.network, ModelPackage.load(fold.package))
-        for fold, each in zip(folds, trained, strict=True)
-    ]
+    members = {
+        fold.path.name: Member(of_fold.network, ModelPackage.load(fold.package))
+        for fold, of_fold in zip(folds, trained, strict=True)
+    }
 
     def assess(predictor: Predictor) -> Evaluation:
         return evaluate(predictor, dataset, dataset.test, predictions=run.predictions, degrade=True)

@@ -55,7 +55,7 @@ def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]
         export_bundle(run, job, target)
         return []
     finished = export_package(run, job, target)
-    proof = f"ONNX and network agree to {finished.proof.error:.1e}"
+    proof = f"ONNX and network agree to {finished.error:.1e}"
     return [summary_table(finished.evaluation), proof]
 
 

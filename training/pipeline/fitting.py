@@ -218,7 +218,7 @@ def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: 
         finished, trained = cross_validate(job, run, clock, resume, with_ray=with_ray)
     else:
         finished, trained = _train_and_package(job, run, clock)
-    log.info("proven    ONNX and network agree to %.1e in probabilities", finished.proof.error)
+    log.info("proven    ONNX and network agree to %.1e in probabilities", finished.error)
     if plan.mirror and finished.package.card.mirrors:
         log.info("predicting once more in mirrors, to see what they gain and cost")
         finished = with_mirroring(finished, dataset)

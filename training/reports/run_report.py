@@ -44,7 +44,7 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         minutes=trained.seconds / 60,
         device=job.device.name,
         data=data_in_words(job.dataset, job.fingerprint),
-        proof=finished.proof,
+        error=finished.error,
         megabytes=finished.package.model_file().stat().st_size / 1e6,
         package=shlex.quote(str(finished.package.path)),
         data_path=shlex.quote(job.plan.data),

@@ -4,6 +4,7 @@ Letters: ``b`` patches, ``c`` channels, ``k`` channels of logits.
 """
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from seg.networks.costs import flops_of
 from training.onnx_files.own_types import OwnTypesBackend, can_be_evaluated
 from training.onnx_files.proof import FULL, proven, reference_logits
 from training.onnx_files.write import write_onnx
+from training.packaging.writer import Network
 from training.run.names import VariantPrecision
 from training.variants.half import to_float16
 from training.variants.probe import Probe
@@ -47,7 +49,7 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class Made(Network):
     """A network in one precision."""
 
     name: str
@@ -59,6 +61,17 @@ class Made:
     tolerance: Tolerance
     gigaflops: float
     float_layers: tuple[str, ...] = ()
+
+    def logits(
+        self, patches: Float32[np.ndarray, "b c *patch"]
+    ) -> Float32[np.ndarray, "b k *patch"]:
+        """What was said to the golden patches when it was made."""
+        assert len(patches) == len(self.golden)
+        return self.golden
+
+    def write(self, patches: Float32[np.ndarray, "b c *patch"], file: Path) -> None:
+        """Copy the file."""
+        shutil.copyfile(self.file, file)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,28 +11,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from seg.files import sha256_of, written_whole
-from seg.inference import Backend, OnnxBackend, Predictor, open_model, verify_golden
+from seg.inference import Backend, OnnxBackend, Predictor, open_model
 from seg.inference.backends.remembered import processor_name
 from seg.model_package import (
     GoldenSamples,
     ModelPackage,
     Variant,
     Weights,
-    write_card,
     write_golden,
 )
 from seg.networks import SegmentationNetwork
 from training.evaluation.scores import Evaluation
 from training.learning.gates import Pruned, pruned
-from training.onnx_files.proof import FULL, Proof
-from training.onnx_files.shared_weights import referenced_bytes, share_weights
+from training.onnx_files.proof import FULL
+from training.packaging.card import UNWRITTEN, card_of, scores_of, unwritten
 from training.packaging.objects import with_objects
-from training.packaging.package import GOLDEN_SAMPLES, Finished, card_of, scores_of
+from training.packaging.package import GOLDEN_SAMPLES, Finished
+from training.packaging.writer import write_networks
 from training.run.job import TrainingJob
 from training.samples.held_back import held_back_patches
 from training.variants.front import Point, front
@@ -125,10 +123,8 @@ def write_variants(  # noqa: PLR0913 - student and other are what may be missing
             )
         )  # fmt: skip
         measured = _chosen(_measured(made, job, work, assess, patches), job, wishes.most_lost)
-        with written_whole(target) as folder:
-            finished = _write([m for m in measured if m.kept], job, folder, patches)
-        package = ModelPackage.load(target)
-    return Elastic(replace(finished, package=package), lesions, tuple(measured), compared)
+        finished = _write([m for m in measured if m.kept], job, target, patches)
+    return Elastic(finished, lesions, tuple(measured), compared)
 
 
 def _measured(
@@ -140,18 +136,18 @@ def _measured(
 ) -> list[MeasuredVariant]:
     """Scores by the same predictor that serves, and times side by side."""
     first = made[0]
-    golden = GoldenSamples(patches, first.golden)
-    variant = Variant(name=first.name, file=first.file.name, sha256=sha256_of(first.file))
-    card = card_of(Proof(variant, write_golden(work, golden), 0.0), job)
+    write_golden(work, GoldenSamples(patches, first.golden))
+    card = card_of(job, [unwritten(first.name)])
     card = with_objects(card, work, OnnxBackend(first.file, provider="cpu"), job)
     package = ModelPackage(work, card)
-    found = []
-    for each in tqdm(made, desc="scoring", unit="variant", disable=None):
-        found.append(assess(Predictor(package, _scored_backend(each, job))))
+    evaluations = [
+        assess(Predictor(package, _scored_backend(variant, job)))
+        for variant in tqdm(made, desc="scoring", unit="variant", disable=None)
+    ]
     times = _milliseconds(made, job, patches)
     return [
-        MeasuredVariant(each, evaluation, times.get(each.name))
-        for each, evaluation in zip(made, found, strict=True)
+        MeasuredVariant(variant, evaluation, times.get(variant.name))
+        for variant, evaluation in zip(made, evaluations, strict=True)
     ]
 
 
@@ -198,43 +194,16 @@ def _chosen(
 def _write(
     kept: Sequence[MeasuredVariant],
     job: TrainingJob,
-    folder: Path,
+    target: Path,
     patches: Float32[np.ndarray, "b c *patch"],
 ) -> Finished:
-    """Fill the folder of the package; the weights of one precision are one file."""
-    weights: dict[str, Path] = {}
-    for stored in dict.fromkeys(_stored(each.made) for each in kept):
-        weights[stored] = folder / f"{stored}.weights"
-        share_weights(
-            (
-                (onnx.load(each.made.file), folder / each.made.file.name)
-                for each in kept
-                if _stored(each.made) == stored
-            ),
-            weights[stored],
-        )
-    first, *others = kept
-    golden = write_golden(
-        folder,
-        GoldenSamples(patches, first.made.golden),
-        {each.made.name: each.made.golden for each in others},
+    """The package; the weights of one precision are one file."""
+    scored = kept[0].evaluation
+    card = card_of(job, [_variant(measured, job) for measured in kept]).model_copy(
+        update={"metrics": scores_of(scored), "quality": scored.quality}
     )
-    variants = tuple(_variant(each, job, folder, weights[_stored(each.made)]) for each in kept)
-    card = card_of(Proof(variants[0], golden, 0.0), job).model_copy(
-        update={
-            "variants": variants,
-            "metrics": scores_of(first.evaluation),
-            "quality": first.evaluation.quality,
-        }
-    )
-    card = with_objects(card, folder, OnnxBackend(folder / variants[0].file, provider="cpu"), job)
-    write_card(folder, card)
-    package = ModelPackage.load(folder)
-    errors = [
-        verify_golden(package, OnnxBackend(package.model_file(v.name), provider="cpu"), v.name)
-        for v in variants
-    ]
-    return Finished(package, first.evaluation, Proof(variants[0], golden, errors[0]))
+    written = write_networks({m.made.name: m.made for m in kept}, card, patches, target, job)
+    return Finished(written.package, scored, written.error)
 
 
 def _stored(made: Made) -> str:
@@ -242,17 +211,16 @@ def _stored(made: Made) -> str:
     return "float32" if made.precision == "tf32" else made.precision
 
 
-def _variant(measured: MeasuredVariant, job: TrainingJob, folder: Path, weights: Path) -> Variant:
+def _variant(measured: MeasuredVariant, job: TrainingJob) -> Variant:
     made = measured.made
-    file = folder / made.file.name
     blocks = made.source.network.droppable_blocks(reshaping=True)
     on_cpu = job.device.kind == "cpu" or made.precision == "int8"
     hardware = f"one core of {processor_name()}, onnxruntime" if on_cpu else job.device.name
     return Variant(
         name=made.name,
-        file=file.name,
-        sha256=sha256_of(file),
-        weights=Weights(file=weights.name, sha256=sha256_of(weights)),
+        file=made.file.name,
+        sha256=UNWRITTEN,
+        weights=Weights(file=f"{_stored(made)}.weights", sha256=UNWRITTEN),
         precision=made.precision,
         blocks_dropped=made.source.dropped,
         blocks_kept=len(blocks),
@@ -261,7 +229,6 @@ def _variant(measured: MeasuredVariant, job: TrainingJob, folder: Path, weights:
         tolerance=made.tolerance.worst,
         mean_tolerance=made.tolerance.mean,
         gigaflops=made.gigaflops,
-        megabytes=round((file.stat().st_size + referenced_bytes(file)) / 1e6, 3),
         dice=scores_of(measured.evaluation),
         milliseconds_per_patch=measured.milliseconds,
         measured_on=hardware if measured.milliseconds is not None else None,

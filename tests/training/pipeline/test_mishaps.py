@@ -16,7 +16,7 @@ from training import export
 from training.fit import main
 from training.learning.callbacks import CHECKPOINT_FILE, WholeCheckpoints
 from training.learning.losses import SegmentationLoss
-from training.onnx_files import proof
+from training.packaging import writer
 
 SMALL = [
     *("--patch", "32", "32", "--batch-size", "2", "--precision", "float32"),
@@ -116,7 +116,7 @@ def test_an_export_that_is_interrupted_leaves_the_older_package(finished, tmp_pa
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(proof, "proven", interrupted)
+    monkeypatch.setattr(writer, "proven", interrupted)
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "report.html").unlink()
     shutil.rmtree(run / "package")
@@ -133,7 +133,7 @@ def test_an_export_that_disagrees_writes_nothing(finished, tmp_path, monkeypatch
     def disagrees(*_):
         raise BackendError("the exported network disagrees with the trained one")
 
-    monkeypatch.setattr(proof, "proven", disagrees)
+    monkeypatch.setattr(writer, "proven", disagrees)
     assert export.main([str(finished), "-o", str(tmp_path / "p")]) == 2
     assert "error: the exported network disagrees" in capsys.readouterr().err
     assert not (tmp_path / "p").exists()

@@ -24,7 +24,6 @@ from training.dataset.fingerprint import take_fingerprint
 from training.evaluation.evaluator import evaluate
 from training.evaluation.scores import Summary
 from training.learning.checkpoint import Trained
-from training.onnx_files.proof import Proof
 from training.packaging.package import Finished
 from training.planning.rules import make_plan
 from training.reports.case_pictures import panel, view_of, write_comparison
@@ -56,8 +55,7 @@ def run(tmp_path_factory):
     write_log(folder / "logs" / "version_0", range(0, 50, 5))
     job = TrainingJob(plan, fingerprint, dataset, Device("cpu", "CPU of a test"), "tests")
     trained = Trained(ResidualUNet(plan.network_config(3)), steps=4321, seconds=90.0)
-    proof = Proof(package.card.variants[0], package.card.golden_sha256, 1.5e-6)
-    finished = Finished(package, evaluation, proof)
+    finished = Finished(package, evaluation, 1.5e-6)
     write_report(folder, job, trained, finished)
     return folder, job, finished
 

@@ -23,10 +23,11 @@ from seg.images.grid.orientation import are_axis_codes
 from seg.model_package import InputSpec
 from seg.networks import ResidualUNet, UNetConfig
 from seg.transforms import Preprocessing
-from training.interchange.adopted_package import Adopted, TorchNetwork
+from training.interchange.adopted_package import Adopted
 from training.interchange.checkpoint import read_checkpoint
 from training.interchange.described import Description, describe_fields
 from training.interchange.monai.transforms import BundlePreparation, left_out, prepared_by
+from training.packaging.writer import TorchNetwork
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 NETWORKS = ("network_def", "net_def", "network", "net")

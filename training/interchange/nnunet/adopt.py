@@ -9,7 +9,7 @@ from typing import Any
 from seg.errors import ConfigError
 from seg.files import sha256_of
 from seg.model_package import InputSpec
-from training.interchange.adopted_package import Adopted, TorchNetwork
+from training.interchange.adopted_package import Adopted
 from training.interchange.checkpoint import ForeignCheckpoint, read_checkpoint
 from training.interchange.nnunet.axes import AxisMap
 from training.interchange.nnunet.card import (
@@ -24,6 +24,7 @@ from training.interchange.nnunet.card import (
 )
 from training.interchange.nnunet.network import filled, network_of
 from training.interchange.nnunet.results import fold_files, read_results
+from training.packaging.writer import TorchNetwork
 
 TILE_OVERLAP = 0.5
 WANTED = {
