@@ -57,6 +57,7 @@ class Wanted(TypedDict, total=False):
     format: str | Sequence[str]
     classes: Sequence[str]
     threshold: float
+    split: bool
     mirror: bool
     measurements: bool
     series: str

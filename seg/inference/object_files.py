@@ -72,7 +72,7 @@ def predict_objects_file(
         if card.postprocessing.has_rules:
             classes[:] = predictor.finished(np.asarray(classes))
         mask = Mask(classes, spacing=turned.spacing, affine=turned.affine)
-        objects = meter.objects(mask, predictor.selection.classes)
+        objects = predictor.objects_within(meter, mask)
         labels = turn.back(objects.labels)
         write_objects_parts(target, _slabs(labels), source)
         stored = replace(objects, labels=labels, spacing=source.spacing, affine=source.affine)

@@ -28,7 +28,7 @@ from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import MapName, QualityMeter, Segmentation
 from seg.model_package import ModelCard, ModelPackage
-from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits
+from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits, splitting_warning
 from seg.transforms import Rows, prepare_rows
 
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
@@ -127,9 +127,14 @@ class Predictor:
         labels: UInt8[np.ndarray, "*spatial"],
     ) -> Objects:
         """Found in the voxel order of the training, numbered in it, and turned back."""
-        objects = meter.objects(Mask.on_grid_of(turned, labels), self.selection.classes)
+        objects = self.objects_within(meter, Mask.on_grid_of(turned, labels))
         numbers = np.ascontiguousarray(turn.back(objects.labels))
         return replace(objects, labels=numbers, spacing=image.spacing, affine=image.affine)
+
+    def objects_within(self, meter: ObjectsMeter, mask: Mask) -> Objects:
+        """Those that are wanted, of a mask that is turned as the meter's slabs were."""
+        wanted = self.selection
+        return meter.objects(mask, wanted.classes, splits=wanted.split)
 
     def objects(self, image: Image, progress: Progress | None = None) -> Objects:
         """The objects of an image, each told from the others, on the image's own grid.
@@ -190,7 +195,9 @@ class Predictor:
         """A sentence for each way in which an image is unlike those that the model knows."""
         card = self.package.card
         turned = turned_source(source, self.turn_of(source))
-        return unfamiliar(turned, card.input, card.fingerprint, card.sided)
+        found = unfamiliar(turned, card.input, card.fingerprint, card.sided)
+        about_split = splitting_warning(card) if self.selection.split else None
+        return (*found, about_split) if about_split else found
 
     def labels_observed(self, image: Image, taker: SlabTaker) -> UInt8[np.ndarray, "*spatial"]:
         """Labels while ``taker`` is told every channel of logits; as ``turn_of`` turns them.

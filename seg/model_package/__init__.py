@@ -39,6 +39,8 @@ from seg.model_package.instances import (
     Instances,
     ObjectRule,
     ScoreCalibration,
+    SplitRule,
+    Splitting,
 )
 
 __all__ = [
@@ -61,6 +63,8 @@ __all__ = [
     "Provenance",
     "Score",
     "ScoreCalibration",
+    "SplitRule",
+    "Splitting",
     "Task",
     "Tolerance",
     "Touching",

@@ -9,7 +9,7 @@ from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
 from seg.metrics import SelfAssessment
-from seg.model_package.instances import Instances
+from seg.model_package.instances import Instances, Splitting
 from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.transforms import Preprocessing
 
@@ -242,6 +242,9 @@ class ModelCard(FrozenData):
     """What the model knows of its own errors; older packages know nothing."""
     instances: Instances | None = None
     """How objects are told apart; None where the model knows classes of voxels only."""
+    splitting: Splitting | None = None
+    """How objects that touch are split by their shape where that is asked for; None of older
+    packages and of adopted ones."""
     provenance: Provenance
     licence: str = "not stated"
     intended_use: str = "research; not a medical device"

@@ -55,6 +55,29 @@ class ObjectRule(FrozenData):
     count: CountCalibration | None = None
 
 
+class SplitRule(FrozenData):
+    """Where an object of one class that hangs together is cut in several, by its shape alone."""
+
+    smallest: Annotated[float, Field(ge=0)] = 0
+    """Area or volume below which an object is left out."""
+    core: Annotated[float, Field(ge=0)] = 0
+    """A middle lies at least so deep under the outline."""
+    neck: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """Two middles are two objects where the way between them is narrower than this share of the
+    smaller one's depth."""
+
+
+class Splitting(FrozenData):
+    """How objects that touch are split where nobody taught the network to tell them apart."""
+
+    unit: Literal["mm", "voxel"]
+    """Of the rules; voxels are those of the network's grid along its finest axis."""
+    rules: dict[str, SplitRule]
+    """By class name; objects of other classes are never split."""
+    fitted_on: str = ""
+    """What the values come from, in words."""
+
+
 class Instances(FrozenData):
     """Objects of a model."""
 

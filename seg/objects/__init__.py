@@ -12,6 +12,7 @@ from seg.objects.flooding import Flooded, SeedRule, components, flooded
 from seg.objects.measurements import columns_of, measure_objects
 from seg.objects.meter import ObjectsMeter, SlabTaker, mean_certainty
 from seg.objects.objects import Objects
+from seg.objects.splitting import Shaping, boxes_of, parts_of, split_components, splitting_warning
 from seg.objects.writing import (
     LABEL_SUFFIX,
     OBJECT_FORMATS,
@@ -28,7 +29,9 @@ __all__ = [
     "Objects",
     "ObjectsMeter",
     "SeedRule",
+    "Shaping",
     "SlabTaker",
+    "boxes_of",
     "class_logits",
     "columns_of",
     "components",
@@ -39,4 +42,7 @@ __all__ = [
     "heights_of",
     "mean_certainty",
     "measure_objects",
+    "parts_of",
+    "split_components",
+    "splitting_warning",
 ]

@@ -1,6 +1,7 @@
 """From the slabs of an image to its objects. Letters: ``k`` logit channels."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
 from seg.objects.file_backed import let_go
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
+from seg.objects.splitting import Shaping, shapings, split
 
 AT_ONCE = 2**23
 """Voxels of an image that is decoded as one block."""
@@ -59,8 +61,14 @@ class ObjectsMeter:
         self.heights[rows], self.sure[rows] = heights_of(logits, labels, self._card)
         let_go(self.heights, self.sure)
 
-    def objects(self, mask: Mask, wanted: Collection[str] = ()) -> Objects:
-        """The objects within a mask of all that was taken; of all classes, or of those wanted."""
+    def objects(self, mask: Mask, wanted: Collection[str] = (), *, splits: bool = False) -> Objects:
+        """The objects within a mask of all that was taken.
+
+        Args:
+            mask: classes.
+            wanted: names of classes; none stands for all.
+            splits: cut what hangs together by its shape.
+        """
         card, instances = self._card, self._card.instances
         kinds = tuple(info for info in kinds_of(card) if not wanted or info.name in wanted)
         target = card.input.preprocessing.spacing
@@ -69,8 +77,13 @@ class ObjectsMeter:
         labels = self._zeros("objects", mask.spatial_shape, np.uint32)
         evidence = Evidence(mask.array, self.heights)
         decoded = decode(evidence, rules, labels, block=self._block(mask), halo=halo)
+        ways: Mapping[int, Shaping] = {}
+        if splits:
+            ways = shapings(card, {info.index: info.name for info in kinds}, mask.spacing)
+            decoded = split(labels, decoded, ways)
         scores = mean_certainty(labels, self.sure, len(decoded.classes))
-        return objects_of(card, labels, decoded, scores, mask, rules)
+        found = objects_of(card, labels, decoded, scores, mask, rules)
+        return replace(found, are_told_apart=True) if ways else found
 
     def _block(self, mask: Mask) -> int:
         """All at once where that is little, since halos cost time."""

@@ -106,8 +106,12 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
         if name not in outputs_for(dims):
             fitting = ", ".join(outputs_for(dims))
             raise ConfigError(f"{name} holds no {dims}D masks; choose one of {fitting}")
-    selection = Selection(classes=tuple(options.classes), threshold=options.threshold)
+    selection = Selection(
+        classes=tuple(options.classes), threshold=options.threshold, split=options.split
+    )
     selection.check(card)
+    if selection.split and not any(outputs_for(dims)[name].of_objects for name in formats):
+        raise ConfigError("--split is of objects: ask for them too, as with --format instances")
     return CaseWork(
         package=options.package.resolve(),
         out=options.out.resolve(),

@@ -11,6 +11,8 @@ SWITCHES = {
     "--recursive -r": "look into folders within folders",
     "--overwrite": "segment also what is finished already",
     "--mirror": "average over all mirrors of every patch: 4 times slower in 2D, 8 times in 3D",
+    "--split": "split objects that touch by their shape, with a model that was not taught to tell "
+    "them apart; for a format of objects",
     "--measurements": "write sizes and intensities of all cases into measurements.csv",
     "--all-windows": "ask the network also about windows that the package knows to be empty",
 }

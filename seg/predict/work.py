@@ -68,7 +68,10 @@ class CaseWork:
     def settings(self, card: ModelCard) -> str:
         """A short hash of all that decides what a mask shows; where it is made decides nothing."""
         decides = (self.variant, self.mirror, self.all_windows, self.selection)
-        return sha256(f"{card.model_dump_json()}{decides}".encode()).hexdigest()[:12]
+        # how objects are split decides nothing where they are not: runs of older packages go on
+        told = card.model_dump_json(exclude=None if self.selection.split else {"splitting"})
+        split = "split" * self.selection.split
+        return sha256(f"{told}{decides}{split}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def segmented(work: Work, files: Sequence[Content]) -> SegmentedImage:
 def _tells_objects_apart(work: Work) -> bool:
     """Where objects were asked for, or the model knows how to tell them apart."""
     asked = any(work.model.formats[name].of_objects for name in work.order.formats)
-    return asked or work.rung.package.card.instances is not None
+    return asked or work.order.split or work.rung.package.card.instances is not None
 
 
 @contextmanager

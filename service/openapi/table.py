@@ -139,6 +139,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "format": ["png", "json"],
     "classes": ["nucleus"],
     "threshold": 0.7,
+    "split": True,
     "mirror": True,
     "quality": "full",
     "deadline_ms": 500,

@@ -53,6 +53,8 @@ class RequestOptions(BaseModel):
     """The only classes in masks, measurements and maps; none stands for all."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Probability above which a voxel is foreground."""
+    split: bool = False
+    """Split objects that touch by their shape, of a model that does not tell them apart itself."""
     mirror: bool = False
     """Average over all mirrors of every patch."""
     quality: QualityLevel | None = None

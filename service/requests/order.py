@@ -36,6 +36,7 @@ class Order(BaseModel):
     formats: tuple[str, ...]
     classes: tuple[str, ...] = ()
     threshold: float | None = None
+    split: bool = False
     mirror: bool = False
     measurements: bool = False
     series: str | None = None
@@ -47,7 +48,7 @@ class Order(BaseModel):
     @property
     def selection(self) -> Selection:
         """What masks and maps hold."""
-        return Selection(classes=self.classes, threshold=self.threshold)
+        return Selection(classes=self.classes, threshold=self.threshold, split=self.split)
 
     def container_for(self, images: int) -> Container | None:
         """What the answer to so many images comes in; None for a bare file."""
@@ -70,6 +71,7 @@ def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Or
         formats=formats,
         classes=options.classes,
         threshold=options.threshold,
+        split=options.split,
         mirror=options.mirror,
         measurements=options.measurements,
         series=options.series,

@@ -11,6 +11,7 @@ from seg.inference.backends.golden import objects_of_patches
 from seg.model_package import Instances, ModelCard, ModelPackage, ObjectRule, add_golden_objects
 from training.dataset.tuning import tuning_split
 from training.evaluation.object_tuning import tune_objects
+from training.evaluation.split_tuning import fit_splitting
 from training.run.job import TrainingJob
 from training.run.plan import Plan
 from training.samples.object_statistics import object_statistics, voxel_edge
@@ -38,6 +39,8 @@ def untuned(plan: Plan, classes: Sequence[ClassInfo]) -> Instances | None:
 def with_objects(card: ModelCard, folder: Path, backend: Backend, job: TrainingJob) -> ModelCard:
     """The card with the rules by which objects are found, chosen on cases held back for that.
 
+    Of a network that knows classes only: with values by which objects can be split by their shape.
+
     Args:
         card: of a package that is being written, with its golden samples.
         folder: of the package.
@@ -49,7 +52,10 @@ def with_objects(card: ModelCard, folder: Path, backend: Backend, job: TrainingJ
     """
     plan, dataset = job.plan, job.dataset
     if plan.instances == "none":
-        return card
+        predictor = Predictor(ModelPackage(folder, card), backend)
+        return card.model_copy(
+            update={"splitting": fit_splitting(predictor, dataset, dataset.train)}
+        )
     learnt, tuned = tuning_split(dataset.train)
     halo = object_statistics(dataset, learnt).halo(voxel_edge(plan.spacing))
     which = "cases that the network has learnt from" if learnt == tuned else "held-back cases"

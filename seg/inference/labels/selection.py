@@ -1,7 +1,7 @@
-"""What is wanted of a mask: some of its classes, and from which probability on."""
+"""What is wanted of a mask: some of its classes, from which probability on, and split how."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,12 +26,15 @@ class Selection:
     two exclusive classes. Of more exclusive classes the likeliest gets a voxel where its
     probability is above it, else the background. Probabilities are those of
     ``Predictor.predict_probabilities``. None is one half, and the likeliest class."""
+    split: bool = field(default=False, repr=False)
+    """Split objects that touch by their shape, of a model that does not tell them apart itself."""
 
     def check(self, card: ModelCard) -> None:
         """Hold it against a model.
 
         Raises:
-            ConfigError: the model has no such class, or no probability can lie at the cut.
+            ConfigError: the model has no such class, no probability can lie at the cut, or nothing
+                is left to be split.
         """
         known = [info.name for info in card.classes[1:]]
         for name in self.classes:
@@ -41,6 +44,11 @@ class Selection:
                 )
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise ConfigError(f"threshold must lie between 0 and 1, got {self.threshold:g}")
+        if self.split and card.instances and card.instances.encoding != "components":
+            raise ConfigError(
+                "this model tells objects that touch apart by itself, as it was trained to; "
+                "split is for models of classes alone: leave it out"
+            )
 
     def wants(self, info: ClassInfo) -> bool:
         """Whether a class stays."""

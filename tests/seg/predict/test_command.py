@@ -347,3 +347,33 @@ def test_files_left_out_are_said_in_words_in_the_table_and_by_the_status(
     (folder / "in" / "c.czi").unlink()
     assert main(command) == 0
     assert set(rows_of(folder / "out" / "quality.csv")) == {"a", "b"}
+
+
+def two_that_touch():
+    y, x = np.mgrid[:40, :60]
+    inside = (np.hypot(y - 20, x - 20) < 9) | (np.hypot(y - 20, x - 36) < 9)
+    return Image((220 * inside).astype(np.uint8)[None])
+
+
+def test_split_parts_objects_that_touch_and_is_never_on_by_itself(tiny_package, tmp_path, capsys):
+    write_image(tmp_path / "a.tif", two_that_touch())
+    command = [str(tiny_package), str(tmp_path / "a.tif"), "--format", "instances"]
+    found = {}
+    for name, options in (("plain", []), ("split", ["--split"])):
+        assert main([*command, *options, "--out", str(tmp_path / name)]) == 0
+        with (tmp_path / name / "objects.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        found[name] = [row for row in rows if row["class"] == "nucleus"]
+        labels = tifffile.imread(tmp_path / name / "a.tif")
+        assert labels.dtype == np.uint32
+        assert labels.max() == len(rows)
+    assert [len(found[name]) for name in ("plain", "split")] == [1, 2]
+    # a run with other options is done anew
+    assert main([*command, "--split", "--out", str(tmp_path / "plain")]) == 0
+    assert "1 segmented" in capsys.readouterr().err
+
+
+def test_split_without_objects_to_split_is_refused(tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out"), "--split"]
+    assert main(command) == 2
+    assert "ask for them too, as with --format instances" in capsys.readouterr().err

@@ -99,3 +99,25 @@ def test_a_job_says_how_many_as_a_request_does(counting):
     segmented = counting.post("/segment?format=objects", content=body)
     assert result.headers[HEADER] == segmented.headers[HEADER]
     assert result.json() == segmented.json()
+
+
+def test_split_parts_what_touches_of_a_model_of_classes_alone(client):
+    y, x = np.mgrid[:40, :60]
+    inside = (np.hypot(y - 20, x - 20) < 9) | (np.hypot(y - 20, x - 36) < 9)
+    body = png((220 * inside).astype(np.uint8))
+    plain = client.post("/segment?format=objects", content=body).json()
+    split = client.post("/segment?format=objects&split=true", content=body)
+    assert plain["classes"]["nucleus"]["count"] == 1
+    assert split.json()["classes"]["nucleus"]["count"] == 2
+    assert split.json()["told_apart"] is True
+    mask = client.post("/segment?split=true", content=body)
+    assert json.loads(mask.headers[HEADER])["classes"]["nucleus"]["count"] == 2
+    job = client.post("/jobs?format=objects&split=true", content=body).json()
+    until(lambda: client.get(job["links"]["self"]).json()["state"] == "done")
+    assert client.get(job["links"]["result"]).json() == split.json()
+
+
+def test_split_is_refused_where_the_model_tells_objects_apart_itself(counting):
+    answer = counting.post("/segment?split=true", content=png(touching_nuclei()))
+    assert answer.status_code == 422
+    assert "by itself" in answer.json()["detail"]

@@ -1,0 +1,65 @@
+"""Values that split objects by their shape, from training cases with and without numbers."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from seg.inference import Predictor
+from seg.model_package import ModelPackage
+from tests.packages import write_package
+from training.dataset import load_dataset
+from training.evaluation.split_tuning import fit_splitting
+
+CLASSES = "classes: [background, cytoplasm, nucleus]\n"
+
+
+def pairs_of_discs(seed, radius=7):
+    """Numbers of discs, every second of which touches the one before, and some specks."""
+    rng = np.random.default_rng(seed)
+    numbers = np.zeros((120, 120), np.uint16)
+    y, x = np.mgrid[:120, :120]
+    for row in range(4):
+        for column in range(3):
+            middle = np.array([16 + 28 * row, 12 + 38 * column])
+            near = np.add(middle, [0, 1.75 * radius if (row + column) % 2 else 18])
+            for at in (middle, near):
+                disc = (np.hypot(y - at[0], x - at[1]) < radius + rng.uniform(-0.5, 0.5)) & (
+                    numbers == 0
+                )
+                numbers[disc] = numbers.max() + 1
+    return numbers
+
+
+@pytest.fixture(params=["numbered", "classes alone"])
+def dataset(request, tmp_path):
+    numbered = request.param == "numbered"
+    for folder in ("images", "masks", *(["classes"] if numbered else [])):
+        (tmp_path / folder).mkdir()
+    for case in range(3):
+        numbers = pairs_of_discs(case)
+        classes = np.where(numbers > 0, 2, 0).astype(np.uint8)
+        image = np.where(numbers > 0, 220, 0).astype(np.uint8)
+        image[:3, ::20] = 255  # what the network takes for nuclei too, and is none
+        tifffile.imwrite(tmp_path / "images" / f"{case}.tif", image)
+        tifffile.imwrite(tmp_path / "masks" / f"{case}.tif", numbers if numbered else classes)
+        if numbered:
+            tifffile.imwrite(tmp_path / "classes" / f"{case}.tif", classes)
+    text = "masks: instances\n" if numbered else ""
+    (tmp_path / "dataset.yaml").write_text(text + CLASSES)
+    return load_dataset(tmp_path)
+
+
+def test_values_are_such_that_what_touches_comes_apart_and_nothing_else(dataset, tmp_path):
+    package = ModelPackage.load(write_package(tmp_path / "package"))
+    splitting = fit_splitting(Predictor(package), dataset, dataset.cases)
+    assert set(splitting.rules) == {"nucleus"}  # there is no cytoplasm
+    rule = splitting.rules["nucleus"]
+    assert splitting.unit == "voxel"
+    assert 0.5 < rule.neck < 1  # two discs, 1.75 radii apart, meet in a neck of half a radius
+    assert "3 training cases" in splitting.fitted_on
+
+
+def test_few_objects_teach_nothing(dataset, tmp_path):
+    package = ModelPackage.load(write_package(tmp_path / "package"))
+    splitting = fit_splitting(Predictor(package), dataset, ())
+    assert not splitting.rules
