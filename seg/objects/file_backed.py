@@ -1,6 +1,7 @@
 """Arrays that lie in files: memory that was looked at is given back, or it would all add up."""
 
 import mmap
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,3 +21,12 @@ def let_go(*arrays: np.ndarray) -> None:
             base = base.base
         if isinstance(base, mmap.mmap):
             base.madvise(advice)
+
+
+def bands(voxels: int, *arrays: np.ndarray) -> Iterator[slice]:
+    """Rows of arrays of one shape, about so many voxels at a time; each band is let go after."""
+    first = arrays[0]
+    rows = max(1, voxels // max(1, int(first[0].size)))
+    for start in range(0, len(first), rows):
+        yield slice(start, start + rows)
+        let_go(*arrays)

@@ -13,7 +13,7 @@ from seg.model_package import ModelCard
 from seg.objects.blocks import BLOCK, Decoded, Evidence, decode
 from seg.objects.counting import count_of, probabilities_of_objects
 from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
-from seg.objects.file_backed import let_go
+from seg.objects.file_backed import bands, let_go
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
 from seg.objects.splitting import Shaping, shapings, split
@@ -137,11 +137,9 @@ def mean_certainty(
 ) -> Float[np.ndarray, " n"]:
     """How sure the model is of each object: the mean probability of its class, over its voxels."""
     sizes, total = np.zeros(count + 1), np.zeros(count + 1)
-    rows = max(1, CHUNK // max(1, labels[0].size))
-    for start in range(0, len(labels), rows):
-        flat = np.asarray(labels[start : start + rows]).reshape(-1)
-        weights = np.asarray(sure[start : start + rows]).reshape(-1)
+    for rows in bands(CHUNK, labels, sure):
+        flat = np.asarray(labels[rows]).reshape(-1)
+        weights = np.asarray(sure[rows]).reshape(-1)
         sizes += np.bincount(flat, minlength=count + 1)
         total += np.bincount(flat, weights=weights, minlength=count + 1)
-        let_go(labels, sure)
     return np.asarray(total[1:] / np.maximum(sizes[1:], 1) / FULL, np.float64)

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from seg.model_package import ModelCard, SplitRule, Splitting
 from seg.objects.blocks import Decoded
-from seg.objects.file_backed import let_go
+from seg.objects.file_backed import bands, let_go
 
 USUAL = SplitRule(core=2.0)
 """In voxels, where a package has no values of its own."""
@@ -178,9 +178,8 @@ def boxes_of(labels: UInt32[np.ndarray, "*spatial"], count: int) -> list[Box]:
     """Around each object, a band of the image in memory at a time."""
     low = np.full((count, labels.ndim), np.iinfo(np.int64).max)
     high = np.zeros((count, labels.ndim), np.int64)
-    rows = max(1, ROWS // max(1, int(labels[0].size)))
-    for start in range(0, len(labels), rows):
-        band = np.asarray(labels[start : start + rows])
+    for rows in bands(ROWS, labels):
+        band = np.asarray(labels[rows])
         there = np.unique(band)
         there = there[there > 0]
         table = np.zeros(count + 1, np.int32)
@@ -188,11 +187,10 @@ def boxes_of(labels: UInt32[np.ndarray, "*spatial"], count: int) -> list[Box]:
         for number, box in zip(there.tolist(), ndimage.find_objects(table[band]), strict=True):
             starts = np.array([side.start for side in box])
             stops = np.array([side.stop for side in box])
-            starts[0] += start
-            stops[0] += start
+            starts[0] += rows.start
+            stops[0] += rows.start
             low[number - 1] = np.minimum(low[number - 1], starts)
             high[number - 1] = np.maximum(high[number - 1], stops)
-        let_go(labels)
     return [
         tuple(slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True))
         for starts, stops in zip(low, high, strict=True)
@@ -201,12 +199,8 @@ def boxes_of(labels: UInt32[np.ndarray, "*spatial"], count: int) -> list[Box]:
 
 def _sizes(labels: UInt32[np.ndarray, "*spatial"], count: int) -> Int64[np.ndarray, " n"]:
     sizes = np.zeros(count + 1, np.int64)
-    rows = max(1, ROWS // max(1, int(labels[0].size)))
-    for start in range(0, len(labels), rows):
-        sizes += np.bincount(
-            np.asarray(labels[start : start + rows]).reshape(-1), minlength=count + 1
-        )
-        let_go(labels)
+    for rows in bands(ROWS, labels):
+        sizes += np.bincount(np.asarray(labels[rows]).reshape(-1), minlength=count + 1)
     return sizes[1:]
 
 
@@ -236,8 +230,6 @@ def _numbered(
     order = numbers[np.argsort(decoded.first[numbers])]
     table = np.zeros(len(kept) + 1, np.uint32)
     table[order + 1] = np.arange(1, len(order) + 1)
-    rows = max(1, ROWS // max(1, int(labels[0].size)))
-    for start in range(0, len(labels), rows):
-        labels[start : start + rows] = table[labels[start : start + rows]]
-        let_go(labels)
+    for rows in bands(ROWS, labels):
+        labels[rows] = table[labels[rows]]
     return replace(decoded, classes=decoded.classes[order], first=decoded.first[order])

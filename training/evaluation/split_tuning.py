@@ -54,7 +54,7 @@ class SplitCase:
         return split_components(self.predicted, Shaping(rule, self.edges))
 
     def truth(self, rule: SplitRule) -> Labels:
-        """True objects; where nobody numbered them, by the same rule."""
+        """True objects; where nobody numbered them, by a rule."""
         if self.numbers is not None:
             return self.numbers
         return split_components(self.true, Shaping(rule, self.edges))
@@ -165,12 +165,14 @@ def _rule(cases: Sequence[SplitCase]) -> SplitRule:
             default=necks[0],
         )
     else:
-        rule = max(necks, key=lambda each: _precision(each, cases))
+        truths = [case.truth(rule) for case in cases]
+        rule = max(necks, key=lambda each: _precision(each, cases, truths))
         cores = [rule.model_copy(update={"core": share * depth}) for share in CORES]
-        rule = max(cores, key=lambda each: _precision(each, cases))
+        rule = max(cores, key=lambda each: _precision(each, cases, truths))
     # what splits well is settled; what is too small is asked with it
+    truths = [case.truth(rule) for case in cases]
     sized = [rule.model_copy(update={"smallest": share * size}) for share in SMALLEST]
-    return max(sized, key=lambda each: _precision(each, cases))
+    return max(sized, key=lambda each: _precision(each, cases, truths))
 
 
 Shape = tuple[Bool[np.ndarray, "*box"], tuple[float, ...]]
@@ -190,10 +192,11 @@ def _wrongly_split(rule: SplitRule, alike: Sequence[Shape]) -> float:
     return float(np.mean(split))
 
 
-def _precision(rule: SplitRule, cases: Sequence[SplitCase]) -> tuple[float, float]:
+def _precision(
+    rule: SplitRule, cases: Sequence[SplitCase], truths: Sequence[Labels]
+) -> tuple[float, float]:
     """Average precision at one half, then at three quarters, of all cases together."""
-    of_truth = rule.model_copy(update={"smallest": 0})
-    pairs = (overlaps(case.found(rule), case.truth(of_truth)) for case in cases)
+    pairs = (overlaps(case.found(rule), truth) for case, truth in zip(cases, truths, strict=True))
     scores = sum(map(count_objects, pairs), ObjectCounts()).scores()
     first, second = np.nan_to_num([scores["ap_50"], scores["ap_75"]])
     return float(first), float(second)
