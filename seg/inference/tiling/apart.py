@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seg.inference.backends.deciding import Decided, decided_by
-from seg.inference.backends.onnx import Backend, DecidingBackend
+from seg.inference.backends.onnx import DecidingBackend
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.sliding_window import (
     AHEAD,
@@ -26,6 +26,7 @@ from seg.inference.tiling.sliding_window import (
     batches_of,
     heard_by,
     in_turn,
+    surrounded_windows,
     window_starts,
 )
 from seg.transforms import Rows
@@ -40,22 +41,28 @@ class DecidedPart(NamedTuple):
 
 def are_apart(shape: Sequence[int], patch: Sequence[int], overlap: float) -> bool:
     """Whether the windows of an image of that size share no voxel."""
-    for n, p in zip(shape, patch, strict=True):
-        starts = window_starts(n, p, overlap)
-        if any(later - start < p for start, later in pairwise(starts)):
-            return False
-    return True
+    return _are_apart(
+        [window_starts(n, p, overlap) for n, p in zip(shape, patch, strict=True)], patch
+    )
+
+
+def _are_apart(starts: Sequence[Sequence[int]], patch: Sequence[int]) -> bool:
+    return all(
+        later - start >= p
+        for of_axis, p in zip(starts, patch, strict=True)
+        for start, later in pairwise(of_axis)
+    )
 
 
 def decided_parts(
-    backend: Backend,
+    backend: DecidingBackend,
     image: Rows,
     tiling: Tiling,
     temperature: float,
     progress: Progress | None = None,
     counts: WindowCounts | None = None,
 ) -> Iterator[DecidedPart] | None:
-    """The parts of an image, in any order; None where windows overlap or the backend says logits.
+    """The parts of an image, in any order; None where windows overlap.
 
     Args:
         backend: the network, of exclusive classes.
@@ -68,15 +75,8 @@ def decided_parts(
     Raises:
         BackendError: the network failed.
     """
-    if not isinstance(backend, DecidingBackend) or not backend.decides:
-        return None
-    margin = tiling.margin or (0,) * (len(image.shape) - 1)
-    surrounded = Surrounded(image, margin, backend.patch, tiling.convention)
-    starts = [
-        window_starts(n, p, tiling.overlap)
-        for n, p in zip(surrounded.shape, backend.patch, strict=True)
-    ]
-    if not are_apart(surrounded.shape, backend.patch, tiling.overlap):
+    surrounded, starts = surrounded_windows(image, backend.patch, tiling)
+    if not _are_apart(starts, backend.patch):
         return None
     counts = counts or WindowCounts()
     counts.total = prod(map(len, starts))

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from threading import Event
 from typing import TypeVar
 
@@ -98,15 +99,9 @@ def predict_slabs(
         BackendError: the network failed.
         ImageError: rows of the image cannot be read.
     """
-    shape = image.shape[1:]
-    margin = tiling.margin or (0,) * len(shape)
-    surrounded = Surrounded(image, margin, backend.patch, tiling.convention)
-    starts = [
-        window_starts(n, p, tiling.overlap)
-        for n, p in zip(surrounded.shape, backend.patch, strict=True)
-    ]
+    surrounded, starts = surrounded_windows(image, backend.patch, tiling)
     counts = counts or WindowCounts()
-    counts.total = int(np.prod([len(of_axis) for of_axis in starts]))
+    counts.total = prod(map(len, starts))
     if counts.total == 1:
         return _only_window(surrounded, backend, tiling, counts, progress)
     stopped = Event()
@@ -235,6 +230,16 @@ class Surrounded:
         rows = self._image.rows(low, high)
         widths = ((0, 0), (low + before - start, stop - before - high), *self._widths[1:])
         return rows if not any(map(sum, widths)) else np.pad(rows, widths, mode=self._mode)
+
+
+def surrounded_windows(
+    image: Rows, patch: tuple[int, ...], tiling: Tiling
+) -> tuple[Surrounded, list[list[int]]]:
+    """An image with its border, and along each axis where windows of it start."""
+    margin = tiling.margin or (0,) * len(patch)
+    surrounded = Surrounded(image, margin, patch, tiling.convention)
+    sizes = zip(surrounded.shape, patch, strict=True)
+    return surrounded, [window_starts(n, p, tiling.overlap) for n, p in sizes]
 
 
 def batches_of(
