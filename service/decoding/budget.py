@@ -64,10 +64,7 @@ class DecodingBudget:
                     f"the image takes more than the {self.total >> 20:,} MiB that decoding may "
                     "have here; crop it, make it coarser, or raise SEG_MAX_DECODING_MB"
                 )
-            if used <= FREE_BYTES or self._before(lease) + used <= self.total:
-                return
-            memory.forget_the_dead()
-            if self._before(lease) + used > self.total:
+            if used > FREE_BYTES and memory.stays(lambda: self._before(lease) + used > self.total):
                 raise DecodingFullError
 
     def release(self, lease: Lease) -> None:

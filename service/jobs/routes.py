@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -95,30 +96,17 @@ class JobRoutes:
             raise Problem(422, "a job is answered in full quality, whenever its turn comes")
         version = self._models.choose(options.model)
         order = order_of(options, request.headers.get("accept"), version.card)
-        new = NewJob(
-            owner=owner_of(request),
-            model=version.label,
-            order=order.model_dump(mode="json"),
-            idempotency_key=idempotency_key_of(request),
-            traceparent=current_traceparent(),
-        )
-        job = await reserved(self._store, self._settings, new)
+        job = await reserved(self._store, self._settings, new_job(request, version.label, order))
         if isinstance(job, Job):
             async with self._uploads.images_of(request) as images:
                 check_same(self._store, job, await run_sync(hash_of, images, order))
             return accepted(request, job)
-        try:
-            async with self._uploads.images_of(request) as images:
-                await run_sync(self._take_in, job, images, order)
-                self._runner.wake()
-                taken = await run_sync(self._store.get, job)
-                if taken is None:
-                    raise Problem(404, NO_SUCH_JOB)
-                return accepted(request, taken)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await run_sync(self._runner.forget, job)
-            raise
+        async with (
+            forgotten_on_failure(self._runner, job),
+            self._uploads.images_of(request) as images,
+        ):
+            await run_sync(self._take_in, job, images, order)
+            return await begun(request, self._store, self._runner, job)
 
     async def listing(self, request: Request) -> Response:
         """``GET /jobs``: one's own jobs, the newest first."""
@@ -243,6 +231,41 @@ def owner_of(request: Request) -> str:
     """Whose jobs a request may see; all are one owner's where nobody is asked for a key."""
     caller = caller_of(request.scope)
     return caller.owner if caller else ""
+
+
+def new_job(request: Request, model: str, order: Order) -> NewJob:
+    """What is kept of a request for a job."""
+    return NewJob(
+        owner=owner_of(request),
+        model=model,
+        order=order.model_dump(mode="json"),
+        idempotency_key=idempotency_key_of(request),
+        traceparent=current_traceparent(),
+    )
+
+
+@asynccontextmanager
+async def forgotten_on_failure(runner: JobRunner, job: str) -> AsyncIterator[None]:
+    """A job whose images do not come whole leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await run_sync(runner.forget, job)
+        raise
+
+
+async def begun(request: Request, store: JobStore, runner: JobRunner, job: str) -> Response:
+    """202 with a job that has been taken in, for which a worker is woken.
+
+    Raises:
+        Problem: 404, it was deleted meanwhile.
+    """
+    runner.wake()
+    taken = await run_sync(store.get, job)
+    if taken is None:
+        raise Problem(404, NO_SUCH_JOB)
+    return accepted(request, taken)
 
 
 def accepted(request: Request, job: Job) -> Response:

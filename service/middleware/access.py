@@ -201,12 +201,10 @@ class Gate:
         memory = self._memory
         most = self._settings.max_uploads_mb * 1e6
         with memory.locked():
-            if size > 0 and memory.uploads.sum() + size > most:
-                memory.forget_the_dead()
-                if memory.uploads.sum() + size > most:
-                    raise Problem(
-                        503, "too much is being uploaded; try again later", {"Retry-After": "5"}
-                    )
+            if size > 0 and memory.stays(lambda: bool(memory.uploads.sum() + size > most)):
+                raise Problem(
+                    503, "too much is being uploaded; try again later", {"Retry-After": "5"}
+                )
             memory.uploads[memory.column] += size
 
 

@@ -25,6 +25,7 @@ from service.models.registry import ModelRegistry
 from service.models.rules import ServingRule, version_before
 from service.models.versions import LATEST, ModelVersion, named
 from service.problems.response import Problem
+from service.requests.bodies import short_body
 from service.requests.proxies import link
 from service.routes.models import Catalogue, as_json
 from service.schemas import RuleChange
@@ -78,7 +79,7 @@ class ModelChanges:
         """``PATCH /models/{name}``: pin a version, or give a share of requests to a candidate."""
         self._root()
         name = request.path_params["name"]
-        changed = _rule_fields(await _short_body(request))
+        changed = _rule_fields(await _rule_body(request))
         await run_sync(self._rule, name, changed)
         return as_json(self._entry(name, request.scope))
 
@@ -207,13 +208,9 @@ def _share_of(query: Any) -> float | None:
     return share
 
 
-async def _short_body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_RULE_BYTES:
-            raise Problem(413, "a rule is a short JSON object", {"Connection": "close"})
-    return body
+async def _rule_body(request: Request) -> bytes:
+    too_long = Problem(413, "a rule is a short JSON object", {"Connection": "close"})
+    return await short_body(request, MOST_RULE_BYTES, too_long)
 
 
 def _rule_fields(body: bytes) -> dict[str, Any]:

@@ -66,9 +66,8 @@ class ClientCounts:
         with memory.locked():
             record = self._record_of(client)
             if record is not None:
-                if record["active"].sum() >= most:
-                    memory.forget_the_dead()
-                if record["active"].sum() >= most:
+                active = record["active"]
+                if memory.stays(lambda: bool(active.sum() >= most)):
                     raise ClientLimitError(1)
                 record["active"][memory.column] += 1
         try:
@@ -86,11 +85,9 @@ class ClientCounts:
         known = np.flatnonzero(ways["tag"] == tag)
         if len(known):
             return ways[known[0]]  # type: ignore[no-any-return]
-        if (ways["active"].any(1)).all():
-            self._memory.forget_the_dead()
-        idle = np.flatnonzero(~ways["active"].any(1))
-        if not len(idle):
+        if self._memory.stays(lambda: bool(ways["active"].any(1).all())):
             return None
+        idle = np.flatnonzero(~ways["active"].any(1))
         record: np.void = ways[idle[ways["due"][idle].argmin()]]
         record["tag"], record["due"] = tag, 0.0
         return record

@@ -10,7 +10,7 @@ import functools
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,6 +108,13 @@ class SharedMemory:
         for column in np.flatnonzero(self._owners):
             if not is_alive(int(self._owners[column])):
                 self._empty(int(column))
+
+    def stays(self, is_full: Callable[[], bool]) -> bool:
+        """Whether it is full, also without what the dead have left; to be called locked."""
+        if not is_full():
+            return False
+        self.forget_the_dead()
+        return is_full()
 
     def _claimed(self) -> int:
         self.forget_the_dead()

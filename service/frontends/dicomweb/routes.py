@@ -2,7 +2,6 @@
 
 from hashlib import sha256
 
-import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,13 +9,10 @@ from starlette.routing import Route
 
 from service.frontends.dicomweb.wishes import check_dicom, wish_of
 from service.jobs.archived import SERIES, WHICH, SeriesName
-from service.jobs.intake import check_same, idempotency_key_of, reserved
+from service.jobs.intake import check_same, reserved
 from service.jobs.records import Job
-from service.jobs.routes import NO_SUCH_JOB, Jobs, accepted, owner_of
-from service.jobs.store import NewJob
+from service.jobs.routes import Jobs, accepted, begun, forgotten_on_failure, new_job
 from service.models.registry import ModelRegistry
-from service.observability.tracing import current_traceparent
-from service.problems.response import Problem
 from service.requests.order import ArchiveOrder, order_of
 
 
@@ -44,30 +40,15 @@ class DicomWeb:
         check_dicom(order.formats, version.card)
         archive = ArchiveOrder(source=source, destination=destination)
         order = order.model_copy(update={"archive": archive})
-        new = NewJob(
-            owner=owner_of(request),
-            model=version.label,
-            order=order.model_dump(mode="json"),
-            idempotency_key=idempotency_key_of(request),
-            traceparent=current_traceparent(),
-        )
         which = SeriesName(study=wish.study, series=wish.series).model_dump_json()
         content = sha256(f"{order.model_dump_json()}{which}".encode()).hexdigest()
-        job = await reserved(self._store, self._settings, new)
+        job = await reserved(self._store, self._settings, new_job(request, version.label, order))
         if isinstance(job, Job):
             check_same(self._store, job, content)
             return accepted(request, job)
-        try:
+        async with forgotten_on_failure(self._runner, job):
             await run_sync(self._take_in, job, which, content)
-        except BaseException:
-            with anyio.CancelScope(shield=True):
-                await run_sync(self._runner.forget, job)
-            raise
-        self._runner.wake()
-        taken = await run_sync(self._store.get, job)
-        if taken is None:
-            raise Problem(404, NO_SUCH_JOB)
-        return accepted(request, taken)
+        return await begun(request, self._store, self._runner, job)
 
     def _take_in(self, job: str, which: str, content: str) -> None:
         with self._files.writing(job, WHICH) as file:

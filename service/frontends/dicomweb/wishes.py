@@ -10,6 +10,7 @@ from seg.dicomweb.addresses import is_uid
 from seg.model_package import ModelCard
 from service.jobs.archived import DICOM
 from service.problems.response import Problem
+from service.requests.bodies import short_body
 from service.requests.formats import formats_for
 from service.requests.options import MOST_QUOTED, RequestOptions, options_of
 
@@ -96,11 +97,8 @@ async def wish_of(request: Request) -> SeriesWish:
     Raises:
         Problem: 413, it is too long; 422, it is none.
     """
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MOST_BYTES:
-            raise Problem(413, f"the JSON of a job has {MOST_BYTES >> 10} KiB at most")
+    too_long = Problem(413, f"the JSON of a job has {MOST_BYTES >> 10} KiB at most")
+    content = await short_body(request, MOST_BYTES, too_long)
     try:
         return SeriesWish.model_validate_json(content)
     except ValidationError as error:

@@ -38,6 +38,7 @@ from service.middleware.caller import caller_of
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.problems.response import Problem
+from service.requests.bodies import short_body
 from service.requests.forms import whole_form
 from service.requests.options import QUALITIES
 from service.routes.segment import PublicRoutes
@@ -117,11 +118,8 @@ class MonaiLabel:
 
     async def token(self, request: Request) -> Response:
         """``POST /auth/token``: a key, sent as the password, is the token."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_LOGIN:
-                raise Problem(413, "a log-in has a name and a key, not more")
+        too_long = Problem(413, "a log-in has a name and a key, not more")
+        body = await short_body(request, MOST_LOGIN, too_long)
         fields = parse_qs(body.decode("utf-8", "replace"))
         key = fields.get("password", [""])[0]
         await run_sync(self._keys.holder, key)
