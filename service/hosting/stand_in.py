@@ -146,7 +146,7 @@ class Deputy:
         for state, connection in ward.left_behind():
             request_id = uuid.uuid4().hex
             if state != ASKED or not _answer(connection, request_id):
-                connection.close()
+                _hang_up(connection)
                 continue
             answered += 1
             fields = {"route": "unknown", "request_id": request_id, "status": STATUS}
@@ -260,6 +260,12 @@ def _answer(connection: socket.socket, request_id: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """End it for whoever has a copy: closing one descriptor ends nothing while there is another."""
+    with connection, contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _has_unread(connection: socket.socket) -> bool:

@@ -98,6 +98,16 @@ def test_a_connection_that_is_closed_is_over_at_once(process, listener):
     assert heard(second).startswith(b"HTTP/1.1 503")
 
 
+def test_an_idle_connection_is_over_even_if_a_child_of_the_dead_process_has_a_copy(
+    process, listener
+):
+    client, connection = connected(listener)
+    process.states[process.enter(connection.fileno())] = IDLE
+    with connection.dup():
+        die(process, connection)
+        assert heard(client) == b""
+
+
 def test_the_next_process_learns_how_many_were_answered(address, process, listener):
     client, connection = connected(listener)
     process.states[process.enter(connection.fileno())] = ASKED
