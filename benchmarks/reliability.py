@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.drills import attacks, clients, files, limits, outages, training
+from benchmarks.drills import attacks, clients, files, limits, outages, proxies, training
 from benchmarks.drills.drill import Drill
 from benchmarks.result import show, write
 
@@ -22,6 +22,7 @@ LIBRARIES = ("bentoml", "uvicorn", "starlette", "onnxruntime-gpu", "lightning")
 
 DRILLS: dict[str, Callable[[Drill], None]] = {
     "worker_killed": outages.worker_killed,
+    "killed_behind_a_proxy": proxies.killed_behind_a_proxy,
     "stopped": outages.stopped,
     "two_services": outages.two_services,
     "clock_jumps": outages.clock_jumps,

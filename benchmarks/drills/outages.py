@@ -29,13 +29,13 @@ def worker_killed(drill: Drill) -> None:
     """SIGKILL to the process that answers while clients wait for it."""
     with servers.seg(drill.package(), **drill.jobs()) as server:
         for kill in range(KILLS):
-            with _asking(server, LARGE) as seen:
-                _until(lambda seen=seen: seen["200"] >= CLIENTS)
+            with asking(server, LARGE) as seen:
+                until(lambda seen=seen: seen["200"] >= CLIENTS)
                 killed = time.perf_counter()
                 server.worker().kill()
                 ready = killed + _seconds_to_ready(server)
                 answered = seen["200"]
-                _until(lambda seen=seen, before=answered: seen["200"] >= before + CLIENTS)
+                until(lambda seen=seen, before=answered: seen["200"] >= before + CLIENTS)
             lost = seen["closed"]
             drill.saw(kill=kill, ready_s=ready - killed, **seen)
             drill.at_most(f"kill {kill}: requests lost, of {CLIENTS} in flight", lost, CLIENTS)
@@ -49,7 +49,7 @@ def stopped(drill: Drill) -> None:
         with servers.seg(drill.package(), **drill.jobs()) as server:
             url = f"http://127.0.0.1:{server.port}/segment"
             waiting = [pool.submit(httpx.post, url, content=LARGE, timeout=60) for _ in range(4)]
-            _until(lambda: _metric(server, "seg_requests_active") == len(waiting))
+            until(lambda: _metric(server, "seg_requests_active") == len(waiting))
             began = time.perf_counter()
         seconds = time.perf_counter() - began
     statuses = Counter(answer.result().status_code for answer in waiting)
@@ -65,9 +65,9 @@ def two_services(drill: Drill) -> None:
         with servers.seg(package, "two", **jobs) as two:
             sent = [_job(server) for server in (one, two) for _ in range(20)]
             two.worker().kill()
-            with _asking(one, SMALL) as seen:
-                _until(lambda: seen["200"] >= 200)
-            _until(lambda: all(_job_state(one, job) in ("done", "failed") for job in sent))
+            with asking(one, SMALL) as seen:
+                until(lambda: seen["200"] >= 200)
+            until(lambda: all(_job_state(one, job) in ("done", "failed") for job in sent))
             states = Counter(_job_state(one, job) for job in sent)
         ended = httpx.get(f"http://127.0.0.1:{one.port}/readyz", timeout=10).status_code
     drill.saw(requests=dict(seen), jobs=dict(states), after_the_other_ended=ended)
@@ -84,14 +84,14 @@ def clock_jumps(drill: Drill) -> None:
     moved = {"LD_PRELOAD": str(library), "SEG_CLOCK": str(clock)}
     with servers.seg(drill.package(), **drill.jobs(), **moved) as server:
         for seconds in JUMPS_S:
-            with _asking(server, SMALL) as seen:
-                _until(lambda seen=seen: seen["200"] >= 50)
+            with asking(server, SMALL) as seen:
+                until(lambda seen=seen: seen["200"] >= 50)
                 before = _job(server, LARGE)
                 _jump(clock, seconds)
                 after = _job(server)
-                _until(lambda seen=seen, done=seen["200"]: seen["200"] >= done + 200)
-                _until(lambda a=after: _job_state(server, a) in ("done", "failed"))
-                _until(lambda b=before: _job_state(server, b) not in ("queued", "running"))
+                until(lambda seen=seen, done=seen["200"]: seen["200"] >= done + 200)
+                until(lambda a=after: _job_state(server, a) in ("done", "failed"))
+                until(lambda b=before: _job_state(server, b) not in ("queued", "running"))
             states = [_job_state(server, job) for job in (before, after)]
             drill.saw(jump_s=seconds, requests=dict(seen), jobs=states)
             failed = sum(seen.values()) - seen["200"]
@@ -107,7 +107,7 @@ def _jump(clock: Path, seconds: int) -> None:
 
 
 @contextmanager
-def _asking(server: Server, body: bytes) -> Iterator[Counter[str]]:
+def asking(server: Server, body: bytes) -> Iterator[Counter[str]]:
     """Clients that ask again and again, and what became of their requests."""
     seen: Counter[str] = Counter()
     over = threading.Event()
@@ -160,7 +160,7 @@ def _metric(server: Server, name: str) -> float:
     return float(found[0].split()[1])
 
 
-def _until(holds, seconds: float = 120) -> None:  # type: ignore[no-untyped-def]
+def until(holds, seconds: float = 120) -> None:  # type: ignore[no-untyped-def]
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
