@@ -227,6 +227,44 @@ DEFENCES = (
         f"{TESTS}/hosting/test_bounded_http.py::test_a_body_that_nobody_reads_is_not_taken_without_end",
     ),
     Defence(
+        "requests that wait for no answer",
+        LIMITER,
+        "while self._held and (not self.pipeline or self.transport.is_closing()):",
+        "while self._held:",
+        f"{TESTS}/hosting/test_bounded_http.py"
+        "::test_requests_that_do_not_wait_for_answers_take_no_more_room_than_others",
+    ),
+    Defence(
+        "endless trailers that are thrown away",
+        LIMITER,
+        "self._lingering.take_no_more_than(MAX_UNWANTED_BYTES)",
+        "pass",
+        f"{TESTS}/hosting/test_bounded_http.py"
+        "::test_little_is_taken_of_who_sends_trailers_without_end",
+    ),
+    Defence(
+        "numbers of thousands of digits",
+        "service/frontends/oip/tensors.py",
+        "Field(ge=0, le=MOST_SIZE)",
+        "Field()",
+        f"{TESTS}/frontends/oip/test_oip.py::test_wrong_tensors_are_refused_in_one_sentence",
+    ),
+    Defence(
+        "files of waiting requests in memory",
+        "service/frontends/oip/bodies.py",
+        "tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa",
+        "tempfile.SpooledTemporaryFile(1 << 30)  # noqa",
+        f"{TESTS}/frontends/oip/test_oip.py::test_elements_lie_in_files_while_their_request_waits",
+    ),
+    Defence(
+        "sessions without end",
+        "service/frontends/monailabel/sessions.py",
+        "len(own) >= MOST_OF_AN_OWNER",
+        "False",
+        f"{TESTS}/frontends/monailabel/test_inference.py"
+        "::test_an_owner_has_so_many_sessions_and_the_oldest_make_room",
+    ),
+    Defence(
         "work for nobody",
         LIMITER,
         "if self._client_has_left():",
@@ -316,7 +354,8 @@ DEFENCES = (
         "service/observability/logs.py",
         '"error": type(error).__name__,',
         '"error": repr(error),',
-        f"{TESTS}/routes/test_errors.py::test_nothing_that_a_client_sends_comes_back_in_logs_or_metrics",
+        f"{TESTS}/observability/test_logs.py"
+        "::test_an_error_is_told_by_its_type_and_place_and_never_by_its_words",
     ),
     Defence(
         "jobs that others on the machine read",

@@ -72,7 +72,7 @@ def parse_patches(
     try:
         found = json.loads(text)
         patches = np.asarray(found["patches"] if isinstance(found, dict) else found, np.float32)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ImageError(f'{needed}, under the name "patches"') from error
     if patches.ndim == len(shape):
         patches = patches[np.newaxis]

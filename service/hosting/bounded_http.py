@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections import deque
 from http import HTTPStatus
 
 import uvicorn.config
@@ -31,7 +32,9 @@ request that is on its way meets a closed connection."""
 MAX_HEAD_BYTES = 64 * 1024
 
 PIECE_BYTES = 32 * 1024
-"""That are parsed before they are counted: a call for each header, some milliseconds."""
+"""Of a body that are parsed before they are counted."""
+HEAD_PIECE_BYTES = 1024
+"""The same of heads: 40 requests, where a client sends the next before the last is answered."""
 MAX_UNWANTED_BYTES = 1 << 20
 """Of a body that still comes when its request is answered."""
 CLIENT_LEFT = "client_left"
@@ -59,7 +62,10 @@ class BoundedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_body = False
-    _in_hand = 0
+    _body_left: int | None = None
+    """Bytes of it that are still to come; None where its chunks say that."""
+    _parsed_bytes = 0
+    """Of the piece that is parsed now."""
     _unwanted_bytes = 0
 
     def connection_made(  # type: ignore[override]  # as in uvicorn: it is no other
@@ -68,6 +74,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """A client has come."""
         self._lingering = LingeringTransport(transport, lambda: self._in_body)
         self._framing = Framing()
+        self._held: deque[memoryview] = deque()
+        """What came behind requests that wait for their turn."""
         super().connection_made(self._lingering)  # type: ignore[arg-type]  # one in all but name
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._expect_head()
@@ -75,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._disarm()
+        self._held.clear()
         if self.deputy and self._place is not None:
             self.deputy.leave(self._place)
             self._place = None
@@ -82,22 +91,45 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of it, in pieces: what one of them costs to parse, it costs once."""
-        self._in_hand = len(data)
-        for start in range(0, len(data), PIECE_BYTES):
-            self._take(data[start : start + PIECE_BYTES])
+        self._held.append(memoryview(data))
+        self._parse()
 
-    def _take(self, data: bytes) -> None:
+    def _parse(self) -> None:
+        """What is at hand, as long as no request waits for the answer to one before it.
+
+        Otherwise a few hundred kilobytes would become ten thousand requests at once, which hold
+        some kilobytes each, and the event loop while they are made.
+        """
+        while self._held and (not self.pipeline or self.transport.is_closing()):
+            data = self._held.popleft()
+            size = self._piece_bytes
+            if len(data) > size:
+                self._held.appendleft(data[size:])
+            self._take(data[:size])
+        if self._held:
+            self.flow.pause_reading()
+
+    @property
+    def _piece_bytes(self) -> int:
+        if not self._in_body:
+            return HEAD_PIECE_BYTES
+        if self._body_left is None:
+            return PIECE_BYTES // 4
+        return min(PIECE_BYTES, self._body_left + HEAD_PIECE_BYTES)
+
+    def _take(self, data: memoryview) -> None:
         if self.transport.is_closing() and not self._lingering.is_draining:
             return
         if self._lingering.is_draining:
             self._lingering.drain(len(data))
             return
+        self._parsed_bytes = len(data)
         if self._in_body:
             self._framing.received(len(data))
         else:
             self._expect_head()
             self._head_bytes += len(data)
-        super().data_received(data)
+        super().data_received(data)  # type: ignore[arg-type]  # its parser takes any buffer
         if self._in_body:
             is_too_large = self._framing.is_too_large
             self._watch_lines()
@@ -134,6 +166,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Some content of a body."""
         self._framing.content(len(body))
+        if self._body_left is not None:
+            self._body_left -= len(body)
         super().on_body(body)
         if self.cycle.response_complete:
             self._unwanted_bytes += len(body)
@@ -143,6 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The headers of a request have come to their end."""
         self._in_body = True
+        self._body_left = self._content_length()
         self._framing.begin(self._head_bytes)
         self._unwanted_bytes = 0
         self._head_bytes = 0
@@ -162,9 +197,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
 
     def on_response_complete(self) -> None:
-        """An answer has been sent."""
+        """An answer has been sent, and the next request has its turn."""
         self._note(IDLE)
         super().on_response_complete()
+        self._parse()
 
     def _should_upgrade_to_ws(self) -> bool:
         """No: a request to upgrade is answered as what it is otherwise."""
@@ -180,11 +216,15 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._disarm()
 
+    def _content_length(self) -> int | None:
+        if any(name == b"transfer-encoding" for name, _ in self.headers):
+            return None
+        return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+
     def _client_has_left(self) -> bool:
         if self.scheme != "http":
             return False
-        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        missing = int(length) - self._in_hand if length.isdigit() else 0
+        missing = (self._body_left or 0) - self._parsed_bytes - sum(map(len, self._held))
         return has_left(self.transport.get_extra_info("socket"), missing)
 
     def _owe_answer(self, deputy: Represented) -> None:
@@ -214,6 +254,7 @@ class BoundedProtocol(HttpToolsProtocol):
             f"x-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
             "cache-control: no-store\r\nconnection: close\r\n\r\n"
         )
+        self._lingering.take_no_more_than(MAX_UNWANTED_BYTES)
         self.transport.write(head.encode() + body)
         self.transport.close()
         fields = {"route": "unknown", "request_id": request_id, "status": status}

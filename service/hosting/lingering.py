@@ -38,6 +38,10 @@ class LingeringTransport:
         """Whether nothing more is sent."""
         return self.is_draining or self._transport.is_closing()
 
+    def take_no_more_than(self, size: int) -> None:
+        """So many bytes are thrown away at most: this client means no good."""
+        self._left = min(self._left, size)
+
     def close(self) -> None:
         """Send what was written, and hang up as soon as the client has had time to read it."""
         if self.is_draining:

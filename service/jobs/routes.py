@@ -27,6 +27,7 @@ from service.observability.metrics import Collector, GaugeMetricFamily
 from service.observability.tracing import current_traceparent
 from service.problems.response import Problem
 from service.requests.addresses import UrlImages
+from service.requests.numbers import whole_number
 from service.requests.options import options_of
 from service.requests.order import Order, order_of
 from service.requests.proxies import link
@@ -116,11 +117,11 @@ class JobRoutes:
             raise Problem(403, "where nobody is asked for a key, nobody's jobs are told apart")
         if set(query) - {"after", "limit"}:
             raise Problem(422, "the list of jobs has the options after and limit")
-        limit = query.get("limit", str(MOST_LISTED))
-        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= MOST_LISTED):
+        limit = whole_number(query.get("limit", str(MOST_LISTED)))
+        if limit is None or not 1 <= limit <= MOST_LISTED:
             raise Problem(422, f"limit is a number from 1 to {MOST_LISTED}")
-        jobs = await run_sync(self._store.of_owner, owner, int(limit) + 1, query.get("after"))
-        shown, is_more = jobs[: int(limit)], len(jobs) > int(limit)
+        jobs = await run_sync(self._store.of_owner, owner, limit + 1, query.get("after"))
+        shown, is_more = jobs[:limit], len(jobs) > limit
         path = link(request.scope, "jobs")
         following = f"{path}?limit={limit}&after={shown[-1].id}" if is_more else None
         listing = JobListing(

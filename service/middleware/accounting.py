@@ -20,6 +20,7 @@ from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
 from service.observability.tracing import request_span, trace_id_of
 from service.problems.response import problem_response
+from service.requests.numbers import whole_number
 
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -224,5 +225,4 @@ def _request_id(scope: Scope) -> str:
 
 
 def _declared_length(scope: Scope) -> int:
-    value = Headers(scope=scope).get("content-length", "0")
-    return int(value) if value.isdecimal() else 0
+    return whole_number(Headers(scope=scope).get("content-length", "0")) or 0

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems.response import Problem
+from service.requests.numbers import whole_number
 
 MUCH = 1 << 20
 """Bytes of a body that cost more to read than a new connection."""
@@ -45,9 +46,9 @@ class _Upload:
         self._problem: Problem | None = None
 
     async def run(self, app: ASGIApp) -> None:
-        length = Headers(scope=self._scope).get("content-length", "")
+        length = whole_number(Headers(scope=self._scope).get("content-length", "")) or 0
         try:
-            self._reserve(int(length) if length.isdecimal() else 0)
+            self._reserve(length)
             self._scope.setdefault("state", {})["reserve"] = self._reserve  # of what is fetched
             with suppress(CutError):
                 await app(self._scope, self._watched_receive, self._guarded_send)

@@ -17,6 +17,7 @@ import httpcore
 
 from seg.errors import ConfigError
 from service.problems.response import Problem
+from service.requests.numbers import whole_number
 
 MOST_REDIRECTS = 3
 CONNECT_S = 10.0
@@ -153,8 +154,8 @@ class UrlImages:
                     return told[b"location"].decode("ascii", "replace")
                 if answer.status != 200:
                     raise Problem(502, f"the address of an image answered {answer.status}")
-                length = told.get(b"content-length", b"")
-                if length.isdigit() and int(length) > most_bytes:
+                length = whole_number(told.get(b"content-length", b"").decode("latin-1"))
+                if length is not None and length > most_bytes:
                     raise _too_large()
                 size = 0
                 async for chunk in answer.aiter_stream():

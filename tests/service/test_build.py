@@ -87,6 +87,7 @@ def test_an_image_ends_with_a_stage_that_only_serves(bento):
     assert "apt-get" not in dockerfile
     lines = last.splitlines()
     assert [line for line in lines if line.startswith("USER")] == ["USER bentoml"]
+    assert "useradd -M -u 1034 -g 1034 -r bentoml" in last  # and not root under that name
     assert [line for line in lines if " install" in line] == [
         "    install -d -o bentoml -g bentoml -m 700 /jobs"
     ]

@@ -97,7 +97,7 @@ def _table(
     table = {0: 0}
     try:
         told = [(str(entry["name"]), int(entry["idx"])) for entry in info]
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise Problem(422, 'label_info is a list of {"name": TEXT, "idx": NUMBER}') from None
     for name, number in told:
         if name not in values:

@@ -19,6 +19,10 @@ from seg.files import replace_file
 from seg.images import IMAGE_ENDINGS
 from service.problems.response import Problem
 
+MOST_OF_AN_OWNER = 100
+"""Sessions; the one that was used longest ago makes room for the next."""
+SHARE = 2
+"""Of the room for all, an owner has one part in so many."""
 EXPIRY_S = 3600.0
 LONGEST_EXPIRY_S = 24 * 3600.0
 ID = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -59,9 +63,9 @@ class Sessions:
                 "a session has a file or more in fields named files, and expiry is 0 to "
                 f"{LONGEST_EXPIRY_S:g} seconds",
             )
-        self._forget_expired()
-        kept = sum(path.stat().st_size for path in self._folder.glob(f"*/{IMAGE}"))
-        if kept + sum(file.seek(0, 2) for _, file in files) > self._most_bytes:
+        size = sum(file.seek(0, 2) for _, file in files)
+        kept = self._room_for(size, owner)
+        if kept + size > self._most_bytes:
             raise Problem(
                 503, "other sessions leave no room; try again later", {"Retry-After": "60"}
             )
@@ -119,15 +123,42 @@ class Sessions:
         shutil.rmtree(image.parent, ignore_errors=True)
         return session
 
-    def _forget_expired(self) -> None:
-        for facts in self._folder.glob(f"*/{FACTS}"):
+    def _room_for(self, size: int, owner: str) -> int:
+        """Forget what has expired, and of an owner's what was used longest ago; bytes that stay."""
+        living = self._living()
+        own = sorted((each for each in living if each[2].owner == owner), reverse=True)
+        while own and (
+            len(own) >= MOST_OF_AN_OWNER
+            or size + sum(each[2].size for each in own) > self._most_bytes / SHARE
+        ):
+            oldest = own.pop()
+            living.remove(oldest)
+            shutil.rmtree(oldest[1], ignore_errors=True)
+        return sum(session.size for _, _, session in living)
+
+    def _living(self) -> list[tuple[float, Path, Session]]:
+        """When each was used, where it lies, and what is known of it."""
+        found = []
+        for folder in self._folder.glob("*"):
             try:
-                session = Session(**json.loads(facts.read_bytes()))
-                over = (facts.parent / IMAGE).stat().st_mtime + session.expiry_s
-            except (OSError, ValueError, TypeError):
-                continue  # another worker is at it
-            if time.time() > over:
-                shutil.rmtree(facts.parent, ignore_errors=True)
+                session = Session(**json.loads((folder / FACTS).read_bytes()))
+                used = (folder / IMAGE).stat().st_mtime
+                is_over = time.time() > used + session.expiry_s
+            except (OSError, ValueError, TypeError):  # another worker is at it, or was killed
+                is_over = _is_left_behind(folder)
+                session = None
+            if is_over:
+                shutil.rmtree(folder, ignore_errors=True)
+            elif session is not None:
+                found.append((used, folder, session))
+        return found
+
+
+def _is_left_behind(folder: Path) -> bool:
+    try:
+        return time.time() > folder.stat().st_mtime + LONGEST_EXPIRY_S
+    except OSError:
+        return False
 
 
 def ending_of(name: str) -> str:

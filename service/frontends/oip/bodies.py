@@ -4,13 +4,14 @@ import math
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import BinaryIO
 
 import anyio
 from starlette.requests import Request
 
 from service.problems.response import Problem
+from service.requests.numbers import whole_number
 from service.requests.uploads import IN_MEMORY
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -77,6 +78,17 @@ def _unpacked(unpacking: "zlib._Decompress", chunk: bytes) -> Iterator[bytes]:
         chunk = unpacking.unconsumed_tail
 
 
+def kept(source: BinaryIO, size: int, files: ExitStack) -> BinaryIO:
+    """So many bytes in a file of their own, wound back: in memory as long as they are few."""
+    spooled = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  the stack closes it
+    file: BinaryIO = files.enter_context(spooled)  # type: ignore[assignment]  # in all but name
+    while size > 0 and (piece := source.read(min(size, _PIECE))):
+        file.write(piece)
+        size -= len(piece)
+    file.seek(0)
+    return file
+
+
 def json_length(request: Request, body: BinaryIO) -> int | None:
     """Bytes of JSON at the begin of a body; None where all of it is JSON, 0 where none is.
 
@@ -88,10 +100,11 @@ def json_length(request: Request, body: BinaryIO) -> int | None:
         return None
     size = body.seek(0, 2)
     body.seek(0)
-    if not told.isdecimal() or int(told) > size:
+    length = whole_number(told)
+    if length is None or length > size:
         raise Problem(
             400, f"{LENGTH_HEADER} is how many of the body's {size} bytes are JSON, not {told[:40]}"
         )
-    if MOST_JSON < int(told) < size:
+    if MOST_JSON < length < size:
         raise Problem(413, f"the JSON before the bytes of tensors has {MOST_JSON} bytes at most")
-    return int(told)
+    return length

@@ -4,10 +4,11 @@ Each model is there twice: ``NAME`` takes an image file and answers its mask, ``
 prepared patches and answers logits.
 """
 
-import io
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from math import prod
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from starlette.datastructures import QueryParams
@@ -20,7 +21,7 @@ from seg.version import VERSION
 from service.answers.answer import SegmentedImage, Work, segmented
 from service.answers.quality_header import QUALITY_HEADER, as_header
 from service.batching.request_backend import SharedBackend
-from service.frontends.oip.bodies import body_of, json_length
+from service.frontends.oip.bodies import body_of, json_length, kept
 from service.frontends.oip.refusals import ROOT
 from service.frontends.oip.tensors import (
     AnswerTensor,
@@ -159,7 +160,7 @@ class InferenceProtocol:
         admission.require_place(side_by_side)
         async with body_of(request, most, settings.timeout_s) as body:
             length = json_length(request, body)
-            with admission.admitted(side_by_side):
+            with ExitStack() as files, admission.admitted(side_by_side):
                 async with self._models.memory.lease(target.version) as model:
 
                     def parse(backend: SharedBackend) -> Asked:
@@ -170,7 +171,9 @@ class InferenceProtocol:
                             decoder = self._models.decoder
                             return decoder.tensors(file, shape=shape, most=most, check=check)
 
-                        return asked_of(body, length, target.input, target.most_items, parsed)
+                        keep = partial(kept, files=files)
+                        most_items = target.most_items
+                        return asked_of(body, length, target.input, most_items, keep, parsed)
 
                     asked = await self._patches.worked(request, model, parse)
                     wanted_of(asked.call, [each.name for each in target.outputs])
@@ -196,7 +199,7 @@ class InferenceProtocol:
     ) -> Response:
         options = options_of(_options(asked.call, OURS))
         order = order_of(options, None, target.card)
-        files = [at_hand(io.BytesIO(each)) for each in cast(list[bytes], asked.data)]
+        files = [at_hand(file) for file in cast(list[BinaryIO], asked.data)]
 
         def work(work: Work) -> Response:
             found = segmented(work, files)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, BinaryIO, Literal, cast
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -22,6 +22,8 @@ Datatype = Literal["FP32", "UINT8", "BYTES"]
 Parameters = dict[str, Any]
 WIDTH = 4
 """Bytes of an FP32 number, and of the length before each element of BYTES."""
+MOST_AXES, MOST_SIZE = 8, 2**31
+"""Of a shape: numbers of thousands of digits, multiplied, would hold the process for minutes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class GivenTensor(BaseModel):
     """An input, without its data."""
 
     name: str
-    shape: list[int]
+    shape: Annotated[list[Annotated[int, Field(ge=0, le=MOST_SIZE)]], Field(max_length=MOST_AXES)]
     datatype: str
     parameters: Parameters = {}
 
@@ -67,7 +69,8 @@ class Asked:
     """A request and the data of its one tensor."""
 
     call: InferenceCall
-    data: Float32[np.ndarray, "..."] | list[bytes]
+    data: Float32[np.ndarray, "..."] | list[BinaryIO]
+    """Numbers, or the files that the elements of BYTES are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +105,16 @@ class AnswerTensor:
         return bytes(decoder.as_json(np.ascontiguousarray(self.array).ravel(), check))
 
 
+Keep = Callable[[BinaryIO, int], BinaryIO]
+"""Copies so many bytes into a file that lasts as long as the request."""
+
+
 def asked_of(
     body: BinaryIO,
     length: int | None,
     spec: TensorSpec,
     most: int,
+    keep: Keep,
     parse: Callable[[BinaryIO, tuple[int, ...], int], tuple[str, list[Any]]],
 ) -> Asked:
     """What a body asks of a model with one input.
@@ -116,6 +124,7 @@ def asked_of(
         length: of its JSON, as `json_length` has it.
         spec: of the input.
         most: items along its first axis.
+        keep: puts an element of BYTES aside, since a request may wait long and files be large.
         parse: JSON to a document without data, and the data; from file, shape of an item, ``most``.
 
     Raises:
@@ -123,7 +132,7 @@ def asked_of(
         ImageError: as ``parse``.
     """
     if length == 0:
-        return _raw_request(body.read(), spec)
+        return _raw_request(body, spec)
     head = body if length is None else io.BytesIO(body.read(length))
     item = () if spec.datatype == "BYTES" else spec.shape[1:]
     document, found = parse(head, item, most)
@@ -135,26 +144,38 @@ def asked_of(
         raise Problem(400, f"{where}: {first['msg'].lower()}") from None
     (given,), (data,) = call.inputs, found
     _check(given, spec, most)
-    rest = b"" if length is None else body.read()
+    rest = 0 if length is None else body.seek(0, 2) - length
     size = given.parameters.get("binary_data_size")
     if size is not None:
-        if data is not None or size != len(rest):
+        if data is not None or size != rest:
             raise Problem(
                 400,
-                f"{given.name} has binary_data_size {size} and no data; behind the JSON of the "
-                f"request come {len(rest)} bytes",
+                f"{given.name} has binary_data_size {str(size)[:20]} and no data; behind the JSON "
+                f"of the request come {rest} bytes",
             )
-        return Asked(call, _from_bytes(rest, given))
+        body.seek(length or 0)
+        found_there = (
+            _elements(body, rest, given, keep) if _is_bytes(given) else _numbers(body, given)
+        )
+        return Asked(call, found_there)
     if data is None or rest:
         raise Problem(400, f"{given.name} needs its data in the JSON, or its binary_data_size")
-    return Asked(call, _from_lists(data, given))
+    listed = _from_lists(data, given)
+    if isinstance(listed, list):
+        return Asked(call, [keep(io.BytesIO(each), len(each)) for each in listed])
+    return Asked(call, listed)
 
 
-def _raw_request(content: bytes, spec: TensorSpec) -> Asked:
+def _is_bytes(tensor: GivenTensor | TensorSpec) -> bool:
+    return tensor.datatype == "BYTES"
+
+
+def _raw_request(body: BinaryIO, spec: TensorSpec) -> Asked:
     """A body that is the tensor alone; one of BYTES is its one element."""
-    if spec.datatype == "BYTES":
-        shape, data = [1], cast(Any, [content])
+    if _is_bytes(spec):
+        shape, data = [1], cast(Any, [body])
     else:
+        content = body.read()
         items, left = divmod(len(content), WIDTH * prod(spec.shape[1:]))
         if left or not items:
             raise Problem(400, f"a body of {len(content)} bytes is no {spec.in_json()}")
@@ -181,24 +202,28 @@ def _check(given: GivenTensor, spec: TensorSpec, most: int) -> None:
         )
 
 
-def _from_bytes(content: bytes, given: GivenTensor) -> Float32[np.ndarray, "..."] | list[bytes]:
+def _numbers(body: BinaryIO, given: GivenTensor) -> Float32[np.ndarray, "..."]:
+    content = body.read()
+    size = WIDTH * prod(given.shape)
+    if len(content) != size:
+        raise Problem(400, f"{given.name} of {given.shape} has {size} bytes, got {len(content)}")
+    found = np.frombuffer(content, "<f4").reshape(given.shape)
+    if not np.isfinite(found).all():
+        raise Problem(400, f"{given.name} holds numbers that are not finite")
+    return found
+
+
+def _elements(body: BinaryIO, left: int, given: GivenTensor, keep: Keep) -> list[BinaryIO]:
+    """Each of them behind its length; ``left`` bytes are all that come."""
     count = prod(given.shape)
-    if given.datatype != "BYTES":
-        if len(content) != WIDTH * count:
-            raise Problem(
-                400, f"{given.name} of {given.shape} has {WIDTH * count} bytes, got {len(content)}"
-            )
-        found = np.frombuffer(content, "<f4").reshape(given.shape)
-        if not np.isfinite(found).all():
-            raise Problem(400, f"{given.name} holds numbers that are not finite")
-        return found
-    elements: list[bytes] = []
-    place = 0
-    while place + WIDTH <= len(content) and len(elements) < count:
-        (size,) = struct.unpack_from("<I", content, place)
-        elements.append(content[place + WIDTH : place + WIDTH + size])
-        place += WIDTH + size
-    if place != len(content) or len(elements) != count:
+    elements: list[BinaryIO] = []
+    while left >= WIDTH and len(elements) < count:
+        (size,) = struct.unpack("<I", body.read(WIDTH))
+        left -= WIDTH + size
+        if left < 0:
+            break
+        elements.append(keep(body, size))
+    if left or len(elements) != count:
         raise Problem(
             400, f"{given.name} is {count} elements, before each its length in 4 bytes; this is not"
         )

@@ -37,13 +37,13 @@ def port(monkeypatch):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    with serving(app) as port:
+    with serving(app) as (port, _):
         yield port
 
 
 @contextmanager
 def serving(app):
-    """A server of this process, as the port where it listens."""
+    """A server of this process: the port where it listens, and itself."""
     config = uvicorn.Config(
         app,
         port=0,
@@ -57,7 +57,7 @@ def serving(app):
     thread.start()
     until(lambda: server.started)
     try:
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield server.servers[0].sockets[0].getsockname()[1], server
     finally:
         server.should_exit = True
         thread.join()
@@ -122,7 +122,7 @@ def test_nobody_works_for_who_left_before_all_had_come(sent, has_left):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    with serving(app) as port, ThreadPoolExecutor(1) as pool:
+    with serving(app) as (port, _), ThreadPoolExecutor(1) as pool:
         first = pool.submit(httpx.get, f"http://127.0.0.1:{port}/busy", timeout=30)
         assert busy.wait(10)
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -134,6 +134,41 @@ def test_nobody_works_for_who_left_before_all_had_come(sent, has_left):
         until(lambda: seen)
     assert seen == [has_left]
     assert heard.startswith(b"HTTP/1.1 204") != has_left
+
+
+def test_requests_that_do_not_wait_for_answers_take_no_more_room_than_others():
+    free, seen, waiting = threading.Event(), [], []
+
+    async def app(scope, receive, send):
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        if not seen:
+            while not free.is_set():
+                await asyncio.sleep(0.01)
+        seen.append((scope["path"], len(body)))
+        waiting.append(max(len(each.pipeline) for each in server.server_state.connections))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    asked = [(f"/{number}", number % 7 * 3000 if number % 50 == 0 else 0) for number in range(3000)]
+    sent = b"".join(
+        b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s"
+        % (path.encode(), size, bytes(size))
+        if size
+        else b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode()
+        for path, size in asked
+    )
+    last = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with serving(app) as (port, server), ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(told, port, sent + last)
+        time.sleep(0.1)  # what comes at once is there by now
+        free.set()
+        assert heard.result().count(b"HTTP/1.1 204") == len(asked) + 1
+    assert seen == [*asked, ("/last", 0)]
+    assert max(waiting) < 50
 
 
 def test_a_connection_that_was_reset_is_no_work():
@@ -187,6 +222,18 @@ def test_what_surrounds_a_body_has_no_more_time_than_headers(port, begun):
         connection.sendall(begun)
         heard = b"".join(iter(lambda: connection.recv(4096), b""))
     assert "took longer" in problem_of(heard, 408)
+
+
+def test_little_is_taken_of_who_sends_trailers_without_end(client):
+    block, sent = b"a:b\r\n" * 20_000, 0
+    port = urlsplit(str(client.base_url)).port
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(CHUNKED + CHUNK + b"0\r\n")
+        with suppress(ConnectionError):
+            while sent < 60e6:
+                connection.sendall(block)
+                sent += len(block)
+    assert sent < 20e6
 
 
 def test_trailers_do_not_pass_for_headers(client):
@@ -268,6 +315,8 @@ def test_a_killed_process_costs_its_own_requests_and_is_replaced(tiny_package, t
         assert "died; send it again" in problem(refused, 503)
         for answer in (unseen, refused):
             assert answer.headers["Retry-After"].isdecimal()
+            identity = answer.headers["X-Request-ID"]
+            until(lambda identity=identity: log_lines(log, identity))  # written behind the answer
             (line,) = log_lines(log, answer.headers["X-Request-ID"])
             assert line["status"] == 503
         # the port stays open: who comes now waits for the next process

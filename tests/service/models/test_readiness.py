@@ -62,13 +62,16 @@ def test_a_loaded_model_is_ready(loaded):
     assert "seg_ready 1.0" in client.get("/metrics").text
 
 
-def test_a_model_whose_golden_samples_disagree_never_gets_ready(tiny_package, tmp_path, loaded):
+@pytest.mark.parametrize("provider", ["auto", "cpu"])
+def test_a_model_whose_golden_samples_disagree_never_gets_ready(
+    tiny_package, tmp_path, loaded, provider
+):
     package = shutil.copytree(tiny_package, tmp_path / "package")
     loaded_package = ModelPackage.load(package)
     golden = loaded_package.golden()
     sha256 = write_golden(package, GoldenSamples(golden.patches, np.roll(golden.logits, 1, axis=1)))
     write_card(package, loaded_package.card.model_copy(update={"golden_sha256": sha256}))
-    client = TestClient(create_app(loaded(package)))
+    client = TestClient(create_app(loaded(package, provider=provider)))
     assert "disagrees with the package's golden samples" in problem(client.get("/readyz"), 503)
     assert "disagrees" in problem(client.post("/segment", content=IMAGE), 503)
     assert client.get("/livez").status_code == 200

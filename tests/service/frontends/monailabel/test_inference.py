@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 from pydicom.uid import generate_uid
 
 from seg.images import read_image, read_mask
+from service.frontends.monailabel.sessions import Sessions
 from service.middleware.key_file import new_key, write_keys
+from service.problems.response import Problem
 from tests.packages import CLASSES
 from tests.seg.images.dicom.files import content_of, series_of
 from tests.service.conftest import served, until_status
@@ -193,6 +197,44 @@ def test_nothing_of_a_clients_path_is_logged(monai, front, scan, front_log):
     assert '"/infer/{model}"' in log
     for secret in ("MUELLER", "secret-patient", identity):
         assert secret not in log
+
+
+def test_an_owner_has_so_many_sessions_and_the_oldest_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("service.frontends.monailabel.sessions.MOST_OF_AN_OWNER", 3)
+    kept = Sessions(tmp_path, most_bytes=1000)
+
+    def begin(owner: str, size: int = 1) -> str:
+        identity, _ = kept.begin(owner, [("a.png", io.BytesIO(bytes(size)))])
+        image, _ = kept.get(identity, owner)
+        os.utime(image, (begun[0], begun[0]))
+        begun[0] += 1
+        return identity
+
+    begun = [time.time() - 100]
+    other = begin("other", 400)
+    first, *rest = [begin("one") for _ in range(4)]
+    with pytest.raises(Problem, match="expired"):
+        kept.get(first, "one")
+    assert [kept.get(each, "one")[1].size for each in rest] == [1, 1, 1]
+    large = begin("one", 500)  # half of the room: the owner's others go, and nobody else's
+    for each in rest:
+        with pytest.raises(Problem, match="expired"):
+            kept.get(each, "one")
+    assert kept.get(large, "one")[1].size + kept.get(other, "other")[1].size == 900
+    with pytest.raises(Problem, match="no room"):
+        begin("third", 101)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_killed_process_left_of_a_session_goes(tmp_path):
+    half = tmp_path / ("x" * 43)
+    half.mkdir()
+    kept = Sessions(tmp_path, most_bytes=1000)
+    kept.begin("one", [("a.png", io.BytesIO(b"x"))])
+    assert half.exists()
+    os.utime(half, (1, 1))
+    kept.begin("one", [("a.png", io.BytesIO(b"x"))])
+    assert not half.exists()
 
 
 def test_a_key_is_the_password_of_a_log_in_and_its_sessions_are_its_own(

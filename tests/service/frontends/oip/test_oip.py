@@ -2,10 +2,14 @@
 
 import base64
 import gzip
+import io
 import json
 import os
+import struct
 import subprocess
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,8 @@ from starlette.testclient import TestClient
 from seg.errors import ConfigError
 from seg.model_package import ModelPackage
 from service.app import create_app
+from service.frontends.oip.bodies import kept
+from service.frontends.oip.tensors import GivenTensor, _elements
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -181,6 +187,9 @@ NUMBERS = [0.5] * (2 * 32 * 32)
         ({"data": [[]] * 90_000}, 413, "items"),
         ({"data": NUMBERS, "datatype": "FP64"}, 400, "FP32"),
         ({"data": NUMBERS, "shape": [-1, 2, 32, 32]}, 400, "shape"),
+        ({"data": NUMBERS, "shape": [10**4000] * 90}, 400, "shape"),
+        ({"data": NUMBERS, "shape": [10**4000, 2, 32, 32]}, 400, "shape"),
+        ({"data": [*NUMBERS[:-1], 10**4000]}, 422, "numbers"),
         ({"data": NUMBERS, "name": "image"}, 400, "patches"),
         ({"data": NUMBERS, "parameters": {"binary_data_size": 4}}, 400, "binary_data_size"),
         ({}, 400, "data"),
@@ -202,6 +211,7 @@ def test_no_and_two_inputs_are_refused(asked):
     [
         (b"{}", {LENGTH: "3"}, 400),
         (b"{}", {LENGTH: "-1"}, 400),
+        (b"{}", {LENGTH: "9" * 5000}, 400),
         (b" " * 70_000, {LENGTH: "69999"}, 413),
         (gzip.compress(b"{}")[:-4], {"Content-Encoding": "gzip"}, 422),
         (gzip.compress(b"{}") + b"more", {"Content-Encoding": "gzip"}, 422),
@@ -209,7 +219,7 @@ def test_no_and_two_inputs_are_refused(asked):
         (b"{}", {"Content-Encoding": "br"}, 415),
         (gzip.compress(bytes(2_000_000)), {"Content-Encoding": "gzip"}, 413),
     ],
-    ids=["long", "negative", "large", "cut", "behind", "no gzip", "unknown", "bomb"],
+    ids=["long", "negative", "endless", "large", "cut", "behind", "no gzip", "unknown", "bomb"],
 )
 def test_a_body_that_is_not_what_its_headers_say_is_refused(asked, content, headers, status):
     assert error(asked.post(PATCHES, content=content, headers=headers), status)
@@ -222,6 +232,17 @@ def test_elements_must_be_as_long_as_they_say(asked):
         head = json.dumps(call(**tensor)).encode()
         answer = asked.post(INFER, content=head + content, headers={LENGTH: str(len(head))})
         assert "length" in error(answer, 400)
+
+
+def test_elements_lie_in_files_while_their_request_waits(tmp_path):
+    large, small = bytes(3_000_000), b"small"
+    body = io.BytesIO(b"".join(struct.pack("<I", len(each)) + each for each in (large, small)))
+    given = GivenTensor(name="image", shape=[2], datatype="BYTES")
+    with ExitStack() as files:
+        size = len(body.getvalue())
+        elements = _elements(body, size, given, partial(kept, files=files))
+        assert [each.read() for each in elements] == [large, small]
+        assert [each._rolled for each in elements] == [True, False]
 
 
 def test_paths_that_are_not_there_answer_in_the_protocols_form(asked):
