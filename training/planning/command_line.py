@@ -38,7 +38,7 @@ def options_from(arguments: argparse.Namespace) -> PlanOptions:
 def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Fields of the plan that the command line sets."""
     from seg.networks.foreign.own_code import allow, names_own_code
-    from training.run.plan import ELASTIC, Plan
+    from training.run.plan import Plan, elastic_fields
 
     names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
     chosen = {
@@ -51,7 +51,7 @@ def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
     if names_own_code(chosen.get("network", "")):
         allow(chosen["network"])
     if arguments.elastic:
-        chosen = ELASTIC | chosen
+        chosen = elastic_fields(chosen.get("network")) | chosen
     if "class_weights" in chosen:
         chosen["class_weights"] = dict(chosen["class_weights"])
     for name in {"patch", "spacing", "margin", "mirror_axes"} & set(chosen):
@@ -106,7 +106,8 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
              ", whose code is run (docs/encoders.md)")  # fmt: skip
     add("--weights", metavar="WEIGHTS",
         help="of a foreign encoder: none, imagenet, another name on its hub, or "
-             "FILE.safetensors (default: none)")  # fmt: skip
+             "FILE.safetensors; auto tries encoders whose weights are on this machine, and what "
+             "is planned without (default: none)")  # fmt: skip
     add("--encoder-rate", type=float, metavar="S",
         help="learning rate of a foreign encoder, of the others' rate (default: 0.1 with weights, "
              "else 1)")  # fmt: skip

@@ -14,6 +14,7 @@ from seg.networks.presets import plans_its_stages
 from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
+from training.planning.contest import AUTO, check_contest
 
 LARGEST_BYTE = 255.0
 GENTLE_ENCODER = 0.1
@@ -31,6 +32,9 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
             at hand.
     """
     name, weights = chosen.get("network"), chosen.get("weights")
+    if weights == AUTO:
+        check_contest(chosen, dataset)
+        return
     if name is None or not is_foreign(name):
         for field in ("weights", "encoder_rate", "frozen_share"):
             if chosen.get(field):
@@ -47,6 +51,11 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
         name, spatial_dims=dataset.dims, in_channels=channels, num_classes=PROBED_CLASSES
     )
     encoder = encoder_of(name)
+    if chosen.get("sandwich_share") and not make_network(config).droppable_blocks(reshaping=True):
+        raise ConfigError(
+            f"--elastic trains without some blocks, and {name} has none that can be dropped; "
+            "docs/encoders.md lists those that have"
+        )
     if weights is None:
         return
     if encoder is None:

@@ -6,7 +6,7 @@ What was considered is in ``candidates.csv`` beside ``plan.yaml``.
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from training.dataset.dataset_yaml import CARD
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.tuning import tuning_split
 from training.learning.fine_tuning import start_fields, with_normalisation_of
+from training.planning.contest import AUTO, contest
 from training.planning.foreign_networks import foreign_fields
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
@@ -68,7 +69,7 @@ def plan_run(
             classes = len(dataset.classes)
             turned = fingerprint.turned(chosen.get("orientation"))
             chosen = nnunet_plan(turned, dataset.channels, classes, options.as_nnunet) | chosen
-        planned = _searched(chosen, dataset, fingerprint, device, clock)
+        planned = _planned(chosen, dataset, fingerprint, device, clock)
     planned = replace(planned, plan=with_mirrors(planned.plan, dataset.classes))
     plan = planned.plan
     if plan.mirror_axes is not None:
@@ -90,6 +91,11 @@ def check_asked(options: PlanOptions, device: Device) -> Plan | None:
     Raises:
         ConfigError: the plan cannot be read, or the device does not train in its precision.
     """
+    if options.chosen.get("weights") == AUTO and (options.plan or options.as_nnunet):
+        raise ConfigError(
+            "--weights auto chooses the network as well; leave --plan and --as-nnunet out, or name "
+            "the weights"
+        )
     given = read_plan(options.plan) if options.plan else None
     name = options.chosen.get("network", given and given.network)
     if name is not None and is_whole_network(name):
@@ -138,6 +144,24 @@ def _telling_objects_apart(chosen: dict[str, Any], dataset: Dataset) -> dict[str
         statistics.diameter,
     )
     return {"instances": "auto", "border_width": statistics.border_width(voxel)}
+
+
+def _planned(
+    chosen: dict[str, Any],
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    device: Device,
+    clock: Clock,
+) -> Planned:
+    """The best of the search; with ``--weights auto`` the best of the trials."""
+    if chosen.get("weights") != AUTO:
+        return _searched(chosen, dataset, fingerprint, device, clock)
+    rest = {name: value for name, value in chosen.items() if name != "weights"}
+
+    def plan_of(fields: Mapping[str, Any]) -> Plan:
+        return _searched({**rest, **fields}, dataset, fingerprint, device, clock).plan
+
+    return Planned(contest(plan_of, dataset, device, clock))
 
 
 def _searched(

@@ -56,7 +56,20 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
             f"weights averaged with decay {plan.ema:g}",
         ),
         ("Precision", plan.precision),
+        *([("Chosen by", _contest_in_words(plan))] if plan.contest else []),
     ]
+
+
+def _contest_in_words(plan: Plan) -> str:
+    """What was tried, and what decided."""
+    cases = plan.contest[0].cases
+    tried = "; ".join(
+        f"{each.network} with {each.weights or 'random'} weights: "
+        + ("no class was seen" if each.dice is None else f"{each.dice:.3f}")
+        + f" after {each.steps} steps"
+        for each in plan.contest
+    )
+    return f"Dice on {cases} training case{'s' * (cases > 1)} held back, after equal time: {tried}"
 
 
 def _stages_in_words(plan: Plan) -> str:

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seg.errors import ConfigError
+from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
 from seg.model_package import Empty
 from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.networks import SHORTCUTS, ForeignConfig, UNetConfig, network_config
+from seg.networks.config import RESIDUAL
+from seg.networks.foreign.names import is_foreign
 from seg.networks.shortcut import ScalarGated
 from seg.transforms import Normalisation, Preprocessing
 from training.run.names import (
@@ -34,6 +37,24 @@ OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
 
 ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
 """What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
+
+
+class Contender(FrozenData):
+    """A network that was tried in the planning, and how it did on training cases held back."""
+
+    network: str
+    weights: str | None = None
+    steps: int
+    dice: float | None
+    """Mean over classes and cases; None where no case shows a class."""
+    cases: int
+    """That were held back."""
+
+
+def elastic_fields(network: str | None) -> dict[str, float]:
+    """What ``fit --elastic`` sets; other libraries' blocks have no rate at which they drop out."""
+    is_ours = network is None or not is_foreign(network)
+    return {name: value for name, value in ELASTIC.items() if is_ours or name != "stochastic_depth"}
 
 
 class Plan(BaseModel):
@@ -97,6 +118,10 @@ class Plan(BaseModel):
             "file; null for random ones"
         ),
     ] = None
+    contest: Annotated[
+        tuple[Contender, ...],
+        Field(description="networks that were tried for --weights auto; none were if empty"),
+    ] = ()
     encoder_rate: Annotated[
         float,
         Field(ge=0, le=1, description="learning rate of a foreign encoder, of the others' rate"),
@@ -282,6 +307,12 @@ class Plan(BaseModel):
             self._check_foreign(config)
             return config
         shortcut = self.shortcut or config.shortcut
+        has_blocks = config.encoder == RESIDUAL or config.decoder == RESIDUAL
+        if self.shortcut is not None and not (has_blocks or self.compute_penalty):
+            raise ConfigError(
+                f"--shortcut changes seg's own blocks, and {self.network} has none; leave it out, "
+                f"or take seg:resnet34+{self.network}, whose decoder has some"
+            )
         if self.compute_penalty and not issubclass(SHORTCUTS[shortcut], ScalarGated):
             raise ConfigError(
                 f"a compute penalty closes gates, and {shortcut!r} shortcuts have none; take "
@@ -300,7 +331,7 @@ class Plan(BaseModel):
         for name, is_asked in (
             ("shortcut", self.shortcut is not None),
             ("compute-penalty", self.compute_penalty > 0),
-            ("elastic (stochastic depth)", self.stochastic_depth > 0),
+            ("stochastic-depth", self.stochastic_depth > 0),
         ):
             if is_asked:
                 raise ConfigError(

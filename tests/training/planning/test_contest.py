@@ -1,0 +1,133 @@
+"""``--weights auto``: what is at hand is tried, and cases held back decide."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from data.phantom import draw
+from seg.errors import ConfigError
+from seg.machine import cache_folder
+from seg.networks.foreign.encoders import make
+from training.dataset import load_dataset
+from training.learning.trial import Trial
+from training.plan import main
+from training.planning.contest import WEIGHTS_FOLDER, check_contest, rivals_at_hand, winner
+from training.planning.options import PlanOptions
+from training.planning.planner import check_asked
+from training.reports.plan_in_words import plan_in_words
+from training.run.device import find_device
+from training.run.plan_yaml import read_plan
+
+ENCODER = "tu-mobilenetv3_small_050"
+SMALL = ["--batch-size", "2", "--precision", "float32", "--patch", "64", "64"]
+
+
+@pytest.fixture
+def nothing_at_hand(tmp_path, monkeypatch):
+    """A machine of its own: no cache, and no folder of fetched data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def at_hand(nothing_at_hand):
+    """Weights of one small encoder."""
+    file = cache_folder() / WEIGHTS_FOLDER / f"{ENCODER}.safetensors"
+    file.parent.mkdir(parents=True)
+    torch.manual_seed(3)
+    safetensors.torch.save_file(make(ENCODER, 3).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("data") / "phantom", cases=4, size=(64, 64))
+
+
+def test_the_better_on_cases_held_back_is_planned_and_the_plan_says_why(phantom, at_hand, tmp_path):
+    file = tmp_path / "plan.yaml"
+    arguments = ["--out", str(file), "--weights", "auto", "--steps", "20"]
+    assert main([str(phantom), *arguments, *SMALL]) == 0
+    plan = read_plan(file)
+    own, rival = plan.contest
+    assert (own.network, own.weights, own.steps) == ("resunet-s", None, 2)
+    assert (rival.network, rival.weights, rival.steps) == (f"smp:unet/{ENCODER}", str(at_hand), 2)
+    best = max(plan.contest, key=lambda each: each.dice)
+    assert (plan.network, plan.weights) == (best.network, best.weights)
+    assert plan.steps == 20
+    words = dict(plan_in_words(plan, 1))["Chosen by"]
+    assert f"{best.network} with {best.weights or 'random'} weights: {best.dice:.3f}" in words
+
+
+@pytest.mark.parametrize(
+    ("dice", "place"),
+    [
+        pytest.param([(0.5, 0.7), (0.8, 0.6)], 1, id="the mean decides"),
+        pytest.param([(0.6,), (0.6,)], 0, id="what needs no weights where both are alike"),
+        pytest.param([(float("nan"),), (0.1,)], 1, id="a case without classes says nothing"),
+        pytest.param([(float("nan"), 0.3), (0.2, 0.2)], 0, id="and is left out of a mean"),
+    ],
+)
+def test_the_best_of_the_trials_wins_whatever_its_name(dice, place):
+    trials = [Trial(None, 1, each) for each in dice]
+    assert winner(trials) is trials[place]
+
+
+def test_weights_in_the_hub_s_cache_are_at_hand(at_hand, tmp_path):
+    for name, size in (
+        ("timm--resnet10t.c3_in1k", 10),
+        ("smp-hub--timm-efficientnet-b0.noisy-student", 20),
+        ("somebody--else", 1),
+    ):
+        folder = tmp_path / "hub" / f"models--{name}" / "snapshots" / ("a" * 40)
+        folder.mkdir(parents=True)
+        (folder.parent.parent / "refs").mkdir()
+        (folder / "model.safetensors").write_bytes(bytes(size))
+    assert [(rival.network, rival.weights) for rival in rivals_at_hand()] == [
+        ("smp:unet/tu-resnet10t.c3_in1k", "imagenet"),
+        ("smp:unet/timm-efficientnet-b0", "noisy-student"),
+        (f"smp:unet/{ENCODER}", str(at_hand)),
+    ]
+
+
+def test_weights_that_turn_out_to_be_of_another_encoder_end_no_planning(
+    phantom, at_hand, tmp_path, caplog
+):
+    safetensors.torch.save_file({"other": torch.zeros(1)}, at_hand)
+    file = tmp_path / "plan.yaml"
+    arguments = ["--out", str(file), "--weights", "auto", "--steps", "2"]
+    assert main([str(phantom), *arguments, *SMALL]) == 0
+    assert f"smp:unet/{ENCODER} is left out" in caplog.text
+    assert [each.network for each in read_plan(file).contest] == ["resunet-s"]
+
+
+def test_nothing_at_hand_is_one_sentence_with_what_brings_some(phantom, nothing_at_hand):
+    with pytest.raises(ConfigError, match=r"python -m data.fetch efficientnet-lite0 brings some"):
+        check_contest({"weights": "auto"}, load_dataset(phantom))
+
+
+def test_a_network_by_name_leaves_nothing_to_choose(phantom, at_hand):
+    with pytest.raises(ConfigError, match="leave --network and --from out"):
+        check_contest({"weights": "auto", "network": "tu-resnet18"}, load_dataset(phantom))
+
+
+@pytest.mark.parametrize("other", [{"plan": Path("plan.yaml")}, {"as_nnunet": "ResEncUNetM"}])
+def test_another_s_plan_leaves_nothing_to_choose_either(other):
+    options = PlanOptions(chosen={"weights": "auto"}, **other)
+    with pytest.raises(ConfigError, match="leave --plan and --as-nnunet out"):
+        check_asked(options, find_device())
+
+
+@pytest.mark.parametrize("asked", [{"minutes": 2}, {"minutes": 12, "folds": 4}])
+def test_too_few_minutes_for_a_trial_are_told(asked, phantom, at_hand):
+    with pytest.raises(ConfigError, match=r"give at least --minutes 3.3"):
+        check_contest({"weights": "auto", **asked}, load_dataset(phantom))
+
+
+def test_volumes_have_no_encoder_of_pictures(at_hand, tmp_path):
+    volumes = draw(tmp_path / "volumes", cases=3, size=(8, 32, 32), dims=3)
+    with pytest.raises(ConfigError, match="encoders of pictures take no volumes"):
+        check_contest({"weights": "auto"}, load_dataset(volumes))
