@@ -13,6 +13,7 @@ from seg.errors import ConfigError
 from seg.networks.block import Droppable
 from seg.networks.config import UNetConfig
 from seg.networks.decoder import Level, SkipGate
+from seg.networks.foreign.blocks import without_foreign_branch
 from seg.networks.foreign.config import ForeignConfig
 
 _Network = TypeVar("_Network", bound="SegmentationNetwork")
@@ -31,6 +32,8 @@ class SegmentationNetwork(nn.Module):
     def droppable_blocks(self, *, reshaping: bool = False) -> tuple[str, ...]:
         """Names of the blocks whose shortcut adds and keeps the shape, in forward order.
 
+        Blocks of other libraries are among them where ``foreign.blocks`` knows their class.
+
         Args:
             reshaping: name those as well that change the shape; what is left of one is the
                 projection around its branch.
@@ -38,8 +41,7 @@ class SegmentationNetwork(nn.Module):
         return tuple(
             name
             for name, module in self.named_modules()
-            if isinstance(module, Droppable)
-            and (module.is_droppable or (reshaping and module.has_droppable_branch))
+            if _is_droppable(module, reshaping=reshaping)
         )
 
     def gated_skips(self) -> tuple[str, ...]:
@@ -98,6 +100,17 @@ class SegmentationNetwork(nn.Module):
         dropped: dict[str, nn.Module] = {}
         for name in chosen:
             dropped[name] = block = self.get_submodule(name)
-            assert isinstance(block, Droppable)
-            self.set_submodule(name, block.without_branch())
+            self.set_submodule(name, _without_branch(block))
         return dropped
+
+
+def _is_droppable(module: nn.Module, *, reshaping: bool) -> bool:
+    if isinstance(module, Droppable):
+        return module.is_droppable or (reshaping and module.has_droppable_branch)
+    return without_foreign_branch(module) is not None
+
+
+def _without_branch(block: nn.Module) -> nn.Module:
+    left = block.without_branch() if isinstance(block, Droppable) else without_foreign_branch(block)
+    assert left is not None  # it is droppable
+    return left

@@ -68,8 +68,8 @@ def diagnose(network: SegmentationNetwork, probe: Probe, *, progress: bool = Tru
     """
     if not network.droppable_blocks(reshaping=True):
         raise ConfigError(
-            "this network has no block that can be dropped: its shortcuts do not add, or its "
-            "encoder is a foreign one"
+            "this network has no block that can be dropped: its shortcuts do not add, or are those "
+            "of another library that docs/encoders.md does not list"
         )
     lesions = lesions_of(network, probe, progress=progress)
     whole = lesions.whole

@@ -47,10 +47,21 @@ def predicted(package, phantom):
     return Predictor(package).predict(image), image
 
 
-@pytest.mark.parametrize("name", [f"smp:fpn/{ENCODER}", f"{ENCODER}", "monai:segresnet"])
-def test_a_named_network_is_trained_proven_and_predicts(name, phantom, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "more", "sandwich_share"),
+    [
+        (f"smp:fpn/{ENCODER}", (), 0.0),
+        (ENCODER, (), 0.0),
+        ("monai:segresnet", ("--elastic",), 0.3),
+    ],
+)
+def test_a_named_network_is_trained_proven_and_predicts(
+    name, more, sandwich_share, phantom, tmp_path
+):
     run = tmp_path / "run"
-    assert main([str(phantom), "--out", str(run), "--network", name, *SMALL]) == 0
+    assert main([str(phantom), "--out", str(run), "--network", name, *more, *SMALL]) == 0
+    plan = read_plan(run / "plan.yaml")
+    assert (plan.sandwich_share, plan.stochastic_depth) == (sandwich_share, 0.0)
     package = ModelPackage.load(run / "package")
     mask, image = predicted(package, phantom)
     assert mask.array.shape == image.array.shape[1:]
@@ -103,6 +114,8 @@ def test_weights_of_a_file_begin_a_gentle_training_in_the_encoder_s_intensities(
         (["--weights", "imagenet"], "--weights is for a foreign encoder"),
         (["--network", "smp:resnet18", "--weights", "imagnet"], "known are imagenet"),
         (["--network", "smp:resnet18", "--shortcut", "gated"], "--shortcut changes seg's own"),
+        (["--network", ENCODER, "--shortcut", "gated"], "take seg:resnet34+tu-mobilenet"),
+        (["--network", "monai:dynunet", "--elastic"], "has none that can be dropped"),
         (["--network", "smp:resnet18", "--weights", "no.safetensors"], "must be a safetensors"),
         (["--network", "monai:segresnet", "--weights", "imagenet"], "leave --weights out"),
     ],
