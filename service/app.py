@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
-from service.frontends.dicomweb.routes import DicomWeb
+from service.frontends.dicomweb.routes import STOW, DicomWeb
 from service.frontends.monailabel.routes import MonaiLabel
 from service.frontends.oip.refusals import ProtocolRefusals
 from service.frontends.oip.routes import InferenceProtocol
@@ -111,6 +111,7 @@ def create_app(
         routes=routes,
         limits={
             "/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB"),
+            **dict.fromkeys(STOW, BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")),
             "/models/{name}": BodyLimit(settings.max_model_bytes, "SEG_MAX_MODEL_MB"),
         },
         usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),

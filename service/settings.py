@@ -138,6 +138,11 @@ class Settings(BaseModel):
     for one of them."""
     dicomweb_retry_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds for which an archive that is away is asked again before a job fails."""
+    dicom_rules: Path | None = None
+    """File that says which series that archives send are segmented, by which model, and where
+    results go, as ``service.archives.rules`` reads it; None takes every volume."""
+    dicom_silence_s: Annotated[float, Field(gt=0)] = 5.0
+    """Seconds without another slice after which a series that is sent counts as complete."""
     sessions: Path = Path("sessions")
     """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
     studies: Path | None = None

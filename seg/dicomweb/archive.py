@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from seg.dicomweb.addresses import check_root
 from seg.dicomweb.credentials import Credentials
-from seg.dicomweb.instances import InstanceZip
+from seg.dicomweb.instances import InstancesZip
 from seg.dicomweb.multipart import MultipartBody, MultipartReader, boundary_of
 from seg.dicomweb.needed import needed
+from seg.dicomweb.open_files import Readable, Rewindable
 from seg.errors import ArchiveAwayError, ArchiveError, NotInArchiveError
 
 STUDY, SERIES, INSTANCES, MODALITY = "0020000D", "0020000E", "00201209", "00080060"
@@ -110,7 +111,7 @@ class Archive:
     def retrieve(
         self,
         found: FoundSeriesFacts,
-        target: IO[bytes],
+        target: Rewindable,
         most_bytes: int,
         on_bytes: Callable[[int], None] = lambda n: None,
     ) -> int:
@@ -131,7 +132,7 @@ class Archive:
             boundary = boundary_of(answer.headers.get("content-type", ""))
             if boundary is None:
                 raise self._rubbish("no multipart/related of instances")
-            instances = InstanceZip(target, most_bytes, on_bytes)
+            instances = InstancesZip(target, most_bytes, on_bytes)
             try:
                 self._read(answer, MultipartReader(boundary, instances))
             finally:
@@ -143,7 +144,7 @@ class Archive:
             )
         return instances.count
 
-    def store(self, files: Sequence[tuple[IO[bytes], int]], study: str | None = None) -> list[str]:
+    def store(self, files: Sequence[tuple[Readable, int]], study: str | None = None) -> list[str]:
         """Store instances; the SOPInstanceUIDs of those that it says it has stored.
 
         Args:

@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
-from typing import IO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from seg.dicomweb.needed import needed
+from seg.dicomweb.open_files import Readable
 
-LONGEST_BOUNDARY = 70
-"""Letters. Source: RFC 2046, 5.1.1."""
+LONGEST_BOUNDARY = 200
+"""Letters. RFC 2046, 5.1.1, allows 70, and Orthanc sends more."""
 
 
 @runtime_checkable
@@ -98,7 +99,7 @@ class MultipartReader:
 class MultipartBody:
     """Instances as a body that is sent piece by piece, its length known before."""
 
-    def __init__(self, files: Iterable[tuple[IO[bytes], int]], chunk: int = 1 << 20) -> None:
+    def __init__(self, files: Iterable[tuple[Readable, int]], chunk: int = 1 << 20) -> None:
         """Files from where they stand, each with its bytes."""
         self._files = list(files)
         self._boundary = secrets.token_hex(16)

@@ -15,16 +15,17 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
-from seg.errors import ArchiveAwayError, ArchiveError
+from seg.errors import ArchiveAwayError, ArchiveError, ImageTooLargeError
 from service.answers.answer import Content
 from service.archives.sources import Sources
-from service.jobs.files import RESULT, JobFiles
+from service.jobs.files import HEAD, RESULT, JobFiles
+from service.jobs.received import FACTS, PART, merged
 from service.jobs.records import Job
 from service.requests.order import ArchiveOrder
 from service.settings import Settings
 
-WHICH, SERIES, HEAD = "which", "series", "head"
-"""Files of a job: which series it is, its instances as a ZIP file, what is told of the result."""
+WHICH, SERIES = "which", "series"
+"""Files of a job: which series it is, and its instances as a ZIP file."""
 AWAY = {"fetch": "away-fetch", "store": "away-store"}
 """Since when the archive of a step is away."""
 LONGEST_WAIT_S = 60.0
@@ -54,7 +55,12 @@ class ArchivedJobs:
         return [[partial(self._files.open, job.id, SERIES)]]
 
     def worked(
-        self, job: Job, archive: ArchiveOrder, check: Check, segment: Callable[[], dict[str, Any]]
+        self,
+        job: Job,
+        archive: ArchiveOrder,
+        check: Check,
+        check_held: Check,
+        segment: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
         """The result of a job: fetched, segmented, stored.
 
@@ -62,6 +68,7 @@ class ArchivedJobs:
             job: is held.
             archive: from where and to where.
             check: is called now and then.
+            check_held: is called before a result leaves.
             segment: writes the result and says what is told of it.
 
         Raises:
@@ -72,6 +79,7 @@ class ArchivedJobs:
             self._fetch(job, archive, check)
             self._write_json(job.id, HEAD, segment())
         head: dict[str, Any] = json.loads(self._files.read(job.id, HEAD))
+        check_held()
         return {**head, "stored": self._store(job, archive, head)}
 
     def waits(self, job: Job) -> float | None:
@@ -85,7 +93,10 @@ class ArchivedJobs:
         return min(max(1.0, away_s), LONGEST_WAIT_S)
 
     def _fetch(self, job: Job, archive: ArchiveOrder, check: Check) -> None:
-        if archive.source is None or self._files.has(job.id, SERIES):
+        if archive.source is None:
+            self._merge(job, archive)
+            return
+        if self._files.has(job.id, SERIES):
             return
         which = SeriesName.model_validate_json(self._files.read(job.id, WHICH))
         with (
@@ -94,6 +105,34 @@ class ArchivedJobs:
         ):
             (found,) = source.series(which.study, which.series)
             source.retrieve(found, target, self._settings.max_job_bytes, lambda _: check())
+
+    def _merge(self, job: Job, archive: ArchiveOrder) -> None:
+        """All that was sent of a series; the archive that stores the result may know of more."""
+        names, most = job.images[0], self._settings.max_job_bytes
+        if sum(self._files.size(job.id, name) for name in names) > most:
+            raise ImageTooLargeError(
+                f"the series has more than the {most / 1e6:g} MB that a job may have"
+            )
+        with self._files.writing(job.id, SERIES) as target:
+            count = merged([partial(self._files.open, job.id, name) for name in names], target)
+        facts = json.loads(self._files.read(job.id, FACTS + names[0].removeprefix(PART)))
+        known = self._known_to(archive.destination, facts["study"], facts["series"])
+        if known is not None and count < known:
+            raise ArchiveAwayError(
+                f"{count} of the {known} instances came that the archive "
+                f"{archive.destination} says the series has"
+            )
+
+    def _known_to(self, destination: str | None, study: str, series: str) -> int | None:
+        """Instances that an archive has of a series; None where it has none, or does not say."""
+        if destination is None:
+            return None
+        try:
+            with self.sources.reached(destination) as archive:
+                (found,) = archive.series(study, series)
+        except ArchiveError:
+            return None
+        return found.instances
 
     def _store(self, job: Job, archive: ArchiveOrder, head: dict[str, Any]) -> list[str]:
         if archive.destination is None:

@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 import fsspec
 
 from seg.errors import ConfigError
 
-RESULT = "result"
+RESULT, HEAD = "result", "head"
+"""The answer; and what is told of it, of a job whose answer goes to an archive."""
 
 
 class FilesUnavailableError(Exception):
@@ -48,7 +49,7 @@ class JobFiles:
         is_local = "file" in (self._system.protocol or ())
         return Path(self._root) if is_local else None
 
-    def put(self, job: str, name: str, source: BinaryIO) -> None:
+    def put(self, job: str, name: str, source: IO[bytes]) -> None:
         """Keep a file."""
         with self.writing(job, name) as target:
             shutil.copyfileobj(source, target, 1 << 20)

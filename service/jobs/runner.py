@@ -162,7 +162,15 @@ class JobRunner:
             ]
             return self._segmented(held, model, backend, order, images)
         segment = partial(self._segmented, held, model, backend, order, self.archived.images(job))
-        return self.archived.worked(job, order.archive, backend.raise_if_cancelled, segment)
+        check, check_held = backend.raise_if_cancelled, partial(self._check_held, held)
+        return self.archived.worked(job, order.archive, check, check_held, segment)
+
+    def _check_held(self, held: "_Held") -> None:
+        """Nobody has taken the job over, deleted or superseded it since the last sign of life."""
+        lease_s = self._settings.job_lease_s
+        if not self._store.renew(held.job.id, held.worker, lease_s, held.progress):
+            held.is_lost = True
+            raise RequestCancelledError
 
     def _segmented(
         self,

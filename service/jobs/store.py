@@ -114,6 +114,51 @@ class JobStore:
             expires=self._now + keep_s,
         )
 
+    def extend(self, job: str, part: str, new: NewJob | None, wait_s: float, keep_s: float) -> bool:
+        """Another part of the one image of a job has come; False where work on it has begun.
+
+        Args:
+            job: its id.
+            part: name of a file of it.
+            new: what is to be done, once nothing more comes for ``wait_s`` seconds; None leaves the
+                job without work.
+            wait_s: seconds.
+            keep_s: seconds after which it is deleted where nobody works on it.
+        """
+        with self._database.changing() as connection:
+            open_still = sa.and_(
+                JOBS.c.id == job, JOBS.c.state.in_(("uploading", "queued")), JOBS.c.attempts == 0
+            )
+            row = connection.execute(
+                sa.select(JOBS.c.images).where(open_still).with_for_update()
+            ).one_or_none()
+            if row is None:
+                return False
+            parts = row.images[0] if row.images else []
+            values: dict[str, Any] = {"images": [[*parts, part]], "expires": self._now + keep_s}
+            if new is not None:
+                values |= {"state": "queued", "model": new.model, "order": new.order}
+                values |= {"leased_until": self._now + wait_s}
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(values))
+        return True
+
+    def supersede(self, job: str, detail: str, keep_s: float) -> None:
+        """Leave an idempotency key to the next job; one that is not over fails, and this is why."""
+        with self._database.changing() as connection:
+            this = JOBS.c.id == job
+            connection.execute(sa.update(JOBS).where(this).values(key_hash=None))
+            connection.execute(
+                sa.update(JOBS)
+                .where(this, JOBS.c.state.in_(("uploading", "queued", "running")))
+                .values(
+                    state="failed",
+                    finished=self._now,
+                    problem_status=409,
+                    problem_detail=detail,
+                    expires=self._now + keep_s,
+                )
+            )
+
     def get(self, job: str) -> Job | None:
         """A job; None where there is none, or no more."""
         return self._one(JOBS.c.id == job)

@@ -6,6 +6,7 @@ nothing of a body is read before a request may pass.
 
 import functools
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -46,6 +47,10 @@ SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (
     ("/metrics", "metrics"),
 )
 """All other paths need ``segment``."""
+
+
+FROM_ARCHIVES = "/dicom-web/"
+"""Where archives send to."""
 
 
 LASTING = "/events"
@@ -155,7 +160,7 @@ class Gate:
         path: str = scope["path"]
         if path in OPEN_PATHS or path.startswith(OPEN_FOLDERS) or not self._rule.asks(scope):
             return None
-        token = _token(Headers(scope=scope))
+        token = _token(Headers(scope=scope), path)
         if token is None:
             raise Problem(401, f"this address asks for a key: {HOW}", CHALLENGE)
         if self._tokens and IdentityTokens.is_token(token):
@@ -235,8 +240,14 @@ def _scope_of(path: str, method: str) -> KeyScope:
     return "segment"
 
 
-def _token(headers: Headers) -> str | None:
+def _token(headers: Headers, path: str) -> str | None:
+    """The key that a request brings; archives, which often know no other way, as a password."""
     kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "basic" and path.startswith(FROM_ARCHIVES):
+        try:
+            return b64decode(token, validate=True).decode().partition(":")[2] or None
+        except ValueError:
+            return None
     return token.strip() if kind.lower() == "bearer" else headers.get("x-api-key")
 
 

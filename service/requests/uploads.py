@@ -1,16 +1,21 @@
 """The images of a request, streamed to unnamed temporary files, never kept in memory."""
 
 import math
+import shutil
 import tempfile
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import anyio
+from anyio.to_thread import run_sync
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
+from seg.dicomweb.instances import PartsZip
+from seg.dicomweb.multipart import MultipartReader, PartSink, boundary_of
 from service.problems.response import Problem
 from service.requests.addresses import UrlImages
 from service.requests.forms import whole_form
@@ -63,6 +68,9 @@ class Uploads:
             if content_type == "multipart/form-data":
                 async with whole_form(request) as form:
                     yield await self._images_in(request, form, files)
+                return
+            if content_type == "multipart/related":
+                yield [[await _related(request, files)]]
                 return
             file = files.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))
             async for chunk in request.stream():
@@ -117,3 +125,44 @@ class Uploads:
         size = await self.urls.fetch(url, file, most_bytes, reserve)
         file.seek(0)
         return file, size
+
+
+async def _related(request: Request, files: ExitStack) -> BinaryIO:
+    """The one part of a ``multipart/related``, or a ZIP file of its parts, as DICOMweb sends them.
+
+    Raises:
+        Problem: 400, the body is none, or cut off; 422, it has no part.
+    """
+    packed = files.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
+    sink = PartsZip(packed)
+    await read_related(request, sink)
+    await run_sync(sink.close)
+    if not sink.count:
+        raise Problem(422, "the multipart/related body has no part; send the instances of a series")
+    packed.seek(0)
+    if sink.count > 1:
+        return packed  # type: ignore[return-value]  # it is a BinaryIO in all but name
+    only = files.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
+    with zipfile.ZipFile(packed) as archive, archive.open(archive.infolist()[0]) as part:
+        await run_sync(shutil.copyfileobj, part, only, 1 << 20)
+    only.seek(0)
+    return only  # type: ignore[return-value]  # likewise
+
+
+async def read_related(request: Request, sink: PartSink) -> None:
+    """Hand the parts of a ``multipart/related`` body to a sink, in a thread.
+
+    Raises:
+        Problem: 400, the body is none, or cut off.
+    """
+    boundary = boundary_of(request.headers.get("content-type", ""))
+    if boundary is None:
+        raise Problem(400, "multipart/related needs a boundary of 200 letters at most")
+    reader = MultipartReader(boundary, sink)
+    async for chunk in request.stream():
+        try:
+            await run_sync(reader.feed, chunk)
+        except ValueError:
+            raise Problem(400, "the body is not multipart as its boundary says") from None
+    if not reader.is_whole:
+        raise Problem(400, "the body is cut off, it lacks its last boundary; send it whole")

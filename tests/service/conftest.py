@@ -25,7 +25,9 @@ PATIENCE_S = 60
 
 
 @contextmanager
-def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
+def served(
+    package: Path, log: Path, *, port: int | None = None, **settings: str
+) -> Iterator[httpx.Client]:
     """A client of plain ``bentoml serve`` on a package, as soon as it is alive."""
     environment = {
         **os.environ,
@@ -35,18 +37,23 @@ def served(package: Path, log: Path, **settings: str) -> Iterator[httpx.Client]:
         "BENTOML_HOME": str(log.parent / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
     }
-    with served_by([], environment, ROOT, log) as client:
+    with served_by([], environment, ROOT, log, port) as client:
         yield client
 
 
 @contextmanager
 def served_by(
-    target: list[str], environment: dict[str, str], folder: Path, log: Path
+    target: list[str],
+    environment: dict[str, str],
+    folder: Path,
+    log: Path,
+    port: int | None = None,
 ) -> Iterator[httpx.Client]:
     """A client of ``bentoml serve TARGET`` in a folder, as soon as it is alive."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    if port is None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     command = [sys.executable, "-m", "bentoml", "serve", *target, "--port", str(port)]
     with log.open("wb") as output:
         server = subprocess.Popen(

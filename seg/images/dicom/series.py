@@ -96,7 +96,7 @@ def study_of(entries: Sequence[Entry], *, labels: bool, dims: int | None) -> Fou
         return FoundStudy(series, left_out)
     for each in series:
         if each not in volumes:
-            what = "of localizers" if _is_localizer(each.slices[0].header) else "of single images"
+            what = "of localizers" if is_localizer(each.slices[0].header) else "of single images"
             left_out[what] += len(each.slices) + each.left_out.total()
     return FoundStudy(volumes, left_out)
 
@@ -153,8 +153,8 @@ def _volume_of(uid: str, slices: list[FoundSlice]) -> FoundSeries:
     """The files of a series without those that are no slices of its volume."""
     left_out: Counter[str] = Counter()
     kept = _without_copies(slices, left_out)
-    kept = _unless_all(kept, lambda each: _is_localizer(each.header), "of localizers", left_out)
-    kept = _unless_all(kept, lambda each: _is_capture(each.header), "of screenshots", left_out)
+    kept = _unless_all(kept, lambda each: is_localizer(each.header), "of localizers", left_out)
+    kept = _unless_all(kept, lambda each: is_capture(each.header), "of screenshots", left_out)
     if len(kept) > 2:
         kept = _of_one_direction(kept, left_out)
     return FoundSeries(uid, tuple(kept), left_out)
@@ -216,19 +216,21 @@ def _alike(planes: Sequence[Plane], among: Sequence[int], first: int) -> list[in
 
 def _may_be_volume(series: FoundSeries, dims: int | None) -> bool:
     first = series.slices[0].header
-    if _is_localizer(first):
+    if is_localizer(first):
         return False
     is_single = len(series.slices) == 1 and int(first.get("NumberOfFrames") or 1) == 1
     return not (is_single and dims != 2)
 
 
-def _is_localizer(header: Dataset) -> bool:
+def is_localizer(header: Dataset) -> bool:
+    """An overview on which a scan is planned, and no slice of a volume."""
     kinds = header.get("ImageType") or ()
     values = [kinds] if isinstance(kinds, str) else [str(kind) for kind in kinds]
     return any("LOCALIZER" in value.upper() or value.upper() == "SCOUT" for value in values)
 
 
-def _is_capture(header: Dataset) -> bool:
+def is_capture(header: Dataset) -> bool:
+    """What was drawn on a screen."""
     return str(header.get("SOPClassUID") or "").startswith(SECONDARY_CAPTURES)
 
 

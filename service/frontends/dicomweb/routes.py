@@ -1,4 +1,4 @@
-"""The routes: ``POST /dicomweb/jobs``."""
+"""The routes: series that are asked for, and series that are sent."""
 
 from hashlib import sha256
 
@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.frontends.dicomweb.stow import Forwarded
 from service.frontends.dicomweb.wishes import check_dicom, wish_of
 from service.jobs.archived import SERIES, WHICH, SeriesName
 from service.jobs.intake import check_same, reserved
@@ -14,6 +15,8 @@ from service.jobs.records import Job
 from service.jobs.routes import Jobs, accepted, begun, forgotten_on_failure, new_job
 from service.models.registry import ModelRegistry
 from service.requests.order import ArchiveOrder, order_of
+
+STOW = ("/dicom-web/studies", "/dicom-web/studies/{study}")
 
 
 class DicomWeb:
@@ -24,10 +27,14 @@ class DicomWeb:
         self._settings = models.settings
         self._store, self._files, self._runner = jobs.store, jobs.files, jobs.runner
         self._sources = jobs.runner.archived.sources
+        self._forwarded = Forwarded(models, jobs)
 
     def routes(self) -> list[Route]:
         """For an application."""
-        return [Route("/dicomweb/jobs", self.submit, methods=["POST"])]
+        return [
+            Route("/dicomweb/jobs", self.submit, methods=["POST"]),
+            *(Route(path, self._forwarded.store, methods=["POST"]) for path in STOW),
+        ]
 
     async def submit(self, request: Request) -> Response:
         """``POST /dicomweb/jobs``: fetch a series, segment it, store the result."""

@@ -300,6 +300,16 @@ def test_a_worker_that_lost_its_lease_cannot_finish(store):
     assert store.finish(job, "two", {}, keep_s=60)
 
 
+def test_a_job_that_is_superseded_leaves_its_key_and_stores_nothing_more(store):
+    job = queued(store, idempotency_key="series")
+    store.claim([MODEL], "one", lease_s=60, keep_s=600)
+    store.supersede(job, "more came", keep_s=60)
+    assert not store.renew(job, "one", 60, Progress())
+    assert not store.finish(job, "one", {}, keep_s=60)
+    assert (store.get(job).state, store.get(job).problem_detail) == ("failed", "more came")
+    assert queued(store, idempotency_key="series") != job
+
+
 def test_a_job_that_is_done_has_done_all_its_tiles(store):
     job = queued(store)
     store.claim([MODEL], "one", lease_s=60, keep_s=600)

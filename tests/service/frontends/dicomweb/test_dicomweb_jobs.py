@@ -13,6 +13,7 @@ from seg.model_package import ModelPackage
 from tests.orthanc import series_in
 from tests.seg.images.dicom.files import write_series
 from tests.service.conftest import until
+from tests.service.frontends.dicomweb.worlds import in_the_world
 
 TURNED = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0], [0.48, 0.64, 0.6]])
 GRIDS = {
@@ -20,14 +21,6 @@ GRIDS = {
     "sagittal": np.array([[0, 0, 3, 5], [0.8, 0, 0, 7], [0, -1.5, 0, 9], [0, 0, 0, 1.0]]),
     "tilted": np.block([[TURNED * [0.8, 1.5, 3], np.array([[5], [6], [7]])], [0, 0, 0, 1]]),
 }
-
-
-def in_the_world(mask):
-    """Class by place in mm, wherever the voxels are stored; a SEG leaves empty slices out."""
-    there = np.argwhere(mask.array)
-    places = there[:, ::-1] @ mask.affine[:3, :3].T + mask.affine[:3, 3]
-    labels = mask.array[tuple(there.T)]
-    return dict(zip(map(tuple, places.round(2).tolist()), labels.tolist(), strict=True))
 
 
 def over(service, job):

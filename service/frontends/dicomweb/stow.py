@@ -1,0 +1,180 @@
+"""``POST /dicom-web/studies``: what a PACS forwards by STOW-RS becomes jobs, one a series."""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import Response
+
+from seg.errors import ImageError
+from seg.images.dicom.instance_facts import InstanceFacts
+from service.archives.instances import facts_of_sent
+from service.archives.rules import EVERYTHING, SeriesFacts, SeriesRule, read_rules, suits
+from service.frontends.dicomweb.wishes import check_dicom, formats_named
+from service.jobs.received import Inbox, ReceivedSeries
+from service.jobs.routes import Jobs, owner_of
+from service.models.registry import ModelRegistry
+from service.problems.response import Problem
+from service.requests.options import RequestOptions
+from service.requests.order import ArchiveOrder, Order, order_of
+from service.requests.proxies import link
+from service.requests.uploads import IN_MEMORY, read_related
+
+CANNOT_UNDERSTAND, MISMATCH = 0xC000, 0xA900
+"""Failure reasons. Source: DICOM PS3.18, table 10.5.1-1."""
+DICOM_JSON = "application/dicom+json"
+
+
+@dataclass(eq=False)
+class _Series:
+    file: IO[bytes]
+    archive: zipfile.ZipFile
+    instances: dict[str, InstanceFacts] = field(default_factory=dict)
+
+
+class _Sorted:
+    """A sink of parts: instances by series, each series a ZIP file."""
+
+    def __init__(self, files: ExitStack, study: str | None) -> None:
+        self._files, self._study = files, study
+        self._part: IO[bytes] | None = None
+        self.series: dict[str, _Series] = {}
+        self.taken: list[InstanceFacts] = []
+        self.refused: list[tuple[InstanceFacts | None, int]] = []
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self._part = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  closed at its end
+
+    def write(self, content: bytes) -> None:
+        assert self._part is not None
+        self._part.write(content)
+
+    def end(self) -> None:
+        assert self._part is not None
+        with self._part as part:
+            part.seek(0)
+            try:
+                facts = facts_of_sent(part)  # type: ignore[arg-type]  # a file in all but name
+            except ImageError:
+                self.refused.append((None, CANNOT_UNDERSTAND))
+                return
+            if self._study is not None and facts.study != self._study:
+                self.refused.append((facts, MISMATCH))
+                return
+            self.taken.append(facts)
+            if facts.slices:
+                self._keep(facts, part)
+
+    def _keep(self, facts: InstanceFacts, part: IO[bytes]) -> None:
+        if facts.series not in self.series:
+            file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            archive = self._files.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
+            self.series[facts.series] = _Series(file, archive)
+        series = self.series[facts.series]
+        if facts.instance in series.instances:
+            return
+        series.instances[facts.instance] = facts
+        part.seek(0)
+        with series.archive.open(f"{facts.instance}.dcm", "w", force_zip64=True) as member:
+            while content := part.read(1 << 20):
+                member.write(content)
+
+
+class Forwarded:
+    """Takes in what archives forward."""
+
+    def __init__(self, models: ModelRegistry, jobs: Jobs) -> None:
+        """Read the rules.
+
+        Raises:
+            ConfigError: they cannot be read, or say what cannot be.
+        """
+        self._models = models
+        self._inbox = Inbox(jobs.store, jobs.files, models.settings)
+        self._runner = jobs.runner
+        self._sources = jobs.runner.archived.sources
+        self._rules: Sequence[SeriesRule] = read_rules(
+            models.settings.dicom_rules, tuple(self._sources.roots)
+        )
+
+    async def store(self, request: Request) -> Response:
+        """``POST /dicom-web/studies``: instances in, whose series become jobs."""
+        self._models.require_ready()
+        with ExitStack() as files:
+            found = _Sorted(files, request.path_params.get("study"))
+            await read_related(request, found)
+            owner = owner_of(request)
+            taken = [await run_sync(self._take, owner, each) for each in found.series.values()]
+        jobs = [job for job in taken if job is not None]
+        if not found.taken and not found.refused:
+            raise Problem(400, "the body holds no instance")
+        headers = {"Location": link(request.scope, "jobs", jobs[0])} if len(jobs) == 1 else {}
+        return _answer(request, found, headers)
+
+    def _take(self, owner: str, series: _Series) -> str | None:
+        """The job of a series; None where nothing is to be done with it, whatever else comes."""
+        series.archive.close()
+        facts = SeriesFacts.of(series.instances.values())
+        if not any(rule.fits(facts, growing=True) for rule in self._rules):
+            return None
+        return self._inbox.take(owner, ReceivedSeries(facts, series.file), self._decided)
+
+    def _decided(self, series: SeriesFacts) -> tuple[str, Order] | None:
+        """What the first rule that fits makes of a series."""
+        for rule in self._rules:
+            if not rule.fits(series):
+                continue
+            version = self._models.choose(rule.model)
+            if self._rules is EVERYTHING and not suits(series, version.card):
+                continue
+            options = RequestOptions(format=formats_named(rule.format))
+            order = order_of(options, None, version.card)
+            check_dicom(order.formats, version.card)
+            archive = ArchiveOrder(destination=rule.destination or self._sources.default)
+            return version.label, order.model_copy(update={"archive": archive})
+        return None
+
+
+def _answer(request: Request, found: _Sorted, headers: dict[str, str]) -> Response:
+    """Source: DICOM PS3.18, 10.5.3."""
+    body: dict[str, Any] = {}
+    if found.taken:
+        body["00081190"] = _element("UR", _url(request, found.taken[0].study))
+        stored = [
+            {**_names(each), "00081190": _element("UR", _url(request, each.study))}
+            for each in found.taken
+        ]
+        body["00081199"] = {"vr": "SQ", "Value": stored}
+    if found.refused:
+        failed = [
+            {**(_names(each) if each else {}), "00081197": _element("US", reason)}
+            for each, reason in found.refused
+        ]
+        body["00081198"] = {"vr": "SQ", "Value": failed}
+    status = 200
+    if found.refused:
+        mismatched = all(reason == MISMATCH for _, reason in found.refused)
+        status = 202 if found.taken else 409 if mismatched else 400
+    return Response(json.dumps(body), status, headers, media_type=DICOM_JSON)
+
+
+def _names(facts: InstanceFacts) -> dict[str, Any]:
+    return {
+        "00081150": _element("UI", facts.sop_class),
+        "00081155": _element("UI", facts.instance),
+    }
+
+
+def _element(representation: str, value: object) -> dict[str, Any]:
+    return {"vr": representation, "Value": [value]}
+
+
+def _url(request: Request, study: str) -> str:
+    base = f"{request.url.scheme}://{request.url.netloc}"
+    return base + link(request.scope, "dicom-web", "studies", study)

@@ -1,0 +1,195 @@
+"""Series that are sent instance by instance: one job each, begun when nothing more comes.
+
+Whoever receives instances, over HTTP or by DICOM's own protocol, hands them over here. What has
+come lies in the job's folder, so that it outlives the process, and replicas add to one job.
+"""
+
+import json
+import secrets
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import IO
+
+from service.archives.rules import SeriesFacts
+from service.jobs.files import HEAD, JobFiles
+from service.jobs.records import Job
+from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
+from service.observability.tracing import current_traceparent
+from service.problems.response import Problem
+from service.requests.order import Order
+from service.settings import Settings
+
+PART, FACTS = "part-", "facts-"
+"""Files of a job: instances as a ZIP file, their names their SOPInstanceUIDs; and what they are."""
+MOST_TRIES = 100
+SUPERSEDED = "more of the series came; another job has all of it"
+UNDECIDED_S = 60.0
+"""Seconds for which instances are kept of which nothing is to be made unless more come."""
+
+Decide = Callable[[SeriesFacts], tuple[str, Order] | None]
+"""Model and order for a series as far as it has come; None leaves it alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReceivedSeries:
+    """Instances of one series."""
+
+    facts: SeriesFacts
+    file: IO[bytes]
+    """ZIP file of them, at its start."""
+
+
+class Inbox:
+    """Where series come in."""
+
+    def __init__(self, store: JobStore, files: JobFiles, settings: Settings) -> None:
+        self._store, self._files, self._settings = store, files, settings
+        self._one_by_one = threading.Lock()
+
+    def take(self, owner: str, received: ReceivedSeries, decide: Decide) -> str:
+        """Add instances to the job of their series, which is begun after a while of silence.
+
+        An instance that came before costs nothing. Where work has begun already, the series gets a
+        new job with all that has come of it, and the former one, where it is not over, ends. One
+        that failed is done again when its series is sent again.
+
+        Args:
+            owner: who sees the job.
+            received: what has come.
+            decide: what is to be done.
+
+        Returns:
+            The job.
+
+        Raises:
+            Problem: 503, too many jobs wait.
+            FilesUnavailableError: nothing can be kept now.
+        """
+        key = f"series {received.facts.series}"
+        with self._one_by_one:
+            for _ in range(MOST_TRIES):
+                known = self._store.by_key(owner, key)
+                if known is None:
+                    if (job := self._opened(owner, key, received, decide)) is not None:
+                        return job
+                    continue
+                before = self._facts(known)
+                is_more = bool(set(received.facts.slices_of) - _instances(before))
+                if not is_more and known.state != "failed":
+                    return known.id
+                if is_more and self._may_grow(known):
+                    if self._added(known.id, received, before, decide, owner):
+                        return known.id
+                    continue
+                return self._anew(known, received, before, decide, key)
+        raise Problem(503, "the series cannot be taken in now", {"Retry-After": "5"})
+
+    def _opened(self, owner: str, key: str, received: ReceivedSeries, decide: Decide) -> str | None:
+        """A new job with the first instances; None where another process was faster."""
+        settings = self._settings
+        empty = NewJob(
+            owner=owner,
+            model="",
+            order={},
+            idempotency_key=key,
+            traceparent=current_traceparent(),
+        )
+        try:
+            job = self._store.reserve(empty, settings.max_jobs, settings.job_timeout_s)
+        except KeyInUseError:
+            return None
+        except QueueFullError:
+            raise Problem(
+                503,
+                f"{settings.max_jobs} jobs wait already; try again later",
+                {"Retry-After": "60"},
+            ) from None
+        self._added(job, received, [], decide, owner)
+        return job
+
+    def _added(
+        self,
+        job: str,
+        received: ReceivedSeries,
+        before: Sequence[SeriesFacts],
+        decide: Decide,
+        owner: str,
+    ) -> bool:
+        part = secrets.token_hex(8)
+        received.file.seek(0)
+        self._files.put(job, PART + part, received.file)
+        with self._files.writing(job, FACTS + part) as file:
+            file.write(json.dumps(asdict(received.facts)).encode())
+        whole = received.facts
+        for each in before:
+            whole = whole.and_more(each)
+        decided = decide(whole)
+        new = None
+        if decided is not None:
+            model, order = decided
+            new = NewJob(owner=owner, model=model, order=order.model_dump(mode="json"))
+        settings = self._settings
+        silence_s = settings.dicom_silence_s
+        keep_s = settings.job_keep_s if new else max(UNDECIDED_S, 10 * silence_s)
+        return self._store.extend(job, PART + part, new, silence_s, keep_s)
+
+    def _anew(
+        self,
+        known: Job,
+        received: ReceivedSeries,
+        before: Sequence[SeriesFacts],
+        decide: Decide,
+        key: str,
+    ) -> str:
+        """A job with the instances of the former one as well."""
+        self._store.supersede(known.id, SUPERSEDED, self._settings.job_keep_s)
+        whole = received.facts
+        for each in before:
+            whole = whole.and_more(each)
+        parts = [partial(self._files.open, known.id, name) for name in known.images[0]]
+        with tempfile.TemporaryFile() as file:
+            merged([*parts, lambda: nullcontext(received.file)], file)
+            together = ReceivedSeries(whole, file)
+            job = self._opened(known.owner, key, together, decide)
+        if job is None:
+            raise Problem(503, "the series cannot be taken in now", {"Retry-After": "5"})
+        return job
+
+    def _may_grow(self, job: Job) -> bool:
+        is_waiting = job.state in ("uploading", "queued") and job.attempts == 0
+        return is_waiting and not self._files.has(job.id, HEAD)
+
+    def _facts(self, job: Job) -> list[SeriesFacts]:
+        """What is known of a job's parts, in their order."""
+        parts = job.images[0] if job.images else []
+        names = [FACTS + part.removeprefix(PART) for part in parts]
+        return [SeriesFacts(**json.loads(self._files.read(job.id, name))) for name in names]
+
+
+def _instances(facts: Sequence[SeriesFacts]) -> set[str]:
+    return {uid for each in facts for uid in each.slices_of}
+
+
+def merged(
+    parts: Sequence[Callable[[], AbstractContextManager[IO[bytes]]]], target: IO[bytes]
+) -> int:
+    """Write one ZIP file of the instances in several, each once; how many they are."""
+    names: set[str] = set()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as whole:
+        for opened in parts:
+            with opened() as file, zipfile.ZipFile(file) as archive:
+                for info in archive.infolist():
+                    if info.filename not in names:
+                        names.add(info.filename)
+                        with (
+                            archive.open(info) as member,
+                            whole.open(info.filename, "w", force_zip64=True) as copy,
+                        ):
+                            while content := member.read(1 << 20):
+                                copy.write(content)
+    return len(names)
