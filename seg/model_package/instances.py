@@ -68,7 +68,7 @@ class SplitRule(FrozenData):
 
 
 class Splitting(FrozenData):
-    """How objects that touch are split where nobody taught the network to tell them apart."""
+    """How objects that touch are split where the network did not tell them apart."""
 
     unit: Literal["mm", "voxel"]
     """Of the rules; voxels are those of the network's grid along its finest axis."""
@@ -86,6 +86,8 @@ class Instances(FrozenData):
     """What further channels hold, one for each class of ``rules``: all borders come first."""
     rules: Annotated[dict[str, ObjectRule], Field(min_length=1)]
     """By class name, in the order of the classes; their channels follow those of the classes."""
+    splitting: Splitting | None = None
+    """How objects that the encoding leaves in one are split by their shape; None: not at all."""
     halo: Annotated[int, Field(ge=0)] = 64
     """Voxels of the network's grid that are looked at around a block of a large image."""
     fitted_on: str = ""
@@ -97,6 +99,9 @@ class Instances(FrozenData):
             raise ValueError(f"objects by {self.encoding} need its channels, they are not there")
         if self.channels_for not in ((), ("border",), ("distance",), ("border", "distance")):
             raise ValueError("channels for objects are of borders, then of distances, once each")
+        unknown = set(self.splitting.rules if self.splitting else ()) - set(self.rules)
+        if unknown:
+            raise ValueError(f"objects are split of classes that have none: {', '.join(unknown)}")
         return self
 
     @property

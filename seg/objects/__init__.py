@@ -12,7 +12,7 @@ from seg.objects.flooding import Flooded, SeedRule, components, flooded
 from seg.objects.measurements import columns_of, measure_objects
 from seg.objects.meter import ObjectsMeter, SlabTaker, mean_certainty
 from seg.objects.objects import Objects
-from seg.objects.splitting import Shaping, boxes_of, parts_of, split_components, splitting_warning
+from seg.objects.splitting import Shaping, boxes_of, parts_of, split_labels, splitting_warning
 from seg.objects.writing import (
     LABEL_SUFFIX,
     OBJECT_FORMATS,
@@ -43,6 +43,6 @@ __all__ = [
     "mean_certainty",
     "measure_objects",
     "parts_of",
-    "split_components",
+    "split_labels",
     "splitting_warning",
 ]

@@ -16,7 +16,7 @@ from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
 from seg.objects.file_backed import bands, let_go
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
-from seg.objects.splitting import Shaping, shapings, split
+from seg.objects.splitting import shapings, split
 
 AT_ONCE = 2**23
 """Voxels of an image that is decoded as one block."""
@@ -67,7 +67,7 @@ class ObjectsMeter:
         Args:
             mask: classes.
             wanted: names of classes; none stands for all.
-            splits: cut what hangs together by its shape.
+            splits: cut what hangs together by its shape, also where the model was not taught to.
         """
         card, instances = self._card, self._card.instances
         kinds = tuple(info for info in kinds_of(card) if not wanted or info.name in wanted)
@@ -77,9 +77,9 @@ class ObjectsMeter:
         labels = self._zeros("objects", mask.spatial_shape, np.uint32)
         evidence = Evidence(mask.array, self.heights)
         decoded = decode(evidence, rules, labels, block=self._block(mask), halo=halo)
-        ways: Mapping[int, Shaping] = {}
-        if splits:
-            ways = shapings(card, {info.index: info.name for info in kinds}, mask.spacing)
+        names = {info.index: info.name for info in kinds}
+        ways = shapings(card, names, mask.spacing, asked=splits)
+        if ways:
             decoded = split(labels, decoded, ways)
         scores = mean_certainty(labels, self.sure, len(decoded.classes))
         found = objects_of(card, labels, decoded, scores, mask, rules)

@@ -1,4 +1,6 @@
-"""Objects that touch, split by their shape: for models that know classes of voxels only.
+"""Objects that touch, split by their shape.
+
+For models that know classes of voxels only, and for what another has left in one.
 
 Each object that hangs together is looked at by itself: its holes are filled, the distance to its
 outline is a landscape with a hill for each convex part, and hills that a narrow enough neck parts
@@ -54,7 +56,7 @@ class Shaping:
 
 
 def shapings(
-    card: ModelCard, names: Mapping[int, str], spacing: Sequence[float] | None
+    card: ModelCard, names: Mapping[int, str], spacing: Sequence[float] | None, *, asked: bool
 ) -> dict[int, Shaping]:
     """By class index, how objects of an image are split; classes without a rule are missing.
 
@@ -62,10 +64,15 @@ def shapings(
         card: of the model.
         names: of the classes whose objects are looked for, by index.
         spacing: of the image, in mm; None is that of the network.
+        asked: split also where the model was not taught to tell objects apart.
     """
-    splitting = card.splitting or Splitting(
-        unit="voxel", rules=dict.fromkeys(names.values(), USUAL)
-    )
+    splitting = card.instances.splitting if card.instances else None
+    if splitting is None and asked:
+        splitting = card.splitting or Splitting(
+            unit="voxel", rules=dict.fromkeys(names.values(), USUAL)
+        )
+    if splitting is None:
+        return {}
     target = card.input.preprocessing.spacing
     known = None if target is None or None in target else tuple(mm for mm in target if mm)
     edges = tuple(spacing or known or (1.0,) * card.input.dims)
@@ -162,16 +169,17 @@ def parts_of(inside: Bool[np.ndarray, "*box"], way: Shaping) -> Int32[np.ndarray
         tops &= seeds != int(np.argmin(sizes)) + 1
 
 
-def split_components(
-    inside: Bool[np.ndarray, "*spatial"], way: Shaping
+def split_labels(
+    labels: Int32[np.ndarray, "*spatial"], way: Shaping
 ) -> Int32[np.ndarray, "*spatial"]:
-    """Objects of one class, from the mask of it."""
-    labels, count = ndimage.label(inside)
-    _, first = np.unique(labels, return_index=True)
-    decoded = Decoded(np.ones(count, np.uint8), first[-count:].astype(np.int64)[:count])
-    numbers = labels.astype(np.uint32)
-    split(numbers, decoded, {1: way})
-    return numbers.astype(np.int32)
+    """Objects of one class, from those that may hang together."""
+    numbers, first = np.unique(labels, return_index=True)
+    there = numbers > 0
+    compact = np.searchsorted(numbers[there], labels, "right").astype(np.uint32)
+    compact[labels == 0] = 0
+    decoded = Decoded(np.ones(int(there.sum()), np.uint8), first[there].astype(np.int64))
+    split(compact, decoded, {1: way})
+    return compact.astype(np.int32)
 
 
 def boxes_of(labels: UInt32[np.ndarray, "*spatial"], count: int) -> list[Box]:

@@ -69,7 +69,12 @@ class CaseWork:
         """A short hash of all that decides what a mask shows; where it is made decides nothing."""
         decides = (self.variant, self.mirror, self.all_windows, self.selection)
         # how objects are split decides nothing where they are not: runs of older packages go on
-        told = card.model_dump_json(exclude=None if self.selection.split else {"splitting"})
+        silent: dict[str, bool | dict[str, bool]] = {}
+        if not self.selection.split:
+            silent["splitting"] = True
+        if card.instances and card.instances.splitting is None:
+            silent["instances"] = {"splitting": True}
+        told = card.model_dump_json(exclude=silent)
         split = "split" * self.selection.split
         return sha256(f"{told}{decides}{split}".encode()).hexdigest()[:12]
 

@@ -1,7 +1,7 @@
 """Scores of objects told apart: of a case, and of a class over cases."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Int32, Integer, UInt8
 
 from seg.frozen import FrozenData
 from seg.images import ClassInfo
-from seg.metrics import ObjectCounts, count_objects, overlaps
+from seg.metrics import ObjectCounts, Overlaps, count_objects, overlaps
 from seg.objects import Objects, components
 from training.dataset.legend import IGNORE
 
@@ -96,6 +96,32 @@ class ObjectSummary(FrozenData):
     """``ap_50`` and its kin of connected components."""
     coverage: float | None = None
     """Share of cases whose interval holds the true number."""
+
+
+@dataclass(frozen=True, order=True)
+class ObjectWorth:
+    """What objects of all cases together are worth; more is better."""
+
+    worth: float
+    """Half of it average precision at one half, which what labels lack brings down, and half the
+    SEG of the Cell Tracking Challenge, which looks at true objects only."""
+    precision: float
+    """At one half."""
+
+    def __add__(self, other: "ObjectWorth") -> "ObjectWorth":
+        """What is gained beside."""
+        return ObjectWorth(self.worth + other.worth, self.precision + other.precision)
+
+    def __sub__(self, other: "ObjectWorth") -> "ObjectWorth":
+        """What is gained."""
+        return ObjectWorth(self.worth - other.worth, self.precision - other.precision)
+
+
+def worth_of(pairs: Iterable[Overlaps]) -> ObjectWorth:
+    """Of cases."""
+    scores = sum(map(count_objects, pairs), ObjectCounts()).scores()
+    precision, share = np.nan_to_num([scores["ap_50"], scores["seg"]])
+    return ObjectWorth(float(precision + share) / 2, float(precision))
 
 
 def score_objects(

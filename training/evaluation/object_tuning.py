@@ -1,32 +1,34 @@
 """How a model's objects are found, chosen on cases that the network was not trained on.
 
-For each way of telling objects apart and each class: from which height on a voxel is a seed's, and
-how small seeds and objects may be; what finds most of the objects wins. Then, with what won: how
-probable an object is, and how far counts lie from the truth.
+For each way of telling objects apart and each class: from which height on a voxel is a seed's, how
+small seeds and objects may be, and how what is left in one is split by its shape; what finds most
+of the objects wins. Then, with what won: how probable an object is, and how far counts lie from the
+truth.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int32, Int64, UInt8, UInt32
-from scipy.optimize import isotonic_regression
+from jaxtyping import Float, Int32, UInt8
 from tqdm import tqdm
 
-from seg.images import ClassInfo
+from seg.images import ClassInfo, Spacing
+from seg.images.grid.orientation import turned_image
 from seg.inference import Predictor
-from seg.metrics import ObjectCounts, count_objects, is_hit, overlaps
-from seg.model_package import (
-    CountCalibration,
-    Encoding,
-    Instances,
-    ModelCard,
-    ObjectRule,
-    ScoreCalibration,
-)
-from seg.objects import SeedRule, flooded, heights_of, mean_certainty
-from seg.objects.counting import PRIOR_IMAGES
+from seg.metrics import is_hit, overlaps
+from seg.model_package import Encoding, Instances, ModelCard, ObjectRule, SplitRule, Splitting
+from seg.objects import SeedRule, Shaping, flooded, heights_of, mean_certainty, split_labels
 from training.dataset import IGNORE, Case, Dataset
+from training.evaluation.object_calibration import fit_counts, fit_scores, tile_counts
+from training.evaluation.object_scores import ObjectWorth, worth_of
+from training.evaluation.split_tuning import (
+    ToldApart,
+    Unit,
+    edges_of,
+    fit_split_of_rest,
+    unit_of,
+)
 
 MOST_CASES = 8
 """All of them are in memory, in some bytes a voxel."""
@@ -34,13 +36,6 @@ HEIGHTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93)
 SEED_SHARES = (0.0, 0.01, 0.03, 0.08, 0.15)
 OBJECT_SHARES = (0.0, 0.02, 0.05, 0.1, 0.18, 0.28, 0.4)
 """Of the median size: below that, seeds and objects are none."""
-FEWEST_OBJECTS = 20
-"""For a calibration."""
-PRIOR_SPREAD = 0.04
-"""How far counts are off from image to image, before any image is looked at: of six frames of hela
-whose labels are another program's, two showed 4.5 % too few objects and four 1 %."""
-TILES = 4
-"""Along each of the two last axes, within which counts are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +49,20 @@ class TuningCase:
     """Numbers of the true objects."""
     labels: UInt8[np.ndarray, "*spatial"]
     """True classes."""
+    spacing: Spacing | None
 
-    def found(self, encoding: Encoding, info: ClassInfo, rule: SeedRule) -> np.ndarray:
-        """Label image of one class."""
+    def edges(self, unit: Unit) -> tuple[float, ...]:
+        """Of a voxel."""
+        return edges_of(self.spacing, self.labels.ndim, unit)
+
+    def found(
+        self, encoding: Encoding, info: ClassInfo, rule: SeedRule, way: Shaping | None = None
+    ) -> Int32[np.ndarray, "*spatial"]:
+        """Label image of one class; what is left in one is split by its shape, if so."""
         labels = flooded(self.classes, self.heights[encoding], {info.index: rule}).labels
-        return np.where(self.labels == IGNORE, 0, labels)
+        if way is not None:
+            labels = split_labels(labels, way)
+        return np.where(self.labels == IGNORE, np.int32(0), labels)
 
     def truth(self, info: ClassInfo) -> Int32[np.ndarray, "*spatial"]:
         """Numbers of the true objects of one class."""
@@ -104,29 +108,57 @@ def tune_objects(
         _tuning_case(predictor, dataset, case)
         for case in tqdm(chosen, desc="telling objects apart", unit="case", disable=None)
     ]
-    best: dict[Encoding, dict[str, tuple[float, ObjectRule]]] = {
-        name: {info.name: _best_rule(read, name, info) for info in card.classes[1:]}
+    unit = unit_of(card, [case.spacing for case in read])
+    best: dict[Encoding, dict[str, _Way]] = {
+        name: {info.name: _best_way(read, name, info, unit) for info in card.classes[1:]}
         for name in _encodings(card)
     }
 
-    def mean(name: Encoding) -> float:
-        return float(np.mean([score for score, _ in best[name].values()]))
+    def mean(name: Encoding) -> ObjectWorth:
+        found = [way.found for way in best[name].values()]
+        return ObjectWorth(
+            *np.mean([(each.worth, each.precision) for each in found], axis=0).tolist()
+        )
 
     encoding = max(best, key=mean)
+    ways = best[encoding]
     rules = {
-        info.name: _calibrated(read, encoding, info, best[encoding][info.name][1])
+        info.name: _calibrated(read, encoding, info, ways[info.name], unit)
         for info in card.classes[1:]
     }
+    splits = {name: way.split for name, way in ways.items() if way.split}
     assert card.instances is not None
-    said = ", ".join(f"{name} {mean(name):.3f}" for name in best)
+    said = ", ".join(f"{name} {mean(name).precision:.3f}" for name in best)
+    origin = f"{count} {fitted_on}"
     return card.instances.model_copy(
         update={
             "encoding": encoding,
             "rules": rules,
+            "splitting": Splitting(unit=unit, rules=splits, fitted_on=origin) if splits else None,
             "halo": halo,
-            "fitted_on": f"{count} {fitted_on}; average precision at one half: {said}",
+            "fitted_on": f"{origin}; average precision at one half: {said}",
         }
     )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How objects of a class are found."""
+
+    found: ObjectWorth
+    rule: ObjectRule
+    split: SplitRule | None
+
+
+def _best_way(cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo, unit: Unit) -> _Way:
+    found, rule = _best_rule(cases, encoding, info)
+    seeds = seed_rule(rule)
+    told_apart = [
+        ToldApart(case.found(encoding, info, seeds), case.truth(info), case.edges(unit))
+        for case in cases
+    ]
+    gain, split = fit_split_of_rest(told_apart, rule.smallest)
+    return _Way(found + gain, rule, split)
 
 
 def _encodings(card: ModelCard) -> tuple[Encoding, ...]:
@@ -151,26 +183,26 @@ def _tuning_case(predictor: Predictor, dataset: Dataset, case: Case) -> TuningCa
         sure=meter.sure,
         reference=np.ascontiguousarray(turn.there(dataset.read_objects(case, image, mask))),
         labels=labels,
+        spacing=turned_image(image, turn).spacing,
     )
 
 
 def _best_rule(
     cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo
-) -> tuple[float, ObjectRule]:
-    """The best rule of a class, and the average precision that it reaches."""
+) -> tuple[ObjectWorth, ObjectRule]:
+    """The best rule of a class, and what it finds."""
     sizes = np.concatenate([np.unique(c.truth(info), return_counts=True)[1][1:] for c in cases])
     usual = float(np.median(sizes)) if len(sizes) else 1.0
     heights = (0.5,) if encoding == "components" else HEIGHTS
-    tried: list[tuple[tuple[float, float], ObjectRule]] = []
-    for height in heights:
-        tried.append(_with_smallest(cases, encoding, info, ObjectRule(seed=height), usual))
+    tried = [
+        _with_smallest(cases, encoding, info, ObjectRule(seed=height), usual) for height in heights
+    ]
     _, best = max(tried, key=lambda each: each[0])
     if encoding != "components":
         for share in SEED_SHARES[1:]:
             rule = best.model_copy(update={"smallest_seed": max(1, round(share * usual))})
             tried.append(_with_smallest(cases, encoding, info, rule, usual))
-    scores, rule = max(tried, key=lambda each: each[0])
-    return scores[0], rule
+    return max(tried, key=lambda each: each[0])
 
 
 def _with_smallest(
@@ -179,17 +211,15 @@ def _with_smallest(
     info: ClassInfo,
     rule: ObjectRule,
     usual: float,
-) -> tuple[tuple[float, float], ObjectRule]:
-    """The rule with the best smallest object, and its average precision at .5, then at .75."""
+) -> tuple[ObjectWorth, ObjectRule]:
+    """The rule with the best smallest object, and what it finds."""
     seeds = seed_rule(rule.model_copy(update={"smallest": 1}))
     pairs = [overlaps(case.found(encoding, info, seeds), case.truth(info)) for case in cases]
     results = []
     for share in OBJECT_SHARES:
         smallest = max(1, round(share * usual))
-        total = sum((count_objects(each.without_small(smallest)) for each in pairs), ObjectCounts())
-        scores = total.scores()
-        pair = (_known(scores["ap_50"]), _known(scores["ap_75"]))
-        results.append((pair, rule.model_copy(update={"smallest": smallest})))
+        found = worth_of(each.without_small(smallest) for each in pairs)
+        results.append((found, rule.model_copy(update={"smallest": smallest})))
     return max(results, key=lambda each: each[0])
 
 
@@ -198,96 +228,21 @@ def seed_rule(rule: ObjectRule) -> SeedRule:
     return SeedRule(max(1, round(255 * rule.seed)), rule.smallest_seed, rule.smallest)
 
 
-def _known(score: float) -> float:
-    return score if np.isfinite(score) else 0.0
-
-
 def _calibrated(
-    cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo, rule: ObjectRule
+    cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo, way: _Way, unit: Unit
 ) -> ObjectRule:
     scores, hits, counts = [], [], []
     for case in cases:
-        labels = case.found(encoding, info, seed_rule(rule))
+        shaping = Shaping(way.split, case.edges(unit)) if way.split else None
+        labels = case.found(encoding, info, seed_rule(way.rule), shaping)
         pairs = overlaps(labels, case.truth(info))
         certainty = mean_certainty(labels, case.sure, int(labels.max()))
         scores.append(certainty[pairs.predicted_labels - 1])
         hits.append(is_hit(pairs))
-        counts.append(_tile_counts(labels, case.truth(info)))
-    return rule.model_copy(
+        counts.append(tile_counts(labels, case.truth(info)))
+    return way.rule.model_copy(
         update={
             "probability": fit_scores(np.concatenate(scores), np.concatenate(hits)),
             "count": fit_counts(counts),
         }
     )
-
-
-def fit_scores(scores: Float[np.ndarray, " n"], hits: np.ndarray) -> ScoreCalibration | None:
-    """The rising function that fits best; None where objects are few.
-
-    Source: Zadrozny & Elkan, Transforming classifier scores into accurate multiclass probability
-    estimates, KDD 2002.
-    """
-    if len(scores) < FEWEST_OBJECTS:
-        return None
-    order = np.argsort(scores, kind="stable")
-    fitted = isotonic_regression(hits[order].astype(float))
-    knots: list[tuple[float, float]] = []
-    for start, stop in zip(fitted.blocks[:-1], fitted.blocks[1:], strict=True):
-        inside = order[start:stop]
-        # one hit and one miss more, so that few objects are never sure of anything
-        knots.append(
-            (float(scores[inside].mean()), float((hits[inside].sum() + 1) / (len(inside) + 2)))
-        )
-    said = np.maximum.accumulate([probability for _, probability in knots])
-    return ScoreCalibration(
-        scores=tuple(score for score, _ in knots),
-        probabilities=tuple(float(each) for each in said),
-        objects=len(scores),
-    )
-
-
-TileCounts = Int64[np.ndarray, "2 tiles"]
-"""Found and true objects of each tile of an image."""
-
-
-def fit_counts(counts: Sequence[TileCounts]) -> CountCalibration | None:
-    """What counts say of the truth; None where nothing was found or nothing is there."""
-    found, true = np.concatenate(counts, axis=1).astype(float)
-    if not found.sum() or not true.sum() or true.sum() < FEWEST_OBJECTS:
-        return None
-    of_images = np.array([each.sum(axis=1) for each in counts], float)
-    # as if one image more had shown that what is found is what is there
-    ratio = (true.sum() + of_images[:, 0].mean()) / (found.sum() + of_images[:, 0].mean())
-    expected = np.maximum(ratio * found, 0.5)
-    dispersion = float(((true - ratio * found) ** 2).sum() / expected.sum())
-    expected = np.maximum(ratio * of_images[:, 0], 0.5)
-    surplus = ((of_images[:, 1] - expected) ** 2 - dispersion * expected) / expected**2
-    variance = (surplus.sum() + PRIOR_IMAGES * PRIOR_SPREAD**2) / (len(counts) + PRIOR_IMAGES)
-    return CountCalibration(
-        ratio=float(ratio),
-        dispersion=dispersion,
-        spread=float(np.sqrt(max(PRIOR_SPREAD**2 / 4, variance))),
-        images=len(counts),
-    )
-
-
-def _tile_counts(
-    found: UInt32[np.ndarray, "*spatial"] | Int32[np.ndarray, "*spatial"],
-    true: Int32[np.ndarray, "*spatial"],
-) -> TileCounts:
-    return np.stack([_in_tiles(found), _in_tiles(true)])
-
-
-def _in_tiles(labels: np.ndarray) -> Int64[np.ndarray, " tiles"]:
-    """Objects by the tile in which their centre lies."""
-    flat = np.flatnonzero(labels)
-    numbers = labels.reshape(-1)[flat]
-    sizes = np.bincount(numbers)
-    there = np.flatnonzero(sizes)
-    tile = np.zeros(len(there), np.int64)
-    places = np.unravel_index(flat, labels.shape)
-    for axis in (-2, -1):
-        centre = np.bincount(numbers, weights=places[axis])[there] / sizes[there]
-        row = np.minimum((centre * TILES / labels.shape[axis]).astype(int), TILES - 1)
-        tile = tile * TILES + row
-    return np.bincount(tile, minlength=TILES**2)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy import ndimage
 
 from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import Predictor, Selection
 from seg.inference.object_files import predict_objects_file
-from seg.model_package import ModelPackage, SplitRule, Splitting
-from seg.objects import Shaping, boxes_of, split_components
+from seg.model_package import Instances, ModelPackage, SplitRule, Splitting
+from seg.objects import Shaping, boxes_of, components, split_labels
 from tests.packages import write_package
 
 BRIGHT = 220
@@ -61,7 +62,9 @@ def test_two_discs_come_apart_where_their_neck_is_a_voxel_narrower_than_the_rule
     assume(half_neck + 1 < SplitRule().neck * (radius - 1))
     first = np.array([45.0, 45.0])
     second = first + apart * np.array([np.sin(angle), np.cos(angle)])
-    labels = split_components(discs((110, 110), (first, radius), (second, other)), usual(1, 1))
+    labels = split_labels(
+        components(discs((110, 110), (first, radius), (second, other))), usual(1, 1)
+    )
     assert labels.max() == 2
     assert labels[tuple(first.astype(int))] != labels[tuple(second.astype(int))]
 
@@ -78,7 +81,7 @@ def test_one_ellipse_or_rod_stays_one(long, short, angle, y, x):
     ellipse = (along / long) ** 2 + (across / short) ** 2 < 1
     rod = (np.abs(along) < long) & (np.abs(across) < short)
     for shape in (ellipse, rod):
-        assert split_components(shape, usual(1, 1)).max() == 1
+        assert split_labels(components(shape), usual(1, 1)).max() == 1
 
 
 def test_thick_slices_are_measured_in_mm():
@@ -86,26 +89,26 @@ def test_thick_slices_are_measured_in_mm():
     balls = discs(
         (12, 40, 40), ((20, 12, 20), 9), ((20, 27, 20), 9), edges=edges
     )  # 5 slices high, 18 voxels wide
-    assert split_components(balls, usual(*edges)).max() == 2
+    assert split_labels(components(balls), usual(*edges)).max() == 2
     flat = discs((12, 40, 40), ((20, 20, 20), 14), edges=edges)
-    assert split_components(flat, usual(*edges)).max() == 1
+    assert split_labels(components(flat), usual(*edges)).max() == 1
 
 
 def test_a_hole_splits_nothing_and_is_filled():
     ring = discs((40, 40), ((20, 20), 15))
     ring[16:24, 14:26] = False
-    labels = split_components(ring, usual(1, 1))
+    labels = split_labels(components(ring), usual(1, 1))
     np.testing.assert_array_equal(labels, ndimage.binary_fill_holes(ring))
 
 
 def test_what_is_smaller_than_the_smallest_is_left_out_and_no_part_is():
     mask = discs((40, 60), ((20, 15), 9), ((20, 30), 9), ((20, 48), 2.5))
-    assert split_components(mask, usual(1, 1)).max() == 3
-    labels = split_components(mask, usual(1, 1, smallest=100.0))
+    assert split_labels(components(mask), usual(1, 1)).max() == 3
+    labels = split_labels(components(mask), usual(1, 1, smallest=100.0))
     assert labels.max() == 2
     assert (labels[:, 44:] == 0).all()
-    assert split_components(mask, usual(1, 1, smallest=300.0)).max() == 1
-    assert split_components(mask, usual(0.5, 0.5, smallest=100.0)).max() == 1  # mm²
+    assert split_labels(components(mask), usual(1, 1, smallest=300.0)).max() == 1
+    assert split_labels(components(mask), usual(0.5, 0.5, smallest=100.0)).max() == 1  # mm²
 
 
 def test_objects_are_numbered_by_their_first_voxels(package):
@@ -148,14 +151,49 @@ def test_a_model_that_tells_objects_apart_by_itself_refuses(tmp_path):
         Predictor(package, selection=Selection(split=True))
 
 
-def test_an_image_that_stays_in_its_file_has_the_same_objects(package, tmp_path):
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """Tells objects apart, and splits what it leaves in one."""
+    folder = tmp_path_factory.mktemp("apart") / "package"
+    package = ModelPackage.load(write_package(folder, objects=True))
+    return with_rest_split(package)
+
+
+def with_rest_split(package, **rules):
+    rules = rules or {"nucleus": SplitRule(core=2.0)}
+    splitting = Splitting(unit="voxel", rules=rules)
+    instances = package.card.instances.model_copy(update={"splitting": splitting})
+    return replace(package, card=package.card.model_copy(update={"instances": instances}))
+
+
+def test_what_a_model_leaves_in_one_is_split_without_being_asked(apart):
+    instances = apart.card.instances.model_copy(update={"splitting": None})
+    without = replace(apart, card=apart.card.model_copy(update={"instances": instances}))
+    assert Predictor(without).objects(touching()).counts["nucleus"].found == 2
+    split = Predictor(apart).objects(touching())
+    assert split.counts["nucleus"].found == 3
+    assert split.are_told_apart
+    assert not np.isnan(split.probabilities).any()
+
+
+def test_values_of_a_class_without_objects_are_refused(apart):
+    with pytest.raises(ValidationError, match="have none: membrane"):
+        Instances.model_validate(
+            with_rest_split(apart, membrane=SplitRule()).card.instances.model_dump()
+        )
+
+
+@pytest.mark.parametrize("knows", ["classes", "objects"])
+def test_an_image_that_stays_in_its_file_has_the_same_objects(package, apart, knows, tmp_path):
     import tifffile
 
     rng = np.random.default_rng(0)
     spots = [(rng.uniform(10, 110, 2), rng.uniform(5, 9)) for _ in range(40)]
     image = Image((BRIGHT * discs((120, 130), *spots)).astype(np.uint8)[None])
     tifffile.imwrite(tmp_path / "in.tif", image.array[0])
-    predictor = Predictor(with_values(package), selection=Selection(split=True))
+    predictor = Predictor(apart)
+    if knows == "classes":
+        predictor = Predictor(with_values(package), selection=Selection(split=True))
     expected = predictor.objects(image)
     found = predict_objects_file(predictor, [tmp_path / "in.tif"], tmp_path / "out.tif")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected.labels)

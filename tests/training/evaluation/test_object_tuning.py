@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seg.objects.counting import count_of, probabilities_of_objects
-from training.evaluation.object_tuning import fit_counts, fit_scores
+from training.evaluation.object_calibration import fit_counts, fit_scores
 
 
 def drawn_counts(rng, images, spread, tiles=16, a_tile=12):

@@ -6,9 +6,10 @@ import tifffile
 
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
+from seg.objects import components
 from tests.packages import write_package
 from training.dataset import load_dataset
-from training.evaluation.split_tuning import fit_splitting
+from training.evaluation.split_tuning import ToldApart, fit_split_of_rest, fit_splitting
 
 CLASSES = "classes: [background, cytoplasm, nucleus]\n"
 
@@ -63,3 +64,32 @@ def test_few_objects_teach_nothing(dataset, tmp_path):
     package = ModelPackage.load(write_package(tmp_path / "package"))
     splitting = fit_splitting(Predictor(package), dataset, ())
     assert not splitting.rules
+
+
+def in_one(numbers):
+    """What an encoding leaves of it that tells nothing apart."""
+    return components(numbers > 0)
+
+
+def test_what_an_encoding_leaves_in_one_is_split_where_that_finds_more():
+    cases = [pairs_of_discs(seed).astype(np.int32) for seed in range(3)]
+    found, rule = fit_split_of_rest([ToldApart(in_one(n), n, (1.0, 1.0)) for n in cases], 30)
+    assert rule is not None
+    assert rule.smallest == 30
+    assert found.precision > 0.2
+    again = ToldApart(in_one(cases[0]), cases[0], (1.0, 1.0))
+    split, is_cut = again.split(rule, np.ones(in_one(cases[0]).max() + 1, bool))
+    assert len(np.unique(split)) - 1 == cases[0].max()
+    assert is_cut.sum() == 6  # every second of twelve pairs touches
+
+
+def test_nothing_is_split_where_all_are_told_apart_or_where_it_would_cut_true_objects():
+    cases = [pairs_of_discs(seed).astype(np.int32) for seed in range(3)]
+    assert fit_split_of_rest([ToldApart(n, n, (1.0, 1.0)) for n in cases], 1)[1] is None
+    waists = [in_one(n) for n in cases]  # dumb-bells are one object each here
+    assert fit_split_of_rest([ToldApart(n, n, (1.0, 1.0)) for n in waists], 1)[1] is None
+
+
+def test_few_held_back_objects_are_no_ground_to_split_any():
+    numbers = pairs_of_discs(0)[:40].astype(np.int32)
+    assert fit_split_of_rest([ToldApart(in_one(numbers), numbers, (1.0, 1.0))], 1)[1] is None
