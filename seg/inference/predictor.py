@@ -24,6 +24,7 @@ from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.inference.tiling.empty import background_logits, emptiness
 from seg.inference.tiling.restoring import embedded, restored
 from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
+from seg.inference.tiling.standing import is_on_scale, where_something_stands_out
 from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import MapName, QualityMeter, Segmentation
@@ -102,7 +103,7 @@ class Predictor:
         counts = WindowCounts()
         objects = ObjectsMeter(card, turned.spatial_shape) if with_objects else None
         labels = self._labels(backend, turned, progress, meter, counts, objects)
-        quality = meter.quality((*image.notes, *self.warnings(turned)), counts.heard)
+        quality = meter.quality((*image.notes, *self.warnings(turned)), counts)
         found = {
             name: Image.on_grid_of(image, np.ascontiguousarray(turn.back(array)))
             for name, array in meter.maps.items()
@@ -357,6 +358,9 @@ class Predictor:
         rows = prepare_rows(image, card.input.preprocessing)
         if rows.box is not None or tuple(rows.shape[1:]) != tuple(image.spatial_shape):
             return None
+        rule = card.input.stands_out
+        if rule and is_on_scale(rows, card.input.preprocessing.normalisation):
+            return None  # what objects stand on is looked at beside the logits
         temperature = card.quality.temperature if card.quality else 1.0
         tiling = self._tiling(backend, rows)
         return decided_parts(backend, rows, tiling, temperature, progress, counts)
@@ -391,6 +395,9 @@ class Predictor:
             )
         image = prepare_rows(source, spec.preprocessing)
         slabs = predict_slabs(backend, image, self._tiling(backend, image), progress, counts)
+        if spec.stands_out and is_on_scale(image, spec.preprocessing.normalisation):
+            background = self._background(backend)
+            slabs = where_something_stands_out(slabs, image, self.package.card, background, counts)
         if image.box is None:
             yield from restored(slabs, image.shape[1:], shape)
             return

@@ -42,6 +42,7 @@ from seg.model_package.instances import (
     SplitRule,
     Splitting,
 )
+from seg.model_package.standing import ObjectLevel, StandsOut
 
 __all__ = [
     "CARD_FILE",
@@ -58,6 +59,7 @@ __all__ = [
     "IntensityStatistics",
     "ModelCard",
     "ModelPackage",
+    "ObjectLevel",
     "ObjectRule",
     "Postprocessing",
     "Provenance",
@@ -65,6 +67,7 @@ __all__ = [
     "ScoreCalibration",
     "SplitRule",
     "Splitting",
+    "StandsOut",
     "Task",
     "Tolerance",
     "Touching",

@@ -11,6 +11,7 @@ from seg.images.grid.orientation import are_axis_codes
 from seg.metrics import SelfAssessment
 from seg.model_package.instances import Instances, Splitting
 from seg.model_package.sides import between_sides, in_words, sided_classes
+from seg.model_package.standing import StandsOut
 from seg.transforms import Preprocessing
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -66,6 +67,8 @@ class InputSpec(FrozenData):
     preprocessing: Preprocessing
     empty: Empty | None = None
     """What tells empty windows, which the network is not asked about; None asks about all."""
+    stands_out: StandsOut | None = None
+    """What an object must show near it to be one; None where nothing is known, or nothing asked."""
     mirror_axes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Spatial axes along which a mirrored patch is as good as the patch; None is all, but that
     between left and right where classes have sides."""
@@ -99,7 +102,16 @@ class InputSpec(FrozenData):
             raise ValueError(f"the axis is below {len(self.patch)}, got {self.left_right_axis}")
         if self.empty is not None and len(self.empty.limits) != len(self.channels):
             raise ValueError("what is empty needs one limit a channel")
+        if self.stands_out is not None:
+            self._check_standing(self.stands_out)
         return self
+
+    def _check_standing(self, rule: StandsOut) -> None:
+        if len(rule.levels) != len(self.channels):
+            raise ValueError("what stands out needs one level a channel")
+        sizes = (rule.smoothing, rule.core, rule.reach)
+        if any(len(size) != len(self.patch) for size in sizes):
+            raise ValueError("what stands out needs sizes of one number an axis")
 
     @property
     def dims(self) -> int:

@@ -189,12 +189,14 @@ class Worker:
         found = predict_objects_file(self.predictor, case.files, target, observe=meter)
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = self.predictor.warnings(source)
-        quality = self._quality_row(meter.quality(warnings), found.windows)
-        warnings += () if found.are_told_apart else (NOT_TOLD_APART,)
+        if not found.are_told_apart:
+            warnings += (NOT_TOLD_APART,)
+        quality = meter.quality(warnings, found.windows)
+        row = self._quality_row(quality, found.windows)
         return Outcome(
             case.name,
-            warnings=warnings,
-            quality={**quality, **_counts(found.counts)},
+            warnings=quality.warnings,
+            quality={**row, **_counts(found.counts)},
             objects=found.rows,
         )
 
@@ -212,7 +214,7 @@ class Worker:
                 rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = self.predictor.warnings(source)
-        quality = meter.quality(warnings, counts.heard)
+        quality = meter.quality(warnings, counts)
         row = self._quality_row(quality, counts)
         return Outcome(case.name, warnings=quality.warnings, quality=row, measurements=rows)
 

@@ -80,12 +80,17 @@ def fixed_scaling(rule: Normalisation) -> Scaling | None:
     return None
 
 
+def reference_scaling(rule: Normalisation) -> Scaling:
+    """The scaling of images that lie on the scale of a rule ``reference``."""
+    return Scaling.of(_given(rule.mean), _given(rule.std), rule.low, rule.high)
+
+
 def scaling_of_levels(levels: Levels, rule: Normalisation) -> Scaling:
     """The scaling of a rule that looks at percentiles: ``reference`` or ``robust``."""
     if rule.scale is None:
         centre, spread = 0.0, 1.0
     elif levels.lies_on(rule.scale):
-        return Scaling.of(_given(rule.mean), _given(rule.std), rule.low, rule.high)
+        return reference_scaling(rule)
     else:
         centre, spread = rule.scale.median, rule.scale.spread
 

@@ -20,6 +20,7 @@ from training.dataset.cases import image_digest
 from training.dataset.fingerprint import Fingerprint
 from training.evaluation.scores import Evaluation
 from training.packaging.objects import untuned
+from training.packaging.standing import standing_out
 from training.run.job import TrainingJob
 from training.run.plan import Plan
 
@@ -52,6 +53,7 @@ def card_of(job: TrainingJob, variants: Sequence[Variant]) -> ModelCard:
             overlap=plan.overlap,
             preprocessing=plan.preprocessing,
             empty=plan.empty,
+            stands_out=standing_out(dataset, plan),
             mirror_axes=_mirrors(plan, dataset.classes),
             orientation=plan.orientation,
             left_right_axis=plan.left_right_axis,

@@ -47,6 +47,8 @@ class WindowCounts:
     """Known to be background without asking the network."""
     heard: list[Heard] = field(default_factory=list)
     """What the networks saw of the windows, in any order."""
+    unfounded: int = 0
+    """Voxels that the network took for objects where nothing stands out: they are background."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -32,6 +32,8 @@ several networks, or of one network on mirrored patches. All in [0, 1]."""
 MAP_NAMES: tuple[MapName, ...] = get_args(MapName)
 """All that may be asked for."""
 
+UNFOUNDED = 0.1
+"""Share of the foreground's voxels, from which on it is a warning that more were background."""
 LITTLE = 0.5
 """Share of the usual Dice below which its prediction is a warning."""
 ALLOWANCE = 1.5
@@ -138,12 +140,15 @@ class QualityMeter:
         self._unsure[0] += _sum_where(unsure, inside)
         return inside
 
-    def quality(self, warnings: tuple[str, ...] = (), heard: Sequence[Heard] = ()) -> Quality:
+    def quality(
+        self, warnings: tuple[str, ...] = (), counts: WindowCounts | None = None
+    ) -> Quality:
         """What the slabs told, and what the networks saw meanwhile."""
+        counts = counts or WindowCounts()
         card, known = self._card, self._known
         expected = expected_dice(*self._sums)
         classes = [info.name for info in card.classes[len(card.classes) - card.outputs :]]
-        strangeness = strangeness_of(heard, card)
+        strangeness = strangeness_of(counts.heard, card)
         predicted = {
             classes[channel]: known[classes[channel]].predict(
                 float(expected[channel]), strangeness, self._voxels
@@ -152,6 +157,12 @@ class QualityMeter:
             if classes[channel] in known and np.isfinite(expected[channel])
         }
         warnings += tuple(_doubts(predicted, strangeness, card))
+        if counts.unfounded > UNFOUNDED * self._foreground:
+            warnings += (
+                f"the network saw objects in {counts.unfounded} voxels where nothing stands out as "
+                "those of the training do, and they were taken for background: an image that is "
+                "nearly empty, or one with fainter objects?",
+            )
         uncertainty, disagreement = (
             float(each / self._foreground) if self._foreground else None for each in self._unsure
         )
