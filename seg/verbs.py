@@ -26,6 +26,7 @@ VERBS = {
     "predict": ("seg.predict", "segment files"),
     "networks": ("seg.networks", "presets, shortcuts, sizes, drawings"),
     "serve": ("bentoml", "serve a package over HTTP: SEG_PACKAGE=DIR seg serve"),
+    "dicom": ("service.dicom", "receive series by C-STORE, segment, send the results"),
     "build": ("service.build", "a bento that carries a package"),
     "keys": ("service.keys", "keys of the service"),
     "fetch": ("data.fetch", "bring a dataset into a folder"),

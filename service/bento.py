@@ -115,6 +115,7 @@ class Segmenter:
     def check() -> None:
         """Say that there is nothing to serve before a process is started for it."""
         from service.hosting.stand_in import start_deputy
+        from service.models.folder import check_packages
         from service.observability.logs import configure_logging
 
         watch_closely()
@@ -132,18 +133,9 @@ class Segmenter:
                 from service.requests.addresses import AllowList
 
                 AllowList.parsed(settings.url_allow)
+            check_packages(settings)
         except ConfigError as error:
             raise BentoMLException(str(error)) from error
-        if settings.models and not settings.models.is_dir():
-            raise BentoMLException(
-                f"SEG_MODELS={settings.models} is no folder; name one that holds model packages"
-            )
-        package = settings.single_package
-        if package and not (package / "model.json").is_file():
-            raise BentoMLException(
-                f"{package} is no model package: it has no model.json; name the folder that "
-                "`python -m training.fit` wrote as package/: SEG_PACKAGE=DIR bentoml serve"
-            )
         configure_logging()
         is_one_of_several = has_several_workers(NAME)
         if is_one_of_several:

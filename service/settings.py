@@ -17,6 +17,9 @@ PACKAGED = Path(__file__).parents[1] / "package"
 PREFIX = "SEG_"
 PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 
+AE_TITLE = r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?"
+"""16 letters of ASCII at most, no backslash. Source: DICOM PS3.5, 6.2."""
+
 FRONT_ENDS = ("monailabel", "oip", "dicomweb")
 
 QualityLevel = Literal["full", "balanced", "fast"]
@@ -143,6 +146,22 @@ class Settings(BaseModel):
     results go, as ``service.archives.rules`` reads it; None takes every volume."""
     dicom_silence_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds without another slice after which a series that is sent counts as complete."""
+    dicom_broken_s: Annotated[float, Field(gt=0)] = 60.0
+    """The same where its sender broke off, or ``service.dicom`` died, and will send it again."""
+    dicom_title: Annotated[str, Field(pattern=rf"^{AE_TITLE}$")] = "SEG"
+    """Our own AE title in DICOM's protocol, which ``python -m service.dicom`` speaks."""
+    dicom_host: str = "127.0.0.1"
+    """Address on which it listens."""
+    dicom_port: Annotated[int, Field(ge=1, le=65535)] = 11112
+    """Port on which it listens."""
+    dicom_peers: str = ""
+    """Programs that may send to it and that results may be sent to, with commas between them:
+    ``NAME=TITLE@HOST:PORT``, or ``NAME=TITLE@HOST:PORT/tls``."""
+    dicom_tls_file: Path | None = None
+    """File of our certificate and of those that we trust, as ``seg.dicomweb.credentials`` reads it;
+    None speaks without TLS."""
+    dicom_spool: Path = Path("received")
+    """Folder of what has come and is not yet a job, at most ``max_uploads_mb``."""
     sessions: Path = Path("sessions")
     """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
     studies: Path | None = None
@@ -204,6 +223,11 @@ class Settings(BaseModel):
     def max_job_bytes(self) -> int:
         """Largest body of a job."""
         return int(self.max_job_mb * 1e6)
+
+    @property
+    def max_uploads_bytes(self) -> int:
+        """Bodies of all requests together."""
+        return int(self.max_uploads_mb * 1e6)
 
     @property
     def max_model_bytes(self) -> int:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from seg.errors import ArchiveAwayError, ArchiveError, ImageTooLargeError
 from service.answers.answer import Content
-from service.archives.sources import Sources
+from service.archives.destinations import Destinations
 from service.jobs.files import HEAD, RESULT, JobFiles
 from service.jobs.received import FACTS, PART, merged
 from service.jobs.records import Job
@@ -45,9 +45,10 @@ class SeriesName(BaseModel):
 class ArchivedJobs:
     """What happens before and after the segmentation."""
 
-    def __init__(self, files: JobFiles, sources: Sources, settings: Settings) -> None:
+    def __init__(self, files: JobFiles, destinations: Destinations, settings: Settings) -> None:
         self._files = files
-        self.sources = sources
+        self.destinations = destinations
+        self.sources = destinations.sources
         self._settings = settings
 
     def images(self, job: Job) -> list[list[Content]]:
@@ -125,7 +126,7 @@ class ArchivedJobs:
 
     def _known_to(self, destination: str | None, study: str, series: str) -> int | None:
         """Instances that an archive has of a series; None where it has none, or does not say."""
-        if destination is None:
+        if destination is None or destination not in self.sources.roots:
             return None
         try:
             with self.sources.reached(destination) as archive:
@@ -138,7 +139,7 @@ class ArchivedJobs:
         if archive.destination is None:
             return []
         with (
-            self.sources.reached(archive.destination) as destination,
+            self.destinations.reached(archive.destination) as destination,
             self._instances(job.id, head) as instances,
         ):
             return destination.store(instances)

@@ -44,6 +44,15 @@ class ReceivedSeries:
     """ZIP file of them, at its start."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """How the work on a series begins."""
+
+    owner: str
+    decide: Decide
+    silence_s: float
+
+
 class Inbox:
     """Where series come in."""
 
@@ -51,7 +60,13 @@ class Inbox:
         self._store, self._files, self._settings = store, files, settings
         self._one_by_one = threading.Lock()
 
-    def take(self, owner: str, received: ReceivedSeries, decide: Decide) -> str:
+    def take(
+        self,
+        owner: str,
+        received: ReceivedSeries,
+        decide: Decide,
+        silence_s: float | None = None,
+    ) -> str:
         """Add instances to the job of their series, which is begun after a while of silence.
 
         An instance that came before costs nothing. Where work has begun already, the series gets a
@@ -62,6 +77,8 @@ class Inbox:
             owner: who sees the job.
             received: what has come.
             decide: what is to be done.
+            silence_s: seconds without another instance after which work begins; None are those of
+                the settings.
 
         Returns:
             The job.
@@ -71,11 +88,15 @@ class Inbox:
             FilesUnavailableError: nothing can be kept now.
         """
         key = f"series {received.facts.series}"
+        begin = _Beginning(
+            owner, decide, self._settings.dicom_silence_s if silence_s is None else silence_s
+        )
         with self._one_by_one:
             for _ in range(MOST_TRIES):
                 known = self._store.by_key(owner, key)
                 if known is None:
-                    if (job := self._opened(owner, key, received, decide)) is not None:
+                    if (job := self._reserved(owner, key)) is not None:
+                        self._added(job, received, [], begin)
                         return job
                     continue
                 before = self._facts(known)
@@ -83,14 +104,14 @@ class Inbox:
                 if not is_more and known.state != "failed":
                     return known.id
                 if is_more and self._may_grow(known):
-                    if self._added(known.id, received, before, decide, owner):
+                    if self._added(known.id, received, before, begin):
                         return known.id
                     continue
-                return self._anew(known, received, before, decide, key)
+                return self._anew(known, received, before, begin)
         raise Problem(503, "the series cannot be taken in now", {"Retry-After": "5"})
 
-    def _opened(self, owner: str, key: str, received: ReceivedSeries, decide: Decide) -> str | None:
-        """A new job with the first instances; None where another process was faster."""
+    def _reserved(self, owner: str, key: str | None) -> str | None:
+        """A new job; None where another process was faster."""
         settings = self._settings
         empty = NewJob(
             owner=owner,
@@ -100,7 +121,7 @@ class Inbox:
             traceparent=current_traceparent(),
         )
         try:
-            job = self._store.reserve(empty, settings.max_jobs, settings.job_timeout_s)
+            return self._store.reserve(empty, settings.max_jobs, settings.job_timeout_s)
         except KeyInUseError:
             return None
         except QueueFullError:
@@ -109,16 +130,14 @@ class Inbox:
                 f"{settings.max_jobs} jobs wait already; try again later",
                 {"Retry-After": "60"},
             ) from None
-        self._added(job, received, [], decide, owner)
-        return job
 
     def _added(
         self,
         job: str,
         received: ReceivedSeries,
         before: Sequence[SeriesFacts],
-        decide: Decide,
-        owner: str,
+        begin: "_Beginning",
+        instead_of: str | None = None,
     ) -> bool:
         part = secrets.token_hex(8)
         received.file.seek(0)
@@ -128,36 +147,32 @@ class Inbox:
         whole = received.facts
         for each in before:
             whole = whole.and_more(each)
-        decided = decide(whole)
+        decided = begin.decide(whole)
         new = None
         if decided is not None:
             model, order = decided
-            new = NewJob(owner=owner, model=model, order=order.model_dump(mode="json"))
-        settings = self._settings
-        silence_s = settings.dicom_silence_s
-        keep_s = settings.job_keep_s if new else max(UNDECIDED_S, 10 * silence_s)
-        return self._store.extend(job, PART + part, new, silence_s, keep_s)
+            new = NewJob(owner=begin.owner, model=model, order=order.model_dump(mode="json"))
+        keep_s = self._settings.job_keep_s if new else max(UNDECIDED_S, 10 * begin.silence_s)
+        superseded = None if instead_of is None else (instead_of, SUPERSEDED)
+        return self._store.extend(job, PART + part, new, begin.silence_s, keep_s, superseded)
 
     def _anew(
         self,
         known: Job,
         received: ReceivedSeries,
         before: Sequence[SeriesFacts],
-        decide: Decide,
-        key: str,
+        begin: "_Beginning",
     ) -> str:
-        """A job with the instances of the former one as well."""
-        self._store.supersede(known.id, SUPERSEDED, self._settings.job_keep_s)
+        """A job with the instances of the former one as well, which it takes the place of."""
+        job = self._reserved(known.owner, None)
+        assert job is not None
         whole = received.facts
         for each in before:
             whole = whole.and_more(each)
         parts = [partial(self._files.open, known.id, name) for name in known.images[0]]
         with tempfile.TemporaryFile() as file:
             merged([*parts, lambda: nullcontext(received.file)], file)
-            together = ReceivedSeries(whole, file)
-            job = self._opened(known.owner, key, together, decide)
-        if job is None:
-            raise Problem(503, "the series cannot be taken in now", {"Retry-After": "5"})
+            self._added(job, ReceivedSeries(whole, file), [], begin, instead_of=known.id)
         return job
 
     def _may_grow(self, job: Job) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from seg.errors import ArchiveAwayError, ArchiveError
 from service.answers.answer import Content, Work, answer
-from service.archives.sources import Sources
+from service.archives.destinations import Destinations
 from service.batching.request_backend import SharedBackend
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
 from service.jobs.archived import ArchivedJobs, in_words
@@ -49,7 +49,7 @@ class JobRunner:
         self._settings: Settings = models.settings
         self._store = store
         self._files = files
-        self.archived = ArchivedJobs(files, Sources.parsed(self._settings.dicomweb), self._settings)
+        self.archived = ArchivedJobs(files, Destinations.of(self._settings), self._settings)
         self._closing = threading.Event()
         self._wake = threading.Condition()
         workers = [

@@ -114,7 +114,15 @@ class JobStore:
             expires=self._now + keep_s,
         )
 
-    def extend(self, job: str, part: str, new: NewJob | None, wait_s: float, keep_s: float) -> bool:
+    def extend(
+        self,
+        job: str,
+        part: str,
+        new: NewJob | None,
+        wait_s: float,
+        keep_s: float,
+        superseded: tuple[str, str] | None = None,
+    ) -> bool:
         """Another part of the one image of a job has come; False where work on it has begun.
 
         Args:
@@ -124,6 +132,8 @@ class JobStore:
                 job without work.
             wait_s: seconds.
             keep_s: seconds after which it is deleted where nobody works on it.
+            superseded: a job whose idempotency key it takes over, and why that one fails where it
+                is not over.
         """
         with self._database.changing() as connection:
             open_still = sa.and_(
@@ -139,25 +149,10 @@ class JobStore:
             if new is not None:
                 values |= {"state": "queued", "model": new.model, "order": new.order}
                 values |= {"leased_until": self._now + wait_s}
+            if superseded is not None:
+                values |= {"key_hash": _given_up(connection, *superseded, self._now, keep_s)}
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(values))
         return True
-
-    def supersede(self, job: str, detail: str, keep_s: float) -> None:
-        """Leave an idempotency key to the next job; one that is not over fails, and this is why."""
-        with self._database.changing() as connection:
-            this = JOBS.c.id == job
-            connection.execute(sa.update(JOBS).where(this).values(key_hash=None))
-            connection.execute(
-                sa.update(JOBS)
-                .where(this, JOBS.c.state.in_(("uploading", "queued", "running")))
-                .values(
-                    state="failed",
-                    finished=self._now,
-                    problem_status=409,
-                    problem_detail=detail,
-                    expires=self._now + keep_s,
-                )
-            )
 
     def get(self, job: str) -> Job | None:
         """A job; None where there is none, or no more."""
@@ -322,6 +317,27 @@ class JobStore:
 
 def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(JOBS).where(where)) or 0
+
+
+def _given_up(
+    connection: sa.Connection, job: str, detail: str, now: sa.ColumnElement[float], keep_s: float
+) -> str | None:
+    """The idempotency key of a job, which has none any more, and fails where it is not over."""
+    this = JOBS.c.id == job
+    key: str | None = connection.scalar(sa.select(JOBS.c.key_hash).where(this))
+    connection.execute(sa.update(JOBS).where(this).values(key_hash=None))
+    connection.execute(
+        sa.update(JOBS)
+        .where(this, JOBS.c.state.in_(("uploading", "queued", "running")))
+        .values(
+            state="failed",
+            finished=now,
+            problem_status=409,
+            problem_detail=detail,
+            expires=now + keep_s,
+        )
+    )
+    return key
 
 
 def _columns(progress: Progress) -> dict[str, int]:

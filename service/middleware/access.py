@@ -204,7 +204,7 @@ class Gate:
             Problem: 503, there are too many in all.
         """
         memory = self._memory
-        most = self._settings.max_uploads_mb * 1e6
+        most = self._settings.max_uploads_bytes
         with memory.locked():
             if size > 0 and memory.stays(lambda: bool(memory.uploads.sum() + size > most)):
                 raise Problem(

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from seg.errors import ConfigError
 from seg.model_package import CARD_FILE
+from service.settings import Settings
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Name, size and time of change in nanoseconds of each file: another one, another package."""
@@ -30,3 +32,21 @@ def fingerprint_of(folder: Path) -> Fingerprint:
     except OSError:
         return ()
     return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+
+
+def check_packages(settings: Settings) -> None:
+    """Whether there is something to serve, before a process is started for it.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    if settings.models and not settings.models.is_dir():
+        raise ConfigError(
+            f"SEG_MODELS={settings.models} is no folder; name one that holds model packages"
+        )
+    package = settings.single_package
+    if package and not (package / CARD_FILE).is_file():
+        raise ConfigError(
+            f"{package} is no model package: it has no {CARD_FILE}; name the folder that "
+            "`python -m training.fit` wrote as package/ in SEG_PACKAGE"
+        )

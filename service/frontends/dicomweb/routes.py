@@ -8,8 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.frontends.dicomweb.stow import Forwarded
-from service.frontends.dicomweb.wishes import check_dicom, wish_of
+from service.frontends.dicomweb.wishes import wish_of
 from service.jobs.archived import SERIES, WHICH, SeriesName
+from service.jobs.deciding import check_dicom
 from service.jobs.intake import check_same, reserved
 from service.jobs.records import Job
 from service.jobs.routes import Jobs, accepted, begun, forgotten_on_failure, new_job
@@ -26,7 +27,8 @@ class DicomWeb:
         self._models = models
         self._settings = models.settings
         self._store, self._files, self._runner = jobs.store, jobs.files, jobs.runner
-        self._sources = jobs.runner.archived.sources
+        self._destinations = jobs.runner.archived.destinations
+        self._sources = self._destinations.sources
         self._forwarded = Forwarded(models, jobs)
 
     def routes(self) -> list[Route]:
@@ -40,7 +42,9 @@ class DicomWeb:
         """``POST /dicomweb/jobs``: fetch a series, segment it, store the result."""
         wish = await wish_of(request)
         source = self._sources.check(wish.source)
-        destination = source if wish.destination is None else self._sources.check(wish.destination)
+        destination = (
+            source if wish.destination is None else self._destinations.check(wish.destination)
+        )
         options = wish.options()
         version = self._models.choose(options.model)
         order = order_of(options, None, version.card)

@@ -3,9 +3,10 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any
 
 from anyio.to_thread import run_sync
@@ -15,14 +16,12 @@ from starlette.responses import Response
 from seg.errors import ImageError
 from seg.images.dicom.instance_facts import InstanceFacts
 from service.archives.instances import facts_of_sent
-from service.archives.rules import EVERYTHING, SeriesFacts, SeriesRule, read_rules, suits
-from service.frontends.dicomweb.wishes import check_dicom, formats_named
+from service.archives.rules import SeriesFacts
+from service.jobs.deciding import SeriesDecider
 from service.jobs.received import Inbox, ReceivedSeries
 from service.jobs.routes import Jobs, owner_of
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
-from service.requests.options import RequestOptions
-from service.requests.order import ArchiveOrder, Order, order_of
 from service.requests.proxies import link
 from service.requests.uploads import IN_MEMORY, read_related
 
@@ -97,11 +96,9 @@ class Forwarded:
         """
         self._models = models
         self._inbox = Inbox(jobs.store, jobs.files, models.settings)
-        self._runner = jobs.runner
-        self._sources = jobs.runner.archived.sources
-        self._rules: Sequence[SeriesRule] = read_rules(
-            models.settings.dicom_rules, tuple(self._sources.roots)
-        )
+        destinations = jobs.runner.archived.destinations
+        self._decider = SeriesDecider(models, destinations.names)
+        self._decide = partial(self._decider.decided, destination=destinations.default)
 
     async def store(self, request: Request) -> Response:
         """``POST /dicom-web/studies``: instances in, whose series become jobs."""
@@ -121,24 +118,9 @@ class Forwarded:
         """The job of a series; None where nothing is to be done with it, whatever else comes."""
         series.archive.close()
         facts = SeriesFacts.of(series.instances.values())
-        if not any(rule.fits(facts, growing=True) for rule in self._rules):
+        if not self._decider.may_fit(facts):
             return None
-        return self._inbox.take(owner, ReceivedSeries(facts, series.file), self._decided)
-
-    def _decided(self, series: SeriesFacts) -> tuple[str, Order] | None:
-        """What the first rule that fits makes of a series."""
-        for rule in self._rules:
-            if not rule.fits(series):
-                continue
-            version = self._models.choose(rule.model)
-            if self._rules is EVERYTHING and not suits(series, version.card):
-                continue
-            options = RequestOptions(format=formats_named(rule.format))
-            order = order_of(options, None, version.card)
-            check_dicom(order.formats, version.card)
-            archive = ArchiveOrder(destination=rule.destination or self._sources.default)
-            return version.label, order.model_copy(update={"archive": archive})
-        return None
+        return self._inbox.take(owner, ReceivedSeries(facts, series.file), self._decide)
 
 
 def _answer(request: Request, found: _Sorted, headers: dict[str, str]) -> Response:

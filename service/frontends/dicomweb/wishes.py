@@ -7,21 +7,12 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from seg.dicomweb.addresses import is_uid
-from seg.model_package import ModelCard
-from service.jobs.archived import DICOM
+from service.jobs.deciding import formats_named
 from service.problems.response import Problem
 from service.requests.bodies import short_body
-from service.requests.formats import formats_for
 from service.requests.options import MOST_QUOTED, RequestOptions, options_of
 
 MOST_BYTES = 1 << 16
-BY_ANOTHER_NAME = {
-    "seg": "dicom-seg",
-    "labelmap": "dicom-labelmap",
-    "sr": "dicom-sr",
-    "sc": "dicom-sc",
-}
-"""As DICOM's modalities are called."""
 DEFAULT = "dicom-seg"
 
 
@@ -70,25 +61,6 @@ class SeriesWish(BaseModel):
         if self.threshold is not None:
             given.append(("threshold", str(self.threshold)))
         return options_of(QueryParams(given))
-
-
-def formats_named(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Formats by our names; ``SEG`` and ``SR`` are names too."""
-    lower = [name.strip().lower() for name in names]
-    return tuple(BY_ANOTHER_NAME.get(name, name) for name in lower)
-
-
-def check_dicom(formats: tuple[str, ...], card: ModelCard) -> None:
-    """Whether an archive can hold them.
-
-    Raises:
-        Problem: 422, one is no DICOM.
-    """
-    known = formats_for(card.input.dims)
-    for name in formats:
-        if known[name].media_type != DICOM:
-            held = ", ".join(each for each in known if known[each].media_type == DICOM)
-            raise Problem(422, f"an archive stores DICOM: {held}; {name} is none")
 
 
 async def wish_of(request: Request) -> SeriesWish:

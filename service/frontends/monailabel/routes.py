@@ -67,7 +67,7 @@ class MonaiLabel:
         settings = models.settings
         self._models = models
         self._public = public
-        self._sessions = Sessions(settings.sessions, settings.max_uploads_mb * 1e6)
+        self._sessions = Sessions(settings.sessions, settings.max_uploads_bytes)
         self._keys = KeyRule(settings)
         self._datastore = (
             Datastore(models, public, Studies(settings.studies)) if settings.studies else None

@@ -301,13 +301,15 @@ def test_a_worker_that_lost_its_lease_cannot_finish(store):
 
 
 def test_a_job_that_is_superseded_leaves_its_key_and_stores_nothing_more(store):
-    job = queued(store, idempotency_key="series")
+    old = queued(store, idempotency_key="series")
     store.claim([MODEL], "one", lease_s=60, keep_s=600)
-    store.supersede(job, "more came", keep_s=60)
-    assert not store.renew(job, "one", 60, Progress())
-    assert not store.finish(job, "one", {}, keep_s=60)
-    assert (store.get(job).state, store.get(job).problem_detail) == ("failed", "more came")
-    assert queued(store, idempotency_key="series") != job
+    new = NewJob(owner="", model=MODEL, order={})
+    job = store.reserve(new, 100, 60)
+    assert store.extend(job, "part", new, 0, 60, (old, "more came"))
+    assert not store.renew(old, "one", 60, Progress())
+    assert not store.finish(old, "one", {}, keep_s=60)
+    assert (store.get(old).state, store.get(old).problem_detail) == ("failed", "more came")
+    assert store.by_key("", "series").id == job
 
 
 def test_a_job_that_is_done_has_done_all_its_tiles(store):

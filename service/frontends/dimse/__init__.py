@@ -1,0 +1,1 @@
+"""DICOM's own protocol (DIMSE): C-ECHO and C-STORE, from a modality or a PACS."""

@@ -1,0 +1,82 @@
+"""``service.dicom`` killed in the middle, by senders who do what a PACS does: send again."""
+
+import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pydicom
+import pynetdicom
+
+from tests.orthanc import free_port, instances_in, orthanc
+from tests.service.conftest import until
+from tests.service.frontends.dicomweb.conftest import study
+from tests.service.frontends.dimse.test_received import AFFINE
+
+SENDERS, SERIES, KILLS = 3, 9, 2
+
+
+def sent_until_taken(slices, port, progress):
+    """Send a series, all of it again where it broke off."""
+    entity = pynetdicom.AE("SCANNER")
+    entity.add_requested_context(slices[0].SOPClassUID, slices[0].file_meta.TransferSyntaxUID)
+    while True:
+        association = entity.associate("127.0.0.1", port, ae_title="SEG")
+        try:
+            if association.is_established and all(stored(association, one) for one in slices):
+                association.release()
+                progress.release()
+                return
+        except (RuntimeError, OSError):  # it broke off
+            pass
+        time.sleep(0.3)
+
+
+def stored(association, one):
+    time.sleep(0.01)  # a scanner is slower than a loop
+    return getattr(association.send_c_store(one), "Status", None) == 0
+
+
+def test_each_series_gets_exactly_one_result_though_the_process_is_killed_twice(
+    tmp_path, receiving
+):
+    ours, theirs = free_port(), free_port()
+    series = [study(AFFINE) for _ in range(SERIES)]
+    dicom = {"DicomServerEnabled": True, "DicomAet": "ORTHANC", "DicomPort": theirs}
+    progress = threading.Semaphore(0)
+    with (
+        orthanc(tmp_path / "pacs", **dicom) as pacs,
+        receiving(
+            tmp_path / "seg",
+            ours,
+            rules="- destination: pacs",
+            SEG_DICOM_PEERS=f"pacs=ORTHANC@127.0.0.1:{theirs},scanner=SCANNER@127.0.0.1:{ours}",
+            SEG_DICOM_BROKEN_S="20",
+            SEG_JOB_LEASE_S="2",
+        ) as service,
+        ThreadPoolExecutor(SENDERS) as senders,
+    ):
+        sending = [senders.submit(sent_until_taken, each, ours, progress) for each in series]
+        for _ in range(KILLS):
+            for _ in range(2):
+                progress.acquire()
+            time.sleep(0.1)
+            service.kill()
+            service.start()
+        for each in sending:
+            each.result()
+        until(lambda: len(instances_in(pacs, "SEG")) >= SERIES)
+        time.sleep(2)  # for one more that must not come
+        masks = [pydicom.dcmread(io.BytesIO(content)) for content in instances_in(pacs, "SEG")]
+    referred = {
+        str(mask.ReferencedSeriesSequence[0].SeriesInstanceUID): {
+            str(each.ReferencedSOPInstanceUID)
+            for each in mask.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        }
+        for mask in masks
+    }
+    assert len(masks) == SERIES
+    assert referred == {
+        str(slices[0].SeriesInstanceUID): {str(each.SOPInstanceUID) for each in slices}
+        for slices in series
+    }
