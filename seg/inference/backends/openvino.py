@@ -3,6 +3,7 @@
 Letters: ``b`` batch, ``c`` channels, ``k`` classes.
 """
 
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -39,7 +40,7 @@ class OpenVinoBackend:
         openvino.Type.f32.to_dtype()
         self.callers = threads or cores()
         try:
-            core = openvino.Core()
+            core = _core()
             model = core.read_model(model_file)
             shape = model.input(0).partial_shape
             self.patch: tuple[int, ...] = tuple(size.get_length() for size in list(shape)[2:])
@@ -75,6 +76,19 @@ class OpenVinoBackend:
         if self._has_features and somebody_listens():
             tell(self._name, np.array(found[self._model.output(OUTPUT)]))
         return np.asarray(found[self._model.output(0)])
+
+
+@cache
+def _core() -> Any:
+    """One of the process, kept to its end.
+
+    Its CPU plugin gives the thread that loads the first model a stack for signals, and takes it
+    back when the last model goes, in whichever thread that happens: the first one's next signal,
+    as of a child that ends, would then kill the process (OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _config(threads: int) -> dict[str, str]:
