@@ -3,8 +3,10 @@
 import argparse
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from seg.commands import exit_status
 from seg.errors import ConfigError, DatasetError
 from seg.inference import Selection, outputs_for
 from seg.model_package import ModelCard, ModelPackage
+from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_stored, split_inputs
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
@@ -29,6 +32,7 @@ EACH_SERIES = "all"
 MOST_NAMED = 10
 """Files that a message names."""
 OBJECTS_FILE = "objects.csv"
+STORED_FORMAT = "dicom-seg"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
 
@@ -43,8 +47,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    card = ModelPackage.load(options.package).card
-    work = _work(options, card)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.out is None:
+            if not options.store:
+                raise ConfigError("name a folder for the masks: --out DIR")
+            options.out = Path(folder)
+        card = ModelPackage.load(options.package).card
+        paths, addresses = split_inputs(options.inputs)
+        if options.store and not options.format and addresses:
+            options.format = [STORED_FORMAT]
+        work = _work(options, card)
+        if options.store:
+            outputs = outputs_for(card.input.dims)
+            check_storable(paths, {name: outputs[name].media_type for name in work.formats})
+        if not addresses:
+            return _predicted(options, card, work).status
+        remote = RemoteInputs(addresses, options.credentials, work.out)
+        options.inputs = [*paths, *map(str, remote.fetch())]
+        done = _predicted(options, card, work)
+        failures = remote.store(done.to_store(work, card)) if options.store else {}
+        say_not_stored(failures)
+        if failures or done.failures:
+            return 1
+        remote.forget()
+        return done.status
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """What became of a run."""
+
+    cases: Sequence[PredictionCase]
+    failures: Sequence[Outcome]
+    missed: Sequence[Path]
+
+    @property
+    def status(self) -> int:
+        """Of the command."""
+        return 1 if self.failures else LEFT_OUT if self.missed else 0
+
+    def to_store(self, work: CaseWork, card: ModelCard) -> dict[str, list[Path]]:
+        """The files of DICOM of all cases that did not fail."""
+        dims = card.input.dims
+        failed = {outcome.case for outcome in self.failures}
+        return {
+            case.name: [
+                path
+                for name, path in files_of(work, case, dims).items()
+                if outputs_for(dims)[name].media_type == DICOM
+            ]
+            for case in self.cases
+            if case.name not in failed
+        }
+
+
+def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> _Predicted:
     search = CaseSearch(
         channels=len(card.input.channels),
         dims=card.input.dims,
@@ -87,7 +144,7 @@ def _run(options: argparse.Namespace) -> int:
             table.save()
     if missed:
         _say(_left_out_in_words(missed))
-    return 1 if failures else LEFT_OUT if missed else 0
+    return _Predicted(cases, failures, missed)
 
 
 def _left_out_in_words(missed: Sequence[Path]) -> str:

@@ -14,6 +14,8 @@ SWITCHES = {
     "--split": "split objects that touch by their shape, with a model that was not taught to tell "
     "them apart; for a format of objects",
     "--measurements": "write sizes and intensities of all cases into measurements.csv",
+    "--store": "store the masks beside their series in the PACS, as DICOM SEG unless --format says "
+    "otherwise",
     "--all-windows": "ask the network also about windows that the package knows to be empty",
 }
 
@@ -30,9 +32,10 @@ def command_line() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="IN",
-        help="image files, folders of them, DICOM series, or quoted patterns like 'scans/*.nii'",
+        help="image files, folders of them, DICOM series, quoted patterns like 'scans/*.nii', or "
+        "series of a PACS: dicomweb+https://HOST/dicom-web/studies/UID/series/UID",
     )
-    add("--out", "-o", type=Path, required=True, metavar="DIR", help="folder for the masks")
+    add("--out", "-o", type=Path, metavar="DIR", help="folder for the masks; --store does without")
     add(
         "--format",
         type=_formats,
@@ -65,6 +68,12 @@ def command_line() -> argparse.ArgumentParser:
         metavar="UID|all",
         help="SeriesInstanceUID of the one DICOM series that is segmented of a folder or ZIP file "
         "that holds several (default: all, one mask each, named by the UID)",
+    )
+    add(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="who asks a PACS: one line NAME:PASSWORD or 'Bearer TOKEN', a PEM file, or JSON",
     )
     for name, text in SWITCHES.items():
         add(*name.split(), action="store_true", help=text)
