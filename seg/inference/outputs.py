@@ -86,7 +86,7 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
             raise UnsupportedImageError(
                 "the segmentation did not tell objects apart; ask Predictor.segment for it"
             )
-        return encode_instances(found.objects, output.format, image)
+        return encode_instances(found.objects, output.format, image, found.made_by)
     if output.map is None:
         return encode_mask(found.mask, output.format, found.classes, image, found.made_by)
     if output.map not in found.maps:

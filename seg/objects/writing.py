@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from seg.errors import UnsupportedImageError
-from seg.images import Image, Mask, encode_objects
+from seg.images import Image, MadeBy
 from seg.objects.counting import Count
-from seg.objects.measurements import in_csv, measure_objects
+from seg.objects.label_images import encode_dicom, encode_labels, encode_seg_nrrd, encode_zarr
+from seg.objects.measurements import Cell, columns_of, in_csv, measure_objects
 from seg.objects.objects import Objects
 from seg.objects.outlines import (
     encode_objects_coco,
@@ -22,7 +23,11 @@ from seg.objects.outlines import (
 LABEL_SUFFIX = {2: ".tif", 3: ".nii.gz"}
 """By dimensions: of label images of which the format was not said."""
 
-Encode = Callable[[Objects, Image | None], bytes]
+Encode = Callable[[Objects, Image | None, MadeBy | None], bytes]
+TEXTS = ("class", "unit")
+FLAGS = ("touches_border",)
+COUNTS = ("label", "num_pixels", "neighbors")
+"""Columns of a table by type; all others are 64-bit floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +40,6 @@ class ObjectFormat:
     encode: Encode
     dims: tuple[int, ...] = (2, 3)
     """Dimensions of the images whose objects it can hold."""
-
-
-def encode_labels(objects: Objects, suffix: str, image: Image | None = None) -> bytes:
-    """The numbers of the objects with 32 bits, 0 for none, as TIFF or NIfTI.
-
-    A NIfTI file keeps the header of its image, as masks do.
-    """
-    mask = objects.mask if image is None else Mask.on_grid_of(image, objects.labels)
-    return encode_objects(mask, f"objects{suffix}")
 
 
 def encode_objects_json(objects: Objects, image: Image | None = None) -> bytes:
@@ -59,6 +55,41 @@ def encode_objects_csv(objects: Objects, image: Image | None = None) -> bytes:
     return text.getvalue().encode()
 
 
+def encode_objects_parquet(objects: Objects, image: Image | None = None) -> bytes:
+    """The same rows as a Parquet file, each column with its type; what is not known is null.
+
+    Raises:
+        UnsupportedImageError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UnsupportedImageError(
+            "Parquet is written by pyarrow, which is not installed here (pip install "
+            "'resunet-seg[parquet]'); ask for objects-csv"
+        ) from error
+    columns = columns_of(objects, image)
+    rows = measure_objects(objects, image)
+    schema = arrow.schema([(name, _arrow_type(name, arrow)) for name in columns])
+    values: dict[str, list[Cell]] = {name: [row.get(name) for row in rows] for name in columns}
+    counts = json.dumps(counts_in_json(objects))
+    table = arrow.table(values, schema=schema.with_metadata({"objects": counts}))
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _arrow_type(column: str, arrow: Any) -> Any:
+    if column in TEXTS:
+        return arrow.string()
+    if column in FLAGS:
+        return arrow.bool_()
+    if column in COUNTS or column.startswith("bbox-"):
+        return arrow.int64()
+    return arrow.float64()
+
+
 def counts_in_json(objects: Objects) -> dict[str, Any]:
     """How many there are, in all and by class; ``ci95`` is null where the model can't say."""
     return {
@@ -72,40 +103,103 @@ def _in_json(count: Count) -> dict[str, Any]:
     return {"count": count.found, "ci95": count.interval and list(count.interval)}
 
 
+def _labels(name: str, media_type: str, suffix: str) -> ObjectFormat:
+    return ObjectFormat(
+        f"instances-{name}",
+        media_type,
+        f".instances{suffix}",
+        lambda objects, image, _: encode_labels(objects, suffix, image),
+    )
+
+
+def _dicom(name: str, kind: Literal["BINARY", "LABELMAP"]) -> ObjectFormat:
+    return ObjectFormat(
+        f"instances-{name}",
+        "application/dicom",
+        ".instances.dcm",
+        lambda objects, image, made_by: encode_dicom(objects, image, made_by, kind),
+    )
+
+
 OBJECT_FORMATS: Mapping[str, ObjectFormat] = MappingProxyType(
     {
-        "objects": ObjectFormat(
-            "objects", "application/json", ".objects.json", encode_objects_json
-        ),
-        "objects-csv": ObjectFormat("objects-csv", "text/csv", ".objects.csv", encode_objects_csv),
-        "objects-geojson": ObjectFormat(
-            "objects-geojson",
-            "application/geo+json",
-            ".objects.geojson",
-            encode_objects_geojson,
-            dims=(2,),
-        ),
-        "objects-coco": ObjectFormat(
-            "objects-coco", "application/json", ".objects.coco.json", encode_objects_coco
-        ),
-        "objects-rois": ObjectFormat(
-            "objects-rois", "application/zip", ".objects.zip", encode_objects_rois, dims=(2,)
-        ),
+        entry.name: entry
+        for entry in (
+            ObjectFormat(
+                "objects",
+                "application/json",
+                ".objects.json",
+                lambda o, i, _: encode_objects_json(o, i),
+            ),
+            ObjectFormat(
+                "objects-csv",
+                "text/csv",
+                ".objects.csv",
+                lambda o, i, _: encode_objects_csv(o, i),
+            ),
+            ObjectFormat(
+                "objects-parquet",
+                "application/vnd.apache.parquet",
+                ".objects.parquet",
+                lambda o, i, _: encode_objects_parquet(o, i),
+            ),
+            ObjectFormat(
+                "objects-geojson",
+                "application/geo+json",
+                ".objects.geojson",
+                lambda o, i, _: encode_objects_geojson(o, i),
+                dims=(2,),
+            ),
+            ObjectFormat(
+                "objects-coco",
+                "application/json",
+                ".objects.coco.json",
+                lambda o, i, _: encode_objects_coco(o, i),
+            ),
+            ObjectFormat(
+                "objects-rois",
+                "application/zip",
+                ".objects.zip",
+                lambda o, i, _: encode_objects_rois(o, i),
+                dims=(2,),
+            ),
+            _labels("tiff", "image/tiff", ".tif"),
+            _labels("nifti", "application/x-nifti", ".nii.gz"),
+            _labels("nrrd", "application/x-nrrd", ".nrrd"),
+            ObjectFormat(
+                "instances-seg-nrrd",
+                "application/x-nrrd",
+                ".instances.seg.nrrd",
+                lambda o, i, _: encode_seg_nrrd(o, i),
+            ),
+            ObjectFormat(
+                "instances-zarr",
+                "application/zip",
+                ".instances.ome.zarr.zip",
+                lambda o, i, _: encode_zarr(o, i),
+            ),
+            _dicom("dicom-seg", "BINARY"),
+            _dicom("dicom-labelmap", "LABELMAP"),
+        )
     }
 )
-"""By name: all but the label images, whose format follows from the dimensions."""
+"""By name, all but ``instances``: the label image whose format follows from the dimensions.
+Letters: ``o`` objects, ``i`` the image."""
 
 
-def encode_instances(objects: Objects, format: str, image: Image | None = None) -> bytes:
+def encode_instances(
+    objects: Objects, format: str, image: Image | None = None, made_by: MadeBy | None = None
+) -> bytes:
     """Objects as a file.
 
     Args:
         objects: of an image.
         format: ``instances``, the label image, or one of ``OBJECT_FORMATS``.
-        image: on which intensities are measured.
+        image: on which intensities are measured, and to whose headers DICOM objects refer.
+        made_by: what found them, for DICOM objects to say.
 
     Raises:
-        UnsupportedImageError: there is no such format.
+        UnsupportedImageError: there is no such format, or it cannot hold these objects.
         ImageError: the image lies on another grid.
     """
     if format == "instances":
@@ -113,4 +207,4 @@ def encode_instances(objects: Objects, format: str, image: Image | None = None) 
     if format not in OBJECT_FORMATS:
         names = ", ".join(("instances", *OBJECT_FORMATS))
         raise UnsupportedImageError(f"objects are written as {names}, got {format!r}")
-    return OBJECT_FORMATS[format].encode(objects, image)
+    return OBJECT_FORMATS[format].encode(objects, image, made_by)

@@ -20,9 +20,9 @@ from seg.model_package import ModelCard
 
 JSON_ENDINGS = (".json", ".geojson")
 PNG_END = b"IEND\xaeB`\x82"
+PARQUET = b"PAR1"
 GZIP = b"\x1f\x8b"
 CHUNK = 2**20
-DICOM_FORMATS = ("dicom-seg", "dicom-labelmap", "rtstruct")
 
 
 def is_whole(path: Path, output: Output, card: ModelCard) -> bool:
@@ -30,15 +30,17 @@ def is_whole(path: Path, output: Output, card: ModelCard) -> bool:
     if not path.is_file() or not path.stat().st_size:
         return False
     try:
-        if output.format in DICOM_FORMATS:
+        if path.suffix == ".dcm":
             return is_whole_dicom(path)
+        if path.suffix == ".parquet":
+            return _ends_with(path, PARQUET)
         if path.suffix in JSON_ENDINGS:
             with path.open(encoding="utf-8") as file:
                 json.load(file)
             return True
         if path.suffix == ".csv":
             return _is_whole_table(path, None if output.of_objects else card)
-        if output.format == "npz":
+        if path.suffix in (".npz", ".zip"):
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
         if not _is_ended(path, output.format):
@@ -55,9 +57,7 @@ def is_whole(path: Path, output: Output, card: ModelCard) -> bool:
 def _is_ended(path: Path, format: str) -> bool:
     """What readers do not need is there too: the last chunk of a PNG, the end of gzip."""
     if format in ("png", "overlay"):
-        with path.open("rb") as file:
-            file.seek(-min(len(PNG_END), path.stat().st_size), os.SEEK_END)
-            return file.read() == PNG_END
+        return _ends_with(path, PNG_END)
     with path.open("rb") as file:
         if format == "nrrd":
             while file.readline().strip():
@@ -69,6 +69,12 @@ def _is_ended(path: Path, format: str) -> bool:
             while unzipped.read(CHUNK):
                 pass
     return True
+
+
+def _ends_with(path: Path, end: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
+        return file.read() == end
 
 
 def _is_whole_table(path: Path, card: ModelCard | None) -> bool:

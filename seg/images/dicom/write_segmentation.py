@@ -8,13 +8,14 @@ import io
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from math import prod
 from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
 
 from seg.errors import UnsupportedImageError
 from seg.images.dicom.file import Dataset, pydicom, translated
@@ -63,6 +64,7 @@ RLE_HEADER_BYTES = 64
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 Kind = Literal["BINARY", "LABELMAP"]
+MOST_SEGMENTS = 2**16 - 1
 
 
 def encode_dicom_seg(
@@ -88,14 +90,59 @@ def encode_dicom_seg(
         ImageError: the image did not come from DICOM.
         UnsupportedImageError: a source that no segmentation can refer to.
     """
+    foreground = [entry for entry in classes if entry.index]
+    numbers = np.zeros(max(entry.index for entry in classes) + 1, np.uint8)
+    numbers[[entry.index for entry in foreground]] = np.arange(1, len(foreground) + 1)
+    return _encode(replace(mask, array=numbers[mask.array]), foreground, image, made_by, kind)
+
+
+def encode_dicom_objects(
+    numbers: Mask,
+    segments: Sequence[ClassInfo],
+    image: Image | None,
+    made_by: MadeBy | None = None,
+    kind: Kind = "BINARY",
+) -> bytes:
+    """A segmentation with a segment for each object.
+
+    Args:
+        numbers: Of the objects, from 1.
+        segments: Name, colour and codes of each, object 1 first.
+        image: That was segmented.
+        made_by: What found the objects.
+        kind: As of ``encode_dicom_seg``.
+
+    Raises:
+        ImageError: the image did not come from DICOM.
+        UnsupportedImageError: there are no objects, or too many, or as above.
+    """
+    if not segments:
+        raise UnsupportedImageError(
+            "a DICOM SEG has one segment at least, and no object was found; ask for instances"
+        )
+    if len(segments) > MOST_SEGMENTS:
+        raise UnsupportedImageError(
+            f"a DICOM SEG has room for {MOST_SEGMENTS} objects, these are {len(segments)}; "
+            "ask for instances"
+        )
+    kind_of_number = np.uint8 if len(segments) <= np.iinfo(np.uint8).max else np.uint16
+    planes = replace(numbers, array=numbers.array.astype(kind_of_number))
+    return _encode(planes, segments, image, made_by, kind)
+
+
+def _encode(
+    mask: Mask,
+    segments: Sequence[ClassInfo],
+    image: Image | None,
+    made_by: MadeBy | None,
+    kind: Kind,
+) -> bytes:
+    """Of a mask of segment numbers."""
     slices = source_slices(mask, image)
     _check_places(mask, slices)
     highdicom = _highdicom()
     made_by = made_by or UNNAMED
-    foreground = [entry for entry in classes if entry.index]
-    numbers = np.zeros(max(entry.index for entry in classes) + 1, np.uint8)
-    numbers[[entry.index for entry in foreground]] = np.arange(1, len(foreground) + 1)
-    planes = numbers[mask.array if mask.dims == 3 else mask.array[np.newaxis]]
+    planes = mask.array if mask.dims == 3 else mask.array[np.newaxis]
     header = slices[0].header
     series_uid, now = highdicom.UID(), moment(header)
     taken = numbers_taken([each.header for each in slices])
@@ -106,7 +153,7 @@ def encode_dicom_seg(
             segmentation_type=kind,
             segment_descriptions=[
                 _description(number, entry, made_by, header)
-                for number, entry in enumerate(foreground, start=1)
+                for number, entry in enumerate(segments, start=1)
             ],
             series_instance_uid=series_uid,
             series_number=series_number(series_uid, taken),
@@ -308,20 +355,24 @@ def _name_the_sources(segmentation: Any, slices: Sequence[SourceSlice]) -> None:
 def _compress(segmentation: Any) -> None:
     """Runs in place of voxels: what every reader of DICOM decodes, and a hundredth of the size."""
     shape = (segmentation.NumberOfFrames, segmentation.Rows, segmentation.Columns)
-    frames = np.frombuffer(segmentation.PixelData, np.uint8, prod(shape)).reshape(shape)
+    stored = np.dtype(np.uint8 if segmentation.BitsAllocated == 8 else "<u2")
+    frames = np.frombuffer(segmentation.PixelData, stored, prod(shape)).reshape(shape)
     segmentation.PixelData = pydicom().encaps.encapsulate([_rle(frame) for frame in frames])
     segmentation["PixelData"].VR = "OB"
     segmentation["PixelData"].is_undefined_length = True
     segmentation.file_meta.TransferSyntaxUID = pydicom().uid.UID(RLE)
 
 
-def _rle(plane: UInt8[np.ndarray, "y x"]) -> bytes:
-    """A frame of 8 bits as one segment of PackBits, row by row.
+def _rle(plane: UInt8[np.ndarray, "y x"] | UInt16[np.ndarray, "y x"]) -> bytes:
+    """A frame as a segment of PackBits for each byte of its numbers, the highest first.
 
     Source: DICOM PS3.5, annex G.
     """
-    packed = imagecodecs.packbits_encode(np.ascontiguousarray(plane, np.uint8))
-    packed += b"\0" * (len(packed) % 2)
+    size = plane.dtype.itemsize
+    octets = plane.astype(f">u{size}").view(np.uint8).reshape(*plane.shape, size)
+    parts = [imagecodecs.packbits_encode(np.ascontiguousarray(octets[..., n])) for n in range(size)]
+    parts = [part + b"\0" * (len(part) % 2) for part in parts]
     header = np.zeros(RLE_HEADER_BYTES // 4, "<u4")
-    header[:2] = 1, RLE_HEADER_BYTES
-    return header.tobytes() + packed
+    header[0] = size
+    header[1 : size + 1] = RLE_HEADER_BYTES + np.cumsum([0, *map(len, parts[:-1])])
+    return header.tobytes() + b"".join(parts)

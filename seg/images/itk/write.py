@@ -7,7 +7,7 @@ docs.itk.org. Letters: ``c`` channels.
 import gzip
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -71,8 +71,24 @@ def encode_nrrd(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
 
     Source: 3D Slicer, developer guide, "Segmentation labelmap file format".
     """
-    labels = mask.array.astype(np.uint8)
-    volume = labels if mask.dims == 3 else labels[np.newaxis]  # Slicer wants three axes
+    segments = [(entry.index, f"class_{entry.index}", entry) for entry in classes if entry.index]
+    return _segmentation(replace(mask, array=mask.array.astype(np.uint8)), segments)
+
+
+def encode_nrrd_objects(numbers: Mask, segments: Sequence[ClassInfo]) -> bytes:
+    """The same with a segment for each object.
+
+    Args:
+        numbers: Of the objects, from 1.
+        segments: Name and colour of each, object 1 first.
+    """
+    told = [(number, f"object_{number}", entry) for number, entry in enumerate(segments, start=1)]
+    return _segmentation(numbers, told)
+
+
+def _segmentation(mask: Mask, segments: Sequence[tuple[int, str, ClassInfo]]) -> bytes:
+    """Value, identifier and name of each segment."""
+    volume = mask.array if mask.dims == 3 else mask.array[np.newaxis]  # Slicer wants three axes
     spacing = mask.spacing and (*(1.0,) * (3 - mask.dims), *mask.spacing)
     extent = " ".join(f"0 {length - 1}" for length in volume.shape[::-1])
     names = {
@@ -80,16 +96,16 @@ def encode_nrrd(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
         "Segmentation_SourceRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
-    for number, entry in enumerate(entry for entry in classes if entry.index):
+    for place, (value, identifier, entry) in enumerate(segments):
         fields = {
-            "ID": f"class_{entry.index}",
+            "ID": identifier,
             "Name": entry.name,
             "Color": " ".join(f"{channel / 255:.6f}" for channel in entry.color),
-            "LabelValue": str(entry.index),
+            "LabelValue": str(value),
             "Layer": "0",
             "Extent": extent,
         }
-        names |= {f"Segment{number}_{field}": value for field, value in fields.items()}
+        names |= {f"Segment{place}_{field}": text for field, text in fields.items()}
     grid = Mask(volume, spacing=spacing, affine=mask.affine, unit=mask.unit)
     return encode_itk(grid, ".nrrd", names)
 

@@ -5,17 +5,23 @@ import io
 import json
 from dataclasses import replace
 
+import highdicom
 import numpy as np
 import pytest
 import roifile
+import SimpleITK
 import tifffile
+import zarr
+from pyarrow import parquet
 from pycocotools.coco import COCO
 from shapely.geometry import shape
 from skimage.draw import polygon2mask
 
-from seg.errors import ImageError
+from seg.errors import ImageError, UnsupportedImageError
 from seg.images import ClassInfo, Image, read_image
-from seg.objects import Count, Objects, encode_instances
+from seg.objects import OBJECT_FORMATS, Count, Objects, encode_instances
+from tests.seg.images.dicom.files import series_of, write_series
+from tests.seg.images.dicom.sources import FRAME, affine_of
 
 NUCLEUS = ClassInfo(index=1, name="nucleus", color=(230, 159, 0))
 
@@ -144,3 +150,123 @@ def test_imagej_s_reader_gets_every_object_but_its_holes(objects, tmp_path):
 def test_an_image_of_another_size_is_refused(objects):
     with pytest.raises(ImageError, match="cannot be measured"):
         rows_of(objects, Image(np.zeros((1, 5, 5))))
+
+
+@pytest.fixture
+def volume():
+    labels = np.zeros((3, 5, 6), np.uint32)
+    labels[0, :2] = 1
+    labels[1:, 2:, 1:4] = 2
+    return Objects(
+        labels=labels, classes=np.array([1, 1], np.uint8),
+        probabilities=np.array([0.25, np.nan], np.float32), kinds=(NUCLEUS,),
+        spacing=(2.0, 0.5, 0.5), affine=np.diag([0.5, 0.5, 2.0, 1.0]),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["instances-nifti", "instances-nrrd", "instances-tiff"])
+def test_numbers_beyond_65535_come_back_from_each_format_of_labels(volume, format, tmp_path):
+    many = replace(volume, labels=volume.labels * 100_000)
+    suffix = OBJECT_FORMATS[format].suffix
+    (tmp_path / f"a{suffix}").write_bytes(encode_instances(many, format))
+    read = read_image(tmp_path / f"a{suffix}", dims=3)
+    np.testing.assert_array_equal(read.array[0], many.labels)
+    np.testing.assert_allclose(read.spacing, volume.spacing)
+
+
+def test_slicer_s_segmentation_names_each_object(volume, objects, tmp_path):
+    (tmp_path / "a.seg.nrrd").write_bytes(encode_instances(volume, "instances-seg-nrrd"))
+    read = SimpleITK.ReadImage(tmp_path / "a.seg.nrrd")
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read), volume.labels)
+    assert read.GetMetaData("Segment1_Name") == "nucleus 2"
+    assert read.GetMetaData("Segment1_LabelValue") == "2"
+    assert read.GetMetaData("Segment0_Color") != read.GetMetaData("Segment1_Color")
+    (tmp_path / "b.seg.nrrd").write_bytes(encode_instances(objects, "instances-seg-nrrd"))
+    assert SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "b.seg.nrrd")).shape == (
+        1,
+        30,
+        40,
+    )
+
+
+@pytest.mark.parametrize("which", ["objects", "volume"])
+def test_zarr_labels_are_read_back_with_what_is_known_of_each(which, request, tmp_path):
+    given = request.getfixturevalue(which)
+    path = tmp_path / "a.ome.zarr.zip"
+    path.write_bytes(encode_instances(given, "instances-zarr"))
+    read = read_image(path, dims=given.dims)
+    np.testing.assert_array_equal(read.array[0], given.labels)
+    assert read.spacing == given.spacing
+    told = zarr.open_group(zarr.storage.ZipStore(path), mode="r").attrs["image-label"]
+    assert [each["label-value"] for each in told["colors"]] == list(range(1, len(given) + 1))
+    known = round(float(given.probabilities[0]), 4)
+    assert told["properties"][0] == {
+        "label-value": 1, "name": "nucleus 1", "class": "nucleus", "probability": known
+    }  # fmt: skip
+    assert "probability" not in told["properties"][-1]
+    assert encode_instances(given, "instances-zarr") == path.read_bytes()
+
+
+def test_levels_of_zarr_labels_hold_no_number_that_is_no_object(objects, tmp_path):
+    tall = np.zeros((1500, 700), np.uint32)
+    tall[200:900, 100:600] = 70_000
+    tall[900:1499, 3:680] = 3
+    path = tmp_path / "a.ome.zarr.zip"
+    path.write_bytes(encode_instances(replace(objects, labels=tall), "instances-zarr"))
+    group = zarr.open_group(zarr.storage.ZipStore(path), mode="r")
+    paths = [each["path"] for each in group.attrs["multiscales"][0]["datasets"]]
+    levels = [np.asarray(group[path]) for path in paths]
+    assert [level.shape for level in levels] == [(1500, 700), (750, 350), (375, 175)]
+    for number, level in enumerate(levels):
+        np.testing.assert_array_equal(level, tall[:: 2**number, :: 2**number])
+
+
+def test_a_table_of_parquet_has_the_rows_and_types_of_the_others(objects, image):
+    table = parquet.read_table(io.BytesIO(encode_instances(objects, "objects-parquet", image)))
+    rows = table.to_pylist()
+    expected = json.loads(encode_instances(objects, "objects", image))["objects"]
+    assert rows == expected
+    assert str(table.schema.field("touches_border").type) == "bool"
+    assert str(table.schema.field("bbox-0").type) == "int64"
+    assert json.loads(table.schema.metadata[b"objects"])["count"] == 3
+    none = replace(
+        objects, labels=np.zeros((4, 5), np.uint32), classes=np.zeros(0, np.uint8),
+        probabilities=np.zeros(0, np.float32), counts={"nucleus": Count(0)},
+    )  # fmt: skip
+    empty = parquet.read_table(io.BytesIO(encode_instances(none, "objects-parquet", None)))
+    assert empty.num_rows == 0
+    assert "area" in empty.column_names
+
+
+@pytest.mark.parametrize("count", [7, 300])
+@pytest.mark.parametrize("format", ["instances-dicom-seg", "instances-dicom-labelmap"])
+def test_dicom_has_a_segment_for_each_object(count, format, tmp_path):
+    slices = series_of(
+        np.zeros((2, 16, 16), np.int16), affine_of(np.eye(3), (0.7, 0.9, 2)), **FRAME
+    )
+    image = read_image(write_series(tmp_path / "series", slices))
+    labels = np.zeros(image.spatial_shape, np.uint32)
+    labels.reshape(-1)[:count] = np.arange(1, count + 1)
+    found = Objects(
+        labels=labels, classes=np.ones(count, np.uint8), probabilities=np.ones(count, np.float32),
+        kinds=(NUCLEUS,), spacing=image.spacing, affine=image.affine,
+    )  # fmt: skip
+    content = encode_instances(found, format, image)
+    read = highdicom.seg.segread(io.BytesIO(content))
+    assert [each.SegmentLabel for each in read.SegmentSequence][-1] == f"nucleus {count}"
+    tracked = [each.get("TrackingUID") for each in read.SegmentSequence if each.SegmentNumber]
+    assert len(set(tracked)) == count
+    instances = [header.SOPInstanceUID for header in image.headers]
+    planes = read.get_pixels_by_source_instance(instances, combine_segments=True)
+    np.testing.assert_array_equal(planes, labels)
+
+
+def test_dicom_of_no_object_and_of_no_dicom_is_refused_in_words(objects, image, tmp_path):
+    with pytest.raises(ImageError, match="DICOM"):
+        encode_instances(objects, "instances-dicom-seg", image)
+    none = replace(
+        objects, labels=np.zeros((30, 40), np.uint32), classes=np.zeros(0, np.uint8),
+        probabilities=np.zeros(0, np.float32),
+    )  # fmt: skip
+    with pytest.raises(UnsupportedImageError, match="no object was found"):
+        encode_instances(none, "instances-dicom-seg", image)

@@ -1,11 +1,14 @@
 """A result that was cut short is no finished case, whatever its format."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from seg.images import MASK_FORMATS, MadeBy, Mask, encode_mask
 from seg.inference import outputs_for
 from seg.model_package import ModelPackage
+from seg.objects import OBJECT_FORMATS, Objects, encode_instances
 from seg.predict.whole import is_whole
 from tests.seg.images.dicom.sources import image_of
 
@@ -37,5 +40,26 @@ def test_a_file_is_whole_to_its_last_byte(tmp_path, tiny_package_3d, image, form
         1,
         0,
     }:
+        path.write_bytes(content[:kept])
+        assert not is_whole(path, output, card), f"{kept} of {len(content)} bytes"
+
+
+@pytest.mark.parametrize("format", OBJECT_FORMATS)
+def test_a_file_of_objects_is_whole_to_its_last_bytes(tmp_path, tiny_package_3d, image, format):
+    card = ModelPackage.load(tiny_package_3d).card
+    labels = np.zeros(image.spatial_shape, np.uint32)
+    labels[1:3, 1:3, 1:4], labels[3:, 3:, 3:] = 1, 2
+    found = Objects(
+        labels=labels, classes=np.ones(2, np.uint8), probabilities=np.ones(2, np.float32),
+        kinds=card.classes[1:2], spacing=image.spacing, affine=image.affine,
+    )  # fmt: skip
+    if 3 not in OBJECT_FORMATS[format].dims:
+        found = replace(found, labels=labels.max(axis=0), spacing=None, affine=None)
+    content = encode_instances(found, format, image if found.dims == 3 else None)
+    output = outputs_for(found.dims)[format]
+    path = tmp_path / f"objects{output.suffix}"
+    path.write_bytes(content)
+    assert is_whole(path, output, card)
+    for kept in (len(content) * 9 // 10, len(content) // 2, 1, 0):
         path.write_bytes(content[:kept])
         assert not is_whole(path, output, card), f"{kept} of {len(content)} bytes"
