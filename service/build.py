@@ -11,15 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import bentoml
-from bentoml.exceptions import BentoMLException
+from seg.commands import exit_status
+from seg.errors import ConfigError
 
-from seg.errors import ConfigError, SegError
-from seg.model_package import ModelPackage
-from service.hosting.container_image import CONSTRAINTS
-from service.settings import PACKAGED
+if TYPE_CHECKING:  # it and readers of images take seconds: only what is asked for waits for them
+    import bentoml
 
 ROOT = Path(__file__).parents[1]
 BENTOFILE = "bentofile.yaml"
@@ -32,7 +33,7 @@ BUILDERS = {
 ON_CPU, ON_GPU = '"onnxruntime>=', '"onnxruntime-gpu[cuda,cudnn]>='
 
 
-def build(package: Path, *, gpu: bool = False) -> bentoml.Bento:
+def build(package: Path, *, gpu: bool = False) -> "bentoml.Bento":
     """Build a bento of a model package into BentoML's store.
 
     Args:
@@ -43,6 +44,11 @@ def build(package: Path, *, gpu: bool = False) -> bentoml.Bento:
         PackageError: the package is incomplete or altered.
         ConfigError: this is not the repository, or BentoML cannot build.
     """
+    import bentoml
+    from bentoml.exceptions import BentoMLException
+
+    from seg.model_package import ModelPackage
+
     card = ModelPackage.load(package).card
     if not (ROOT / BENTOFILE).is_file():
         raise ConfigError(f"{ROOT} has no {BENTOFILE}; build in a copy of the repository")
@@ -60,6 +66,9 @@ def build(package: Path, *, gpu: bool = False) -> bentoml.Bento:
 
 def stage(package: Path, folder: Path, *, gpu: bool = False) -> None:
     """Lay all that a bento holds into ``folder``."""
+    from service.hosting.container_image import CONSTRAINTS
+    from service.settings import PACKAGED
+
     without_caches = shutil.ignore_patterns("__pycache__")
     for room in CODE:
         shutil.copytree(ROOT / room, folder / room, ignore=without_caches)
@@ -71,7 +80,7 @@ def stage(package: Path, folder: Path, *, gpu: bool = False) -> None:
     (folder / BENTOFILE).write_text(described, encoding="utf-8")
 
 
-def build_image(bento: bentoml.Bento, name: str) -> None:
+def build_image(bento: "bentoml.Bento", name: str) -> None:
     """Build a bento's image with what is there: Docker, Podman or Buildah.
 
     Raises:
@@ -96,21 +105,22 @@ def build_image(bento: bentoml.Bento, name: str) -> None:
         raise ConfigError(f"{builder} could not build {name}, as it says above")
 
 
-def main() -> None:
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when a bento is built, 2 when a user must repair something."""
     parser = argparse.ArgumentParser(prog="python -m service.build", description=__doc__)
     parser.add_argument("package", type=Path, help="folder of the model package")
     parser.add_argument("--gpu", action="store_true", help="for an NVIDIA GPU; larger")
     parser.add_argument("--image", help="name and tag of an image to build as well: segmenter:1")
-    arguments = parser.parse_args()
-    try:
-        bento = build(arguments.package, gpu=arguments.gpu)
-        if arguments.image:
-            build_image(bento, arguments.image)
-    except SegError as error:
-        sys.exit(str(error))
+    return exit_status(partial(_run, parser.parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    bento = build(options.package, gpu=options.gpu)
+    if options.image:
+        build_image(bento, options.image)
     sys.stdout.write(f"{bento.tag}\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

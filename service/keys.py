@@ -8,12 +8,14 @@ make each request pay.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from seg.errors import ConfigError, SegError
+from seg.commands import exit_status
+from seg.errors import ConfigError
 from service.middleware.key_file import (
     SCOPES,
     Key,
@@ -96,8 +98,8 @@ def _remove(path: Path, arguments: argparse.Namespace) -> str:
     return f"removed {arguments.id}"
 
 
-def main() -> None:
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when it is done, 2 when a user must repair something."""
     parser = argparse.ArgumentParser(prog="python -m service.keys", description=__doc__)
     parser.add_argument("--file", type=Path, default=os.environ.get("SEG_KEYS_FILE", "keys.json"))
     commands = parser.add_subparsers(required=True)
@@ -118,12 +120,14 @@ def main() -> None:
     remove = commands.add_parser("remove", help="a key that is not taken from now on")
     remove.add_argument("id")
     remove.set_defaults(run=_remove)
-    arguments = parser.parse_args()
-    try:
-        sys.stdout.write(f"{arguments.run(arguments.file, arguments)}\n")
-    except SegError as error:
-        sys.exit(str(error))
+    options = parser.parse_args(arguments)
+
+    def run() -> int:
+        sys.stdout.write(f"{options.run(options.file, options)}\n")
+        return 0
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,14 +20,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
 import psutil
 
-from seg.errors import ConfigError, SegError
-from seg.model_package import ModelCard, read_card
+from seg.commands import exit_status
+from seg.errors import ConfigError
+
+if TYPE_CHECKING:  # readers of images take a second: only what is asked for waits for them
+    from seg.model_package import ModelCard
 
 READY_S = 600.0
 ANSWER_S = 3600.0
@@ -92,6 +97,8 @@ def measure(package: Path, image: Path | None, at_once: int) -> MeasuredService:
     Raises:
         ConfigError: it did not start, or gave no mask.
     """
+    from seg.model_package import read_card
+
     card = read_card(package)
     shape = () if image else tuple(high for _, high in card.fingerprint.shape)
     files = [image.read_bytes()] if image else _random_image(card, shape)
@@ -125,7 +132,7 @@ def measure(package: Path, image: Path | None, at_once: int) -> MeasuredService:
     )
 
 
-def _random_image(card: ModelCard, shape: Sequence[int]) -> list[bytes]:
+def _random_image(card: "ModelCard", shape: Sequence[int]) -> list[bytes]:
     """A file a channel, as large as the largest image of the training."""
     rng = np.random.default_rng(0)
     files = []
@@ -255,8 +262,8 @@ resources:  # Kubernetes
 """
 
 
-def main() -> None:
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; 0 when it was measured, 2 when a user must repair something."""
     parser = argparse.ArgumentParser(prog="python -m service.size", description=__doc__)
     parser.add_argument("package", type=Path, help="folder of the model package")
     parser.add_argument("--image", type=Path, help="an image; else one as large as in training")
@@ -264,17 +271,18 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, choices=range(2, 65), default=4, metavar="N",
                         help="images in memory at the same time, 2 to 64: 4")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")
-    arguments = parser.parse_args()
-    try:
-        measured = measure(arguments.package, arguments.image, arguments.at_once)
-    except (SegError, OSError) as error:
-        sys.exit(str(error))
-    given = advice(measured, arguments.per_second, arguments.at_once)
-    if arguments.json:
+    return exit_status(partial(_run, parser.parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    measured = measure(options.package, options.image, options.at_once)
+    given = advice(measured, options.per_second, options.at_once)
+    if options.json:
         text = json.dumps({"measured": asdict(measured), "advice": asdict(given)}, indent=2) + "\n"
     else:
-        text = report(measured, given, arguments.per_second)
+        text = report(measured, given, options.per_second)
     sys.stdout.write(text)
+    return 0
 
 
 def _positive(text: str) -> float:
@@ -285,4 +293,4 @@ def _positive(text: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,7 +16,6 @@ ROOMS = [
     "seg.metrics",
     "seg.model_package",
     "seg.inference",
-    "seg.predict",
     "training.dataset",
     "service.client",
 ]

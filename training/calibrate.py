@@ -11,11 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
-from seg.model_package import CARD_FILE
-from seg.predict import add_backend_options
-from training.evaluation.command_line import add_split_option, open_for_scoring
-from training.evaluation.evaluator import evaluate
-from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
+from seg.predict.options import add_backend_options
+from training.evaluation.options import add_split_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # readers of images, SciPy and onnxruntime take seconds: only what is asked for waits for them
+    from seg.model_package import CARD_FILE
+    from training.evaluation.command_line import open_for_scoring
+    from training.evaluation.evaluator import evaluate
+    from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
+
     predictor, dataset, chosen = open_for_scoring(options)
     assessment = evaluate(predictor, dataset, chosen.cases, degrade=True).quality
     assert assessment is not None  # evaluate always gives one

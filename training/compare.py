@@ -12,16 +12,8 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.errors import ConfigError
 from seg.files import replace_file
-from seg.inference import PROVIDERS, Predictor, load_backend
-from seg.model_package import ModelPackage
-from training.dataset.matched_classes import matched
-from training.evaluation.case_choice import choose_cases
-from training.evaluation.command_line import add_split_option, dataset_for, positive
-from training.evaluation.comparison import compare, comparison_table
-from training.evaluation.evaluator import default_tolerance, evaluate
-from training.evaluation.score_files import read_metrics
-from training.evaluation.scores import Evaluation, renamed_classes
-from training.reports.comparison_picture import draw_comparison
+from seg.names import PROVIDERS
+from training.evaluation.options import add_split_option, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    a, b = _evaluations(options)
+    # readers of images, SciPy and onnxruntime take seconds: only what is asked for waits for them
+    from training.evaluation.comparison import compare, comparison_table
+    from training.evaluation.side_by_side import evaluations_of
+    from training.reports.comparison_picture import draw_comparison
+
+    a, b = evaluations_of(options)
     comparison = compare(a, b, (str(options.a), str(options.b)))
     picture = options.out.with_suffix(".png")
     _write(options.out, (comparison.model_dump_json(indent=2) + "\n").encode())
@@ -38,60 +35,6 @@ def _run(options: argparse.Namespace) -> int:
     print(comparison_table(comparison))  # noqa: T201
     print(f"written to {options.out}, {picture}")  # noqa: T201
     return 0
-
-
-def _evaluations(options: argparse.Namespace) -> list[Evaluation]:
-    paths = (options.a, options.b)
-    packages = [None if path.is_file() else ModelPackage.load(path) for path in paths]
-    tolerance = options.tolerance
-    known = [package for package in packages if package]
-    if known and options.path is None:
-        raise ConfigError("packages are compared on a dataset; name its folder as third argument")
-    if tolerance is None:  # that of the file, or of the first package, for both
-        written = [read_metrics(path).tolerance for path in paths if path.is_file()]
-        tolerance = next((each for each in written if each), None)
-        tolerance = tolerance or (default_tolerance(known[0].card) if known else None)
-    unseen_by_all = _cases_for_all(known, options)
-    evaluations = [
-        _evaluation(package, options, tolerance, unseen_by_all) if package else read_metrics(path)
-        for path, package in zip(paths, packages, strict=True)
-    ]
-    if len(known) == len(paths):  # a class may have another name in the second
-        ours, theirs = (package.card.classes[1:] for package in known)
-        places = matched(theirs, ours)
-        names = {
-            info.name: ours[at].name
-            for info, at in zip(theirs, places, strict=True)
-            if at is not None
-        }
-        evaluations[1] = renamed_classes(evaluations[1], names)
-    return evaluations
-
-
-def _cases_for_all(packages: Sequence[ModelPackage], options: argparse.Namespace) -> set[str]:
-    """Names of the cases that all packages are scored on."""
-    names = [
-        {
-            case.name
-            for case in choose_cases(
-                package.card, dataset_for(package.card, options.path), options.split
-            ).cases
-        }
-        for package in packages
-    ]
-    return set.intersection(*names) if names else set()
-
-
-def _evaluation(
-    package: ModelPackage,
-    options: argparse.Namespace,
-    tolerance: float | None,
-    names: set[str],
-) -> Evaluation:
-    dataset = dataset_for(package.card, options.path)
-    cases = [case for case in dataset.cases if case.name in names]
-    predictor = Predictor(package, load_backend(package, provider=options.provider))
-    return evaluate(predictor, dataset, cases, tolerance=tolerance)
 
 
 def _write(path: Path, content: bytes) -> None:

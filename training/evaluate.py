@@ -13,11 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
-from seg.predict import add_backend_options
-from training.evaluation.command_line import add_split_option, open_for_scoring, positive
-from training.evaluation.evaluator import evaluate
-from training.evaluation.score_files import summary_table, write_metrics, write_rows
-from training.reports.evaluation_report import Scored, report_beside, write_evaluation_report
+from seg.predict.options import add_backend_options
+from training.evaluation.options import add_split_option, positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # readers of images, SciPy and onnxruntime take seconds: only what is asked for waits for them
+    from training.evaluation.command_line import open_for_scoring
+    from training.evaluation.evaluator import evaluate
+    from training.evaluation.score_files import summary_table, write_metrics, write_rows
+    from training.reports.evaluation_report import Scored, report_beside, write_evaluation_report
+
     predictor, dataset, chosen = open_for_scoring(options, mirror=options.mirror)
     with _folder_for(options.predictions) as predictions:
         evaluation = evaluate(

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.commands import exit_status
-from seg.model_package import ModelPackage
-from training.reports.model_card import FILE, write_model_card
+from training.run.folder import RunFolder
+
+FILE = RunFolder(Path()).model_card.name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(package: Path, target: Path) -> int:
+    # readers of images take a second: only what is asked for waits for them
+    from seg.model_package import ModelPackage
+    from training.reports.model_card import write_model_card
+
     write_model_card(ModelPackage.load(package).card, target)
     sys.stdout.write(f"{target}: fill in what is marked TO FILL\n")
     return 0

@@ -2,16 +2,17 @@
 
 from seg.inference.backends.combined import EnsembleBackend, MirrorBackend
 from seg.inference.backends.golden import verify_golden
-from seg.inference.backends.loading import PROVIDERS, Provider, load_backend, open_model
+from seg.inference.backends.loading import load_backend, open_model
 from seg.inference.backends.onnx import Backend, OnnxBackend
 from seg.inference.backends.openvino import OpenVinoBackend
 from seg.inference.files import predict_file, predict_files
 from seg.inference.labels.selection import Selection
-from seg.inference.outputs import OUTPUT_NAMES, Output, encode_output, outputs_for
+from seg.inference.outputs import Output, encode_output, outputs_for
 from seg.inference.predictor import Predictor
 from seg.inference.tiling.sliding_window import Tiling, WindowCounts, predict_slabs
 from seg.inference.trust.disagreement import voices_of
-from seg.inference.trust.quality import MAP_NAMES, MapName, Quality, Segmentation
+from seg.inference.trust.quality import Quality, Segmentation
+from seg.names import MAP_NAMES, OUTPUT_NAMES, PROVIDERS, MapName, Provider
 
 __all__ = [
     "MAP_NAMES",

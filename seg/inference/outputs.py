@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from seg.errors import UnsupportedImageError
 from seg.images import MASK_FORMATS, PROBABILITY_FORMATS, Image, encode_mask, encode_probabilities
-from seg.inference.trust.quality import MAP_NAMES, MapName, Segmentation
+from seg.inference.trust.quality import Segmentation
+from seg.names import INSTANCES, MAP_NAMES, MapName
 from seg.objects import LABEL_SUFFIX, OBJECT_FORMATS, encode_instances
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
@@ -38,13 +39,6 @@ def _all_maps() -> Iterator[Output]:
 
 
 _MAPS = {output.name: output for output in _all_maps()}
-
-INSTANCES = "instances"
-"""Label image of objects with 32 bits, as TIFF in 2D and NIfTI in 3D."""
-
-OUTPUT_NAMES = (*MASK_FORMATS, INSTANCES, *OBJECT_FORMATS, *MAP_NAMES, *_MAPS)
-"""Of all outputs: ``MASK_FORMATS``, those of objects, and each map as ``NAME-FORMAT`` or in its
-usual format."""
 
 
 def outputs_for(dims: int) -> dict[str, Output]:

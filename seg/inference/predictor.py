@@ -27,8 +27,9 @@ from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, 
 from seg.inference.tiling.standing import is_on_scale, where_something_stands_out
 from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.familiarity import unfamiliar
-from seg.inference.trust.quality import MapName, QualityMeter, Segmentation
+from seg.inference.trust.quality import QualityMeter, Segmentation
 from seg.model_package import ModelCard, ModelPackage
+from seg.names import MapName
 from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits, splitting_warning
 from seg.transforms import Rows, prepare_rows
 

@@ -4,45 +4,50 @@ A folder with ``model.json`` (the card) and its hash, one ONNX file a variant an
 (real patches with the network's own logits). It is read strictly and written whole or not at all.
 """
 
-from seg.model_package.card import (
-    PROBABILITY_TOLERANCE,
-    Averaging,
-    Channel,
-    Empty,
-    InputSpec,
-    IntensityStatistics,
-    ModelCard,
-    Postprocessing,
-    Provenance,
-    Score,
-    Task,
-    Tolerance,
-    Touching,
-    TrainingFingerprint,
-    Variant,
-    Weights,
-)
-from seg.model_package.folder import (
-    CARD_FILE,
-    CARD_HASH_FILE,
-    GoldenSamples,
-    ModelPackage,
-    accept_card,
-    add_golden_objects,
-    read_card,
-    write_card,
-    write_golden,
-)
-from seg.model_package.instances import (
-    CountCalibration,
-    Encoding,
-    Instances,
-    ObjectRule,
-    ScoreCalibration,
-    SplitRule,
-    Splitting,
-)
-from seg.model_package.standing import ObjectLevel, StandsOut
+from typing import TYPE_CHECKING
+
+from seg.late import late_names
+
+if TYPE_CHECKING:
+    from seg.model_package.card import (
+        PROBABILITY_TOLERANCE,
+        Averaging,
+        Channel,
+        Empty,
+        InputSpec,
+        IntensityStatistics,
+        ModelCard,
+        Postprocessing,
+        Provenance,
+        Score,
+        Task,
+        Tolerance,
+        Touching,
+        TrainingFingerprint,
+        Variant,
+        Weights,
+    )
+    from seg.model_package.folder import (
+        CARD_FILE,
+        CARD_HASH_FILE,
+        GoldenSamples,
+        ModelPackage,
+        accept_card,
+        add_golden_objects,
+        read_card,
+        write_card,
+        write_golden,
+    )
+    from seg.model_package.instances import (
+        CountCalibration,
+        Encoding,
+        Instances,
+        ObjectRule,
+        ScoreCalibration,
+        SplitRule,
+        Splitting,
+    )
+    from seg.model_package.standing import ObjectLevel, StandsOut
 
 __all__ = [
     "CARD_FILE",
@@ -80,3 +85,5 @@ __all__ = [
     "write_card",
     "write_golden",
 ]
+
+__getattr__ = late_names(__name__, "card", "instances", "standing", "folder")

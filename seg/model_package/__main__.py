@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.commands import exit_status
-from seg.model_package.folder import accept_card
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _accept(folder: Path) -> int:
+    # readers of images take a second: only what is asked for waits for them
+    from seg.model_package.folder import accept_card
+
     card = accept_card(folder)
     sys.stdout.write(f"{card.name}:{card.version} is taken as it is\n")
     return 0

@@ -1,24 +1,20 @@
 """What ``python -m seg.predict`` does, and what it says meanwhile."""
 
 import argparse
-import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from seg.commands import exit_status
 from seg.errors import ConfigError, DatasetError
 from seg.inference import Selection, outputs_for
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_stored, split_inputs
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
-from seg.predict.options import command_line
 from seg.predict.overlapped import run_here
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
@@ -36,17 +32,12 @@ STORED_FORMAT = "dicom-seg"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 when all went well, 1 when a case failed, 2 when none was tried.
+def predict_all(options: argparse.Namespace) -> int:
+    """Segment all that is named; the status of the command.
 
-    3 when all cases went well and files beside them were left out.
+    Raises:
+        SegError: package, options or inputs do not go together.
     """
-    options = command_line().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no half mask is left behind
-    return exit_status(partial(_run, options), _say, "stopped; the same command goes on")
-
-
-def _run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if options.out is None:
             if not options.store:

@@ -3,9 +3,14 @@
 import argparse
 from pathlib import Path
 
-from seg.images import MASK_FORMATS, PROBABILITY_FORMATS
-from seg.inference import MAP_NAMES, OUTPUT_NAMES, PROVIDERS
-from seg.objects import OBJECT_FORMATS
+from seg.names import (
+    MAP_NAMES,
+    MASK_NAMES,
+    OBJECT_NAMES,
+    OUTPUT_NAMES,
+    PROBABILITY_NAMES,
+    PROVIDERS,
+)
 
 SWITCHES = {
     "--recursive -r": "look into folders within folders",
@@ -41,11 +46,11 @@ def command_line() -> argparse.ArgumentParser:
         type=_formats,
         action="extend",
         metavar="NAME,...",
-        help=f"what is written of each image. Masks: {', '.join(sorted(MASK_FORMATS))} (default: "
+        help=f"what is written of each image. Masks: {', '.join(sorted(MASK_NAMES))} (default: "
         f"png for 2D, nifti for 3D). Objects: instances (numbers with 32 bits, as TIFF or NIfTI), "
-        f"{', '.join(OBJECT_FORMATS)}; all are listed in objects.csv as well. Maps: "
+        f"{', '.join(OBJECT_NAMES)}; all are listed in objects.csv as well. Maps: "
         f"{', '.join(MAP_NAMES)}, as TIFF in 2D and NIfTI in 3D "
-        f"or with an ending of {', '.join('-' + name for name in PROBABILITY_FORMATS)}",
+        f"or with an ending of {', '.join('-' + name for name in PROBABILITY_NAMES)}",
     )
     add(
         "--classes",

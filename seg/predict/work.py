@@ -34,10 +34,10 @@ from seg.inference import (
 )
 from seg.inference.labels.selection import EVERYTHING
 from seg.inference.object_files import predict_objects_file
-from seg.inference.outputs import INSTANCES
 from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
+from seg.names import INSTANCES
 from seg.objects import Count, Objects, measure_objects
 from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row

@@ -4,6 +4,7 @@ Python's packages as they are installed, Debian's as its base has them, and the 
 with their SHA-256. ``deploy/sign.py`` signs what comes out.
 """
 
+import argparse
 import json
 import sys
 from importlib.metadata import Distribution, distributions
@@ -12,9 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from seg.files import sha256_of
-from seg.model_package import read_card
 from seg.version import VERSION
-from service.settings import PACKAGED
 
 Component = dict[str, Any]
 DPKG = Path("/var/lib/dpkg/status")
@@ -60,6 +59,8 @@ def _library(name: str, version: str, url: str) -> Component:
 
 
 def _model(package: Path) -> list[Component]:
+    from seg.model_package import read_card
+
     card = read_card(package)
     return [
         {
@@ -76,6 +77,10 @@ def _model(package: Path) -> list[Component]:
 
 def main() -> None:
     """The command."""
+    argparse.ArgumentParser(prog="python -m service.hosting.bill", description=__doc__).parse_args()
+    # readers of images take a second: only what is asked for waits for them
+    from service.settings import PACKAGED
+
     document = bill(PACKAGED if PACKAGED.is_dir() else None)
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 

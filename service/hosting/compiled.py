@@ -4,6 +4,7 @@ An image whose root cannot be written would compile it anew at each start; the b
 is installed would weigh twice as much.
 """
 
+import argparse
 import importlib
 import pkgutil
 from collections.abc import Iterator
@@ -33,6 +34,9 @@ SERVING = ("service.bento", "service.app", "seg.inference", "seg.images", "seg.o
 
 def main() -> None:
     """The command."""
+    argparse.ArgumentParser(
+        prog="python -m service.hosting.compiled", description=__doc__
+    ).parse_args()
     for name in (*SERVING, *IMPORTED_LATER):  # an image without them would not start: say so now
         importlib.import_module(name)
     for name in modules():

@@ -6,8 +6,8 @@ them, and their table, are read by linkers and debuggers alone (System V ABI, ch
 Libraries in folders ``*.libs`` are left as they are.
 """
 
+import argparse
 import struct
-import sys
 from pathlib import Path
 
 MAGIC = b"\x7fELF\x02\x01"
@@ -40,9 +40,11 @@ def stripped(content: bytes) -> bytes:
     return HEADER.pack(*fields) + content[HEADER.size : end]
 
 
-def main(root: Path) -> None:
-    """Strip all modules below a folder."""
-    for path in root.rglob("*.so"):
+def main() -> None:
+    """The command: strip all modules below a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    for path in parser.parse_args().folder.rglob("*.so"):
         if any(part.endswith(".libs") for part in path.parts) or path.is_symlink():
             continue
         content = path.read_bytes()
@@ -52,4 +54,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

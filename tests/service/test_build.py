@@ -203,7 +203,7 @@ def test_what_is_no_package_is_not_built(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "is no model package" in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -7,6 +7,7 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +148,34 @@ def test_the_client_needs_neither_server_nor_networks():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def asked(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "service.client", *map(str, words)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_writes_the_mask_that_the_client_gets(service, served_here, tmp_path):
+    (tmp_path / "cell.png").write_bytes(PICTURE)
+    done = asked(served_here.base_url, tmp_path / "cell.png", "-o", tmp_path / "mask.png",
+                 "--classes", "nucleus", "--threshold", "0.6")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = service.segment(PICTURE, classes=["nucleus"], threshold=0.6)
+    assert (tmp_path / "mask.png").read_bytes() == expected.content
+
+
+def test_the_command_says_in_a_sentence_what_is_wrong(served_here, tmp_path):
+    (tmp_path / "text.png").write_bytes(b"no image")
+    refused = asked(served_here.base_url, tmp_path / "text.png", "-o", tmp_path / "mask.png")
+    away = asked("http://127.0.0.1:9", tmp_path / "text.png")
+    missing = asked(served_here.base_url, tmp_path / "none.png")
+    assert [answer.returncode for answer in (refused, away, missing)] == [2, 2, 2]
+    assert refused.stderr.startswith("error: ")
+    assert away.stderr == "error: the service cannot be reached: ConnectError\n"
+    assert "none.png: No such file" in missing.stderr
+    assert not (tmp_path / "mask.png").exists()

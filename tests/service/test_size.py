@@ -59,6 +59,6 @@ def test_a_package_is_measured_in_a_running_service(tiny_package):
 
 def test_what_is_no_package_is_refused_in_a_sentence(tmp_path):
     ended = sized(tmp_path)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "no model package" in ended.stderr
     assert "Traceback" not in ended.stderr

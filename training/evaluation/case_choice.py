@@ -8,7 +8,6 @@ from seg.model_package import ModelCard
 from training.dataset import Case, Dataset
 from training.dataset.cases import image_digest
 
-SPLITS = ("train", "test", "all")
 UNSEEN = "unseen"
 
 

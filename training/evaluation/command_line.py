@@ -1,7 +1,6 @@
-"""What the commands that score a package on a dataset share."""
+"""What the commands that score a package on a dataset open."""
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Dataset, look_into
 from training.dataset.findings.finding import raise_errors
 from training.dataset.matched_classes import on_classes
-from training.evaluation.case_choice import SPLITS, Chosen, choose_cases
+from training.evaluation.case_choice import Chosen, choose_cases
 
 
 def open_for_scoring(
@@ -45,24 +44,6 @@ def dataset_for(card: ModelCard, path: Path) -> Dataset:
     return on_classes(dataset, card.classes, card.task)
 
 
-def add_split_option(parser: argparse.ArgumentParser, what: str) -> None:
-    """``--split``."""
-    parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        help=f"cases to {what} (default: those that the package was not trained on, which are all "
-        "of a folder that it has not seen)",
-    )
-
-
 def _tell(sentence: str) -> None:
     if sentence:
         sys.stderr.write(f"{sentence}\n")
-
-
-def positive(text: str) -> float:
-    """A number of the command line that must be above 0 and finite."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError("must be above 0 and finite")
-    return number

@@ -8,7 +8,7 @@ from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.model_package import ModelPackage
 from training.dataset import Dataset
-from training.evaluation.case_choice import SPLITS
+from training.evaluation.options import SPLITS
 from training.evaluation.score_files import distances_in_words
 from training.evaluation.scores import Evaluation
 from training.reports.pages import cases_shown, on_light_and_dark, render

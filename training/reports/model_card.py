@@ -7,10 +7,6 @@ import jinja2
 
 from seg.files import replace_file
 from seg.model_package import ModelCard
-from training.run.folder import RunFolder
-
-FILE = RunFolder(Path()).model_card.name
-
 
 TO_FILL = "**TO FILL**"
 

@@ -3,49 +3,15 @@
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
-from pydantic import ValidationError
-
-from data.fetch import fetch
 from seg.commands import exit_status
-from seg.errors import ConfigError
-from seg.files import replace_file
 from training.planning.command_line import DEFAULT_DATASET
-from training.studies import depth, gates, gradients, landscape, lesion
-from training.studies.plots import as_file
-from training.studies.runs import Study, carry_out
-from training.studies.setting import Setting
-from training.studies.tables import as_csv
-
-STUDIES: Mapping[str, Study] = MappingProxyType(
-    {
-        study.name: study
-        for study in (depth.STUDY, gradients.STUDY, lesion.STUDY, landscape.STUDY, gates.STUDY)
-    }
-)
+from training.studies.questions import QUESTIONS
 
 log = logging.getLogger("training")
-
-
-def run(study: Study, setting: Setting, folder: Path) -> None:
-    """Carry a study out, or go on with it, and write what was seen.
-
-    Raises:
-        SegError: the data or the setting cannot be used.
-    """
-    table = carry_out(study, setting, folder)
-    paragraph = study.say(table)
-    figure = study.draw(table)
-    replace_file(folder / f"{study.name}.csv", as_csv(table))
-    for kind in ("png", "svg"):
-        replace_file(folder / f"{study.name}.{kind}", as_file(figure, kind))
-    replace_file(folder / f"{study.name}.md", (paragraph + "\n").encode())
-    log.info("%s", paragraph)
-    log.info("written to %s", folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,25 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # torch and matplotlib take seconds: only what is asked for waits for them
+    from training.studies.carried_out import STUDIES, run, setting_from
+
     study = STUDIES[options.study]
     folder = options.out or Path("runs") / f"study-{study.name}"
-    run(study, _setting(study, options), folder)
+    run(study, setting_from(study, options), folder)
     return 0
-
-
-def _setting(study: Study, options: argparse.Namespace) -> Setting:
-    given = {
-        name: value
-        for name in Setting.model_fields
-        if name != "data" and (value := getattr(options, name)) is not None
-    }
-    data = options.data or fetch(DEFAULT_DATASET)
-    try:
-        return Setting.model_validate({**study.setting, **given, "data": data})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"--{name}: {first['msg']}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,13 +40,13 @@ def _parser() -> argparse.ArgumentParser:
         description="What shortcuts do, measured and drawn. Minutes on two cores.",
     )
     studies = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
-    for name, study in STUDIES.items():
+    for name, question in QUESTIONS.items():
         defaults = ", ".join(
             f"{key} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
-            for key, value in study.setting.items()
+            for key, value in question.setting.items()
         )
-        text = f"{study.question}; by default {defaults}"
-        _add_options(studies.add_parser(name, help=study.question, description=text))
+        text = f"{question.text}; by default {defaults}"
+        _add_options(studies.add_parser(name, help=question.text, description=text))
     return parser
 
 

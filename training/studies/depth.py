@@ -5,7 +5,6 @@ Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, fig.
 
 from matplotlib.figure import Figure
 
-from seg.networks import SHORTCUTS
 from training.studies.learning import dice_on, final_loss, learn
 from training.studies.plots import name_axes, panels, plot
 from training.studies.runs import Row, Study, StudyJob, Table, every_job
@@ -81,12 +80,4 @@ def _worse_than_shallow(table: Table, network: str) -> bool:
     return bool(loss.mean[-1] - loss.mean[0] > max(loss.error[-1], loss.error[0]))
 
 
-STUDY = Study(
-    name="depth",
-    question="loss and Dice against depth, for each shortcut",
-    setting={"shortcuts": tuple(SHORTCUTS), "layers": (9, 21, 33, 57), "steps": 120},
-    jobs=every_job,
-    measure=measure,
-    draw=draw,
-    say=say,
-)
+STUDY = Study(name="depth", jobs=every_job, measure=measure, draw=draw, say=say)

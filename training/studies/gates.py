@@ -92,12 +92,4 @@ def say(table: Table) -> str:
     return ". ".join(told) + "."
 
 
-STUDY = Study(
-    name="gates",
-    question="what gated and highway networks let pass, block by block",
-    setting={"shortcuts": ("gated", "gated-channel", "highway"), "layers": (45,), "steps": 300},
-    jobs=every_job,
-    measure=measure,
-    draw=draw,
-    say=say,
-)
+STUDY = Study(name="gates", jobs=every_job, measure=measure, draw=draw, say=say)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from seg.networks import SHORTCUTS, ResidualUNet
+from seg.networks import ResidualUNet
 from seg.networks.block import ResidualBlock
 from training.studies.learning import learn
 from training.studies.plots import name_axes, panels, plot
@@ -126,16 +126,4 @@ def say(table: Table) -> str:
     return f"At {high} layers. " + "; ".join(told) + "."
 
 
-STUDY = Study(
-    name="gradients",
-    question="gradients that reach each block, and how they shatter with depth",
-    setting={
-        "shortcuts": tuple(name for name in SHORTCUTS if name != "gated-channel"),
-        "layers": (9, 21, 33, 57),
-        "steps": 60,
-    },
-    jobs=every_job,
-    measure=measure,
-    draw=draw,
-    say=say,
-)
+STUDY = Study(name="gradients", jobs=every_job, measure=measure, draw=draw, say=say)

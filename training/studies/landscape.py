@@ -185,12 +185,4 @@ def say(table: Table) -> str:
     )
 
 
-STUDY = Study(
-    name="landscape",
-    question="the loss around the trained weights, residual beside plain",
-    setting={"shortcuts": ("none", "identity"), "layers": (21, 57), "steps": 200},
-    jobs=every_job,
-    measure=measure,
-    draw=draw,
-    say=say,
-)
+STUDY = Study(name="landscape", jobs=every_job, measure=measure, draw=draw, say=say)

@@ -137,12 +137,4 @@ def say(table: Table) -> str:
     return ". ".join(told) + "."
 
 
-STUDY = Study(
-    name="lesion",
-    question="Dice against blocks dropped or swapped after training; lengths of gradient paths",
-    setting={"shortcuts": ("none", "identity", "preact"), "layers": (45,), "steps": 300},
-    jobs=jobs,
-    measure=measure,
-    draw=draw,
-    say=say,
-)
+STUDY = Study(name="lesion", jobs=jobs, measure=measure, draw=draw, say=say)

@@ -55,9 +55,7 @@ class Study:
     """What is trained, what is measured on it, and how that is told."""
 
     name: str
-    question: str
-    setting: Mapping[str, object]
-    """Fields of ``Setting`` that have no default, as this study takes them."""
+    """Of ``QUESTIONS``."""
     jobs: Callable[[Setting], Sequence[StudyJob]]
     measure: Measure
     draw: Callable[[Table], Figure]

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
 
 from seg.cuda_driver import cuda_devices
 from seg.inference.backends.combined import EnsembleBackend
@@ -11,12 +10,7 @@ from seg.inference.backends.fastest import fastest
 from seg.inference.backends.onnx import Backend, OnnxBackend
 from seg.inference.backends.openvino import OpenVinoBackend
 from seg.model_package import ModelPackage
-
-Provider = Literal["auto", "cpu", "cuda", "openvino"]
-"""``cpu`` is onnxruntime's; ``auto`` the fastest here."""
-
-PROVIDERS: tuple[Provider, ...] = get_args(Provider)
-"""All that may be asked for."""
+from seg.names import Provider
 
 
 def load_backend(

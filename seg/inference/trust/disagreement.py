@@ -15,11 +15,12 @@ from jaxtyping import Float32
 
 from seg.errors import ConfigError
 from seg.inference.backends.combined import EnsembleBackend, MirrorBackend, ask
-from seg.inference.backends.loading import Provider, open_model
+from seg.inference.backends.loading import open_model
 from seg.inference.backends.onnx import Backend
 from seg.inference.labels.decision import probabilities_of
 from seg.inference.labels.entropy import voxel_entropy
 from seg.model_package import ModelCard, ModelPackage, Task
+from seg.names import Provider
 
 
 class Disagreement:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
@@ -23,14 +22,8 @@ from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.sliding_window import WindowCounts
 from seg.metrics import PredictedDice, expected_dice
 from seg.model_package import ModelCard, Task
+from seg.names import MapName
 from seg.objects import Objects
-
-MapName = Literal["probabilities", "uncertainty", "disagreement"]
-"""``probabilities`` of each channel of logits; ``uncertainty``, their entropy; ``disagreement`` of
-several networks, or of one network on mirrored patches. All in [0, 1]."""
-
-MAP_NAMES: tuple[MapName, ...] = get_args(MapName)
-"""All that may be asked for."""
 
 UNFOUNDED = 0.1
 """Share of the foreground's voxels, from which on it is a warning that more were background."""

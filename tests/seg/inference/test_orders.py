@@ -11,7 +11,7 @@ from seg.images.grid.orientation import Turn, axis_codes, turn_between
 from seg.inference import Predictor, predict_file
 from seg.model_package import ModelPackage, Postprocessing
 from seg.objects.measurements import measure_objects
-from seg.predict import command
+from seg.predict.__main__ import main
 from seg.transforms import Preprocessing, prepare_rows
 from seg.transforms.spec import Normalisation
 from tests.orders import ORDERS, stored_in
@@ -115,7 +115,7 @@ def test_by_the_command_line(package, image, expected, tmp_path):
     for order in ORDERS:
         write_image(tmp_path / "in" / f"{order}.nii.gz", stored_in(image, turn(order)))
     arguments = [package.path, tmp_path / "in", "--out", tmp_path / "out", "--provider", "cpu"]
-    assert command.main([*map(str, arguments), "--format", "nifti"]) == 0
+    assert main([*map(str, arguments), "--format", "nifti"]) == 0
     for order in ORDERS:
         mask = read_mask(tmp_path / "out" / f"{order}.nii.gz")
         np.testing.assert_array_equal(mask.array, turn(order).there(expected.array))

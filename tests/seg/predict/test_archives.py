@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from seg.images import read_mask
-from seg.predict import main
+from seg.predict.__main__ import main
 from tests.orthanc import instances_in, orthanc, put, root_of, series_in
 from tests.seg.images.dicom.files import write_series
 from tests.service.frontends.dicomweb.conftest import WHO, study

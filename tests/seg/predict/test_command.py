@@ -16,7 +16,7 @@ from seg.images import Image, Limits, read_channels, read_image, read_mask, writ
 from seg.inference import Predictor
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
-from seg.predict import main
+from seg.predict.__main__ import main
 from tests.packages import write_package
 
 

@@ -14,7 +14,8 @@ from seg.cuda_driver import cuda_devices
 from seg.images import Image, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from seg.predict import PredictionCase, main
+from seg.predict.__main__ import main
+from seg.predict.cases import PredictionCase
 from seg.predict.ray_cluster import MOST_DEATHS, _RayWorker, begun_file
 from seg.predict.work import CaseWork, PredictionJob
 

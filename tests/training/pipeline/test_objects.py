@@ -11,7 +11,7 @@ from seg.errors import BackendError
 from seg.images import read_image
 from seg.inference import OnnxBackend, Predictor, load_backend, verify_golden
 from seg.model_package import ModelPackage, write_card, write_golden
-from seg.predict import main as predict
+from seg.predict.__main__ import main as predict
 from tests.instances import instance_folder, json_of
 from training.dataset import load_dataset
 from training.dataset.tuning import tuning_split

@@ -5,8 +5,10 @@ import csv
 import pytest
 
 from data.phantom import draw
-from training.studies.__main__ import STUDIES, main
+from training.studies.__main__ import main
+from training.studies.carried_out import STUDIES
 from training.studies.plots import as_file
+from training.studies.questions import QUESTIONS
 from training.studies.runs import StudyJob
 from training.studies.setting import Setting
 from training.studies.task import make_task
@@ -34,7 +36,7 @@ def test_a_study_measures_draws_and_tells(name, phantom, tmp_path, monkeypatch):
     monkeypatch.setattr("training.studies.lesion.DRAWS", 1)
     monkeypatch.setattr("training.studies.lesion.PATH_DRAWS", 1)
     study = STUDIES[name]
-    shortcuts = study.setting["shortcuts"][:2]
+    shortcuts = QUESTIONS[name].setting["shortcuts"][:2]
     setting = Setting(data=phantom, shortcuts=shortcuts, **TINY)
     task = make_task(setting, tmp_path)
     table = [

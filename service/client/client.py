@@ -1,16 +1,4 @@
-"""A client of the service: ``pip install '.[client]'`` in a clone.
-
-Usage::
-
-    with Client("http://127.0.0.1:3000") as client:
-        client.segment("cell.png").save("mask.png")
-        job = client.submit("scan.nii.gz", format="nifti")
-        for status in client.follow(job):
-            print(status.progress, status.seconds_left)
-        client.result(job).save("mask.nii.gz")
-
-Names of files are not sent.
-"""
+"""Asks one service."""
 
 import json
 import tempfile
@@ -19,16 +7,15 @@ import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, TypedDict, Unpack
-from urllib.parse import quote, unquote
+from typing import Self, Unpack
+from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
 
-from seg.files import replace_file
+from service.client.answers import Answer, ServiceError, answer_of, job_of, raise_for, unreachable
+from service.client.wanted import Image, Wanted, channels_of, open_file, query_of
 from service.schemas import (
     JobListing,
     JobStatus,
@@ -38,69 +25,11 @@ from service.schemas import (
     ServedCard,
 )
 
-__all__ = ["Answer", "Client", "Image", "ServiceError", "Wanted"]
-
-Image = Path | str | bytes | Sequence[Path | str | bytes]
-"""A file, or its content; several are the channels of one image."""
-
 COME_BACK = (429, 503)
 """Refusals that say when to ask again."""
 LONGEST_WAIT_S = 60.0
 QUIET_S = 60.0
 """Seconds without an event after which a connection is given up; the service sends one in 15."""
-
-
-class Wanted(TypedDict, total=False):
-    """Options, as ``docs/serving.md`` explains them."""
-
-    model: str
-    format: str | Sequence[str]
-    classes: Sequence[str]
-    threshold: float
-    split: bool
-    mirror: bool
-    measurements: bool
-    series: str
-    quality: Literal["full", "balanced", "fast"]
-    deadline_ms: float
-
-
-class ServiceError(Exception):
-    """The service refused or failed, or cannot be reached (status 0)."""
-
-    def __init__(self, problem: ProblemDocument, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(problem.detail or problem.title)
-        self.problem = problem
-        headers = headers or {}
-        self.request_id = headers.get("X-Request-ID")
-        after = headers.get("Retry-After", "")
-        self.retry_after_s = float(after) if after.isdecimal() else None
-
-    @property
-    def status(self) -> int:
-        """Of the answer."""
-        return self.problem.status
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A mask, or a container of several files."""
-
-    content: bytes
-    media_type: str
-    filename: str
-    """As the service suggests it: ``mask.nii.gz``."""
-    model: str | None
-    """``name:version`` of what answered; None of a job, whose status has it."""
-    quality: dict[str, Any] | None
-    """What the model knows of the mask; None of several images, whose report has it."""
-    failed: int = 0
-    """Of several images, how many have no mask."""
-
-    def save(self, path: Path | str) -> Path:
-        """Write it, whole or not at all."""
-        replace_file(Path(path), self.content)
-        return Path(path)
 
 
 class Client:
@@ -145,22 +74,22 @@ class Client:
 
     def segment(self, image: Image, **wanted: Unpack[Wanted]) -> Answer:
         """The mask of an image."""
-        return _answer_of(self._post("/segment", _one(image), wanted))
+        return answer_of(self._post("/segment", channels_of(image), wanted))
 
     def segment_all(self, images: Iterable[Path | str | bytes], **wanted: Unpack[Wanted]) -> Answer:
         """A ZIP file with the masks of several images, and a report."""
-        return _answer_of(self._post("/segment", [("images", each) for each in images], wanted))
+        return answer_of(self._post("/segment", [("images", image) for image in images], wanted))
 
     def submit(
         self, image: Image, *, idempotency_key: str | None = None, **wanted: Unpack[Wanted]
     ) -> JobStatus:
         """Have an image segmented as a job; sent again with the same key, it is the same job."""
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return _job_of(self._post("/jobs", _one(image), wanted, headers))
+        return job_of(self._post("/jobs", channels_of(image), wanted, headers))
 
     def job(self, job: JobStatus | str) -> JobStatus:
         """How far a job is."""
-        return _job_of(self._send("GET", _path_of(job)))
+        return job_of(self._send("GET", _path_of(job)))
 
     def jobs(self) -> Iterator[JobStatus]:
         """All jobs of whoever asks, the newest first."""
@@ -191,7 +120,7 @@ class Client:
 
     def result(self, job: JobStatus | str) -> Answer:
         """The answer of a job that is done; of one that failed its problem is raised."""
-        return _answer_of(self._send("GET", f"{_path_of(job)}/result"))
+        return answer_of(self._send("GET", f"{_path_of(job)}/result"))
 
     def save_result(self, job: JobStatus | str, path: Path | str) -> Path:
         """Write the answer of a job to a file without holding it in memory."""
@@ -243,8 +172,8 @@ class Client:
             try:
                 response = self._http.put(f"/models/{quote(name, '')}", params=query, content=file)
             except httpx.TransportError as error:
-                raise _unreachable(error) from error
-        _raise_for(response)
+                raise unreachable(error) from error
+        raise_for(response)
         return ModelEntry.model_validate_json(response.content)
 
     def card(self, model: str | None = None) -> ServedCard:
@@ -266,7 +195,7 @@ class Client:
         wanted: Wanted,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        return self._send("POST", path, params=_query(wanted), headers=headers, files=files)
+        return self._send("POST", path, params=query_of(wanted), headers=headers, files=files)
 
     def _send(
         self,
@@ -280,13 +209,13 @@ class Client:
         for left in range(self._retries, -1, -1):
             try:
                 with ExitStack() as opened:
-                    parts = [(name, ("image", _opened(each, opened))) for name, each in files]
+                    parts = [(name, ("image", open_file(file, opened))) for name, file in files]
                     response = self._http.request(
                         method, path, params=params, headers=headers, files=parts or None
                     )
-                _raise_for(response)
+                raise_for(response)
             except httpx.TransportError as error:
-                raise _unreachable(error) from error
+                raise unreachable(error) from error
             except ServiceError as error:
                 time.sleep(self._wait_after(error, left))
             else:
@@ -297,7 +226,7 @@ class Client:
         """Seconds until it is of use to ask again; the error is raised where it is of none."""
         if isinstance(error, httpx.TransportError):
             if left <= 0:
-                raise _unreachable(error) from error
+                raise unreachable(error) from error
             return 1.0 + self._retries - left
         if error.status not in COME_BACK or error.retry_after_s is None or left <= 0:
             raise error
@@ -305,7 +234,7 @@ class Client:
 
     def _download(self, path: str, target: Path) -> None:
         with self._http.stream("GET", path) as response:
-            _raise_for(response)
+            raise_for(response)
             with target.open("wb") as file:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
@@ -313,72 +242,18 @@ class Client:
     def _events(self, path: str) -> Iterator[JobStatus]:
         timeout = httpx.Timeout(self._http.timeout.connect, read=QUIET_S)
         with self._http.stream("GET", path, timeout=timeout) as response:
-            _raise_for(response)
+            raise_for(response)
             for line in response.iter_lines():
                 name, _, value = line.partition(":")
                 if name != "data":
                     continue
-                told = json.loads(value)
-                if told["state"] == "deleted":
+                event = json.loads(value)
+                if event["state"] == "deleted":
                     raise ServiceError(
                         ProblemDocument(title="Not Found", status=404, detail="the job was deleted")
                     )
-                yield JobStatus.model_validate(told)
-
-
-def _one(image: Image) -> list[tuple[str, Path | str | bytes]]:
-    channels = [image] if isinstance(image, Path | str | bytes) else image
-    return [("image", channel) for channel in channels]
-
-
-def _opened(file: Path | str | bytes, opened: ExitStack) -> bytes | BinaryIO:
-    return file if isinstance(file, bytes) else opened.enter_context(Path(file).open("rb"))
-
-
-def _query(wanted: Wanted) -> dict[str, str]:
-    return {name: _as_text(value) for name, value in wanted.items()}
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    assert isinstance(value, Iterable)
-    return ",".join(map(str, value))
+                yield JobStatus.model_validate(event)
 
 
 def _path_of(job: JobStatus | str) -> str:
     return f"/jobs/{quote(job if isinstance(job, str) else job.id, safe='')}"
-
-
-def _job_of(response: httpx.Response) -> JobStatus:
-    return JobStatus.model_validate_json(response.content)
-
-
-def _answer_of(response: httpx.Response) -> Answer:
-    headers = response.headers
-    quality, model = headers.get("X-Segmentation-Quality"), headers.get("X-Segmentation-Model")
-    return Answer(
-        content=response.content,
-        media_type=headers["Content-Type"],
-        filename=headers["Content-Disposition"].partition('filename="')[2].rstrip('"'),
-        model=unquote(model) if model else None,
-        quality=json.loads(quality) if quality else None,
-        failed=int(headers.get("X-Segmentation-Failed", 0)),
-    )
-
-
-def _raise_for(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    try:
-        problem = ProblemDocument.model_validate_json(response.read())
-    except ValidationError:  # something in front of the service answered, in words of its own
-        problem = ProblemDocument(title=response.reason_phrase, status=response.status_code)
-    raise ServiceError(problem, response.headers)
-
-
-def _unreachable(error: httpx.TransportError) -> ServiceError:
-    detail = f"the service cannot be reached: {type(error).__name__}"
-    return ServiceError(ProblemDocument(title="Unreachable", status=0, detail=detail))

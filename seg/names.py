@@ -1,0 +1,91 @@
+"""What is asked for by name: light, so that a command line lists it before a library is imported.
+
+A test holds the registries of formats, presets and shortcuts against these.
+"""
+
+from typing import Literal, get_args
+
+MASK_NAMES = (
+    "png",
+    "tiff",
+    "nifti",
+    "npz",
+    "npy",
+    "nrrd",
+    "dicom-seg",
+    "dicom-labelmap",
+    "rtstruct",
+    "json",
+    "csv",
+    "geojson",
+    "geojson-mm",
+    "rle",
+    "overlay",
+)
+"""Of ``seg.images.MASK_FORMATS``."""
+
+PROBABILITY_NAMES = ("nifti", "tiff", "npz")
+"""Of ``seg.images.PROBABILITY_FORMATS``."""
+
+INSTANCES = "instances"
+"""Label image of objects with 32 bits, as TIFF in 2D and NIfTI in 3D."""
+
+OBJECT_NAMES = (
+    "objects",
+    "objects-csv",
+    "objects-parquet",
+    "objects-geojson",
+    "objects-coco",
+    "objects-rois",
+    "instances-tiff",
+    "instances-nifti",
+    "instances-nrrd",
+    "instances-seg-nrrd",
+    "instances-zarr",
+    "instances-dicom-seg",
+    "instances-dicom-labelmap",
+)
+"""Of ``seg.objects.OBJECT_FORMATS``."""
+
+MapName = Literal["probabilities", "uncertainty", "disagreement"]
+"""``probabilities`` of each channel of logits; ``uncertainty``, their entropy; ``disagreement`` of
+several networks, or of one network on mirrored patches. All in [0, 1]."""
+
+MAP_NAMES: tuple[MapName, ...] = get_args(MapName)
+"""All that may be asked for."""
+
+OUTPUT_NAMES = (
+    *MASK_NAMES,
+    INSTANCES,
+    *OBJECT_NAMES,
+    *MAP_NAMES,
+    *(f"{kind}-{format}" for kind in MAP_NAMES for format in PROBABILITY_NAMES),
+)
+"""Of all files that can be had of a segmentation; each map as ``NAME-FORMAT`` or in its usual
+format."""
+
+Provider = Literal["auto", "cpu", "cuda", "openvino"]
+"""``cpu`` is onnxruntime's; ``auto`` the fastest here."""
+
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+"""All that may be asked for."""
+
+PRESET_NAMES = (
+    "resunet-s",
+    "resunet-xs",
+    "resunet-m",
+    "resunet-l",
+    "resunet-xl",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "preact-164",
+    "preact-1001",
+    "identity-1202",
+)
+"""Of ``seg.networks.PRESETS``."""
+
+SHORTCUT_NAMES = ("none", "identity", "preact", "gated", "gated-channel", "highway", "dense")
+"""Of ``seg.networks.SHORTCUTS``."""

@@ -1,0 +1,66 @@
+"""A study from its options to its files: a CSV, pictures and a paragraph."""
+
+import argparse
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import ValidationError
+
+from data.fetch import fetch
+from seg.errors import ConfigError
+from seg.files import replace_file
+from training.planning.command_line import DEFAULT_DATASET
+from training.studies import depth, gates, gradients, landscape, lesion
+from training.studies.plots import as_file
+from training.studies.questions import QUESTIONS
+from training.studies.runs import Study, carry_out
+from training.studies.setting import Setting
+from training.studies.tables import as_csv
+
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {
+        study.name: study
+        for study in (depth.STUDY, gradients.STUDY, lesion.STUDY, landscape.STUDY, gates.STUDY)
+    }
+)
+
+log = logging.getLogger("training")
+
+
+def run(study: Study, setting: Setting, folder: Path) -> None:
+    """Carry a study out, or go on with it, and write what was seen.
+
+    Raises:
+        SegError: the data or the setting cannot be used.
+    """
+    table = carry_out(study, setting, folder)
+    paragraph = study.say(table)
+    figure = study.draw(table)
+    replace_file(folder / f"{study.name}.csv", as_csv(table))
+    for kind in ("png", "svg"):
+        replace_file(folder / f"{study.name}.{kind}", as_file(figure, kind))
+    replace_file(folder / f"{study.name}.md", (paragraph + "\n").encode())
+    log.info("%s", paragraph)
+    log.info("written to %s", folder)
+
+
+def setting_from(study: Study, options: argparse.Namespace) -> Setting:
+    """What was asked for; what was not is as the study has it.
+
+    Raises:
+        ConfigError: a number cannot be.
+    """
+    given = {
+        name: value
+        for name in Setting.model_fields
+        if name != "data" and (value := getattr(options, name)) is not None
+    }
+    data = options.data or fetch(DEFAULT_DATASET)
+    try:
+        return Setting.model_validate({**QUESTIONS[study.name].setting, **given, "data": data})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"--{name}: {first['msg']}") from error

@@ -1,0 +1,47 @@
+"""What each study asks, and the sizes that it has by default; light, as every command line is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from seg.names import SHORTCUT_NAMES
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a study finds out."""
+
+    text: str
+    setting: Mapping[str, object]
+    """Fields of ``Setting`` that have no default, as this study takes them."""
+
+
+QUESTIONS: Mapping[str, Question] = MappingProxyType(
+    {
+        "depth": Question(
+            "loss and Dice against depth, for each shortcut",
+            {"shortcuts": SHORTCUT_NAMES, "layers": (9, 21, 33, 57), "steps": 120},
+        ),
+        "gradients": Question(
+            "gradients that reach each block, and how they shatter with depth",
+            {
+                "shortcuts": tuple(name for name in SHORTCUT_NAMES if name != "gated-channel"),
+                "layers": (9, 21, 33, 57),
+                "steps": 60,
+            },
+        ),
+        "lesion": Question(
+            "Dice against blocks dropped or swapped after training; lengths of gradient paths",
+            {"shortcuts": ("none", "identity", "preact"), "layers": (45,), "steps": 300},
+        ),
+        "landscape": Question(
+            "the loss around the trained weights, residual beside plain",
+            {"shortcuts": ("none", "identity"), "layers": (21, 57), "steps": 200},
+        ),
+        "gates": Question(
+            "what gated and highway networks let pass, block by block",
+            {"shortcuts": ("gated", "gated-channel", "highway"), "layers": (45,), "steps": 300},
+        ),
+    }
+)
+"""By the name of the study."""
