@@ -45,7 +45,8 @@ class Case:
     mask: Path
     split: Split
     objects: Path | None = None
-    """File that numbers the objects; None where only classes are annotated."""
+    """File that numbers the objects, or in which they are drawn one by one; None where only classes
+    are annotated."""
     subject: str | None = None
     """Cases of one subject never lie on both sides of a split; None where nobody told."""
     drawing: Drawn | None = None
@@ -165,6 +166,8 @@ class Dataset:
         """
         if case.objects is None:
             raise ImageError("nobody annotated its objects one by one")
+        if case.drawing is not None:
+            return case.drawing.numbered(image)
         numbers = turned_onto(image, read_mask(case.objects, dims=self.dims, image=image))
         if numbers.spatial_shape != image.spatial_shape:
             raise ImageError(

@@ -6,16 +6,19 @@ documentation, "Outputs".
 """
 
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Int32, Integer, UInt8
 from numpy.lib import format as npy
 
 from seg.errors import ImageError
+from seg.images import Image
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import OBJECT, AnnotatedDrawing, Runs, Shape
+from training.dataset.annotations.drawing import OBJECT
 
 _WHOLE = "biu"
 
@@ -64,23 +67,57 @@ def is_cellpose(path: Path) -> bool:
     return path.name.lower().endswith("_seg.npy")
 
 
+@dataclass(frozen=True, slots=True)
+class NumberedMasks:
+    """Masks that are read when they are asked for: every value above 0 is an object."""
+
+    path: Path
+
+    @property
+    def are_numbered(self) -> bool:
+        """All that is there are objects."""
+        return True
+
+    def labels(self) -> set[str]:
+        """The one class."""
+        return {OBJECT}
+
+    def painted(self, image: Image, label_of: Mapping[str, int]) -> UInt8[np.ndarray, "*spatial"]:
+        """Labels on the image's grid.
+
+        Raises:
+            ImageError: the file is damaged, or was drawn on an image of another size.
+        """
+        inside = self.numbered(image) > 0
+        return np.where(inside, np.uint8(label_of[OBJECT]), np.uint8(0))
+
+    def numbered(self, image: Image) -> Int32[np.ndarray, "*spatial"]:
+        """The numbers of the file.
+
+        Raises:
+            ImageError: the file is damaged, or was drawn on an image of another size.
+        """
+        masks = read_masks(self.path)
+        if masks.shape != image.spatial_shape:
+            raise ImageError(
+                f"this was drawn on an image of {_size(masks.shape)} pixels, the image has "
+                f"{_size(image.spatial_shape)}; export it for this image, or find the image"
+            )
+        return masks.astype(np.int32)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
 def read_cellpose(path: Path) -> Annotated:
     """All objects as one class.
 
     Raises:
         ImageError: the file is damaged, or holds no masks.
     """
-    masks = read_masks(path)
-    planes = masks if masks.ndim == 3 else masks[np.newaxis]
-    shapes = [
-        Shape(OBJECT, runs=Runs.of(plane > 0), plane=z if masks.ndim == 3 else None)
-        for z, plane in enumerate(planes)
-    ]
-    return Annotated(
-        "cellpose",
-        {"": AnnotatedDrawing(tuple(shapes), (masks.shape[-2], masks.shape[-1]))},
-        (OBJECT,),
-    )
+    read_masks(path)
+    return Annotated("cellpose", {"": NumberedMasks(path)}, (OBJECT,))
 
 
 def read_masks(path: Path) -> Integer[np.ndarray, "*spatial"]:

@@ -51,7 +51,10 @@ def _read(raw: Any) -> Annotated:
         if runs is None:
             left_out["boxes without an outline"] += 1
         else:
-            shapes[entry["image_id"]].append(Shape(name, runs=runs, plane=image.get("slice")))
+            shape = Shape(
+                name, runs=runs, plane=image.get("slice"), is_crowd=bool(entry.get("iscrowd"))
+            )
+            shapes[entry["image_id"]].append(shape)
     drawings: dict[str, AnnotatedDrawing] = {}
     for number, image in images.items():
         size = (int(image["height"]), int(image["width"]))

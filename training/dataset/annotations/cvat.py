@@ -78,13 +78,14 @@ def _shape(element: Element, size: tuple[int, int], left_out: Counter[str]) -> S
     if element.tag in _NO_SHAPES:
         return None
     label = element.attrib["label"]
+    group = int(element.get("group_id", "0")) or None
     if element.tag == "mask":
-        return Shape(label, runs=_pixels(element, size))
+        return Shape(label, runs=_pixels(element, size), group=group)
     polygon = _polygon(element)
     if polygon is None:
         left_out[element.tag] += 1
         return None
-    return Shape(label, (polygon,))
+    return Shape(label, (polygon,), group=group)
 
 
 def _polygon(element: Element) -> Polygon | None:

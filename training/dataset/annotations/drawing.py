@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int32, Integer, UInt8
 from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
@@ -63,10 +63,19 @@ class Shape:
     """Index along z; None in a 2D image."""
     is_mm: bool = False
     """The points are in mm, not in pixels."""
+    group: int | None = None
+    """Shapes of one group are one object; None is an object by itself."""
+    is_crowd: bool = False
+    """Several objects, which nobody outlined one by one."""
 
 
 class Drawn(Protocol):
     """What was drawn on one image."""
+
+    @property
+    def are_numbered(self) -> bool:
+        """Whether the tool draws objects and nothing else, each with a number."""
+        ...
 
     def labels(self) -> set[str]:
         """The names that occur."""
@@ -80,6 +89,14 @@ class Drawn(Protocol):
         """
         ...
 
+    def numbered(self, image: Image) -> Int32[np.ndarray, "*spatial"]:
+        """The number of the object in each voxel, 0 where none is.
+
+        Raises:
+            ImageError: it does not lie on this image, or does not tell objects apart.
+        """
+        ...
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class AnnotatedDrawing:
@@ -88,6 +105,11 @@ class AnnotatedDrawing:
     shapes: tuple[Shape, ...] = ()
     size: tuple[int, int] | None = None
     """Height and width of the image that was drawn on, where the file says them."""
+
+    @property
+    def are_numbered(self) -> bool:
+        """Shapes may be objects, or regions."""
+        return False
 
     def labels(self) -> set[str]:
         """The names that occur."""
@@ -99,31 +121,61 @@ class AnnotatedDrawing:
         Raises:
             ImageError: it was drawn on an image of another size.
         """
+        labels = np.zeros(image.spatial_shape, np.uint8)
+        self._paint(labels, [label_of[shape.label] for shape in self.shapes], image)
+        return labels
+
+    def numbered(self, image: Image) -> Int32[np.ndarray, "*spatial"]:
+        """An object for each shape or group of shapes, 0 where none is or many are in one shape.
+
+        Raises:
+            ImageError: it was drawn on an image of another size, or slice by slice.
+        """
+        if image.dims == 3 and any(shape.group is None for shape in self.shapes):
+            raise ImageError(
+                "it was drawn slice by slice, which does not say what is one object in the next "
+                "slice; number the objects in a mask of the volume"
+            )
+        keys = [
+            ("shape", index) if shape.group is None else ("group", shape.group)
+            for index, shape in enumerate(self.shapes)
+        ]
+        number_of = {key: number for number, key in enumerate(dict.fromkeys(keys), start=1)}
+        numbers = np.zeros(image.spatial_shape, np.int32)
+        values = [
+            0 if shape.is_crowd else number_of[key]
+            for shape, key in zip(self.shapes, keys, strict=True)
+        ]
+        self._paint(numbers, values, image)
+        return numbers
+
+    def _paint(
+        self, array: Integer[np.ndarray, "*spatial"], values: Sequence[int], image: Image
+    ) -> None:
+        """Give each shape its value, on an array of the image's size."""
         if self.size is not None and self.size != image.spatial_shape[-2:]:
             raise ImageError(
                 f"this was drawn on an image of {_size(self.size)} pixels, the image has "
                 f"{_size(image.spatial_shape[-2:])}; export it for this image, or find the image"
             )
-        labels = np.zeros(image.spatial_shape, np.uint8)
-        planes = labels if image.dims == 3 else labels[np.newaxis]
-        for shape in self.shapes:
-            _paint(shape, _plane(planes, shape, image), label_of[shape.label], image)
-        return labels
+        planes = array if image.dims == 3 else array[np.newaxis]
+        for shape, value in zip(self.shapes, values, strict=True):
+            _paint(shape, _plane(planes, shape, image), value, image)
 
 
 def _plane(
-    planes: UInt8[np.ndarray, "z y x"], shape: Shape, image: Image
-) -> UInt8[np.ndarray, "y x"]:
+    planes: Integer[np.ndarray, "z y x"], shape: Shape, image: Image
+) -> Integer[np.ndarray, "y x"]:
     if image.dims == 3 and shape.plane is None:
         raise ImageError("a shape does not say in which slice of the volume it lies")
     index = shape.plane or 0
     if not 0 <= index < len(planes):
         raise ImageError(f"a shape lies in slice {index}, the image has {len(planes)}")
-    plane: UInt8[np.ndarray, "y x"] = planes[index]
+    plane: Integer[np.ndarray, "y x"] = planes[index]
     return plane
 
 
-def _paint(shape: Shape, plane: UInt8[np.ndarray, "y x"], label: int, image: Image) -> None:
+def _paint(shape: Shape, plane: Integer[np.ndarray, "y x"], label: int, image: Image) -> None:
     if shape.runs is not None:
         if shape.runs.size != plane.shape:
             raise ImageError(
@@ -139,7 +191,7 @@ def _paint(shape: Shape, plane: UInt8[np.ndarray, "y x"], label: int, image: Ima
         _fill(plane, polygon, label)
 
 
-def _fill(plane: UInt8[np.ndarray, "y x"], polygon: Polygon, label: int) -> None:
+def _fill(plane: Integer[np.ndarray, "y x"], polygon: Polygon, label: int) -> None:
     """Give the label to all pixels whose centres lie in the polygon."""
     points = np.concatenate(polygon)
     low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)

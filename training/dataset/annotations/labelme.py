@@ -53,9 +53,9 @@ def _read(raw: Any) -> Annotated:
         kind = entry.get("shape_type") or "polygon"
         label = str(entry["label"])
         if kind == "mask":
-            shapes.append(Shape(label, runs=_pixels(entry, size)))
+            shapes.append(Shape(label, runs=_pixels(entry, size), group=entry.get("group_id")))
         elif polygon := _polygon(kind, entry["points"]):
-            shapes.append(Shape(label, (polygon,)))
+            shapes.append(Shape(label, (polygon,), group=entry.get("group_id")))
         else:
             left_out[kind] += 1
     name = str(raw["imagePath"] or "")

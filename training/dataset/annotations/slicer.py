@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from seg.errors import ImageError
 from seg.images import Image, read_image
@@ -38,6 +38,11 @@ class SegmentedVolume:
     path: Path
     segments: tuple[Segment, ...]
 
+    @property
+    def are_numbered(self) -> bool:
+        """Segments are classes."""
+        return False
+
     def labels(self) -> set[str]:
         """The names that occur."""
         return {segment.name for segment in self.segments}
@@ -57,6 +62,16 @@ class SegmentedVolume:
                 raise ImageError(f"segment {segment.name} lies in a layer that is not there")
             part[layers.array[segment.layer][theirs] == segment.value] = label_of[segment.name]
         return labels
+
+    def numbered(self, image: Image) -> Int32[np.ndarray, "*spatial"]:
+        """Nothing: segments are classes.
+
+        Raises:
+            ImageError: always.
+        """
+        raise ImageError(
+            "segments of 3D Slicer are classes, not objects; number the objects in a mask"
+        )
 
 
 def is_slicer(path: Path) -> bool:

@@ -19,7 +19,7 @@ from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
 from training.dataset.findings.finding import Finding, raise_errors
-from training.dataset.findings.objects import object_findings
+from training.dataset.findings.objects import object_findings, shapes_that_join
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
@@ -40,6 +40,9 @@ class Seen:
     """Axis codes."""
     content: str | None = None
     thumbnail: Float32[np.ndarray, " d"] | None = None
+    joined: tuple[int, int] = (0, 0)
+    """Objects that were drawn one by one and touch another of their class, and all of them; where
+    nobody asked to tell them apart."""
 
 
 def check_dataset(dataset: Dataset) -> list[Finding]:
@@ -66,6 +69,7 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     )
     findings = [finding for each in seen for finding in each.findings]
     findings += _classes_nobody_shows(dataset, seen)
+    findings += _shapes_that_join(dataset, seen)
     findings += _spacing_that_some_lack(seen)
     findings += _place_that_some_lack(dataset, seen)
     findings += _subjects_on_both_sides(dataset)
@@ -101,6 +105,7 @@ def inspect_case(dataset: Dataset, case: Case) -> Seen:
         axis_codes(image) if image else None,
         content_hash(image.array) if image else None,
         thumbnail(image.array) if image else None,
+        _joined(case, image, mask) if image and mask and not findings else (0, 0),
     )
 
 
@@ -110,6 +115,26 @@ def _objects(dataset: Dataset, case: Case, image: Image, mask: Mask) -> list[Fin
         return object_findings(where, dataset.stored_numbers(case, image), mask.array)
     except ImageError as error:
         return [_unreadable(str(where), error, "correct the file, or remove the case")]
+
+
+def _joined(case: Case, image: Image, mask: Mask) -> tuple[int, int]:
+    """How many of the shapes of a picture lie against another of their class."""
+    if case.drawing is None or case.objects is not None or image.dims != 2:
+        return 0, 0
+    try:
+        numbers = case.drawing.numbered(image)
+    except ImageError:  # it draws classes
+        return 0, 0
+    return shapes_that_join(numbers, mask.array.astype(np.uint8))
+
+
+def _shapes_that_join(dataset: Dataset, seen: Sequence[Seen]) -> list[Finding]:
+    joined, count = (sum(each.joined[at] for each in seen) for at in (0, 1))
+    if not joined:
+        return []
+    problem = f"{joined} of {count} shapes touch another of their class: they become one with it"
+    advice = f"where each is an object that counts, write masks: instances into {CARD}"
+    return [Finding("warning", str(dataset.folder), problem, advice)]
 
 
 def _image(dataset: Dataset, case: Case, findings: list[Finding]) -> Image | None:

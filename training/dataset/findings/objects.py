@@ -62,6 +62,20 @@ def object_findings(
     return findings
 
 
+def shapes_that_join(
+    numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
+) -> tuple[int, int]:
+    """How many objects touch another one of their class, and how many there are."""
+    inside = np.where((labels > 0) & (labels != IGNORE), numbers, 0)
+    touching: set[int] = set()
+    for axis in range(numbers.ndim):
+        along, of_class = np.moveaxis(inside, axis, 0), np.moveaxis(labels, axis, 0)
+        here, there = along[:-1], along[1:]
+        meet = (here != there) & (here > 0) & (there > 0) & (of_class[:-1] == of_class[1:])
+        touching |= {*here[meet].tolist(), *there[meet].tolist()}
+    return len(touching), len(np.unique(inside[inside > 0]))
+
+
 def _without_class(
     numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
 ) -> int:

@@ -7,7 +7,7 @@ image, beside it or in ``masks/``, ``labels/`` or ``annotations/``.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from seg.errors import DatasetError, ImageError
@@ -133,6 +133,10 @@ def load_annotated(
             f"{found.folder} holds annotations, and none of them is of an image that lies there"
         )
     _tell_left_out(found, findings)
+    if card.masks == "instances" or all(
+        case.drawing.are_numbered for case in cases if case.drawing
+    ):
+        cases = [replace(case, objects=case.mask) for case in cases]
     classes = _classes(found, card, given)
     names = [name for name in classes if name != BACKGROUND]
     ignored = {name for name in names if name.rstrip("*").strip().lower() == "ignore"}

@@ -55,6 +55,52 @@ def test_what_was_drawn_becomes_its_pixels(name, make, tmp_path):
     assert set(annotated.classes()) == {"cell", "nucleus"}
 
 
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("all.json", lambda: files.coco(["a.png"])),
+        ("a.json", lambda: files.labelme("a.png")),
+        ("annotations.xml", lambda: files.cvat(["a.png"])),
+        ("project.json", lambda: files.label_studio(["a.png"])),
+        ("a.geojson", files.qupath),
+    ],
+)
+def test_each_shape_is_an_object(name, make, tmp_path):
+    (drawing,) = read_annotations(written(tmp_path, name, make())).drawings.values()
+    numbers = drawing.numbered(IMAGE)
+    for label in (1, 2):
+        (number,) = np.unique(numbers[expected() == label])
+        np.testing.assert_array_equal(numbers == number, expected() == label)
+
+
+def test_shapes_of_a_group_are_one_object_and_a_crowd_is_none():
+    boxes = [rectangle(x, 0, x + 4, 4) for x in (0, 4, 10, 20)]
+    groups = (7, None, 7, None)
+    shapes = [
+        Shape("cell", (box,), group=group, is_crowd=box is boxes[-1])
+        for box, group in zip(boxes, groups, strict=True)
+    ]
+    row = AnnotatedDrawing(tuple(shapes)).numbered(IMAGE)[0]
+    assert row[[0, 5, 11, 21, 29]].tolist() == [1, 2, 1, 0, 0]
+
+
+def test_shapes_of_slices_are_no_objects_of_a_volume():
+    drawing = AnnotatedDrawing((Shape("cell", (rectangle(0, 0, 4, 4),), plane=0),))
+    with pytest.raises(ImageError, match="slice by slice"):
+        drawing.numbered(Image(np.zeros((1, 3, HEIGHT, WIDTH), np.uint8)))
+
+
+def test_groups_of_cvat_and_labelme_are_read(tmp_path):
+    grouped = json.loads(files.labelme("a.png"))
+    for shape in grouped["shapes"]:
+        shape["group_id"] = 3
+    labelme = read_annotations(written(tmp_path, "a.json", json.dumps(grouped)))
+    one = files.cvat(["a.png"]).replace("z_order=", 'group_id="4" z_order=')
+    for annotated in (labelme, read_annotations(written(tmp_path, "a.xml", one))):
+        (drawing,) = annotated.drawings.values()
+        assert np.unique(drawing.numbered(IMAGE)).tolist() == [0, 1]
+
+
 def test_imagej_s_regions_have_their_names_as_classes(tmp_path):
     files.roi_zip(tmp_path / "a.zip")
     annotated = read_annotations(tmp_path / "a.zip")
@@ -66,8 +112,12 @@ def test_imagej_s_regions_have_their_names_as_classes(tmp_path):
 def test_cellpose_s_objects_are_one_class(tmp_path):
     files.cellpose(tmp_path / "a_seg.npy")
     annotated = read_annotations(tmp_path / "a_seg.npy")
-    drawn = annotated.drawings[""].painted(IMAGE, LABELS)
-    np.testing.assert_array_equal(drawn, expected() > 0)
+    drawing = annotated.drawings[""]
+    np.testing.assert_array_equal(drawing.painted(IMAGE, LABELS), expected() > 0)
+    assert np.unique(drawing.numbered(IMAGE)).tolist() == [0, 1, 4]
+    assert drawing.are_numbered
+    with pytest.raises(ImageError, match="drawn on an image of"):
+        drawing.painted(Image(np.zeros((1, 4, 5), np.uint8)), LABELS)
     assert np.unique(read_masks(tmp_path / "a_seg.npy")).tolist() == [0, 1, 4]
 
 

@@ -183,3 +183,54 @@ def test_json_that_is_no_annotation_is_told_what_would_be(tmp_path):
     text(tmp_path / "things.json", json.dumps({"a": 1}))
     with pytest.raises(DatasetError, match="it has no masks"):
         load_dataset(tmp_path)
+
+
+def touching(names=NAMES):
+    """Two cells that share a side, of every image."""
+    images = [
+        {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH}
+        for i, name in enumerate(names)
+    ]
+    annotations = [
+        {
+            "id": 2 * i + k,
+            "image_id": i,
+            "category_id": 1,
+            "segmentation": [[x, 2, x + 6, 2, x + 6, 12, x, 12]],
+        }
+        for i in range(len(names))
+        for k, x in enumerate((3, 9))
+    ]
+    categories = [{"id": 1, "name": "cell"}]
+    return json.dumps({"images": images, "categories": categories, "annotations": annotations})
+
+
+def test_shapes_are_objects_where_the_card_says_so(tmp_path):
+    images(tmp_path / "images")
+    text(tmp_path / "instances.json", touching())
+    text(tmp_path / "dataset.yaml", "masks: instances\n")
+    dataset = load_dataset(tmp_path)
+    assert dataset.has_objects
+    image, mask = dataset.read(dataset.cases[0])
+    numbers = dataset.read_objects(dataset.cases[0], image, mask)
+    assert [int((numbers == number).sum()) for number in (1, 2)] == [60, 60]
+    assert not [each for each in check_dataset(dataset) if "touch another" in each.problem]
+
+
+def test_shapes_that_touch_and_become_one_are_told(tmp_path):
+    images(tmp_path / "images")
+    text(tmp_path / "instances.json", touching())
+    dataset = load_dataset(tmp_path)
+    assert not dataset.has_objects
+    (told,) = [each for each in check_dataset(dataset) if "touch another" in each.problem]
+    assert told.problem.startswith("6 of 6 shapes")
+    assert "masks: instances" in told.advice
+
+
+def test_what_cellpose_has_numbered_are_objects(tmp_path):
+    images(tmp_path)
+    beside(tmp_path, "_seg.npy", lambda path, _: files.cellpose(path))
+    dataset = load_dataset(tmp_path)
+    assert dataset.has_objects
+    image, mask = dataset.read(dataset.cases[0])
+    assert dataset.read_objects(dataset.cases[0], image, mask).max() == 2
