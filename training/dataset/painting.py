@@ -33,10 +33,13 @@ def painted_out(
     are. A patch without enough background stays as it is.
     """
     objects = (labels > 0) & (labels != IGNORE)
+    if not objects.any():
+        return image, labels
     flat = [axis for axis, size in enumerate(labels.shape) if size > 1]
-    near = ndimage.binary_dilation(objects, iterations=HALO) if objects.any() else objects
-    background = ~near & (labels != IGNORE)
-    if not objects.any() or background.mean() < LEAST_BACKGROUND:
+    near = ndimage.binary_dilation(objects, iterations=HALO)
+    # what nobody annotated may shine as well: its rim elsewhere would look like an object's
+    background = ~ndimage.binary_dilation(labels > 0, iterations=HALO)
+    if background.mean() < LEAST_BACKGROUND:
         return image, labels
     painted, missing = image.copy(), near & (labels != IGNORE)
     for _ in range(TRIES):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 from PIL import Image as Picture
+from scipy import ndimage
 
 from data.phantom import draw
 from seg.errors import ConfigError
 from training.augment import main
-from training.dataset.painting import with_artefact
+from training.dataset.painting import painted_out, with_artefact
 from training.reports.augmented_sheet import GAP
 from training.samples import augmentation as module
 from training.samples.augmentation import PRESETS, Augmentation
@@ -145,6 +146,18 @@ def test_what_nobody_annotated_is_not_painted_out():
     labels[:, :3] = 255
     _, marked = Augmentation("none", (32, 40), empty_share=1.0)(image, labels, default_rng(0))
     assert set(np.unique(marked)) == {0, 255}
+
+
+def test_the_rim_of_what_nobody_annotated_is_no_background_to_paint_with():
+    image, labels = spotted((32, 40))
+    image = np.where(labels == 2, 0, image).astype(np.float32)
+    ignored = labels == 2
+    labels[ignored] = 255
+    rim = ndimage.binary_dilation(ignored, iterations=3) & ~ignored
+    image[:, rim] = 9
+    for seed in range(5):
+        painted, _ = painted_out(image, labels, default_rng(seed))
+        assert (painted[:, ~rim] < 1).all()
 
 
 @pytest.mark.parametrize("shape", [(32, 40), (4, 32, 40)])
