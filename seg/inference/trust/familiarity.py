@@ -22,6 +22,9 @@ SIZE_FACTOR = 2.0
 """An image may be that much smaller or larger than the extremes of training."""
 INTENSITY_SHARE = 0.25
 """Percentiles may lie outside of the training range by that share of its width."""
+SHARE_ON_A_SCALE = 0.5
+"""The same where images share a scale, which is looked at by itself: how bright their brightest
+objects are differs from day to day, and another unit shows in their middle."""
 FLAT_SHARE = 0.05
 """Percentiles nearer to each other than that share of the training width mean an empty image."""
 STATISTICS_FACTOR = 1.5
@@ -148,7 +151,7 @@ def _intensity(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -
             continue
         if rule.kind in PER_IMAGE and known is None:
             continue
-        slack = INTENSITY_SHARE * (high - low)
+        slack = (SHARE_ON_A_SCALE if rule.scale else INTENSITY_SHARE) * (high - low)
         if bottom < low - slack or top > high + slack:
             yield (
                 f"intensities{where} go from {bottom:.4g} to {top:.4g}, the model was trained on "

@@ -113,17 +113,19 @@ def _with_shift(
     left = seen.left(level, by_doubt, by_far)
     terms = np.stack([np.ones_like(left), seen.far, 4 * left * (1 - left)], axis=1)
     root = np.sqrt(seen.weights)
-    error, _ = nnls(terms * root[:, None], residuals * root)
-    ratios = residuals / np.maximum(terms @ error, EDGE)
+    found, _ = nnls(terms * root[:, None], residuals * root)
+    # what no piece showed may still be: the stranger an image, the less is known of it
+    error = np.array([found[0], max(found[:2]), found[2]])
+    expected_error = (calibration.expected_error or 0.0) + terms @ error
+    ratios = residuals / np.maximum(expected_error, EDGE)
     shift = ShiftCalibration(
         usual=usual,
         lowest=lowest,
         level=level,
         by_doubt=by_doubt,
         by_strangeness=by_far,
-        # what no piece showed may still be: the stranger an image, the less is known of it
-        error=(float(error[0]), float(max(error[:2])), float(error[2])),
-        interval=max(1.0, float(np.quantile(ratios, COVERED))),
+        error=(float(error[0]), float(error[1]), float(error[2])),
+        interval=max(EDGE, float(np.quantile(ratios, COVERED))),
         pieces=len(shown),
         voxels=int(np.median([piece.voxels for piece in shown if piece.way == CLEAN])),
         mean_error=float(residuals.mean()),

@@ -3,7 +3,7 @@
 Letters: ``k`` channels of logits, ``f`` features.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,57 +58,74 @@ def shifted_cases(
         progress: show a bar where there is a terminal.
     """
     card = predictor.package.card
-    rng = np.random.default_rng(SEED)
-    count = PIECES[card.input.dims]
-    ways = degradations_of(card.input.dims, len(card.input.channels))
-    bar = tqdm(
-        total=count * (1 + len(ways)), desc="degrading", unit="piece",
+    count = PIECES[card.input.dims] * (
+        1 + len(degradations_of(card.input.dims, len(card.input.channels)))
+    )
+    pieces = tqdm(
+        degraded_pieces(predictor, dataset, cases), total=count, desc="degrading", unit="piece",
         disable=None if progress else True,
     )  # fmt: skip
-    found = []
+    return [_seen(predictor, dataset, piece) for piece in pieces]
+
+
+@dataclass(frozen=True, eq=False)
+class DegradedPiece:
+    """A piece of an image, in the model's orientation, and its labels."""
+
+    way: str
+    image: Image
+    reference: Mask
+
+
+def degraded_pieces(
+    predictor: Predictor, dataset: Dataset, cases: Sequence[Case], seed: int = SEED
+) -> Iterator[DegradedPiece]:
+    """Each piece as it is, and in every way, with strengths that go from little to much.
+
+    Args:
+        predictor: as of ``shifted_cases``.
+        dataset: whose files are read.
+        cases: of which pieces are taken, as many as ``PIECES`` says.
+        seed: of places and strengths.
+    """
+    card = predictor.package.card
+    rng = np.random.default_rng(seed)
+    count = PIECES[card.input.dims]
+    ways = degradations_of(card.input.dims, len(card.input.channels))
     for number in range(count):
         stored, drawn = dataset.read(cases[number * len(cases) // count])
         turn = predictor.turn_of(stored)
         image, mask = _piece(turned_image(stored, turn), turned_mask(drawn, turn), card, rng)
         for place, way in enumerate((CLEAN, *ways)):
             strength = ((number + place) % count + rng.random()) / count
-            found.append(_seen(predictor, dataset, image, mask, way, strength, rng))
-            bar.update()
-    bar.close()
-    return found
+            array, labels = image.array, mask.array.astype(np.uint8)
+            if way != CLEAN:
+                array, labels = degraded(way, array, labels, strength, rng)
+            changed = Image(array, spacing=image.spacing)
+            yield DegradedPiece(way, changed, Mask.on_grid_of(changed, labels))
 
 
-def _seen(  # noqa: PLR0913 - a piece, and what is done to it
-    predictor: Predictor,
-    dataset: Dataset,
-    image: Image,
-    mask: Mask,
-    way: str,
-    strength: float,
-    rng: np.random.Generator,
-) -> ShiftedCase:
-    array, labels = image.array, mask.array.astype(np.uint8)
-    if way != CLEAN:
-        array, labels = degraded(way, array, labels, strength, rng)
-    changed = Image(array, spacing=image.spacing)
-    reference = Mask.on_grid_of(changed, labels)
+def _seen(predictor: Predictor, dataset: Dataset, piece: DegradedPiece) -> ShiftedCase:
     sums, counts = _ShiftSums(predictor.package.card), WindowCounts()
-    predicted = predictor.predict(changed, observe=sums, counts=counts)
-    inside = predicted_regions(predicted, reference, regions(dataset.legend))
-    own = {
-        name: dice(part, regions(dataset.legend)[name].referred(labels))
-        for name, part in inside.items()
-    }
+    predicted = predictor.predict(piece.image, observe=sums, counts=counts)
     network = counts.heard[0].network if counts.heard else ""
     features = [each.features for each in counts.heard if each.network == network]
     return ShiftedCase(
-        way=way,
+        way=piece.way,
         expected=sums.by_class(),
-        dice=own,
-        voxels=labels.size,
+        dice=dice_of_classes(predicted, piece.reference, dataset),
+        voxels=piece.reference.array.size,
         network=network,
         features=np.concatenate(features) if features else np.zeros((0, 0), np.float32),
     )
+
+
+def dice_of_classes(predicted: Mask, reference: Mask, dataset: Dataset) -> dict[str, float]:
+    """Of each class or region, NaN where it is nowhere."""
+    every = regions(dataset.legend)
+    inside = predicted_regions(predicted, reference, every)
+    labels = reference.array.astype(np.uint8)
+    return {name: dice(part, every[name].referred(labels)) for name, part in inside.items()}
 
 
 class _ShiftSums:

@@ -11,7 +11,7 @@ from seg.images import Image
 from seg.inference import Predictor
 from seg.inference.trust.familiarity import unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
-from seg.transforms import Normalisation, Preprocessing
+from seg.transforms import CommonScale, Normalisation, Preprocessing
 from seg.transforms.levels import PERCENTILES, percentiles_of
 
 CT = Normalisation(kind="clip_zscore", low=-1000, high=1000, mean=0, std=300)
@@ -38,6 +38,13 @@ def scan(shape=(60, 220, 220), spacing=(2.0, 0.8, 0.8), low=-1000, high=600):
 
 def test_an_image_like_those_of_training_draws_no_warning():
     assert unfamiliar(scan(), spec(), SEEN) == ()
+
+
+@pytest.mark.parametrize(("high", "warns"), [(1300, False), (1500, True)])
+def test_brighter_objects_on_the_scale_of_the_training_are_no_other_unit(high, warns):
+    scale = CommonScale(bottom=-2000, middle=(-400, 600), top=1500, median=-200, spread=500)
+    rule = Normalisation(kind="reference", low=-1400, high=1000, mean=-200, std=450, scale=scale)
+    assert bool(unfamiliar(scan(high=high), spec(rule), SEEN)) is warns
 
 
 @pytest.mark.parametrize(

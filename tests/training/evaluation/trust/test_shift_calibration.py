@@ -60,6 +60,23 @@ def test_unseen_degraded_images_get_nearly_the_dice_that_was_predicted(assessmen
     assert np.mean(inside) >= 0.85
 
 
+def test_intervals_are_no_wider_where_the_usual_error_is_known_to_be_large():
+    """Its part of an interval is in the pieces' errors already."""
+    sure, unsure = (
+        with_shift(
+            SelfAssessment(dice={"cell": DiceCalibration(offset=-0.5, expected_error=error)}),
+            {"cell": 0.96},
+            pieces(0),
+        )
+        for error in (0.01, 0.04)
+    )
+    widths = [
+        np.mean([np.ptp(said(each, piece).interval) for piece in pieces(1)])
+        for each in (sure, unsure)
+    ]
+    assert widths[1] < widths[0] * 1.3
+
+
 def test_a_dice_of_less_than_half_the_usual_is_seen(assessment):
     unseen = pieces(2, count=40)
     reached = np.array([piece.dice["cell"] for piece in unseen])
