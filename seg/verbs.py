@@ -5,6 +5,7 @@ or a folder ``data`` there is the user's own. The ``python -m`` forms stay.
 """
 
 import difflib
+import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -25,12 +26,16 @@ VERBS = {
     "studies": ("training.studies", "what shortcuts do, measured and drawn"),
     "predict": ("seg.predict", "segment files"),
     "networks": ("seg.networks", "presets, shortcuts, sizes, drawings"),
-    "serve": ("bentoml", "serve a package over HTTP: SEG_PACKAGE=DIR seg serve"),
+    "serve": ("bentoml", "serve a package over HTTP: SEG_PACKAGE=DIR seg serve --port 3000"),
     "dicom": ("service.dicom", "receive series by C-STORE, segment, send the results"),
     "build": ("service.build", "a bento that carries a package"),
     "keys": ("service.keys", "keys of the service"),
     "fetch": ("data.fetch", "bring a dataset into a folder"),
+    "draw": ("data.draw", "draw files to try a tutorial with"),
 }
+
+SERVICE = "service.bento:Segmenter"
+"""What ``seg serve`` serves where nothing else, as a bento, is named first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     module = VERBS[verb][0]
     if module == "bentoml":
-        rest = ["serve", *(rest or ["service.bento:Segmenter"])]
+        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # else it reports to its makers
+        names_another = bool(rest) and not rest[0].startswith("-")
+        rest = ["serve", *([] if names_another else [SERVICE]), *rest]
     sys.argv = [f"seg {verb}", *rest]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -31,7 +31,7 @@ class Settings(BaseModel):
 
     Usage::
 
-        SEG_PACKAGE=runs/nuclei/package SEG_MAX_BODY_MB=500 bentoml serve
+        SEG_PACKAGE=runs/nuclei/package SEG_MAX_BODY_MB=500 seg serve
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,24 +1,22 @@
 """Run a document's commands as printed: ``python -m tests.run_page README.md docs/training.md``.
 
 Every ``bash`` block of a page runs, in order, in a folder of its own that shows the repository's
-files. What a page takes for granted (a scan, a finished run) it makes in a comment that readers do
-not see, ``<!-- setup ... -->``; ``<!-- given: ID=$ID DIR=masks -->`` says what stands for words of
-the blocks that follow. A line that serves is started and waited for. Training is cut to a few
-steps unless ``--full`` is given. ``<!-- not run: why -->`` before a block leaves it out, and so
-does a program that only some machines have; both are said.
+files, and nothing is run that readers do not see. A line that serves is started and waited for.
+Training is cut to a few steps unless ``--full`` is given. A line ``*Not run here: why.*`` before a
+block leaves it out, and so does a program that only some machines have; both are said.
 """
 
 import argparse
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,14 +28,17 @@ from benchmarks.servers import free_port
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(
-    r"<!-- (?P<kind>setup|not run:|given:)(?P<words>.*?)-->|^```bash\n(?P<bash>.*?)^```",
+    r"(?:^ *\*Not run here: (?P<why>[^*]*)\.\*\n\n?)?^(?P<pad> *)```bash\n(?P<bash>.*?)^ *```",
     flags=re.DOTALL | re.MULTILINE,
 )
+SERVES = re.compile(r"(?<![`\w])(?:bentoml|seg) serve\b")
 ELSEWHERE = ("docker", "kubectl", "srun", "sbatch", "nvidia-smi", "apt-get", "podman")
 """Programs without which a line is left out."""
 ASKED = {"docker": "info", "kubectl": "cluster-info"}
 READY_S = 120.0
 SHORTER = {
+    r"make demo\b": "python -m training.demo --minutes 0.2",
+    r"make test\b": "true",
     r"--minutes [\d.]+": "--steps 12",
     r"--distil [\d.]+": "--distil 0.1",
     r"(training\.studies \w+)": r"\1 --data datasets/phantom --steps 4 --seeds 1 --layers 9",
@@ -51,10 +52,7 @@ class Block:
 
     text: str
     line: int
-    hidden: bool = False
     why_not: str = ""
-    given: tuple[tuple[str, str], ...] = ()
-    """Words and what stands for them."""
 
 
 @dataclass
@@ -68,25 +66,16 @@ class Outcome:
 
 def blocks_of(text: str) -> Iterator[Block]:
     """All commands of a page, in order."""
-    why_not, given = "", {}
     for found in FENCE.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        if found["kind"] == "setup":
-            yield Block(found["words"], line, hidden=True)
-        elif found["kind"] == "given:":
-            given |= dict(pair.split("=", 1) for pair in shlex.split(found["words"]))
-        elif found["kind"]:
-            why_not = found["words"].strip()
-        else:
-            yield Block(found["bash"], line + 1, False, why_not, tuple(given.items()))
-            why_not = ""
+        line = text.count("\n", 0, found.start("bash")) + 1
+        yield Block(textwrap.dedent(found["bash"]), line, (found["why"] or "").strip())
 
 
 def pieces_of(text: str) -> Iterator[str]:
     """Commands that run together; one that serves is alone."""
     together: list[str] = []
     for command in re.split(r"(?<!\\)\n", text):
-        if "bentoml serve" not in command:
+        if not SERVES.search(command):
             together.append(command)
             continue
         yield "\n".join(together)
@@ -128,15 +117,12 @@ class Run:
             "PYTHONPATH": str(ROOT),
             "BENTOML_HOME": str(folder / ".bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",
-            "URL": f"http://127.0.0.1:{self.port}",
             "CURL_HOME": str(folder),
         }
         (folder / ".curlrc").write_text("silent\nshow-error\nfail-with-body\n")
 
-    def as_run(self, text: str, given: Sequence[tuple[str, str]]) -> str:
-        """The commands with another port, with what is given, and with few steps."""
-        for word, value in given:
-            text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", lambda _, v=value: v, text)
+    def as_run(self, text: str) -> str:
+        """The commands with another port and with few steps."""
         text = re.sub(r"(localhost:|127\.0\.0\.1:|--port )3000\b", rf"\g<1>{self.port}", text)
         if not self.full:
             for pattern, shorter in SHORTER.items():
@@ -226,8 +212,8 @@ def _run_block(run: Run, block: Block, where: str, outcome: Outcome) -> None:
             kept.append(command)
     begun = time.monotonic()
     try:
-        for piece in pieces_of(run.as_run("\n".join(kept), block.given)):
-            if "bentoml serve" in piece:
+        for piece in pieces_of(run.as_run("\n".join(kept))):
+            if SERVES.search(piece):
                 run.serve(piece)
             elif piece.strip():
                 run.run(piece)
@@ -235,9 +221,8 @@ def _run_block(run: Run, block: Block, where: str, outcome: Outcome) -> None:
         outcome.failed.append(where)
         print(f"{where}: FAILED\n{block.text}\n{error}", flush=True)
         return
-    outcome.ran += not block.hidden
-    seconds = time.monotonic() - begun
-    print(f"{where}: {'set up' if block.hidden else 'ran'} in {seconds:.0f} s", flush=True)
+    outcome.ran += 1
+    print(f"{where}: ran in {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         *(f"note      {remark}" for remark in remarks),
         f"proven    ONNX and network agree to {worst:.1e} in probabilities",
         f"package   {package.path}",
-        f"serve it  SEG_PACKAGE={package.path} bentoml serve",
+        f"serve it  SEG_PACKAGE={package.path} seg serve",
     ]
     print("\n".join(lines))  # noqa: T201
     return 0

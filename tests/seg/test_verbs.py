@@ -1,6 +1,7 @@
 """One command with a verb for each of the others."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,26 @@ def test_the_version_is_told(capsys):
 def test_a_misspelt_verb_is_answered_with_the_nearest(capsys):
     assert main(["predcit"]) == 2
     assert "did you mean predict?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "served"),
+    [
+        ([], ["service.bento:Segmenter"]),
+        (["--port", "3000"], ["service.bento:Segmenter", "--port", "3000"]),
+        (["segmenter:latest", "--port", "3000"], ["segmenter:latest", "--port", "3000"]),
+    ],
+)
+def test_a_service_is_started_without_a_report_to_bentoml_s_makers(monkeypatch, words, served):
+    monkeypatch.delenv("BENTOML_DO_NOT_TRACK", raising=False)
+    started = []
+    monkeypatch.setattr(
+        "runpy.run_module",
+        lambda name, **_: started.append((name, sys.argv[1:], os.environ["BENTOML_DO_NOT_TRACK"])),
+    )
+    monkeypatch.setattr(sys, "argv", ["seg"])
+    assert main(["serve", *words]) == 0
+    assert started == [("bentoml", ["serve", *served], "True")]
 
 
 def test_files_of_the_user_with_our_names_are_not_taken_for_ours(tmp_path):

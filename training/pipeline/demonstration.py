@@ -59,7 +59,7 @@ def _segment_over_http(run: RunFolder) -> None:
     case = dataset.test[-1]
     image, reference = dataset.read(case)
     suffix = ".tif" if dataset.dims == 2 else ".nii.gz"
-    sent = run.path / f"test-image{suffix}"
+    sent = run.path / f"scan{suffix}"
     write_image(sent, image)
     with _service(run.package) as url:
         started = time.perf_counter()
@@ -76,6 +76,10 @@ def _segment_over_http(run: RunFolder) -> None:
     log.info("overlay   %s", overlay)
     log.info("report    %s", run.report)
     log.info("serve it for good:  make serve PACKAGE=%s", run.package)
+    log.info("\nyour own images, in FOLDER/images with masks of the same names in FOLDER/masks:")
+    log.info("  python -m training.check FOLDER              what is wrong with them")
+    log.info("  python -m training.fit FOLDER --minutes 30   a model of them")
+    log.info("  docs/tutorials/own-images.md                 step by step")
 
 
 def _print_scores(

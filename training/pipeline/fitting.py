@@ -230,7 +230,7 @@ def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: 
         log.info("%s", recalibration_in_words(finished.evaluation.quality))
     log.info("package   %s", run.package)
     log.info("report    %s", run.report)
-    log.info("serve it  SEG_PACKAGE=%s bentoml serve", run.package)
+    log.info("serve it  SEG_PACKAGE=%s seg serve", run.package)
     return run
 
 

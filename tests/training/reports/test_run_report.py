@@ -110,7 +110,7 @@ def test_scores_floor_plan_and_proof_are_told(page, run):
     assert "4,321 steps in 1.5 minutes on CPU of a test" in page
     assert "1.5e-06" in page
     assert finished.package.card.variants[0].sha256 in page
-    assert f"SEG_PACKAGE={finished.package.path} bentoml serve" in page
+    assert f"SEG_PACKAGE={finished.package.path} seg serve" in page
     assert all(text in page for _, text in plan_in_words(job.plan, 0)[:2])
 
 
