@@ -17,6 +17,7 @@ from service.answers.answer import AnswerHead, Content, Work, answer
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
 from service.batching.scheduler import BatchingPolicy
+from service.decoding.image_decoder import Check
 from service.errors import RequestCancelledError
 from service.middleware.accounting import MODEL_HEADER
 from service.models.ready_model import ReadyModel
@@ -153,6 +154,17 @@ class PublicRoutes:
     async def _picture(
         self, request: Request, model: ReadyModel, channels: Sequence[BinaryIO]
     ) -> Response:
+        dims = model.package.card.input.dims
+        show = partial(self._models.decoder.picture, channels, dims=dims, limits=model.limits)
+        body, media_type = await self.decoded(request, model, lambda check: show(check=check))
+        return Response(body, media_type=media_type)
+
+    async def decoded(self, request: Request, model: ReadyModel, do: Callable[[Check], T]) -> T:
+        """What ``do`` makes of images that no network sees, in a thread, while the client waits.
+
+        Raises:
+            Problem: 504, the time is up.
+        """
         timeout_s = self._models.settings.timeout_s
         useless = threading.Event()
 
@@ -160,22 +172,14 @@ class PublicRoutes:
             if useless.is_set():
                 raise RequestCancelledError
 
-        make = partial(
-            self._models.decoder.picture,
-            channels,
-            dims=model.package.card.input.dims,
-            limits=model.limits,
-            check=check,
-        )
-        body, media_type = await until_useless(
+        return await until_useless(
             request,
-            make,
+            partial(do, check),
             cancel=useless.set,
             timeout_s=timeout_s,
-            too_late=f"the picture took longer than {timeout_s:g} s and was stopped",
+            too_late=f"reading the image took longer than {timeout_s:g} s and was stopped",
             limiter=self.threads(model.scheduler.policy),
         )
-        return Response(body, media_type=media_type)
 
     async def livez(self, _: Request) -> Response:
         """``GET /livez``: the event loop turns, and no device has died."""

@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -167,11 +168,11 @@ class Datastore:
             info = json_object(text).get("label_info")
             version = self._models.choose()
             values = await run_sync(self.studies.values, Numbering.of(version.card).labels)
-            image = await self._decoded(version, files)
+            image = await self._decoded(request, version, files)
             if (part.filename or "").lower().endswith(".bin"):
                 label = from_bin(await part.read(), image)
             else:
-                label = await self._decoded(version, [part.file])
+                label = await self._decoded(request, version, [part.file])
             content, ending = await run_sync(as_file, label, image, info, values)
             await run_sync(self.studies.put_label, identity, tag, ending, content)
         return JSONResponse({"image": identity, "label": identity})
@@ -236,22 +237,17 @@ class Datastore:
         with ExitStack() as stack:
             yield [await run_sync(_opened, path, stack) for path in paths], ending_at(paths[0])
 
-    async def _decoded(self, version: ModelVersion, files: list[BinaryIO]) -> Image:
+    async def _decoded(
+        self, request: Request, version: ModelVersion, files: list[BinaryIO]
+    ) -> Image:
         """An image, within the limits of those that are segmented."""
         side_by_side = self._public.side_by_side
         self._public.admission.require_place(side_by_side)
         with self._public.admission.admitted(side_by_side):
             async with self._models.memory.lease(version) as model:
-
-                def work() -> Image:
-                    return self._models.decoder.image(
-                        files,
-                        dims=version.card.input.dims,
-                        limits=model.limits,
-                        check=lambda: None,
-                    )
-
-                return await run_sync(work, limiter=self._public.threads(model.scheduler.policy))
+                dims, limits = version.card.input.dims, model.limits
+                read = partial(self._models.decoder.image, files, dims=dims, limits=limits)
+                return await self._public.decoded(request, model, lambda check: read(check=check))
 
 
 def _opened(path: Path, stack: ExitStack) -> BinaryIO:
