@@ -19,7 +19,7 @@ from service.batching.request_backend import SharedBackend
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
-from service.requests.forms import whole_form
+from service.requests.forms import MOST_TEXT, whole_form
 from service.requests.uploads import IN_MEMORY
 from service.routes.segment import PublicRoutes
 from service.routes.until_useless import until_useless
@@ -97,7 +97,7 @@ async def _receive(request: Request, target: BinaryIO, most: int) -> None:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        async with whole_form(request, most_text=most) as form:
+        async with whole_form(request, most_text=min(most, MOST_TEXT)) as form:
             value = form.get(FIELD)
             if value is None:
                 raise Problem(422, f"the form has no field {FIELD}")
