@@ -35,6 +35,7 @@ class Defence:
 
 
 ACCESS, LIMITER = "service/middleware/access.py", "service/hosting/bounded_http.py"
+HEAD = "service/hosting/head.py"
 TESTS = "tests/service"
 DEFENCES = (
     Defence(
@@ -95,8 +96,8 @@ DEFENCES = (
     ),
     Defence(
         "too many requests",
-        ACCESS,
-        "if self._active[client] >= most:",
+        "service/sharing/clients.py",
+        "if memory.stays(lambda: bool(active.sum() >= most)):",
         "if False:",
         f"{TESTS}/middleware/test_access.py::test_a_client_has_so_many_requests_in_flight_and_no_more",
     ),
@@ -145,7 +146,7 @@ DEFENCES = (
     Defence(
         "two large images at once",
         "service/decoding/budget.py",
-        "if used > FREE_BYTES and self._before(lease) + used > self.total:",
+        "if used > FREE_BYTES and memory.stays(lambda: self._before(lease) + used > self.total):",
         "if False:",
         f"{TESTS}/decoding/test_image_decoder.py::test_the_newest_gives_way_and_small_ones_pass",
     ),
@@ -229,8 +230,8 @@ DEFENCES = (
     Defence(
         "requests that wait for no answer",
         LIMITER,
-        "while self._held and (not self.pipeline or self.transport.is_closing()):",
-        "while self._held:",
+        "while self._unparsed and (not self.pipeline or self.transport.is_closing()):",
+        "while self._unparsed:",
         f"{TESTS}/hosting/test_bounded_http.py"
         "::test_requests_that_do_not_wait_for_answers_take_no_more_room_than_others",
     ),
@@ -265,9 +266,81 @@ DEFENCES = (
         "::test_an_owner_has_so_many_sessions_and_the_oldest_make_room",
     ),
     Defence(
+        "addresses without end",
+        HEAD,
+        "if self.target_bytes > MAX_TARGET_BYTES:",
+        "if False:",
+        f"{TESTS}/hosting/test_bounded_http.py"
+        "::test_an_address_has_room_for_options_and_not_for_more",
+    ),
+    Defence(
+        "thousands of headers",
+        HEAD,
+        "if self.headers > MOST_HEADERS:",
+        "if False:",
+        f"{TESTS}/hosting/test_bounded_http.py::test_a_request_has_so_many_headers_and_no_more",
+    ),
+    Defence(
+        "an Accept header without end",
+        "service/requests/formats.py",
+        "if len(accept) > MOST_LETTERS:",
+        "if False:",
+        f"{TESTS}/routes/test_errors.py::test_an_accept_header_without_end_is_not_read",
+    ),
+    Defence(
+        "chunks of a byte",
+        "service/hosting/framing.py",
+        "return self.chunks // 2 > FREE_CHUNKS + self._content // USUAL_CHUNK",
+        "return False",
+        f"{TESTS}/hosting/test_bounded_http.py::test_a_body_in_small_chunks_without_end_is_refused",
+    ),
+    Defence(
+        "thousands of parts",
+        "service/requests/forms.py",
+        "await asyncio.sleep(0)",
+        "pass",
+        f"{TESTS}/requests/test_forms.py"
+        "::test_others_have_their_turn_while_many_small_parts_are_read",
+    ),
+    Defence(
+        "parts in memory",
+        "service/requests/forms.py",
+        "max(1, IN_MEMORY - self._kept)",
+        "IN_MEMORY",
+        f"{TESTS}/requests/test_forms.py::test_files_of_a_form_share_the_memory_that_one_may_have",
+    ),
+    Defence(
+        "thousands of connections",
+        "service/hosting/crowds.py",
+        "if len(self._inside) > self.most:",
+        "if False:",
+        f"{TESTS}/hosting/test_crowds.py::test_who_waits_longest_makes_room",
+    ),
+    Defence(
+        "answers that nobody reads",
+        "service/hosting/crowds.py",
+        "self.loop.call_later(SEND_S, self.transport.abort)",
+        "None",
+        f"{TESTS}/hosting/test_crowds.py::test_an_answer_that_nobody_reads_has_an_end",
+    ),
+    Defence(
+        "answers in memory",
+        "service/hosting/crowds.py",
+        "connection.setsockopt(socket.IPPROTO_TCP, UNSENT, UNSENT_BYTES)",
+        "pass",
+        f"{TESTS}/hosting/test_crowds.py::test_little_is_taken_of_an_answer_before_it_is_read",
+    ),
+    Defence(
+        "work for nobody, in chunks",
+        LIMITER,
+        "if is_last and self._client_has_left(1):",
+        "if False:",
+        f"{TESTS}/hosting/test_bounded_http.py::test_nobody_works_for_who_left_before_all_had_come",
+    ),
+    Defence(
         "work for nobody",
         LIMITER,
-        "if self._client_has_left():",
+        "if self._client_has_left((self._body_left or 0) - self._parsed_bytes):",
         "if False:",
         f"{TESTS}/hosting/test_bounded_http.py::test_nobody_works_for_who_left_before_all_had_come",
     ),

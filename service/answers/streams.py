@@ -6,7 +6,7 @@ from typing import IO
 from anyio.to_thread import run_sync
 from starlette.responses import StreamingResponse
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Bytes that are in memory at once."""
 
 

@@ -7,21 +7,20 @@ connections that say nothing would take all that a process may have.
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
-from collections import deque
-from http import HTTPStatus
 
 import uvicorn.config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.hosting.crowds import LONG_HEAD_BYTES, CrowdedProtocol
 from service.hosting.departure import has_left
 from service.hosting.ending import Ending
 from service.hosting.framing import Framing
+from service.hosting.head import MAX_HEAD_BYTES, HeadCount
 from service.hosting.lingering import LingeringTransport
+from service.hosting.refusal import refusal
 from service.hosting.stand_in import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
-from service.observability.logs import LOGGER
-from service.problems.document import MEDIA_TYPE, problem
+from service.hosting.unparsed import Unparsed
 
 HEAD_S = 10.0
 """Seconds from a connection's begin, or a request's first byte, to the end of its headers."""
@@ -29,26 +28,29 @@ KEEP_ALIVE_S = 75
 """Seconds that a connection may be idle between requests: longer than clients (httpx 5 s) and load
 balancers (60 s) keep theirs. Where both give up at the same time, as with uvicorn's own 5 s, a
 request that is on its way meets a closed connection."""
-MAX_HEAD_BYTES = 64 * 1024
-
 PIECE_BYTES = 32 * 1024
 """Of a body that are parsed before they are counted."""
-HEAD_PIECE_BYTES = 1024
-"""The same of heads: 40 requests, where a client sends the next before the last is answered."""
+SMALL_PIECE_BYTES = 1024
+"""The same of heads: 40 requests, where a client sends the next before the last is answered; and of
+bodies in small chunks, each of which costs as much as a large one."""
+END_OF_HEAD = b"\r\n\r\n"
+MANY_CHUNKS = 32
+"""In a piece; then others have their turn before the next."""
 MAX_UNWANTED_BYTES = 1 << 20
 """Of a body that still comes when its request is answered."""
 CLIENT_LEFT = "client_left"
-"""Where a request's state says that its client has gone already, and nothing need be done."""
+"""What in a request's state tells whether its client has gone already, and nothing need be done."""
 
 _TOO_LARGE = (
     f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB, and so may trailers and "
     "extensions of chunks"
 )
+_TOO_FINE = "a body comes in fewer chunks: join them before they are sent"
 _TOO_SLOW = f"a trailer or the head of a chunk took longer than {HEAD_S:g} s"
 _NOT_HTTP = "this is no HTTP/1.1 request: its first line or a header cannot be read"
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(CrowdedProtocol):
     """HTTP/1.1 whose headers come in time and in bounds, or the connection is closed.
 
     Where there is a deputy, it knows on which connections an answer is owed.
@@ -60,6 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Of this process."""
     _place: int | None = None
     _timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_body = False
     _body_left: int | None = None
@@ -67,15 +70,17 @@ class BoundedProtocol(HttpToolsProtocol):
     _parsed_bytes = 0
     """Of the piece that is parsed now."""
     _unwanted_bytes = 0
+    _is_refused = False
+    _is_fine = False
+    """Whether the last piece was many small chunks."""
 
     def connection_made(  # type: ignore[override]  # as in uvicorn: it is no other
         self, transport: asyncio.Transport
     ) -> None:
         """A client has come."""
-        self._lingering = LingeringTransport(transport, lambda: self._in_body)
-        self._framing = Framing()
-        self._held: deque[memoryview] = deque()
-        """What came behind requests that wait for their turn."""
+        self._lingering = LingeringTransport(transport, self._is_sending)
+        self._framing, self._head = Framing(), HeadCount()
+        self._unparsed = Unparsed()
         super().connection_made(self._lingering)  # type: ignore[arg-type]  # one in all but name
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._expect_head()
@@ -83,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._disarm()
-        self._held.clear()
+        self._unparsed.clear()
         if self.deputy and self._place is not None:
             self.deputy.leave(self._place)
             self._place = None
@@ -91,7 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of it, in pieces: what one of them costs to parse, it costs once."""
-        self._held.append(memoryview(data))
+        self._unparsed.add(data)
         self._parse()
 
     def _parse(self) -> None:
@@ -100,22 +105,36 @@ class BoundedProtocol(HttpToolsProtocol):
         Otherwise a few hundred kilobytes would become ten thousand requests at once, which hold
         some kilobytes each, and the event loop while they are made.
         """
-        while self._held and (not self.pipeline or self.transport.is_closing()):
-            data = self._held.popleft()
-            size = self._piece_bytes
-            if len(data) > size:
-                self._held.appendleft(data[size:])
-            self._take(data[:size])
-        if self._held:
+        while self._unparsed and (not self.pipeline or self.transport.is_closing()):
+            before = self._framing.chunks
+            self._take(self._unparsed.piece(self._piece_bytes))
+            self._is_fine = self._framing.chunks - before > MANY_CHUNKS
+            if self._is_fine and self._unparsed:
+                self.flow.pause_reading()
+                self.loop.call_soon(self._parse_on)
+                return
+        if self._unparsed:
             self.flow.pause_reading()
+            self.crowds.piled.enter(self)
+        else:
+            self.crowds.piled.leave(self)
+
+    def _parse_on(self) -> None:
+        self._parse()
+        is_full = self.cycle is not None and len(self.cycle.body) > HIGH_WATER_LIMIT
+        if not (self._unparsed or is_full or self.transport.is_closing()):
+            self.flow.resume_reading()
 
     @property
     def _piece_bytes(self) -> int:
+        if self._is_fine:
+            return SMALL_PIECE_BYTES
         if not self._in_body:
-            return HEAD_PIECE_BYTES
+            is_one = self._unparsed.has_few(END_OF_HEAD, PIECE_BYTES // 4)
+            return PIECE_BYTES // 4 if is_one else SMALL_PIECE_BYTES
         if self._body_left is None:
             return PIECE_BYTES // 4
-        return min(PIECE_BYTES, self._body_left + HEAD_PIECE_BYTES)
+        return min(PIECE_BYTES, self._body_left + SMALL_PIECE_BYTES)
 
     def _take(self, data: memoryview) -> None:
         if self.transport.is_closing() and not self._lingering.is_draining:
@@ -135,8 +154,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._watch_lines()
         else:
             is_too_large = self._head_bytes > MAX_HEAD_BYTES
-        if is_too_large and not self.transport.is_closing():
+            if self._head_bytes > LONG_HEAD_BYTES:
+                self.crowds.long_heads.enter(self)
+        if self.transport.is_closing():
+            return
+        if is_too_large:
             self._refuse(431, _TOO_LARGE)
+        elif self._in_body and self._framing.is_too_fine:
+            self._refuse(400, _TOO_FINE)
 
     def shutdown(self) -> None:
         """The server takes no more requests."""
@@ -146,13 +171,25 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What came is no request; uvicorn's own answer would be plain text."""
-        self._refuse(400, _NOT_HTTP)
+        refused = self._head.refused
+        self._refuse(*(refused.status, refused.detail) if refused else (400, _NOT_HTTP))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head = HeadCount()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Some of its address."""
+        self._head.target(len(url))
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which says nothing to us: kept, it would pass for a header."""
         if self._in_body:
             self._framing.trailer()
         else:
+            self._head.header()
             super().on_header(name, value)
 
     def on_chunk_header(self) -> None:
@@ -184,9 +221,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
         super().on_headers_complete()
-        if self._client_has_left():
-            self.scope["state"][CLIENT_LEFT] = self.cycle.disconnected = True
-            self.transport.abort()
+        cycle = self.cycle
+        self.scope["state"][CLIENT_LEFT] = lambda: self._has_left_for_good(cycle)
+        if self._client_has_left((self._body_left or 0) - self._parsed_bytes):
+            self._let_go(cycle)
         elif self.deputy and is_next and self.scope["method"] != "HEAD":  # its answer has no body
             self._owe_answer(self.deputy)
 
@@ -221,11 +259,27 @@ class BoundedProtocol(HttpToolsProtocol):
             return None
         return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
 
-    def _client_has_left(self) -> bool:
-        if self.scheme != "http":
+    def _has_left_for_good(self, cycle: RequestResponseCycle) -> bool:
+        """Whether nobody waits for an answer, asked when it is begun with.
+
+        That a body in chunks is not whole is known when all that came of it was parsed.
+        """
+        if cycle.disconnected:
+            return True
+        is_last = cycle is self.cycle and cycle.more_body and self._body_left is None
+        if is_last and self._client_has_left(1):
+            self._let_go(cycle)
+        return cycle.disconnected
+
+    def _client_has_left(self, missing: int) -> bool:
+        """Whether it has gone and not so many bytes are there besides what is parsed now."""
+        if self.scheme != "http" or self.transport.is_closing():
             return False
-        missing = (self._body_left or 0) - self._parsed_bytes - sum(map(len, self._held))
-        return has_left(self.transport.get_extra_info("socket"), missing)
+        return has_left(self.transport.get_extra_info("socket"), missing - len(self._unparsed))
+
+    def _let_go(self, cycle: RequestResponseCycle) -> None:
+        cycle.disconnected = True
+        self.transport.abort()
 
     def _owe_answer(self, deputy: Represented) -> None:
         if self._place is None and self.scheme == "http":
@@ -246,19 +300,14 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.cycle.response_started:
                 self.transport.close()
                 return
-        request_id = uuid.uuid4().hex
-        body = json.dumps(problem(status, detail)).encode() + b"\n"
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-            f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\nx-content-type-options: nosniff\r\n"
-            "cache-control: no-store\r\nconnection: close\r\n\r\n"
-        )
+        self._is_refused = True
         self._lingering.take_no_more_than(MAX_UNWANTED_BYTES)
-        self.transport.write(head.encode() + body)
+        self.transport.write(refusal(status, detail))
         self.transport.close()
-        fields = {"route": "unknown", "request_id": request_id, "status": status}
-        LOGGER.info("request", extra={"fields": fields})
+
+    def _is_sending(self) -> bool:
+        """Whether more may come from the client."""
+        return self._in_body or self._is_refused
 
     def _expect_head(self) -> None:
         if self._timer is None:

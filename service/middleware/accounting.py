@@ -1,5 +1,6 @@
 """The outermost layer: request ids, the limit of bytes, metrics and the access log."""
 
+import asyncio
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ UNKNOWN_ROUTE = "unknown"
 QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 """Asked every few seconds by machines; their successes are not logged."""
 CLIENT_CLOSED_REQUEST = 499
+PIECE_BYTES = 64 * 1024
+"""Of an answer that are handed over before the client has read the piece before."""
 PAGE = "/page/"
 MODEL_HEADER = "X-Segmentation-Model"
 """``name:version`` of the model that answered, percent-encoded."""
@@ -89,7 +92,8 @@ class Edge:
         route = self._template(scope)
         limit = self._limits.get(route, self._usual_limit)
         exchange = _Exchange(scope, receive, send, limit)
-        if scope.get("state", {}).get(CLIENT_LEFT):
+        has_left = scope.get("state", {}).get(CLIENT_LEFT)
+        if has_left and has_left():
             pass  # counted and logged like all that leave
         elif route in QUIET_ROUTES:
             await exchange.run(self._app)
@@ -215,7 +219,17 @@ class _Exchange:
             headers[REQUEST_ID] = self.request_id
             headers["X-Content-Type-Options"] = "nosniff"
             headers.setdefault("Cache-Control", "no-store")
-        self._bytes_out += len(message.get("body", b""))
+        body = message.get("body", b"")
+        self._bytes_out += len(body)
+        # In pieces: what a client does not read is kept once here, and not in each connection.
+        if len(body) > PIECE_BYTES:
+            whole = memoryview(body)
+            last = (len(whole) - 1) // PIECE_BYTES * PIECE_BYTES
+            for start in range(0, last, PIECE_BYTES):
+                piece = whole[start : start + PIECE_BYTES]
+                await self._send({"type": message["type"], "body": piece, "more_body": True})
+                await asyncio.sleep(0)  # as many may be sent something at once
+            message = {**message, "body": whole[last:]}
         await self._send(message)
 
 

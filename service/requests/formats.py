@@ -11,6 +11,8 @@ from service.problems.response import Problem
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 ANYTHING = "*/*"
 """What most clients send as ``Accept``."""
+MOST_LETTERS = 1024
+"""Of an ``Accept`` header; browsers send 150."""
 
 Container = Literal["zip", "multipart"]
 CONTAINER_TYPES: Mapping[Container, str] = {
@@ -66,7 +68,13 @@ def container_asked_for(accept: str | None) -> Container | None:
 
 
 def _media_ranges(accept: str) -> list[tuple[str, float]]:
-    """Media ranges of an ``Accept`` header with their quality, most specific first."""
+    """Media ranges of an ``Accept`` header with their quality, most specific first.
+
+    Raises:
+        Problem: 422, it is too long.
+    """
+    if len(accept) > MOST_LETTERS:
+        raise Problem(422, f"an Accept header has up to {MOST_LETTERS:,} letters here")
     ranges: list[tuple[str, float]] = []
     for part in accept.lower().split(","):
         media_range, *parameters = (piece.strip() for piece in part.split(";"))

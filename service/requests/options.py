@@ -78,9 +78,11 @@ def options_of(query: QueryParams) -> RequestOptions:
     Raises:
         Problem: 422 for an unknown option or a value that it cannot have.
     """
+    several: dict[str, list[str]] = {}
+    for name, value in query.multi_items():
+        several.setdefault(name, []).append(value)
     given: dict[str, Any] = {}
-    for name in query:
-        values = query.getlist(name)
+    for name, values in several.items():
         is_list = name in RequestOptions.model_fields and _is_tuple(
             RequestOptions.model_fields[name].annotation
         )

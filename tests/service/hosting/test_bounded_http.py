@@ -18,8 +18,9 @@ import pytest
 import uvicorn
 
 from service.hosting import bounded_http as connections
-from service.hosting.bounded_http import CLIENT_LEFT, MAX_HEAD_BYTES, BoundedProtocol
+from service.hosting.bounded_http import CLIENT_LEFT, BoundedProtocol
 from service.hosting.departure import has_left
+from service.hosting.head import MAX_HEAD_BYTES, MOST_HEADERS
 from tests.service.conftest import log_lines, png, served, until, until_status
 from tests.service.observability.test_metrics import counted
 from tests.service.routes.test_errors import problem
@@ -107,8 +108,10 @@ def test_an_idle_connection_is_kept_although_the_server_would_close_it(port):
         (b"POST /told HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\n", True),
         (b"POST /told HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nwhole", False),
         (b"GET /told HTTP/1.1\r\nHost: localhost\r\n\r\n", False),
+        (b"POST /told HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nhalf", True),
+        (b"POST /told HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", False),
     ],
-    ids=["half an upload", "a whole one", "no body"],
+    ids=["half an upload", "a whole one", "no body", "half a chunk", "all chunks"],
 )
 def test_nobody_works_for_who_left_before_all_had_come(sent, has_left):
     busy, free, seen = threading.Event(), threading.Event(), []
@@ -118,7 +121,7 @@ def test_nobody_works_for_who_left_before_all_had_come(sent, has_left):
             busy.set()
             free.wait(10)
         elif scope["path"] == "/told":
-            seen.append(scope["state"].get(CLIENT_LEFT, False))
+            seen.append(scope["state"][CLIENT_LEFT]())
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -191,6 +194,20 @@ def test_headers_without_an_end_are_not_kept(client):
     assert "64 KiB" in problem_of(heard, 431)
 
 
+def test_an_address_has_room_for_options_and_not_for_more(client):
+    port = urlsplit(str(client.base_url)).port
+    head = b"POST /segment?%s HTTP/1.1\r\nHost: localhost\r\n"
+    heard = told(port, head % (b"a&" * 20_000), b"Content-Length: 0\r\n\r\n")
+    assert "8 KiB" in problem_of(heard, 414)
+    assert client.post("/segment?" + "&".join(f"a{i}" for i in range(1000))).status_code == 422
+
+
+def test_a_request_has_so_many_headers_and_no_more(port):
+    most = REQUEST + b"a:\r\n" * (MOST_HEADERS - 2) + b"Connection: close\r\n"
+    assert told(port, most + b"\r\n").startswith(b"HTTP/1.1 204")
+    assert f"{MOST_HEADERS} headers" in problem_of(told(port, most + b"a:\r\n\r\n"), 431)
+
+
 CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNK = b"1\r\na\r\n"
 
@@ -199,6 +216,18 @@ def test_a_body_in_many_small_chunks_is_a_body(port):
     trailers = b"0\r\nX-Sum: 1\r\n\r\n"
     head = CHUNKED.replace(b"Host", b"Connection: close\r\nHost")
     assert told(port, head, 30_000 * CHUNK, trailers).startswith(b"HTTP/1.1 204")
+
+
+def test_a_body_in_small_chunks_without_end_is_refused(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(CHUNKED)
+        with suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(10_000 * CHUNK)
+        heard = b""
+        with suppress(ConnectionError):
+            heard = connection.recv(4096)
+    assert not heard or "fewer chunks" in problem_of(heard, 400)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,11 @@ def test_no_image_is_422(client):
     assert "no image" in problem(client.post("/segment"), 422)
 
 
+def test_an_accept_header_without_end_is_not_read(client):
+    answer = client.post("/segment", content=IMAGE, headers={"Accept": "a," * 600})
+    assert "1,024 letters" in problem(answer, 422)
+
+
 def test_an_unknown_format_is_422_and_names_the_known_ones(client):
     detail = problem(client.post("/segment?format=gif", content=IMAGE), 422)
     assert "png" in detail
