@@ -12,6 +12,7 @@ from torch import Tensor
 from seg.errors import SegError
 from seg.networks import SegmentationNetwork, make_network
 from training.dataset.legend import Legend
+from training.learning.compiled import begin_step
 from training.learning.foreign_encoder import freeze_statistics, rate_of, weight_groups
 from training.learning.gates import price, shares_of
 from training.learning.losses import make_loss
@@ -73,6 +74,7 @@ class SegmentationModule(pl.LightningModule):
         Raises:
             SegError: the loss is not finite.
         """
+        begin_step(self.plan)
         images, labels = batch
         images = images.contiguous(memory_format=memory_format(self.plan))
         self.loss.loss.progress = self.progress

@@ -24,9 +24,10 @@ from training.learning.callbacks import (
     WholeCheckpoints,
 )
 from training.learning.checkpoint import Trained, read_checkpoint
+from training.learning.compiled import compiled_as_planned, not_compiled
 from training.learning.fine_tuning import begin_with
 from training.learning.foreign_encoder import begin_with_weights
-from training.learning.module import SegmentationModule
+from training.learning.module import STEPS_BETWEEN_LOOKS, SegmentationModule
 from training.learning.tracking import loggers
 from training.learning.watch import MovingAverage, Watch
 from training.run.clock import Clock, enough_minutes
@@ -46,7 +47,8 @@ BATCHES_AHEAD = 4
 """Made by each of them while the network computes."""
 
 
-STEPS_BETWEEN_LOGS = 5
+STEPS_BETWEEN_LOGS = {"cpu": 5, "cuda": STEPS_BETWEEN_LOOKS}
+"""A log waits for the device: on a card only where the loss is looked at anyway."""
 
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -95,7 +97,11 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         )
         part = (device.world.rank, device.world.size)
         batches = PatchBatches(cases, plan, augmentation, first, part)
-        with _quiet_lightning(), using_threads(plan.threads):
+        with (
+            _quiet_lightning(),
+            using_threads(plan.threads),
+            compiled_as_planned(module.network, plan),
+        ):
             trainer = _trainer(plan, dataset, device, folder, clock)
             _fit(trainer, module, batches, checkpoint if saved else None)
         if clock.stop_asked:
@@ -131,7 +137,7 @@ def _fit(
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
     except RuntimeError as error:
-        raise _explained(error) from error
+        raise _explained(error, module.plan) from error
 
 
 def batches_ahead(size: int, workers: int, shared: int | None) -> int:
@@ -195,7 +201,7 @@ def _trainer(
         ],
         logger=loggers(plan, folder),
         plugins=[WholeCheckpoints()],
-        log_every_n_steps=STEPS_BETWEEN_LOGS,
+        log_every_n_steps=STEPS_BETWEEN_LOGS[device.kind],
         use_distributed_sampler=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -208,7 +214,7 @@ def _strategy(plan: Plan) -> str:
     return "ddp_find_unused_parameters_true" if plan.sandwich_share else "ddp"
 
 
-def _explained(error: RuntimeError) -> Exception:
+def _explained(error: RuntimeError, plan: Plan) -> Exception:
     if lacks_memory(error):
         return SegError(
             "the memory is too small for a step of this plan; close other programs, or begin anew "
@@ -220,7 +226,7 @@ def _explained(error: RuntimeError) -> Exception:
             "more (docker run --shm-size=2g), then go on with --resume"
         )
     if "DataLoader worker" not in str(error):
-        return error
+        return error if plan.compiled == "none" else not_compiled(error)
     return SegError(
         "the process that makes patches was ended from outside, most often for lack of memory; "
         "close other programs or plan a smaller patch, then go on with --resume"

@@ -10,6 +10,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.run.names import (
     AugmentationPreset,
+    CompilationName,
     InstancesName,
     LossName,
     NnunetPreset,
@@ -157,6 +158,9 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add("--schedule", choices=get_args(ScheduleName), help="how the learning rate comes down")
     add("--warmup-share", type=float, metavar="S", help="of the training in which the rate rises")
     add("--precision", choices=get_args(PrecisionName), help="of the network while it trains")
+    add("--compiled", choices=get_args(CompilationName),
+        help="torch.compile: kernels, or CUDA graphs too (default: measured on a card where a "
+             "training lasts twenty minutes or more)")  # fmt: skip
     add("--threads", type=int, metavar="N", help="of the network on a CPU (default: measured)")
     add("--accumulate", type=int, metavar="N", help="batches a step (default: 1)")
     add("--gradient-clip", type=float, metavar="X", help="largest norm (default: 12; 0: none)")

@@ -19,12 +19,13 @@ from training.dataset.dataset_yaml import CARD
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.tuning import tuning_split
 from training.learning.fine_tuning import start_fields, with_normalisation_of
+from training.planning.compilation import compiled_as_asked, compiled_where_it_pays
 from training.planning.contest import AUTO, contest
 from training.planning.foreign_networks import foreign_fields
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.rules import make_plan, planned_augmentation
-from training.planning.search import Budget, Candidate, best_of, candidates
+from training.planning.search import SHARE_FOR_MEASURING, Budget, Candidate, best_of, candidates
 from training.planning.step_cost import Stopwatch
 from training.run.clock import Clock, enough_minutes
 from training.run.device import Device, check_precision
@@ -32,10 +33,6 @@ from training.run.memory import free_bytes, held_bytes, in_gib
 from training.run.plan import Plan, changed_plan, mirrors_in_words
 from training.run.plan_yaml import read_plan
 from training.samples.object_statistics import object_statistics, voxel_edge
-
-SHARE_FOR_MEASURING = 0.05
-"""Of the time, for training steps that are only measured."""
-
 
 log = logging.getLogger("training")
 
@@ -186,10 +183,21 @@ def _searched(
         plans = [first]
     else:
         plans = candidates(fingerprint, dataset.channels, device, chosen)
+    # a network is compiled for minutes: the one that is chosen, not all that are measured
+    plans = [changed_plan(plan, {"compiled": "none"}) for plan in plans]
     limits = _limits(first, device, clock)
     until = clock.elapsed_s() + SHARE_FOR_MEASURING * limits.seconds
-    searched = best_of(plans, limits, stopwatch, lambda: until - clock.elapsed_s())
+
+    def left_s() -> float:
+        return until - clock.elapsed_s()
+
+    searched = best_of(plans, limits, stopwatch, left_s)
     best = searched[0]
+    if "compiled" not in chosen:
+        best = compiled_where_it_pays(best, limits, device, stopwatch, left_s)
+    elif chosen["compiled"] != "none":
+        best = compiled_as_asked(best, chosen["compiled"], limits, stopwatch, left_s)
+    searched = [best, *searched[1:]]
     if not first.steps and clock.elapsed_s() + best.seconds > 60 * first.minutes:
         raise ConfigError(
             f"{first.minutes:g} minutes are over before a first step of {best.seconds:.2g} s, "

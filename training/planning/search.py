@@ -19,6 +19,8 @@ from training.run.device import Device
 from training.run.memory import WORKER_BYTES, TooLittleMemoryError, in_gib
 from training.run.plan import Plan
 
+SHARE_FOR_MEASURING = 0.05
+"""Of the time, for training steps that are only measured."""
 BYTES_A_WEIGHT = 4
 COPIES_OF_WEIGHTS = 5
 """Themselves, gradients, two moments of the optimiser and the moving average."""
@@ -133,9 +135,7 @@ def best_of(
             refused = TooLittleMemoryError(str(error))
             searched.pop(at)
             continue
-        searched[at] = _candidate(
-            best.plan, found.seconds, _bytes(best.plan, found, limits), limits
-        )
+        searched[at] = measured_candidate(best.plan, found, limits)
     assert refused is not None  # there is one plan at least
     raise refused
 
@@ -167,11 +167,15 @@ def _voxels(plan: Plan) -> int:
 def _estimated(plan: Plan, like: Plan, found: Measured, limits: Budget) -> Candidate:
     """By the voxels of a step of the same network that was measured."""
     if plan == like:
-        return _candidate(plan, found.seconds, _bytes(plan, found, limits), limits)
+        return measured_candidate(plan, found, limits)
     factor = _voxels(plan) / _voxels(like)
     weights = COPIES_OF_WEIGHTS * BYTES_A_WEIGHT * found.parameters
-    scaled = replace(found, bytes=int(weights + factor * max(0, found.bytes - weights)))
-    estimate = _candidate(plan, factor * found.seconds, _bytes(plan, scaled, limits), limits)
+    scaled = replace(
+        found,
+        seconds=factor * found.seconds,
+        bytes=int(weights + factor * max(0, found.bytes - weights)),
+    )
+    estimate = measured_candidate(plan, scaled, limits)
     return replace(estimate, measured=False)
 
 
@@ -182,10 +186,11 @@ def _bytes(plan: Plan, found: Measured, limits: Budget) -> int:
     return limits.held + found.bytes + beside
 
 
-def _candidate(plan: Plan, seconds: float, size: int, limits: Budget) -> Candidate:
-    steps = limits.seconds / seconds
+def measured_candidate(plan: Plan, found: Measured, limits: Budget) -> Candidate:
+    """What steps like those that were measured add up to in the time that compiling leaves."""
+    steps = max(0.0, limits.seconds - found.compile_seconds) / found.seconds
     dice = forecast_dice(plan.network, steps, plan.batch_size, plan.patch)
-    return Candidate(plan, seconds, size, steps, dice, measured=True)
+    return Candidate(plan, found.seconds, _bytes(plan, found, limits), steps, dice, measured=True)
 
 
 def _too_large(searched: Sequence[Candidate], limits: Budget) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from seg.networks import make_network, parameter_count
 from training.dataset.legend import Legend
+from training.learning.compiled import begin_step, compiled_as_planned, not_compiled
 from training.learning.losses import make_loss
 from training.learning.optimisers import OPTIMISERS
 from training.run.device import (
@@ -39,6 +40,8 @@ class Measured:
     bytes: int
     """At the highest point, above what the program held before, with the average of the weights."""
     parameters: int
+    compile_seconds: float = 0.0
+    """By which the first steps took longer, where the network is compiled."""
 
 
 def measured_step(
@@ -55,20 +58,25 @@ def measured_step(
 
     Raises:
         TooLittleMemoryError: for a step.
+        ConfigError: torch cannot compile what the plan wants compiled.
     """
     shape = (max(1, plan.batch_size // device.world.size), len(plan.normalisation), *plan.patch)
     try:
         with peak_of(device.kind) as peak:
-            parameters, seconds = _steps(plan, legend, device.kind, precision, shape, patience_s)
+            parameters, seconds, more = _steps(
+                plan, legend, device.kind, precision, shape, patience_s
+            )
     except RuntimeError as error:
         if not lacks_memory(error):
-            raise
+            if plan.compiled == "none":
+                raise
+            raise not_compiled(error) from error
         raise TooLittleMemoryError(
             f"{device.name} has too little memory for a step of {shape}; set a smaller "
             "--batch-size or --patch"
         ) from error
     taken = max(0, peak.bytes - peak.before) * (FRAGMENTATION if device.kind == "cuda" else 1)
-    return Measured(seconds, int(taken), parameters)
+    return Measured(plan.accumulate * seconds, int(taken), parameters, more)
 
 
 def _steps(
@@ -78,7 +86,8 @@ def _steps(
     precision: Precision,
     shape: tuple[int, ...],
     patience_s: float,
-) -> tuple[int, float]:
+) -> tuple[int, float, float]:
+    """Weights, seconds of the fastest step, and by how much the first took longer if compiled."""
     layout = memory_format(plan)
     network = make_network(plan.network_config(outputs_of(legend, plan)))
     network = network.to(kind).to(memory_format=layout)
@@ -89,9 +98,11 @@ def _steps(
     average = [weight.detach().clone() for weight in weights]
     images = torch.randn(shape, device=kind).contiguous(memory_format=layout)
     labels = torch.randint(legend.num_labels, (shape[0], 1, *shape[2:]), device=kind).float()
-    best, begun = float("inf"), time.perf_counter()
-    for _ in range(1 + TIMED_STEPS):
+    times: list[float] = []
+
+    def step() -> None:
         start = time.perf_counter()
+        begin_step(plan)
         optimiser.zero_grad()
         with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
             cost = loss(network(images), labels)
@@ -102,10 +113,22 @@ def _steps(
         torch._foreach_lerp_(average, [weight.detach() for weight in weights], 0.5)
         if kind == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-        if time.perf_counter() - begun > patience_s:
-            break
-    return parameter_count(network), best
+        times.append(time.perf_counter() - start)
+
+    compile_seconds, begun = 0.0, time.perf_counter()
+    with compiled_as_planned(network, plan):
+        if plan.compiled != "none":  # CUDA graphs are recorded in the second step
+            step()
+            step()
+            compile_seconds, begun = sum(times), time.perf_counter()
+            times.clear()
+        for _ in range(1 + TIMED_STEPS):
+            step()
+            if time.perf_counter() - begun > patience_s:
+                break
+    if compile_seconds:
+        compile_seconds = max(0.0, compile_seconds - 2 * min(times))
+    return parameter_count(network), min(times), compile_seconds
 
 
 class Stopwatch:

@@ -23,6 +23,11 @@ LOSSES = {
 }
 OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with Nesterov momentum"}
 SCHEDULES = {"poly": "down as a polynomial", "cosine": "down as a cosine"}
+COMPILED = {
+    "none": "",
+    "kernels": "; compiled by torch",
+    "graphs": "; compiled by torch, as CUDA graphs",
+}
 AXES = {2: "y, x", 3: "z, y, x"}
 
 
@@ -55,7 +60,7 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
             f"{SCHEDULES[plan.schedule]} to 0, weight decay {plan.weight_decay:g}; exported are "
             f"weights averaged with decay {plan.ema:g}",
         ),
-        ("Precision", plan.precision),
+        ("Precision", plan.precision + COMPILED[plan.compiled]),
         *([("Chosen by", _contest_in_words(plan))] if plan.contest else []),
     ]
 

@@ -9,6 +9,7 @@ ScheduleName = Literal["poly", "cosine"]
 PrecisionName = Literal["float32", "bfloat16", "float16"]
 InstancesName = Literal["none", "border", "distance", "auto"]
 TrackerName = Literal["mlflow", "wandb"]
+CompilationName = Literal["none", "kernels", "graphs"]
 VariantPrecision = Literal["float32", "tf32", "float16", "int8"]
 NnunetPreset = Literal["resunet-m", "resunet-l", "resunet-xl"]
 """For which there are rules of nnU-Net."""

@@ -22,6 +22,7 @@ from seg.networks.shortcut import ScalarGated
 from seg.transforms import Normalisation, Preprocessing
 from training.run.names import (
     AugmentationPreset,
+    CompilationName,
     InstancesName,
     LossName,
     OptimiserName,
@@ -198,6 +199,13 @@ class Plan(BaseModel):
     channels_last: Annotated[
         bool, Field(description="channels lie side by side in memory, where that is faster")
     ] = False
+    compiled: Annotated[
+        CompilationName,
+        Field(
+            description="the network is compiled by torch while it trains, its kernels alone or "
+            "as CUDA graphs too"
+        ),
+    ] = "none"
     precision: Annotated[
         PrecisionName,
         Field(description="of the network while it trains"),
@@ -249,6 +257,17 @@ class Plan(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_be_compiled(self) -> "Plan":
+        if self.compiled not in self.compilations:
+            why = (
+                "CUDA graphs write over the gradients that accumulate would add up"
+                if "kernels" in self.compilations
+                else "a training that leaves blocks out or closes gates would compile many networks"
+            )
+            raise ValueError(f"{why}, choose one of {', '.join(self.compilations)}")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_the_optimiser(cls, fields: Any) -> Any:
@@ -264,6 +283,13 @@ class Plan(BaseModel):
     mirror: Annotated[
         bool, Field(description="measure what predicting in mirrors as well gains and costs")
     ] = False
+
+    @property
+    def compilations(self) -> Sequence[CompilationName]:
+        """What ``compiled`` can be: graphs where all steps are alike and keep nothing."""
+        if self.sandwich_share or self.stochastic_depth or self.compute_penalty:
+            return ("none",)
+        return ("none", "kernels") if self.accumulate > 1 else ("none", "kernels", "graphs")
 
     @property
     def dims(self) -> int:

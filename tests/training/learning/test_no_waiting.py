@@ -4,23 +4,29 @@ Tensors of the device ``meta`` have no values: whoever asks for one gets an erro
 """
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import training.learning.trainer as trainer_module
 from seg.errors import SegError
 from seg.images import ClassInfo
 from seg.model_package import Channel
 from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
 from training.dataset.legend import IGNORE
-from training.learning.callbacks import Bar
+from training.learning.callbacks import Bar, Checkpoint
 from training.learning.losses import LOSSES, make_loss
 from training.learning.module import STEPS_BETWEEN_LOOKS, SegmentationModule
 from training.learning.trainer import BATCHES_AHEAD, batches_ahead
+from training.learning.watch import MovingAverage, Watch
 from training.planning.rules import make_plan
+from training.run.clock import Clock
+from training.run.device import Device
 
 CLASSES = tuple(ClassInfo(index=i, name=f"c{i}", color=(i, i, i)) for i in range(3))
 META = torch.device("meta")
@@ -28,9 +34,9 @@ ON_DEVICE = [name for name in LOSSES if name not in ("boundary",)]
 """Distance maps are computed on the host."""
 
 
-def new_module():
+def new_module(size=(64, 64)):
     plan = make_plan(
-        fingerprint((64, 64)), (Channel(name="a"),), "cpu", dataset="t", data="t", minutes=1,
+        fingerprint(size), (Channel(name="a"),), "cpu", dataset="t", data="t", minutes=1,
         network="resunet-xs",
     )  # fmt: skip
     return SegmentationModule(plan, Legend(CLASSES))
@@ -130,3 +136,91 @@ def test_what_is_made_ahead_fits(size, workers, shared):
     ahead = batches_ahead(size, workers, shared)
     assert 0 <= ahead <= BATCHES_AHEAD
     assert ahead * workers * size <= shared
+
+
+class Crossings(TorchDispatchMode):
+    """Notes what is copied between the host and ``META``, and so waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        tensors = [each for each in (*arguments, result) if isinstance(each, torch.Tensor)]
+        kinds = {each.device.type for each in tensors if each.ndim or each is result}
+        if "copy" in function.__name__ and len(kinds) > 1:
+            self.noted.append(function.__name__)
+        return result
+
+
+@pytest.mark.parametrize("instances", ["none", "distance"])
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_whole_step_asks_nothing_and_copies_nothing(module, optimiser, instances):
+    plan = module.plan.model_copy(update={"optimiser": optimiser, "instances": instances})
+    chosen = SegmentationModule(plan, Legend(CLASSES)).to(META)
+    chosen.log_dict = lambda *_, **__: None
+    optimizer = chosen.configure_optimizers()
+    average = MovingAverage(0.9)
+    average.on_fit_start(SimpleNamespace(strategy=SimpleNamespace(root_device=META)), chosen)
+    planes = 1 + (instances != "none")
+    images = torch.randn(2, 1, *plan.patch, device=META)
+    labels = torch.zeros(2, planes, *plan.patch, dtype=torch.uint8, device=META)
+
+    def step():
+        chosen.training_step((images, labels), 0)["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(chosen.parameters(), plan.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        average._average_model.update_parameters(chosen)
+
+    step()  # which moves tables of the loss there, once
+    with Crossings() as crossings:
+        step()
+        assert crossings.noted == []
+        torch.ones(3).to(META)  # and it would be seen
+        assert len(crossings.noted) == 1
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        float(torch.ones((), device=META))
+
+
+class Endless(torch.utils.data.IterableDataset):
+    """The same batch again and again."""
+
+    def __init__(self, patch):
+        self.batch = torch.randn(2, 1, *patch), torch.zeros(2, 1, *patch, dtype=torch.uint8)
+
+    def __iter__(self):
+        while True:
+            yield self.batch
+
+
+class DoneError(Exception):
+    """Ends a training where it has shown what it should."""
+
+
+def test_between_two_looks_lightning_asks_nothing(tmp_path, monkeypatch):
+    """The training loop itself, on ``META``: whatever reads a value there ends it."""
+    cards = trainer_module.STEPS_BETWEEN_LOGS["cuda"]
+    monkeypatch.setitem(trainer_module.STEPS_BETWEEN_LOGS, "cpu", cards)
+    monkeypatch.setattr(Watch, "on_train_batch_end", lambda *_: None)
+    monkeypatch.setattr(Bar, "_may_wait", lambda *_: False)
+    module, taken = new_module((16, 16)), []
+
+    def done(self, trainer, *_):
+        taken.append(trainer.global_step)
+        if len(taken) == STEPS_BETWEEN_LOOKS - 1:
+            raise DoneError
+
+    monkeypatch.setattr(Checkpoint, "on_train_batch_end", done)
+    dataset = SimpleNamespace(legend=Legend(CLASSES))
+    device, clock = Device("cpu", "as if"), Clock(3600)
+    trainer = trainer_module._trainer(module.plan, dataset, device, tmp_path, clock)
+    monkeypatch.setattr(trainer.accelerator, "setup_device", lambda device: None)
+    monkeypatch.setattr(trainer, "_teardown", lambda: None)
+    trainer.strategy._root_device = META
+    loader = torch.utils.data.DataLoader(Endless(module.plan.patch), batch_size=None)
+    with trainer_module._quiet_lightning(), pytest.raises(DoneError):
+        trainer.fit(module, loader)
+    assert module.device == META
+    assert taken == list(range(1, STEPS_BETWEEN_LOOKS))

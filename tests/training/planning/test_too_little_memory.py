@@ -102,7 +102,7 @@ def test_a_card_is_given_room_for_gaps(monkeypatch):
         def __exit__(self, *_):
             return False
 
-    monkeypatch.setattr("training.planning.step_cost._steps", lambda *_: (7, 1.0))
+    monkeypatch.setattr("training.planning.step_cost._steps", lambda *_: (7, 1.0, 0.0))
     monkeypatch.setattr("training.planning.step_cost.peak_of", lambda kind: Peak())
     plan = make_plan(fingerprint((64, 64)), CHANNELS, "cpu", **FIELDS)
     taken = {

@@ -26,11 +26,11 @@ def losses(run):
 
 @pytest.mark.slow
 def test_two_processes_learn_like_one_with_the_double_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.learning.trainer.STEPS_BETWEEN_LOGS", 1)
+    monkeypatch.setattr("training.learning.trainer.STEPS_BETWEEN_LOGS", {"cpu": 1})
     data = draw(tmp_path / "data", cases=3, size=(48, 64))
     one, two = tmp_path / "one", tmp_path / "two"
     assert main([str(data), "--out", str(one), *SMALL]) == 0
-    start = "import training.learning.trainer as t; t.STEPS_BETWEEN_LOGS = 1; "
+    start = "import training.learning.trainer as t; t.STEPS_BETWEEN_LOGS = {'cpu': 1}; "
     start += "import training.fit as f, sys; "
     script = tmp_path / "fit.py"
     script.write_text(f"{start}sys.exit(f.main())")
