@@ -30,6 +30,9 @@ PROBABILITY_NAMES = ("nifti", "tiff", "npz")
 INSTANCES = "instances"
 """Label image of objects with 32 bits, as TIFF in 2D and NIfTI in 3D."""
 
+LAYERS = "nrrd-layers"
+"""3D Slicer's segmentation of regions that overlap: each whole, however others cover it."""
+
 OBJECT_NAMES = (
     "objects",
     "objects-csv",
@@ -58,6 +61,7 @@ OUTPUT_NAMES = (
     *MASK_NAMES,
     INSTANCES,
     *OBJECT_NAMES,
+    LAYERS,
     *MAP_NAMES,
     *(f"{kind}-{format}" for kind in MAP_NAMES for format in PROBABILITY_NAMES),
 )

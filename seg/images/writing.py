@@ -16,7 +16,8 @@ from seg.images.dicom.write_segmentation import encode_dicom_labelmap, encode_di
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
-from seg.images.itk.write import encode_itk, encode_nrrd
+from seg.images.itk.slicer import encode_nrrd
+from seg.images.itk.write import encode_itk
 from seg.images.measures.measurements import encode_measurements
 from seg.images.measures.summary import encode_summary
 from seg.images.nifti.whole import encode_nifti

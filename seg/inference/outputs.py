@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from seg.errors import UnsupportedImageError
 from seg.images import MASK_FORMATS, PROBABILITY_FORMATS, Image, encode_mask, encode_probabilities
+from seg.images.itk.slicer import encode_nrrd_layers
 from seg.inference.trust.quality import Segmentation
-from seg.names import INSTANCES, MAP_NAMES, MapName
+from seg.names import INSTANCES, LAYERS, MAP_NAMES, MapName
 from seg.objects import LABEL_SUFFIX, OBJECT_FORMATS, encode_instances
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
@@ -40,6 +41,8 @@ def _all_maps() -> Iterator[Output]:
 
 _MAPS = {output.name: output for output in _all_maps()}
 
+_LAYERS = Output(LAYERS, "application/x-nrrd", ".layers.seg.nrrd", LAYERS, "probabilities")
+
 
 def outputs_for(dims: int) -> dict[str, Output]:
     """By name: the outputs that can hold a segmentation of 2 or 3 dimensions."""
@@ -49,7 +52,7 @@ def outputs_for(dims: int) -> dict[str, Output]:
         if dims in each.dims
     }
     usual = {kind: _MAPS[f"{kind}-{USUAL_MAP_FORMAT[dims]}"] for kind in MAP_NAMES}
-    return masks | _of_objects(dims) | usual | _MAPS
+    return masks | _of_objects(dims) | {LAYERS: _LAYERS} | usual | _MAPS
 
 
 def _of_objects(dims: int) -> dict[str, Output]:
@@ -87,5 +90,20 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
         raise UnsupportedImageError(
             f"the segmentation kept no map of {output.map}; ask Predictor.segment for it"
         )
+    if output.format == LAYERS:
+        return _layers(found)
     names = found.channels if output.map == "probabilities" else (output.map,)
     return encode_probabilities(found.maps[output.map].array, image, output.format, names)
+
+
+def _layers(found: Segmentation) -> bytes:
+    """Regions, each where its own probability says; classes that exclude each other are a mask."""
+    classes = {entry.name: entry.index for entry in found.classes}
+    if found.classes and found.classes[0].name in found.channels:
+        return encode_mask(found.mask, "nrrd", found.classes)
+    shares = found.maps["probabilities"].array
+    regions = {
+        classes[name]: (share > found.threshold) | (found.mask.array == classes[name])
+        for name, share in zip(found.channels, shares, strict=True)
+    }
+    return encode_nrrd_layers(regions, found.mask, found.classes)

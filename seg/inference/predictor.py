@@ -116,6 +116,7 @@ class Predictor:
             counts,
             classes=self.selection.classes_of(card),
             channels=self.selection.channels_of(card),
+            threshold=0.5 if self.selection.threshold is None else self.selection.threshold,
             made_by=self.package.made_by,
             objects=self._objects(image, turned, turn, objects, labels) if objects else None,
         )

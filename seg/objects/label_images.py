@@ -7,7 +7,8 @@ from pathlib import Path
 
 from seg.images import ClassInfo, Image, MadeBy, Mask, encode_objects
 from seg.images.dicom.write_segmentation import Kind, encode_dicom_objects
-from seg.images.itk.write import encode_nrrd_objects
+from seg.images.grid.codes import type_of
+from seg.images.itk.slicer import encode_nrrd_objects
 from seg.images.zarr.write_labels import write_label_zarr
 from seg.objects.objects import Objects
 
@@ -63,7 +64,11 @@ def segments_of(objects: Objects) -> Sequence[ClassInfo]:
     kinds = {info.index: info for info in objects.kinds}
     return [
         kinds[index].model_copy(
-            update={"name": f"{kinds[index].name} {number}", "color": color_of(number)}
+            update={
+                "name": f"{kinds[index].name} {number}",
+                "color": color_of(number),
+                "type": type_of(kinds[index]),
+            }
         )
         for number, index in enumerate(objects.classes.tolist(), start=1)
     ]

@@ -59,7 +59,7 @@ def _is_ended(path: Path, format: str) -> bool:
     if format in ("png", "overlay"):
         return _ends_with(path, PNG_END)
     with path.open("rb") as file:
-        if format == "nrrd":
+        if format.startswith("nrrd"):
             while file.readline().strip():
                 pass
         if file.read(2) != GZIP:

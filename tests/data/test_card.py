@@ -25,7 +25,7 @@ def card_text(name="a.tif", sha256="a" * 64):
 
 def test_the_datasets_of_the_documentation_have_cards():
     assert load_cards().keys() == {
-        *("scratch-assay", "hela", "cho", "ct-organs", "stained-tissue"),
+        *("scratch-assay", "hela", "cho", "ct-organs", "stained-tissue", "slicer-chest"),
         *("ct-dicom", "dicom-seg", "phantom", "phantom-3d", "efficientnet-lite0"),
     }
 

@@ -2,44 +2,20 @@
 
 from collections.abc import Collection
 from hashlib import sha256
-from unicodedata import normalize
 from uuid import NAMESPACE_OID, uuid5
 
 from seg.images.dicom.file import Dataset
 from seg.images.dicom.source import MANUFACTURER, item
-from seg.images.dicom.text import long_string, plain
 from seg.images.grid.classes import ClassInfo, Code
+from seg.images.grid.codes import long_string, plain
 from seg.images.grid.made_by import MadeBy
 from seg.version import VERSION
-
-PRIVATE_CODES = "99SEG"
-"""Coding scheme of classes that nobody has given a code of SNOMED CT."""
-
-ANATOMY = Code(value="123037004", meaning="Anatomical Structure")
-"""Category of a class that says none."""
 
 SERIES_NUMBERS = range(10_000, 100_000)
 """Of what we write; scanners and archives count from 1."""
 
 UNNAMED = MadeBy(model=MANUFACTURER, version=VERSION)
 """What made a mask of which nobody says more."""
-
-
-def category_of(entry: ClassInfo) -> Code:
-    """The category of a class's code."""
-    return entry.category or ANATOMY
-
-
-def type_of(entry: ClassInfo) -> Code:
-    """The code of a class: its own, or a private one that its name alone decides.
-
-    So one code never stands for two anatomies, whichever models name them.
-    """
-    if entry.type is not None:
-        return entry.type
-    name = plain(normalize("NFC", entry.name))
-    value = sha256(name.casefold().encode()).hexdigest()[:16].upper()
-    return Code(value=value, meaning=long_string(name) or value, scheme=PRIVATE_CODES)
 
 
 def code_item(code: Code) -> Dataset:

@@ -19,12 +19,10 @@ from seg.images.dicom.file import Dataset, pydicom, translated
 from seg.images.dicom.made import (
     UNNAMED,
     algorithm_item,
-    category_of,
     code_item,
     numbers_taken,
     series_description,
     series_number,
-    type_of,
 )
 from seg.images.dicom.planes import Plane
 from seg.images.dicom.source import (
@@ -38,12 +36,12 @@ from seg.images.dicom.text import (
     CHARACTER_SET,
     cleaned,
     date_of,
-    long_string,
     moment,
     offset_of,
     time_of,
 )
 from seg.images.grid.classes import ClassInfo
+from seg.images.grid.codes import category_of, long_string, type_of
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
 from seg.images.outlines.polygons import keyholed, outlines

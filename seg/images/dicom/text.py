@@ -10,31 +10,14 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from seg.images.dicom.file import Dataset, pydicom
+from seg.images.grid.codes import BACKSLASH, CONTROL, plain
 
 CHARACTER_SET = "ISO_IR 192"
 
-LONG_STRING = 64
-"""Characters of the value representation LO at most."""
-
-BACKSLASH = "\N{FULLWIDTH REVERSE SOLIDUS}"
-"""What stands for a backslash, which separates values in DICOM."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _DATE = re.compile(r"(\d{4})[.:/-]?(\d{2})[.:/-]?(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(\.\d{1,6})?")
 _AGE = re.compile(r"\d{3}[DWMY]")
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
-
-
-def plain(text: str) -> str:
-    """One line without what DICOM takes for the end of a value."""
-    return _CONTROL.sub(" ", text).replace("\\", BACKSLASH).strip()
-
-
-def long_string(text: str) -> str:
-    """A text of the value representation LO, cut where it is too long."""
-    text = plain(text)
-    return text if len(text) <= LONG_STRING else text[: LONG_STRING - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def cleaned(header: Dataset, name: str) -> Any:
@@ -130,5 +113,5 @@ _CLEANERS: dict[str, Callable[[str], str]] = {
     "AS": _age,
     "DS": _decimal,
     "CS": _code,
-    "PN": lambda text: _CONTROL.sub("", text).replace("\\", BACKSLASH),
+    "PN": lambda text: CONTROL.sub("", text).replace("\\", BACKSLASH),
 }

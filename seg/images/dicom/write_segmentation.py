@@ -22,14 +22,12 @@ from seg.images.dicom.file import Dataset, pydicom, translated
 from seg.images.dicom.made import (
     UNNAMED,
     algorithm_item,
-    category_of,
     code_item,
     numbers_taken,
     serial_number,
     series_description,
     series_number,
     tracking_uid,
-    type_of,
 )
 from seg.images.dicom.source import (
     MANUFACTURER,
@@ -40,16 +38,14 @@ from seg.images.dicom.source import (
 )
 from seg.images.dicom.text import (
     CHARACTER_SET,
-    LONG_STRING,
     cleaned,
     date_of,
-    long_string,
     moment,
     offset_of,
-    plain,
     time_of,
 )
 from seg.images.grid.classes import ClassInfo, Code
+from seg.images.grid.codes import LONG_STRING, category_of, long_string, plain, type_of
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
 from seg.images.storage.files import PARSING_ERRORS

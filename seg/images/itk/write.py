@@ -6,14 +6,13 @@ docs.itk.org. Letters: ``c`` channels.
 
 import gzip
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from seg.errors import UnsupportedImageError
-from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.units import MM
 from seg.images.grid.world import directions, lps_affine
@@ -42,6 +41,7 @@ def encode_itk(
     names: Mapping[str, str] | None = None,
     *,
     zipped: bool = True,
+    channels: str = "vector",
 ) -> bytes:
     """An NRRD (``.nrrd``) or MetaImage file (``.mha``) on the grid's own affine.
 
@@ -53,6 +53,7 @@ def encode_itk(
         suffix: Chooses the format.
         names: Further fields of an NRRD header, each on one line.
         zipped: An NRRD file is compressed, as a MetaImage file always is.
+        channels: Kind of an NRRD file's axis of channels.
 
     Raises:
         UnsupportedImageError: the formats have no such voxel type, or no such affine.
@@ -63,51 +64,9 @@ def encode_itk(
             "convert to float32"
         )
     laid = _laid_out(grid)
-    return _nrrd(laid, names or {}, zipped=zipped) if suffix == ".nrrd" else _metaimage(laid)
-
-
-def encode_nrrd(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
-    """A ``.seg.nrrd`` file: a plain NRRD volume whose header names the classes for 3D Slicer.
-
-    Source: 3D Slicer, developer guide, "Segmentation labelmap file format".
-    """
-    segments = [(entry.index, f"class_{entry.index}", entry) for entry in classes if entry.index]
-    return _segmentation(replace(mask, array=mask.array.astype(np.uint8)), segments)
-
-
-def encode_nrrd_objects(numbers: Mask, segments: Sequence[ClassInfo]) -> bytes:
-    """The same with a segment for each object.
-
-    Args:
-        numbers: Of the objects, from 1.
-        segments: Name and colour of each, object 1 first.
-    """
-    told = [(number, f"object_{number}", entry) for number, entry in enumerate(segments, start=1)]
-    return _segmentation(numbers, told)
-
-
-def _segmentation(mask: Mask, segments: Sequence[tuple[int, str, ClassInfo]]) -> bytes:
-    """Value, identifier and name of each segment."""
-    volume = mask.array if mask.dims == 3 else mask.array[np.newaxis]  # Slicer wants three axes
-    spacing = mask.spacing and (*(1.0,) * (3 - mask.dims), *mask.spacing)
-    extent = " ".join(f"0 {length - 1}" for length in volume.shape[::-1])
-    names = {
-        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
-        "Segmentation_SourceRepresentation": "Binary labelmap",
-        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
-    }
-    for place, (value, identifier, entry) in enumerate(segments):
-        fields = {
-            "ID": identifier,
-            "Name": entry.name,
-            "Color": " ".join(f"{channel / 255:.6f}" for channel in entry.color),
-            "LabelValue": str(value),
-            "Layer": "0",
-            "Extent": extent,
-        }
-        names |= {f"Segment{place}_{field}": text for field, text in fields.items()}
-    grid = Mask(volume, spacing=spacing, affine=mask.affine, unit=mask.unit)
-    return encode_itk(grid, ".nrrd", names)
+    if suffix != ".nrrd":
+        return _metaimage(laid)
+    return _nrrd(laid, names or {}, channels, zipped=zipped)
 
 
 @dataclass(frozen=True)
@@ -146,7 +105,7 @@ def _laid_out(grid: Image | Mask) -> _LaidOut:
     )
 
 
-def _nrrd(laid: _LaidOut, names: Mapping[str, str], *, zipped: bool) -> bytes:
+def _nrrd(laid: _LaidOut, names: Mapping[str, str], channels: str, *, zipped: bool) -> bytes:
     d, several = len(laid.sizes), laid.channels > 1
     sizes = (laid.channels, *laid.sizes) if several else laid.sizes
     mm = MM[laid.unit]
@@ -161,7 +120,7 @@ def _nrrd(laid: _LaidOut, names: Mapping[str, str], *, zipped: bool) -> bytes:
         f"sizes: {_spaced(sizes)}",
         f"space directions: {_spaced(['none'] * several + [_vector(s / mm) for s in laid.steps])}",
         *units,
-        f"kinds: {_spaced(['vector'] * several + ['domain'] * d)}",
+        f"kinds: {_spaced([channels] * several + ['domain'] * d)}",
         "endian: little",
         f"encoding: {'gzip' if zipped else 'raw'}",
         f"space origin: {_vector(laid.origin / mm)}",

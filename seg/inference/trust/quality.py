@@ -69,6 +69,8 @@ class Segmentation:
     """Background and what the mask may hold, with the indices of the model."""
     channels: tuple[str, ...] = ()
     """Names of the channels of its map of probabilities."""
+    threshold: float = 0.5
+    """Probability above which a voxel lies in a region, where classes are regions."""
     made_by: MadeBy | None = None
     """The model."""
     objects: Objects | None = None

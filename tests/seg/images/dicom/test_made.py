@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seg.images import ClassInfo, Code, MadeBy, Mask, encode_mask, read_image, read_mask
-from seg.images.dicom.made import series_number, type_of
+from seg.images.dicom.made import series_number
 from seg.images.dicom.text import cleaned
+from seg.images.grid.codes import type_of
 from tests.seg.images.dicom.files import content_of, slice_of
 from tests.seg.images.dicom.sources import FRAME, affine_of, image_of, labels_of, multiframe_of
 from tests.seg.images.dicom.test_planes import dose, spect
