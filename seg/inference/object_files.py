@@ -1,7 +1,9 @@
 """Objects of images that stay in their files: labels and table, with bounded memory."""
 
+import json
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -9,15 +11,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt32
 
-from seg.images import Mask, open_channels, write_objects_parts
+from seg.files import replaced_file
+from seg.images import ImageSource, Mask, open_channels, write_objects_parts
 from seg.images.grid.orientation import turned_source
 from seg.inference.predictor import Observe, Predictor
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
-from seg.objects import Count, ObjectsMeter
+from seg.objects import Count, Objects, ObjectsMeter, columns_of, object_parts
 from seg.objects.file_backed import let_go
+from seg.objects.label_images import write_zarr
 from seg.objects.measurements import Cell, measure_in_bands
 
 SLAB_VOXELS = 2**22
+ROWS = "rows"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +32,18 @@ class ObjectsInFile:
     windows: WindowCounts
     counts: dict[str, Count]
     """By class."""
-    rows: list[dict[str, Cell]]
-    """As ``measure_objects`` has them."""
     are_told_apart: bool
 
 
 def predict_objects_file(
     predictor: Predictor,
     sources: Sequence[Path],
-    target: Path,
+    targets: Mapping[Path, str],
     progress: Progress | None = None,
     *,
     observe: Observe | None = None,
 ) -> ObjectsInFile:
-    """Write the numbers of all objects, whole or not at all, and measure each.
+    """Write objects, each file whole or not at all.
 
     The very objects of ``Predictor.objects``. Memory holds a patch's depth of the image and a block
     of what is known of its voxels, of which seven bytes a voxel lie in a temporary folder; where
@@ -49,7 +52,8 @@ def predict_objects_file(
     Args:
         predictor: of a package that fits the image.
         sources: of the image, one file or one a channel.
-        target: TIFF, or NIfTI by its ending.
+        targets: of each the format, of ``STREAMED_OBJECT_FORMATS`` or ``ROWS``: a line of JSON
+            for each object, as ``measure_objects`` has them.
         progress: called with windows done and windows in all.
         observe: as of ``Predictor.predict``.
 
@@ -59,7 +63,7 @@ def predict_objects_file(
     card, counts = predictor.package.card, WindowCounts()
     with (
         open_channels(sources, dims=card.input.dims) as source,
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".objects-") as folder,
+        tempfile.TemporaryDirectory(dir=next(iter(targets)).parent, prefix=".objects-") as folder,
     ):
         turn = predictor.turn_of(source)
         turned = turned_source(source, turn)
@@ -74,14 +78,43 @@ def predict_objects_file(
         mask = Mask(classes, spacing=turned.spacing, affine=turned.affine)
         objects = predictor.objects_within(meter, mask)
         labels = turn.back(objects.labels)
-        write_objects_parts(target, _slabs(labels), source)
-        stored = replace(objects, labels=labels, spacing=source.spacing, affine=source.affine)
-        return ObjectsInFile(
-            counts,
-            dict(objects.counts),
-            list(measure_in_bands(stored, source)),
-            objects.are_told_apart,
+        stored = replace(
+            objects,
+            labels=labels,
+            spacing=source.spacing,
+            affine=source.affine,
+            source=sources[0].name,
         )
+        lines = Path(folder) / "rows"
+        with lines.open("wb") as file:
+            for row in measure_in_bands(stored, source):
+                file.write(json.dumps(row).encode() + b"\n")
+        for target, format in targets.items():
+            _write(stored, format, target, source, lines)
+        return ObjectsInFile(counts, dict(objects.counts), objects.are_told_apart)
+
+
+def _write(objects: Objects, format: str, target: Path, source: ImageSource, rows: Path) -> None:
+    if format.startswith("instances") and format != "instances-zarr":
+        write_objects_parts(target, _slabs(objects.labels), source)
+        return
+    with replaced_file(target) as part:
+        if format == "instances-zarr":
+            write_zarr(objects, part)
+        elif format == ROWS:
+            shutil.copyfile(rows, part)
+        else:
+            with part.open("wb") as file:
+                file.writelines(
+                    object_parts(objects, format, columns_of(objects, source), rows_in(rows))
+                )
+
+
+def rows_in(path: Path) -> Iterator[dict[str, Cell]]:
+    """The rows of a file of ``ROWS``."""
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
 
 
 def _slabs(labels: UInt32[np.ndarray, "*spatial"]) -> Iterator[UInt32[np.ndarray, "*slab"]]:

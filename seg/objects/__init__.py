@@ -16,13 +16,16 @@ from seg.objects.splitting import Shaping, boxes_of, parts_of, split_labels, spl
 from seg.objects.writing import (
     LABEL_SUFFIX,
     OBJECT_FORMATS,
+    STREAMED_OBJECT_FORMATS,
     counts_in_json,
     encode_instances,
+    object_parts,
 )
 
 __all__ = [
     "LABEL_SUFFIX",
     "OBJECT_FORMATS",
+    "STREAMED_OBJECT_FORMATS",
     "Count",
     "Evidence",
     "Flooded",
@@ -42,6 +45,7 @@ __all__ = [
     "heights_of",
     "mean_certainty",
     "measure_objects",
+    "object_parts",
     "parts_of",
     "split_labels",
     "splitting_warning",

@@ -23,6 +23,8 @@ SHAPES = (
     "solidity",
 )
 """Of flat objects; the angle is between the first axis (rows) and the longest, in radians."""
+SHAPES_OF_VOLUMES = ("axis_major_length", "axis_minor_length")
+"""Of the ellipsoid with the same second moments."""
 LET_GO_ROWS = 256
 BAND = 2**21
 """Voxels that are measured at once in images that stay in their files."""
@@ -67,7 +69,7 @@ def measure_objects(objects: Objects, image: Image | None = None) -> list[dict[s
     return rows
 
 
-def columns_of(objects: Objects, image: Image | None = None) -> list[str]:
+def columns_of(objects: Objects, image: ImageSource | None = None) -> list[str]:
     """Names of the columns, also where there is no object."""
     axes = range(objects.dims)
     shapes = _shapes_for(objects)
@@ -84,7 +86,7 @@ def columns_of(objects: Objects, image: Image | None = None) -> list[str]:
 
 def _shapes_for(objects: Objects) -> Sequence[str]:
     if objects.dims == 3:
-        return ()
+        return SHAPES_OF_VOLUMES
     spacing = objects.spacing or (1.0, 1.0)
     is_square = np.isclose(spacing[0], spacing[1], rtol=1e-3)
     return SHAPES if is_square else tuple(name for name in SHAPES if name != "perimeter")
@@ -154,17 +156,11 @@ def _sides(labels: UInt32[np.ndarray, "*spatial"], axis: int) -> Int64[np.ndarra
 def _cell(value: object) -> Cell:
     number = value.item() if isinstance(value, np.generic) else value
     if isinstance(number, float):
+        if isnan(number):  # as the axis of a single row of voxels
+            return None
         return float(f"{number:.{DIGITS}g}")
     assert isinstance(number, int)
     return number
-
-
-def in_csv(objects: Objects, image: Image | None) -> Iterator[list[Cell]]:
-    """The columns, then a row for each object."""
-    columns = columns_of(objects, image)
-    yield list(columns)
-    for row in measure_objects(objects, image):
-        yield [row.get(name) for name in columns]
 
 
 def measure_in_bands(objects: Objects, source: ImageSource | None) -> Iterator[dict[str, Cell]]:

@@ -4,7 +4,7 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from seg.errors import UnsupportedImageError
 from seg.images import Image
 from seg.images.outlines.polygons import outlines
 from seg.objects.measurements import Cell, measure_objects
-from seg.objects.objects import Objects
+from seg.objects.objects import Box, Objects
 
 MEASURED_IN_PLACES = ("label", "class", "probability", "unit", "centroid", "bbox")
 """Columns that are no measurements, or that QuPath has by itself."""
@@ -27,12 +27,16 @@ def encode_objects_geojson(objects: Objects, image: Image | None = None) -> byte
     Source: RFC 7946 and QuPath's documentation of GeoJSON (``objectType``, ``classification``,
     ``measurements``).
     """
-    features = [
-        _feature(objects, row, rings)
-        for row, rings in zip(measure_objects(objects, image), _all_rings(objects), strict=True)
-    ]
-    collection = {"type": "FeatureCollection", "features": features}
-    return json.dumps(collection, separators=(",", ":")).encode()
+    return b"".join(geojson_parts(objects, measure_objects(objects, image)))
+
+
+def geojson_parts(objects: Objects, rows: Iterable[dict[str, Cell]]) -> Iterator[bytes]:
+    """The same, a feature at a time; labels may lie in a file."""
+    yield b'{"type":"FeatureCollection","features":['
+    for number, row in enumerate(rows):
+        feature = json.dumps(_feature(objects, row, _rings(objects, row)), separators=(",", ":"))
+        yield (b"," if number else b"") + feature.encode()
+    yield b"]}"
 
 
 def _feature(
@@ -62,19 +66,30 @@ def _feature(
     }
 
 
+def _rings(objects: Objects, row: Mapping[str, Cell]) -> list[list[list[list[int]]]]:
+    """Polygons of an object, each an outer ring and its holes."""
+    edges = [int(row[f"bbox-{at}"] or 0) for at in range(4)]
+    box = (slice(edges[0], edges[2]), slice(edges[1], edges[3]))
+    return _rings_within(objects, int(row["label"] or 0), box)
+
+
+def _rings_within(objects: Objects, number: int, box: Box) -> list[list[list[list[int]]]]:
+    inside = (objects.labels[box] == number).astype(np.uint8)
+    corner = np.array([box[1].start, box[0].start])
+    return [
+        [
+            (np.asarray(ring.coords) + corner).astype(int).tolist()
+            for ring in (polygon.exterior, *polygon.interiors)
+        ]
+        for _, polygon in outlines(inside)
+    ]
+
+
 def _all_rings(objects: Objects) -> Iterator[list[list[list[list[int]]]]]:
-    """For each object its polygons, each an outer ring and its holes."""
+    """Of each object."""
     for number, box in enumerate(objects.boxes(), start=1):
         assert box is not None  # every number occurs
-        inside = (objects.labels[box] == number).astype(np.uint8)
-        corner = np.array([box[1].start, box[0].start])
-        yield [
-            [
-                (np.asarray(ring.coords) + corner).astype(int).tolist()
-                for ring in (polygon.exterior, *polygon.interiors)
-            ]
-            for _, polygon in outlines(inside)
-        ]
+        yield _rings_within(objects, number, box)
 
 
 def encode_objects_coco(objects: Objects, image: Image | None = None) -> bytes:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -12,17 +12,19 @@ from seg.errors import UnsupportedImageError
 from seg.images import Image, MadeBy
 from seg.objects.counting import Count
 from seg.objects.label_images import encode_dicom, encode_labels, encode_seg_nrrd, encode_zarr
-from seg.objects.measurements import Cell, columns_of, in_csv, measure_objects
+from seg.objects.measurements import Cell, columns_of, measure_objects
 from seg.objects.objects import Objects
 from seg.objects.outlines import (
     encode_objects_coco,
     encode_objects_geojson,
     encode_objects_rois,
+    geojson_parts,
 )
 
 LABEL_SUFFIX = {2: ".tif", 3: ".nii.gz"}
 """By dimensions: of label images of which the format was not said."""
 
+Row = dict[str, Cell]
 Encode = Callable[[Objects, Image | None, MadeBy | None], bytes]
 TEXTS = ("class", "unit")
 FLAGS = ("touches_border",)
@@ -44,15 +46,60 @@ class ObjectFormat:
 
 def encode_objects_json(objects: Objects, image: Image | None = None) -> bytes:
     """Counts with their intervals, and all that was measured of each object."""
-    rows = measure_objects(objects, image)
-    return json.dumps({**counts_in_json(objects), "objects": rows}, indent=1).encode()
+    return b"".join(_json_parts(objects, measure_objects(objects, image)))
+
+
+def _json_parts(objects: Objects, rows: Iterable[Row]) -> Iterator[bytes]:
+    head = json.dumps({**counts_in_json(objects), "objects": []}, indent=1)
+    yield head.removesuffix("[]\n}").encode() + b"["
+    for number, row in enumerate(rows):
+        yield (b",\n  " if number else b"\n  ") + json.dumps(row).encode()
+    yield b"\n ]\n}"
 
 
 def encode_objects_csv(objects: Objects, image: Image | None = None) -> bytes:
     """A row for each object."""
+    columns = columns_of(objects, image)
+    return b"".join(_csv_parts(columns, measure_objects(objects, image)))
+
+
+def _csv_parts(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[bytes]:
+    yield _csv_line(columns)
+    for row in rows:
+        yield _csv_line([row.get(name) for name in columns])
+
+
+def _csv_line(cells: Sequence[Cell]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(in_csv(objects, image))
+    csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue().encode()
+
+
+STREAMED_OBJECT_FORMATS = (
+    *("objects", "objects-csv", "objects-geojson"),
+    *("instances", "instances-tiff", "instances-nifti", "instances-zarr"),
+)
+"""Those that can be written of an image that stays in its file."""
+
+
+def object_parts(
+    objects: Objects, format: str, columns: Sequence[str], rows: Iterable[Row]
+) -> Iterator[bytes]:
+    """A table or outlines, an object at a time.
+
+    Args:
+        objects: whose labels may lie in a file.
+        format: ``objects``, ``objects-csv`` or ``objects-geojson``.
+        columns: of the rows.
+        rows: what was measured of each.
+    """
+    match format:
+        case "objects":
+            return _json_parts(objects, rows)
+        case "objects-csv":
+            return _csv_parts(columns, rows)
+        case _:
+            return geojson_parts(objects, rows)
 
 
 def encode_objects_parquet(objects: Objects, image: Image | None = None) -> bytes:

@@ -4,7 +4,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError
 from seg.inference import Selection, outputs_for
+from seg.inference.object_files import rows_in
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_stored, split_inputs
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
+from seg.predict.long_table import LongTable
 from seg.predict.overlapped import run_here
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
@@ -102,17 +104,18 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     )
     cases = find_cases(options.inputs, search)
     missed = left_out(options.inputs, search)
-    tables = {"quality": Table(work.out / QUALITY_FILE)}
+    quality = Table(work.out / QUALITY_FILE)
+    tables: dict[str, Table | LongTable] = {"quality": quality}
     if work.measurements:
         tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
-    tables["quality"].leave_out({str(path): "no image that is read" for path in missed})
+    quality.leave_out({str(path): "no image that is read" for path in missed})
     if any(outputs_for(card.input.dims)[name].of_objects for name in work.formats):
-        tables["objects"] = Table(work.out / OBJECTS_FILE)
+        tables["objects"] = LongTable(work.out / OBJECTS_FILE)
     _keep_inputs(cases, work, card.input.dims)
     settings = work.settings(card)
 
     def may_be_done(case: PredictionCase) -> bool:
-        same = tables["quality"].says(case.name, SETTINGS) == settings
+        same = quality.says(case.name, SETTINGS) == settings
         # an image without objects has no row among them
         return same and all(
             case.name in table for name, table in tables.items() if name != "objects"
@@ -187,7 +190,9 @@ def _keep_inputs(cases: Iterable[PredictionCase], work: CaseWork, dims: int) -> 
                 )
 
 
-def _followed(outcomes: Iterable[Outcome], total: int, tables: dict[str, Table]) -> list[Outcome]:
+def _followed(
+    outcomes: Iterable[Outcome], total: int, tables: Mapping[str, Table | LongTable]
+) -> list[Outcome]:
     """Take all outcomes in, with a bar that tells how far it is; those that failed."""
     failures: list[Outcome] = []
     skipped = 0
@@ -202,13 +207,7 @@ def _followed(outcomes: Iterable[Outcome], total: int, tables: dict[str, Table])
             elif outcome.is_skipped:
                 skipped += 1
             else:
-                for name, table in tables.items():
-                    rows = {
-                        "quality": [outcome.quality],
-                        "measurements": outcome.measurements,
-                        "objects": outcome.objects,
-                    }[name]
-                    table.put(outcome.case, rows)
+                _taken_over(outcome, tables)
     done = total - skipped - len(failures)
     _say(
         f"{done} segmented"
@@ -218,6 +217,20 @@ def _followed(outcomes: Iterable[Outcome], total: int, tables: dict[str, Table])
     for failure in failures:
         _say(f"failed: {failure.case}: {failure.failure}")
     return failures
+
+
+def _taken_over(outcome: Outcome, tables: Mapping[str, Table | LongTable]) -> None:
+    rows = {
+        "quality": [outcome.quality],
+        "measurements": outcome.measurements,
+        "objects": outcome.objects,
+    }
+    for name, table in tables.items():
+        if isinstance(table, LongTable) and outcome.object_file is not None:
+            table.put(outcome.case, rows_in(outcome.object_file))
+            outcome.object_file.unlink()
+        else:
+            table.put(outcome.case, rows[name])
 
 
 def _say(text: str) -> None:

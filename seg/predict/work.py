@@ -33,12 +33,11 @@ from seg.inference import (
     voices_of,
 )
 from seg.inference.labels.selection import EVERYTHING
-from seg.inference.object_files import predict_objects_file
+from seg.inference.object_files import ROWS, predict_objects_file
 from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
-from seg.names import INSTANCES
-from seg.objects import Count, Objects, measure_objects
+from seg.objects import STREAMED_OBJECT_FORMATS, Count, Objects, measure_objects
 from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
@@ -100,6 +99,8 @@ class Outcome:
     quality: Row = field(default_factory=dict)
     measurements: Sequence[Row] = ()
     objects: Sequence[Row] = ()
+    object_file: Path | None = None
+    """Holds them where they are too many: a line of JSON each; it goes once they are taken over."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +167,14 @@ class Worker:
             work = self.work
             if not all(map(stays_in_file, job.case.files)):
                 raise
-            if work.formats == (INSTANCES,) and not work.measurements:
+            of_objects = set(work.formats) <= set(STREAMED_OBJECT_FORMATS)
+            if of_objects and not work.measurements:
                 return Streamed(job.case.files)
             if not set(work.formats) <= set(STREAMED_FORMATS):
+                objects = " or ".join(STREAMED_OBJECT_FORMATS)
                 raise ImageTooLargeError(
-                    f"{error}; with --format {' or '.join(STREAMED_FORMATS)} it may be larger"
+                    f"{error}; with --format {' or '.join(STREAMED_FORMATS)} it may be larger, "
+                    f"and with {objects}, without masks beside them"
                 ) from error
             return Streamed(job.case.files)
 
@@ -183,10 +187,15 @@ class Worker:
         return lambda: self._write(case, image, found)
 
     def _stream_objects(self, case: PredictionCase) -> Outcome:
-        (target,) = files_of(self.work, case, self.card.input.dims).values()
-        target.parent.mkdir(parents=True, exist_ok=True)
+        targets = {
+            target: name for name, target in files_of(self.work, case, self.card.input.dims).items()
+        }
+        rows = next(iter(targets)).with_name(f".{Path(case.name).name}.rows")
+        rows.parent.mkdir(parents=True, exist_ok=True)
         meter = QualityMeter(self.card, selection=self.work.selection)
-        found = predict_objects_file(self.predictor, case.files, target, observe=meter)
+        found = predict_objects_file(
+            self.predictor, case.files, targets | {rows: ROWS}, observe=meter
+        )
         with open_channels(case.files, dims=self.card.input.dims) as source:
             warnings = self.predictor.warnings(source)
         if not found.are_told_apart:
@@ -197,7 +206,7 @@ class Worker:
             case.name,
             warnings=quality.warnings,
             quality={**row, **_counts(found.counts)},
-            objects=found.rows,
+            object_file=rows,
         )
 
     def _stream(self, case: PredictionCase) -> Outcome:

@@ -1,3 +1,7 @@
+import csv
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,9 +11,9 @@ import seg.objects.measurements
 import seg.objects.meter
 from seg.images import Image, read_image, write_image
 from seg.inference import Predictor
-from seg.inference.object_files import predict_objects_file
+from seg.inference.object_files import ROWS, predict_objects_file, rows_in
 from seg.model_package import ModelPackage
-from seg.objects import measure_objects
+from seg.objects import OBJECT_FORMATS, encode_instances, measure_objects
 from tests.packages import write_package
 
 
@@ -40,16 +44,38 @@ def test_objects_of_a_file_are_those_of_the_image_in_memory(
     write_image(tmp_path / "slide.tif", slide)
     target = tmp_path / "out" / "slide.tif"
     target.parent.mkdir()
-    found = predict_objects_file(predictor, [tmp_path / "slide.tif"], target)
+    tables = {
+        name: target.parent / f"slide{OBJECT_FORMATS[name].suffix}"
+        for name in ("objects", "objects-csv", "objects-geojson", "instances-zarr")
+    }
+    targets = {target: "instances"} | {path: name for name, path in tables.items()}
+    lines = target.parent / "rows"
+    found = predict_objects_file(predictor, [tmp_path / "slide.tif"], targets | {lines: ROWS})
     assert len(whole) > 20
     np.testing.assert_array_equal(tifffile.imread(target), whole.labels)
     assert tifffile.imread(target).dtype == np.uint32
     assert read_image(target).spacing == pytest.approx((0.5, 0.5))
     assert found.counts == dict(whole.counts)
-    ours = {row["label"]: row for row in found.rows}
+    ours = {row["label"]: row for row in rows_in(lines)}
     assert len(ours) == len(rows)
     for row in rows:
         for name, value in row.items():
             same = pytest.approx(value, rel=1e-4) if isinstance(value, float) else value
             assert ours[row["label"]][name] == same, name
-    assert [path.name for path in target.parent.iterdir()] == ["slide.tif"]
+    lines.unlink()
+    assert sorted(target.parent.iterdir()) == sorted(targets)
+    np.testing.assert_array_equal(read_image(tables["instances-zarr"]).array[0], whole.labels)
+    whole = replace(whole, source="slide.tif")
+    for name in ("objects", "objects-geojson"):
+        written = json.loads(tables[name].read_bytes())
+        expected = json.loads(encode_instances(whole, name, slide))
+        assert list(written) == list(expected)
+        assert written.get("count") == expected.get("count")
+        if name == "objects-geojson":
+            geometries = [each["geometry"] for each in written["features"]]
+            assert geometries == [each["geometry"] for each in expected["features"]]
+            assert [each["id"] for each in written["features"]] == [
+                each["id"] for each in expected["features"]
+            ]
+    table = list(csv.DictReader(tables["objects-csv"].open()))
+    assert [row["label"] for row in table] == [str(row["label"]) for row in rows]

@@ -12,7 +12,7 @@ from scipy import ndimage
 from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import Predictor, Selection
-from seg.inference.object_files import predict_objects_file
+from seg.inference.object_files import ROWS, predict_objects_file, rows_in
 from seg.model_package import Instances, ModelPackage, SplitRule, Splitting
 from seg.objects import Shaping, boxes_of, components, split_labels
 from tests.packages import write_package
@@ -195,9 +195,10 @@ def test_an_image_that_stays_in_its_file_has_the_same_objects(package, apart, kn
     if knows == "classes":
         predictor = Predictor(with_values(package), selection=Selection(split=True))
     expected = predictor.objects(image)
-    found = predict_objects_file(predictor, [tmp_path / "in.tif"], tmp_path / "out.tif")
+    targets = {tmp_path / "out.tif": "instances", tmp_path / "rows": ROWS}
+    found = predict_objects_file(predictor, [tmp_path / "in.tif"], targets)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected.labels)
-    assert len(found.rows) == len(expected)
+    assert len(list(rows_in(tmp_path / "rows"))) == len(expected)
     assert found.are_told_apart
 
 

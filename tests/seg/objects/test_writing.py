@@ -270,3 +270,18 @@ def test_dicom_of_no_object_and_of_no_dicom_is_refused_in_words(objects, image, 
     )  # fmt: skip
     with pytest.raises(UnsupportedImageError, match="no object was found"):
         encode_instances(none, "instances-dicom-seg", image)
+
+
+def test_axes_of_a_volume_s_objects_are_those_of_its_ellipsoid_in_mm():
+    spacing, radii = (2.0, 0.5, 0.5), (12.0, 4.0, 4.0)
+    grid = np.stack(np.indices((17, 23, 23)), -1) * spacing - (16.0, 5.5, 5.5)
+    labels = (((grid / radii) ** 2).sum(-1) <= 1).astype(np.uint32)
+    labels[0, 0, 0] = 2
+    found = Objects(
+        labels=labels, classes=np.array([1, 1], np.uint8),
+        probabilities=np.ones(2, np.float32), kinds=(NUCLEUS,), spacing=spacing,
+    )  # fmt: skip
+    rows = {row["label"]: row for row in rows_of(found)}
+    assert float(rows["1"]["axis_major_length"]) == pytest.approx(24, rel=0.05)
+    assert float(rows["1"]["axis_minor_length"]) == pytest.approx(8, rel=0.05)
+    json.loads(encode_instances(found, "objects"), parse_constant=pytest.fail)  # no NaN

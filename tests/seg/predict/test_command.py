@@ -335,6 +335,24 @@ def test_tables_and_outlines_of_a_slide_are_those_of_a_picture(tiny_package, fol
     assert counted[0] == counted[1]
 
 
+def test_objects_of_a_slide_are_those_of_a_picture(folder, monkeypatch):
+    package = write_package(folder / "cells", objects=True)
+    formats = "instances,objects,objects-csv,objects-geojson,instances-zarr"
+    command = [str(package), str(folder / "in"), "--format", formats, "--out"]
+    assert main([*command, str(folder / "whole")]) == 0
+    small = Limits(max_pixels=1500)
+    monkeypatch.setattr("seg.predict.work.read_channels", partial(read_channels, limits=small))
+    assert main([*command, str(folder / "streamed")]) == 0
+    assert written(folder / "whole") == written(folder / "streamed")
+    for name in ("objects.csv", "a.objects.csv", "a.objects.json", "a.instances.ome.zarr.zip"):
+        whole, streamed = ((folder / each / name).read_bytes() for each in ("whole", "streamed"))
+        assert whole == streamed, name
+    assert len((folder / "whole" / "objects.csv").read_text().splitlines()) > 2
+    again = (folder / "streamed" / "objects.csv").read_bytes()
+    assert main([*command, str(folder / "streamed")]) == 0
+    assert (folder / "streamed" / "objects.csv").read_bytes() == again
+
+
 def test_files_left_out_are_said_in_words_in_the_table_and_by_the_status(
     tiny_package, folder, capsys
 ):

@@ -3,19 +3,23 @@ import csv
 import pytest
 
 from seg.errors import ConfigError
+from seg.predict.long_table import LongTable
 from seg.predict.tables import Table
+
+both_kinds = pytest.mark.parametrize("kind", [Table, LongTable])
 
 
 def rows_of(path):
     return list(csv.DictReader(path.open(newline="")))
 
 
-def test_rows_of_an_earlier_run_stay_until_their_case_is_done_again(tmp_path):
-    first = Table(tmp_path / "t.csv")
+@both_kinds
+def test_rows_of_an_earlier_run_stay_until_their_case_is_done_again(kind, tmp_path):
+    first = kind(tmp_path / "t.csv")
     first.put("b", [{"volume": 1.5}, {"volume": 2.5}])
     first.put("a", [{"volume": 3.0, "note": 'says "no", twice'}])
     first.save()
-    second = Table(tmp_path / "t.csv")
+    second = kind(tmp_path / "t.csv")
     assert "a" in second
     assert "c" not in second
     second.put("b", [{"volume": 9}])
@@ -27,8 +31,9 @@ def test_rows_of_an_earlier_run_stay_until_their_case_is_done_again(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"x,y\n1,2\n", b"\xff\xfe\x00"])
-def test_another_file_of_that_name_is_not_overwritten(tmp_path, content):
+@both_kinds
+def test_another_file_of_that_name_is_not_overwritten(kind, tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(ConfigError, match=r"t\.csv"):
-        Table(tmp_path / "t.csv")
+        kind(tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_bytes() == content

@@ -1,0 +1,78 @@
+"""A table of so many rows that they lie in a file: those of the objects of slides."""
+
+import csv
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from time import monotonic
+
+from seg.errors import ConfigError
+from seg.files import replaced_file
+from seg.predict.tables import CASE, SECONDS_BETWEEN_SAVES, Row
+
+PATIENCE = 20
+"""A table is saved when so many times passed as the last save took."""
+
+
+class LongTable:
+    """As ``Table``, but no rows are in memory: a file a case lies in a folder that goes with it."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the table, or begin one.
+
+        Raises:
+            ConfigError: there is a file of that name that is no such table.
+        """
+        self._path = path
+        self._columns: dict[str, None] = {CASE: None}
+        self._files: dict[str, Path] = {}
+        self._saved, self._pause = monotonic(), SECONDS_BETWEEN_SAVES
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".rows-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        if path.exists():
+            self._read()
+
+    def __contains__(self, case: str) -> bool:
+        """Whether the case has rows."""
+        return case in self._files
+
+    def put(self, case: str, rows: Iterable[Row]) -> None:
+        """Take the rows of a case in place of older ones; saved after some seconds."""
+        file = self._files.setdefault(case, self._folder / str(len(self._files)))
+        with file.open("w", encoding="utf-8") as lines:
+            for row in rows:
+                self._columns |= dict.fromkeys(row)
+                lines.write(json.dumps(row) + "\n")
+        if monotonic() - self._saved > self._pause:
+            self.save()
+
+    def save(self) -> None:
+        """Write the table, whole or not at all."""
+        begun = monotonic()
+        with replaced_file(self._path) as part, part.open("w", newline="", encoding="utf-8") as out:
+            writer = csv.DictWriter(out, list(self._columns), lineterminator="\n")
+            writer.writeheader()
+            for case in sorted(self._files):
+                writer.writerows({CASE: case, **row} for row in self._rows_of(case))
+        self._saved = monotonic()
+        self._pause = max(SECONDS_BETWEEN_SAVES, PATIENCE * (self._saved - begun))
+
+    def _rows_of(self, case: str) -> Iterator[Row]:
+        with self._files[case].open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+    def _read(self) -> None:
+        try:
+            with self._path.open(newline="", encoding="utf-8") as file:
+                for case, rows in groupby(csv.DictReader(file), key=lambda row: row.get(CASE)):
+                    if not case:
+                        raise ConfigError(f"{self._path} is not a table of cases; move it away")
+                    self.put(case, [{k: v for k, v in row.items() if k != CASE} for row in rows])
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"{self._path} cannot be read: {error}") from error
