@@ -68,6 +68,12 @@ OUTPUT_NAMES = (
 """Of all files that can be had of a segmentation; each map as ``NAME-FORMAT`` or in its usual
 format."""
 
+FrameAxis = Literal["t", "z", "position"]
+"""Of a stack, along which each image is one."""
+
+FRAME_AXES: tuple[FrameAxis, ...] = get_args(FrameAxis)
+"""All that may be asked for."""
+
 Provider = Literal["auto", "cpu", "cuda", "openvino"]
 """``cpu`` is onnxruntime's; ``auto`` the fastest here."""
 

@@ -1,7 +1,9 @@
 """Images and masks, and the files they come from and go to."""
 
 from seg.images.endings import IMAGE_ENDINGS, images_at, stem_of
+from seg.images.frames import frames_in, read_frame
 from seg.images.grid.classes import ClassInfo, Code
+from seg.images.grid.frames import Frame
 from seg.images.grid.image import Affine, Image, Mask, Spacing
 from seg.images.grid.limits import Limits
 from seg.images.grid.made_by import MadeBy
@@ -30,6 +32,7 @@ __all__ = [
     "Affine",
     "ClassInfo",
     "Code",
+    "Frame",
     "Image",
     "ImageSource",
     "Limits",
@@ -42,10 +45,12 @@ __all__ = [
     "encode_objects",
     "encode_picture",
     "encode_probabilities",
+    "frames_in",
     "images_at",
     "open_channels",
     "open_image",
     "read_channels",
+    "read_frame",
     "read_image",
     "read_mask",
     "series_in",

@@ -8,8 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seg.errors import DatasetError, ImageError
-from seg.images import IMAGE_ENDINGS, images_at, series_in, stem_of
+from seg.images import (
+    IMAGE_ENDINGS,
+    Frame,
+    frames_in,
+    images_at,
+    series_in,
+    stem_of,
+)
 from seg.images.endings import is_image_folder, left_out_at
+from seg.names import FrameAxis
 
 _CHANNEL = re.compile(r"_(\d{4})$")
 
@@ -23,6 +31,8 @@ class PredictionCase:
     files: tuple[Path, ...]
     series: str | None = None
     """SeriesInstanceUID where they hold several series."""
+    frame: Frame | None = None
+    """Which one of a stack."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class CaseSearch:
     """Masks that lie in here are no images."""
     series: str | None = None
     """SeriesInstanceUID of the only DICOM series that is wanted; None is each."""
+    each: FrameAxis | None = None
+    """Axis of stacks along which each image is a case."""
 
 
 def find_cases(inputs: Sequence[str | Path], search: CaseSearch) -> list[PredictionCase]:
@@ -60,6 +72,8 @@ def find_cases(inputs: Sequence[str | Path], search: CaseSearch) -> list[Predict
         _check(name, files, search)
     cases = [PredictionCase(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
     cases = [each for case in cases for each in _series_of(case, search)]
+    if search.each is not None:
+        cases = [each for case in cases for each in _frames_of(case, search.each)]
     if not cases:
         raise DatasetError(f"no input holds the DICOM series {search.series}")
     return cases
@@ -102,6 +116,24 @@ def _series_of(case: PredictionCase, search: CaseSearch) -> list[PredictionCase]
     if len(series) < 2:
         return [case]
     return [replace(case, name=f"{case.name}_{uid}", series=uid) for uid in series]
+
+
+def _frames_of(case: PredictionCase, axis: FrameAxis) -> list[PredictionCase]:
+    """A case for each frame, named by its number, which is as long for all."""
+    if len(case.files) > 1 or case.series:
+        raise DatasetError(
+            f"{case.name}: --each takes the frames of one file; save its channels into one"
+        )
+    try:
+        count = frames_in(case.files[0], axis)
+    except ImageError:  # which reading the first one will say again
+        return [replace(case, frame=Frame(axis, 0))]
+    width = len(str(count - 1))
+    letter = axis[0]
+    return [
+        replace(case, name=f"{case.name}_{letter}{number:0{width}d}", frame=Frame(axis, number))
+        for number in range(count)
+    ]
 
 
 def _check(name: str, files: Sequence[Path], search: CaseSearch) -> None:

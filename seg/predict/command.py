@@ -18,6 +18,7 @@ from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_st
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.long_table import LongTable
 from seg.predict.overlapped import run_here
+from seg.predict.plate import PlateLayout, Plate
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
 from seg.predict.work import SETTINGS, CaseWork, Outcome, PredictionJob, Worker, files_of
@@ -30,6 +31,7 @@ EACH_SERIES = "all"
 MOST_NAMED = 10
 """Files that a message names."""
 OBJECTS_FILE = "objects.csv"
+PLATE_FILE = "plate.csv"
 STORED_FORMAT = "dicom-seg"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
@@ -101,7 +103,9 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
         recursive=options.recursive,
         out=options.out,
         series=None if options.series in (None, EACH_SERIES) else options.series,
+        each=options.each,
     )
+    plate = _plate(options, card, work)
     cases = find_cases(options.inputs, search)
     missed = left_out(options.inputs, search)
     quality = Table(work.out / QUALITY_FILE)
@@ -136,9 +140,40 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     finally:
         for table in tables.values():
             table.save()
+    if plate is not None:
+        _write_plate(plate, cases, failures, tables, work.out / PLATE_FILE)
     if missed:
         _say(_left_out_in_words(missed))
     return _Predicted(cases, failures, missed)
+
+
+def _plate(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> Plate | None:
+    if options.plate is None:
+        return None
+    if not any(outputs_for(card.input.dims)[name].of_objects for name in work.formats):
+        raise ConfigError("--plate adds objects up: ask for them, as with --format instances")
+    return Plate(PlateLayout(Path(options.plate)) if options.plate else None)
+
+
+def _write_plate(
+    plate: Plate,
+    cases: Sequence[PredictionCase],
+    failures: Sequence[Outcome],
+    tables: Mapping[str, Table | LongTable],
+    path: Path,
+) -> None:
+    failed = {outcome.case for outcome in failures}
+    for case in cases:
+        if case.name in failed:
+            plate.put_failed(case.name)
+        else:
+            counts = next(iter(tables["quality"].rows_of(case.name)), {})
+            plate.put(case.name, counts, tables["objects"].rows_of(case.name))
+    plate.write(path)
+    if plate.without_well:
+        named = ", ".join(plate.without_well[:MOST_NAMED])
+        count = len(plate.without_well)
+        _say(f"{count} images tell no well such as B03, so no row has them: {named}")
 
 
 def _left_out_in_words(missed: Sequence[Path]) -> str:
@@ -180,7 +215,9 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
 def _keep_inputs(cases: Iterable[PredictionCase], work: CaseWork, dims: int) -> None:
     """No mask takes the place of an image, or of a table."""
     taken = {file.resolve(): file for case in cases for file in case.files}
-    tables = [work.out / name for name in (QUALITY_FILE, MEASUREMENTS_FILE, OBJECTS_FILE)]
+    tables = [
+        work.out / name for name in (QUALITY_FILE, MEASUREMENTS_FILE, OBJECTS_FILE, PLATE_FILE)
+    ]
     for case in cases:
         for target in files_of(work, case, dims).values():
             if target in taken or target in tables:

@@ -58,11 +58,14 @@ class LongTable:
             writer = csv.DictWriter(out, list(self._columns), lineterminator="\n")
             writer.writeheader()
             for case in sorted(self._files):
-                writer.writerows({CASE: case, **row} for row in self._rows_of(case))
+                writer.writerows({CASE: case, **row} for row in self.rows_of(case))
         self._saved = monotonic()
         self._pause = max(SECONDS_BETWEEN_SAVES, PATIENCE * (self._saved - begun))
 
-    def _rows_of(self, case: str) -> Iterator[Row]:
+    def rows_of(self, case: str) -> Iterator[Row]:
+        """Those of a case, from its file."""
+        if case not in self._files:
+            return
         with self._files[case].open(encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)

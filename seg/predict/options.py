@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from seg.names import (
+    FRAME_AXES,
     MAP_NAMES,
     MASK_NAMES,
     OBJECT_NAMES,
@@ -73,6 +74,20 @@ def command_line() -> argparse.ArgumentParser:
         metavar="UID|all",
         help="SeriesInstanceUID of the one DICOM series that is segmented of a folder or ZIP file "
         "that holds several (default: all, one mask each, named by the UID)",
+    )
+    add(
+        "--each",
+        choices=FRAME_AXES,
+        help="take each moment, slice or position of a stack as an image; masks and rows are named "
+        "STEM_t0, STEM_z0 or STEM_p0",
+    )
+    add(
+        "--plate",
+        nargs="?",
+        const="",
+        metavar="LAYOUT.csv",
+        help="add the objects of all images of a well up in plate.csv, a row a well; files or "
+        "folders name it, as in A01_site2.tif; a layout's columns beside well are copied",
     )
     add(
         "--credentials",

@@ -50,6 +50,10 @@ class Table:
         """What the first row of a case has there; None without such a row or column."""
         return next((row.get(column) for row in self._rows.get(case, ())), None)
 
+    def rows_of(self, case: str) -> Sequence[Row]:
+        """Those of a case."""
+        return self._rows.get(case, ())
+
     def leave_out(self, reasons: Mapping[str, str]) -> None:
         """Rows of files that are no cases, in place of those of an earlier run."""
         told = [case for case, rows in self._rows.items() if rows and rows[0].get(LEFT_OUT)]

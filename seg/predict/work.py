@@ -16,6 +16,7 @@ from seg.images import (
     encode_mask,
     open_channels,
     read_channels,
+    read_frame,
     stays_in_file,
 )
 from seg.inference import (
@@ -161,6 +162,8 @@ class Worker:
         """
         if job.may_be_done and self._is_done(job.case):
             return None
+        if job.case.frame is not None:
+            return read_frame(job.case.files[0], job.case.frame, dims=self.card.input.dims)
         try:
             return read_channels(job.case.files, dims=self.card.input.dims, series=job.case.series)
         except ImageTooLargeError as error:

@@ -5,6 +5,7 @@ from math import prod
 from pathlib import Path
 
 from seg.errors import ImageTooLargeError
+from seg.images.grid.frames import Frame
 from seg.images.grid.image import Image
 
 
@@ -59,5 +60,7 @@ class ReadOptions:
     """The file is a mask: its numbers are class indices, not colours or intensities."""
     series: str | None = None
     """SeriesInstanceUID of the DICOM series that is wanted, where there may be several."""
+    frame: Frame | None = None
+    """The only one that is wanted of a stack."""
     onto: Image | None = None
     """The image that a mask belongs to, where it is known: frames are laid on its slices."""

@@ -23,7 +23,14 @@ from seg.images.storage.files import BinaryFile
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.spacing import spacing_of
 from seg.images.tiff.structure import check_extent, check_pages, main_series
-from seg.images.tiff.whole import DECODING_ERRORS, as_seen, check_samples, check_size, without_alpha
+from seg.images.tiff.whole import (
+    DECODING_ERRORS,
+    as_seen,
+    check_samples,
+    check_size,
+    decoded_part,
+    without_alpha,
+)
 
 LARGEST_CHUNK = 2**28
 """Bytes of a tile or strip once decoded; it is the least that can be read."""
@@ -168,8 +175,4 @@ class TiffSource:
         series = self._opened.series
         if self._chunks is None:
             self._chunks = zarr_library().open(series.aszarr(level=0), mode="r")
-        full = series.get_shape(squeeze=False)
-        long = tuple(part for part, n in zip(index, full, strict=True) if n > 1)
-        squeezed = len(self._chunks.shape) == len(long)
-        found = np.asarray(self._chunks[long if squeezed else index])
-        return found.reshape([part.stop - part.start for part in index])
+        return decoded_part(series, self._chunks, index)

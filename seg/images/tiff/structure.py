@@ -83,7 +83,7 @@ def main_series(tiff: TiffFile) -> TiffPageSeries:
     Raises:
         UnsupportedImageError: there are several images, and nothing says which one is meant.
     """
-    others = [series for series in tiff.series if not _is_side_picture(series)]
+    others = pictures_in(tiff)
     if len(others) == 1:
         return others[0]
     if any(getattr(tiff, f"is_{kind}") for kind in SLIDES) and tiff.series:
@@ -92,8 +92,25 @@ def main_series(tiff: TiffFile) -> TiffPageSeries:
             return first
     raise UnsupportedImageError(
         f"a TIFF with one image is needed, this one holds {len(tiff.series)}; save the one you "
-        "mean into a file of its own"
+        "mean into a file of its own, or take each (seg.predict --each position)"
     )
+
+
+def pictures_in(tiff: TiffFile) -> list[TiffPageSeries]:
+    """All but thumbnails, labels and macro images."""
+    return [series for series in tiff.series if not _is_side_picture(series)]
+
+
+def series_at(tiff: TiffFile, number: int) -> TiffPageSeries:
+    """The picture of one position.
+
+    Raises:
+        ImageError: there are not so many.
+    """
+    pictures = pictures_in(tiff)
+    if not 0 <= number < len(pictures):
+        raise ImageError(f"the TIFF has {len(pictures)} positions, there is no number {number}")
+    return pictures[number]
 
 
 def _is_side_picture(series: TiffPageSeries) -> bool:

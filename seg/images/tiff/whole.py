@@ -19,12 +19,21 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.axes import Axes
+from seg.images.grid.frames import Frame, frame_axis, frame_index, of_frame
 from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
 from seg.images.storage.files import DAMAGE, BinaryFile
+from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.calibration import calibrated
 from seg.images.tiff.spacing import spacing_of
-from seg.images.tiff.structure import check_extent, check_pages, main_series
+from seg.images.tiff.structure import (
+    check_extent,
+    check_pages,
+    main_series,
+    pictures_in,
+    series_at,
+)
+from seg.names import FrameAxis
 
 # tifffile quotes tags in its remarks, and a tag may hold a patient's name. What matters is raised.
 logging.getLogger("tifffile").addFilter(lambda record: False)
@@ -117,18 +126,66 @@ def ome_description(axes: str, spacing: Spacing | None) -> dict[str, Any]:
 
 
 def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
-    series = main_series(tiff)
+    series, index = _wanted(tiff, options.frame)
     page = series.keyframe
     check_extent(file, tiff, series)
     check_samples(page, series)
-    axes = Axes.of(series.get_axes(squeeze=False), series.get_shape(squeeze=False), options.dims)
+    letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    if index is not None:
+        letters, shape = of_frame(letters, shape, index)
+    axes = Axes.of(letters, shape, options.dims)
     palette = _palette(tiff, page, options)
     check_size(page, axes, options.limits, channels=3 if palette is not None else axes.channels)
-    pixels = series.asarray().reshape(series.get_shape(squeeze=False))
+    if index is None:
+        pixels = series.asarray().reshape(shape)
+    else:
+        pixels = decoded_part(series, zarr_library().open(series.aszarr(level=0), mode="r"), index)
     array = as_seen(tiff, page, axes.arrange(pixels), options.labels)
     array = without_alpha(array, page) if palette is None else palette[:, array[0]]
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return Image(array, spacing=spacing_of(tiff, page, axes.dims))
+
+
+def _wanted(tiff: TiffFile, frame: Frame | None) -> tuple[TiffPageSeries, tuple[slice, ...] | None]:
+    """The series, and the part of it that is a frame where one is wanted."""
+    if frame is None:
+        return main_series(tiff), None
+    if frame.axis == "position" and len(pictures_in(tiff)) > 1:
+        return series_at(tiff, frame.number), None
+    series = main_series(tiff)
+    letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    return series, frame_index(letters, shape, frame)
+
+
+def decoded_part(
+    series: TiffPageSeries, chunks: Any, index: tuple[slice, ...]
+) -> Shaped[np.ndarray, "..."]:
+    """A part of a series, from its chunks as zarr has them."""
+    full = series.get_shape(squeeze=False)
+    long = tuple(part for part, n in zip(index, full, strict=True) if n > 1)
+    squeezed = len(chunks.shape) == len(long)
+    found = np.asarray(chunks[long if squeezed else index])
+    return found.reshape([part.stop - part.start for part in index])
+
+
+def tiff_frames(file: BinaryFile, axis: FrameAxis) -> int:
+    """How many frames a TIFF holds along an axis.
+
+    Raises:
+        ImageError: it is damaged, or has no such axis.
+    """
+    check_pages(file)
+    try:
+        with TiffFile(file, name="image.tif", _multifile=False) as tiff:
+            if axis == "position" and len(pictures_in(tiff)) > 1:
+                return len(pictures_in(tiff))
+            series = main_series(tiff)
+            letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+            return int(shape[frame_axis(letters, shape, axis)])
+    except ImageError:
+        raise
+    except DECODING_ERRORS as error:
+        raise ImageError(f"the TIFF is damaged or cut short ({error}); send all of it") from error
 
 
 def check_samples(page: TiffPage, series: TiffPageSeries) -> None:

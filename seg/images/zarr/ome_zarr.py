@@ -5,6 +5,7 @@ The first of its resolutions, the full one, is read. Source: ngff.openmicroscopy
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.axes import Axes
+from seg.images.grid.frames import frame_axis, frame_index, of_frame
 from seg.images.grid.image import Image, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.units import MM
@@ -27,6 +29,7 @@ from seg.images.zarr.chunks import (
     compressions_of,
 )
 from seg.images.zarr.names import ZARR_FILES
+from seg.names import FrameAxis
 
 LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""
@@ -70,24 +73,54 @@ def zarr_root(names: Sequence[str]) -> str | None:
 def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Path) -> Image:
     zarr = zarr_library()
     group = zarr.open_group(store, mode="r")
-    scales = _multiscales(group)
+    frame = options.frame
+    if frame and frame.axis == "position" and LAYOUT in dict(group.attrs):
+        if str(frame.number) not in group:
+            raise ImageError(f"the OME-Zarr has no position {frame.number}")
+        scales = _within(_multiscales(group[str(frame.number)]), str(frame.number))
+        frame = None
+    else:
+        scales = _multiscales(group)
     array = group[scales["datasets"][0]["path"]]
     if not isinstance(array, zarr.Array):
         raise ImageError("the OME-Zarr names a group where its pixels should be; write it anew")
     names, units = _axes(scales, array.ndim)
-    axes = Axes.of(names, array.shape, options.dims)
+    index: tuple[slice, ...] = (slice(None),) * array.ndim
+    shape = tuple(array.shape)
+    if frame:
+        index = frame_index(names, shape, frame)
+        names, shape = of_frame(names, shape, index)
+    axes = Axes.of(names, shape, options.dims)
     if array.dtype.kind not in "buif":
         raise UnsupportedImageError(
             f"an OME-Zarr of whole or real numbers is needed, got {array.dtype}"
         )
     options.limits.check(axes.spatial, axes.channels, array.dtype.itemsize)
     _check_chunks(array, options, files)
-    pixels = np.asarray(array[...])
+    pixels = np.asarray(array[index])
     kind = np.dtype(np.uint8) if pixels.dtype == bool else pixels.dtype.newbyteorder("=")
     return Image(
         np.ascontiguousarray(axes.arrange(pixels), dtype=kind),
         spacing=_spacing(scales, axes.letters, units, axes.dims),
     )
+
+
+def zarr_frames(folder: Path, axis: FrameAxis) -> int:
+    """How many frames an OME-Zarr folder holds along an axis.
+
+    Raises:
+        ImageError: it is damaged, or has no such axis.
+    """
+    with _translated():
+        group = zarr_library().open_group(
+            zarr_library().storage.LocalStore(folder, read_only=True), mode="r"
+        )
+        if axis == "position" and LAYOUT in dict(group.attrs):
+            return next(number for number in count() if str(number) not in group)
+        scales = _multiscales(group)
+        array = group[scales["datasets"][0]["path"]]
+        letters, _ = _axes(scales, array.ndim)
+        return int(array.shape[frame_axis(letters, array.shape, axis)])
 
 
 def _multiscales(group: Any) -> Mapping[str, Any]:
@@ -96,7 +129,8 @@ def _multiscales(group: Any) -> Mapping[str, Any]:
     if LAYOUT in attributes and "multiscales" not in attributes:
         if "1" in group:
             raise UnsupportedImageError(
-                "the OME-Zarr holds several images; send the folder of one, such as its folder 0"
+                "the OME-Zarr holds several images; send the folder of one, such as its folder 0, "
+                "or take each (seg.predict --each position)"
             )
         return _within(_multiscales(group["0"]), "0")
     if "multiscales" not in attributes:

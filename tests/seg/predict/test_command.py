@@ -353,6 +353,38 @@ def test_objects_of_a_slide_are_those_of_a_picture(folder, monkeypatch):
     assert (folder / "streamed" / "objects.csv").read_bytes() == again
 
 
+def test_each_moment_is_a_case_and_wells_are_added_up(tmp_path, capsys):
+    package = write_package(tmp_path / "cells", objects=True)
+    (tmp_path / "in").mkdir()
+    moments = np.stack([two_that_touch().array[0]] * 3)
+    moments[1] = 0
+    for well in ("A01", "B02"):
+        tifffile.imwrite(
+            tmp_path / "in" / f"{well}.ome.tif", moments, ome=True, metadata={"axes": "TYX"}
+        )
+    (tmp_path / "in" / "C03.tif").write_bytes(b"II*\0 no more")
+    (tmp_path / "doses.csv").write_text("well,dose\nA01,0\nB02,10\n")
+    out = tmp_path / "out"
+    command = [str(package), str(tmp_path / "in"), "--out", str(out), "--each", "t", "--plate"]
+    assert main([*command, str(tmp_path / "doses.csv"), "--format", "instances"]) == 1
+    assert [path.name for path in sorted(out.glob("*.tif"))] == [
+        f"{well}_t{number}.tif" for well in ("A01", "B02") for number in range(3)
+    ]
+    assert tifffile.imread(out / "A01_t0.tif").max() > 0
+    assert tifffile.imread(out / "A01_t1.tif").max() == 0
+    first, second, third = csv.DictReader((out / "plate.csv").open())
+    assert (first["well"], first["dose"], first["images"]) == ("A01", "0", "3")
+    found = [(row["case"], row["class"]) for row in csv.DictReader((out / "objects.csv").open())]
+    nuclei = [case for case, name in found if name == "nucleus" and case.startswith("A01")]
+    assert set(nuclei) == {"A01_t0", "A01_t2"}
+    assert int(first["objects_nucleus"]) == len(nuclei)
+    assert int(first["low_nucleus"]) <= int(first["objects_nucleus"]) <= int(first["high_nucleus"])
+    assert second["dose"] == "10"
+    assert (third["well"], third["images_failed"]) == ("C03", "1")
+    assert main([*command, str(tmp_path / "doses.csv")]) == 2
+    assert "--plate adds objects up" in capsys.readouterr().err
+
+
 def test_files_left_out_are_said_in_words_in_the_table_and_by_the_status(
     tiny_package, folder, capsys
 ):

@@ -1,0 +1,198 @@
+"""Objects of the wells of plates: a row a well, with what its layout says of it."""
+
+import csv
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seg.errors import ConfigError
+from seg.files import replace_file
+from seg.predict.tables import Row
+
+PADDED = re.compile(r"(?<![A-Za-z0-9])([A-P]|A[A-F])-?(0[1-9]|[1-4][0-9])(?![0-9A-Za-z])")
+PLAIN = re.compile(r"(?<![A-Za-z0-9])([A-P]|A[A-F])-?([1-9])(?![0-9A-Za-z])")
+NUMBERED = re.compile(r"(?<![A-Za-z0-9])r(\d\d)c(\d\d)(?=[^0-9]|$)")
+"""Rows and columns as numbers, as Opera and Operetta write them."""
+WORDS = re.compile(r"[_\s.]+")
+MEASURED = ("area", "intensity_mean-")
+"""Columns of objects, by what they begin with, whose mean a well gets."""
+WELL, PLATE = "well", "plate"
+
+
+@dataclass(frozen=True, order=True)
+class Well:
+    """A place on a plate."""
+
+    plate: str
+    """The folder of its files, or of the folders called after wells; empty where there is none."""
+    row: str
+    column: int
+
+    @property
+    def name(self) -> str:
+        """As people write it: B03."""
+        return f"{self.row}{self.column:02d}"
+
+
+def well_of(case: str) -> Well | None:
+    """The well that a case's name, or a folder of it, tells; None where none is told."""
+    *folders, name = case.split("/")
+    for place in (len(folders), *reversed(range(len(folders)))):
+        text = WORDS.sub(" ", [*folders, name][place])
+        for pattern in (PADDED, NUMBERED, PLAIN):
+            if found := pattern.search(text):
+                return _well("/".join(folders[:place]), *found.groups())
+    return None
+
+
+def _well(plate: str, row: str, column: str) -> Well:
+    letters = _letters(int(row)) if row.isdecimal() else row
+    return Well(plate, letters, int(column))
+
+
+def _letters(row: int) -> str:
+    """A for 1, AA for 27."""
+    tens, ones = divmod(row - 1, 26)
+    return ("A" if tens else "") + chr(ord("A") + ones)
+
+
+class PlateLayout:
+    """What a table says of wells, as of doses."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it.
+
+        Raises:
+            ConfigError: it is no table with a column for wells, or tells one twice.
+        """
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                columns = list(reader.fieldnames or ())
+                rows = list(reader)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"{path} cannot be read as a CSV table: {error}") from error
+        if WELL not in columns:
+            raise ConfigError(f"{path} has no column {WELL}; its first row names the columns")
+        self.columns = [name for name in columns if name not in (WELL, PLATE)]
+        self._rows: dict[tuple[str, str], Mapping[str, str]] = {}
+        for number, row in enumerate(rows, start=2):
+            found = well_of(str(row[WELL] or "").strip())
+            if found is None:
+                raise ConfigError(f"{path}, line {number}: {row[WELL]!r} is no well such as B03")
+            key = (str(row.get(PLATE) or "").strip(), found.name)
+            if key in self._rows:
+                raise ConfigError(f"{path}, line {number}: {found.name} was told before")
+            self._rows[key] = row
+
+    def of(self, well: Well) -> Mapping[str, str]:
+        """What is told of a well; a row without a plate is of all plates."""
+        row = self._rows.get((well.plate, well.name)) or self._rows.get(("", well.name), {})
+        return {name: row.get(name) or "" for name in self.columns}
+
+    def wells(self, plates: Iterable[str]) -> set[Well]:
+        """All that it tells, on these plates."""
+        found = set()
+        for plate, name in self._rows:
+            told = well_of(name)
+            assert told is not None
+            for each in [plate] if plate else plates:
+                found.add(Well(each, told.row, told.column))
+        return found
+
+
+@dataclass
+class _Sums:
+    """Of the images of a well."""
+
+    images: int = 0
+    failed: int = 0
+    numbers: Counter[str] = field(default_factory=Counter)
+    unknown: set[str] = field(default_factory=set)
+    """Columns that one image at least has no value for."""
+    totals: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
+    """By column: the sum over objects, and how many they are."""
+
+
+class Plate:
+    """Adds up images."""
+
+    def __init__(self, layout: PlateLayout | None = None) -> None:
+        """With what is known of the wells, if anything."""
+        self._layout = layout
+        self._wells: dict[Well, _Sums] = defaultdict(_Sums)
+        self.without_well: list[str] = []
+        """Cases whose name tells none."""
+
+    def put(self, case: str, counts: Row, objects: Iterable[Row]) -> None:
+        """Take an image: its counts as the table of quality has them, and its objects."""
+        sums = self._sums_of(case)
+        if sums is None:
+            return
+        sums.images += 1
+        for name, value in counts.items():
+            if name.startswith(("objects_", "low_", "high_")) and name != "objects_":
+                if value in (None, ""):
+                    sums.unknown.add(name)
+                else:
+                    sums.numbers[name] += int(float(str(value)))
+        for row in objects:
+            for name, value in row.items():
+                if name.startswith(MEASURED) and value not in (None, ""):
+                    pair = sums.totals[f"{name}_{row.get('class')}"]
+                    pair[0] += float(str(value))
+                    pair[1] += 1
+
+    def put_failed(self, case: str) -> None:
+        """Take an image of which nothing is known."""
+        sums = self._sums_of(case)
+        if sums is not None:
+            sums.failed += 1
+
+    def _sums_of(self, case: str) -> _Sums | None:
+        well = well_of(case)
+        if well is None:
+            self.without_well.append(case)
+            return None
+        return self._wells[well]
+
+    def rows(self) -> list[dict[str, str | int | float | None]]:
+        """A row for each well, those of the layout without an image too."""
+        if self._layout is not None:
+            plates = {well.plate for well in self._wells} or {""}
+            for well in self._layout.wells(plates):
+                self._wells[well]  # makes it
+        counted = sorted({name for sums in self._wells.values() for name in sums.numbers})
+        measured = sorted({name for sums in self._wells.values() for name in sums.totals})
+        return [
+            self._row(well, self._wells[well], counted, measured) for well in sorted(self._wells)
+        ]
+
+    def _row(
+        self, well: Well, sums: _Sums, counted: Sequence[str], measured: Sequence[str]
+    ) -> dict[str, str | int | float | None]:
+        row: dict[str, str | int | float | None] = {}
+        if any(each.plate for each in self._wells):
+            row[PLATE] = well.plate
+        row |= {WELL: well.name, "row": well.row, "column": well.column}
+        row |= self._layout.of(well) if self._layout else {}
+        row |= {"images": sums.images, "images_failed": sums.failed}
+        for name in counted:
+            is_known = sums.images and name not in sums.unknown
+            row[name] = sums.numbers[name] if is_known else None
+        for name in measured:
+            total, count = sums.totals.get(name, (0.0, 0.0))
+            row[f"mean_{name}"] = float(f"{total / count:.6g}") if count else None
+        return row
+
+    def write(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        rows = self.rows()
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [WELL], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        replace_file(path, text.getvalue().encode())
