@@ -80,6 +80,15 @@ Provider = Literal["auto", "cpu", "cuda", "openvino"]
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 """All that may be asked for."""
 
+AskedPrecision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+"""``auto`` is the fastest that loses nothing worth a word; another one is taken or refused."""
+
+PRECISIONS: tuple[AskedPrecision, ...] = get_args(AskedPrecision)
+"""All that may be asked for."""
+
+PRECISION_VARIABLE = "SEG_PRECISION"
+"""Of the environment: what commands and the service take where nothing else is said."""
+
 PRESET_NAMES = (
     "resunet-s",
     "resunet-xs",

@@ -45,7 +45,7 @@ from service.requests.uploads import Uploads
 from service.routes.model_changes import ModelChanges
 from service.routes.models import Catalogue
 from service.routes.patches import PatchRoutes
-from service.routes.segment import FAILED_HEADER, PublicRoutes
+from service.routes.segment import FAILED_HEADER, PRECISION_HEADER, PublicRoutes
 
 
 def create_app(
@@ -131,8 +131,8 @@ def _open_to(origins: str, app: ASGIApp, front_ends: bool) -> ASGIApp:
         allow_methods=["GET", "POST", "DELETE", *(["PUT", "HEAD"] if front_ends else ())],
         allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", REQUEST_ID],
         expose_headers=[
-            *(REQUEST_ID, MODEL_HEADER, VARIANT_HEADER, QUALITY_HEADER, OBJECTS_HEADER),
-            *(FAILED_HEADER, "Content-Disposition", "Location", "Retry-After"),
+            *(REQUEST_ID, MODEL_HEADER, VARIANT_HEADER, PRECISION_HEADER, QUALITY_HEADER),
+            *(OBJECTS_HEADER, FAILED_HEADER, "Content-Disposition", "Location", "Retry-After"),
         ],
     )
 

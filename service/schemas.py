@@ -172,6 +172,10 @@ class Runtime(_Said):
     """Largest absolute error of probabilities on the golden samples."""
     formats: tuple[str, ...]
     provider: str | None = None
+    precision: str | None = None
+    """Of the network's arithmetic, e.g. ``bfloat16``."""
+    overlap: float | None = None
+    """Share of a window that its neighbour covers as well."""
     fallback: str | None = None
     """Why a provider that would be faster does not run the model; null where none failed."""
     variant: str | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from seg.errors import ConfigError
-from seg.inference import Provider
+from seg.inference import AskedPrecision, Provider
 
 PACKAGED = Path(__file__).parents[1] / "package"
 """Where a bento carries its model package; beside ``service/``."""
@@ -66,6 +66,9 @@ class Settings(BaseModel):
     idle_s: Annotated[float, Field(gt=0)] = 300.0
     """Seconds without a request after which a model gives back the memory of its runs; it stays
     ready."""
+    precision: AskedPrecision = "auto"
+    """Of the network's arithmetic; ``auto`` is the fastest that the package knows to lose nothing
+    worth a word, another one is taken or the model refused."""
     network_threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads that run the network; None takes all cores of this process."""
     batching: Literal["auto", "cpu", "gpu"] = "auto"

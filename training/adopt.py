@@ -34,7 +34,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
 
     model, remarks = options.adopt(options)
     package, worst = write_adopted(
-        model, options.target, command, options.images, options.stored_as
+        model, options.target, command, options.images, options.stored_as, options.overlap
     )
     card = package.card
     remarks = [*remarks, *_placed_in_words(card)]
@@ -179,13 +179,23 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(adopt=_onnx)
 
 
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError("must be 0 to below 1")
+    return share
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-o", "--out", dest="target", type=Path, required=True, metavar="DIR", help="new folder")
     add("--stored-as", metavar="AXCODES",
         help="voxel order of the training's images, such as RAS")  # fmt: skip
+    add("--overlap", type=_share, metavar="S",
+        help="of windows in whole images, 0 to below 1 (default: the model's own)")  # fmt: skip
     add("--images", type=Path, metavar="DIR",
-        help="images like those of the training, to prove it on (default: noise)")  # fmt: skip
+        help="images like those of the training, to prove it on, and to measure faster precisions "
+             "(default: noise, and float32 alone)")  # fmt: skip
 
 
 if __name__ == "__main__":

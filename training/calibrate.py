@@ -22,10 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # readers of images, SciPy and onnxruntime take seconds: only what is asked for waits for them
-    from seg.model_package import CARD_FILE
+    from seg.model_package import CARD_FILE, write_card
     from training.evaluation.command_line import open_for_scoring
     from training.evaluation.evaluator import evaluate
     from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
+    from training.packaging.faster_ways import measured_on, ways_in_words
 
     predictor, dataset, chosen = open_for_scoring(options)
     assessment = evaluate(predictor, dataset, chosen.cases, degrade=True).quality
@@ -33,7 +34,11 @@ def _run(options: argparse.Namespace) -> int:
     fitted_on = f"{len(chosen.cases)} {chosen.split} cases of {dataset.name}"
     assessment = assessment.model_copy(update={"fitted_on": fitted_on})
     print(recalibration_in_words(assessment))  # noqa: T201
-    recalibrate(predictor.package, assessment)
+    package = recalibrate(predictor.package, assessment)
+    card = measured_on(package, dataset, chosen.cases, with_overlaps=options.measure_overlap)
+    write_card(package.path, card)
+    if card.faster_ways:
+        print("\n".join(ways_in_words(card, card.faster_ways)))  # noqa: T201
     print(f"written to {options.package / CARD_FILE}")  # noqa: T201
     return 0
 
@@ -46,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the dataset")
     add_split_option(parser, "fit on")
+    parser.add_argument(
+        "--measure-overlap",
+        action="store_true",
+        help="also write the smallest overlap of windows that loses nothing on these cases "
+        "(default: the package keeps its own)",
+    )
     add_backend_options(parser)
     return parser
 

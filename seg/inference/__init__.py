@@ -12,12 +12,22 @@ from seg.inference.predictor import Predictor
 from seg.inference.tiling.sliding_window import Tiling, WindowCounts, predict_slabs
 from seg.inference.trust.disagreement import voices_of
 from seg.inference.trust.quality import Quality, Segmentation
-from seg.names import MAP_NAMES, OUTPUT_NAMES, PROVIDERS, MapName, Provider
+from seg.names import (
+    MAP_NAMES,
+    OUTPUT_NAMES,
+    PRECISIONS,
+    PROVIDERS,
+    AskedPrecision,
+    MapName,
+    Provider,
+)
 
 __all__ = [
     "MAP_NAMES",
     "OUTPUT_NAMES",
+    "PRECISIONS",
     "PROVIDERS",
+    "AskedPrecision",
     "Backend",
     "EnsembleBackend",
     "MapName",

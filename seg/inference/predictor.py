@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from seg.errors import ConfigError, ImageError
-from seg.images import Image, ImageSource, Mask
+from seg.images import Image, ImageSource, MadeBy, Mask
 from seg.images.grid.orientation import Turn, turn_to, turned_image, turned_source
 from seg.inference.backends.combined import MirrorBackend
 from seg.inference.backends.loading import load_backend
 from seg.inference.backends.onnx import Backend, DecidingBackend
+from seg.inference.backends.ways import way_of
 from seg.inference.labels.decision import decided, probabilities_of
 from seg.inference.labels.postprocess import postprocess
 from seg.inference.labels.selection import EVERYTHING, Selection
@@ -39,7 +40,7 @@ Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
 class Predictor:
     """A model package that is ready to segment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a user may choose of how images are segmented
         self,
         package: ModelPackage,
         backend: Backend | None = None,
@@ -48,6 +49,7 @@ class Predictor:
         voices: Sequence[Backend] = (),
         skip_empty: bool = True,
         selection: Selection = EVERYTHING,
+        overlap: float | None = None,
     ) -> None:
         """Use ``backend``, or load the package with onnxruntime: its ensemble, or first variant.
 
@@ -60,10 +62,12 @@ class Predictor:
                 ones (``voices_of``).
             skip_empty: do not ask the network about windows that the package knows to be empty.
             selection: what the masks and maps hold.
+            overlap: share of a window that its neighbour covers as well; None is the package's.
 
         Raises:
             BackendError: the model cannot be loaded here.
-            ConfigError: the model has no such class, or must not be mirrored.
+            ConfigError: the model has no such class, or must not be mirrored; or no such overlap
+                can be.
         """
         selection.check(package.card)
         self.package = package
@@ -72,6 +76,15 @@ class Predictor:
         self.voices = tuple(voices)
         self.skip_empty = skip_empty
         self.selection = selection
+        self.overlap = package.card.input.overlap if overlap is None else overlap
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"windows overlap by 0 to below 1 of their size, got {overlap:g}")
+
+    @property
+    def made_by(self) -> MadeBy:
+        """What its masks say of themselves: the package, and how its network ran here."""
+        precision = way_of(self.backend).precision
+        return replace(self.package.made_by, precision=precision, overlap=self.overlap)
 
     def segment(
         self,
@@ -117,7 +130,7 @@ class Predictor:
             classes=self.selection.classes_of(card),
             channels=self.selection.channels_of(card),
             threshold=0.5 if self.selection.threshold is None else self.selection.threshold,
-            made_by=self.package.made_by,
+            made_by=self.made_by,
             objects=self._objects(image, turned, turn, objects, labels) if objects else None,
         )
 
@@ -148,7 +161,11 @@ class Predictor:
         return self.predict_with_objects(image, progress=progress)[1]
 
     def predict_with_objects(
-        self, image: Image, observe: Observe | None = None, progress: Progress | None = None
+        self,
+        image: Image,
+        observe: Observe | None = None,
+        progress: Progress | None = None,
+        counts: WindowCounts | None = None,
     ) -> tuple[Mask, Objects]:
         """The mask of ``predict`` and its objects, in one pass.
 
@@ -158,7 +175,7 @@ class Predictor:
         turn = self.turn_of(image)
         turned = turned_image(image, turn)
         meter = ObjectsMeter(self.package.card, turned.spatial_shape)
-        labels = self._labels(self.backend, turned, progress, observe, objects=meter)
+        labels = self._labels(self.backend, turned, progress, observe, counts, meter)
         mask = Mask.on_grid_of(image, np.ascontiguousarray(turn.back(labels)))
         return mask, self._objects(image, turned, turn, meter, labels)
 
@@ -411,7 +428,7 @@ class Predictor:
 
     def _tiling(self, backend: Backend, image: Rows) -> Tiling:
         spec = self.package.card.input
-        overlap, margin = spec.overlap, spec.preprocessing.margin
+        overlap, margin = self.overlap, spec.preprocessing.margin
         convention = spec.preprocessing.convention
         if spec.empty is None or not self.skip_empty:
             return Tiling(overlap=overlap, margin=margin, convention=convention)

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
         Variant,
         Weights,
     )
+    from seg.model_package.faster_ways import (
+        FEWEST_CASES,
+        FasterWays,
+        OverlapCost,
+        Precision,
+        PrecisionCost,
+        WayCost,
+    )
     from seg.model_package.folder import (
         CARD_FILE,
         CARD_HASH_FILE,
@@ -52,12 +60,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CARD_FILE",
     "CARD_HASH_FILE",
+    "FEWEST_CASES",
     "PROBABILITY_TOLERANCE",
     "Averaging",
     "Channel",
     "CountCalibration",
     "Empty",
     "Encoding",
+    "FasterWays",
     "GoldenSamples",
     "InputSpec",
     "Instances",
@@ -66,7 +76,10 @@ __all__ = [
     "ModelPackage",
     "ObjectLevel",
     "ObjectRule",
+    "OverlapCost",
     "Postprocessing",
+    "Precision",
+    "PrecisionCost",
     "Provenance",
     "Score",
     "ScoreCalibration",
@@ -78,6 +91,7 @@ __all__ = [
     "Touching",
     "TrainingFingerprint",
     "Variant",
+    "WayCost",
     "Weights",
     "accept_card",
     "add_golden_objects",

@@ -9,6 +9,7 @@ from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
 from seg.metrics import SelfAssessment
+from seg.model_package.faster_ways import FasterWays, Precision
 from seg.model_package.instances import Instances, Splitting
 from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.model_package.standing import StandsOut
@@ -164,8 +165,9 @@ class Variant(FrozenData):
     sha256: str
     weights: Weights | None = None
     """None where the ONNX file holds them itself."""
-    precision: Literal["float32", "tf32", "float16", "int8"] = "float32"
-    """tf32 is float32 of which a graphics card rounds what convolutions take in to 10 bits."""
+    precision: Precision = "float32"
+    """Of its file; tf32 is float32 of which a graphics card rounds what convolutions take in to 10
+    bits. bfloat16 is no file's: see ``faster_ways``."""
     blocks_dropped: tuple[str, ...] = ()
     blocks_kept: int | None = None
     float_layers: tuple[str, ...] = ()
@@ -257,6 +259,8 @@ class ModelCard(FrozenData):
     splitting: Splitting | None = None
     """How objects that touch are split by their shape where that is asked for; None of older
     packages and of adopted ones."""
+    faster_ways: FasterWays | None = None
+    """What other precisions and less overlap cost; None in older packages, which take none."""
     provenance: Provenance
     licence: str = "not stated"
     intended_use: str = "research; not a medical device"

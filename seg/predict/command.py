@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError
 from seg.inference import Selection, outputs_for
+from seg.inference.backends.ways import way_of
 from seg.inference.object_files import rows_in
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_stored, split_inputs
@@ -128,7 +129,8 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     jobs = [PredictionJob(case, not options.overwrite and may_be_done(case)) for case in cases]
     if options.ray is None:
         worker = Worker(work)
-        _say(f"the network runs on {worker.predictor.backend.provider}")
+        way = way_of(worker.predictor.backend)
+        _say(f"the network runs on {worker.predictor.backend.provider}, in {way.precision}")
         if work.mirror and len(card.mirrors) < card.input.dims:
             along = ", ".join("zyx"[-card.input.dims :][axis] for axis in card.mirrors)
             _say(f"mirrored along {along} only, as the package allows")
@@ -204,6 +206,8 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
         formats=formats,
         variant=options.variant,
         provider=options.provider,
+        precision=options.precision,
+        overlap=options.overlap,
         threads=options.threads,
         mirror=options.mirror,
         measurements=options.measurements,

@@ -1,6 +1,7 @@
 """The command line of ``python -m seg.predict``, and what others take from it."""
 
 import argparse
+import os
 from pathlib import Path
 
 from seg.names import (
@@ -9,6 +10,8 @@ from seg.names import (
     MASK_NAMES,
     OBJECT_NAMES,
     OUTPUT_NAMES,
+    PRECISION_VARIABLE,
+    PRECISIONS,
     PROBABILITY_NAMES,
     PROVIDERS,
 )
@@ -118,6 +121,21 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what runs the network; cpu is onnxruntime; auto takes the fastest here of cuda, cpu "
         "and openvino that agrees with the package's golden samples, and remembers it",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=os.environ.get(PRECISION_VARIABLE) or "auto",
+        help="of the network's arithmetic; auto takes the fastest that the package knows to lose "
+        "less than 0.001 Dice, and float32 where nobody measured it (python -m training.calibrate "
+        f"does); another one is taken, or refused (default: {PRECISION_VARIABLE}, else auto)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=float,
+        metavar="S",
+        help="share of a window that its neighbour covers as well, 0 to below 1 (default: the "
+        "package's)",
     )
     parser.add_argument(
         "--threads", type=_positive, help="CPU threads of the network (default: all cores)"

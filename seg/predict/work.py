@@ -20,6 +20,7 @@ from seg.images import (
     stays_in_file,
 )
 from seg.inference import (
+    AskedPrecision,
     MapName,
     Predictor,
     Provider,
@@ -33,6 +34,7 @@ from seg.inference import (
     predict_files,
     voices_of,
 )
+from seg.inference.backends.ways import way_of
 from seg.inference.labels.selection import EVERYTHING
 from seg.inference.object_files import ROWS, predict_objects_file
 from seg.inference.trust.disagreement import check_several
@@ -58,6 +60,9 @@ class CaseWork:
     """Of ``OUTPUT_NAMES``."""
     variant: str | None = None
     provider: Provider = "auto"
+    precision: AskedPrecision = "auto"
+    overlap: float | None = None
+    """None is the package's."""
     threads: int | None = None
     mirror: bool = False
     measurements: bool = False
@@ -68,15 +73,19 @@ class CaseWork:
     def settings(self, card: ModelCard) -> str:
         """A short hash of all that decides what a mask shows; where it is made decides nothing."""
         decides = (self.variant, self.mirror, self.all_windows, self.selection)
-        # how objects are split decides nothing where they are not: runs of older packages go on
+        # what decides nothing here is left out, so that runs of older packages go on
         silent: dict[str, bool | dict[str, bool]] = {}
         if not self.selection.split:
             silent["splitting"] = True
         if card.instances and card.instances.splitting is None:
             silent["instances"] = {"splitting": True}
+        if card.faster_ways is None:
+            silent["faster_ways"] = True
         told = card.model_dump_json(exclude=silent)
-        split = "split" * self.selection.split
-        return sha256(f"{told}{decides}{split}".encode()).hexdigest()[:12]
+        asked = "split" * self.selection.split
+        if self.precision != "auto" or self.overlap is not None:
+            asked += f"{self.precision}{self.overlap}"
+        return sha256(f"{told}{decides}{asked}".encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,13 @@ class Worker:
         package = ModelPackage.load(work.package)
         self.card: ModelCard = package.card
         self.settings = work.settings(self.card)
-        backend = load_backend(package, work.variant, work.provider, threads=work.threads)
+        backend = load_backend(
+            package,
+            work.variant,
+            work.provider,
+            threads=work.threads,
+            precision=work.precision,
+        )
         self.outputs = outputs_for(self.card.input.dims)
         maps = (self.outputs[name].map for name in work.formats)
         self.maps: frozenset[MapName] = frozenset(each for each in maps if each)
@@ -140,6 +155,7 @@ class Worker:
             voices=voices,
             skip_empty=not work.all_windows,
             selection=work.selection,
+            overlap=work.overlap,
         )
         if "disagreement" in self.maps:
             check_several(self.predictor.backend, voices)
@@ -266,6 +282,8 @@ class Worker:
             "uncertainty": _rounded(quality.uncertainty),
             "windows": windows.total,
             "windows_skipped": windows.skipped,
+            "precision": way_of(self.predictor.backend).precision,
+            "overlap": self.predictor.overlap,
         }
         if quality.strangeness is not None:
             row["strangeness"] = _rounded(quality.strangeness)

@@ -97,7 +97,7 @@ def answer(work: Work, images: Sequence[Sequence[Content]], target: IO[bytes]) -
         return AnswerHead(
             output.media_type,
             head,
-            as_header(found.segmentation.quality),
+            as_header(found.segmentation),
             objects=objects_as_header(found.segmentation.objects),
         )
     with opened_container(container, target) as parts:
@@ -145,7 +145,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
                 add(name, media_type, body)
             if work.order.measurements:
                 report.rows += _rows(found, number)
-            report.qualities.append(as_header(found.segmentation.quality))
+            report.qualities.append(as_header(found.segmentation))
             report.objects.append(objects_as_header(found.segmentation.objects))
             report.entries.append(_entry(found.segmentation, number, list(encoded)))
         work.on_image()
@@ -160,7 +160,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
 
 def _entry(found: Segmentation, number: int, files: list[str]) -> dict[str, Any]:
     """What the report says of an image that was segmented."""
-    entry = {"image": number, "files": files, "quality": as_plain(found.quality)}
+    entry = {"image": number, "files": files, "quality": as_plain(found)}
     if found.objects is not None:
         entry["objects"] = counts_in_json(found.objects)
     return entry
@@ -231,7 +231,7 @@ def _encoded(work: Work, found: SegmentedImage, name: str) -> bytes:
         body = encode_output(found.segmentation, model.formats[name], found.image)
     if name != "json":
         return body
-    return with_quality(body, found.segmentation.quality, found.segmentation.objects)
+    return with_quality(body, found.segmentation)
 
 
 def _all_encoded(work: Work, found: SegmentedImage, stem: str) -> dict[str, tuple[str, bytes]]:

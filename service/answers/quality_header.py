@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from seg.inference import Quality
+from seg.inference import Quality, Segmentation
 from seg.objects import Objects, counts_in_json
 
 QUALITY_HEADER = "X-Segmentation-Quality"
@@ -13,9 +13,9 @@ MOST_HEADER_BYTES = 4000
 DIGITS = 4
 
 
-def as_header(quality: Quality) -> str:
+def as_header(found: Segmentation) -> str:
     """JSON of ASCII letters in one line; without the classes where they are too many."""
-    plain = as_plain(quality)
+    plain = as_plain(found)
     text = json.dumps(plain)
     if len(text) > MOST_HEADER_BYTES:
         text = json.dumps(plain | {"predicted_dice": {}, "see": "?format=json"})
@@ -33,16 +33,17 @@ def objects_as_header(objects: Objects | None) -> str | None:
     return text
 
 
-def with_quality(summary: bytes, quality: Quality, objects: Objects | None = None) -> bytes:
+def with_quality(summary: bytes, found: Segmentation) -> bytes:
     """The JSON summary of a mask with its quality, and how many objects there are."""
-    more: dict[str, Any] = {"quality": as_plain(quality)}
-    if objects is not None:
-        more["objects"] = counts_in_json(objects)
+    more: dict[str, Any] = {"quality": as_plain(found)}
+    if found.objects is not None:
+        more["objects"] = counts_in_json(found.objects)
     return json.dumps(json.loads(summary) | more, indent=2).encode()
 
 
-def as_plain(quality: Quality) -> dict[str, Any]:
-    """For JSON; ``predicted_dice`` by class, with its expected error."""
+def as_plain(found: Segmentation) -> dict[str, Any]:
+    """For JSON; ``predicted_dice`` by class, with its expected error, and how the network ran."""
+    quality = found.quality
     errors = quality.expected_error
     plain: dict[str, Any] = {
         "predicted_dice": {
@@ -57,6 +58,9 @@ def as_plain(quality: Quality) -> dict[str, Any]:
         plain["strangeness"] = _rounded(quality.strangeness)
     if quality.disagreement is not None:  # its map was asked for
         plain["disagreement"] = _rounded(quality.disagreement)
+    if found.made_by is not None and found.made_by.precision:
+        plain["precision"] = found.made_by.precision
+        plain["overlap"] = found.made_by.overlap
     return plain
 
 

@@ -15,6 +15,7 @@ from seg.inference import Backend, Provider
 from seg.inference.backends.fastest import patches_a_second
 from seg.inference.backends.remembered import place_of, recall, remember
 from seg.inference.backends.sessions import lacks_memory
+from seg.inference.backends.ways import way_of
 from seg.model_package import ModelPackage
 from service.batching.scheduler import BatchingPolicy
 from service.observability.logs import LOGGER
@@ -80,13 +81,16 @@ def with_spare_run(
     provider = CPU_PROVIDERS.get(backend.provider)
     if settings.network_threads is not None or provider is None or run_ms >= SHORT_MS:
         return settings
-    more = {"provider": provider, "network_threads": backend.callers + 1}
+    precision = way_of(backend).precision
+    more = {
+        "provider": provider, "precision": precision, "network_threads": backend.callers + 1,
+    }  # fmt: skip
     return settings.model_copy(update=more)
 
 
 def batch_times(package: ModelPackage, backend: Backend, settings: Settings) -> TimedBatches:
     """What is remembered, else what is measured now."""
-    facts = backend.provider, backend.callers, settings.max_batch_ms
+    facts = backend.provider, way_of(backend), backend.callers, settings.max_batch_ms
     place = place_of("batches", package, settings.variant, *facts)
     known = _times_of(recall(place))
     if known is not None:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Shaped, UInt8
 from seg.inference import Backend
 from seg.inference.backends.deciding import Decided
 from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.ways import Way, way_of
 from service.batching.queue import PatchCaller
 from service.batching.scheduler import Scheduler
 from service.errors import RequestCancelledError
@@ -92,6 +93,11 @@ class SharedBackend:
         except BaseException as error:  # one patch failed: the others are of no use
             self._scheduler.drop(self._request, error)
             raise
+
+    @property
+    def way(self) -> Way:
+        """How the network runs."""
+        return way_of(self._backend)
 
     def runs_on(self, backend: Backend) -> None:
         """Run all patches on that backend, on the devices of the scheduler; before the first."""

@@ -20,6 +20,7 @@ from seg.inference import Backend
 from seg.inference.backends.deciding import Decided
 from seg.inference.backends.memory import shrink
 from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.ways import way_of
 from service.observability.logs import LOGGER
 
 ERRORS_IN_A_ROW = 3
@@ -125,6 +126,7 @@ class WatchedBackend:
         self._health = health
         self.patch = backend.patch
         self.provider = backend.provider
+        self.way = way_of(backend)
         self.callers = backend.callers
 
     @property

@@ -18,6 +18,7 @@ from seg.inference import Backend, Output, load_backend, verify_golden
 from seg.inference.backends.golden import agreement
 from seg.inference.backends.memory import shrink
 from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.ways import tolerance_of, way_of
 from seg.model_package import GoldenSamples, ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
 from service.batching.measured_policy import TimedBatches, measured_policy, with_spare_run
@@ -121,6 +122,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         "model": card.name,
         "version": card.version,
         "provider": backend.provider,
+        "precision": way_of(backend).precision,
         "runners": policy.runners,
         "batch_size": policy.batch_size,
         "batch_wait_ms": round(1000 * policy.wait_s, 3),
@@ -134,7 +136,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     scheduler = BatchScheduler if policy.batch_size > 1 else InPlaceScheduler
     return ReadyModel(
         package=package,
-        variant=card.variant(settings.variant).name,
+        variant=rungs[0].variant,
         scheduler=scheduler(rungs[0].backend, policy, counted.batch),
         formats=formats_for(card.input.dims),
         limits=_limits(settings),
@@ -153,9 +155,9 @@ def _prove(package: ModelPackage, backend: Backend, variant: str | None) -> None
     Raises:
         BackendError: its answer is wrong, or there is none.
     """
-    golden, card = package.golden(variant), package.card
+    golden, card = package.golden(way_of(backend).variant or variant), package.card
     first = GoldenSamples(golden.patches[:1], golden.logits[:1])
-    agreement(backend, first, card.task, card.tolerance(variant))
+    agreement(backend, first, card.task, tolerance_of(card, variant, way_of(backend)))
 
 
 def _loaded(
@@ -170,6 +172,7 @@ def _loaded(
         settings.batch_size,
         settings.network_threads,
         on_fallback,
+        settings.precision,
     )
 
 

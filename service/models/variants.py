@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 
-from seg.errors import BackendError
+from seg.errors import BackendError, ConfigError
 from seg.inference import Backend, load_backend, verify_golden
 from seg.inference.backends.fastest import patches_a_second
+from seg.inference.backends.ways import way_of
 from seg.model_package import ModelPackage
 from service.observability.logs import LOGGER
 from service.problems.response import Problem
@@ -208,20 +209,24 @@ def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> lis
 
     A variant that does not agree is left out, and the log says why; the others serve.
     """
+    instead = way_of(first).variant
     names = [variant.name for variant in package.card.variants]
+    if instead is not None:  # a coarser file of the first network answers in its place
+        names = [instead, *(name for name in names[1:] if name != instead)]
     if settings.variant or settings.lowest_quality == "full" or package.card.ensemble:
-        names = [package.card.variant(settings.variant).name]
+        names = [instead or package.card.variant(settings.variant).name]
     rungs = []
     for number, name in enumerate(names):
         try:
             backend = first if not number else _proven(package, name, settings)
-        except BackendError as error:
+        except (BackendError, ConfigError) as error:
             fields = {"variant": name, "reason": str(error)}
             LOGGER.warning("variant left out", extra={"fields": fields})
             continue
         patches = package.golden(name).patches
         seconds = 1 / patches_a_second(backend, patches) if len(names) > 1 else math.inf
-        card = package.card.of_variant(name) if number else package.card
+        is_named = number or instead is not None
+        card = package.card.of_variant(name) if is_named else package.card
         rungs.append(
             ServedVariant(name, backend, card.mean_dice(name), seconds, replace(package, card=card))
         )
@@ -230,7 +235,12 @@ def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> lis
 
 def _proven(package: ModelPackage, name: str, settings: Settings) -> Backend:
     backend = load_backend(
-        package, name, settings.provider, settings.batch_size, settings.network_threads
+        package,
+        name,
+        settings.provider,
+        settings.batch_size,
+        settings.network_threads,
+        precision=settings.precision,
     )
     verify_golden(package, backend, name)
     return backend

@@ -222,6 +222,7 @@ QUALITY = {"X-Segmentation-Quality": "JSON: what the model knows of the mask."}
 ANSWERED = QUALITY | {
     "X-Segmentation-Model": "`name:version` of the model, percent-encoded.",
     "X-Segmentation-Variant": "The variant of the network, and its mean Dice.",
+    "X-Segmentation-Precision": "Of the network's arithmetic, e.g. bfloat16.",
     "X-Segmentation-Failed": "Of several images, how many have no mask.",
 }
 _JOB = _json_of(JobStatus, "The job.")

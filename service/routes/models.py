@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Scope
 
+from seg.inference.backends.ways import way_of
 from service.models.registry import ModelRegistry
 from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
 from service.observability.metrics import Collector, GaugeMetricFamily
@@ -116,6 +117,8 @@ def _card_of(version: ModelVersion) -> ServedCard:
     if model:
         runtime |= {
             "provider": model.scheduler.backend.provider,
+            "precision": way_of(model.scheduler.backend).precision,
+            "overlap": model.package.card.input.overlap,
             "fallback": model.fallback,
             "variant": model.variant,
             "variants": tuple(rung.variant for rung in model.chooser.rungs),

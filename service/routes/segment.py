@@ -13,6 +13,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from seg.inference.backends.ways import way_of
 from service.answers.answer import AnswerHead, Content, Work, answer
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
@@ -34,6 +35,8 @@ from service.routes.until_useless import until_useless
 
 T = TypeVar("T")
 
+PRECISION_HEADER = "X-Segmentation-Precision"
+"""Of the arithmetic of the network that answered."""
 FAILED_HEADER = "X-Segmentation-Failed"
 """How many of several images have no mask."""
 
@@ -77,6 +80,7 @@ class PublicRoutes:
             "Content-Disposition": f'inline; filename="{head.filename}"',
             MODEL_HEADER: model.label,
             VARIANT_HEADER: rung.header,
+            PRECISION_HEADER: way_of(rung.backend).precision,
         }
         if head.quality:
             headers[QUALITY_HEADER] = head.quality

@@ -27,8 +27,15 @@ def open_for_scoring(
     dataset = dataset_for(package.card, options.path)
     chosen = choose_cases(package.card, dataset, options.split)
     _tell(chosen.left_out)
-    backend = load_backend(package, options.variant, options.provider, threads=options.threads)
-    return Predictor(package, backend, mirror=mirror), dataset, chosen
+    backend = load_backend(
+        package,
+        options.variant,
+        options.provider,
+        threads=options.threads,
+        precision=options.precision,
+    )
+    predictor = Predictor(package, backend, mirror=mirror, overlap=options.overlap)
+    return predictor, dataset, chosen
 
 
 def dataset_for(card: ModelCard, path: Path) -> Dataset:

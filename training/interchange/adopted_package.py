@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from seg.model_package.sides import sided_classes
 from seg.predict.cases import CaseSearch, find_cases
 from seg.transforms import prepare, surround
 from training.packaging.card import UNWRITTEN, unwritten, versions_of
+from training.packaging.faster_ways import measured_on_images
 from training.packaging.writer import Network, write_networks
 
 GOLDEN_SAMPLES = 3
@@ -56,6 +58,7 @@ def write_adopted(
     command: str,
     images: Path | None = None,
     stored_as: str | None = None,
+    overlap: float | None = None,
 ) -> tuple[ModelPackage, float]:
     """Write the package, whole or not at all; with it the largest error of a probability.
 
@@ -66,6 +69,7 @@ def write_adopted(
         images: a folder from whose images the golden samples are cut; noise where not given. They
             also tell the orientation of a model that does not, where they have one.
         stored_as: axis codes of the images that the model was trained on, where it turned none.
+        overlap: of windows; the model's own where not given.
 
     Raises:
         ConfigError: the target is there already.
@@ -74,9 +78,16 @@ def write_adopted(
     """
     if target.exists() and any(target.iterdir()):
         raise ConfigError(f"{target} is not empty; name another folder with -o")
-    model = replace(model, input=_placed(model, images, stored_as))
+    spec = _placed(model, images, stored_as)
+    if overlap is not None:
+        spec = spec.model_copy(update={"overlap": overlap})
+    model = replace(model, input=spec)
     patches = patches_of(images, model.input) if images else _noise(model.input)
-    written = write_networks(model.networks, _card(model, command), patches, target)
+    # without masks a precision is measured against the model's own float32
+    measure = partial(measured_on_images, images=images) if images else None
+    written = write_networks(
+        model.networks, _card(model, command), patches, target, measure=measure
+    )
     return written.package, written.error
 
 

@@ -53,7 +53,6 @@ def start_fields(start: str, dataset: Dataset) -> dict[str, Any]:
         "patch": spec.patch,
         "spacing": spec.preprocessing.spacing,
         "margin": spec.preprocessing.margin or (0,) * spec.dims,
-        "overlap": spec.overlap,
         "learning_rate": GENTLE_LEARNING_RATE,
         **({} if spec.orientation is None else {"orientation": spec.orientation}),
     }

@@ -50,7 +50,7 @@ def card_of(job: TrainingJob, variants: Sequence[Variant]) -> ModelCard:
         input=InputSpec(
             channels=dataset.channels,
             patch=plan.patch,
-            overlap=plan.overlap,
+            overlap=plan.usual_overlap,
             preprocessing=plan.preprocessing,
             empty=plan.empty,
             stands_out=standing_out(dataset, plan),

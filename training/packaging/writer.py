@@ -37,11 +37,14 @@ from training.onnx_files.proof import milliseconds_per_patch, proven, reference_
 from training.onnx_files.shared_weights import referenced_bytes, share_weights
 from training.onnx_files.write import SAMPLES_A_BATCH, write_onnx
 from training.packaging.card import scores_of
+from training.packaging.faster_ways import with_faster_ways
 from training.packaging.objects import with_objects
 from training.run.job import TrainingJob
 
 Assess = Callable[[Predictor], Evaluation]
 """Scores a predictor of the very files that will serve."""
+Measure = Callable[[ModelPackage], ModelCard]
+"""The card with what faster ways cost."""
 
 
 class Network(Protocol):
@@ -86,13 +89,14 @@ class Written:
     """None where nothing was scored."""
 
 
-def write_networks(
+def write_networks(  # noqa: PLR0913 - what is written, where, and what is learnt of it
     networks: Mapping[str, Network],
     card: ModelCard,
     patches: Float32[np.ndarray, "b c *patch"],
     target: Path,
     job: TrainingJob | None = None,
     assess: Assess | None = None,
+    measure: Measure | None = None,
 ) -> Written:
     """Write networks as a package, whole or not at all, and prove that each file says the same.
 
@@ -104,6 +108,7 @@ def write_networks(
         target: folder of the package.
         job: by which objects are told apart, and on what is timed; of networks trained here.
         assess: scores the package; what it finds is in the card.
+        measure: of networks trained elsewhere, what faster ways cost.
 
     Raises:
         BackendError: a file disagrees with its network.
@@ -129,9 +134,12 @@ def write_networks(
             card = with_objects(card, folder, backend, job)
             if card.instances:
                 verify_golden(ModelPackage(folder, card), backend)
+            card = with_faster_ways(card, folder, job)
             if assess is not None:
                 evaluation = assess(Predictor(ModelPackage(folder, card), backend))
                 card = _scored(card, evaluation, folder, patches, job)
+        elif measure is not None:
+            card = measure(ModelPackage(folder, card))
         write_card(folder, card)
     return Written(ModelPackage.load(target), error, evaluation)
 

@@ -39,7 +39,7 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         (
             "Patch",
             f"{times(plan.patch)} {unit}; whole images are covered by windows of this size that "
-            f"overlap by {plan.overlap:.0%}" + _skipped_in_words(plan.empty),
+            f"overlap by {_overlap_in_words(plan)}" + _skipped_in_words(plan.empty),
         ),
         (
             "Network",
@@ -85,6 +85,12 @@ def _stages_in_words(plan: Plan) -> str:
         return f"{began}{slower}, sizes of patches are multiples of {stride}"
     shortcut = plan.shortcut or PRESETS[plan.network].options.get("shortcut", "identity")
     return f"{len(plan.strides)} stages, {shortcut} shortcuts"
+
+
+def _overlap_in_words(plan: Plan) -> str:
+    if plan.overlap is None:
+        return f"{plan.usual_overlap:.0%}, or by less where held-back cases lose nothing by it"
+    return f"{plan.overlap:.0%}"
 
 
 def _mirrors_in_words(plan: Plan) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from seg.files import replace_file
 from seg.networks import parameter_count
 from training.learning.checkpoint import Trained
+from training.packaging.faster_ways import named_ways
 from training.packaging.package import Finished
 from training.reports.curves import draw_curves, read_log
 from training.reports.pages import cases_shown, headline_of, on_light_and_dark, render
@@ -34,6 +35,7 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         job.dataset,
         card=card,
         variant=card.variants[0],
+        ways_shown=named_ways(card.faster_ways) if card.faster_ways else [],
         shown=cases_shown(
             folder / "predictions", job.dataset, evaluation, picture=folder / PICTURE_FILE
         ),

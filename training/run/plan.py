@@ -36,6 +36,9 @@ OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
     "sgd": {"learning_rate": 1e-2, "weight_decay": 3e-5, "warmup_share": 0.0},
 }
 
+USUAL_OVERLAP = 0.5
+"""Of windows; as nnU-Net has it."""
+
 ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
 """What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
 
@@ -228,8 +231,14 @@ class Plan(BaseModel):
         int, Field(ge=1, description="voxels of each of two objects that touch, seen as border")
     ] = 1
     overlap: Annotated[
-        float, Field(ge=0, lt=1, description="of windows when whole images are segmented")
-    ] = 0.5
+        float | None,
+        Field(
+            ge=0,
+            lt=1,
+            description="of windows when whole images are segmented; null takes the smallest that "
+            "loses nothing on held-back cases",
+        ),
+    ] = None
     empty: Annotated[
         Empty | None,
         Field(
@@ -307,6 +316,11 @@ class Plan(BaseModel):
             return self.mirror_axes
         forbidden = self.between_sides if sided_classes(classes) else None
         return tuple(axis for axis in range(self.dims) if axis != forbidden)
+
+    @property
+    def usual_overlap(self) -> float:
+        """Of windows, before any other was measured."""
+        return USUAL_OVERLAP if self.overlap is None else self.overlap
 
     @property
     def preprocessing(self) -> Preprocessing:

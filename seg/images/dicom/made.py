@@ -38,7 +38,13 @@ def algorithm_item(made_by: MadeBy) -> Dataset:
         AlgorithmSource=MANUFACTURER,
     )
     if made_by.sha256:
-        found.AlgorithmParameters = f"package sha256 {made_by.sha256}"
+        found.AlgorithmParameters = "; ".join(
+            [
+                f"package sha256 {made_by.sha256}",
+                *([f"precision {made_by.precision}"] if made_by.precision else []),
+                *([] if made_by.overlap is None else [f"overlap of windows {made_by.overlap:g}"]),
+            ]
+        )
     return found
 
 

@@ -11,6 +11,10 @@ class MadeBy:
     version: str = ""
     sha256: str = ""
     """Of the package's card, which holds the hashes of its networks."""
+    precision: str = ""
+    """Of the network's arithmetic, e.g. ``float32``; empty where it is not known."""
+    overlap: float | None = None
+    """Share of a window that its neighbour covered as well."""
 
     def __str__(self) -> str:
         """Name and version."""

@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from seg.errors import BackendError
 from seg.inference.backends.memory import shrink
 from seg.inference.backends.onnx import Backend
+from seg.inference.backends.ways import way_of
 from seg.model_package import Averaging, Task
 
 Heard = Callable[[Float32[np.ndarray, "b k *patch"]], None]
@@ -31,6 +32,7 @@ class MirrorBackend:
         self._backend = backend
         self.patch = backend.patch
         self.provider = backend.provider
+        self.way = way_of(backend)
         self.callers = backend.callers
         along = [2 + axis for axis in (range(len(self.patch)) if axes is None else axes)]
         self._flips = tuple(
@@ -98,6 +100,7 @@ class EnsembleBackend:
         self._votes = votes
         self.patch = members[0].patch
         self.provider = "+".join(dict.fromkeys(member.provider for member in members))
+        self.way = way_of(members[0])
         self.callers = min(member.callers for member in members)
 
     @property

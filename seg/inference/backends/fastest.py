@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from seg.errors import BackendError
 from seg.inference.backends.golden import agreement
 from seg.inference.backends.onnx import Backend
 from seg.inference.backends.remembered import place_of, recall, remember
+from seg.inference.backends.ways import Way, tolerance_of
 from seg.machine import cores, return_free_memory
 from seg.model_package import GoldenSamples, ModelPackage
 
@@ -22,15 +22,13 @@ LOGGER = logging.getLogger(__name__)
 
 SECONDS, ROUNDS = 0.3, 3
 """At least so long, and so often, each backend is timed, after one run for warming up."""
-Name = TypeVar("Name", bound=str)
-"""Of a provider."""
 
 
 def fastest(
     package: ModelPackage,
     variant: str | None,
-    load: Callable[[Name], Backend],
-    candidates: Sequence[Name],
+    load: Callable[[Way], Backend],
+    candidates: Sequence[Way],
     threads: int | None = None,
     on_fallback: Callable[[str], None] = lambda reasons: None,
 ) -> Backend:
@@ -43,8 +41,8 @@ def fastest(
     Args:
         package: with golden samples.
         variant: to run; None is what the package runs by itself.
-        load: opens the package with a provider.
-        candidates: providers to try.
+        load: opens the package in a way.
+        candidates: ways to try; those of a CUDA device first.
         threads: on which the CPU's backends run.
         on_fallback: is told why candidates failed, where another runs the package.
 
@@ -52,55 +50,85 @@ def fastest(
         BackendError: none of them can be loaded and agrees.
     """
     facts = threads or cores(), cuda_devices(), chosen_device()
-    place = place_of("backends", package, variant, *candidates, *facts)
+    place = place_of("backends", package, variant, *map(str, candidates), *facts)
     backend = _remembered(place, load, candidates)
     if backend:
         return backend
-    golden = package.golden(variant)
-    if not package.has_golden(variant):  # a variant without its own: all must say the same
-        exact = next((name for name in candidates if name == "cpu"), candidates[0])
-        golden = GoldenSamples(golden.patches, _reference(load(exact), golden))
-    speeds: dict[Name, float] = {}
-    reasons: list[str] = []
-    for name in candidates:
-        backend = None  # before the next is loaded: two at a time need twice the memory
-        return_free_memory()
-        try:
-            backend = load(name)
-            agreement(backend, golden, package.card.task, package.card.tolerance(variant))
-        except BackendError as error:
-            reasons.append(f"{name}: {error}")
-            continue
-        if name == "cuda" or len(candidates) == 1:
-            speeds[name] = np.inf
-            break
-        speeds[name] = patches_a_second(backend, golden.patches)
-    if not speeds:
-        raise BackendError("no backend runs this package here; " + "; ".join(reasons))
-    chosen = max(speeds, key=lambda name: speeds[name])
+    trial = _Trial(package, variant, load)
+    on_card = [way for way in candidates if way.provider == "cuda"]
+    for ways in (on_card, [way for way in candidates if way not in on_card]):
+        if not trial.speeds:
+            trial.of(ways)
+    if not trial.speeds:
+        raise BackendError("no backend runs this package here; " + "; ".join(trial.reasons))
+    chosen = max(trial.speeds, key=lambda way: trial.speeds[way])
+    speeds = {str(way): speed for way, speed in trial.speeds.items()}
     LOGGER.info("%s is the fastest here, patches a second: %s", chosen, speeds)
-    if reasons:
-        LOGGER.warning("%s runs the network: %s", chosen, "; ".join(reasons))
-        on_fallback("; ".join(reasons))
+    if trial.reasons:
+        LOGGER.warning("%s runs the network: %s", chosen, "; ".join(trial.reasons))
+        on_fallback("; ".join(trial.reasons))
     else:
         timed = {name: speed for name, speed in speeds.items() if np.isfinite(speed)}
-        remember(place, {"provider": chosen, "patches_a_second": timed})
-    if chosen != name:
-        backend = None
+        remember(place, {"provider": str(chosen), "patches_a_second": timed})
+    return trial.taken(chosen)
+
+
+class _Trial:
+    """Tries ways one after the other; one backend at a time is in memory."""
+
+    def __init__(
+        self, package: ModelPackage, variant: str | None, load: Callable[[Way], Backend]
+    ) -> None:
+        self._package, self._variant, self._load = package, variant, load
+        self._last: tuple[Way, Backend] | None = None
+        self.speeds: dict[Way, float] = {}
+        """Of those that agree, in patches a second; infinite where there is nothing to compare."""
+        self.reasons: list[str] = []
+        """Why others are not taken."""
+
+    def of(self, ways: Sequence[Way]) -> None:
+        for way in ways:
+            backend = self._last = None  # before the next: two at a time need twice the memory
+            return_free_memory()
+            try:
+                backend = self._load(way)
+                golden = self._golden(way, ways)
+                card = self._package.card
+                agreement(backend, golden, card.task, tolerance_of(card, self._variant, way))
+            except BackendError as error:
+                self.reasons.append(f"{way}: {error}")
+                continue
+            self._last = way, backend
+            is_alone = len(ways) == 1
+            self.speeds[way] = np.inf if is_alone else patches_a_second(backend, golden.patches)
+
+    def taken(self, way: Way) -> Backend:
+        if self._last and self._last[0] == way:
+            return self._last[1]
+        self._last = None
         return_free_memory()
-    return backend or load(chosen)
+        return self._load(way)
+
+    def _golden(self, way: Way, ways: Sequence[Way]) -> GoldenSamples:
+        """What it must say; of a variant without logits of its own, what the exactest says."""
+        named = way.variant or self._variant
+        golden = self._package.golden(named)
+        if self._package.has_golden(named):
+            return golden
+        exact = next((other for other in ways if other.provider == "cpu"), ways[0])
+        return GoldenSamples(golden.patches, _reference(self._load(exact), golden))
 
 
 def _remembered(
-    place: Path, load: Callable[[Name], Backend], candidates: Sequence[Name]
+    place: Path, load: Callable[[Way], Backend], candidates: Sequence[Way]
 ) -> Backend | None:
     known = recall(place).get("provider")
-    for name in candidates:
-        if name == known:
+    for way in candidates:
+        if str(way) == known:
             try:
-                return load(name)
+                return load(way)
             except BackendError as error:
-                LOGGER.info("%s was the fastest before and cannot be loaded now: %s", name, error)
+                LOGGER.info("%s was the fastest before and cannot be loaded now: %s", way, error)
     return None
 
 

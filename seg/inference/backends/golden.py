@@ -11,7 +11,13 @@ from seg.errors import BackendError
 from seg.images import Mask
 from seg.inference.backends.deciding import Decided, decided_by
 from seg.inference.backends.onnx import Backend, OnnxBackend
-from seg.inference.labels.decision import labels_of, probabilities_of, probability_error
+from seg.inference.backends.ways import tolerance_of, way_of
+from seg.inference.labels.decision import (
+    ProbabilityError,
+    labels_of,
+    probabilities_of,
+    probability_error,
+)
 from seg.model_package import (
     PROBABILITY_TOLERANCE,
     GoldenSamples,
@@ -37,7 +43,10 @@ def verify_golden(package: ModelPackage, backend: Backend, variant: str | None =
         BackendError: it is above the tolerance, so this machine would give other masks.
     """
     card, golden = package.card, package.golden(variant)
-    tolerance = card.tolerance(variant)
+    way = way_of(backend)
+    if way.variant is not None:
+        golden = package.golden(way.variant)
+    tolerance = tolerance_of(card, variant, way)
     error = agreement(backend, golden, card.task, tolerance)
     _prove_head(backend, golden, card, tolerance)
     if golden.objects is not None:
@@ -120,6 +129,14 @@ def _same_count(golden: GoldenSamples, backend: Backend, card: ModelCard) -> Non
         )
 
 
+def golden_error(
+    package: ModelPackage, backend: Backend, variant: str | None = None
+) -> ProbabilityError:
+    """How far probabilities are off on the package's golden samples."""
+    golden = package.golden(way_of(backend).variant or variant)
+    return probability_error(_run(backend, golden), golden.logits, package.card.task)
+
+
 def agreement(
     backend: Backend,
     golden: GoldenSamples,
@@ -137,10 +154,16 @@ def agreement(
     for how, (error, limit) in allowed.items():
         if not error <= limit:
             raise BackendError(
-                f"{backend.provider} disagrees with the package's golden samples: probabilities "
-                f"differ{how} by {error:.2g}, allowed are {limit:.0e}"
+                f"{way_in_words(backend)} disagrees with the package's golden samples: "
+                f"probabilities differ{how} by {error:.2g}, allowed are {limit:.0e}"
             )
     return worst
+
+
+def way_in_words(backend: Backend) -> str:
+    """What computes, and in which precision where that is not float32."""
+    precision = way_of(backend).precision
+    return backend.provider if precision == "float32" else f"{backend.provider} in {precision}"
 
 
 def _run(backend: Backend, golden: GoldenSamples) -> Float32[np.ndarray, "b k *patch"]:

@@ -14,6 +14,7 @@ from seg.inference.backends.bound import BoundSession, sizes_of
 from seg.inference.backends.deciding import HEAD, Decided
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
 from seg.inference.backends.sessions import CPU, open_session, told_as_ours
+from seg.inference.backends.ways import Way
 from seg.machine import cores, return_free_memory
 
 LOGGER = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class OnnxBackend:
         return_free_memory()
         self.provider: str = session.get_providers()[0]
         runs_on_gpu = self.provider != CPU
+        self.way = Way("cuda" if runs_on_gpu else "cpu", "tf32" if tf32 else "float32")
         self._most = batch_size or (GPU_BATCH_SIZE if runs_on_gpu else 1)
         self._fitting: int | None = None
         """Patches for which there is room; None as long as that was never in doubt."""

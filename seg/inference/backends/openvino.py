@@ -3,7 +3,6 @@
 Letters: ``b`` batch, ``c`` channels, ``k`` classes.
 """
 
-from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -13,6 +12,7 @@ from jaxtyping import Float32
 
 from seg.errors import BackendError
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
+from seg.inference.backends.ways import Way
 from seg.machine import cores
 from seg.version import installed_with
 
@@ -23,8 +23,16 @@ class OpenVinoBackend:
     provider = "OpenVINO"
     batch_size = 1
 
-    def __init__(self, model_file: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self, model_file: Path, *, threads: int | None = None, bfloat16: bool = False
+    ) -> None:
         """Compile a model.
+
+        Args:
+            model_file: ONNX.
+            threads: runs side by side; None takes all cores of this process.
+            bfloat16: compute in it, where the CPU does; it keeps 8 bits of the mantissa. What goes
+                in and comes out stays float32.
 
         Raises:
             BackendError: OpenVINO is not installed, or the file is no model of a fixed patch.
@@ -39,13 +47,16 @@ class OpenVinoBackend:
         # both begin with it wait for each other for ever (OpenVINO 2026.4, 4 of 12 tries).
         openvino.Type.f32.to_dtype()
         self.callers = threads or cores()
+        self.way = Way("openvino", "bfloat16" if bfloat16 else "float32")
         try:
-            core = _core()
+            core = openvino_core()
             model = core.read_model(model_file)
             shape = model.input(0).partial_shape
             self.patch: tuple[int, ...] = tuple(size.get_length() for size in list(shape)[2:])
             model.reshape([1, *(size.get_length() for size in list(shape)[1:])])
-            self._model: Any = core.compile_model(model, "CPU", _config(self.callers))
+            self._model: Any = core.compile_model(
+                model, "CPU", _config(self.callers, bfloat16=bfloat16)
+            )
         except RuntimeError as error:  # all that OpenVINO raises, a dynamic patch as well
             raise BackendError(f"OpenVINO cannot load {model_file.name}: {error}") from error
         self._name = model_file.name
@@ -75,27 +86,14 @@ class OpenVinoBackend:
         found = request.infer([np.ascontiguousarray(patch)], share_inputs=True)
         if self._has_features and somebody_listens():
             tell(self._name, np.array(found[self._model.output(OUTPUT)]))
-        return np.asarray(found[self._model.output(0)])
+        return np.asarray(found[self._model.output(0)], np.float32)
 
 
-@cache
-def _core() -> Any:
-    """One of the process, kept to its end.
-
-    Its CPU plugin gives the thread that loads the first model a stack for signals, and takes it
-    back when the last model goes, in whichever thread that happens: the first one's next signal,
-    as of a child that ends, would then kill the process (OpenVINO 2026.4).
-    """
-    import openvino
-
-    return openvino.Core()
-
-
-def _config(threads: int) -> dict[str, str]:
+def _config(threads: int, *, bfloat16: bool) -> dict[str, str]:
     return {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "NUM_STREAMS": str(threads),
         "INFERENCE_NUM_THREADS": str(threads),
-        # bfloat16, its choice on newer CPUs, is too coarse for the golden samples' tolerance
-        "INFERENCE_PRECISION_HINT": "f32",
+        # left to itself it takes bfloat16 on newer CPUs, whatever that costs
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
     }

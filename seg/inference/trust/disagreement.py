@@ -17,6 +17,7 @@ from seg.errors import ConfigError
 from seg.inference.backends.combined import EnsembleBackend, MirrorBackend, ask
 from seg.inference.backends.loading import open_model
 from seg.inference.backends.onnx import Backend
+from seg.inference.backends.ways import way_of
 from seg.inference.labels.decision import probabilities_of
 from seg.inference.labels.entropy import voxel_entropy
 from seg.model_package import ModelCard, ModelPackage, Task
@@ -70,6 +71,7 @@ class DisagreementBackend:
         self._votes = votes
         self.patch = backend.patch
         self.provider = backend.provider
+        self.way = way_of(backend)
         self.callers = backend.callers
 
     @property

@@ -203,7 +203,7 @@ class InferenceProtocol:
 
         def work(work: Work) -> Response:
             found = segmented(work, files)
-            quality = as_header(found.segmentation.quality)
+            quality = as_header(found.segmentation)
             response = self._response(
                 asked.call, target, _mask_tensors(found, target), work.backend, {"quality": quality}
             )

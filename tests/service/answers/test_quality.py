@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from seg.inference import Quality
+from seg.images import Mask
+from seg.inference import Quality, Segmentation
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
 from service.answers.quality_header import MOST_HEADER_BYTES, QUALITY_HEADER, as_header
@@ -43,12 +44,16 @@ def test_an_image_unlike_the_training_is_warned_of(assessed_client):
     assert "5 pixels along y" in warning
 
 
+def said(quality: Quality) -> Segmentation:
+    return Segmentation(Mask(np.zeros((1, 1), np.uint8)), quality)
+
+
 def test_a_header_is_ascii_and_of_a_size_that_proxies_take():
     quality = Quality(predicted_dice={"Größe": 0.9}, warnings=("naïve\nline",))
-    assert as_header(quality).isascii()
-    assert as_header(quality).isprintable()
+    assert as_header(said(quality)).isascii()
+    assert as_header(said(quality)).isprintable()
     many = Quality(predicted_dice={f"vertebra {n}": 0.9 for n in range(200)}, uncertainty=0.1)
-    found = as_header(many)
+    found = as_header(said(many))
     assert len(found) < MOST_HEADER_BYTES
     assert json.loads(found)["see"] == "?format=json"
     assert json.loads(found)["uncertainty"] == 0.1

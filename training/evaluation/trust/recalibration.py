@@ -5,7 +5,7 @@ from seg.metrics import SelfAssessment
 from seg.model_package import CARD_FILE, ModelPackage, write_card
 
 
-def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> None:
+def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> ModelPackage:
     """Write the assessment into ``model.json``, whole or not at all.
 
     Raises:
@@ -17,6 +17,7 @@ def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> None:
     except OSError as error:
         path = package.path / CARD_FILE
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    return ModelPackage(package.path, card)
 
 
 def recalibration_in_words(assessment: SelfAssessment) -> str:

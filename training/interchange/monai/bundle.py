@@ -51,7 +51,7 @@ class Facts:
             dataset.classes,
             dataset.channels,
             plan.patch,
-            plan.overlap,
+            plan.usual_overlap,
             plan.preprocessing,
             dataset.licence,
             plan.orientation,

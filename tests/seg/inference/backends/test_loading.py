@@ -13,6 +13,7 @@ from seg.cuda_driver import cuda_devices
 from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend, open_model, verify_golden
 from seg.inference.backends.fastest import fastest, patches_a_second
+from seg.inference.backends.ways import Way
 from seg.machine import cache_folder
 from seg.model_package import GoldenSamples, ModelPackage, accept_card, write_golden
 
@@ -94,28 +95,28 @@ def test_the_fastest_backend_is_taken_and_remembered(package, cache, caplog):
     file = package.model_file()
     opened = []
 
-    def load(name):
-        opened.append(name)
-        return {"slow": Slow, "fast": OnnxBackend}[name](file, provider="cpu", threads=1)
+    def load(way):
+        opened.append(str(way))
+        return {"slow": Slow, "fast": OnnxBackend}[way.provider](file, provider="cpu", threads=1)
 
     with caplog.at_level(logging.INFO):
-        assert type(fastest(package, None, load, ["slow", "fast"])) is OnnxBackend
+        assert type(fastest(package, None, load, [Way("slow"), Way("fast")])) is OnnxBackend
     assert "fast is the fastest here" in caplog.text
     (kept,) = cache.iterdir()
     assert set(json.loads(kept.read_text())["patches_a_second"]) == {"slow", "fast"}
     opened.clear()
-    fastest(package, None, load, ["slow", "fast"])
+    fastest(package, None, load, [Way("slow"), Way("fast")])
     assert opened == ["fast"]
 
 
-@pytest.mark.parametrize("order", [["slow", "fast"], ["fast", "slow"]])
+@pytest.mark.parametrize("order", [[Way("slow"), Way("fast")], [Way("fast"), Way("slow")]])
 def test_one_network_is_in_memory_at_a_time(package, cache, order):
     file = package.model_file()
     opened = []
 
-    def load(name):
+    def load(way):
         assert all(earlier() is None for earlier in opened)
-        backend = {"slow": Slow, "fast": OnnxBackend}[name](file, provider="cpu", threads=1)
+        backend = {"slow": Slow, "fast": OnnxBackend}[way.provider](file, provider="cpu", threads=1)
         opened.append(weakref.ref(backend))
         return backend
 
@@ -130,9 +131,11 @@ def test_one_that_disagrees_is_not_taken_however_fast(package, cache):
             return 2 * super().run(patches)
 
     kinds = {"wrong": Wrong, "slow": Slow}
-    backend = fastest(
-        package, None, lambda name: kinds[name](file, provider="cpu"), ["wrong", "slow"]
-    )
+
+    def load(way):
+        return kinds[way.provider](file, provider="cpu")
+
+    backend = fastest(package, None, load, [Way("wrong"), Way("slow")])
     assert type(backend) is Slow
 
 
@@ -161,11 +164,12 @@ def test_throughput_counts_all_callers(package):
 def test_a_variant_of_tf32_is_opened_with_it_and_others_without(package, monkeypatch):
     asked = []
 
-    def noted(file, *arguments, tf32=False):
-        asked.append(tf32)
-        return OnnxBackend(file, provider="cpu", threads=1)
+    class Noted(OnnxBackend):
+        def __init__(self, file, *, tf32=False, **options):
+            asked.append(tf32)
+            super().__init__(file, provider="cpu", threads=1)
 
-    monkeypatch.setattr("seg.inference.backends.loading.open_model", noted)
+    monkeypatch.setattr("seg.inference.backends.loading.OnnxBackend", Noted)
     for precision in ("float32", "tf32"):
         first = package.card.variants[0].model_copy(update={"precision": precision})
         card = package.card.model_copy(update={"variants": (first,)})

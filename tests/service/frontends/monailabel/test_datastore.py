@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from seg.images import Image, read_image, read_mask, write_image
-from seg.inference import Quality
+from seg.images import Image, Mask, read_image, read_mask, write_image
+from seg.inference import Quality, Segmentation
 from service.answers.quality_header import with_quality
 from service.frontends.monailabel.results import mean_dice
 from service.frontends.monailabel.studies import Studies
@@ -140,7 +140,8 @@ def test_the_image_of_which_least_is_expected_comes_first(monai_store, scan, stu
     Studies(studies).note_dice("b", f"{MODEL}:0", 0.1)  # an older model's opinion counts no more
     assert monai_store.next_sample("predicted_dice", {})["id"] == "c"
     quality = Quality(predicted_dice={"x": 0.5, "y": 0.7}, expected_error={}, uncertainty=0.1)
-    assert mean_dice(with_quality(b"{}", quality)) == pytest.approx(0.6)
+    found = Segmentation(Mask(np.zeros((1, 1), np.uint8)), quality)
+    assert mean_dice(with_quality(b"{}", found)) == pytest.approx(0.6)
 
 
 def test_an_image_of_the_store_is_segmented_by_its_id(monai_store, front, scan, tmp_path):

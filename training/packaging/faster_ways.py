@@ -1,0 +1,127 @@
+"""How a package may be run faster, as its held-back cases allow it."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from seg.images import read_channels
+from seg.model_package import FasterWays, ModelCard, ModelPackage, WayCost
+from seg.predict.cases import CaseSearch, find_cases
+from training.dataset import Case, Dataset
+from training.evaluation.regions import Region, foreground_name, regions
+from training.evaluation.way_costs import Read, measure_ways, taken_overlap
+from training.run.job import TrainingJob
+
+SHARE = 0.1
+"""Of the minutes that the measurement may take."""
+SHORTEST_S, LONGEST_S = 20.0, 300.0
+"""However few or many the minutes are."""
+
+log = logging.getLogger("training")
+
+
+def with_faster_ways(card: ModelCard, folder: Path, job: TrainingJob) -> ModelCard:
+    """The card with what faster ways cost, and with the smallest overlap that costs nothing.
+
+    Args:
+        card: of a package that is being written, with its golden samples and its objects' rules.
+        folder: of the package.
+        job: an overlap that its plan names is kept.
+
+    Raises:
+        DatasetError: a case cannot be read.
+    """
+    budget_s = min(LONGEST_S, max(SHORTEST_S, SHARE * 60 * job.plan.minutes))
+    package = ModelPackage(folder, card)
+    with_overlaps = job.plan.overlap is None
+    return measured_on(
+        package, job.dataset, job.dataset.test, with_overlaps=with_overlaps, budget_s=budget_s
+    )
+
+
+def measured_on(
+    package: ModelPackage,
+    dataset: Dataset,
+    cases: Sequence[Case],
+    *,
+    with_overlaps: bool,
+    budget_s: float | None = None,
+) -> ModelCard:
+    """The same on any cases that the network has not learnt from.
+
+    Raises:
+        DatasetError: a case cannot be read.
+    """
+    card = package.card
+    together = foreground_name(dataset.legend)
+    classes = {name: each for name, each in regions(dataset.legend).items() if name != together}
+    ways = measure_ways(
+        package,
+        [partial(dataset.read, case) for case in cases],
+        classes,
+        with_overlaps=with_overlaps,
+        budget_s=budget_s,
+    )
+    return card if ways is None else with_ways(card, ways)
+
+
+def measured_on_images(package: ModelPackage, images: Path) -> ModelCard:
+    """The card with what other precisions change in the masks of images that nobody annotated.
+
+    Raises:
+        DatasetError: there is no image.
+    """
+    spec = package.card.input
+    cases = find_cases([images], CaseSearch(channels=len(spec.channels), dims=spec.dims))
+
+    def reader(files: Sequence[Path]) -> Read:
+        return lambda: (read_channels(files, dims=spec.dims), None)
+
+    classes = {c.name: Region((c.index,), (c.index,)) for c in package.card.classes[1:]}
+    reads = [reader(case.files) for case in cases]
+    ways = measure_ways(package, reads, classes, with_overlaps=False, budget_s=LONGEST_S)
+    return package.card if ways is None else with_ways(package.card, ways)
+
+
+def with_ways(card: ModelCard, ways: FasterWays) -> ModelCard:
+    """The card that says so, at the overlap that follows."""
+    overlap = taken_overlap(ways, card)
+    for line in ways_in_words(card, ways):
+        log.info("ways      %s", line)
+    spec = card.input.model_copy(update={"overlap": overlap})
+    return card.model_copy(update={"faster_ways": ways, "input": spec})
+
+
+def ways_in_words(card: ModelCard, ways: FasterWays) -> list[str]:
+    """Each way with what it costs, for a terminal and a report."""
+    counted = card.instances is not None
+    return [
+        f"{name:13} {_dice_in_words(each.dice)}loses {each.dice_lost:.4f} "
+        f"({each.ci95[0]:.4f} to {each.ci95[1]:.4f}), {each.labels_changed:.3%} of labels"
+        + ("" if each.objects_changed is None else f", {each.objects_changed:.1%} of objects")
+        + f", {each.cpu_seconds:.1f} s of CPU"
+        + _fate(each, counted)
+        for name, each in named_ways(ways)
+    ]
+
+
+def _fate(cost: WayCost, counted: bool) -> str:
+    if not cost.cases:
+        return ": not taken, since no case is cut into fewer windows"
+    return "" if cost.is_small(objects_count=counted) else ": not taken"
+
+
+def named_ways(ways: FasterWays) -> list[tuple[str, WayCost]]:
+    """Each way by its name for people."""
+    return [
+        *((f"overlap {each.overlap:g}", each) for each in ways.overlaps),
+        *(
+            (each.precision if each.variant is None else f"{each.precision} ({each.variant})", each)
+            for each in ways.precisions
+        ),
+    ]
+
+
+def _dice_in_words(dice: float | None) -> str:
+    return "" if dice is None else f"Dice {dice:.4f}, "
