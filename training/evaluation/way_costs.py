@@ -133,8 +133,7 @@ def measure_ways(
     usual = package.card.input.overlap
     tried = [usual, *(each for each in OVERLAPS if each < usual and with_overlaps)]
     overlap_costs = bench.overlaps(chosen, tried)
-    small = [each.overlap for each in overlap_costs if _is_taken(each, package.card)]
-    taken = min([usual, *small])
+    taken = _smallest(overlap_costs, usual, package.card)
     return FasterWays(
         usual_overlap=usual,
         overlaps=tuple(overlap_costs) if with_overlaps else (),
@@ -144,13 +143,24 @@ def measure_ways(
 
 
 def taken_overlap(ways: FasterWays, card: ModelCard) -> float:
-    """The smallest overlap that loses nothing worth a word."""
-    small = [each.overlap for each in ways.overlaps if _is_taken(each, card)]
-    return min([ways.usual_overlap, *small])
+    """The smallest overlap that loses nothing worth a word, as no larger one does.
+
+    Less overlap can only cost more: where a larger one loses, a smaller one that does not was
+    lucky with these few cases.
+    """
+    return _smallest(ways.overlaps, ways.usual_overlap, card)
 
 
-def _is_taken(cost: OverlapCost, card: ModelCard) -> bool:
-    return cost.is_small(objects_count=card.instances is not None)
+def _smallest(costs: Sequence[OverlapCost], usual: float, card: ModelCard) -> float:
+    counted = card.instances is not None
+    taken = usual
+    for cost in sorted(costs, key=lambda each: each.overlap, reverse=True):
+        if not cost.cases:  # as many windows as with the usual one: nothing is lost or won
+            continue
+        if not cost.is_small(objects_count=counted):
+            break
+        taken = min(taken, cost.overlap)
+    return taken
 
 
 class _Bench:

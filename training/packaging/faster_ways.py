@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from seg.images import read_channels
-from seg.model_package import FasterWays, ModelCard, ModelPackage, WayCost
+from seg.model_package import FasterWays, ModelCard, ModelPackage, OverlapCost, WayCost
 from seg.predict.cases import CaseSearch, find_cases
 from training.dataset import Case, Dataset
 from training.evaluation.regions import Region, foreground_name, regions
@@ -95,21 +95,25 @@ def with_ways(card: ModelCard, ways: FasterWays) -> ModelCard:
 
 def ways_in_words(card: ModelCard, ways: FasterWays) -> list[str]:
     """Each way with what it costs, for a terminal and a report."""
-    counted = card.instances is not None
+    taken = taken_overlap(ways, card)
     return [
         f"{name:13} {_dice_in_words(each.dice)}loses {each.dice_lost:.4f} "
         f"({each.ci95[0]:.4f} to {each.ci95[1]:.4f}), {each.labels_changed:.3%} of labels"
         + ("" if each.objects_changed is None else f", {each.objects_changed:.1%} of objects")
         + f", {each.cpu_seconds:.1f} s of CPU"
-        + _fate(each, counted)
+        + _fate(each, card, taken)
         for name, each in named_ways(ways)
     ]
 
 
-def _fate(cost: WayCost, counted: bool) -> str:
+def _fate(cost: WayCost, card: ModelCard, taken: float) -> str:
     if not cost.cases:
         return ": not taken, since no case is cut into fewer windows"
-    return "" if cost.is_small(objects_count=counted) else ": not taken"
+    if not cost.is_small(objects_count=card.instances is not None):
+        return ": not taken"
+    if isinstance(cost, OverlapCost) and cost.overlap < taken:
+        return ": not taken, since a larger overlap loses more than that"
+    return ""
 
 
 def named_ways(ways: FasterWays) -> list[tuple[str, WayCost]]:

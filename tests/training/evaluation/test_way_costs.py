@@ -5,11 +5,11 @@ import pytest
 
 from seg.images import Image, Mask
 from seg.inference.backends import ways
-from seg.model_package import ModelPackage
+from seg.model_package import FasterWays, ModelPackage, OverlapCost
 from tests.packages import LEVELS, write_package
 from training.evaluation.regions import Region
 from training.evaluation.way_costs import OVERLAPS, measure_ways, taken_overlap
-from training.packaging.faster_ways import with_ways
+from training.packaging.faster_ways import ways_in_words, with_ways
 
 REGIONS = {"cytoplasm": Region((1,), (1,)), "nucleus": Region((2,), (2,))}
 
@@ -47,6 +47,38 @@ def test_the_smallest_overlap_that_loses_nothing_is_taken(package):
     card = with_ways(package.card, found)
     assert card.input.overlap == min(small)
     assert card.faster_ways == found
+
+
+@pytest.mark.parametrize(
+    ("lost", "taken"),
+    [
+        ({0.5: 0, 0.33: 0, 0.25: 0, 0.125: 0.01, 0.0: 0.01}, 0.25),
+        ({0.5: 0, 0.33: 0.01, 0.25: 0.01, 0.125: 0.01, 0.0: 0}, 0.5),
+        ({0.5: 0, 0.33: None, 0.25: 0, 0.125: 0.01, 0.0: 0}, 0.25),
+    ],
+    ids=["up to the first that loses", "no lucky one", "one of as many windows is passed over"],
+)
+def test_an_overlap_is_taken_where_no_larger_one_loses(package, lost, taken):
+    ways_tried = FasterWays(
+        usual_overlap=0.5,
+        overlaps=tuple(
+            OverlapCost(
+                cases=4 if loss is not None else 0,
+                dice_lost=loss or 0.0,
+                ci95=(loss or 0.0, loss or 0.0),
+                labels_changed=0.0,
+                cpu_seconds=1.0,
+                overlap=overlap,
+                windows=9,
+            )
+            for overlap, loss in lost.items()
+        ),
+    )
+    assert taken_overlap(ways_tried, package.card) == taken
+    lines = ways_in_words(package.card, ways_tried)
+    assert all(
+        "not taken" in line for line, overlap in zip(lines, lost, strict=True) if overlap < taken
+    )
 
 
 def test_images_of_one_window_say_nothing_about_overlap(package):
