@@ -100,4 +100,4 @@ __all__ = [
     "write_golden",
 ]
 
-__getattr__ = late_names(__name__, "card", "instances", "standing", "folder")
+__getattr__ = late_names(__name__, "card", "instances", "standing", "faster_ways", "folder")

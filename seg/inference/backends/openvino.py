@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from seg.errors import BackendError
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
+from seg.inference.backends.openvino_core import openvino_core
 from seg.inference.backends.ways import Way
 from seg.machine import cores
 from seg.version import installed_with
