@@ -10,7 +10,7 @@ from seg.model_package import FasterWays, ModelCard, ModelPackage, OverlapCost, 
 from seg.predict.cases import CaseSearch, find_cases
 from training.dataset import Case, Dataset
 from training.evaluation.regions import Region, foreground_name, regions
-from training.evaluation.way_costs import Read, measure_ways, taken_overlap
+from training.packaging.way_costs import Read, measure_ways, taken_overlap
 from training.run.job import TrainingJob
 
 SHARE = 0.1

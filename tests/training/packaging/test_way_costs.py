@@ -8,8 +8,8 @@ from seg.inference.backends import ways
 from seg.model_package import FasterWays, ModelPackage, OverlapCost
 from tests.packages import LEVELS, write_package
 from training.evaluation.regions import Region
-from training.evaluation.way_costs import OVERLAPS, measure_ways, taken_overlap
 from training.packaging.faster_ways import ways_in_words, with_ways
+from training.packaging.way_costs import OVERLAPS, measure_ways, taken_overlap
 
 REGIONS = {"cytoplasm": Region((1,), (1,)), "nucleus": Region((2,), (2,))}
 
