@@ -19,7 +19,7 @@ from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_st
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.long_table import LongTable
 from seg.predict.overlapped import run_here
-from seg.predict.plate import PlateLayout, Plate
+from seg.predict.plate import Plate, PlateLayout
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
 from seg.predict.work import SETTINGS, CaseWork, Outcome, PredictionJob, Worker, files_of

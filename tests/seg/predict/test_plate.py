@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from seg.errors import ConfigError
-from seg.predict.plate import PlateLayout, Plate, Well, well_of
+from seg.predict.plate import Plate, PlateLayout, Well, well_of
 
 
 @pytest.mark.parametrize(
