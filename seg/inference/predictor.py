@@ -23,6 +23,7 @@ from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.apart import DecidedPart, are_apart, decided_parts
 from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.inference.tiling.empty import background_logits, emptiness
+from seg.inference.tiling.region import PartOfRows, around, within
 from seg.inference.tiling.restoring import embedded, restored
 from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
 from seg.inference.tiling.standing import is_on_scale, where_something_stands_out
@@ -209,7 +210,10 @@ class Predictor:
         All that happens to an image happens in that order, so that the same volume gives the same
         mask in the world however its voxels are stored.
         """
-        return turn_to(source, self.package.card.input.orientation)
+        turn = turn_to(source, self.package.card.input.orientation)
+        if self.selection.region is not None and not turn.is_nothing:
+            raise ImageError("a region is of pictures in their own order of pixels")
+        return turn
 
     def warnings(self, source: ImageSource) -> tuple[str, ...]:
         """A sentence for each way in which an image is unlike those that the model knows."""
@@ -367,6 +371,7 @@ class Predictor:
             card.task != "exclusive"
             or card.logits != card.outputs
             or self.selection.threshold is not None
+            or self.selection.region is not None
             or (meter is not None and meter.needs_logits)
             or len(image.spatial_shape) != card.input.dims
         )
@@ -404,6 +409,27 @@ class Predictor:
         progress: Progress | None,
         counts: WindowCounts | None = None,
     ) -> Iterator[Slab]:
+        """Logits on the image's own grid, background outside of the region that is wanted."""
+        region, shape = self.selection.region, tuple(source.spatial_shape)
+        if region is None or len(shape) != self.package.card.input.dims:
+            yield from self._slabs_of_box(None, backend, source, progress, counts)
+            return
+        box = region.box(*shape)
+        if box is None:
+            raise ImageError(
+                f"the region lies outside of this image of {shape[1]} x {shape[0]} pixels"
+            )
+        slabs = self._slabs_of_box(box, backend, source, progress, counts)
+        yield from within(slabs, region, shape[1], self._background(backend))
+
+    def _slabs_of_box(
+        self,
+        box: tuple[slice, ...] | None,
+        backend: Backend,
+        source: ImageSource,
+        progress: Progress | None,
+        counts: WindowCounts | None = None,
+    ) -> Iterator[Slab]:
         """Logits on the image's own grid, in the memory of one patch's depth."""
         spec = self.package.card.input
         shape = tuple(source.spatial_shape)
@@ -413,17 +439,23 @@ class Predictor:
                 f"with size {shape}"
             )
         image = prepare_rows(source, spec.preprocessing)
-        slabs = predict_slabs(backend, image, self._tiling(backend, image), progress, counts)
-        if spec.stands_out and is_on_scale(image, spec.preprocessing.normalisation):
-            background = self._background(backend)
-            slabs = where_something_stands_out(slabs, image, self.package.card, background, counts)
+        background = self._background(backend)
+        part: Rows = image
+        if box is not None and image.box is None:
+            box = around(box, shape, image.shape[1:], backend.patch)
+            part = PartOfRows(image, box)
+        slabs = predict_slabs(backend, part, self._tiling(backend, part), progress, counts)
+        if spec.stands_out and is_on_scale(part, spec.preprocessing.normalisation):
+            slabs = where_something_stands_out(slabs, part, self.package.card, background, counts)
+        if box is not None and part is not image:
+            slabs = embedded(slabs, box, image.shape[1:], background)
         if image.box is None:
             yield from restored(slabs, image.shape[1:], shape)
             return
-        part = tuple(side.stop - side.start for side in image.box)
-        slabs = restored(slabs, image.shape[1:], part, image.nearest_axis)
-        if part != shape:
-            slabs = embedded(slabs, image.box, shape, self._background(backend))
+        kept = tuple(side.stop - side.start for side in image.box)
+        slabs = restored(slabs, image.shape[1:], kept, image.nearest_axis)
+        if kept != shape:
+            slabs = embedded(slabs, image.box, shape, background)
         yield from slabs
 
     def _tiling(self, backend: Backend, image: Rows) -> Tiling:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError
+from seg.images.outlines.roi import read_roi
 from seg.inference import Selection, outputs_for
 from seg.inference.backends.ways import way_of
 from seg.inference.object_files import rows_in
@@ -195,7 +196,10 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
             fitting = ", ".join(outputs_for(dims))
             raise ConfigError(f"{name} holds no {dims}D masks; choose one of {fitting}")
     selection = Selection(
-        classes=tuple(options.classes), threshold=options.threshold, split=options.split
+        classes=tuple(options.classes),
+        threshold=options.threshold,
+        split=options.split,
+        region=read_roi(options.region) if options.region else None,
     )
     selection.check(card)
     if selection.split and not any(outputs_for(dims)[name].of_objects for name in formats):

@@ -79,6 +79,13 @@ def command_line() -> argparse.ArgumentParser:
         "that holds several (default: all, one mask each, named by the UID)",
     )
     add(
+        "--region",
+        type=Path,
+        metavar="ROI.geojson",
+        help="segment only what lies in these polygons, in pixels as QuPath exports them; what "
+        "lies outside is background",
+    )
+    add(
         "--each",
         choices=FRAME_AXES,
         help="take each moment, slice or position of a stack as an image; masks and rows are named "

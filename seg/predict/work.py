@@ -82,7 +82,7 @@ class CaseWork:
         if card.faster_ways is None:
             silent["faster_ways"] = True
         told = card.model_dump_json(exclude=silent)
-        asked = "split" * self.selection.split
+        asked = "split" * self.selection.split + str(self.selection.region or "")
         if self.precision != "auto" or self.overlap is not None:
             asked += f"{self.precision}{self.overlap}"
         return sha256(f"{told}{decides}{asked}".encode()).hexdigest()[:12]

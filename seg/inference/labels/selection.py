@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from seg.errors import ConfigError
 from seg.images import ClassInfo
+from seg.images.outlines.roi import RegionOfInterest
 from seg.model_package import ModelCard
 
 
@@ -28,14 +29,18 @@ class Selection:
     ``Predictor.predict_probabilities``. None is one half, and the likeliest class."""
     split: bool = field(default=False, repr=False)
     """Split objects that touch by their shape, of a model that does not tell them apart itself."""
+    region: RegionOfInterest | None = field(default=None, repr=False)
+    """Of pictures: what lies outside is background, and no network is asked about it."""
 
     def check(self, card: ModelCard) -> None:
         """Hold it against a model.
 
         Raises:
-            ConfigError: the model has no such class, no probability can lie at the cut, or nothing
-                is left to be split.
+            ConfigError: the model has no such class, no probability can lie at the cut, nothing is
+                left to be split, or a region is asked for of volumes.
         """
+        if self.region is not None and card.input.dims != 2:
+            raise ConfigError("a region is of pictures, and this model segments volumes")
         known = [info.name for info in card.classes[1:]]
         for name in self.classes:
             if name not in known:
