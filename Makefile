@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs serve bento audit pacs browser niivue clean
+.PHONY: help demo test lint docs serve bento audit pacs browser library clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -38,12 +38,12 @@ audit: $(READY)  ## known vulnerabilities of the pinned packages, and a bill of 
 pacs:  ## install Orthanc, the PACS that is tested against, and judges of DICOM (Debian, as root)
 	apt-get install -y --no-install-recommends orthanc orthanc-dicomweb dcmtk dicom3tools
 
-browser:  ## install Chromium, with which the web page is tested (Debian, as root)
-	apt-get install -y --no-install-recommends chromium
+browser:  ## install Chromium and Firefox, with which the web page is tested (Debian, as root)
+	apt-get install -y --no-install-recommends chromium firefox-esr
 
-niivue: $(READY)  ## take another NiiVue from npm: make niivue VERSION=0.69.0
-	@test -n "$(VERSION)" || { echo "name a version: make niivue VERSION=0.69.0"; exit 2; }
-	$(BIN)/python -m service.page.refresh_niivue "$(VERSION)"
+library: $(READY)  ## take another NiiVue or fflate from npm: make library NAME=niivue VERSION=0.69.0
+	@test -n "$(NAME)$(VERSION)" || { echo "make library NAME=niivue VERSION=0.69.0"; exit 2; }
+	$(BIN)/python -m service.page.refresh_library "$(NAME)" "$(VERSION)"
 
 clean:  ## remove the environment
 	rm -rf .venv

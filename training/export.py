@@ -28,25 +28,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
-    from seg.model_package import CARD_FILE, ModelPackage
-    from training.pipeline.exporting import export_run, leave_package
+    from seg.model_package import CARD_FILE, ModelPackage, add_example
+    from training.pipeline.exporting import copy_package, export_run, leave_package
     from training.run.folder import run_of
     from training.run.job import job_in
     from training.variants.export import export_variants
 
     if options.target.exists() and any(options.target.iterdir()):
         raise ConfigError(f"{options.target} is not empty; name another folder with -o")
-    if (options.run / CARD_FILE).is_file():
+    _check_example(options)
+    if (options.run / CARD_FILE).is_file() and options.example:
+        lines = copy_package(ModelPackage.load(options.run), options.target)
+    elif (options.run / CARD_FILE).is_file():
         lines = leave_package(ModelPackage.load(options.run), options.to, options.target)
     elif options.variants:
         run = run_of(options.run)
         lines = export_variants(run, job_in(run, command)[0], options.target, options)
     else:
         lines = export_run(run_of(options.run), options.to, options.target, command)
+    if options.example:
+        add_example(options.target, options.example, options.about)
     for line in lines:
         print(line)  # noqa: T201
     print(f"written to {options.target}")  # noqa: T201
     return 0
+
+
+def _check_example(options: argparse.Namespace) -> None:
+    """Find out now what would be found out after minutes."""
+    if options.about and not options.example:
+        raise ConfigError("--about tells of an example; name its files with --example")
+    if options.example and options.to != "package":
+        raise ConfigError("an example lies in a package; leave --to out")
+    for file in options.example:
+        if not file.is_file():
+            raise ConfigError(f"an example is a file that a browser can send; {file} is none")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
              "results folder; torch: programs of torch.export, and safetensors; bioimageio: a "
              "model of the BioImage Model Zoo")  # fmt: skip
+    add("--example", nargs="+", type=Path, default=[], metavar="FILE",
+        help="an image that everybody may see, which the web page offers to try: one file, or one "
+             "a channel; of a package, DIR becomes a copy with it")  # fmt: skip
+    add("--about", default="", metavar="TEXT",
+        help="what the example shows, where it is from, and its licence")  # fmt: skip
     add_variant_options(parser)
     return parser
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Averaging,
         Channel,
         Empty,
+        Example,
         InputSpec,
         IntensityStatistics,
         ModelCard,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Variant,
         Weights,
     )
+    from seg.model_package.example import add_example
     from seg.model_package.faster_ways import (
         FEWEST_CASES,
         FasterWays,
@@ -67,6 +69,7 @@ __all__ = [
     "CountCalibration",
     "Empty",
     "Encoding",
+    "Example",
     "FasterWays",
     "GoldenSamples",
     "InputSpec",
@@ -94,10 +97,13 @@ __all__ = [
     "WayCost",
     "Weights",
     "accept_card",
+    "add_example",
     "add_golden_objects",
     "read_card",
     "write_card",
     "write_golden",
 ]
 
-__getattr__ = late_names(__name__, "card", "instances", "standing", "faster_ways", "folder")
+__getattr__ = late_names(
+    __name__, "card", "instances", "standing", "faster_ways", "folder", "example"
+)

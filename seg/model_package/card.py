@@ -215,6 +215,22 @@ class TrainingFingerprint(FrozenData):
     """One entry a channel; None in older packages and in adopted ones."""
 
 
+class Example(FrozenData):
+    """An image that a person may try the model with, in files of the package's folder."""
+
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    """One with all channels, or one a channel."""
+    sha256: tuple[str, ...]
+    about: str = ""
+    """What it shows, where it is from, and its licence."""
+
+    @model_validator(mode="after")
+    def _one_hash_a_file(self) -> "Example":
+        if len(self.files) != len(self.sha256):
+            raise ValueError("an example needs one sha256 a file")
+        return self
+
+
 class Provenance(FrozenData):
     """Where the model comes from."""
 
@@ -261,6 +277,8 @@ class ModelCard(FrozenData):
     packages and of adopted ones."""
     faster_ways: FasterWays | None = None
     """What other precisions and less overlap cost; None in older packages, which take none."""
+    example: Example | None = None
+    """None where its maker chose none."""
     provenance: Provenance
     licence: str = "not stated"
     intended_use: str = "research; not a medical device"

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from time import monotonic
@@ -146,13 +146,23 @@ class ImageDecoder:
             return image
 
     def picture(
-        self, files: Sequence[IO[bytes]], *, dims: int, limits: Limits, check: Check
-    ) -> tuple[memoryview, str]:
-        """What a browser can show of an image, and its media type; as `image`."""
-        arguments = {"dims": dims, "limits": asdict(limits)}
-        with self._done(_Task("picture", arguments, files, check)) as ((content, kind), lease):
+        self,
+        files: Sequence[IO[bytes]],
+        *,
+        dims: int,
+        limits: Limits,
+        check: Check,
+        wish: Mapping[str, Any],
+    ) -> tuple[memoryview, str, tuple[int, int]]:
+        """What a browser can show of an image, its media type, and the image's size; as `image`.
+
+        ``wish`` has ``numbers``, ``box`` and ``longest`` of ``service.decoding.pictures.show``.
+        """
+        arguments = {"dims": dims, "limits": asdict(limits), **wish}
+        with self._done(_Task("picture", arguments, files, check)) as (done, lease):
+            content, kind, size = done
             lease.release()
-            return content.data, kind
+            return content.data, kind, tuple(size)
 
     def patches(
         self, file: IO[bytes], *, shape: tuple[int, ...], most: int, check: Check

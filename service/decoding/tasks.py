@@ -10,15 +10,13 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images import Image, Limits, encode_image, encode_picture, read_channels
+from seg.images import Image, Limits, read_channels
 from seg.images.storage.files import Source, open_binary
 
 SPARE = 64
 """Signs in the JSON of patches that mean nothing, of each kind."""
 SPARE_OF_TENSORS = 1024
 """The same in a request with tensors, which has names and options."""
-LONGEST_PICTURE = 4096
-"""Most pixels along an edge of a picture: what the canvas of a phone can hold."""
 
 
 def read(
@@ -30,21 +28,6 @@ def read(
         ImageError: they are none.
     """
     return read_channels(sources, dims=dims, limits=limits, series=series)
-
-
-def show(sources: Sequence[Source], *, dims: int, limits: Limits) -> tuple[Any, str]:
-    """A PNG of an image, a NIfTI file of a volume, as bytes in an array; and its media type.
-
-    The PNG is grey as that of the overlay is, and of the mask's size, unless that has an edge above
-    ``LONGEST_PICTURE``: then it shows every second, third, ... pixel.
-
-    Raises:
-        ImageError: the files are no image of that many dimensions.
-    """
-    image = read(sources, dims=dims, limits=limits)
-    if image.dims == 2:
-        return np.frombuffer(encode_picture(image, LONGEST_PICTURE), np.uint8), "image/png"
-    return np.frombuffer(encode_image(image, ".nii.gz"), np.uint8), "application/x-nifti"
 
 
 def parse_patches(

@@ -16,13 +16,13 @@ from typing import Any
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Limits
-from service.decoding import tasks
+from service.decoding import pictures, tasks
 from service.decoding.channel import ClosedError, DecoderChannel, Message
 from service.decoding.crossing import packed, unpacked
 
 TASKS: Mapping[str, Callable[..., Any]] = {
     "image": tasks.read,
-    "picture": tasks.show,
+    "picture": pictures.show,
     "patches": tasks.parse_patches,
     "tensors": tasks.parse_tensors,
     "json": tasks.write_json,

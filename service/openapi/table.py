@@ -10,6 +10,7 @@ from seg.inference import OUTPUT_NAMES, outputs_for
 from service.page.routes import page_routes
 from service.requests.formats import CONTAINER_TYPES
 from service.requests.options import RequestOptions
+from service.requests.picture_wish import LONGEST_PICTURE
 from service.schemas import (
     JobListing,
     JobStatus,
@@ -93,6 +94,7 @@ PATH_PARAMETERS: Mapping[str, Json] = {
     "job": {"schema": TEXT, "example": "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"},
     "name": {"schema": TEXT, "example": "nuclei"},
     "version": {"schema": TEXT, "example": "latest"},
+    "number": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "0"},
     "file": {"schema": {"type": "string", "enum": PAGE_FILES}, "example": "page.css"},
 }
 
@@ -155,6 +157,31 @@ def _without_null(told: Json) -> Json:
 
 
 MODEL_PARAMETER = next(each for each in _options() if each["name"] == "model")
+PICTURE_AS: Json = {
+    "name": "as",
+    "in": "query",
+    "description": "npy: the numbers of a flat image, of shape (c, y, x), in place of its picture.",
+    "schema": {"type": "string", "enum": ["picture", "npy"], "default": "picture"},
+    "example": "npy",
+}
+PICTURE_PARAMETERS: tuple[Json, ...] = (
+    PICTURE_AS,
+    {
+        "name": "longest",
+        "in": "query",
+        "description": "Most pixels along an edge: every second, third, ... is shown where there "
+        "are more, of a pyramid a coarser level.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_PICTURE},
+        "example": 2048,
+    },
+    {
+        "name": "region",
+        "in": "query",
+        "description": "Part of a flat image: left,top,width,height in its own pixels.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,9}(,[0-9]{1,9}){3}$"},
+        "example": "0,0,512,512",
+    },
+)
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -255,10 +282,18 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("POST", "/picture"): Operation(
         answers={
-            200: _of("The picture.", **{"image__png": BINARY, "application__x-nifti": BINARY})
+            200: _of(
+                "The picture.",
+                **{
+                    "image__png": BINARY,
+                    "application__x-nifti": BINARY,
+                    "application__x-npy": BINARY,
+                },
+            )
         },
         problems=(*UPLOAD, 415),
-        parameters=(MODEL_PARAMETER,),
+        parameters=(MODEL_PARAMETER, *PICTURE_PARAMETERS),
+        headers={"X-Picture-Size": "Pixels of the whole image along x, y (and z)."},
         body=IMAGES,
     ),
     ("POST", "/jobs"): Operation(
@@ -295,7 +330,20 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("GET", "/models"): Operation(answers={200: _json_of(ModelListing, "All models.")}),
     ("GET", "/models/{name}"): Operation(
-        answers={200: _json_of(ModelEntry, "The model.")}, problems=(404,)
+        answers={
+            200: _json_of(ModelEntry, "The model."),
+            303: {"description": "A browser is led to a page that people can read."},
+        },
+        problems=(404,),
+    ),
+    ("GET", "/models/{name}/versions/{version}/example/{number}"): Operation(
+        answers={
+            200: _of(
+                "A file of the image that the model may be tried with.",
+                **{"application__octet-stream": BINARY},
+            )
+        },
+        problems=(404,),
     ),
     ("PUT", "/models/{name}"): Operation(
         answers={201: _json_of(ModelEntry, "The model; the new version is proven.")},

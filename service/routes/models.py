@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlencode
 
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
@@ -41,6 +42,11 @@ class Catalogue:
             Route("/models", self.listing, methods=["GET"]),
             Route("/models/{name}", self.model, methods=["GET"]),
             Route("/models/{name}/versions/{version}", self.version, methods=["GET"]),
+            Route(
+                "/models/{name}/versions/{version}/example/{number}",
+                self.example,
+                methods=["GET"],
+            ),
         ]
 
     async def card(self, request: Request) -> Response:
@@ -62,19 +68,40 @@ class Catalogue:
         return as_json(listing)
 
     async def model(self, request: Request) -> Response:
-        """``GET /models/{name}``: the versions of a model, the highest first."""
+        """``GET /models/{name}``: the versions of a model, the highest first; a page to people."""
         name = request.path_params["name"]
         named(f"{name}:{LATEST}", self._models.versions())
+        if _is_browser(request):
+            page = link(request.scope, "page", "model.html")
+            return RedirectResponse(f"{page}?{urlencode({'model': name})}", 303)
         return as_json(self.entry(name, request.scope))
 
     async def version(self, request: Request) -> Response:
         """``GET /models/{name}/versions/{version}``: a card; ``latest`` is a version as well."""
+        return as_json(_card_of(self._meant(request)))
+
+    async def example(self, request: Request) -> Response:
+        """``GET /models/{name}/versions/{version}/example/{number}``: a file to try it with."""
+        version, number = self._meant(request), request.path_params["number"]
+        example = version.card.example
+        files = example.files if example else ()
+        if not number.isascii() or not number.isdecimal() or int(number[:9]) >= len(files):
+            raise Problem(404, "this model carries no such example")
+        file = version.folder / files[int(number)]
+        return FileResponse(file, media_type="application/octet-stream")
+
+    def _meant(self, request: Request) -> ModelVersion:
+        """The version that a path names.
+
+        Raises:
+            Problem: 404, there is none.
+        """
         name, wanted = request.path_params["name"], request.path_params["version"]
         meant = named(f"{name}:{wanted}", self._models.versions())
         found = latest(meant) if wanted == LATEST else meant[0]
         if found is None:
             raise Problem(404, f"no version of model {name} is proven")
-        return as_json(_card_of(found))
+        return found
 
     def entry(self, name: str, scope: Scope) -> ModelEntry:
         """A model with its versions, the highest first."""
@@ -88,6 +115,11 @@ class Catalogue:
             share=rule.share,
             versions=tuple(_summary(version, scope) for version in versions),
         )
+
+
+def _is_browser(request: Request) -> bool:
+    """Whether a person follows a link: programs name JSON, or nothing."""
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _summary(version: ModelVersion, scope: Scope) -> VersionSummary:

@@ -3,11 +3,11 @@
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import anyio
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from service.observability.tracing import past_span
 from service.problems.response import Problem
 from service.requests.options import Ask, options_of
 from service.requests.order import Order, order_of
+from service.requests.picture_wish import picture_wish
 from service.requests.uploads import IN_MEMORY, Images, Uploads
 from service.routes.admission import Admission
 from service.routes.until_useless import until_useless
@@ -37,6 +38,10 @@ T = TypeVar("T")
 
 PRECISION_HEADER = "X-Segmentation-Precision"
 """Of the arithmetic of the network that answered."""
+
+PICTURE_SIZE = "X-Picture-Size"
+"""Pixels of the whole image along x, y (and z), of which a picture may show a part, or coarser."""
+
 FAILED_HEADER = "X-Segmentation-Failed"
 """How many of several images have no mask."""
 
@@ -146,6 +151,7 @@ class PublicRoutes:
 
     async def picture(self, request: Request) -> Response:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
+        wish = picture_wish(request.query_params)
         version = self._models.choose(request.query_params.get("model"))
         self.admission.require_place(self.side_by_side)
         async with self._uploads.images_of(request) as images:
@@ -153,15 +159,22 @@ class PublicRoutes:
                 raise Problem(422, "a picture is made of one image: fields named image")
             with self.admission.admitted(self.side_by_side):
                 async with self._models.memory.lease(version) as model:
-                    return await self._picture(request, model, images[0])
+                    return await self._picture(request, model, images[0], wish)
 
     async def _picture(
-        self, request: Request, model: ReadyModel, channels: Sequence[BinaryIO]
+        self,
+        request: Request,
+        model: ReadyModel,
+        channels: Sequence[BinaryIO],
+        wish: Mapping[str, Any],
     ) -> Response:
         dims = model.package.card.input.dims
-        show = partial(self._models.decoder.picture, channels, dims=dims, limits=model.limits)
-        body, media_type = await self.decoded(request, model, lambda check: show(check=check))
-        return Response(body, media_type=media_type)
+        show = partial(
+            self._models.decoder.picture, channels, dims=dims, limits=model.limits, wish=wish
+        )
+        body, media_type, size = await self.decoded(request, model, lambda check: show(check=check))
+        headers = {PICTURE_SIZE: ",".join(map(str, size))}
+        return Response(body, media_type=media_type, headers=headers)
 
     async def decoded(self, request: Request, model: ReadyModel, do: Callable[[Check], T]) -> T:
         """What ``do`` makes of images that no network sees, in a thread, while the client waits.

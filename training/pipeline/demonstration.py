@@ -18,7 +18,7 @@ import numpy as np
 from seg.errors import SegError
 from seg.images import Mask, read_mask, write_image
 from seg.metrics import dice
-from seg.model_package import ModelPackage
+from seg.model_package import ModelPackage, add_example
 from training.dataset import load_dataset
 from training.evaluation.score_files import read_metrics
 from training.evaluation.scores import Evaluation
@@ -61,6 +61,8 @@ def _segment_over_http(run: RunFolder) -> None:
     suffix = ".tif" if dataset.dims == 2 else ".nii.gz"
     sent = run.path / f"scan{suffix}"
     write_image(sent, image)
+    licence = ModelPackage.load(run.package).card.licence
+    add_example(run.package, [sent], f"A test image of {dataset.name}. Licence: {licence}.")
     with _service(run.package) as url:
         started = time.perf_counter()
         answer = _post(url, sent, "tiff" if dataset.dims == 2 else "nifti")

@@ -1,8 +1,10 @@
 """Write the package of a run again."""
 
+import shutil
 from pathlib import Path
 
 from seg.errors import ConfigError
+from seg.files import written_whole
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from training.evaluation.evaluator import evaluate
@@ -57,6 +59,13 @@ def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]
     finished = export_package(run, job, target)
     proof = f"ONNX and network agree to {finished.error:.1e}"
     return [summary_table(finished.evaluation), proof]
+
+
+def copy_package(package: ModelPackage, target: Path) -> list[str]:
+    """Write a package once more, so that something can be added to it."""
+    with written_whole(target) as folder:
+        shutil.copytree(package.path, folder, dirs_exist_ok=True)
+    return []
 
 
 def leave_package(package: ModelPackage, to: str, target: Path) -> list[str]:

@@ -54,14 +54,17 @@ def encode_overlay(mask: Mask, classes: Sequence[ClassInfo], image: Image | None
         picture = montage(mask, classes, image, windows)
     else:
         picture = blend_colours(as_rgb(image.array, windows), mask.array, classes)
-    return _as_png(picture)
+    return as_png(picture)
 
 
-def encode_picture(image: Image, longest: int) -> bytes:
+def encode_picture(
+    image: Image, places: tuple[np.ndarray, np.ndarray] | None = None, *, longest: int
+) -> bytes:
     """A PNG of a flat image as the overlay shows it, without a mask.
 
     Args:
         image: Drawn pixel by pixel, where it is small enough.
+        places: Rows and columns that are shown; None is all of them.
         longest: Most pixels along an edge; of a larger image every second, third, ... is shown.
 
     Raises:
@@ -70,10 +73,16 @@ def encode_picture(image: Image, longest: int) -> bytes:
     if image.dims != 2:
         raise ImageError("a picture shows an image of two axes, this one is a volume")
     step = ceil(max(image.spatial_shape) / longest)
-    return _as_png(as_rgb(image.array[:, ::step, ::step], _windows(image)))
+    coarse = image.array[:, ::step, ::step]
+    if places is None:
+        return as_png(as_rgb(coarse, _windows(image)))
+    windows = _windows(image) or [window_of(channel) for channel in coarse]
+    rows, columns = places
+    return as_png(as_rgb(image.array[:, rows[:, np.newaxis], columns], windows))
 
 
-def _as_png(picture: UInt8[np.ndarray, "y x 3"]) -> bytes:
+def as_png(picture: UInt8[np.ndarray, "y x 3"]) -> bytes:
+    """A picture as PNG, quickly."""
     # One filter for all rows: 40 % faster than trying all of them on each, at the same size.
     return bytes(imagecodecs.png_encode(picture, level=1, filter=imagecodecs.PNG.FILTER.SUB))
 

@@ -3,6 +3,7 @@
 Letters: ``c`` channels.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,8 +41,17 @@ FEWEST_ROWS = 64
 
 
 @contextmanager
-def opened_tiff(path: Path, file: BinaryFile, options: ReadOptions) -> Iterator[ImageSource | None]:
+def opened_tiff(
+    path: Path | None, file: BinaryFile, options: ReadOptions, *, step: int = 1
+) -> Iterator[ImageSource | None]:
     """The image in the file; None where the file must be read as a whole, as with a palette.
+
+    Args:
+        path: of the file, which is mapped where its pixels lie there as they are.
+        file: that is read.
+        options: what is wanted of it.
+        step: pixels along an edge for which one is enough: of a pyramid, its coarsest level with
+            so many is opened.
 
     Raises:
         ImageError: as ``read_tiff``.
@@ -49,7 +59,7 @@ def opened_tiff(path: Path, file: BinaryFile, options: ReadOptions) -> Iterator[
     check_pages(file)
     try:
         with TiffFile(file, name="image.tif", _multifile=False) as tiff:
-            yield _source(path, file, tiff, options)
+            yield _source(path, file, tiff, options, step)
     except ImageError:
         raise
     except DECODING_ERRORS as error:
@@ -63,10 +73,22 @@ def _damaged(error: Exception) -> ImageError:
     )
 
 
+def _level(series: TiffPageSeries, step: int) -> TiffPageSeries:
+    """The coarsest level of a pyramid of which no pixel stands for more than ``step``."""
+
+    def width(level: TiffPageSeries) -> int:
+        return int(level.shape[level.axes.index("X")])
+
+    fine = [each for each in series.levels if width(each) * step >= width(series)]
+    return min(fine, key=width)
+
+
 def _source(
-    path: Path, file: BinaryFile, tiff: TiffFile, options: ReadOptions
+    path: Path | None, file: BinaryFile, tiff: TiffFile, options: ReadOptions, step: int
 ) -> "TiffSource | None":
     series = main_series(tiff)
+    if step > 1 and "X" in series.axes:
+        series = _level(series, step)
     page = series.keyframe
     check_extent(file, tiff, series)
     check_samples(page, series)
@@ -82,7 +104,7 @@ def _source(
             f"a compressed strip or tile of {page.chunks} pixels does not fit in the memory that "
             "is set aside; save the TIFF with tiles of 512 x 512"
         )
-    return TiffSource(path, _Opened(tiff, series, page, axes))
+    return TiffSource(path or file, _Opened(tiff, series, page, axes))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -100,8 +122,8 @@ class TiffSource:
     unit = "mm"
     nifti: bytes | None = None
 
-    def __init__(self, path: Path, opened: _Opened) -> None:
-        self._path, self._opened = path, opened
+    def __init__(self, file: BinaryFile | Path, opened: _Opened) -> None:
+        self._file, self._opened = file, opened
         self._chunks: Any = None
         self._kept: tuple[tuple[slice, ...], np.ndarray] | None = None
         self.spatial_shape: tuple[int, ...] = opened.axes.spatial
@@ -134,9 +156,12 @@ class TiffSource:
         series, tiff = self._opened.series, self._opened.tiff
         full = series.get_shape(squeeze=False)
         if series.dataoffset is not None:
-            # mapped anew for each region: a page that stays mapped counts as memory in use
             dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-            file = np.memmap(self._path, dtype, "r", series.dataoffset, full)
+            if isinstance(self._file, io.BytesIO):
+                content = self._file.getbuffer()
+                return np.array(np.ndarray(full, dtype, content, series.dataoffset)[index])
+            # mapped anew for each region: a page that stays mapped counts as memory in use
+            file = np.memmap(self._file, dtype, "r", series.dataoffset, full)
             return np.array(file[index])
         if self._opened.axes.dims == 3:
             return self._decoded(index)

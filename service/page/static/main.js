@@ -1,25 +1,32 @@
 /** The page: which model, which image, how far it is, what came out. */
 
-import { Problem, fetchJson, useKey } from "./api.js";
-import { Case, Cases } from "./cases.js";
-import { save, showClasses, showDownloads, showMeasurements, showWarnings } from "./facts.js";
-import { FlatView } from "./flat.js";
-import { imagesOf, takeFiles } from "./intake.js";
-import { analyse, download } from "./analysis.js";
-import { VolumeView } from "./volume.js";
+import { analyse, resultOf } from "./asking/analysis.js";
+import { ask, fetchJson, useKey } from "./asking/api.js";
+import { kindOf } from "./bar/downloads.js";
+import { toggleClass } from "./bar/facts.js";
+import { find, save } from "./dom.js";
+import { archiveOf, tableOf } from "./images/all.js";
+import { imagesOf, takeFiles } from "./images/intake.js";
+import { Case, Queue } from "./images/queue.js";
+import { Store } from "./images/store.js";
+import { listen, showSheet } from "./keys.js";
+import { busily, say, tell } from "./messages.js";
+import { draw, isDrawn, nextMode, raise, redraw, rewrite, toggleMask } from "./stage.js";
+import { choose as chooseLanguage, language, speak, t } from "./texts.js";
+import { LANGUAGES } from "./texts/languages.js";
+import { takeTheme } from "./theme.js";
 
-const find = (id) => document.getElementById(id);
-const views = { flat: new FlatView(find("flat")), volume: new VolumeView(find("volume")) };
-const cases = new Cases(find("queue"), { run, onShown: render });
-let drawn = {}; // what of which case the view shows
-let drawing = Promise.resolve();
+const store = new Store();
+const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (item) => store.forget(item) });
 let card = null;
+let example = null;
 
 async function start() {
   try {
     const { models, default: usual } = await fetchJson("models");
     offer(models.filter(({ latest }) => latest), usual);
-    await choose();
+    await chooseModel();
+    await restore();
   } catch (error) {
     card = null;
     find("key-choice").hidden = ![401, 403].includes(error.status);
@@ -33,147 +40,195 @@ async function start() {
 
 function offer(models, usual) {
   find("model-choice").hidden = models.length < 2;
-  find("model").replaceChildren(
-    ...models.map(({ name }) => new Option(name, name, name === usual, name === usual)),
-  );
+  const wanted = new URLSearchParams(location.search).get("model") ?? usual;
+  find("model").replaceChildren(...models.map(({ name }) => new Option(name, name, name === wanted, name === wanted)));
 }
 
 /** Ask for the card of the model that is chosen; with one model, or none ready, of what answers. */
-async function choose() {
+async function chooseModel() {
   const name = find("model").value;
   card = await fetchJson(name ? `model?model=${encodeURIComponent(name)}` : "model");
   const channels = card.input.channels.map((channel) => channel.name);
   find("model-line").textContent =
-    `${card.name} ${card.version}` + (channels.length > 1 ? `, channels ${channels.join(", ")}` : "");
+    `${card.name} ${card.version}` + (channels.length > 1 ? `, ${t("channelsOf", { channels: channels.join(", ") })}` : "");
+  const link = find("model-card");
+  link.href = `models/${encodeURIComponent(card.name)}`;
+  link.hidden = false;
+  example = card.example ?? null;
+  find("example").hidden = !example;
+  find("example-hint").textContent = example?.about ?? "";
 }
 
-find("model").addEventListener("change", () => choose().catch(tell));
-
-find("intake").addEventListener("submit", (event) => {
-  event.preventDefault();
-  useKey(find("key").value.trim());
-  start();
-});
-
-takeFiles({
-  input: find("files"),
-  zone: find("drop"),
-  async onFiles(files) {
-    if (!card) return;
-    const model = card; // another may be chosen while the files are looked into
-    const groups = await imagesOf(files, model.input.channels.length);
-    cases.add(groups.map((group) => new Case(group, model)));
-  },
-});
-
-find("cancel").addEventListener("click", () => {
-  cases.shown.cancel();
-  cases.changed(cases.shown);
-});
-
-find("opacity").addEventListener("input", (event) => setLook({ opacity: event.target.value / 100 }));
-
-function setLook(look) {
-  Object.values(views).forEach((view) => view.setLook(look));
-}
-
-async function run(each) {
-  each.state = "working";
-  try {
-    await analyse(each, () => cases.changed(each));
-    each.state = "done";
-  } catch (error) {
-    each.state = each.signal.aborted ? "cancelled" : "failed";
-    each.error = each.signal.aborted ? null : error;
-  }
-  cases.changed(each);
-}
-
-const SAID = { done: "Drawing the mask", cancelled: "Cancelled.", failed: "" };
-
-function render(each) {
-  tell(each.error);
-  const under = each.state === "waiting" || each.state === "working";
-  say(under ? each.progress.text : SAID[each.state]);
-  find("progress").hidden = !under;
-  const bar = find("progress").querySelector("progress");
-  if (each.progress.fraction === null) bar.removeAttribute("value");
-  else bar.value = each.progress.fraction;
-  find("detail").textContent = each.progress.detail ?? "";
-  find("result").hidden = !each.picture;
-  document.querySelector(".facts").hidden = !each.result;
-  draw(each);
-}
-
-/** One drawing after the other: a view is given nothing while it loads. */
-function draw(each) {
-  drawing = drawing.then(() => drawNow(each)).catch((error) => {
-    each.error = error;
-    tell(error);
-  });
-}
-
-/** Draws what has become known and is not yet on the page. */
-async function drawNow(each) {
-  if (cases.shown !== each) return;
-  if (drawn.of !== each) drawn = { of: each };
-  const view = each.flat ? views.flat : views.volume;
-  if (each.result && !drawn.facts) {
-    drawn.facts = true;
-    describe(each);
-  }
-  if (each.picture && !drawn.picture) {
-    drawn.picture = true;
-    Object.values(views).forEach((other) => {
-      other.root.hidden = other !== view;
-    });
-    await view.showPicture(each.picture);
-    drawn.canDraw = true;
-  }
-  if (each.result && drawn.canDraw && !drawn.mask) {
-    drawn.mask = true;
-    await view.showMask(each.result.mask, each.model.classes);
-  }
-  if (each.state === "done") say(`The mask of ${each.name} is there.`);
-}
-
-function describe(each) {
-  const { result, model, name } = each;
-  setLook({ hidden: new Set() });
-  showClasses(find("classes"), model.classes, (hidden) => setLook({ hidden }));
-  showMeasurements(find("measurements"), find("quality-hint"), each);
-  showWarnings(find("warnings"), result.quality?.warnings ?? []);
-  const stem = name.split(".")[0];
-  showDownloads(find("downloads"), model.runtime.formats, async (format, button) => {
-    button.setAttribute("aria-busy", "true");
-    say(`${format} is being written.`);
-    try {
-      const { blob, suffix } = await download(each, format);
-      save(blob, `${stem}_mask${suffix}`);
-      tell(null);
-      say(`${format} is downloaded.`);
-    } catch (error) {
-      say("");
-      tell(error);
+/** What this tab had before it was loaded again. */
+async function restore() {
+  if (queue.items.length) return;
+  const kept = await store.open();
+  const items = [];
+  for (const { model, version, name, id, files, ...known } of kept) {
+    const itsCard = model === card.name && version === card.version
+      ? card
+      : await fetchJson(`models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`).catch(() => null);
+    if (!itsCard) continue;
+    const item = new Case(files, itsCard, { name, id });
+    if (known.state === "done") {
+      Object.assign(item, known);
+      item.result = await resultOf(item);
     }
-    button.removeAttribute("aria-busy");
+    items.push(item);
+  }
+  if (!items.length) return;
+  queue.add(items);
+  items.forEach((item) => queue.changed(item));
+}
+
+async function take(promise) {
+  if (!card) return;
+  const model = card; // another may be chosen while the files are looked into
+  tell(null);
+  try {
+    const files = await promise;
+    const groups = await imagesOf(files, { channels: model.input.channels.length, flat: model.input.patch.length === 2 });
+    if (!groups.length) throw new Error(t("nothingInside"));
+    addCases(groups.map((group) => new Case(group, model)));
+  } catch (error) {
+    tell(error);
+  }
+}
+
+function addCases(items) {
+  items.forEach((item) => store.keep(item, orderOf(item)));
+  queue.add(items);
+}
+
+let order = 0;
+const orders = new WeakMap();
+
+function orderOf(item) {
+  if (!orders.has(item)) orders.set(item, Date.now() + (order += 1) / 1e4);
+  return orders.get(item);
+}
+
+async function takeExample() {
+  const path = `models/${encodeURIComponent(card.name)}/versions/${encodeURIComponent(card.version)}/example`;
+  try {
+    const files = await Promise.all(example.files.map(async (_, at) => new File([await (await ask(`${path}/${at}`)).blob()], `${at}`)));
+    addCases([new Case(files, card, { name: t("exampleName") })]);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+async function run(item) {
+  item.state = "working";
+  try {
+    item.kind = await kindOf(item.files);
+    await analyse(item, () => queue.changed(item));
+    item.state = "done";
+  } catch (error) {
+    item.state = item.signal.aborted ? "cancelled" : "failed";
+    item.error = item.signal.aborted ? null : error;
+  }
+  store.keep(item, orderOf(item));
+  queue.changed(item);
+}
+
+function render(item) {
+  find("intake").hidden = Boolean(item) && find("key-choice").hidden;
+  find("result").hidden = !item?.picture;
+  find("bar").hidden = !item?.result;
+  document.body.classList.toggle("with-images", Boolean(item));
+  document.body.classList.toggle("with-result", Boolean(item?.picture));
+  if (!item) {
+    tell(null);
+    say("");
+    find("progress").hidden = true;
+    find("warnings").hidden = true;
+    return;
+  }
+  tell(item.error);
+  const isUnder = item.state === "waiting" || item.state === "working";
+  if (isUnder) say(item.progress.text);
+  else if (item.state !== "done") say(item.state === "cancelled" ? t("cancelledNow") : "");
+  else if (!isDrawn(item)) say(t("drawing"));
+  find("progress").hidden = !isUnder;
+  const bar = find("progress").querySelector("progress");
+  if (item.progress.fraction === null) bar.removeAttribute("value");
+  else bar.value = item.progress.fraction;
+  find("detail").textContent = item.progress.detail ?? "";
+  if (!item.result) find("warnings").hidden = true;
+  draw(item);
+}
+
+/** Objects of a model that knows classes alone, split by their shape. */
+async function tellApart(item) {
+  item.split = true;
+  try {
+    await analyse(item, () => queue.changed(item));
+  } catch (error) {
+    item.split = false;
+    throw error;
+  }
+  item.downloads = {};
+  store.keep(item, orderOf(item));
+  redraw(item);
+  queue.changed(item);
+}
+
+function foldBar() {
+  const isFolded = document.body.classList.toggle("folded");
+  const button = find("fold");
+  button.setAttribute("aria-expanded", String(!isFolded));
+  button.setAttribute("aria-label", t(isFolded ? "unfold" : "fold"));
+}
+
+function connect() {
+  find("model").addEventListener("change", () => chooseModel().catch(tell));
+  find("intake").addEventListener("submit", (event) => {
+    event.preventDefault();
+    useKey(find("key").value.trim());
+    start();
+  });
+  takeFiles({ input: find("files"), zone: document.body, onFiles: take });
+  find("example").addEventListener("click", takeExample);
+  find("cancel").addEventListener("click", () => {
+    queue.shown.cancel();
+    queue.changed(queue.shown);
+  });
+  find("fold").addEventListener("click", foldBar);
+  find("apart").addEventListener("click", () =>
+    busily(find("apart"), t("networkWorks"), () => tellApart(queue.shown)));
+  find("help").addEventListener("click", () => showSheet(find("sheet")));
+  find("clear").addEventListener("click", () => queue.items.forEach((item) => queue.remove(item)));
+  const finished = () => queue.items.filter(({ state }) => state === "done");
+  for (const [what, make, name] of [["table", tableOf, "table.csv"], ["archive", archiveOf, "masks.zip"]]) {
+    const button = document.querySelector(`[data-of-all=${what}]`);
+    button.addEventListener("click", () => busily(button, t("writing", { format: name }), async () => {
+      save(await make(finished()), name);
+      say(t("downloaded", { format: name }));
+    }));
+  }
+  raise(() => queue.shown);
+  takeTheme(find("theme"));
+  find("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code, false, code === language)));
+  find("language").addEventListener("change", async (event) => {
+    await chooseLanguage(event.target.value);
+    if (card) await chooseModel();
+    rewrite();
+    if (queue.shown) queue.items.forEach((item) => queue.changed(item));
+  });
+  listen({
+    "?": () => showSheet(find("sheet")),
+    m: nextMode,
+    h: toggleMask,
+    b: () => find("beside").click(),
+    f: foldBar,
+    o: () => find("files").click(),
+    j: () => queue.move(1),
+    k: () => queue.move(-1),
+    digit: (number) => toggleClass(find("classes"), number),
   });
 }
 
-/** A live region speaks when its text changes, so the same text is not set again. */
-function say(text) {
-  if (find("status").textContent !== text) find("status").textContent = text;
-}
-
-function tell(error) {
-  const text = !error ? "" : sentence(error);
-  if (find("alert").textContent !== text) find("alert").textContent = text;
-}
-
-function sentence(error) {
-  if (!(error instanceof Problem)) return error.message;
-  const text = error.message.charAt(0).toUpperCase() + error.message.slice(1);
-  return error.status >= 500 && error.requestId ? `${text} (request ${error.requestId})` : text;
-}
-
+await speak();
+connect();
 start();

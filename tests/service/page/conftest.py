@@ -98,15 +98,36 @@ def until_done(page: Page) -> None:
 
 
 def pixels_of(page: Page):
-    """What the canvas of the flat view shows, (y, x, 3)."""
-    width, height, values = page.locator("#flat canvas").evaluate(
-        """canvas => {
+    """What the flat view shows at the middle of each pixel of a picture, (y, x, 3).
+
+    The picture is fitted into its window, as it is at first.
+    """
+    scale, left, top, density = map(float, until_still(page).split())
+    canvas = page.locator("#flat canvas")
+    width, height = canvas.evaluate("({ width, height }) => [width, height]")
+    assert scale >= 1, "no picture of a test is larger than the window"
+    columns, rows = (
+        density * (first + scale * (np.arange(round((size / density - 2 * first) / scale)) + 0.5))
+        for first, size in ((left, width), (top, height))
+    )
+    places = [rows.astype(int).tolist(), columns.astype(int).tolist()]
+    values = canvas.evaluate(  # the middles alone: all of a window would be megabytes of JSON
+        """(canvas, [rows, columns]) => {
             const { width, height } = canvas;
             const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-            return [width, height, Array.from(data)];
-        }"""
+            return rows.flatMap((y) => columns.flatMap((x) => [0, 1, 2].map((at) => data[4 * (y * width + x) + at])));
+        }""",  # noqa: E501
+        places,
     )
-    return np.array(values, np.uint8).reshape(height, width, 4)[..., :3].astype(int)
+    return np.array(values).reshape(len(rows), len(columns), 3)
+
+
+def until_still(page: Page) -> str:
+    """Where the picture lies, once it has been drawn."""
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    return str(page.locator("#flat canvas").get_attribute("data-view"))
 
 
 def screenshot_of(page: Page, selector: str):

@@ -12,6 +12,8 @@ from service.page.routes import FILES
 from tests.service.conftest import png
 from tests.service.routes.test_errors import problem
 
+SHIPPED = ("niivue/", "fflate/")
+"""What others have written."""
 NAMES = [path.relative_to(FILES).as_posix() for path in FILES.rglob("*") if path.is_file()]
 
 
@@ -43,11 +45,13 @@ def test_all_that_the_page_names_is_there(client):
     index = client.get("/").text
     named = re.findall(r'(?:src|href)="([^"#]+)"', index)
     for name in NAMES:
-        if name.endswith(".js") and "/" not in name:
-            text = (FILES / name).read_text()
-            named += [
-                f"page/{path}" for path in re.findall(r'(?:from|import\()\s*"\./(.+?)"', text)
-            ]
+        if name.endswith(".js") and not name.startswith(SHIPPED):
+            folder = (FILES / name).parent
+            for path in re.findall(
+                r'(?:from|import\(|MODULE =)\s*"(\.{1,2}/.+?)"', (FILES / name).read_text()
+            ):
+                file = (folder / path).resolve().relative_to(FILES.resolve())
+                named.append(f"page/{file.as_posix()}")
     assert len(named) > 10
     for path in named:
         assert client.get(f"/{path}").status_code == 200, path
@@ -58,10 +62,40 @@ def test_files_beside_the_page_are_not_served(client):
         problem(client.get(path), 404)
 
 
-def test_niivue_is_what_its_origin_says():
-    origin = json.loads((FILES / "niivue" / "origin.json").read_text())
-    assert origin["name"] == "@niivue/niivue"
-    assert sha256_of(FILES / "niivue" / "niivue.js") == origin["sha256"]
+@pytest.mark.parametrize(
+    ("library", "package"), [("niivue", "@niivue/niivue"), ("fflate", "fflate")]
+)
+def test_a_library_is_what_its_origin_says(library, package):
+    origin = json.loads((FILES / library / "origin.json").read_text())
+    assert origin["name"] == package
+    assert sha256_of(FILES / library / f"{library}.js") == origin["sha256"]
+
+
+def test_every_language_says_all_that_the_page_says():
+    def keys(path):
+        return re.findall(r'^  "?([\w-]+)"?:', path.read_text(), re.M)
+
+    texts = {path.stem: keys(path) for path in (FILES / "texts").glob("*.js")}
+    del texts["languages"]
+    assert len(texts) >= 2
+    assert all(table == texts["en"] for table in texts.values())
+    said = set(texts["en"])
+    for path in FILES.glob("*.html"):
+        assert set(re.findall(r'data-(?:text|label|hint)="(\w+)"', path.read_text())) <= said
+    for name in NAMES:
+        if name.endswith(".js") and not name.startswith((*SHIPPED, "texts/")):
+            named = set(re.findall(r'\bt\("(\w+)"', (FILES / name).read_text()))
+            assert named <= said, name
+
+
+def test_the_numbers_of_a_picture_are_those_of_the_image(client):
+    file = io.BytesIO()
+    deep = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    tifffile.imwrite(file, deep)
+    answer = client.post("/picture?as=npy", content=file.getvalue())
+    assert answer.headers["Content-Type"] == "application/x-npy"
+    np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), deep[np.newaxis])
+    problem(client.post("/picture?as=numbers", content=file.getvalue()), 422)
 
 
 def test_a_picture_is_grey_as_an_overlay_is_and_as_large_as_the_image(client):

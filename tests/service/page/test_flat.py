@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from service.middleware.key_file import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
 from tests.seg.images.dicom.files import content_of, slice_of
 from tests.service.conftest import labels_of, png, served, until, until_status
-from tests.service.page.conftest import give, pixels_of, set_slider, until_done
+from tests.service.page.conftest import give, pixels_of, set_slider, until_done, until_still
 
 BANDS = np.repeat((255 * np.array(LEVELS)).astype(np.uint8), 30)[np.newaxis].repeat(40, axis=0)
 """A picture of three bands, one of each class; (40, 90)."""
@@ -53,9 +54,9 @@ def test_a_class_that_is_switched_off_is_not_drawn(client, page):
     until_done(page)
     picture = picture_of(client, png(BANDS))
     labels = labels_of(client.post("/segment", content=png(BANDS)).content)
-    page.get_by_label("nucleus").uncheck()
+    page.get_by_role("checkbox", name="nucleus").uncheck()
     assert_looks_like(page, blended(picture, labels, 0.5, shown=[1]))
-    page.get_by_label("nucleus").check()
+    page.get_by_role("checkbox", name="nucleus").check()
     assert_looks_like(page, blended(picture, labels, 0.5))
 
 
@@ -75,6 +76,7 @@ def test_the_divider_leaves_the_image_bare_on_its_right(client, page):
 def test_a_download_is_what_the_service_answers(client, page, name):
     give(page, ("scan.of.me.png", png(BANDS)))
     until_done(page)
+    page.locator("#download-menu summary").click()
     with page.expect_download() as started:
         page.get_by_role("button", name=f"Download {name}", exact=True).click()
     answer = client.post(f"/segment?format={name}", content=png(BANDS))
@@ -83,11 +85,26 @@ def test_a_download_is_what_the_service_answers(client, page, name):
     assert started.value.suggested_filename == f"scan_mask{suffix}"
 
 
-def test_every_format_of_the_model_can_be_downloaded(client, page):
-    give(page, ("scan.png", png(BANDS)))
+def test_formats_that_fit_the_image_are_offered_and_no_others(client, page):
+    give(
+        page, ("scan.png", png(BANDS)), ("slice.dcm", content_of(slice_of(BANDS.astype(np.int16))))
+    )
     until_done(page)
-    offered = page.locator("#downloads button").all_inner_texts()
-    assert offered == client.get("/model").json()["runtime"]["formats"]
+    page.locator("#download-menu summary").click()
+    known = set(client.get("/model").json()["runtime"]["formats"])
+    dicom = {"dicom-seg", "dicom-labelmap", "rtstruct"}
+    of_objects = {name for name in known if name.startswith(("objects", "instances"))}
+    maps = {"probabilities", "uncertainty", "disagreement"}
+    variants = {name for name in known - maps if name.startswith(tuple(maps))}
+    plain = known - dicom - of_objects - variants - {"geojson-mm"}
+    assert set(page.locator("#downloads button").all_inner_texts()) == plain
+    expect(page.locator("#download-best")).to_have_text("Download the mask (png)")
+    hints = page.locator("#downloads .hint").all_inner_texts()
+    assert all(hints), "each says which program opens it"
+    page.get_by_role("button", name="slice.dcm").first.click()
+    until_done(page)
+    assert set(page.locator("#downloads button").all_inner_texts()) >= dicom
+    expect(page.locator("#download-best")).to_have_text("Download the mask (dicom-seg)")
 
 
 def test_the_table_has_the_sizes_that_the_service_counts(client, page):
@@ -144,8 +161,10 @@ def test_an_error_is_said_in_the_words_of_the_service(client, page):
 def test_a_download_that_is_refused_says_why_and_keeps_the_result(page):
     give(page, ("scan.png", png(BANDS)))
     until_done(page)
-    page.get_by_role("button", name="Download dicom-seg").click()
-    expect(page.get_by_role("alert")).to_contain_text("did not come from DICOM")
+    page.locator("#download-menu summary").click()
+    page.route("**/segment**", lambda route: route.abort())  # as where the service has gone
+    page.get_by_role("button", name="Download csv").click()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     expect(page.locator("#result")).to_be_visible()
 
 
@@ -157,11 +176,11 @@ def test_several_images_are_segmented_in_turn_and_each_can_be_looked_at(client, 
     expect(entries.nth(2)).to_contain_text("done")
     expect(entries.nth(1)).to_contain_text("failed")
     expect(entries.nth(0)).to_contain_text("done")
-    page.get_by_role("button", name="two.png").click()
+    page.get_by_role("button", name="two.png").first.click()
     until_done(page)
     labels = labels_of(client.post("/segment", content=png(turned)).content)
     assert_looks_like(page, blended(picture_of(client, png(turned)), labels, 0.5))
-    page.get_by_role("button", name="broken.png").click()
+    page.get_by_role("button", name="broken.png").first.click()
     expect(page.get_by_role("alert")).not_to_be_empty()
 
 
@@ -182,8 +201,10 @@ def test_a_keyboard_is_enough(client, page):
     page.on("filechooser", lambda chooser: None)  # Chromium is told now, not while Enter is pressed
     page.reload()
     expect(page.locator("#model-line")).to_contain_text("nearest-level")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "files"
+    for _ in range(4):  # the way to the image, the model, and how the page looks come first
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "files":
+            break
     with page.expect_file_chooser() as opened:
         page.keyboard.press("Enter")
     opened.value.set_files({"name": "scan.png", "mimeType": "", "buffer": png(BANDS)})
@@ -196,11 +217,17 @@ def test_a_keyboard_is_enough(client, page):
             "(document.activeElement)"
         )
         reached.append(focused)
-        if focused == "Download png":
+        if focused == "download-best":
             break
-    assert {"split", "opacity", "Larger", "1", "2"} <= set(reached)  # 1 and 2 are the classes
+    assert {"split", "mode", "beside", "Larger"} <= set(reached)
     with page.expect_download() as started:
         page.keyboard.press("Enter")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == "2":  # the second class
+            break
+    else:
+        pytest.fail("the classes are not reached by keys")
     answer = client.post("/segment", content=png(BANDS))
     assert started.value.path().read_bytes() == answer.content
 
@@ -208,15 +235,16 @@ def test_a_keyboard_is_enough(client, page):
 def test_the_picture_grows_and_fits_again_by_keys(page):
     give(page, ("scan.png", png(BANDS)))
     until_done(page)
-    canvas, box = page.locator("#flat canvas"), page.locator("#flat .scroll")
-    box.focus()
-    before = canvas.bounding_box()["width"]
-    for _ in range(3):
-        page.keyboard.press("+")
-    expect(page.locator("#zoom")).to_have_text("400 %")
-    assert canvas.bounding_box()["width"] == 4 * 90
+    page.locator("#flat .stage").focus()
+    before = until_still(page)
+    page.keyboard.press("-")
+    page.keyboard.press("-")
+    smaller = until_still(page)
+    assert float(smaller.split()[0]) < float(before.split()[0])
+    page.keyboard.press("ArrowLeft")
+    assert float(until_still(page).split()[1]) == float(smaller.split()[1]) + 60
     page.keyboard.press("0")
-    assert canvas.bounding_box()["width"] == before
+    assert until_still(page) == before
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -228,7 +256,7 @@ def test_nothing_is_in_the_way_of_anybody(client, open_page, scheme, width):
     give(page, ("letter.txt", b"no image"), ("scan.png", png(BANDS)))
     expect(page.get_by_role("alert")).not_to_be_empty()
     assert_accessible(page)
-    page.get_by_role("button", name="scan.png").click()
+    page.get_by_role("button", name="scan.png").first.click()
     until_done(page)
     assert_accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -266,10 +294,36 @@ def test_the_model_that_is_chosen_answers(tmp_path, open_page):
         for name in ("nearest-level", "another-level"):
             until(lambda name=name: client.get("/model", params={"model": name}).is_success)
         page = open_page(str(client.base_url))
-        expect(page.get_by_label("Model")).to_have_value("nearest-level")
-        page.get_by_label("Model").select_option("another-level")
+        expect(page.get_by_label("Model", exact=True)).to_have_value("nearest-level")
+        page.get_by_label("Model", exact=True).select_option("another-level")
         expect(page.locator("#model-line")).to_have_text("another-level 1")
         with page.expect_response(lambda answer: "/segment" in answer.url) as answer:
             give(page, ("scan.png", png(BANDS)))
         assert answer.value.headers["x-segmentation-model"] == "another-level:1"
         until_done(page)
+
+
+def test_of_an_image_larger_than_a_screen_the_part_that_is_looked_at_is_fetched_finely(page):
+    stripes = np.zeros((48, 8192), np.uint8)
+    stripes[:, 1::2] = 200  # every second pixel is black: what is shown of all has none of these
+    give(page, ("slide.png", png(stripes)))
+    until_done(page)
+    until_still(page)
+    middle = """canvas => {
+        const { width, height } = canvas;
+        const { data } = canvas.getContext("2d").getImageData(0, height / 2, width, 1);
+        return Array.from({ length: width }, (_, at) => data[4 * at]);
+    }"""
+    page.select_option("#mode", "off")
+    assert max(page.locator("#flat canvas").evaluate(middle)) < 50
+    with page.expect_response("**/picture?**region=**") as answered:
+        page.get_by_role("button", name="1:1").click()
+        for _ in range(3):
+            page.get_by_role("button", name="Larger").click()
+    region = re.search(r"region=([\d,]+)", answered.value.url.replace("%2C", ","))[1]
+    _, top, width, height = map(int, region.split(","))
+    assert (top, height) == (0, 48)
+    assert width < 2048
+    until(lambda: max(page.locator("#flat canvas").evaluate(middle)) > 250)
+    seen = np.array(page.locator("#flat canvas").evaluate(middle))
+    assert 0.4 < (seen > 128).mean() < 0.6

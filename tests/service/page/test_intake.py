@@ -17,7 +17,7 @@ SCRIPT = """
 const { imagesOf } = await import(process.argv[1]);
 const { files, channels } = JSON.parse(await new Response(process.stdin).text());
 const made = files.map(([name, text]) => new File([Buffer.from(text, "base64")], name));
-const groups = await imagesOf(made, channels);
+const groups = await imagesOf(made, { channels, flat: true });
 console.log(JSON.stringify(groups.map((group) => group.map(({ name }) => name))));
 """
 GREY = np.zeros((9, 7), np.uint8)
@@ -27,7 +27,7 @@ def grouped(files: dict[str, bytes], channels: int) -> list[list[str]]:
     node = str(compute_driver_executable()[0])
     sent = [[name, base64.b64encode(content).decode()] for name, content in files.items()]
     given = json.dumps({"files": sent, "channels": channels})
-    module = (ROOT / "service/page/static/intake.js").as_uri()
+    module = (ROOT / "service/page/static/images/intake.js").as_uri()
     command = [node, "--input-type=module", "--eval", SCRIPT, module]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr

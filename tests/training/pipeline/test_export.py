@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from data.phantom import draw
+from seg.images import write_image
 from seg.inference import load_backend, verify_golden
 from seg.model_package import Empty, ModelPackage
 from seg.networks import ResidualUNet
@@ -60,6 +61,33 @@ def test_a_checkpoint_becomes_a_proven_package(run, tmp_path, capsys):
         logits = network_of(run)(torch.from_numpy(golden.patches)).numpy()
     np.testing.assert_allclose(golden.logits, logits, atol=1e-4)
     assert "ONNX and network agree to" in capsys.readouterr().out
+
+
+def test_a_package_can_carry_an_example_and_get_one_later(run, tmp_path, capsys):
+    dataset = load_dataset(run.path / "data")
+    image, _ = dataset.read(dataset.test[0])
+    source = tmp_path / ("Jane Doe.tif" if dataset.dims == 2 else "Jane Doe.nii.gz")
+    write_image(source, image)
+    assert main([str(run.path), "-o", str(tmp_path / "bare")]) == 0
+    wish = ["--example", str(source), "--about", "A phantom; CC0."]
+    assert main([str(tmp_path / "bare"), "-o", str(tmp_path / "with"), *wish]) == 0
+    package = ModelPackage.load(tmp_path / "with")
+    example = package.card.example
+    assert example.about == "A phantom; CC0."
+    assert "Jane" not in "".join(example.files)
+    (name,) = example.files
+    assert (package.path / name).read_bytes() == source.read_bytes()
+    assert ModelPackage.load(tmp_path / "bare").card.example is None
+    verify_golden(package, load_backend(package))
+    capsys.readouterr()
+    for wrong, word in (
+        ([*wish[:2], "--to", "monai"], "leave --to out"),
+        (wish[2:], "--example"),
+        (["--example", str(tmp_path)], "is none"),
+    ):
+        assert main([str(run.path), "-o", str(tmp_path / "never"), *wrong]) == 2
+        assert word in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
 
 
 def test_monai_loads_the_bundle_and_hears_the_same_logits(run, tmp_path):

@@ -1,14 +1,14 @@
 /** Images as jobs of the service: sent, followed, fetched, and deleted there when they are here. */
 
-import { ask, maskIn, postImages } from "./api.js";
+import { answerIn, ask, postImages, wishes } from "./api.js";
+import { t } from "../texts.js";
 
 const RECONNECTS = 5;
 const RECONNECT_MS = 2000;
-const GONE = "The service has deleted the job.";
 
-/** The mask of an image as `segment` gives it; `onStatus` hears how far the job is. */
-export async function segmentAsJob(files, { model, format, signal, onUpload, onStatus }) {
-  const { blob } = await postImages(`jobs?format=${format}`, files, { model, signal, onUpload });
+/** Files of an image as `segment` gives them; `onStatus` hears how far the job is. */
+export async function segmentAsJob(files, { model, formats, split, signal, onUpload, onStatus }) {
+  const { blob } = await postImages(`jobs?${wishes(formats, split)}`, files, { model, signal, onUpload });
   const job = JSON.parse(await blob.text());
   const path = `jobs/${job.id}`; // relative to the page, wherever a proxy puts it
   const forget = () => ask(path, { method: "DELETE", keepalive: true }).catch(() => {});
@@ -16,7 +16,7 @@ export async function segmentAsJob(files, { model, format, signal, onUpload, onS
   try {
     onStatus?.(job);
     await followed(path, { signal, onStatus });
-    return await maskIn(await ask(`${path}/result`, { signal })); // a failed job answers its problem
+    return await answerIn(await ask(`${path}/result`, { signal }), formats); // a failed job answers its problem
   } finally {
     window.removeEventListener("pagehide", forget);
     forget();
@@ -29,7 +29,7 @@ async function followed(path, { signal, onStatus }) {
     try {
       for await (const job of events(await ask(`${path}/events`, { signal }))) {
         left = RECONNECTS;
-        if (job.state === "deleted") throw new Error(GONE);
+        if (job.state === "deleted") throw new Error(t("jobGone"));
         onStatus?.(job);
         if (job.state === "done" || job.state === "failed") return;
       }

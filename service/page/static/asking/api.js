@@ -1,5 +1,7 @@
 /** The one place that talks to the service. File names never leave the browser. */
 
+import { t } from "../texts.js";
+
 const KEY = "seg-key";
 
 /** An answer that is no success; the message is the service's own sentence. */
@@ -42,36 +44,72 @@ function modelOf({ name, version }) {
   return `model=${encodeURIComponent(`${name}:${version}`)}`;
 }
 
-/** The mask of an image as a file, and what the model says of its quality. */
-export async function segment(files, { model, format, signal, onUpload }) {
-  const answer = await postImages(`segment?format=${format}`, files, { model, signal, onUpload });
-  return maskOf(answer.blob, answer.header);
+/** What is wanted of an image: formats, and whether objects that touch are split by their shape. */
+export function wishes(formats, split) {
+  return `format=${formats.join(",")}${split ? "&split=true" : ""}`;
+}
+
+/** Files of an image in some formats, and what the model says of its quality. */
+export async function segment(files, { model, formats, split, signal, onUpload }) {
+  const path = `segment?${wishes(formats, split)}`;
+  const { blob, header } = await postImages(path, files, { model, signal, onUpload });
+  return answerOf(blob, header, formats);
 }
 
 /** The same of an answer that was fetched. */
-export async function maskIn(response) {
-  return maskOf(await response.blob(), (name) => response.headers.get(name));
+export async function answerIn(response, formats) {
+  return answerOf(await response.blob(), (name) => response.headers.get(name), formats);
 }
 
-function maskOf(blob, header) {
+async function answerOf(blob, header, formats) {
   const quality = header("X-Segmentation-Quality");
   const objects = header("X-Segmentation-Objects");
+  const parts = formats.length > 1 ? await partsOf(blob) : [blob];
   return {
-    blob,
+    blobs: Object.fromEntries(formats.map((format, at) => [format, parts[at]])),
     quality: quality ? JSON.parse(quality) : null,
     objects: objects ? JSON.parse(objects) : null,
     suffix: header("Content-Disposition")?.match(/filename="mask(.*)"/)?.[1] ?? "",
   };
 }
 
-/** Sends the files of one image; the path has a query already. */
-export function postImages(path, files, { model, signal, onUpload }) {
-  return post(`${path}&${modelOf(model)}`, files, { signal, onUpload });
+const HEAD_BYTES = 1024;
+
+/** The files of a multipart answer in their order; each says how long it is. */
+async function partsOf(blob) {
+  const parts = [];
+  for (let at = 0; ; ) {
+    const text = await blob.slice(at, at + HEAD_BYTES).text();
+    const end = text.indexOf("\r\n\r\n");
+    const length = text.slice(0, end).match(/content-length: *(\d+)/i)?.[1];
+    if (end < 0 || length === undefined) return parts;
+    const start = at + end + 4;
+    parts.push(blob.slice(start, start + Number(length)));
+    at = start + Number(length) + 2;
+  }
 }
 
-/** The image itself, as a browser can show it. */
-export async function picture(files, { model, signal }) {
-  return (await post(`picture?${modelOf(model)}`, files, { signal })).blob;
+/** Sends the files of one image; the path has a query already. */
+export function postImages(path, files, { model, signal, onUpload }) {
+  const accept = path.includes(",") ? "multipart/mixed" : null; // several formats in one answer
+  return post(`${path}&${modelOf(model)}`, files, { signal, onUpload, accept });
+}
+
+/**
+ * The image itself, as a browser can show it, and how many pixels it has along each axis.
+ *
+ * @param longest most pixels along an edge; a longer one is thinned out
+ * @param box of a flat image the part (left, top, width, height); null is all of it
+ */
+export async function picture(files, { model, signal, longest, box = null }) {
+  const path = `picture?longest=${longest}${box ? `&region=${box.join(",")}` : ""}`;
+  const { blob, header } = await post(`${path}&${modelOf(model)}`, files, { signal });
+  return { blob, size: header("X-Picture-Size").split(",").map(Number) };
+}
+
+/** The numbers of a flat image, channel by channel, by as many pixels as its picture has. */
+export async function values(files, { model, signal, longest }) {
+  return (await post(`picture?as=npy&longest=${longest}&${modelOf(model)}`, files, { signal })).blob;
 }
 
 function formOf(files) {
@@ -81,12 +119,13 @@ function formOf(files) {
 }
 
 /** XMLHttpRequest, since fetch does not tell how much of a body has been sent. */
-function post(path, files, { signal, onUpload } = {}) {
+function post(path, files, { signal, onUpload, accept } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const stopped = () => reject(new DOMException("cancelled", "AbortError"));
     request.open("POST", path);
     request.responseType = "blob";
+    if (accept) request.setRequestHeader("Accept", accept);
     Object.entries(keyHeaders()).forEach(([name, value]) => request.setRequestHeader(name, value));
     request.upload.onprogress = (event) => onUpload?.(event.loaded / event.total);
     request.onabort = stopped;
@@ -116,7 +155,7 @@ function post(path, files, { signal, onUpload } = {}) {
 }
 
 function unreachable() {
-  throw new Problem(0, "The service cannot be reached.");
+  throw new Problem(0, t("unreachable"));
 }
 
 function problemOf(status, text, requestId) {
@@ -126,5 +165,5 @@ function problemOf(status, text, requestId) {
   } catch {
     // something in front of the service answered, in words of its own
   }
-  return new Problem(status, problem.detail ?? problem.title ?? `The service answered ${status}.`, requestId);
+  return new Problem(status, problem.detail ?? problem.title ?? t("answered", { status }), requestId);
 }

@@ -1,0 +1,15 @@
+/** What the network thought at a point: a bar for each class. */
+
+import { element } from "../dom.js";
+import { decimals } from "../texts.js";
+
+/** @param classes with name and color, in the order of the probabilities */
+export function showPoint(list, classes, probabilities) {
+  list.replaceChildren(...classes.map(({ name, color }, at) => {
+    const bar = element("span", { className: "trust-bar" }, element("span", { className: "value" }));
+    bar.firstChild.style.width = `${100 * probabilities[at]}%`;
+    bar.firstChild.style.backgroundColor = `rgb(${color.join(" ")})`;
+    return element("li", {}, element("span", { className: "name" }, name), bar,
+      element("span", { className: "hint" }, decimals(probabilities[at])));
+  }));
+}

@@ -1,0 +1,68 @@
+/** One table and one archive of all images that are done. */
+
+import { download } from "../asking/analysis.js";
+import { fitting } from "../bar/downloads.js";
+
+const MODULE = "../fflate/fflate.js";
+
+/** fflate, fetched from the service when an archive is read or written. */
+export async function zipper() {
+  if (!globalThis.fflate) await import(MODULE);
+  return globalThis.fflate;
+}
+
+/** The sizes of all classes of all images, as CSV. */
+export async function tableOf(items) {
+  const rows = [];
+  const columns = ["image"];
+  for (const item of items) {
+    const { blob } = await download(item, "csv");
+    const [heads, ...lines] = parseCsv(await blob.text());
+    for (const line of lines) rows.push({ image: item.name, ...Object.fromEntries(heads.map((head, at) => [head, line[at]])) });
+    heads.forEach((head) => columns.includes(head) || columns.push(head));
+  }
+  const text = [columns, ...rows.map((row) => columns.map((column) => row[column] ?? ""))].map(asLine).join("");
+  return new Blob([text], { type: "text/csv" });
+}
+
+/** A ZIP with a mask of each image, in the likeliest format of it, and the table. */
+export async function archiveOf(items) {
+  const files = {};
+  for (const item of items) {
+    const { blob, suffix } = await download(item, fitting(item)[0]);
+    files[unusedName(files, stemOf(item.name), suffix)] = new Uint8Array(await blob.arrayBuffer());
+  }
+  files["table.csv"] = new Uint8Array(await (await tableOf(items)).arrayBuffer());
+  const { zipSync } = await zipper();
+  return new Blob([zipSync(files, { level: 0 })], { type: "application/zip" });
+}
+
+export function stemOf(name) {
+  return name.split("/").at(-1).split(".")[0] || "image";
+}
+
+function unusedName(files, stem, suffix) {
+  for (let number = 1; ; number += 1) {
+    const name = `${stem}${number > 1 ? `-${number}` : ""}_mask${suffix}`;
+    if (!(name in files)) return name;
+  }
+}
+
+/** Lines of quoted or bare cells. Source: RFC 4180. */
+function parseCsv(text) {
+  const rows = [[]];
+  for (const [, quoted, bare, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)) {
+    rows.at(-1).push(quoted?.replaceAll('""', '"') ?? bare);
+    if (end === "") break;
+    if (end !== ",") rows.push([]);
+  }
+  return rows.filter((row) => row.length > 1);
+}
+
+/** A cell that begins like a formula is one to a spreadsheet: a quote before it says that it is text. */
+function asLine(cells) {
+  return `${cells.map((cell) => {
+    const safe = /^[=+@\t]|^-(?![\d.])/.test(cell) ? `'${cell}` : cell;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  }).join(",")}\r\n`;
+}

@@ -1,0 +1,170 @@
+/** The images of this tab: segmented one after the other, any of them shown. */
+
+import { element } from "../dom.js";
+import { duration, t } from "../texts.js";
+
+const THUMBNAIL = 56;
+
+/** One image: its files, one a channel, and all that has become known of it. */
+export class Case {
+  state = "waiting"; // working, done, failed, cancelled
+  progress = { text: t("waitingTurn"), fraction: null };
+  picture = null; // a blob
+  pictureSize = null; // pixels of the image along each axis; the picture may have fewer
+  answer = null; // what the service sent
+  result = null; // what is made of it
+  error = null;
+  downloads = {};
+  seconds = null;
+  #stop = new AbortController();
+
+  constructor(files, model, { name = files.map((file) => file.name).join(" + "), id = crypto.randomUUID?.() } = {}) {
+    this.files = files;
+    this.model = model;
+    this.name = name;
+    this.id = id ?? `${Date.now()}-${Math.random()}`;
+    this.flat = model.input.patch.length === 2;
+  }
+
+  get signal() {
+    return this.#stop.signal;
+  }
+
+  cancel() {
+    if (this.state === "waiting") this.state = "cancelled";
+    this.#stop.abort();
+  }
+}
+
+export class Queue {
+  shown = null;
+  #items = [];
+  #entries = new Map();
+  #root;
+  #list;
+  #run;
+  #onShown;
+  #onRemoved;
+  #isBusy = false;
+
+  /** `run` segments a case, `onShown` hears whenever another one is looked at or it has changed. */
+  constructor(root, { run, onShown, onRemoved }) {
+    this.#root = root;
+    this.#list = root.querySelector("ol");
+    this.#run = run;
+    this.#onShown = onShown;
+    this.#onRemoved = onRemoved;
+  }
+
+  get items() {
+    return [...this.#items];
+  }
+
+  add(items) {
+    for (const item of items) {
+      this.#items.push(item);
+      this.#entries.set(item, this.#entry(item));
+    }
+    this.show(items[0]);
+    this.#work();
+  }
+
+  /** The next one in a direction, from the one that is shown. */
+  move(by) {
+    const at = this.#items.indexOf(this.shown) + by;
+    if (this.#items[at]) this.show(this.#items[at]);
+  }
+
+  show(chosen) {
+    this.shown = chosen;
+    for (const [item, { button, row }] of this.#entries) {
+      button.toggleAttribute("aria-current", item === chosen);
+      if (item === chosen) {
+        button.setAttribute("aria-current", "true");
+        row.scrollIntoView({ block: "nearest", inline: "nearest" });
+      }
+    }
+    this.#tell();
+    this.#onShown(chosen);
+  }
+
+  /** Tell that something of a case has changed. */
+  changed(item) {
+    const entry = this.#entries.get(item);
+    if (!entry) return;
+    entry.state.textContent = t(item.state);
+    entry.row.dataset.state = item.state;
+    entry.state.title = item.error?.message ?? "";
+    if (item.picture && item.flat && !entry.hasPicture) {
+      entry.hasPicture = true;
+      drawThumbnail(entry.thumbnail, item.picture);
+    }
+    this.#tell();
+    if (item === this.shown) this.#onShown(item);
+  }
+
+  remove(item) {
+    item.cancel();
+    const at = this.#items.indexOf(item);
+    this.#items.splice(at, 1);
+    this.#entries.get(item).row.remove();
+    this.#entries.delete(item);
+    this.#onRemoved(item);
+    if (item === this.shown) this.show(this.#items[at] ?? this.#items[at - 1] ?? null);
+    this.#tell();
+  }
+
+  async #work() {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    let next;
+    while ((next = this.#items.find(({ state }) => state === "waiting"))) {
+      const begun = performance.now();
+      await this.#run(next);
+      next.seconds = (performance.now() - begun) / 1000;
+      this.#tell();
+    }
+    this.#isBusy = false;
+  }
+
+  #tell() {
+    const items = this.#items;
+    this.#root.hidden = items.length < 2;
+    const inState = (state) => items.filter((item) => item.state === state);
+    const left = inState("waiting").length + inState("working").length;
+    const times = items.map(({ seconds }) => seconds).filter((seconds) => seconds !== null);
+    const mean = times.reduce((sum, seconds) => sum + seconds, 0) / times.length;
+    this.#root.querySelector("#queue-state").textContent = [
+      t("doneOf", { done: inState("done").length, all: items.length }),
+      inState("failed").length && t("failedOf", { failed: inState("failed").length }),
+      left && times.length && t("minutesLeft", { time: duration(left * mean) }),
+    ].filter(Boolean).join(", ");
+    this.#root.querySelectorAll("[data-of-all]").forEach((button) => {
+      button.disabled = inState("done").length === 0;
+    });
+  }
+
+  #entry(item) {
+    const thumbnail = element("canvas", { width: THUMBNAIL, height: THUMBNAIL });
+    thumbnail.setAttribute("aria-hidden", "true");
+    const state = element("span", { className: "state" }, t(item.state));
+    const button = element("button", { type: "button", className: "case" }, thumbnail, element("span", {}, item.name), " ", state);
+    button.addEventListener("click", () => this.show(item));
+    const drop = element("button", { type: "button", className: "quiet" }, "×");
+    drop.setAttribute("aria-label", t("remove", { name: item.name }));
+    drop.addEventListener("click", () => this.remove(item));
+    const row = element("li", {}, button, drop);
+    row.dataset.state = item.state;
+    this.#list.append(row);
+    return { button, state, row, thumbnail, hasPicture: false };
+  }
+}
+
+async function drawThumbnail(canvas, blob) {
+  const picture = await createImageBitmap(blob, { resizeWidth: 2 * THUMBNAIL }).catch(() => null);
+  if (!picture) return;
+  const scale = Math.max(THUMBNAIL / picture.width, THUMBNAIL / picture.height);
+  const [width, height] = [picture.width * scale, picture.height * scale];
+  canvas.getContext("2d").drawImage(picture, (THUMBNAIL - width) / 2, (THUMBNAIL - height) / 2, width, height);
+  picture.close();
+}
