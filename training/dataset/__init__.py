@@ -12,13 +12,14 @@ from training.dataset.annotations.formats import read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import read_card
 from training.dataset.findings.finding import Finding, raise_errors
-from training.dataset.findings.inspection import check_dataset, inspect
+from training.dataset.findings.inspection import check_and_measure, check_dataset, inspect
 from training.dataset.layouts import annotated, nnunet, plain
 from training.dataset.layouts import datalist as lists
 from training.dataset.layouts.dataset_json import CARD, read_json
 from training.dataset.layouts.found_classes import Given
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.names import check_text, entry_called, folder_called
+from training.dataset.survey import Survey
 
 __all__ = [
     "IGNORE",
@@ -27,6 +28,7 @@ __all__ = [
     "Finding",
     "Legend",
     "Split",
+    "check_and_measure",
     "check_dataset",
     "inspect",
     "load_dataset",
@@ -58,9 +60,13 @@ def look_into(path: Path | str, given: Given | None = None) -> tuple[Dataset, li
     """
     path = Path(path)
     check_text([path])
-    findings: list[Finding] = []
+    survey = Survey()
+    return _read(path, survey, given), survey.findings
+
+
+def _read(path: Path, survey: Survey, given: Given | None) -> Dataset:
     if path.is_file():
-        return _of_file(path, findings, given), findings
+        return _of_file(path, survey, given)
     if not path.is_dir():
         raise DatasetError(f"no folder {path}; name the folder that holds the dataset")
     card = read_card(path)
@@ -68,30 +74,30 @@ def look_into(path: Path | str, given: Given | None = None) -> tuple[Dataset, li
     if listing is not None and listing.is_file() and not _is_annotated(listing):
         raw = read_json(listing)
         if lists.is_list(raw) and not (_is_nnunet(path) and "training" in raw):
-            return lists.load_datalist(path, raw, card, findings, given), findings
+            return lists.load_datalist(path, raw, card, survey, given)
         scored = given is not None
-        return nnunet.load_nnunet(path, raw, card, findings, is_scored_only=scored), findings
+        return nnunet.load_nnunet(path, raw, card, survey, is_scored_only=scored)
     if plain.is_plain(path) and plain.has_mask_files(path):
-        return plain.load_plain(path, card, findings, given), findings
+        return plain.load_plain(path, card, survey, given)
     datalists = [each for each in sorted(path.glob("*.json")) if _is_list(each)]
     if len(datalists) == 1:
         raw = read_json(datalists[0])
-        return lists.load_datalist(datalists[0], raw, card, findings, given), findings
+        return lists.load_datalist(datalists[0], raw, card, survey, given)
     drawn = None if datalists else annotated.find(path)
     if drawn is not None:
-        return annotated.load_annotated(drawn, card, findings, given), findings
+        return annotated.load_annotated(drawn, card, survey, given)
     if plain.is_plain(path):
-        return plain.load_plain(path, card, findings, given), findings
+        return plain.load_plain(path, card, survey, given)
     raise DatasetError(_no_dataset(path, datalists))
 
 
-def _of_file(path: Path, findings: list[Finding], given: Given | None) -> Dataset:
+def _of_file(path: Path, survey: Survey, given: Given | None) -> Dataset:
     card = read_card(path.parent)
     if _is_list(path):
-        return lists.load_datalist(path, read_json(path), card, findings, given)
+        return lists.load_datalist(path, read_json(path), card, survey, given)
     drawn = annotated.find(path)
     if drawn is not None:
-        return annotated.load_annotated(drawn, card, findings, given)
+        return annotated.load_annotated(drawn, card, survey, given)
     if path.suffix.lower() == ".json":
         read_json(path)
     raise DatasetError(

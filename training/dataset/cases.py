@@ -1,11 +1,11 @@
 """``Dataset``: what a folder of images and masks holds, whatever its layout."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Int32, Integer, UInt8
@@ -13,19 +13,16 @@ from nibabel.orientations import aff2axcodes
 
 from seg.errors import DatasetError, ImageError
 from seg.files import sha256_of
-from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_image, read_mask
-from seg.images.endings import is_dicom_file
+from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_mask
 from seg.images.grid.orientation import turn_onto, turned_mask
 from seg.images.nifti.whole import places_of
 from seg.model_package import Channel
 from training.dataset.annotations.drawing import Drawn
-from training.dataset.dataset_yaml import MaskKind
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted
 
 Split = Literal["train", "test"]
 """What a case is for."""
-_Read = TypeVar("_Read")
 
 _PLACE_TOLERANCE = 0.05
 """Of a voxel: headers hold rounded numbers."""
@@ -283,42 +280,3 @@ def _mm(spacing: Spacing) -> str:
 def _files_of(path: Path) -> list[Path]:
     """The path itself, or the files of the folder that it is."""
     return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-
-
-def dims_of(cases: Sequence[Case], kind: MaskKind = "values") -> Literal[2, 3]:
-    """Whether a dataset's masks are images or volumes, by the first that can be read.
-
-    Raises:
-        DatasetError: none can be read.
-    """
-    return next(each_that_reads(cases, partial(_dims, kind=kind)))
-
-
-def _dims(case: Case, kind: MaskKind) -> Literal[2, 3]:
-    try:
-        found = read_image(case.mask) if kind == "colors" else read_mask(case.mask)
-        if found.dims == 2 and is_dicom_file(case.mask):  # it may leave all but one slice out
-            found = read_channels(case.images)
-    except ImageError as error:
-        raise DatasetError(f"case {case.name}: {hinted(error, kind)}") from error
-    return 2 if found.dims == 2 else 3
-
-
-def each_that_reads(cases: Sequence[Case], read: Callable[[Case], _Read]) -> Iterator[_Read]:
-    """What ``read`` gives for each case, cases that it fails on left out: a check names them.
-
-    Raises:
-        DatasetError: it fails on all of them; the first reason.
-    """
-    first: DatasetError | None = None
-    any_read = False
-    for case in cases:
-        try:
-            found = read(case)
-        except DatasetError as error:
-            first = first or error
-            continue
-        any_read = True
-        yield found
-    if first and not any_read:
-        raise first

@@ -7,22 +7,21 @@ import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64, Real
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tqdm import tqdm
 
 from seg.errors import DatasetError
 from seg.files import replace_file
 from seg.images import Image, Mask
-from seg.images.grid.orientation import axis_codes, turn_between
+from seg.images.grid.orientation import turn_between
 from seg.machine import cache_folder
-from seg.transforms.levels import Levels, noise_of
 from seg.version import VERSION
-from training.dataset import Case, Dataset
+from training.dataset.case_numbers import CaseNumbers, ImageStatistics, numbers_of, take_numbers
+from training.dataset.cases import Case, Dataset
 from training.dataset.findings.emptiness import Ends, EndsMeter
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE, Legend
@@ -30,21 +29,6 @@ from training.dataset.legend import IGNORE, Legend
 VOXELS_A_CASE, VOXELS_IN_ALL = 100_000, 10_000_000
 """Foreground voxels drawn from each case, and at most from all, for the intensity statistics."""
 PERCENTILES = (0.5, 99.5)
-
-
-class ImageStatistics(BaseModel):
-    """Intensities of one channel of one whole image, in those of its file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mean: float
-    deviation: float
-    percentiles: tuple[float, ...]
-    """Those of ``seg.transforms.levels``."""
-    noise: float
-    """Its deviation, by the differences of neighbours."""
-    is_empty: bool = False
-    """Whether no class is in the image."""
 
 
 class ChannelStatistics(BaseModel):
@@ -117,36 +101,15 @@ class Fingerprint(BaseModel):
         return tuple(float(mm) for mm in np.median(self.spacings, axis=0))
 
 
-@dataclass(frozen=True, eq=False)
-class CaseNumbers:
-    """What is kept of a case."""
-
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...] | None
-    orientation: str | None
-    """Axis codes."""
-    foreground: Float32[np.ndarray, "c n"]
-    """Some of its voxels in the foreground."""
-    everything: Float32[np.ndarray, "c n"]
-    """Some of all its voxels."""
-    counts: Int64[np.ndarray, " values"]
-    """Voxels of each label."""
-    ends: EndsMeter
-    images: tuple[ImageStatistics, ...]
-    """One entry a channel."""
-
-
 def fingerprint_of(dataset: Dataset) -> Fingerprint:
     """The fingerprint of the training cases, remembered as long as their files do not change.
 
     Raises:
         DatasetError: there is no case, a file cannot be read, or cases differ in kind.
     """
-    remembered = cache_folder() / "fingerprints" / f"{_key(dataset)}.json"
-    with contextlib.suppress(OSError, ValidationError):
-        return Fingerprint.model_validate_json(remembered.read_text(encoding="utf-8"))
-    voxels = min(VOXELS_A_CASE, VOXELS_IN_ALL // max(1, len(dataset.train)))
-    numbers = spread(partial(_numbers_of_case, dataset, voxels), dataset.train)
+    if (remembered := _remembered(dataset)) is not None:
+        return remembered
+    numbers = spread(partial(_read_numbers, dataset, voxels_a_case(dataset)), dataset.train)
     bar = tqdm(
         numbers,
         total=len(dataset.train),
@@ -155,10 +118,39 @@ def fingerprint_of(dataset: Dataset) -> Fingerprint:
         disable=None,
         leave=False,
     )
-    found = _together(list(bar), dataset.legend)
+    return remember_together(dataset, list(bar))
+
+
+def voxels_a_case(dataset: Dataset) -> int:
+    """How many are drawn of each training case."""
+    return min(VOXELS_A_CASE, VOXELS_IN_ALL // max(1, len(dataset.train)))
+
+
+def remember_together(dataset: Dataset, numbers: Sequence[CaseNumbers]) -> Fingerprint:
+    """The fingerprint by the numbers of all training cases, kept for the next time.
+
+    Raises:
+        DatasetError: there is no case, or cases differ in kind.
+    """
+    fingerprint = _together(numbers, dataset.legend)
     with contextlib.suppress(OSError):  # it is a convenience
-        replace_file(remembered, found.model_dump_json().encode())
-    return found
+        replace_file(_file(dataset), fingerprint.model_dump_json().encode())
+    return fingerprint
+
+
+def is_remembered(dataset: Dataset) -> bool:
+    """Whether the fingerprint is known without reading a case."""
+    return _remembered(dataset) is not None
+
+
+def _remembered(dataset: Dataset) -> Fingerprint | None:
+    with contextlib.suppress(OSError, ValidationError):
+        return Fingerprint.model_validate_json(_file(dataset).read_text(encoding="utf-8"))
+    return None
+
+
+def _file(dataset: Dataset) -> Path:
+    return cache_folder() / "fingerprints" / f"{_key(dataset)}.json"
 
 
 def _key(dataset: Dataset) -> str:
@@ -168,14 +160,12 @@ def _key(dataset: Dataset) -> str:
         for path in case.files()
     ]
     fields = (*ImageStatistics.model_fields, *Fingerprint.model_fields)
-    said = (VERSION, fields, dataset.legend, dataset.channels, dataset.masks, files)
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    facts = (VERSION, fields, dataset.legend, dataset.channels, dataset.masks, files)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def _numbers_of_case(dataset: Dataset, voxels: int, case: Case) -> CaseNumbers:
-    image, mask = dataset.read(case)
-    seed = int.from_bytes(hashlib.sha256(case.name.encode()).digest()[:8], "little")
-    return _numbers(image, mask, voxels, np.random.default_rng(seed))
+def _read_numbers(dataset: Dataset, voxels: int, case: Case) -> CaseNumbers:
+    return numbers_of(case, *dataset.read(case), voxels)
 
 
 def take_fingerprint(
@@ -186,42 +176,7 @@ def take_fingerprint(
     Raises:
         DatasetError: there is no case, or cases differ in dimensions or channels.
     """
-    return _together([_numbers(*case, VOXELS_A_CASE, rng) for case in cases], legend)
-
-
-def _numbers(image: Image, mask: Mask, voxels: int, rng: np.random.Generator) -> CaseNumbers:
-    inside = (mask.array > 0) & (mask.array != IGNORE)
-    ends = EndsMeter()
-    ends.take(image, mask.array > 0)
-    is_empty = not inside.any()
-    if is_empty:
-        inside = np.ones(mask.array.shape, bool)
-    everything = _drawn(image.array.reshape(image.channels, -1), voxels, rng)
-    return CaseNumbers(
-        shape=image.spatial_shape,
-        spacing=image.spacing,
-        orientation=axis_codes(image),
-        foreground=_drawn(image.array[:, inside], voxels, rng),
-        everything=everything,
-        counts=np.bincount(mask.array.ravel(), minlength=IGNORE + 1),
-        ends=ends,
-        images=tuple(
-            _image_statistics(channel, drawn, is_empty=is_empty)
-            for channel, drawn in zip(image.array, everything, strict=True)
-        ),
-    )
-
-
-def _image_statistics(
-    channel: Real[np.ndarray, "*spatial"], drawn: Float32[np.ndarray, " n"], *, is_empty: bool
-) -> ImageStatistics:
-    return ImageStatistics(
-        mean=float(drawn.mean(dtype=np.float64)),
-        deviation=float(drawn.std(dtype=np.float64)),
-        percentiles=tuple(float(each) for each in Levels.of(drawn).percentiles),
-        noise=noise_of(channel),
-        is_empty=is_empty,
-    )
+    return _together([take_numbers(*case, VOXELS_A_CASE, rng) for case in cases], legend)
 
 
 def _together(cases: Sequence[CaseNumbers], legend: Legend) -> Fingerprint:
@@ -282,14 +237,6 @@ def _same_kind(cases: Sequence[CaseNumbers]) -> None:
             "all images of a dataset need the same dimensions and channels, got "
             f"{sorted(dims)} dimensions and {sorted(channels)} channels"
         )
-
-
-def _drawn(
-    voxels: Real[np.ndarray, "c n"], count: int, rng: np.random.Generator
-) -> Float32[np.ndarray, "c drawn"]:
-    if voxels.shape[1] <= count:
-        return voxels.astype(np.float32)
-    return voxels[:, rng.integers(voxels.shape[1], size=count)].astype(np.float32)
 
 
 def _statistics(

@@ -11,9 +11,9 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
-from training.dataset import Dataset, check_dataset, look_into
+from training.dataset import Dataset, check_and_measure, look_into
 from training.dataset.findings.finding import raise_errors
-from training.dataset.fingerprint import fingerprint_of
+from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import split_folds
 from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table, write_metrics
@@ -73,7 +73,7 @@ def fit(
     clock = Clock(DEFAULT_MINUTES, spent_s=spent_s)
     device = find_device(world)
     check_asked(options, device)
-    dataset = _look(options.data or _default_data())
+    dataset, fingerprint = _look(options.data or _default_data())
     folds = 1 if options.plan else options.chosen.get("folds", 1)
     if folds > 1:  # says what is wrong before anything is measured
         split_folds(dataset.train, folds)
@@ -84,7 +84,7 @@ def fit(
                 f"{run.path} is not empty; name another folder with --out, or go on with "
                 f"--resume {run.path}"
             )
-        job = _planned(options, folds, dataset, run, clock, device, command)
+        job = _planned(options, folds, dataset, fingerprint, run, clock, device, command)
         return _carry_out(job, run, clock, with_ray=options.with_ray)
 
 
@@ -92,6 +92,7 @@ def _planned(  # noqa: PLR0913 - all that a plan is made of
     options: PlanOptions,
     folds: int,
     dataset: Dataset,
+    fingerprint: Fingerprint,
     run: RunFolder,
     clock: Clock,
     device: Device,
@@ -99,7 +100,6 @@ def _planned(  # noqa: PLR0913 - all that a plan is made of
 ) -> TrainingJob:
     """The job that the options ask for; its plan is the first file of the run."""
     check_network(options.chosen, dataset)
-    fingerprint = fingerprint_of(dataset)
     planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
     plan = changed_plan(planned.plan, {"minutes": planned.plan.minutes * folds})
     replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())
@@ -173,7 +173,8 @@ def _follow(world: World) -> RunFolder:
     return run
 
 
-def _look(path: Path) -> Dataset:
+def _look(path: Path) -> tuple[Dataset, Fingerprint]:
+    """The dataset and what its cases have in common; each case is read once."""
     dataset, findings = look_into(path)
     raise_errors(findings)
     log.info(
@@ -183,9 +184,10 @@ def _look(path: Path) -> Dataset:
         len(dataset.test),
         ", ".join(info.name for info in dataset.classes),
     )
-    for finding in [*findings, *check_dataset(dataset)]:
+    of_cases, fingerprint = check_and_measure(dataset)
+    for finding in [*findings, *of_cases]:
         log.warning("look      %s", finding)
-    return dataset
+    return dataset, fingerprint
 
 
 def _default_data() -> Path:

@@ -7,7 +7,8 @@ import numpy as np
 from seg.model_package import Channel
 from seg.transforms import CommonScale, Normalisation
 from seg.transforms.levels import MEDIAN, Levels
-from training.dataset.fingerprint import ChannelStatistics, ImageStatistics
+from training.dataset.case_numbers import ImageStatistics
+from training.dataset.fingerprint import ChannelStatistics
 
 ARBITRARY = ("MR", "MRI", "T1", "T2", "FLAIR")
 """Modalities whose intensities have no unit: each image is taken by itself, whatever it shows."""

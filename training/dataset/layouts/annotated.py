@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from seg.errors import DatasetError, ImageError
-from seg.images import IMAGE_ENDINGS, read_image, stem_of
+from seg.images import IMAGE_ENDINGS, stem_of
 from seg.images.endings import is_image_folder
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.formats import ENDINGS, read_annotations
@@ -31,6 +31,7 @@ from training.dataset.names import (
     folder_called,
 )
 from training.dataset.splits import assign
+from training.dataset.survey import Survey
 
 _HELD_OUT = (
     re.compile(r"(^|[^a-z])test([^a-z]|$)", re.IGNORECASE),
@@ -118,21 +119,21 @@ def _images(folder: Path, depth: int = 0) -> list[Path]:
 
 
 def load_annotated(
-    found: Found, card: DatasetYaml, findings: list[Finding], given: Given | None = None
+    found: Found, card: DatasetYaml, survey: Survey, given: Given | None = None
 ) -> Dataset:
     """The dataset of what was drawn; images that nobody drew on are left out, and told.
 
     Raises:
         DatasetError: nothing was drawn on an image that is there, or ``dataset.yaml`` does not fit.
     """
-    findings += found.unread
-    cases = _cases(found, findings)
+    survey.findings += found.unread
+    cases = _cases(found, survey)
     if not cases:
-        raise_errors(findings)
+        raise_errors(survey.findings)
         raise DatasetError(
             f"{found.folder} holds annotations, and none of them is of an image that lies there"
         )
-    _tell_left_out(found, findings)
+    _tell_left_out(found, survey)
     if card.masks == "instances" or all(
         case.drawing.are_numbered for case in cases if case.drawing
     ):
@@ -149,7 +150,7 @@ def load_annotated(
     )
     label_of = {info.name: info.index for info in legend.classes} | dict.fromkeys(ignored, IGNORE)
     try:
-        dims = read_image(cases[0].images[0]).dims
+        dims = survey.image(cases[0]).dims
     except ImageError as error:
         raise DatasetError(f"case {cases[0].name}: {error}") from error
     return Dataset(
@@ -157,7 +158,7 @@ def load_annotated(
         folder=found.folder,
         dims=2 if dims == 2 else 3,
         legend=coded(legend, card),
-        channels=channels_of_files(card, cases, dims),
+        channels=channels_of_files(card, survey, cases, dims),
         cases=assign(found.folder, card, cases, is_scored_only=given is not None),
         masks=MaskFiles("drawn", label_of_name=label_of),
         licence=card.licence or "not stated",
@@ -178,7 +179,7 @@ def _classes(found: Found, card: DatasetYaml, given: Given | None) -> Sequence[s
     return [*order, *unknown]
 
 
-def _cases(found: Found, findings: list[Finding]) -> list[Case]:
+def _cases(found: Found, survey: Survey) -> list[Case]:
     names = _case_names(found.images, found.folder)
     held_out = _held_out(found)
     cases: dict[Path, Case] = {}
@@ -189,16 +190,16 @@ def _cases(found: Found, findings: list[Finding]) -> list[Case]:
             if image is None:
                 what = f"the image {key}, which it was drawn on," if key else "its image"
                 advice = "add the image, or export without it"
-                findings.append(Finding("error", str(file), f"{what} is not there", advice))
+                survey.error(str(file), f"{what} is not there", advice)
             elif image in cases:
                 other = cases[image].mask
                 problem = f"{image.name} is annotated in {other.name} too"
-                findings.append(Finding("error", str(file), problem, "remove one of the two"))
+                survey.error(str(file), problem, "remove one of the two")
             else:
                 cases[image] = Case(
                     name=names[image], images=(image,), mask=file, split=split, drawing=drawing
                 )
-    findings += [
+    survey.findings += [
         Finding(
             "warning",
             str(image),
@@ -257,7 +258,7 @@ def _case_names(images: Sequence[Path], folder: Path) -> dict[Path, str]:
     }
 
 
-def _tell_left_out(found: Found, findings: list[Finding]) -> None:
+def _tell_left_out(found: Found, survey: Survey) -> None:
     for file, annotated in found.files:
         for what, count in annotated.left_out.items():
             if count:
@@ -265,4 +266,4 @@ def _tell_left_out(found: Found, findings: list[Finding]) -> None:
                 if "earlier" in what:
                     problem = f"{count} {what} are left out: the latest is taken"
                 advice = "draw polygons or masks where they matter"
-                findings.append(Finding("warning", str(file), problem, advice))
+                survey.warning(str(file), problem, advice)

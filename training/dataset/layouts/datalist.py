@@ -15,13 +15,14 @@ from typing import Any
 
 from seg.errors import DatasetError
 from seg.images import stem_of
-from training.dataset.cases import Case, Dataset, Split, dims_of
+from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.dataset_json import Raw, channels_of, legend_of, licence_of
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.layouts.found_classes import legend_of as found_legend
 from training.dataset.splits import assign
+from training.dataset.survey import Survey
 
 TEST_LISTS = ("testing", "test", "validation")
 """The first of them whose entries have masks is the test split; other cases are trained on."""
@@ -36,15 +37,15 @@ def is_list(raw: Raw) -> bool:
 
 
 def load_datalist(
-    path: Path, raw: Raw, card: DatasetYaml, findings: list[Finding], given: Given | None = None
+    path: Path, raw: Raw, card: DatasetYaml, survey: Survey, given: Given | None = None
 ) -> Dataset:
-    """The dataset that a JSON file lists; what is not there goes to the findings.
+    """The dataset that a JSON file lists; what is not there is a finding.
 
     Args:
         path: of the file, or of its folder where it holds no other list.
         raw: its content.
         card: ``dataset.yaml`` beside it.
-        findings: to be added to.
+        survey: of its files.
         given: classes of a package that is scored, for masks that say nothing of themselves.
 
     Raises:
@@ -52,15 +53,15 @@ def load_datalist(
     """
     folder = path.parent if path.is_file() else path
     raw = _as_lists(raw)
-    cases = _cases(folder, raw, findings)
+    cases = _cases(folder, raw, survey)
     if not cases:
-        raise_errors(findings)
+        raise_errors(survey.findings)
     for field in ("labels", "modality", "channel_names"):
         if field in raw:
             refuse(card, _SETTLED[field], str(path))
-    dims = dims_of(cases, card.masks)
+    dims = survey.dims_of(cases, card.masks)
     legend, masks = (
-        legend_of(raw) if "labels" in raw else found_legend(card, cases, dims, findings, given)
+        legend_of(raw) if "labels" in raw else found_legend(card, cases, dims, survey, given)
     )
     legend = coded(legend, card)
     has_channels = "modality" in raw or "channel_names" in raw
@@ -69,7 +70,7 @@ def load_datalist(
         folder=path,
         dims=dims,
         legend=legend,
-        channels=channels_of(raw) if has_channels else channels_of_files(card, cases, dims),
+        channels=channels_of(raw) if has_channels else channels_of_files(card, survey, cases, dims),
         cases=assign(folder, card, cases, is_scored_only=given is not None),
         masks=masks,
         licence=card.licence or licence_of(raw),
@@ -84,7 +85,7 @@ _SETTLED = {
 }
 
 
-def _cases(folder: Path, raw: Raw, findings: list[Finding]) -> list[Case]:
+def _cases(folder: Path, raw: Raw, survey: Survey) -> list[Case]:
     listed = {name: _entries(raw, name) for name in ("training", *TEST_LISTS)}
     with_masks = [n for n in TEST_LISTS if listed[n] and all("label" in e for e in listed[n])]
     test = with_masks[0] if with_masks else None
@@ -108,7 +109,7 @@ def _cases(folder: Path, raw: Raw, findings: list[Finding]) -> list[Case]:
         )
         for name, (split, entry) in zip(names, rows, strict=True)
     ]
-    return [case for case in found if _is_there(case, findings)]
+    return [case for case in found if _is_there(case, survey)]
 
 
 def _as_lists(raw: Raw) -> Raw:
@@ -176,9 +177,9 @@ def _names(images: list[str]) -> list[str]:
     ]
 
 
-def _is_there(case: Case, findings: list[Finding]) -> bool:
+def _is_there(case: Case, survey: Survey) -> bool:
     lost = [path for path in (*case.images, case.mask) if not path.exists()]
-    findings += [
+    survey.findings += [
         Finding(
             "error", str(path), "it is listed and not there", "add the file or take it off the list"
         )

@@ -10,6 +10,7 @@ from seg.images import stem_of
 from seg.images.endings import is_image_file, is_image_folder, left_out_at
 from training.dataset.findings.finding import Finding
 from training.dataset.names import bare, check_text, composed
+from training.dataset.survey import Survey
 
 ANNOTATED = ("_seg.npy", ".seg.nrrd")
 """Endings of annotations that are called as if they were images (``annotations.formats``)."""
@@ -75,21 +76,16 @@ def left_out_in(folder: Path) -> list[Finding]:
     return [Finding("warning", str(folder), problem, "save them as OME-TIFF or NIfTI")]
 
 
-def channels_of(
-    stems: Stems, findings: list[Finding], pattern: re.Pattern[str] = _CHANNEL
-) -> CaseFiles:
+def channels_of(stems: Stems, survey: Survey, pattern: re.Pattern[str] = _CHANNEL) -> CaseFiles:
     """Case name to its files in channel order: ``CASE_0000``, ``CASE_0001``, ..."""
     cases: dict[str, dict[int, Path]] = {}
     for stem, path in stems.items():
         match = pattern.fullmatch(stem)
         if match is None:
-            findings.append(
-                Finding(
-                    "error",
-                    str(path),
-                    "its name says no channel",
-                    "end the names of channels' files in _0000, _0001, ...",
-                )
+            survey.error(
+                str(path),
+                "its name says no channel",
+                "end the names of channels' files in _0000, _0001, ...",
             )
             continue
         cases.setdefault(match["case"] + match["rest"], {})[int(match["channel"])] = path
@@ -99,19 +95,16 @@ def channels_of(
         if sorted(channels) != list(range(first, first + len(channels))):
             have = ", ".join(f"_{index:04d}" for index in sorted(channels))
             folder = next(iter(channels.values())).parent
-            findings.append(
-                Finding(
-                    "error",
-                    str(folder / case),
-                    f"a case needs the channels _{first:04d}, _{first + 1:04d}, ..., it has {have}",
-                    "add what is missing or remove the case",
-                )
+            survey.error(
+                str(folder / case),
+                f"a case needs the channels _{first:04d}, _{first + 1:04d}, ..., it has {have}",
+                "add what is missing or remove the case",
             )
             cases[case] = {}
     return {case: tuple(path for _, path in sorted(c.items())) for case, c in cases.items()}
 
 
-def cases_of(stems: Stems, masks: Stems, findings: list[Finding]) -> CaseFiles:
+def cases_of(stems: Stems, masks: Stems, survey: Survey) -> CaseFiles:
     """Case name to its files where a case is one file, or one file a channel.
 
     A number at the end is a channel's only where no mask has it in its name: ``IMG_0001`` with a
@@ -123,12 +116,12 @@ def cases_of(stems: Stems, masks: Stems, findings: list[Finding]) -> CaseFiles:
         are_all = bool(matches) and all(matches) and not stems.keys() & known
         cases = {match["case"] + match["rest"] for match in matches if match}
         if are_all and (pattern is _CHANNEL or (len(cases) < len(stems) and cases & known)):
-            return channels_of(stems, findings, pattern)
+            return channels_of(stems, survey, pattern)
     return {stem: (path,) for stem, path in stems.items()}
 
 
 def pair(
-    images: CaseFiles, masks: Mapping[str, Path], where: Path, findings: list[Finding]
+    images: CaseFiles, masks: Mapping[str, Path], where: Path, survey: Survey
 ) -> dict[str, tuple[tuple[Path, ...], Path]]:
     """Case name to images and mask, where both are there.
 
@@ -142,17 +135,12 @@ def pair(
     mask_of = _paired_names(images, masks)
     for name in sorted(images.keys() - mask_of.keys()):
         file = images[name][0] if images[name] else where / name
-        findings.append(
-            Finding("error", str(file), f"no mask is called {name}", "add it or remove this")
-        )
+        survey.error(str(file), f"no mask is called {name}", "add it or remove this")
     for name in sorted(masks.keys() - set(mask_of.values())):
-        findings.append(
-            Finding(
-                "error",
-                str(masks[name]),
-                f"no image is called {name}",
-                "add it or remove this",
-            )
+        survey.error(
+            str(masks[name]),
+            f"no image is called {name}",
+            "add it or remove this",
         )
     return {
         name: (images[name], masks[mask]) for name, mask in sorted(mask_of.items()) if images[name]
@@ -173,17 +161,14 @@ def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str
 
 
 def with_second_files(
-    first: Mapping[str, Path], second: Mapping[str, Path], folder: str, findings: list[Finding]
+    first: Mapping[str, Path], second: Mapping[str, Path], folder: str, survey: Survey
 ) -> dict[str, Path]:
     """By case the file in another folder; cases without one are told."""
     mask_of = _paired_names({name: (path,) for name, path in first.items()}, second)
     for name in sorted(first.keys() - mask_of.keys()):
-        findings.append(
-            Finding(
-                "error",
-                str(first[name]),
-                f"the folder {folder} has no file called {name}",
-                "add it or remove this",
-            )
+        survey.error(
+            str(first[name]),
+            f"the folder {folder} has no file called {name}",
+            "add it or remove this",
         )
     return {name: second[mask_of[name]] for name in first if name in mask_of}

@@ -8,18 +8,18 @@ from functools import partial
 import numpy as np
 
 from seg.errors import DatasetError, ImageError
-from seg.images import ClassInfo, read_channels, read_mask
+from seg.images import ClassInfo
 from seg.model_package import Channel
 from training.dataset.annotations.drawing import OBJECT
 from training.dataset.annotations.itk_snap import label_tables, read_labels
-from training.dataset.cases import Case, each_that_reads
+from training.dataset.cases import Case
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
-from training.dataset.findings.finding import Finding
 from training.dataset.layouts.files import CLASSES
-from training.dataset.layouts.undeclared import Values, doubts
+from training.dataset.layouts.undeclared import Shapes, Values, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
+from training.dataset.survey import Survey, each_that_reads
 
 MOST_FOUND_CLASSES = 32
 """More values than this in undeclared masks are no classes: JPEG noise or object numbers."""
@@ -35,16 +35,16 @@ def legend_of(
     card: DatasetYaml,
     cases: Sequence[Case],
     dims: int,
-    findings: list[Finding],
+    survey: Survey,
     given: Given | None = None,
 ) -> tuple[Legend, MaskFiles]:
-    """What the numbers, or colours, in mask files mean; doubts about them go to the findings.
+    """What the numbers, or colours, in mask files mean; the survey takes doubts about them.
 
     Raises:
         DatasetError: card and files contradict each other.
     """
     if card.masks == "values" and not card.classes:
-        card = _with_found_classes(card, cases, dims, findings, given)
+        card = _with_found_classes(card, cases, dims, survey, given)
     classes = [
         DatasetYamlClass(name=each) if isinstance(each, str) else each for each in card.classes
     ]
@@ -55,7 +55,7 @@ def legend_of(
         if any(case.objects not in (None, case.mask) for case in cases):
             # the classes are masks of their own
             as_values = card.model_copy(update={"masks": "values", "objects": None})
-            return legend_of(as_values, cases, dims, findings, given)
+            return legend_of(as_values, cases, dims, survey, given)
         names = names or ["background", OBJECT]
         table = _table(cases, card.objects, names) if card.objects else None
         if len(names) != 2 and table is None:
@@ -91,35 +91,37 @@ def _with_found_classes(
     card: DatasetYaml,
     cases: Sequence[Case],
     dims: int,
-    findings: list[Finding],
+    survey: Survey,
     given: Given | None,
 ) -> DatasetYaml:
     """The card with classes by the values in the masks, which it says nothing of."""
-    masks = list(each_that_reads(cases, partial(_values, dims=dims, card=card)))
-    found = sorted(set().union({0}, *(mask.values for mask in masks)))
+    shapes = Shapes()
+    look = partial(_values, survey=survey, dims=dims, card=card, shapes=None if given else shapes)
+    masks = list(each_that_reads(cases, look))
+    values = sorted(set().union({0}, *(mask.values for mask in masks)))
     if given:
-        return card.model_copy(update={"classes": classes_as_given(given, found, findings)})
-    if len(found) > MOST_FOUND_CLASSES:
+        return card.model_copy(update={"classes": classes_as_given(given, values, survey)})
+    if len(values) > MOST_FOUND_CLASSES:
         raise DatasetError(
             f"the masks hold more than {MOST_FOUND_CLASSES} different values; masks need one "
             f"value a class, saved without loss (PNG or TIFF); where the values number "
             f"objects, write masks: instances into {CARD}; where there are that many classes, "
             "list them in it"
         )
-    if len(found) == 1:
+    if len(values) == 1:
         raise DatasetError("masks need values above 0 for what is not background, got 0 only")
-    findings += doubts(masks, dims)
+    survey.findings += doubts(masks, shapes)
     named = _named_by_a_table(cases)
-    names = [named.get(value, f"class_{index}") for index, value in enumerate(found)]
+    names = [named.get(value, f"class_{index}") for index, value in enumerate(values)]
     names[0] = "background"
     if len(set(names)) < len(names):
-        names = ["background", *(f"class_{index}" for index in range(1, len(found)))]
-    classes = [DatasetYamlClass(name=n, value=v) for n, v in zip(names, found, strict=True)]
+        names = ["background", *(f"class_{index}" for index in range(1, len(values)))]
+    classes = [DatasetYamlClass(name=n, value=v) for n, v in zip(names, values, strict=True)]
     return card.model_copy(update={"classes": tuple(classes)})
 
 
 def classes_as_given(
-    given: Given, found: Sequence[int], findings: list[Finding]
+    given: Given, found: Sequence[int], survey: Survey
 ) -> tuple[DatasetYamlClass, ...]:
     """The package's classes, for masks with these values.
 
@@ -136,7 +138,7 @@ def classes_as_given(
             f"the value {values[1][0]} is taken for {given[1].name}, which was {was} in training"
         )
         advice = f"if it is something else, list the classes in {CARD}"
-        findings.append(Finding("warning", "masks", problem, advice))
+        survey.warning("masks", problem, advice)
     unknown = sorted(set(found) - {0} - {value for each in values for value in each})
     if unknown:
         known = ", ".join(
@@ -246,15 +248,23 @@ def _overlapping(
     return Legend(make_classes(names, colors, by_name), regions), label_of
 
 
-def _values(case: Case, dims: int, card: DatasetYaml) -> Values:
+def _values(
+    case: Case, survey: Survey, dims: int, card: DatasetYaml, shapes: Shapes | None
+) -> Values:
+    """What a mask holds; the shapes in it are looked at while it is at hand."""
     try:
-        values = set(np.unique(read_mask(case.mask, dims=dims).array).tolist())
+        labels = survey.mask(case, dims).array
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
+    if shapes is not None:
+        shapes.add(labels)
+    values = set(np.unique(labels).tolist())
     return Values(case, frozenset(values - {card.ignore}))
 
 
-def channels_of_files(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tuple[Channel, ...]:
+def channels_of_files(
+    card: DatasetYaml, survey: Survey, cases: Sequence[Case], dims: int
+) -> tuple[Channel, ...]:
     """The channels that the card names, or those of the first case that can be read.
 
     Raises:
@@ -262,17 +272,9 @@ def channels_of_files(card: DatasetYaml, cases: Sequence[Case], dims: int) -> tu
     """
     if card.channels:
         return tuple(Channel(name=c) if isinstance(c, str) else c for c in card.channels)
-    case = cases[0]
-    count = next(each_that_reads(cases, partial(_count, dims=dims)))
-    photo = ("red", "green", "blue") if count == 3 and len(case.images) == 1 and dims == 2 else None
+    count, is_one_file = survey.channels_of(cases, dims), len(cases[0].images) == 1
+    photo = ("red", "green", "blue") if count == 3 and is_one_file and dims == 2 else None
     return tuple(
         Channel(name=photo[index], modality="photo") if photo else Channel(name=f"channel_{index}")
         for index in range(count)
     )
-
-
-def _count(case: Case, dims: int) -> int:
-    try:
-        return read_channels(case.images, dims=dims).channels
-    except ImageError as error:
-        raise DatasetError(f"case {case.name}: {error}") from error

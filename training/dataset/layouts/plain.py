@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from seg.errors import DatasetError
-from training.dataset.cases import Case, Dataset, Split, dims_of
+from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import DatasetYaml
 from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.files import (
@@ -31,6 +31,7 @@ from training.dataset.names import (
     folder_called,
 )
 from training.dataset.splits import assign
+from training.dataset.survey import Survey
 
 
 def is_plain(folder: Path) -> bool:
@@ -50,26 +51,26 @@ def has_mask_files(folder: Path) -> bool:
 
 
 def load_plain(
-    folder: Path, card: DatasetYaml, findings: list[Finding], given: Given | None = None
+    folder: Path, card: DatasetYaml, survey: Survey, given: Given | None = None
 ) -> Dataset:
-    """The dataset in ``images/`` and ``masks/``; what does not pair goes to the findings.
+    """The dataset in ``images/`` and ``masks/``; what does not pair is a finding.
 
     Raises:
         DatasetError: a folder is missing, or ``dataset.yaml`` does not fit.
     """
     cases: list[Case] = []
-    for part, split in _parts(folder, findings):
-        cases += _cases(part, split, findings, numbered=card.masks == "instances")
+    for part, split in _parts(folder, survey):
+        cases += _cases(part, split, survey, numbered=card.masks == "instances")
     if not cases:
-        raise_errors(findings)
-    dims = dims_of(cases, card.masks)
-    legend, masks = legend_of(card, cases, dims, findings, given)
+        raise_errors(survey.findings)
+    dims = survey.dims_of(cases, card.masks)
+    legend, masks = legend_of(card, cases, dims, survey, given)
     return Dataset(
         name=card.name or folder.resolve().name,
         folder=folder,
         dims=dims,
         legend=coded(legend, card),
-        channels=channels_of_files(card, cases, dims),
+        channels=channels_of_files(card, survey, cases, dims),
         cases=assign(folder, card, cases, is_scored_only=given is not None),
         masks=masks,
         licence=card.licence or "not stated",
@@ -77,7 +78,7 @@ def load_plain(
     )
 
 
-def _parts(folder: Path, findings: list[Finding]) -> list[tuple[Path, Split]]:
+def _parts(folder: Path, survey: Survey) -> list[tuple[Path, Split]]:
     """The folders that hold images and masks, and what their cases are for."""
     parts: list[tuple[Path, Split]] = []
     train, test, validation = (
@@ -89,19 +90,16 @@ def _parts(folder: Path, findings: list[Finding]) -> list[tuple[Path, Split]]:
     if train:
         parts.append((train, "train"))
     if validation and test:
-        findings.append(
-            Finding(
-                "warning",
-                str(validation),
-                f"{test.name} is held out, so {validation.name} is trained on like the rest",
-                f"remove {validation.name}, or name the test cases in split of dataset.yaml",
-            )
+        survey.warning(
+            str(validation),
+            f"{test.name} is held out, so {validation.name} is trained on like the rest",
+            f"remove {validation.name}, or name the test cases in split of dataset.yaml",
         )
         parts.append((validation, "train"))
     if held_out := test or validation:
         parts.append((held_out, "test"))
     used = {part for part, _ in parts}
-    findings += [
+    survey.findings += [
         Finding(
             "warning",
             str(entry),
@@ -137,9 +135,7 @@ def _beside(folder: Path) -> tuple[Stems, Stems]:
     return (images, masks) if len(masks) == len(images) else (stems, {})
 
 
-def _cases(
-    folder: Path, split: Split, findings: list[Finding], *, numbered: bool = False
-) -> list[Case]:
+def _cases(folder: Path, split: Split, survey: Survey, *, numbered: bool = False) -> list[Case]:
     """Cases of a folder; where masks number objects, their classes may be masks of their own."""
     check_text([folder])
     images, masks = (folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
@@ -150,14 +146,14 @@ def _cases(
         raise DatasetError(f"{folder} needs the folders images and masks, it has no {lacking}")
     else:
         stems, mask_stems = files_in(images), files_in(masks)
-        findings += [*left_out_in(images), *left_out_in(masks)]
-        findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
-    paired = pair(cases_of(stems, mask_stems, findings), mask_stems, folder, findings)
+        survey.findings += [*left_out_in(images), *left_out_in(masks)]
+        survey.findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
+    paired = pair(cases_of(stems, mask_stems, survey), mask_stems, folder, survey)
     if not numbered:
         return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
     of_classes = {name: mask for name, (_, mask) in paired.items()}
     if (folder / CLASSES).is_dir():
-        of_classes = with_second_files(of_classes, files_in(folder / CLASSES), CLASSES, findings)
+        of_classes = with_second_files(of_classes, files_in(folder / CLASSES), CLASSES, survey)
     return [
         Case(name=name, images=paired[name][0], mask=mask, objects=paired[name][1], split=split)
         for name, mask in of_classes.items()

@@ -8,8 +8,6 @@ import numpy as np
 from jaxtyping import Integer
 from scipy import ndimage, stats
 
-from seg.errors import ImageError
-from seg.images import read_mask
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.finding import Finding
@@ -41,7 +39,7 @@ class Values:
         return sorted(self.values - {0})
 
 
-def doubts(masks: Sequence[Values], dims: int) -> Iterator[Finding]:
+def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
     """Findings where the values are hardly one class each, and what to write down instead."""
     foreground = sorted({value for mask in masks for value in mask.foreground})
     small = [mask for mask in masks if mask.foreground and mask.foreground[-1] <= SMALL]
@@ -49,7 +47,6 @@ def doubts(masks: Sequence[Values], dims: int) -> Iterator[Finding]:
     if small and large and len(small) + len(large) == sum(bool(m.foreground) for m in masks):
         yield _two_scales(small, large)
         return
-    shapes = _Shapes.of(masks[:LOOKED_AT], dims)
     beside = [value for value in foreground if value != IGNORED]
     if IGNORED in foreground and beside and beside[-1] <= 2 * SMALL:
         yield _ignored(next(mask for mask in masks if IGNORED in mask.values), beside)
@@ -105,9 +102,11 @@ def _objects(mask: Values, foreground: Sequence[int]) -> Finding:
 
 
 @dataclass
-class _Shapes:
+class Shapes:
     """What is known of the pieces of each value."""
 
+    masks: int = 0
+    """That were looked into."""
     between: int = 0
     """Pixels above 0 and below the highest value of their mask."""
     inner: int = 0
@@ -116,18 +115,11 @@ class _Shapes:
     """By value, one logarithm a mask."""
     pieces: list[int] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, masks: Sequence[Values], dims: int) -> "_Shapes":
-        shapes = cls()
-        for mask in masks:
-            try:
-                shapes.add(read_mask(mask.case.mask, dims=dims).array)
-            except ImageError:  # a check names it
-                continue
-        return shapes
-
     def add(self, labels: Integer[np.ndarray, "*spatial"]) -> None:
-        """Look into one more mask."""
+        """Look into one more mask, unless enough were looked into."""
+        if self.masks == LOOKED_AT:
+            return
+        self.masks += 1
         between = (labels > 0) & (labels < labels.max())
         inner = ndimage.binary_erosion(between, np.ones((3,) * labels.ndim, bool))
         self.between += int(between.sum())

@@ -1,0 +1,153 @@
+"""Looks at a case as a careful colleague would; of it only a few numbers are kept."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from seg.errors import ImageError
+from seg.images import Image, Mask, Spacing, read_channels
+from seg.images.grid.orientation import axis_codes
+from training.dataset.case_numbers import CaseNumbers, numbers_of
+from training.dataset.cases import Case, Dataset, misfits, turned_onto
+from training.dataset.findings.duplicates import content_hash, thumbnail
+from training.dataset.findings.finding import Finding
+from training.dataset.findings.objects import object_findings, shapes_that_join
+from training.dataset.legend import IGNORE
+from training.dataset.masks import hinted
+
+
+@dataclass(frozen=True, eq=False)
+class InspectedCase:
+    """What is kept of a case."""
+
+    case: Case
+    findings: list[Finding] = field(default_factory=list)
+    labels: frozenset[int] = frozenset()
+    spacing: Spacing | None = None
+    orientation: str | None = None
+    """Axis codes."""
+    content: str | None = None
+    thumbnail: Float32[np.ndarray, " d"] | None = None
+    joined: tuple[int, int] = (0, 0)
+    """Objects that were drawn one by one and touch another of their class, and all of them; where
+    nobody asked to tell them apart."""
+    numbers: CaseNumbers | None = None
+    """For the fingerprint; of sound cases that train, where it is asked for."""
+
+
+def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
+    """What one case holds, and what is wrong with it.
+
+    Args:
+        dataset: that it belongs to.
+        voxels: drawn from it for the fingerprint; 0 where none is wanted.
+        case: to look at.
+    """
+    findings: list[Finding] = []
+    image = _image(dataset, case, findings)
+    mask = _mask(dataset, case, image, findings)
+    if image and mask:
+        mask = turned_onto(image, mask)
+        findings += [Finding("error", str(case.mask), *wrong) for wrong in misfits(image, mask)]
+    if image and mask and case.objects and not findings:
+        findings += _objects(dataset, case, image, mask)
+    if image:
+        where = str(case.images[0])
+        findings += [Finding("error", where, *wrong) for wrong in dataset.wrong_channels(image)]
+        findings += _intensities(dataset, case, image)
+        look = "look whether the right files are left"
+        findings += [Finding("warning", where, note, look) for note in image.notes]
+    labels = frozenset(int(label) for label in np.unique(mask.array)) if mask else frozenset()
+    if mask and not labels - {0, IGNORE}:
+        findings.append(_empty(case, labels))
+    is_sound = not any(finding.severity == "error" for finding in findings)
+    is_measured = bool(voxels) and is_sound and case.split == "train"
+    return InspectedCase(
+        case,
+        findings,
+        labels,
+        image.spacing if image else None,
+        axis_codes(image) if image else None,
+        content_hash(image.array) if image else None,
+        thumbnail(image.array) if image else None,
+        _joined(case, image, mask) if image and mask and not findings else (0, 0),
+        numbers_of(case, image, mask, voxels) if image and mask and is_measured else None,
+    )
+
+
+def _objects(dataset: Dataset, case: Case, image: Image, mask: Mask) -> list[Finding]:
+    where = case.objects or case.mask
+    try:
+        return object_findings(where, dataset.stored_numbers(case, image), mask.array)
+    except ImageError as error:
+        return [_unreadable(str(where), error, "correct the file, or remove the case")]
+
+
+def _joined(case: Case, image: Image, mask: Mask) -> tuple[int, int]:
+    """How many of the shapes of a picture lie against another of their class."""
+    if case.drawing is None or case.objects is not None or image.dims != 2:
+        return 0, 0
+    try:
+        numbers = case.drawing.numbered(image)
+    except ImageError:  # it draws classes
+        return 0, 0
+    return shapes_that_join(numbers, mask.array.astype(np.uint8))
+
+
+def _image(dataset: Dataset, case: Case, findings: list[Finding]) -> Image | None:
+    try:
+        return read_channels(case.images, dims=dataset.dims)
+    except ImageError as error:
+        advice = "save it anew or remove the case"
+        findings.append(_unreadable(str(case.images[0]), error, advice))
+        return None
+
+
+def _mask(
+    dataset: Dataset, case: Case, image: Image | None, findings: list[Finding]
+) -> Mask | None:
+    try:
+        return dataset.read_mask(case, image)
+    except ImageError as error:
+        advice = "correct the mask, or declare what it holds"
+        error = ImageError(hinted(error, dataset.masks.kind))
+        findings.append(_unreadable(str(case.mask), error, advice))
+        return None
+
+
+def _unreadable(where: str, error: ImageError, advice: str) -> Finding:
+    return Finding("error", where, str(error).removeprefix(f"{where}: "), advice)
+
+
+def _intensities(dataset: Dataset, case: Case, image: Image) -> list[Finding]:
+    where = str(case.images[0])
+    broken = image.array.size - int(np.count_nonzero(np.isfinite(image.array)))
+    if broken:
+        problem = f"the image holds NaN or infinity in {broken:,} values"
+        return [Finding("error", where, problem, "replace them, for example by the lowest value")]
+    return [
+        Finding(
+            "warning",
+            str(case.images[index] if len(case.images) > 1 else case.images[0]),
+            f"channel {dataset.channels[index].name} is {channel.flat[0]:g} everywhere"
+            if index < len(dataset.channels)
+            else f"channel {index} is {channel.flat[0]:g} everywhere",
+            "look whether this is the right file",
+        )
+        for index, channel in enumerate(image.array)
+        if channel.min() == channel.max()
+    ]
+
+
+def _empty(case: Case, labels: frozenset[int]) -> Finding:
+    if 0 not in labels:
+        return Finding(
+            "warning", str(case.mask), "nobody annotated it", "annotate it or remove the case"
+        )
+    return Finding(
+        "warning",
+        str(case.mask),
+        "the mask shows background only",
+        "keep it if nothing is there, else annotate it",
+    )
