@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from seg.errors import ConfigError
-from seg.inference import AskedPrecision, Provider
+from seg.names import AskedPrecision, Provider
 
 PACKAGED = Path(__file__).parents[1] / "package"
 """Where a bento carries its model package; beside ``service/``."""
@@ -26,7 +32,7 @@ QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """What an operator can choose.
 
     Usage::
@@ -34,7 +40,9 @@ class Settings(BaseModel):
         SEG_PACKAGE=runs/nuclei/package SEG_MAX_BODY_MB=500 seg serve
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     package: Path = PACKAGED
     """Folder of a model package: the one that is served, or the default of several."""
@@ -248,22 +256,41 @@ class Settings(BaseModel):
         return int(self.max_body_mb * 1e6)
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is made in Python is what was given there: only ``from_environment`` looks round."""
+        return (init_settings,)
+
+    @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The settings of this process; an empty variable counts as not set.
 
         Raises:
             ConfigError: a variable has a value that it cannot have.
         """
-        values = {
-            name: environment[PREFIX + name.upper()]
-            for name in cls.model_fields
-            if environment.get(PREFIX + name.upper())
-        }
         try:
-            return cls.model_validate(values)
+            return cls(**_Variables(cls, environment)())
         except ValidationError as error:
             first = error.errors()[0]
             variable = PREFIX + str(first["loc"][0]).upper()
             raise ConfigError(
                 f"{variable} cannot be {first['input']!r}: {first['msg'].lower()}"
             ) from error
+
+
+class _Variables(EnvSettingsSource):
+    """Variables as they are written in documents, of this process or of any mapping."""
+
+    def __init__(self, settings: type[BaseSettings], environment: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        self.env_vars = {
+            name.lower(): value
+            for name, value in environment.items()
+            if name == name.upper() and (value or not self.env_ignore_empty)
+        }
