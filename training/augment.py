@@ -12,7 +12,7 @@ from typing import get_args
 
 from seg.commands import exit_status
 from seg.files import replace_file
-from training.planning.command_line import seed_number
+from training.planning.flags import seed_number
 from training.run.names import AugmentationPreset
 
 

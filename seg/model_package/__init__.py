@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         PROBABILITY_TOLERANCE,
         Averaging,
         Channel,
-        Empty,
         Example,
         InputSpec,
         IntensityStatistics,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         Variant,
         Weights,
     )
+    from seg.model_package.empty import Empty
     from seg.model_package.example import add_example
     from seg.model_package.faster_ways import (
         FEWEST_CASES,
@@ -105,5 +105,5 @@ __all__ = [
 ]
 
 __getattr__ = late_names(
-    __name__, "card", "instances", "standing", "faster_ways", "folder", "example"
+    __name__, "empty", "card", "instances", "standing", "faster_ways", "folder", "example"
 )

@@ -9,6 +9,7 @@ from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
 from seg.metrics import SelfAssessment
+from seg.model_package.empty import Empty
 from seg.model_package.faster_ways import FasterWays, Precision
 from seg.model_package.instances import Instances, Splitting
 from seg.model_package.sides import between_sides, in_words, sided_classes
@@ -43,18 +44,6 @@ class Channel(FrozenData):
     name: str
     modality: str = "unknown"
     """``CT`` (Hounsfield units), ``MR``, ``microscopy``, ``photo``, ..."""
-
-
-class Empty(FrozenData):
-    """Intensities of air or glass: a window of nothing else holds no foreground.
-
-    A window is empty where all its voxels are at the limit or beyond it, in every channel.
-    """
-
-    side: Literal["below", "above"]
-    """Of the limits: air in CT and dark microscopes is below, glass in bright ones above."""
-    limits: tuple[float, ...]
-    """One a channel, in the intensities of the image's file."""
 
 
 class InputSpec(FrozenData):

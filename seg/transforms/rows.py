@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from seg.images import Image, ImageSource
 from seg.transforms.intensity import Scaling, check_finite
-from seg.transforms.prepare import check_channels, prepare
+from seg.transforms.preparation import check_channels, prepare
 from seg.transforms.resample import Window, resample_image_rows, resampled_shape, rows_needed
 from seg.transforms.spec import Preprocessing
 from seg.transforms.statistics import scalings_of_parts

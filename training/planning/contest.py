@@ -23,7 +23,8 @@ from training.learning.trial import Trial, try_out
 from training.planning.options import DEFAULT_MINUTES
 from training.run.clock import Clock
 from training.run.device import Device
-from training.run.plan import Contender, Plan, changed_plan
+from training.run.plan import Plan, changed_plan
+from training.run.plan_fields import Contender
 
 AUTO = "auto"
 """As ``--weights``."""

@@ -5,54 +5,29 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from seg.errors import ConfigError
-from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.images.grid.orientation import are_axis_codes
-from seg.model_package import Empty
 from seg.model_package.sides import between_sides, in_words, sided_classes
 from seg.networks import SHORTCUTS, ForeignConfig, UNetConfig, network_config
 from seg.networks.config import RESIDUAL
 from seg.networks.foreign.names import is_foreign
 from seg.networks.shortcut import ScalarGated
-from seg.transforms import Normalisation, Preprocessing
-from training.run.names import (
-    AugmentationPreset,
-    CompilationName,
-    InstancesName,
-    LossName,
-    OptimiserName,
-    PrecisionName,
-    ScheduleName,
-    TrackerName,
-)
+from seg.transforms import Preprocessing
+from training.run.names import CompilationName
+from training.run.plan_fields import PlanFields
 
 OPTIMISER_DEFAULTS: dict[str, dict[str, float]] = {
     # Isensee et al., nnU-Net: no warm-up, 0.01, 3e-5.
     "sgd": {"learning_rate": 1e-2, "weight_decay": 3e-5, "warmup_share": 0.0},
 }
 
-USUAL_OVERLAP = 0.5
-"""Of windows; as nnU-Net has it."""
-
 ELASTIC: dict[str, float] = {"stochastic_depth": 0.1, "sandwich_share": 0.3}
 """What ``fit --elastic`` plans, so that the network stays good when blocks are dropped."""
-
-
-class Contender(FrozenData):
-    """A network that was tried in the planning, and how it did on training cases held back."""
-
-    network: str
-    weights: str | None = None
-    steps: int
-    dice: float | None
-    """Mean over classes and cases; None where no case shows a class."""
-    cases: int
-    """That were held back."""
 
 
 def elastic_fields(network: str | None) -> dict[str, float]:
@@ -61,195 +36,12 @@ def elastic_fields(network: str | None) -> dict[str, float]:
     return {name: value for name, value in ELASTIC.items() if is_ours or name != "stochastic_depth"}
 
 
-class Plan(BaseModel):
+USUAL_OVERLAP = 0.5
+"""Of windows; as nnU-Net has it."""
+
+
+class Plan(PlanFields):
     """Everything that ``fit`` decided before it trains; ``plan.yaml``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dataset: Annotated[str, Field(description="name of the dataset")]
-    data: Annotated[str, Field(description="folder of the dataset")]
-    minutes: Annotated[float, Field(gt=0, description="from the start of fit to its last step")]
-    steps: Annotated[
-        int | None, Field(ge=1, description="a fixed number of steps in place of minutes")
-    ] = None
-    expected_steps: Annotated[
-        int | None,
-        Field(ge=1, description="that the minutes allowed at the speed measured in planning"),
-    ] = None
-    memory: Annotated[
-        int | None, Field(gt=0, description="bytes that planning may fill; null for what is free")
-    ] = None
-    seed: Annotated[
-        int, Field(ge=0, lt=2**32, description="of weights, patches and augmentation")
-    ] = 0
-    start: Annotated[
-        str | None,
-        Field(description="model package whose weights the training begins with; null for none"),
-    ] = None
-    spacing: Annotated[
-        tuple[float, ...] | None,
-        Field(description="mm a voxel after resampling, one number an axis; null keeps the pixels"),
-    ]
-    normalisation: Annotated[tuple[Normalisation, ...], Field(description="one rule a channel")]
-    margin: Annotated[
-        tuple[int, ...], Field(description="voxels of 0 around every image, one number an axis")
-    ]
-    orientation: Annotated[
-        str | None,
-        Field(
-            description="axis codes (x, y, z) to which images are turned, such as RAS; null takes "
-            "them as they are stored"
-        ),
-    ] = None
-    left_right_axis: Annotated[
-        int | None,
-        Field(ge=0, description="axis between left and right, where the orientation is not known"),
-    ] = None
-    mirror_axes: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...] | None,
-        Field(
-            description="axes along which patches may be mirrored; null for all, but that between "
-            "left and right where classes have sides"
-        ),
-    ] = None
-    network: Annotated[
-        str, Field(description="preset of seg.networks, or a foreign network (docs/encoders.md)")
-    ]
-    weights: Annotated[
-        str | None,
-        Field(
-            description="that a foreign encoder begins with: a name on its hub or a safetensors "
-            "file; null for random ones"
-        ),
-    ] = None
-    contest: Annotated[
-        tuple[Contender, ...],
-        Field(description="networks that were tried for --weights auto; none were if empty"),
-    ] = ()
-    encoder_rate: Annotated[
-        float,
-        Field(ge=0, le=1, description="learning rate of a foreign encoder, of the others' rate"),
-    ] = 1.0
-    frozen_share: Annotated[
-        float,
-        Field(ge=0, lt=1, description="of the training, in which a foreign encoder learns nothing"),
-    ] = 0.0
-    frozen_statistics: Annotated[
-        bool,
-        Field(description="batch norms of a foreign encoder keep the statistics of its weights"),
-    ] = False
-    shortcut: Annotated[
-        str | None, Field(description="what leads around a block; null keeps the preset's")
-    ] = None
-    strides: Annotated[
-        tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
-    ]
-    kernel_sizes: Annotated[
-        tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
-    ]
-    deep_supervision: Annotated[bool, Field(description="a loss at every resolution")] = True
-    stochastic_depth: Annotated[
-        float,
-        Field(ge=0, lt=1, description="rate at which the last block is dropped, earlier ones less"),
-    ] = 0.0
-    sandwich_share: Annotated[
-        float,
-        Field(ge=0, le=1, description="of the training, at its end: every other step lacks blocks"),
-    ] = 0.0
-    compute_penalty: Annotated[
-        float,
-        Field(ge=0, description="price of the operations behind open gates, in units of the loss"),
-    ] = 0.0
-    patch: Annotated[tuple[int, ...], Field(description="voxels, one number an axis")]
-    batch_size: Annotated[int, Field(ge=1, description="patches a step")]
-    foreground_share: Annotated[
-        float, Field(ge=0, le=1, description="share of patches that must show a class")
-    ] = 1 / 3
-    augmentation: Annotated[AugmentationPreset, Field(description="preset of training.augment")] = (
-        "medical"
-    )
-    empty_share: Annotated[
-        float,
-        Field(ge=0, le=1, description="share of patches whose classes are painted out"),
-    ] = 0.0
-    loss: Annotated[
-        LossName,
-        Field(description="by name, as in docs/training.md"),
-    ] = "dice_ce"
-    class_weights: Annotated[
-        dict[str, Annotated[float, Field(gt=0)]],
-        Field(description="of classes in the loss, by name; 1 where nothing is said"),
-    ] = {}
-    optimiser: Annotated[OptimiserName, Field(description="adamw, or sgd of nnU-Net")] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, description="at its highest")] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0, description="none of biases and norms")] = 1e-2
-    schedule: Annotated[
-        ScheduleName, Field(description="how the learning rate comes down to 0")
-    ] = "poly"
-    warmup_share: Annotated[
-        float, Field(ge=0, lt=1, description="share of the training in which the rate rises")
-    ] = 0.03
-    accumulate: Annotated[
-        int, Field(ge=1, description="batches whose gradients are added up for one step")
-    ] = 1
-    gradient_clip: Annotated[
-        float, Field(ge=0, description="largest norm of the gradient; 0 for none")
-    ] = 12.0
-    ema: Annotated[
-        float,
-        Field(ge=0, lt=1, description="decay of the moving average of weights that is exported"),
-    ] = 0.98
-    channels_last: Annotated[
-        bool, Field(description="channels lie side by side in memory, where that is faster")
-    ] = False
-    compiled: Annotated[
-        CompilationName,
-        Field(
-            description="the network is compiled by torch while it trains, its kernels alone or "
-            "as CUDA graphs too"
-        ),
-    ] = "none"
-    precision: Annotated[
-        PrecisionName,
-        Field(description="of the network while it trains"),
-    ] = "float32"
-    threads: Annotated[
-        int | None, Field(ge=1, description="of the network on a CPU; null for all cores")
-    ] = None
-    checkpoint_seconds: Annotated[
-        float, Field(ge=0, description="between checkpoints, the most that a crash can cost")
-    ] = 20.0
-    instances: Annotated[
-        InstancesName,
-        Field(
-            description="how objects are told apart: none, by a class where two of one class "
-            "touch, by how deep a voxel lies in its object, or whichever of both does better on "
-            "cases held back from the training"
-        ),
-    ] = "none"
-    border_width: Annotated[
-        int, Field(ge=1, description="voxels of each of two objects that touch, seen as border")
-    ] = 1
-    overlap: Annotated[
-        float | None,
-        Field(
-            ge=0,
-            lt=1,
-            description="of windows when whole images are segmented; null takes the smallest that "
-            "loses nothing on held-back cases",
-        ),
-    ] = None
-    empty: Annotated[
-        Empty | None,
-        Field(
-            description="intensities of air or glass: windows of nothing else are background "
-            "without asking the network; null asks about all"
-        ),
-    ] = None
-    track: Annotated[
-        TrackerName | None,
-        Field(description="where to log beside CSV and TensorBoard"),
-    ] = None
 
     @model_validator(mode="after")
     def _axes_are_those_of_the_patch(self) -> "Plan":
@@ -283,23 +75,6 @@ class Plan(BaseModel):
         chosen = fields.get("optimiser") if isinstance(fields, dict) else None
         return OPTIMISER_DEFAULTS.get(chosen, {}) | fields if chosen else fields
 
-    folds: Annotated[
-        int, Field(ge=1, description="of cross-validation, which share the minutes; 1 for none")
-    ] = 1
-    fold: Annotated[
-        int | None, Field(ge=0, description="which of them this run trains; null for all")
-    ] = None
-    mirror: Annotated[
-        bool, Field(description="measure what predicting in mirrors as well gains and costs")
-    ] = False
-
-    @property
-    def compilations(self) -> Sequence[CompilationName]:
-        """What ``compiled`` can be: graphs where all steps are alike and keep nothing."""
-        if self.sandwich_share or self.stochastic_depth or self.compute_penalty:
-            return ("none",)
-        return ("none", "kernels") if self.accumulate > 1 else ("none", "kernels", "graphs")
-
     @property
     def dims(self) -> int:
         """2 or 3."""
@@ -316,6 +91,13 @@ class Plan(BaseModel):
             return self.mirror_axes
         forbidden = self.between_sides if sided_classes(classes) else None
         return tuple(axis for axis in range(self.dims) if axis != forbidden)
+
+    @property
+    def compilations(self) -> Sequence[CompilationName]:
+        """What ``compiled`` can be: graphs where all steps are alike and keep nothing."""
+        if self.sandwich_share or self.stochastic_depth or self.compute_penalty:
+            return ("none",)
+        return ("none", "kernels") if self.accumulate > 1 else ("none", "kernels", "graphs")
 
     @property
     def usual_overlap(self) -> float:

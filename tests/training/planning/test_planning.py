@@ -16,7 +16,7 @@ from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
 from training.plan import main
 from training.planning import step_cost
-from training.planning.command_line import memory_size
+from training.planning.flags import memory_size
 from training.planning.forecast import forecast_dice
 from training.planning.search import Budget, best_of, candidates
 from training.planning.step_cost import Measured
