@@ -110,7 +110,7 @@ class Archive:
 
     def retrieve(
         self,
-        found: FoundSeriesFacts,
+        facts: FoundSeriesFacts,
         target: Rewindable,
         most_bytes: int,
         on_bytes: Callable[[int], None] = lambda n: None,
@@ -118,7 +118,7 @@ class Archive:
         """Write the instances of a series into a ZIP file as they come; how many there are.
 
         Args:
-            found: of ``series``.
+            facts: of ``series``.
             target: an empty file.
             most_bytes: of all instances.
             on_bytes: is told how many more came; what it raises ends the transfer.
@@ -127,7 +127,7 @@ class Archive:
             ArchiveError: it does not give them all.
             ImageTooLargeError: they are more bytes than that.
         """
-        path = f"/studies/{found.study}/series/{found.series}"
+        path = f"/studies/{facts.study}/series/{facts.series}"
         with self._asked("GET", path, headers={"Accept": ALL_INSTANCES}) as answer:
             boundary = boundary_of(answer.headers.get("content-type", ""))
             if boundary is None:
@@ -137,9 +137,9 @@ class Archive:
                 self._read(answer, MultipartReader(boundary, instances))
             finally:
                 instances.close()
-        if found.instances is not None and instances.count < found.instances:
+        if facts.instances is not None and instances.count < facts.instances:
             raise ArchiveAwayError(
-                f"{self._name} sent {instances.count} of the {found.instances} instances that it "
+                f"{self._name} sent {instances.count} of the {facts.instances} instances that it "
                 "says the series has"
             )
         return instances.count

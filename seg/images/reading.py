@@ -302,18 +302,18 @@ def _read_file(source: Source, options: ReadOptions) -> Image:
         return read_as(format_of(head), file, options)
 
 
-def read_as(found: FileFormat, file: BinaryFile, options: ReadOptions) -> Image:
+def read_as(kind: FileFormat, file: BinaryFile, options: ReadOptions) -> Image:
     """The image of a file of that format.
 
     Raises:
         ImageError: it is damaged, or no mask where one is wanted.
     """
-    if options.labels and found.lossy:
+    if options.labels and kind.lossy:
         raise UnsupportedImageError(
-            f"a mask cannot be a {found.name} file, its compression alters class numbers; "
+            f"a mask cannot be a {kind.name} file, its compression alters class numbers; "
             "save it as PNG, TIFF or NIfTI"
         )
-    return found.read(file, options)
+    return kind.read(file, options)
 
 
 def format_of(head: bytes) -> FileFormat:

@@ -123,7 +123,7 @@ def stream_summary(
     path.write_bytes(summary_of(counts, classes, shape, grid.spacing, extent_of(grid)))
 
 
-def stream_outlines(path: Path, parts: Parts, grid: ImageSource, format: str, known: Known) -> None:
+def stream_outlines(path: Path, parts: Parts, grid: ImageSource, format: str, facts: Known) -> None:
     """Polygons or run lengths of each part of a picture, as soon as it is whole.
 
     Raises:
@@ -137,9 +137,9 @@ def stream_outlines(path: Path, parts: Parts, grid: ImageSource, format: str, kn
     bands = _bands(parts, (height, width), max(1, BAND_PIXELS // width))
     with path.open("wb") as file:
         if format == "geojson":
-            stream_geojson(file, bands, known.classes, grid.spacing)
+            stream_geojson(file, bands, facts.classes, grid.spacing)
         else:
-            stream_rle(file, bands, known.classes, (height, width), known.name)
+            stream_rle(file, bands, facts.classes, (height, width), facts.name)
 
 
 def extent_of(grid: ImageSource) -> float | None:
@@ -153,7 +153,7 @@ def write_mask_parts(
     parts: Parts,
     grid: ImageSource,
     format: str,
-    known: Known = NOTHING_KNOWN,
+    facts: Known = NOTHING_KNOWN,
 ) -> None:
     """Write a mask part by part, whole or not at all.
 
@@ -162,7 +162,7 @@ def write_mask_parts(
         parts: labels.
         grid: where they lie.
         format: one of ``STREAMED_FORMATS``.
-        known: what all formats but TIFF and NIfTI say beside the labels.
+        facts: what all formats but TIFF and NIfTI say beside the labels.
 
     Raises:
         UnsupportedImageError: the format can only be written as a whole.
@@ -178,11 +178,11 @@ def write_mask_parts(
             case "tiff":
                 stream_tiff(part, parts, grid)
             case "csv":
-                stream_table(part, parts, grid, known)
+                stream_table(part, parts, grid, facts)
             case "json":
-                stream_summary(part, parts, grid, known.classes)
+                stream_summary(part, parts, grid, facts.classes)
             case _:
-                stream_outlines(part, parts, grid, format, known)
+                stream_outlines(part, parts, grid, format, facts)
 
 
 def write_objects_parts(path: Path, parts: Parts, grid: ImageSource) -> None:

@@ -42,15 +42,15 @@ def paired_test(
     comparisons by ranking methods, Biometrics Bulletin 1 (1945).
     """
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
-    known = differences[~np.isnan(differences)]
+    measured = differences[~np.isnan(differences)]
     p_value = math.nan
-    if known.any():
+    if measured.any():
         with warnings.catch_warnings():  # of a normal approximation of few pairs with ties
             warnings.simplefilter("ignore")
-            p_value = float(stats.wilcoxon(known).pvalue)
+            p_value = float(stats.wilcoxon(measured).pvalue)
     return PairedTest(
         bootstrap_mean(differences, rng),
         p_value,
-        higher=int((known > 0).sum()),
-        lower=int((known < 0).sum()),
+        higher=int((measured > 0).sum()),
+        lower=int((measured < 0).sum()),
     )

@@ -99,19 +99,19 @@ def in_words(names: Sequence[str], most: int = 4) -> str:
 
 def _other_side(name: str, text: str) -> list[str]:
     """What the name could be on the other side."""
-    found = []
+    names = []
     for pair in SIDES:
         first, second = pair.split()
         for word, other in ((first, second), (second, first)):
             for match in re.finditer(re.escape(word), text):
                 is_short = len(word) < 3 and word.isascii()
                 if not is_short or _stands_alone(text, match):
-                    found.append(text[: match.start()] + other + text[match.end() :])
+                    names.append(text[: match.start()] + other + text[match.end() :])
     words = _words(name)
     for pair in LETTERS:
         first, second = pair.split()
         for word, other in ((first, second), (second, first)):
-            found += [
+            names += [
                 " ".join((*words[:at], other, *words[at + 1 :]))
                 for at, each in enumerate(words)
                 if each == word
@@ -119,10 +119,10 @@ def _other_side(name: str, text: str) -> list[str]:
     # l and r before or behind a name without anything between: LV and RV, lkidney and rkidney
     for word, other in (("l", "r"), ("r", "l")):
         if len(text) > 1 and text.startswith(word):
-            found.append(other + text[1:])
+            names.append(other + text[1:])
         if len(text) > 3 and text.endswith(word):
-            found.append(text[:-1] + other)
-    return found
+            names.append(text[:-1] + other)
+    return names
 
 
 def _stands_alone(text: str, match: re.Match[str]) -> bool:

@@ -33,18 +33,18 @@ def probabilities_of_objects(
     return np.asarray(said, np.float32)
 
 
-def count_of(found: int, calibration: CountCalibration | None) -> Count:
+def count_of(counted: int, calibration: CountCalibration | None) -> Count:
     """The number of objects with its interval.
 
     Student's t, since few images stand behind it, around the expected number; its variance is what
     varies within an image and what varies from one image to the next.
     """
     if calibration is None:
-        return Count(found)
-    expected = calibration.ratio * found
+        return Count(counted)
+    expected = calibration.ratio * counted
     within = calibration.dispersion * max(expected, 1.0)
     between = (calibration.spread * expected) ** 2
     freedom = calibration.images + PRIOR_IMAGES - 1
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     half = quantile * sqrt(within + between)
-    return Count(found, (max(0, int(np.floor(expected - half))), int(np.ceil(expected + half))))
+    return Count(counted, (max(0, int(np.floor(expected - half))), int(np.ceil(expected + half))))

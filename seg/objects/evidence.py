@@ -68,21 +68,21 @@ def heights_of(
     sure = np.zeros(labels.shape, np.uint8)
     instances = card.instances
     encoding = instances.encoding if instances else "components"
-    told = logits[: card.votes]
-    total = logsumexp(told, axis=0) if card.task == "exclusive" else None
+    of_classes = logits[: card.votes]
+    total = logsumexp(of_classes, axis=0) if card.task == "exclusive" else None
     borders, distances = (channels_of_objects(card, group) for group in ("border", "distance"))
     for info in kinds_of(card):
         inside = labels == info.index
         if not inside.any():
             continue
-        own = told[info.index - (card.task == "regions")][inside]
+        own = of_classes[info.index - (card.task == "regions")][inside]
         probability = _probability(own, None if total is None else total[inside])
         if encoding == "border":
             heights[inside] = _bytes(probability)
         elif encoding == "distance":
             heights[inside] = _bytes(logits[distances[info.index]][inside])
         if total is not None and info.index in borders:
-            own = np.logaddexp(own, told[borders[info.index]][inside])
+            own = np.logaddexp(own, of_classes[borders[info.index]][inside])
             probability = _probability(own, total[inside])
         sure[inside] = _bytes(probability)
     return heights, sure

@@ -34,29 +34,29 @@ def scalings_of_parts(
         passes: over the image.
         shape: of the whole image, without channels.
     """
-    found = {i: fixed for i, rule in enumerate(rules) if (fixed := fixed_scaling(rule))}
+    scalings = {i: fixed for i, rule in enumerate(rules) if (fixed := fixed_scaling(rule))}
     by_levels = [i for i, rule in enumerate(rules) if rule.kind in BY_LEVELS]
     if by_levels:
         samples = _samples((part[by_levels] for part in passes()), sampling_step(shape))
         for i, sample in zip(by_levels, samples, strict=True):
-            found[i] = scaling_of_levels(Levels.of(sample), rules[i])
-    if len(found) == len(rules):
-        return tuple(found[i] for i in range(len(rules)))
+            scalings[i] = scaling_of_levels(Levels.of(sample), rules[i])
+    if len(scalings) == len(rules):
+        return tuple(scalings[i] for i in range(len(rules)))
     clipped = [i for i, rule in enumerate(rules) if rule.kind == "percentile"]
     clips: dict[int, tuple[float, float]] = {}
     if clipped:
         of_each = percentiles_of_parts(lambda: (part[clipped] for part in passes()))
         clips = dict(zip(clipped, of_each, strict=True))
-    moments = {i: _Moments() for i in range(len(rules)) if i not in found}
+    moments = {i: _Moments() for i in range(len(rules)) if i not in scalings}
     for part in passes():
         for i, moment in moments.items():
             moment.add(np.clip(part[i], *clips[i]) if i in clips else part[i])
     for i, moment in moments.items():
         if rules[i].kind == "minmax":
-            found[i] = Scaling.of(moment.low, moment.high - moment.low)
+            scalings[i] = Scaling.of(moment.low, moment.high - moment.low)
         else:
-            found[i] = Scaling.of(moment.mean, moment.deviation, *clips.get(i, ()))
-    return tuple(found[i] for i in range(len(rules)))
+            scalings[i] = Scaling.of(moment.mean, moment.deviation, *clips.get(i, ()))
+    return tuple(scalings[i] for i in range(len(rules)))
 
 
 def _samples(

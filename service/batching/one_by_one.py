@@ -47,7 +47,7 @@ class InPlaceScheduler(Scheduler):
         backend: Backend | None = None,
     ) -> Float[np.ndarray, "b k *patch"]:
         """Logits of the patches of a caller, one after the other."""
-        found = []
+        outputs = []
         for patch in np.split(patches, len(patches)):
             self._take_device(
                 Call(request=caller.id, is_background=caller.is_background), caller.check
@@ -64,8 +64,8 @@ class InPlaceScheduler(Scheduler):
                 self._give_back()
             if len(logits) != 1:
                 raise RuntimeError(f"1 patches gave {len(logits)} answers")
-            found.append(logits)
-        return found[0] if len(found) == 1 else np.concatenate(found)
+            outputs.append(logits)
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def drop(self, request: int, reason: BaseException) -> None:
         """Give what waits of a request that reason for an answer; a patch that runs is finished."""

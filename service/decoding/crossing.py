@@ -74,23 +74,23 @@ class _Unpacking:
     buffers: Sequence[Buffer]
     files: Sequence[int]
 
-    def of(self, told: Any) -> Any:
-        if isinstance(told, list):
-            return [self.of(each) for each in told]
-        if not isinstance(told, dict):
-            return told
-        if "array" in told:
-            return self._array(**told)
-        if "tuple" in told:
-            return tuple(self.of(each) for each in told["tuple"])
-        if "mapping" in told:
-            return {self.of(key): self.of(each) for key, each in told["mapping"]}
-        if "bytes" in told:
-            return bytes(self.buffers[told["bytes"]])
-        if "header" in told:
-            return header_from(bytes(self.buffers[told["header"]]))
-        given = {name: self.of(each) for name, each in told["fields"].items()}
-        return _class_of(*told["type"])(**given)
+    def of(self, plain: Any) -> Any:
+        if isinstance(plain, list):
+            return [self.of(each) for each in plain]
+        if not isinstance(plain, dict):
+            return plain
+        if "array" in plain:
+            return self._array(**plain)
+        if "tuple" in plain:
+            return tuple(self.of(each) for each in plain["tuple"])
+        if "mapping" in plain:
+            return {self.of(key): self.of(each) for key, each in plain["mapping"]}
+        if "bytes" in plain:
+            return bytes(self.buffers[plain["bytes"]])
+        if "header" in plain:
+            return header_from(bytes(self.buffers[plain["header"]]))
+        given = {name: self.of(each) for name, each in plain["fields"].items()}
+        return _class_of(*plain["type"])(**given)
 
     def _array(
         self, array: Any, buffer: int | None = None, file: int | None = None

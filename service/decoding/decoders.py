@@ -132,7 +132,7 @@ class DecoderProcess:
             return (resident - shared) * _PAGE
         return 0
 
-    def _in_files(self, known: set[tuple[int, int]]) -> int:
+    def _in_files(self, counted: set[tuple[int, int]]) -> int:
         total = 0
         folder = f"/proc/{self._process}/fd"
         with suppress(OSError):
@@ -142,7 +142,7 @@ class DecoderProcess:
                     if (
                         stat.S_ISREG(status.st_mode)
                         and not status.st_nlink
-                        and (status.st_dev, status.st_ino) not in known
+                        and (status.st_dev, status.st_ino) not in counted
                     ):
                         total += status.st_blocks * 512
         return total

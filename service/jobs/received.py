@@ -93,21 +93,21 @@ class Inbox:
         )
         with self._one_by_one:
             for _ in range(MOST_TRIES):
-                known = self._store.by_key(owner, key)
-                if known is None:
+                earlier = self._store.by_key(owner, key)
+                if earlier is None:
                     if (job := self._reserved(owner, key)) is not None:
                         self._added(job, received, [], begin)
                         return job
                     continue
-                before = self._facts(known)
+                before = self._facts(earlier)
                 is_more = bool(set(received.facts.slices_of) - _instances(before))
-                if not is_more and known.state != "failed":
-                    return known.id
-                if is_more and self._may_grow(known):
-                    if self._added(known.id, received, before, begin):
-                        return known.id
+                if not is_more and earlier.state != "failed":
+                    return earlier.id
+                if is_more and self._may_grow(earlier):
+                    if self._added(earlier.id, received, before, begin):
+                        return earlier.id
                     continue
-                return self._anew(known, received, before, begin)
+                return self._anew(earlier, received, before, begin)
         raise Problem(503, "the series cannot be taken in now", {"Retry-After": "5"})
 
     def _reserved(self, owner: str, key: str | None) -> str | None:
@@ -158,21 +158,21 @@ class Inbox:
 
     def _anew(
         self,
-        known: Job,
+        earlier: Job,
         received: ReceivedSeries,
         before: Sequence[SeriesFacts],
         begin: "_Beginning",
     ) -> str:
         """A job with the instances of the former one as well, which it takes the place of."""
-        job = self._reserved(known.owner, None)
+        job = self._reserved(earlier.owner, None)
         assert job is not None
         whole = received.facts
         for each in before:
             whole = whole.and_more(each)
-        parts = [partial(self._files.open, known.id, name) for name in known.images[0]]
+        parts = [partial(self._files.open, earlier.id, name) for name in earlier.images[0]]
         with tempfile.TemporaryFile() as file:
             merged([*parts, lambda: nullcontext(received.file)], file)
-            self._added(job, ReceivedSeries(whole, file), [], begin, instead_of=known.id)
+            self._added(job, ReceivedSeries(whole, file), [], begin, instead_of=earlier.id)
         return job
 
     def _may_grow(self, job: Job) -> bool:

@@ -199,12 +199,12 @@ def scopes_by_value(text: str) -> dict[str, tuple[Scope, ...]]:
     Raises:
         ConfigError: an entry is none.
     """
-    found: dict[str, tuple[Scope, ...]] = {
+    scopes_of: dict[str, tuple[Scope, ...]] = {
         prefix + scope: (scope,) for scope in SCOPES for prefix in ("", NAMESPACE)
     }
     if not text.strip():
-        return found
-    found.clear()  # whoever says what groups mean does not want a group called admin to be one
+        return scopes_of
+    scopes_of.clear()  # whoever says what groups mean does not want a group called admin to be one
     for entry in text.split(","):
         value, equals, names = (part.strip() for part in entry.rpartition("="))
         scopes = tuple(scope for scope in SCOPES if scope in names.split("+"))
@@ -213,8 +213,8 @@ def scopes_by_value(text: str) -> dict[str, tuple[Scope, ...]]:
                 f"SEG_OIDC_SCOPES has {entry.strip()[:60]!r}; an entry is VALUE=SCOPE+SCOPE with "
                 f"scopes of {', '.join(SCOPES)}"
             )
-        found[value] = scopes
-    return found
+        scopes_of[value] = scopes
+    return scopes_of
 
 
 def checked_identity(settings: Settings) -> None:

@@ -115,32 +115,35 @@ REQUEST_ID_HEADER: Json = {
 
 
 def _operation(path: str, method: str, endpoint: Any) -> Json:
-    told = OPERATIONS[method, path]
+    described = OPERATIONS[method, path]
     name = getattr(endpoint, "__name__", "native")
     first = (getattr(endpoint, "__doc__", None) or "").partition("\n")[0]
     summary = first.partition(": ")[2].rstrip(".") if name != "native" else ""
-    statuses = {*told.problems, *ALWAYS}
-    if told.scope:
+    statuses = {*described.problems, *ALWAYS}
+    if described.scope:
         statuses |= set(GUARDED)
     if method != "GET":
         statuses |= set(COUNTED)
     operation: Json = {
         "operationId": f"{method.lower()}{path.replace('/', '_').translate(_NO_BRACES)}",
         "summary": summary or SUMMARIES.get(path, path),
-        "parameters": [*told.parameters, *_path_parameters(path), REQUEST_ID_PARAMETER],
+        "parameters": [*described.parameters, *_path_parameters(path), REQUEST_ID_PARAMETER],
         "responses": {
-            **{str(status): _with_headers(each, told) for status, each in told.answers.items()},
+            **{
+                str(status): _with_headers(each, described)
+                for status, each in described.answers.items()
+            },
             **{str(s): {"$ref": f"#/components/responses/{s}"} for s in sorted(statuses)},
         },
         "security": [{}],
     }
-    if told.scope:
+    if described.scope:
         operation["security"] = [{"bearer": []}, {"header": []}, {}]
         operation["description"] = (
-            f"Where keys are asked for, one with the scope `{told.scope}` is needed."
+            f"Where keys are asked for, one with the scope `{described.scope}` is needed."
         )
-    if told.body:
-        operation["requestBody"] = told.body
+    if described.body:
+        operation["requestBody"] = described.body
     return operation
 
 

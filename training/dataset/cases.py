@@ -226,23 +226,23 @@ def mask_digest(case: Case) -> str:
 
 def misfits(image: Image, mask: Mask) -> list[tuple[str, str]]:
     """What keeps an image and its mask from lying on each other, and what to do about it."""
-    found: list[tuple[str, str]] = []
+    problems: list[tuple[str, str]] = []
     if image.spatial_shape != mask.spatial_shape:
         sizes = f"{image.spatial_shape} and {mask.spatial_shape}"
-        found.append((f"image and mask must have the same size, got {sizes}", _REPLACE))
+        problems.append((f"image and mask must have the same size, got {sizes}", _REPLACE))
     # A mask without a place of its own, such as a PNG file, lies where the image lies.
-    if not found and lies_at_another_form(image, mask):
-        return found
+    if not problems and lies_at_another_form(image, mask):
+        return problems
     if (
         image.spacing
         and mask.spacing
         and not np.allclose(image.spacing, mask.spacing, rtol=1e-3, atol=0)
     ):
         sizes = f"{_mm(image.spacing)} and {_mm(mask.spacing)} mm"
-        found.append((f"image and mask must have the same spacing, got {sizes}", _REPLACE))
+        problems.append((f"image and mask must have the same spacing, got {sizes}", _REPLACE))
     elif image.affine is not None and mask.affine is not None:
-        found += _misplaced(image.affine, mask.affine)
-    return found
+        problems += _misplaced(image.affine, mask.affine)
+    return problems
 
 
 def turned_onto(image: Image, mask: Mask) -> Mask:

@@ -68,9 +68,9 @@ class MaskFiles:
         self, values: Integer[np.ndarray, "*spatial"], legend: Legend
     ) -> UInt8[np.ndarray, "*spatial"]:
         label_of = self.label_of or {label: label for label in range(legend.num_labels)}
-        known = np.array(sorted(label_of))
-        position = np.searchsorted(known, values).clip(max=len(known) - 1)
-        found = known[position] == values
+        listed = np.array(sorted(label_of))
+        position = np.searchsorted(listed, values).clip(max=len(listed) - 1)
+        found = listed[position] == values
         if not found.all():
             unknown = [self._in_words(int(value)) for value in np.unique(values[~found])]
             what = "colors" if self.kind == "colors" else "values"
@@ -82,7 +82,7 @@ class MaskFiles:
                 f"the mask holds the {what} {_listed(unknown)}, which no class has; the classes "
                 f"are {legend_in_words}"
             )
-        labels = np.array([label_of[int(value)] for value in known], dtype=np.uint8)
+        labels = np.array([label_of[int(value)] for value in listed], dtype=np.uint8)
         return labels.take(position)
 
     def _in_words(self, value: int) -> str:

@@ -51,19 +51,19 @@ def on_classes(dataset: Dataset, classes: Sequence[ClassInfo], task: Task) -> Da
             "evaluate on a dataset of the same kind"
         )
     places = matched(classes, theirs.classes)
-    known = [place for place in places if place is not None]
-    if len(known) < len(classes) or len(set(known)) < len(theirs.classes):
+    matches = [place for place in places if place is not None]
+    if len(matches) < len(classes) or len(set(matches)) < len(theirs.classes):
         raise DatasetError(
             f"the package knows the classes {_listed(classes)}, the dataset has "
             f"{_listed(theirs.classes)}; evaluate on a dataset with the same classes, or say in "
             "dataset.yaml which value is which: classes: [background, {name: ..., value: ...}]"
         )
-    if known == list(range(len(classes))):
+    if matches == list(range(len(classes))):
         return replace(dataset, legend=replace(theirs, classes=tuple(classes)))
     if theirs.regions:
-        regions = tuple(theirs.regions[place - 1] for place in known[1:])
+        regions = tuple(theirs.regions[place - 1] for place in matches[1:])
         return replace(dataset, legend=replace(theirs, classes=tuple(classes), regions=regions))
-    label_of = {place: index for index, place in enumerate(known)}
+    label_of = {place: index for index, place in enumerate(matches)}
     files = dataset.masks
     values = files.label_of or {label: label for label in range(theirs.num_labels)}
     masks = replace(

@@ -74,8 +74,8 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
     if not shared:
         raise ConfigError("the two evaluations share no case; score both on the same dataset")
     pairs = [(of_a[name], of_b[name]) for name in shared]
-    found = [region for region in a.summary if region in b.summary]
-    if not found:
+    names_of_both = [region for region in a.summary if region in b.summary]
+    if not names_of_both:
         raise ConfigError(
             f"the two evaluations share no class, got {', '.join(a.summary)} and "
             f"{', '.join(b.summary)}"
@@ -84,7 +84,7 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
     measures = [each for each in MEASURES if same_distances or each.name not in _DISTANCES]
     tests = {
         (region, measure.name): _difference(region, measure, pairs)
-        for region in found
+        for region in names_of_both
         for measure in measures
     }
     return Comparison(
@@ -94,7 +94,7 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
         left_out=tuple(sorted(set(of_a) ^ set(of_b))),
         differences=tuple(each for each in tests.values() if each),
         objects=tuple(object_differences([(x.objects, y.objects) for x, y in pairs])),
-        says={name: _in_words(each) for name in found if (each := tests[name, "dice"])},
+        says={name: _in_words(each) for name in names_of_both if (each := tests[name, "dice"])},
     )
 
 
@@ -149,45 +149,45 @@ def _in_words(dice: Difference) -> str:
     cases = "1 case" if dice.difference.cases == 1 else f"{dice.difference.cases} cases"
     if dice.p_value is None:
         return f"no difference in any of {cases}"
-    found = f"B - A is {mean:+.4f} ({low:+.4f} to {high:+.4f}), p = {dice.p_value:.2g}"
+    difference = f"B - A is {mean:+.4f} ({low:+.4f} to {high:+.4f}), p = {dice.p_value:.2g}"
     if dice.smallest_p > SIGNIFICANT:
         return (
-            f"{found}: {cases} are too few to say anything, the test cannot give less than "
+            f"{difference}: {cases} are too few to say anything, the test cannot give less than "
             f"p = {dice.smallest_p:.2g} and the interval is too narrow; score more cases"
         )
     if dice.p_value <= SIGNIFICANT and (low > 0 or high < 0):
-        return f"{found}: B is {'better' if mean > 0 else 'worse'} on {cases} like these"
+        return f"{difference}: B is {'better' if mean > 0 else 'worse'} on {cases} like these"
     if dice.p_value <= SIGNIFICANT or low > 0 or high < 0:
-        return f"{found}: interval and test disagree on these {cases}; take it for undecided"
+        return f"{difference}: interval and test disagree on these {cases}; take it for undecided"
     return (
-        f"{found}: no difference shown; on {cases} that vary so much, one below about "
+        f"{difference}: no difference shown; on {cases} that vary so much, one below about "
         f"{(high - low) / 2:.3f} goes unseen"
     )
 
 
 def comparison_table(comparison: Comparison) -> str:
     """The differences for a terminal."""
-    width = max(len("class"), *(len(each.region) for each in comparison.differences))
+    width = max(len("class"), *(len(row.region) for row in comparison.differences))
     by_name = {measure.name: measure for measure in MEASURES}
     lines = [f"A  {comparison.a}", f"B  {comparison.b}"]
     lines += [
         f"{'class':{width}}  measure            A        B        B - A    95% interval        "
         "p       B better  worse  cases"
     ]
-    for each in comparison.differences:
-        low, high = each.difference.ci95
-        p = "-" if each.p_value is None else f"{each.p_value:.2g}"
+    for row in comparison.differences:
+        low, high = row.difference.ci95
+        p = "-" if row.p_value is None else f"{row.p_value:.2g}"
         lines.append(
-            f"{each.region:{width}}  {by_name[each.measure].label:17}  {each.mean_a:<7.4g}  "
-            f"{each.mean_b:<7.4g}  {each.difference.mean:<+7.4f}  "
-            f"{f'{low:+.4f} to {high:+.4f}':18}  {p:6}  {each.better:8}  {each.worse:5}  "
-            f"{each.difference.cases:5}"
+            f"{row.region:{width}}  {by_name[row.measure].label:17}  {row.mean_a:<7.4g}  "
+            f"{row.mean_b:<7.4g}  {row.difference.mean:<+7.4f}  "
+            f"{f'{low:+.4f} to {high:+.4f}':18}  {p:6}  {row.better:8}  {row.worse:5}  "
+            f"{row.difference.cases:5}"
         )
     lines += [
-        f"{each.region:{width}}  {each.label:17}  {each.a:<7.4g}  {each.b:<7.4g}  "
-        f"{each.difference:<+7.4f}  {f'{each.ci95[0]:+.4f} to {each.ci95[1]:+.4f}':18}  "
-        f"objects, bootstrap over {each.cases} cases"
-        for each in comparison.objects
+        f"{row.region:{width}}  {row.label:17}  {row.a:<7.4g}  {row.b:<7.4g}  "
+        f"{row.difference:<+7.4f}  {f'{row.ci95[0]:+.4f} to {row.ci95[1]:+.4f}':18}  "
+        f"objects, bootstrap over {row.cases} cases"
+        for row in comparison.objects
     ]
     lines += [f"{region}: {words}" for region, words in comparison.says.items()]
     if len(comparison.says) > 1:

@@ -70,30 +70,30 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
     card = predictor.package.card
     dataset = _with_classes_of(card, dataset, cases)
     thresholding = choose_thresholding(dataset, dataset.train) if dataset.train else None
-    found = regions(dataset.legend)
+    classes = regions(dataset.legend)
     together = foreground_name(dataset.legend)
     tolerance = tolerance or default_tolerance(card)
     scored: list[CaseScore] = []
     calibration: dict[str, Counts] = {}
-    told: list[CaseEvidence] = []
+    evidence: list[CaseEvidence] = []
     for case in tqdm(cases, desc="evaluating", unit="case", disable=None if progress else True):
         stored, mask_of_reference = dataset.read(case)
         # what is observed of a prediction lies as the network sees the image
         turn = predictor.turn_of(stored)
         image, reference = turned_image(stored, turn), turned_mask(mask_of_reference, turn)
-        meter = CalibrationMeter(card, found, reference)
+        meter = CalibrationMeter(card, classes, reference)
         watcher = CaseWatcher(card)
         decisions = Decisions(card, reference)
         mask, objects = _predict(
             predictor, case, image, (meter, watcher, decisions), with_objects=dataset.has_objects
         )
-        told.append(watcher.told(reference, dataset.legend))
+        evidence.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
             kept = Mask.on_grid_of(stored, np.ascontiguousarray(turn.back(mask.array)))
             _keep(kept, card, prediction_file(predictions, case.name, mask.dims))
         floors = thresholding.dice(image, reference) if thresholding else {}
-        said = predicted_regions(mask, reference, found) | decisions.regions
-        scores = measure_case(said, reference, found, tolerance, meter.regions, floors)
+        said = predicted_regions(mask, reference, classes) | decisions.regions
+        scores = measure_case(said, reference, classes, tolerance, meter.regions, floors)
         score = _case_score(case.name, scores, together, image, meter)
         if objects is not None:
             numbers = np.ascontiguousarray(
@@ -105,19 +105,19 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
         for name, counts in meter.regions.items():
             calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
     quality = assess(
-        told,
+        evidence,
         {c.name: [each.classes[c.name].dice for each in scored] for c in card.classes[1:]},
         card.task,
         fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
     )
     if degrade and quality.dice:
         lowest = {
-            name: min(each.expected[name] for each in told if np.isfinite(each.expected[name]))
+            name: min(each.expected[name] for each in evidence if np.isfinite(each.expected[name]))
             for name in quality.dice
         }
         pieces = shifted_cases(predictor, dataset, cases, progress=progress)
         quality = with_shift(quality, lowest, pieces)
-    evaluation = evaluation_of(scored, list(found), calibration, tolerance)
+    evaluation = evaluation_of(scored, list(classes), calibration, tolerance)
     return evaluation.model_copy(update={"quality": quality})
 
 

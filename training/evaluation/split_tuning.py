@@ -98,7 +98,7 @@ def fit_splitting(predictor: Predictor, dataset: Dataset, cases: Sequence[Case])
     }
     rules = {}
     if names:
-        found = [predictor.predict(part.image).array for part in parts]
+        predicted = [predictor.predict(part.image).array for part in parts]
         for index, name in names.items():
             rules[name] = _rule(
                 [
@@ -108,7 +108,7 @@ def fit_splitting(predictor: Predictor, dataset: Dataset, cases: Sequence[Case])
                         numbers=part.numbers_of(index),
                         edges=edges_of(part.image.spacing, part.image.dims, unit),
                     )
-                    for part, labels in zip(parts, found, strict=True)
+                    for part, labels in zip(parts, predicted, strict=True)
                 ]
             )
     return Splitting(unit=unit, rules=rules, fitted_on=f"{count} training cases, {by}")

@@ -127,10 +127,10 @@ def _fill(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
     """Load them, whatever module of a training loop they were saved within."""
     ours = module.state_dict()
     prefix = _shared_prefix(list(weights), list(ours))
-    found = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
-    missing, shapes = sorted(set(ours) - set(found)), []
-    unknown = sorted(set(found) - set(ours))
-    shapes = [n for n in ours if n in found and ours[n].shape != found[n].shape]
+    theirs = {n.removeprefix(prefix): t for n, t in weights.items() if n.startswith(prefix)}
+    missing, shapes = sorted(set(ours) - set(theirs)), []
+    unknown = sorted(set(theirs) - set(ours))
+    shapes = [n for n in ours if n in theirs and ours[n].shape != theirs[n].shape]
     for what, names in (
         ("lacks", missing),
         ("has unknown", unknown),
@@ -141,7 +141,7 @@ def _fill(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
                 f"{file} is not of this network: it {what} {len(names)} tensors, such as "
                 f"{names[0]}; check --arch, --encoder, --classes and --in-channels"
             )
-    module.load_state_dict(found)
+    module.load_state_dict(theirs)
 
 
 def _shared_prefix(theirs: Sequence[str], ours: Sequence[str]) -> str:

@@ -108,17 +108,19 @@ def best_of(
     Raises:
         ConfigError: none fits into the memory.
     """
-    known: dict[str, tuple[Plan, Measured]] = {}
+    measured: dict[str, tuple[Plan, Measured]] = {}
     refused: TooLittleMemoryError | None = None
     for plan in _smallest_of_each_network(plans):
-        if known and left_s() <= 0:  # what has no time for a glance has none for a training
+        if measured and left_s() <= 0:  # what has no time for a glance has none for a training
             break
         try:
-            known[plan.network] = plan, measure(plan, max(0.0, left_s() / 2))
+            measured[plan.network] = plan, measure(plan, max(0.0, left_s() / 2))
         except TooLittleMemoryError as error:
             refused = TooLittleMemoryError(str(error))  # this one holds what did not fit
     searched = [
-        _estimated(plan, *known[plan.network], limits) for plan in plans if plan.network in known
+        _estimated(plan, *measured[plan.network], limits)
+        for plan in plans
+        if plan.network in measured
     ]
     while searched:
         fitting = [each for each in searched if each.bytes <= limits.bytes]

@@ -45,17 +45,17 @@ def say(table: Table) -> str:
     """What was seen, in a paragraph."""
     depths = sorted(int(n) for n in values(table, "layers"))
     low, high = depths[0], depths[-1]
-    told = []
+    sentences = []
     for network in names(table):
         loss = curve(where(table, network=network), "layers", "loss")
         dice = curve(where(table, network=network), "layers", "dice")
         change = loss.at(high) / loss.at(low) - 1
-        told.append(
+        sentences.append(
             f"`{network}` goes from a loss of {loss.at(low):.3f} at {low} layers to "
             f"{loss.at(high):.3f} at {high} ({change:+.0%}), Dice {dice.at(low):.3f} to "
             f"{dice.at(high):.3f}"
         )
-    text = "Trained for equal steps on the same patches: " + "; ".join(told) + "."
+    text = "Trained for equal steps on the same patches: " + "; ".join(sentences) + "."
     if PLAIN not in names(table):
         return text
     worse = _worse_than_shallow(table, PLAIN)

@@ -78,18 +78,18 @@ def draw(table: Table) -> Figure:
 
 def say(table: Table) -> str:
     """What was seen, in a paragraph."""
-    told = []
+    sentences = []
     for network in names(table):
         rows = where(deepest(table), network=network)
         gates = curve(rows, "block", "gate")
         widest, narrowest = int(gates.mean.argmax()), int(gates.mean.argmin())
-        told.append(
+        sentences.append(
             f"`{network}` (Dice {mean(rows, 'dice')[0]:.3f}) opens its gates by "
             f"{gates.mean.mean():.2f} on average, most at block {gates.x[widest]:.0f} "
             f"({gates.mean[widest]:.2f} ± {gates.error[widest]:.2f}) and least at block "
             f"{gates.x[narrowest]:.0f} ({gates.mean[narrowest]:.2f} ± {gates.error[narrowest]:.2f})"
         )
-    return ". ".join(told) + "."
+    return ". ".join(sentences) + "."
 
 
 STUDY = Study(name="gates", jobs=every_job, measure=measure, draw=draw, say=say)

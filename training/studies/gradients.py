@@ -113,17 +113,17 @@ def say(table: Table) -> str:
     """What was seen, in a paragraph."""
     depths = sorted(int(n) for n in values(table, "layers"))
     low, high = depths[0], depths[-1]
-    told = []
+    sentences = []
     for network in names(table):
         ratio = [first_to_last(table, network, high, time) for time in (START, END)]
         rows = where(table, network=network, quantity=CORRELATION)
         near, far = (mean(where(rows, layers=n, time=START), "value")[0] for n in (low, high))
-        told.append(
+        sentences.append(
             f"`{network}`: the first block's gradient is {ratio[0]:.2g} times the last one's "
             f"before training and {ratio[1]:.2g} times after it; neighbouring input gradients "
             f"correlate by {near:.2f} at {low} layers and {far:.2f} at {high}"
         )
-    return f"At {high} layers. " + "; ".join(told) + "."
+    return f"At {high} layers. " + "; ".join(sentences) + "."
 
 
 STUDY = Study(name="gradients", jobs=every_job, measure=measure, draw=draw, say=say)

@@ -166,20 +166,20 @@ def widths(table: Table) -> list[Row]:
 def say(table: Table) -> str:
     """What was seen, in a paragraph."""
     measured = widths(table)
-    told = []
+    sentences = []
     for network in names(table):
         for layers in values(table, "layers"):
             rows = where(measured, network=network, layers=int(layers))
             (loss, loss_sd), (width, width_sd), (bent, _) = (
                 mean(rows, name) for name in ("loss", "width", "bent")
             )
-            told.append(
+            sentences.append(
                 f"`{network}` with {layers} layers ends at a loss of {loss:.2f} ± {loss_sd:.2f} in "
                 f"a basin {width:.2f} ± {width_sd:.2f} wide; {bent:.0%} of its plane bends "
                 "downwards"
             )
     return (
-        ". ".join(told) + f". A basin is where the loss is at most {RISE} above that of the "
+        ". ".join(sentences) + f". A basin is where the loss is at most {RISE} above that of the "
         "trained weights, its width in lengths of the weights; a network that has learned little "
         "can lie in a wide one, so read width and loss together."
     )

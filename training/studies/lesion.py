@@ -116,7 +116,7 @@ def say(table: Table) -> str:
     table = deepest(table)
     blocks = max(int(n) for n in values(where(table, lesion=SINGLE), "block"))
     half = min(drop_counts(blocks), key=lambda n: abs(n - blocks / 2))
-    told = []
+    sentences = []
     for network in names(table):
         rows = where(table, network=network)
         dropped = curve(where(rows, lesion=RANDOM), "count", "dice")
@@ -133,8 +133,8 @@ def say(table: Table) -> str:
                 f"; paths through {lengths[0]} to {lengths[1]} branches carry "
                 f"{CARRIED:.0%} of its gradient"
             )
-        told.append(text)
-    return ". ".join(told) + "."
+        sentences.append(text)
+    return ". ".join(sentences) + "."
 
 
 STUDY = Study(name="lesion", jobs=jobs, measure=measure, draw=draw, say=say)

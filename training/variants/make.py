@@ -133,9 +133,9 @@ def _int8(
     name = _named(source, "int8")
     plain, file = folder / f"{name}.plain.onnx", folder / f"{name}.onnx"
     write_onnx(source.network, bench.golden, plain, exact_norms=False)
-    found = to_int8(onnx.load(plain), bench.probe, bench.int8_tolerance, worst)
+    quantised = to_int8(onnx.load(plain), bench.probe, bench.int8_tolerance, worst)
     plain.unlink()
-    onnx.save(found.model, file)
+    onnx.save(quantised.model, file)
     # What integers say is the reference of what they ought to say elsewhere; how far another
     # processor may be from it, float arithmetic on the same rounded numbers tells.
     logits = _run(OnnxBackend(file, provider="cpu", threads=1).run, bench.golden)
@@ -147,9 +147,9 @@ def _int8(
         golden=logits,
         tolerance=_tolerance(_run(_in_float(file), bench.golden), logits, bench.task),
         gigaflops=_gigaflops(source, bench),
-        float_layers=found.float_layers,
+        float_layers=quantised.float_layers,
     )
-    return made, found.worst
+    return made, quantised.worst
 
 
 def _float16(source: Source, bench: Bench, folder: Path) -> Made | None:

@@ -52,27 +52,30 @@ def rows_of(elastic: Elastic, classes: Sequence[str]) -> list[Row]:
 
 
 def _row(
-    each: MeasuredVariant, first: MeasuredVariant, megabytes: float | None, classes: Sequence[str]
+    variant: MeasuredVariant,
+    first: MeasuredVariant,
+    megabytes: float | None,
+    classes: Sequence[str],
 ) -> Row:
-    point, reference = each.point(classes), first.point(classes)
-    known = point.milliseconds is not None and reference.milliseconds is not None
-    summary = each.evaluation.summary
+    point, reference = variant.point(classes), first.point(classes)
+    is_timed = point.milliseconds is not None and reference.milliseconds is not None
+    summary, made = variant.evaluation.summary, variant.made
     return Row(
         name=point.name,
-        what=_in_words(each),
+        what=_in_words(variant),
         dice=point.dice,
-        lost=_lost(each, first),
+        lost=_lost(variant, first),
         by_class={
             name: f"{summary[name].dice:.3f} ({ci[0]:.3f} to {ci[1]:.3f})"
             for name in classes
             if (ci := summary[name].ci95) is not None
         },
         milliseconds=point.milliseconds,
-        speed=reference.milliseconds / point.milliseconds if known else None,  # type: ignore[operator]
-        gigaflops=each.made.gigaflops,
+        speed=reference.milliseconds / point.milliseconds if is_timed else None,  # type: ignore[operator]
+        gigaflops=made.gigaflops,
         megabytes=megabytes,
-        kept=each.kept,
-        family=f"{'distilled' if each.made.source.distilled else 'cut'}, {each.made.precision}",
+        kept=variant.kept,
+        family=f"{'distilled' if made.source.distilled else 'cut'}, {made.precision}",
     )
 
 

@@ -91,15 +91,15 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
 
 
 @translated()
-def _volume(found: Sequence[FoundSlice], options: ReadOptions) -> Image:
-    if len(found) == 1:
-        with found[0].entry.open() as file:
+def _volume(slices: Sequence[FoundSlice], options: ReadOptions) -> Image:
+    if len(slices) == 1:
+        with slices[0].entry.open() as file:
             return read_dicom(file, options)
     if options.dims == 2:
         raise ImageError(
-            f"a 2D image is needed, this is a DICOM series of {len(found)} slices; send one slice"
+            f"a 2D image is needed, this is a DICOM series of {len(slices)} slices; send one slice"
         )
-    headers = [each.header for each in found]
+    headers = [each.header for each in slices]
     layouts = [_layout(header, options) for header in headers]
     _check_alike(layouts)
     grid = stack([plane_of(header) for header in headers])
@@ -108,11 +108,11 @@ def _volume(found: Sequence[FoundSlice], options: ReadOptions) -> Image:
         *(value_type(layout, headers[0], scales) for layout in dict.fromkeys(layouts))
     )
     first = layouts[0]
-    shape = (len(found), first.rows, first.columns)
+    shape = (len(slices), first.rows, first.columns)
     options.limits.check(shape, first.channels, dtype.itemsize)
     array = np.empty((first.channels, *shape), dtype)
     for place, index in enumerate(grid.order):
-        with found[index].entry.open() as file:
+        with slices[index].entry.open() as file:
             whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
         decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
     return Image(

@@ -75,7 +75,7 @@ def _frames_of(whole: Dataset) -> list[_Frame]:
             f"the DICOM SEG announces {count} frames and describes {len(groups)}; repair the header"
         )
     is_map = whole.get("SegmentationType") == "LABELMAP" or whole.SOPClassUID == SEGMENTATION[1]
-    found = []
+    frames = []
     for plane, group in zip(planes_of(whole, count), groups or [shared] * count, strict=False):
         segment = None
         if not is_map:
@@ -85,8 +85,8 @@ def _frames_of(whole: Dataset) -> list[_Frame]:
             if not named:
                 raise ImageError("a frame of the DICOM SEG names no segment; repair the header")
             segment = int(named[0].ReferencedSegmentNumber)
-        found.append(_Frame(plane, segment, _sources(group)))
-    return found
+        frames.append(_Frame(plane, segment, _sources(group)))
+    return frames
 
 
 def _sources(group: Dataset) -> tuple[tuple[str, int | None], ...]:

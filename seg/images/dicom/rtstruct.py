@@ -187,7 +187,7 @@ def _observation(number: int, entry: ClassInfo) -> Dataset:
 
 def _contours(mask: Mask, slices: Sequence[SourceSlice]) -> dict[int, list[Dataset]]:
     """Of each class that is there, slice by slice."""
-    found: dict[int, list[Dataset]] = {}
+    contours: dict[int, list[Dataset]] = {}
     planes = mask.array if mask.dims == 3 else mask.array[np.newaxis]
     for labels, source in zip(planes, slices, strict=True):
         for index, polygon in outlines(labels):
@@ -198,8 +198,8 @@ def _contours(mask: Mask, slices: Sequence[SourceSlice]) -> dict[int, list[Datas
             )
             contour[CONTOUR_DATA] = _contour_data(points)
             contour.ContourImageSequence = [source.reference()]
-            found.setdefault(index, []).append(contour)
-    return found
+            contours.setdefault(index, []).append(contour)
+    return contours
 
 
 def _contour_data(points: Float[np.ndarray, "points 3"]) -> Any:

@@ -71,26 +71,26 @@ def study_of(entries: Sequence[Entry], *, labels: bool, dims: int | None) -> Fou
         ImageError: a DICOM file is damaged, or none is an image.
     """
     left_out: Counter[str] = Counter()
-    found: dict[str, list[FoundSlice]] = {}
+    slices_of: dict[str, list[FoundSlice]] = {}
     for entry in entries:
         header = _header(entry)
         other = _what_else(header, labels)
         if header is not None and other is None:
-            found.setdefault(str(header.get("SeriesInstanceUID")), []).append(
+            slices_of.setdefault(str(header.get("SeriesInstanceUID")), []).append(
                 FoundSlice(entry, header)
             )
         elif other:
             left_out[other] += 1
-    if not found:
+    if not slices_of:
         if labels:
             raise ImageError("there is no DICOM SEG among the files, which a mask in DICOM is")
         raise ImageError("there is no DICOM image among the files; send the slices of one series")
     if labels:  # a mask beside its images is no file that somebody would miss
         return FoundStudy(
-            tuple(FoundSeries(uid, tuple(slices), Counter()) for uid, slices in found.items()),
+            tuple(FoundSeries(uid, tuple(slices), Counter()) for uid, slices in slices_of.items()),
             Counter(),
         )
-    series = tuple(_volume_of(uid, slices) for uid, slices in sorted(found.items()))
+    series = tuple(_volume_of(uid, slices) for uid, slices in sorted(slices_of.items()))
     volumes = tuple(each for each in series if _may_be_volume(each, dims))
     if not volumes:
         return FoundStudy(series, left_out)

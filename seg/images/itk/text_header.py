@@ -150,7 +150,7 @@ def voxels_of_many(
         ImageError: a file is not beside the header, or too short.
         zlib.error: a deflated file is damaged.
     """
-    each, rest = divmod(prod(shape), len(names))
+    size, rest = divmod(prod(shape), len(names))
     if rest:
         raise ImageError(
             f"the {kind} header spreads {prod(shape):,} voxels over {len(names)} files, which are "
@@ -159,8 +159,8 @@ def voxels_of_many(
     array = np.empty(prod(shape), dtype.newbyteorder("="))
     for number, name in enumerate(names):
         with beside(name, options, kind) as file:
-            part = raw_voxels(file, (each,), dtype, deflated=deflated)
-        array[number * each : (number + 1) * each] = part
+            part = raw_voxels(file, (size,), dtype, deflated=deflated)
+        array[number * size : (number + 1) * size] = part
     return array.reshape(shape)
 
 

@@ -71,19 +71,19 @@ def _columns(dims: int, channels: int) -> list[str]:
 
 
 def _row(
-    entry: ClassInfo, found: ClassTally, dims: int, voxel_extent: float | None
+    entry: ClassInfo, tally: ClassTally, dims: int, voxel_extent: float | None
 ) -> dict[str, Cell]:
-    extent = None if voxel_extent is None else found.count * voxel_extent
+    extent = None if voxel_extent is None else tally.count * voxel_extent
     row: dict[str, Cell] = {
         "index": entry.index,
         "name": entry.name,
-        "components": found.components,
+        "components": tally.components,
     }
     if dims == 2:
-        row |= {"pixels": found.count, "area_mm2": extent}
+        row |= {"pixels": tally.count, "area_mm2": extent}
     else:
-        row |= {"voxels": found.count, "volume_ml": None if extent is None else extent / 1000}
-    row |= {f"mean_{number}": total / found.count for number, total in enumerate(found.sums)}
-    for axis, first, last in zip("zyx"[-dims:], found.first, found.last, strict=False):
+        row |= {"voxels": tally.count, "volume_ml": None if extent is None else extent / 1000}
+    row |= {f"mean_{number}": total / tally.count for number, total in enumerate(tally.sums)}
+    for axis, first, last in zip("zyx"[-dims:], tally.first, tally.last, strict=False):
         row |= {f"{axis}_first": first, f"{axis}_last": last}
     return row

@@ -51,20 +51,20 @@ class BoundSession:
             shrink: give the memory back afterwards that this run did not need.
         """
         binding = self._bound(feeds)
-        found: list[np.ndarray | None] = []
+        outputs: list[np.ndarray | None] = []
         for name, shape in wanted.items():
             dtype = TYPES.get(self._outputs[name].type)
             if shape is None or dtype is None:
                 binding.bind_output(name)
-                found.append(None)
+                outputs.append(None)
                 continue
             array = self.buffers.array(shape, dtype)
             binding.bind_output(name, "cpu", 0, dtype, shape, array.ctypes.data)
-            found.append(array)
+            outputs.append(array)
         self._session.run_with_iobinding(binding, self._shrinking() if shrink else None)
         answers = [
             value.numpy() if array is None else array
-            for array, value in zip(found, binding.get_outputs(), strict=True)
+            for array, value in zip(outputs, binding.get_outputs(), strict=True)
         ]
         self.bytes_back += sum(answer.nbytes for answer in answers)
         return answers

@@ -32,7 +32,7 @@ def place_of(kind: str, package: ModelPackage, variant: str | None, *facts: obje
         facts: others that it depends on.
     """
     card = package.card
-    known = [
+    parts = [
         *(card.variant(name).sha256 for name in card.members(variant)),
         card.golden_sha256,
         *facts,
@@ -42,7 +42,7 @@ def place_of(kind: str, package: ModelPackage, variant: str | None, *facts: obje
         driver_version(),
         *(version_of(name) for name in LIBRARIES),
     ]
-    key = sha256("\n".join(map(str, known)).encode()).hexdigest()[:32]
+    key = sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
     return cache_folder() / kind / f"{key}.json"
 
 

@@ -142,14 +142,14 @@ def _intensity(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -
         statistics,
         strict=True,
     )
-    for channel, rule, voxels, (low, high), known in channels:
+    for channel, rule, voxels, (low, high), usual in channels:
         where = f" in {channel.name}" if len(spec.channels) > 1 else ""
         levels = Levels.of(sample_of(voxels))
         bottom, top = (float(levels.percentiles[at]) for at in (0, -1))
         if bottom == top:
             yield f"almost all intensities{where} are {bottom:.4g}: the image seems to be empty"
             continue
-        if rule.kind in PER_IMAGE and known is None:
+        if rule.kind in PER_IMAGE and usual is None:
             continue
         slack = (SHARE_ON_A_SCALE if rule.scale else INTENSITY_SHARE) * (high - low)
         if bottom < low - slack or top > high + slack:
@@ -168,23 +168,23 @@ def _intensity(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -
                 f"{_range(*rule.scale.middle)}; they were brought to that scale by their own "
                 "median and spread"
             )
-        elif known is not None:
-            yield from _unlike(voxels, known, seen.cases, where)
+        elif usual is not None:
+            yield from _unlike(voxels, usual, seen.cases, where)
 
 
 def _unlike(
-    voxels: Real[np.ndarray, "*spatial"], known: IntensityStatistics, cases: int, where: str
+    voxels: Real[np.ndarray, "*spatial"], statistics: IntensityStatistics, cases: int, where: str
 ) -> Iterator[str]:
     """What quantiles do not show: how much of the image stands out, and from how much noise."""
     factor = STATISTICS_FACTOR * (1 + 1 / cases)  # few images show little of what is usual
     sample = sample_of(voxels).astype(np.float64)
     mean, deviation = float(sample.mean()), float(sample.std())
     share = noise_of(voxels) / deviation if deviation else 0.0
-    low, high = known.deviation
-    if share > factor * known.noise_share[1]:
+    low, high = statistics.deviation
+    if share > factor * statistics.noise_share[1]:
         yield (
-            f"{share:.0%} of the contrast{where} is noise, {known.noise_share[1]:.0%} at most in "
-            "training: an image that is nearly empty, or much noisier?"
+            f"{share:.0%} of the contrast{where} is noise, {statistics.noise_share[1]:.0%} at most "
+            "in training: an image that is nearly empty, or much noisier?"
         )
     elif not low / factor <= deviation <= high * factor:
         kind = "an image that is nearly empty?" if deviation < low else "bright spots or fibres?"
@@ -192,10 +192,12 @@ def _unlike(
             f"intensities{where} deviate by {deviation:.4g} from their mean, the model was trained "
             f"on {_range(low, high)}: another contrast, or {kind}"
         )
-    elif not known.mean[0] - high * factor / 2 <= mean <= known.mean[1] + high * factor / 2:
+    elif (
+        not statistics.mean[0] - high * factor / 2 <= mean <= statistics.mean[1] + high * factor / 2
+    ):
         yield (
             f"the mean intensity{where} is {mean:.4g}, the model was trained on "
-            f"{_range(*known.mean)}; another unit or another exposure?"
+            f"{_range(*statistics.mean)}; another unit or another exposure?"
         )
 
 

@@ -212,23 +212,23 @@ class Datastore:
     async def _predicted(self, request: Request, images: list[str]) -> dict[str, float]:
         """Predicted Dice of images, and of those that no model has seen as many as time allows."""
         version = self._models.choose()
-        found: dict[str, float] = {}
+        dice_of: dict[str, float] = {}
         until = monotonic() + LOOKING_S
-        for each in images:
-            dice = await run_sync(self.studies.predicted_dice, each, version.label)
+        for image in images:
+            dice = await run_sync(self.studies.predicted_dice, image, version.label)
             if dice is None and monotonic() < until:
                 query = {"model": version.label, "format": "json"}
-                async with self.opened(each) as (files, _):
+                async with self.opened(image) as (files, _):
                     try:
                         answer = await segmented(self._public, request, query, files)
                     except ImageError:  # one that cannot be read hides no other
                         continue
                 dice = mean_dice(await content_of(answer))
                 if dice is not None:
-                    await run_sync(self.studies.note_dice, each, version.label, dice)
+                    await run_sync(self.studies.note_dice, image, version.label, dice)
             if dice is not None:
-                found[each] = dice
-        return found
+                dice_of[image] = dice
+        return dice_of
 
     @asynccontextmanager
     async def opened(self, identity: str) -> AsyncIterator[tuple[list[BinaryIO], str]]:

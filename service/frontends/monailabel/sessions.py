@@ -138,7 +138,7 @@ class Sessions:
 
     def _living(self) -> list[tuple[float, Path, Session]]:
         """When each was used, where it lies, and what is known of it."""
-        found = []
+        living = []
         for folder in self._folder.glob("*"):
             try:
                 session = Session(**json.loads((folder / FACTS).read_bytes()))
@@ -150,8 +150,8 @@ class Sessions:
             if is_over:
                 shutil.rmtree(folder, ignore_errors=True)
             elif session is not None:
-                found.append((used, folder, session))
-        return found
+                living.append((used, folder, session))
+        return living
 
 
 def _is_left_behind(folder: Path) -> bool:

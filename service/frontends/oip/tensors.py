@@ -264,7 +264,7 @@ def response_of(
         head["id"] = call.id
     if parameters:
         head["parameters"] = parameters
-    told: list[bytes] = []
+    encoded: list[bytes] = []
     raw: list[bytes] = []
     binary = wanted_of(call, [each.name for each in tensors])
     by_name = {each.name: each for each in tensors}
@@ -278,10 +278,10 @@ def response_of(
         if is_binary:
             raw.append(tensor.raw())
             entry["parameters"] = {"binary_data_size": len(raw[-1])}
-            told.append(json.dumps(entry).encode())
+            encoded.append(json.dumps(entry).encode())
         else:
-            told.append(json.dumps(entry)[:-1].encode() + b', "data": ' + listed(tensor) + b"}")
-    text = json.dumps(head)[:-1].encode() + b', "outputs": [' + b", ".join(told) + b"]}"
+            encoded.append(json.dumps(entry)[:-1].encode() + b', "data": ' + listed(tensor) + b"}")
+    text = json.dumps(head)[:-1].encode() + b', "outputs": [' + b", ".join(encoded) + b"]}"
     if not raw:
         return Response(text, media_type="application/json")
     headers = {LENGTH_HEADER: str(len(text))}

@@ -234,7 +234,7 @@ def polygon_of_rings(rings: Iterable[Any]) -> Polygon | None:
     Raises:
         ImageError: they are no points.
     """
-    found: list[Ring] = []
+    polygon: list[Ring] = []
     for points in rings:
         try:
             ring = np.asarray(points, np.float64)
@@ -243,13 +243,13 @@ def polygon_of_rings(rings: Iterable[Any]) -> Polygon | None:
                 f"a ring of points needs pairs of numbers, got {points!r:.60}"
             ) from error
         if len(ring) < 3:
-            if not found:
+            if not polygon:
                 return None
             continue
         if ring.ndim != 2 or ring.shape[1] < 2 or not np.isfinite(ring).all():
             raise ImageError(f"a ring of points needs pairs of numbers, got {points!r:.60}")
-        found.append(ring[:, :2])
-    return tuple(found) or None
+        polygon.append(ring[:, :2])
+    return tuple(polygon) or None
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:

@@ -33,7 +33,7 @@ def object_findings(
     count = len(values) - 1
     if not count:
         return []
-    found = [
+    problems = [
         (_without_class(compact, labels), "without a class", "give their voxels a class"),
         (_in_two_classes(compact, labels), "in several classes", "give each object one class"),
         (_in_pieces(compact, count), "in several pieces", "number each piece by itself"),
@@ -46,7 +46,7 @@ def object_findings(
     ]
     findings = [
         Finding("warning", str(where), f"{number} of {count} objects are {what}", advice)
-        for number, what, advice in found
+        for number, what, advice in problems
         if number
     ]
     at_edge = _at_the_edge(compact)

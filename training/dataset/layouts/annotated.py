@@ -62,23 +62,23 @@ def find(path: Path) -> Found | None:
     """
     folder = path.parent if path.is_file() else path
     candidates = [path] if path.is_file() else _candidates(folder)
-    found = Found(folder, [], [])
+    drawn = Found(folder, [], [])
     for file in candidates:
         try:
             annotated = read_annotations(file)
         except (ImageError, OSError) as error:
             problem = str(error).removeprefix(f"{file}: ")
-            found.unread.append(
+            drawn.unread.append(
                 Finding("error", str(file), problem, "export it anew, or remove it")
             )
             continue
         if annotated is not None:
-            found.files.append((file, annotated))
-    if not found.files and not found.unread:
+            drawn.files.append((file, annotated))
+    if not drawn.files and not drawn.unread:
         return None
-    taken = {file for file, _ in found.files}
-    found.images = [image for image in _images(folder) if image not in taken]
-    return found if found.files or found.images else None
+    taken = {file for file, _ in drawn.files}
+    drawn.images = [image for image in _images(folder) if image not in taken]
+    return drawn if drawn.files or drawn.images else None
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -119,26 +119,26 @@ def _images(folder: Path, depth: int = 0) -> list[Path]:
 
 
 def load_annotated(
-    found: Found, card: DatasetYaml, survey: Survey, given: Given | None = None
+    drawn: Found, card: DatasetYaml, survey: Survey, given: Given | None = None
 ) -> Dataset:
     """The dataset of what was drawn; images that nobody drew on are left out, and told.
 
     Raises:
         DatasetError: nothing was drawn on an image that is there, or ``dataset.yaml`` does not fit.
     """
-    survey.findings += found.unread
-    cases = _cases(found, survey)
+    survey.findings += drawn.unread
+    cases = _cases(drawn, survey)
     if not cases:
         raise_errors(survey.findings)
         raise DatasetError(
-            f"{found.folder} holds annotations, and none of them is of an image that lies there"
+            f"{drawn.folder} holds annotations, and none of them is of an image that lies there"
         )
-    _tell_left_out(found, survey)
+    _tell_left_out(drawn, survey)
     if card.masks == "instances" or all(
         case.drawing.are_numbered for case in cases if case.drawing
     ):
         cases = [replace(case, objects=case.mask) for case in cases]
-    classes = _classes(found, card, given)
+    classes = _classes(drawn, card, given)
     names = [name for name in classes if name != BACKGROUND]
     ignored = {name for name in names if name.rstrip("*").strip().lower() == "ignore"}
     legend = Legend(
@@ -154,20 +154,20 @@ def load_annotated(
     except ImageError as error:
         raise DatasetError(f"case {cases[0].name}: {error}") from error
     return Dataset(
-        name=card.name or found.folder.resolve().name,
-        folder=found.folder,
+        name=card.name or drawn.folder.resolve().name,
+        folder=drawn.folder,
         dims=2 if dims == 2 else 3,
         legend=coded(legend, card),
         channels=channels_of_files(card, survey, cases, dims),
-        cases=assign(found.folder, card, cases, is_scored_only=given is not None),
+        cases=assign(drawn.folder, card, cases, is_scored_only=given is not None),
         masks=MaskFiles("drawn", label_of_name=label_of),
         licence=card.licence or "not stated",
     )
 
 
-def _classes(found: Found, card: DatasetYaml, given: Given | None) -> Sequence[str]:
+def _classes(drawn: Found, card: DatasetYaml, given: Given | None) -> Sequence[str]:
     """In the order of ``dataset.yaml`` or of the package, else as the files have them."""
-    names = list(dict.fromkeys(name for _, each in found.files for name in each.classes()))
+    names = list(dict.fromkeys(name for _, each in drawn.files for name in each.classes()))
     declared = [c if isinstance(c, str) else c.name for c in card.classes]
     order = declared or [info.name for info in given or () if info.name in names]
     unknown = [name for name in names if name not in order]
@@ -179,14 +179,14 @@ def _classes(found: Found, card: DatasetYaml, given: Given | None) -> Sequence[s
     return [*order, *unknown]
 
 
-def _cases(found: Found, survey: Survey) -> list[Case]:
-    names = _case_names(found.images, found.folder)
-    held_out = _held_out(found)
+def _cases(drawn: Found, survey: Survey) -> list[Case]:
+    names = _case_names(drawn.images, drawn.folder)
+    held_out = _held_out(drawn)
     cases: dict[Path, Case] = {}
-    for file, annotated in found.files:
+    for file, annotated in drawn.files:
         split: Split = "test" if file in held_out else "train"
         for key, drawing in annotated.drawings.items():
-            image = _image_of(key, file, found.images)
+            image = _image_of(key, file, drawn.images)
             if image is None:
                 what = f"the image {key}, which it was drawn on," if key else "its image"
                 advice = "add the image, or export without it"
@@ -206,20 +206,20 @@ def _cases(found: Found, survey: Survey) -> list[Case]:
             "nobody annotated it, so it is left out",
             "annotate it, or remove it",
         )
-        for image in found.images
+        for image in drawn.images
         if image not in cases
     ]
     return sorted(cases.values(), key=lambda case: case.name)
 
 
-def _held_out(found: Found) -> set[Path]:
+def _held_out(drawn: Found) -> set[Path]:
     for pattern in _HELD_OUT:
         files = {
             file
-            for file, _ in found.files
-            if pattern.search("/".join(file.relative_to(found.folder).parts).rsplit(".", 1)[0])
+            for file, _ in drawn.files
+            if pattern.search("/".join(file.relative_to(drawn.folder).parts).rsplit(".", 1)[0])
         }
-        if files and len(files) < len(found.files):
+        if files and len(files) < len(drawn.files):
             return files
     return set()
 
@@ -258,8 +258,8 @@ def _case_names(images: Sequence[Path], folder: Path) -> dict[Path, str]:
     }
 
 
-def _tell_left_out(found: Found, survey: Survey) -> None:
-    for file, annotated in found.files:
+def _tell_left_out(drawn: Found, survey: Survey) -> None:
+    for file, annotated in drawn.files:
         for what, count in annotated.left_out.items():
             if count:
                 problem = f"{count} {what} are left out: they have no area"

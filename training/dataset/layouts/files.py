@@ -45,7 +45,7 @@ def files_in(folder: Path, endings: tuple[str, ...] | None = None) -> Stems:
     Raises:
         DatasetError: two files share a stem, or a name is no text.
     """
-    found: Stems = {}
+    stems: Stems = {}
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
         is_image = is_image_folder(path) or (
@@ -55,13 +55,13 @@ def files_in(folder: Path, endings: tuple[str, ...] | None = None) -> Stems:
             continue
         check_text([path])
         stem = composed(stem_of(path))
-        if stem in found:
+        if stem in stems:
             raise DatasetError(
-                f"{folder} holds {found[stem].name} and {path.name}: two files for one case; "
+                f"{folder} holds {stems[stem].name} and {path.name}: two files for one case; "
                 "remove one"
             )
-        found[stem] = path
-    return found
+        stems[stem] = path
+    return stems
 
 
 def left_out_in(folder: Path) -> list[Finding]:

@@ -121,7 +121,7 @@ def _with_found_classes(
 
 
 def classes_as_given(
-    given: Given, found: Sequence[int], survey: Survey
+    given: Given, in_masks: Sequence[int], survey: Survey
 ) -> tuple[DatasetYamlClass, ...]:
     """The package's classes, for masks with these values.
 
@@ -130,7 +130,7 @@ def classes_as_given(
     """
     values = [each.values or (each.index,) for each in given]
     one_class = len(given) == 2 and len(values[1]) == 1
-    if one_class and {*found, values[1][0]} == {0, *BINARY}:
+    if one_class and {*in_masks, values[1][0]} == {0, *BINARY}:
         # the two ways in which all programs write a mask of one thing
         was = values[1][0]
         values[1] = tuple(value for value in BINARY if value != was)
@@ -139,7 +139,7 @@ def classes_as_given(
         )
         advice = f"if it is something else, list the classes in {CARD}"
         survey.warning("masks", problem, advice)
-    unknown = sorted(set(found) - {0} - {value for each in values for value in each})
+    unknown = sorted(set(in_masks) - {0} - {value for each in values for value in each})
     if unknown:
         known = ", ".join(
             f"{each.name} = {'+'.join(map(str, of))}"

@@ -78,7 +78,7 @@ class CaseWatcher:
         members = legend.members().T
         if legend.task == "exclusive":
             members = np.concatenate([~members.any(axis=0, keepdims=True), members])
-        known = labels != IGNORE
+        annotated = labels != IGNORE
         classes = self._card.classes[len(self._card.classes) - self._card.outputs :]
         expected = expected_dice(*self._sums)
         return CaseEvidence(
@@ -87,8 +87,8 @@ class CaseWatcher:
                 for info, each in zip(classes, expected, strict=True)
                 if info.index > 0
             },
-            logits=logits[:, known],
-            truth=members[:, labels[known]],
+            logits=logits[:, annotated],
+            truth=members[:, labels[annotated]],
         )
 
 
@@ -118,7 +118,7 @@ class _Reservoir:
 
 
 def assess(
-    told: Sequence[CaseEvidence],
+    evidence: Sequence[CaseEvidence],
     dice: Mapping[str, Sequence[float | None]],
     task: Task,
     fitted_on: str,
@@ -126,21 +126,21 @@ def assess(
     """Fit Dice, and a temperature where one mends the calibration of cases left out of its fit.
 
     Args:
-        told: one a case.
+        evidence: one a case.
         dice: by class, what the masks of the same cases reached.
         task: of the model.
         fitted_on: in words.
     """
     temperature, ece = 1.0, None
-    if len(told) >= FEWEST_CASES:
-        without, fitted = ece = _ece_left_out(told, task)
+    if len(evidence) >= FEWEST_CASES:
+        without, fitted = ece = _ece_left_out(evidence, task)
         if fitted < without:
-            temperature = fit_temperature(told, task)
+            temperature = fit_temperature(evidence, task)
     calibrations = {}
     for name, reached in dice.items():
         pairs = [
             (case.expected[name], each)
-            for case, each in zip(told, reached, strict=True)
+            for case, each in zip(evidence, reached, strict=True)
             if each is not None and np.isfinite(case.expected[name])
         ]
         if len(pairs) >= FEWEST_CASES:

@@ -99,7 +99,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     file = next((configs / name for name in CONFIGS if (configs / name).is_file()), None)
     if file is None:
         raise ConfigError(f"{folder} is no MONAI bundle: it has no configs/{' or '.join(CONFIGS)}")
-    found = []
+    contents = []
     for each in (file, configs / "metadata.json"):
         try:
             text = each.read_text(encoding="utf-8")
@@ -108,8 +108,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ConfigError(f"{each} cannot be read: {error}") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{each} holds no fields")
-        found.append(content)
-    return found[0], found[1]
+        contents.append(content)
+    return contents[0], contents[1]
 
 
 def _network(config: Mapping[str, Any]) -> tuple[nn.Module, bool]:

@@ -242,24 +242,24 @@ def _write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def _their_weights(network: ResidualUNet) -> dict[str, Tensor]:
     """The weights under nnU-Net's names, of which it keeps many twice."""
-    found: dict[str, Tensor] = {}
+    theirs: dict[str, Tensor] = {}
     for name, tensor in network.state_dict().items():
         layer, kind, entry = name.rsplit(".", 2)
         if layer == "heads":
             if kind == "0":
-                found |= _their_heads(network, tensor, entry)
+                theirs |= _their_heads(network, tensor, entry)
         elif kind == "upsample":
-            found[f"decoder.transpconvs.{layer.rpartition('.')[2]}.{entry}"] = tensor
+            theirs[f"decoder.transpconvs.{layer.rpartition('.')[2]}.{entry}"] = tensor
         else:
             place = _their_layer(layer, network)
             number = ("conv", "norm").index(kind)
             for each in (f"{kind}.{entry}", f"all_modules.{number}.{entry}"):
-                found[f"{place}.{each}"] = tensor
+                theirs[f"{place}.{each}"] = tensor
             if kind == "conv" and ".skip." not in place:
                 for each in ("conv.bias", "all_modules.0.bias"):
-                    found[f"{place}.{each}"] = torch.zeros(len(tensor))
-    copies = {f"decoder.{n}": t for n, t in found.items() if n.startswith("encoder.")}
-    return found | copies
+                    theirs[f"{place}.{each}"] = torch.zeros(len(tensor))
+    copies = {f"decoder.{n}": t for n, t in theirs.items() if n.startswith("encoder.")}
+    return theirs | copies
 
 
 def _their_heads(network: ResidualUNet, finest: Tensor, entry: str) -> dict[str, Tensor]:

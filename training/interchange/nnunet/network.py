@@ -121,7 +121,7 @@ def filled(
     """
     network = ResidualUNet(config)
     ours = network.state_dict()
-    found: dict[str, Tensor] = {}
+    placed: dict[str, Tensor] = {}
     for name, tensor in _without_copies(weights).items():
         place = _place(name, NAMES[kind.rpartition(".")[2]], len(config.features) - 1)
         if place is None:
@@ -134,14 +134,14 @@ def filled(
                 f"the checkpoint's {name} has shape {tuple(turned.shape)}, its plans say "
                 f"{tuple(ours[place].shape)}; are plans.json and checkpoint of one training?"
             )
-        found[place] = turned.float()
-    missing = sorted(set(ours) - set(found))
+        placed[place] = turned.float()
+    missing = sorted(set(ours) - set(placed))
     if missing:
         raise ConfigError(
             f"the checkpoint lacks {len(missing)} tensors that its plans ask for, such as "
             f"{missing[0]}; are plans.json and checkpoint of one training?"
         )
-    network.load_state_dict(found)
+    network.load_state_dict(placed)
     return network.eval()
 
 

@@ -31,17 +31,19 @@ class Results:
         Raises:
             ConfigError: it is not there, needs a network before it, or is prepared in other ways.
         """
-        known = self.plans["configurations"]
-        if name not in known:
-            raise ConfigError(f"plans.json has no configuration {name}; it has {', '.join(known)}")
+        configurations = self.plans["configurations"]
+        if name not in configurations:
+            raise ConfigError(
+                f"plans.json has no configuration {name}; it has {', '.join(configurations)}"
+            )
         chain = [name]
-        while parent := known[chain[-1]].get("inherits_from"):
-            if parent in chain or parent not in known:
+        while parent := configurations[chain[-1]].get("inherits_from"):
+            if parent in chain or parent not in configurations:
                 raise ConfigError(
                     f"plans.json: {chain[-1]} inherits from {parent}, which cannot be"
                 )
             chain.append(parent)
-        merged = {k: v for each in reversed(chain) for k, v in known[each].items()}
+        merged = {k: v for each in reversed(chain) for k, v in configurations[each].items()}
         if merged.get("previous_stage"):
             raise ConfigError(
                 f"{name} is the second network of a cascade and sees the masks of a first one; "
@@ -100,23 +102,23 @@ def fold_files(results: Results, folds: Sequence[str], checkpoint: str | None) -
     numbered = [name for name in there if name != "all"]
     wanted = list(folds) or numbered or list(there)
     names = [checkpoint] if checkpoint else ["checkpoint_final.pth", "checkpoint_best.pth"]
-    found = {}
+    checkpoints = {}
     for fold in wanted:
         files = [there[fold] / name for name in names] if fold in there else []
         file = next((each for each in files if each.is_file()), None)
         if file is not None:
-            found[f"{FOLD}{fold}"] = file
+            checkpoints[f"{FOLD}{fold}"] = file
         elif folds:
             raise ConfigError(
                 f"{results.folder} has no {FOLD}{fold} with {' or '.join(names)}; it has "
                 f"{', '.join(path.name for path in there.values()) or 'no folds'}"
             )
-    if not found:
+    if not checkpoints:
         raise ConfigError(
             f"{results.folder} has no {FOLD}* with {' or '.join(names)}; a training that still "
             "runs has --checkpoint checkpoint_latest.pth"
         )
-    return found
+    return checkpoints
 
 
 def _read(file: Path, needed: Sequence[str]) -> dict[str, Any]:
