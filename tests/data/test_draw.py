@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from data import tutorial_files
 from data.draw import KINDS, main
 from seg.images import read_image
 
@@ -56,3 +57,7 @@ def test_an_unknown_kind_is_named_with_those_that_there_are(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["kidney"])
     assert "cells" in capsys.readouterr().err
+
+
+def test_help_names_what_can_be_drawn():
+    assert list(KINDS) == list(tutorial_files.KINDS)
