@@ -4,6 +4,7 @@ Nothing is chosen by it: the scores of a run are those of whole images, at its e
 batch, ``c`` channels.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,10 @@ from training.dataset import Dataset
 from training.dataset.legend import IGNORE
 from training.learning.module import SegmentationModule
 from training.learning.objects import class_logits
+from training.learning.outlook import MARKS, Outlook, outlook_of
 from training.samples.held_back import HeldBack, held_back_patches
+
+log = logging.getLogger("training")
 
 WATCHED_PATCHES = 4
 SHARE_OF_TIME = 0.01
@@ -133,6 +137,9 @@ class Watch(Callback):
         self.folder = folder / PICTURE_FOLDER
         self.dice: float | None = None
         """Of the last look."""
+        self.outlook: Outlook | None = None
+        """Of the end of the training, once a third of it is over and that can be told."""
+        self._looks: list[tuple[float, float]] = []
         self._held_back: HeldBack | None = None
         self._looked = time.monotonic()
         self._took = 0.0
@@ -146,9 +153,10 @@ class Watch(Callback):
             return
         now = time.monotonic()
         pause = max(LEAST_SECONDS, self._took / SHARE_OF_TIME)
-        if now - self._looked < pause and not trainer.should_stop:
-            return
         assert isinstance(pl_module, SegmentationModule)
+        is_marked = self._passes_mark(pl_module.progress)
+        if now - self._looked < pause and not is_marked and not trainer.should_stop:
+            return
         if self._held_back is None:  # read once, which does not make later looks rarer
             self._held_back = held_back_patches(self.dataset, pl_module.plan, WATCHED_PATCHES)
             now = time.monotonic()
@@ -162,11 +170,34 @@ class Watch(Callback):
         labels = torch.from_numpy(patches.labels.astype(np.int64))
         dice = float(module.dice(logits, labels))
         self.dice = None if math.isnan(dice) else dice
+        self._look_ahead(progress, dice, trainer)
         for logger in trainer.loggers:
             logger.log_metrics({"validation_dice": dice}, trainer.global_step)
         if int(progress * PICTURES) > self._drawn:
             self._drawn = int(progress * PICTURES)
             self._draw(trainer, patches, logits.numpy())
+
+    def _passes_mark(self, progress: float) -> bool:
+        """Whether one of the first part's looks is due."""
+        last = self._looks[-1][0] if self._looks else 0.0
+        return any(last < mark <= progress for mark in MARKS)
+
+    def _look_ahead(self, progress: float, dice: float, trainer: pl.Trainer) -> None:
+        """Once, when the first part is over: where it is going."""
+        before = self._looks[-1][0] if self._looks else 0.0
+        self._looks.append((progress, dice))
+        if before < MARKS[-1] <= progress < 1:
+            self.outlook = outlook_of(self._looks, trainer.global_step)
+            if self.outlook is None:
+                log.info("outlook   the first third does not tell where the training will end")
+                return
+            log.info(
+                "outlook   Dice of the watched patches at the end: %.3f (%.3f to %.3f), by the "
+                "first third",
+                *self.outlook,
+            )
+        elif trainer.should_stop and self.outlook is not None and progress >= 1:
+            log.info("outlook   was %.3f (%.3f to %.3f), reached %.3f", *self.outlook, dice)
 
     def _draw(
         self, trainer: pl.Trainer, patches: HeldBack, logits: Float32[np.ndarray, "b k *patch"]
