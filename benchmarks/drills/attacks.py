@@ -3,6 +3,7 @@
 import gzip
 import io
 import math
+import re
 import socket
 import sqlite3
 import struct
@@ -223,12 +224,15 @@ def _watched(server: Server) -> Iterator[_Seen]:
 
 
 def _taken_mb(server: Server) -> float:
-    """Memory that processes of the service share with no other, and files without a name."""
+    """Memory of all processes of the service, and files without a name.
+
+    What a decoder shares with the process that it was forked from counts once.
+    """
     total, files = 0.0, {}
     for process in server.processes():
         with suppress(psutil.Error, OSError):
-            info = process.memory_info()
-            total += info.rss - info.shared
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+            total += 1024 * int(re.findall(r"^Pss_Anon: +(\d+) kB$", rollup, re.M)[0])
             for file in Path(f"/proc/{process.pid}/fd").iterdir():
                 with suppress(OSError):
                     status = file.stat()
