@@ -324,6 +324,21 @@ DEFENCES = (
         f"{TESTS}/hosting/test_crowds.py::test_an_answer_that_nobody_reads_has_an_end",
     ),
     Defence(
+        "series without end",
+        "service/frontends/dicomweb/stow.py",
+        "if len(self.series) == MOST_SERIES:",
+        "if False:",
+        f"{TESTS}/frontends/dicomweb/test_too_much.py"
+        "::test_a_request_has_so_many_series_and_gives_their_files_back",
+    ),
+    Defence(
+        "parts without end",
+        "service/requests/uploads.py",
+        "if self._count > MAX_FILES:",
+        "if False:",
+        f"{TESTS}/frontends/dicomweb/test_too_much.py::test_a_body_has_so_many_parts",
+    ),
+    Defence(
         "answers in memory",
         "service/hosting/crowds.py",
         "connection.setsockopt(socket.IPPROTO_TCP, UNSENT, UNSENT_BYTES)",

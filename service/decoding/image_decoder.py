@@ -24,6 +24,7 @@ from seg import errors
 from seg.control_groups import memory_limit
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Image, Limits, read_channels
+from seg.images.dicom.instance_facts import InstanceFacts
 from service.decoding.budget import DecodingBudget, Lease
 from service.decoding.channel import ClosedError, Message
 from service.decoding.crossing import packed, unpacked
@@ -163,6 +164,12 @@ class ImageDecoder:
             content, kind, size = done
             lease.release()
             return content.data, kind, tuple(size)
+
+    def instance(self, file: IO[bytes], *, check: Check) -> InstanceFacts:
+        """What a file of DICOM is, from its header; as `image`."""
+        with self._done(_Task("instance", {}, [file], check)) as (facts, lease):
+            lease.release()
+            return facts  # type: ignore[no-any-return]
 
     def patches(
         self, file: IO[bytes], *, shape: tuple[int, ...], most: int, check: Check

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Image, Limits, read_channels
+from seg.images.dicom.instance_facts import InstanceFacts, instance_facts
 from seg.images.storage.files import Source, open_binary
 
 SPARE = 64
@@ -28,6 +29,17 @@ def read(
         ImageError: they are none.
     """
     return read_channels(sources, dims=dims, limits=limits, series=series)
+
+
+def tell(sources: Sequence[Source]) -> InstanceFacts:
+    """What one file of DICOM is.
+
+    Raises:
+        ImageError: it is none.
+    """
+    (source,) = sources
+    with open_binary(source) as file:
+        return instance_facts(file)
 
 
 def parse_patches(

@@ -1,7 +1,6 @@
 """Forms that are whole, and take little memory."""
 
 import asyncio
-import resource
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from service.problems.response import Problem
+from service.requests.open_files import OPEN_FILES
 
 MAX_FILES = 64
 """Of a form, and as many other fields."""
@@ -17,34 +17,9 @@ MOST_TEXT = 1 << 20
 """Bytes of all fields of a form that are no files."""
 IN_MEMORY = 1 << 20
 """Bytes of a form's files that stay in memory; what comes after them lies on disk."""
-SHARE = 4
-"""Of the files that this process may have open, forms may have one part in so many."""
 MANY_PARTS = 8
 """In a block that came; then it is parsed in pieces, and others have their turn in between."""
 PIECE = 2048
-
-
-class _OpenFiles:
-    """Those of all forms of this process."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def add(self, count: int = 1) -> None:
-        """One more, or some fewer.
-
-        Raises:
-            Problem: 503, there are too many.
-        """
-        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if count > 0 and most != resource.RLIM_INFINITY and self.count + count > most // SHARE:
-            raise Problem(
-                503, "too many files are being uploaded; try again later", {"Retry-After": "5"}
-            )
-        self.count += count
-
-
-_OPEN_FILES = _OpenFiles()
 
 
 class _TextTooLongError(Exception):
@@ -68,7 +43,7 @@ class _Form(MultiPartParser):
         self.spool_max_size = max(1, IN_MEMORY - self._kept)
         super().on_headers_finished()
         if self._current_part.file is not None:
-            _OPEN_FILES.add()
+            OPEN_FILES.add()
             self.files += 1
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -122,7 +97,7 @@ async def whole_form(
         finally:
             await form.close()
     finally:
-        _OPEN_FILES.add(-parser.files)
+        OPEN_FILES.add(-parser.files)
 
 
 async def _parsed(parser: _Form, most_text: int) -> FormData:

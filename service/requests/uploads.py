@@ -4,18 +4,20 @@ import math
 import shutil
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import anyio
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from seg.dicomweb.instances import PartsZip
 from seg.dicomweb.multipart import MultipartReader, PartSink, boundary_of
+from seg.images.storage.folders import MAX_FILES
 from service.problems.response import Problem
 from service.requests.addresses import UrlImages
 from service.requests.forms import whole_form
@@ -149,19 +151,40 @@ async def _related(request: Request, files: ExitStack) -> BinaryIO:
     return only  # type: ignore[return-value]  # likewise
 
 
-async def read_related(request: Request, sink: PartSink) -> None:
+class _Counted:
+    """A sink that takes so many parts and no more."""
+
+    def __init__(self, sink: PartSink) -> None:
+        self._sink, self._count = sink, 0
+        self.write, self.end = sink.write, sink.end
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self._count += 1
+        if self._count > MAX_FILES:
+            raise Problem(413, f"a body has {MAX_FILES:,} parts at most")
+        self._sink.begin(headers)
+
+
+async def read_related(
+    request: Request, sink: PartSink, limiter: CapacityLimiter | None = None
+) -> None:
     """Hand the parts of a ``multipart/related`` body to a sink, in a thread.
 
+    Args:
+        request: whose body it is.
+        sink: takes them.
+        limiter: of threads; None is that of all.
+
     Raises:
-        Problem: 400, the body is none, or cut off.
+        Problem: 400, the body is none, or cut off; 413, it has too many parts.
     """
     boundary = boundary_of(request.headers.get("content-type", ""))
     if boundary is None:
         raise Problem(400, "multipart/related needs a boundary of 200 letters at most")
-    reader = MultipartReader(boundary, sink)
+    reader = MultipartReader(boundary, _Counted(sink))
     async for chunk in request.stream():
         try:
-            await run_sync(reader.feed, chunk)
+            await run_sync(reader.feed, chunk, limiter=limiter)
         except ValueError:
             raise Problem(400, "the body is not multipart as its boundary says") from None
     if not reader.is_whole:

@@ -3,12 +3,14 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 from typing import IO, Any
 
+from anyio import CapacityLimiter, move_on_after
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,12 +24,20 @@ from service.jobs.received import Inbox, ReceivedSeries
 from service.jobs.routes import Jobs, owner_of
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
+from service.requests.open_files import OPEN_FILES
 from service.requests.proxies import link
 from service.requests.uploads import IN_MEMORY, read_related
 
-CANNOT_UNDERSTAND, MISMATCH = 0xC000, 0xA900
+CANNOT_UNDERSTAND, MISMATCH, NO_ROOM = 0xC000, 0xA900, 0xA700
 """Failure reasons. Source: DICOM PS3.18, table 10.5.1-1."""
 DICOM_JSON = "application/dicom+json"
+MOST_SERIES = 200
+"""Of a request: each has a file until its end."""
+SIDE_BY_SIDE = 2
+"""Requests of which something is read at the same time."""
+
+
+Read = Callable[[IO[bytes]], InstanceFacts]
 
 
 @dataclass(eq=False)
@@ -40,8 +50,8 @@ class _Series:
 class _Sorted:
     """A sink of parts: instances by series, each series a ZIP file."""
 
-    def __init__(self, files: ExitStack, study: str | None) -> None:
-        self._files, self._study = files, study
+    def __init__(self, files: ExitStack, study: str | None, read: Read) -> None:
+        self._files, self._study, self._read = files, study, read
         self._part: IO[bytes] | None = None
         self.series: dict[str, _Series] = {}
         self.taken: list[InstanceFacts] = []
@@ -59,30 +69,37 @@ class _Sorted:
         with self._part as part:
             part.seek(0)
             try:
-                facts = facts_of_sent(part)  # type: ignore[arg-type]  # a file in all but name
+                facts = self._read(part)
             except ImageError:
                 self.refused.append((None, CANNOT_UNDERSTAND))
                 return
             if self._study is not None and facts.study != self._study:
                 self.refused.append((facts, MISMATCH))
                 return
-            self.taken.append(facts)
-            if facts.slices:
-                self._keep(facts, part)
+            if facts.slices and not self._keep(facts, part):
+                self.refused.append((facts, NO_ROOM))
+            else:
+                self.taken.append(facts)
 
-    def _keep(self, facts: InstanceFacts, part: IO[bytes]) -> None:
+    def _keep(self, facts: InstanceFacts, part: IO[bytes]) -> bool:
+        """Whether there is room for it."""
         if facts.series not in self.series:
+            if len(self.series) == MOST_SERIES:
+                return False
+            OPEN_FILES.add()
+            self._files.callback(OPEN_FILES.add, -1)
             file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             archive = self._files.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
             self.series[facts.series] = _Series(file, archive)
         series = self.series[facts.series]
         if facts.instance in series.instances:
-            return
+            return True
         series.instances[facts.instance] = facts
         part.seek(0)
         with series.archive.open(f"{facts.instance}.dcm", "w", force_zip64=True) as member:
             while content := part.read(1 << 20):
                 member.write(content)
+        return True
 
 
 class Forwarded:
@@ -98,14 +115,18 @@ class Forwarded:
         self._inbox = Inbox(jobs.store, jobs.files, models.settings)
         destinations = jobs.runner.archived.destinations
         self._decider = SeriesDecider(models, destinations.names)
+        self._limiter = CapacityLimiter(SIDE_BY_SIDE)
         self._decide = partial(self._decider.decided, destination=destinations.default)
 
     async def store(self, request: Request) -> Response:
         """``POST /dicom-web/studies``: instances in, whose series become jobs."""
         self._models.require_ready()
         with ExitStack() as files:
-            found = _Sorted(files, request.path_params.get("study"))
-            await read_related(request, found)
+            found = _Sorted(files, request.path_params.get("study"), self._reader())
+            with move_on_after(self._models.settings.timeout_s) as upload:
+                await read_related(request, found, self._limiter)
+            if upload.cancelled_caught:
+                raise Problem(408, "the instances did not arrive in time", {"Connection": "close"})
             owner = owner_of(request)
             taken = [await run_sync(self._take, owner, each) for each in found.series.values()]
         jobs = [job for job in taken if job is not None]
@@ -113,6 +134,17 @@ class Forwarded:
             raise Problem(400, "the body holds no instance")
         headers = {"Location": link(request.scope, "jobs", jobs[0])} if len(jobs) == 1 else {}
         return _answer(request, found, headers)
+
+    def _reader(self) -> Read:
+        """Tells what instances are, in a process that is ended at a limit and when time is up."""
+        settings, decoder = self._models.settings, self._models.decoder
+        until = monotonic() + settings.timeout_s
+
+        def check() -> None:
+            if monotonic() > until:
+                raise Problem(504, f"the instances took longer than {settings.timeout_s:g} s")
+
+        return lambda part: facts_of_sent(part, decoder, check)
 
     def _take(self, owner: str, series: _Series) -> str | None:
         """The job of a series; None where nothing is to be done with it, whatever else comes."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from seg.errors import ConfigError, ImageError
 from service.archives.peers import Peer, Peers, pynetdicom
+from service.errors import DecodingFullError, SchedulerClosedError
 from service.frontends.dimse.receiver import Receiver
 from service.frontends.dimse.spool import SpoolFullError
 from service.hosting.listening import is_loopback
@@ -95,7 +96,7 @@ class DicomListener:
             self._receiver.keep(path, id(event.assoc), sender)
         except ImageError:
             return CANNOT_UNDERSTAND
-        except (SpoolFullError, OSError) as error:
+        except (SpoolFullError, DecodingFullError, SchedulerClosedError, OSError) as error:
             LOGGER.error("instance refused", extra={"fields": where_it_failed(error)})
             return NO_ROOM
         except Exception as error:  # the library would log it with what was sent

@@ -10,7 +10,7 @@ from time import monotonic, time
 from service.archives.destinations import Destinations
 from service.archives.instances import facts_of_sent
 from service.archives.peers import Peer
-from service.errors import NotReadyError
+from service.errors import DecodingFullError, NotReadyError, SchedulerClosedError
 from service.frontends.dimse.spool import PackedSeries, Spool
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.deciding import SeriesDecider
@@ -62,6 +62,7 @@ class Receiver:
         self._inbox = Inbox(jobs.store, jobs.files, models.settings)
         self._runner = jobs.runner
         self._decider = SeriesDecider(models, destinations.names)
+        self._read = partial(facts_of_sent, decoder=models.decoder, check=self._check)
         self._lock = threading.Lock()
         self._closing = threading.Event()
         behind = monotonic() - time()
@@ -89,7 +90,7 @@ class Receiver:
             OSError: likewise.
         """
         with content.open("rb") as file:
-            facts = facts_of_sent(file)
+            facts = self._read(file)
         if not facts.slices:
             return
         name = self._spool.keep(facts, content, sender.name if sender else None)
@@ -98,6 +99,10 @@ class Receiver:
             series.last = monotonic()
             series.open.add(association)
             series.is_released = False
+
+    def _check(self) -> None:
+        if self._closing.is_set():
+            raise SchedulerClosedError("the service is shutting down")
 
     def ended(self, association: int, *, released: bool) -> None:
         """An association is over, as it should be or broken off."""
@@ -127,11 +132,17 @@ class Receiver:
     def _hand_over(self, name: str) -> None:
         try:
             with tempfile.TemporaryFile() as file:
-                packed = self._spool.pack(name, file)
+                packed = self._spool.pack(name, file, self._read)
                 if packed is not None:
                     self._take(packed, ReceivedSeries(packed.facts, file))
             self._forget(name, packed)
-        except (NotReadyError, DatabaseUnavailableError, FilesUnavailableError):
+        except (
+            NotReadyError,
+            DatabaseUnavailableError,
+            FilesUnavailableError,
+            DecodingFullError,
+            SchedulerClosedError,
+        ):
             self._again(name)  # it passes; whoever is not there says so in the log
         except Problem as problem:
             LOGGER.error("series waits", extra={"fields": {"reason": problem.detail}})

@@ -5,14 +5,13 @@ import os
 import shutil
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from seg.files import replace_file, replaced_file
 from seg.images.dicom.instance_facts import InstanceFacts
-from service.archives.instances import facts_of_sent
 from service.archives.rules import SeriesFacts
 
 SENDER = "sender"
@@ -72,8 +71,16 @@ class Spool:
             raise
         return name
 
-    def pack(self, name: str, target: IO[bytes]) -> PackedSeries | None:
-        """Write a series into a ZIP file, the names of its members their SOPInstanceUIDs."""
+    def pack(
+        self, name: str, target: IO[bytes], read: Callable[[IO[bytes]], InstanceFacts]
+    ) -> PackedSeries | None:
+        """Write a series into a ZIP file, the names of its members their SOPInstanceUIDs.
+
+        Args:
+            name: of its folder.
+            target: an empty file.
+            read: tells what an instance is.
+        """
         folder = self._root / name
         files = tuple(sorted(folder.glob("*.dcm")))
         if not files:
@@ -82,7 +89,7 @@ class Spool:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             for path in files:
                 with path.open("rb") as file:
-                    instances.append(facts_of_sent(file))
+                    instances.append(read(file))
                 archive.write(path, f"{instances[-1].instance}.dcm")
         sender = (folder / SENDER).read_text(encoding="utf-8") if (folder / SENDER).exists() else ""
         return PackedSeries(SeriesFacts.of(instances), sender or None, files)

@@ -5,8 +5,9 @@ import pytest
 from starlette.requests import Request
 
 from service.problems.response import Problem
-from service.requests import forms
+from service.requests import open_files
 from service.requests.forms import MAX_FILES, whole_form
+from service.requests.open_files import OPEN_FILES
 
 
 def request_of(*parts: tuple[str, bytes]) -> Request:
@@ -57,14 +58,14 @@ def test_fields_of_a_form_share_the_length_that_one_may_have():
 
 
 def test_forms_together_have_so_many_files_and_give_them_back(monkeypatch):
-    monkeypatch.setattr(forms, "SHARE", 1 << 40)
+    monkeypatch.setattr(open_files, "SHARE", 1 << 40)
     with pytest.raises(Problem, match="too many files") as raised:
         taken((FILE, b"a"))
     assert raised.value.status_code == 503
     monkeypatch.undo()
     for _ in range(3):
         assert taken(*[(FILE, b"a")] * MAX_FILES)[1] == [b"a"] * MAX_FILES
-    assert forms._OPEN_FILES.count == 0
+    assert OPEN_FILES.count == 0
 
 
 def test_others_have_their_turn_while_many_small_parts_are_read():

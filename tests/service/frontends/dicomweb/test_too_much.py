@@ -1,0 +1,89 @@
+"""Instances that are sent: what they take, in whatever number and of whatever make they come."""
+
+import io
+from contextlib import ExitStack
+
+import anyio
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+from benchmarks.drills.attacks import deflated
+from seg.errors import ImageError
+from seg.images.dicom.instance_facts import InstanceFacts, instance_facts
+from service.archives.instances import facts_of_sent
+from service.decoding.image_decoder import ImageDecoder
+from service.frontends.dicomweb.stow import MOST_SERIES, NO_ROOM, _Sorted
+from service.problems.response import Problem
+from service.requests import uploads
+from service.requests.open_files import OPEN_FILES
+from service.settings import Settings
+from tests.seg.images.dicom.files import content_of, series_of
+
+SLICE, *_ = series_of(np.zeros((2, 8, 8), np.int16), np.diag([1.0, 1.0, 2.0, 1.0]))
+
+
+def read_from(part):
+    """An instance that is its number and a series of its own."""
+    number = part.read().decode()
+    return InstanceFacts(
+        sop_class="1.2",
+        instance=f"1.3.{number}",
+        series=f"1.4.{number}",
+        study="1.5",
+        modality="CT",
+        description="",
+        slices=1,
+        thickness_mm=None,
+        direction="axial",
+    )
+
+
+def test_a_request_has_so_many_series_and_gives_their_files_back():
+    with ExitStack() as files:
+        found = _Sorted(files, None, read_from)
+        for number in range(MOST_SERIES + 2):
+            found.begin({})
+            found.write(str(number).encode())
+            found.end()
+        assert OPEN_FILES.count == len(found.series) == len(found.taken) == MOST_SERIES
+        assert [reason for _, reason in found.refused] == [NO_ROOM] * 2
+    assert OPEN_FILES.count == 0
+
+
+def test_a_body_has_so_many_parts(monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_FILES", 3)
+    body = b"--b\r\n\r\n1\r\n" * 4 + b"--b--\r\n"
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", b"multipart/related; boundary=b")]
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with ExitStack() as files, pytest.raises(Problem, match="3 parts") as raised:
+        anyio.run(uploads.read_related, request, _Sorted(files, None, read_from))
+    assert raised.value.status_code == 413
+
+
+def test_what_an_instance_is_comes_over_from_the_process_that_read_it():
+    content = content_of(SLICE)
+    facts = facts_of_sent(io.BytesIO(content), ImageDecoder(Settings()), lambda: None)
+    assert facts == instance_facts(io.BytesIO(content))
+    assert facts.instance == SLICE.SOPInstanceUID
+
+
+@pytest.mark.parametrize("content", [deflated(200 << 20), b"1.2.3"], ids=["a bomb", "no file"])
+def test_an_instance_that_would_grow_is_none(content):
+    decoder = ImageDecoder(Settings(max_decoding_mb=60))
+    with pytest.raises(ImageError):
+        facts_of_sent(io.BytesIO(content), decoder, lambda: None)
+    assert decoder.budget.used == 0
+
+
+def test_reading_an_instance_ends_when_nobody_waits():
+    def check():
+        raise Problem(504, "too late")
+
+    decoder = ImageDecoder(Settings(max_decoding_mb=500))
+    with pytest.raises(Problem, match="too late"):
+        facts_of_sent(io.BytesIO(deflated(200 << 20)), decoder, check)
