@@ -5,9 +5,11 @@ from seg.metrics.calibration import expected_calibration_error, reliability
 from seg.metrics.features import FeatureStatistics
 from seg.metrics.matching import (
     IOU_THRESHOLDS,
+    Fate,
     ObjectCounts,
     Overlaps,
     count_objects,
+    fates_of,
     is_hit,
     overlaps,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "IOU_THRESHOLDS",
     "DiceCalibration",
     "Estimate",
+    "Fate",
     "FeatureStatistics",
     "ObjectCounts",
     "Overlaps",
@@ -40,6 +43,7 @@ __all__ = [
     "dice_per_class",
     "expected_calibration_error",
     "expected_dice",
+    "fates_of",
     "hausdorff95",
     "iou",
     "iou_per_class",

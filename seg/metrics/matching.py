@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
@@ -131,6 +132,37 @@ def count_objects(pairs: Overlaps) -> ObjectCounts:
         seg=float(iou[mostly_covered].sum()),
         merged=int(covers[covers > 1].sum()),
         split=int((holds > 1).sum()),
+    )
+
+
+Fate = Literal["matched", "missed", "merged", "split", "invented"]
+"""What became of an object; of a reference object that is several, the last that holds."""
+
+
+def fates_of(pairs: Overlaps) -> tuple[dict[int, Fate], dict[int, Fate]]:
+    """What became of each predicted and of each reference object, by its number.
+
+    ``merged`` and ``split`` as ``ObjectCounts`` has them, of the reference; a predicted object is
+    ``matched`` or ``invented``, ``merged`` where it covers several, ``split`` where it is a part.
+    """
+    ours: list[Fate] = ["invented"] * len(pairs.predicted_sizes)
+    theirs: list[Fate] = ["missed"] * len(pairs.reference_sizes)
+    mostly_covered = 2 * pairs.shared > pairs.reference_sizes[pairs.reference]
+    mostly_within = 2 * pairs.shared > pairs.predicted_sizes[pairs.predicted]
+    covers = np.bincount(pairs.predicted[mostly_covered], minlength=len(ours))
+    holds = np.bincount(pairs.reference[mostly_within], minlength=len(theirs))
+    hits = pairs.iou > IOU_THRESHOLDS[0]
+    for a, b in zip(pairs.predicted[hits], pairs.reference[hits], strict=True):
+        ours[a] = theirs[b] = "matched"
+    for a, b in zip(pairs.predicted[mostly_covered], pairs.reference[mostly_covered], strict=True):
+        if covers[a] > 1:
+            ours[a] = theirs[b] = "merged"
+    for a, b in zip(pairs.predicted[mostly_within], pairs.reference[mostly_within], strict=True):
+        if holds[b] > 1:
+            ours[a] = theirs[b] = "split"
+    return (
+        dict(zip(pairs.predicted_labels.tolist(), ours, strict=True)),
+        dict(zip(pairs.reference_labels.tolist(), theirs, strict=True)),
     )
 
 

@@ -8,13 +8,13 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError, ImageError
-from seg.images import MASK_FORMATS, Image, Mask, write_mask
+from seg.images import MASK_FORMATS, Image, Mask, write_mask, write_objects
 from seg.images.grid.orientation import turned_image, turned_mask
 from seg.inference import Predictor
 from seg.inference.predictor import Observe
 from seg.inference.tiling.blending import Slab
 from seg.model_package import ModelCard
-from seg.objects import Objects
+from seg.objects import LABEL_SUFFIX, Objects
 from training.dataset import Case, Dataset
 from training.dataset.matched_classes import on_classes
 from training.evaluation.measure import (
@@ -101,6 +101,12 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
             )
             of_objects = score_objects(objects, mask.array, numbers, reference.array)
             score = score.model_copy(update={"objects": of_objects})
+            if predictions is not None:
+                found_numbers = np.ascontiguousarray(turn.back(objects.labels))
+                _keep_objects(
+                    Mask.on_grid_of(stored, found_numbers),
+                    objects_file(predictions, case.name, mask.dims),
+                )
         scored.append(score)
         for name, counts in meter.regions.items():
             calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
@@ -150,6 +156,11 @@ def prediction_file(folder: Path, case: str, dims: int) -> Path:
     return folder / (case + MASK_FORMATS[PREDICTION_FORMATS[dims]].suffix)
 
 
+def objects_file(folder: Path, case: str, dims: int) -> Path:
+    """Where ``evaluate`` keeps the numbers of the predicted objects of a case."""
+    return folder / "objects" / (case + LABEL_SUFFIX[dims])
+
+
 def _with_classes_of(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> Dataset:
     if not cases:
         raise DatasetError("there is no case to evaluate; name a split that has cases")
@@ -179,5 +190,12 @@ def _predict(
 def _keep(mask: Mask, card: ModelCard, path: Path) -> None:
     try:
         write_mask(path, mask, PREDICTION_FORMATS[mask.dims], card.classes)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _keep_objects(numbers: Mask, path: Path) -> None:
+    try:
+        write_objects(path, numbers)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

@@ -11,6 +11,7 @@ from training.dataset import Dataset
 from training.evaluation.options import SPLITS
 from training.evaluation.score_files import distances_in_words
 from training.evaluation.scores import Evaluation
+from training.reports.object_pictures import COLORS, objects_shown
 from training.reports.pages import cases_shown, on_light_and_dark, render
 from training.reports.score_pictures import draw_reliability, draw_spread
 
@@ -58,6 +59,8 @@ def write_evaluation_report(path: Path, scored: Scored) -> None:
         mirror=scored.is_mirrored,
         seen=scored.split == "train" and dataset.sha256() == card.provenance.dataset_sha256,
         shown=cases_shown(scored.predictions, dataset, evaluation),
+        shown_objects=objects_shown(scored.predictions, dataset, evaluation),
+        fate_colors=COLORS,
         spread=on_light_and_dark(lambda ink: draw_spread(evaluation, ink)),
         calibration=on_light_and_dark(lambda ink: draw_reliability(evaluation, ink))
         if is_calibrated

@@ -10,6 +10,7 @@ from training.learning.checkpoint import Trained
 from training.packaging.faster_ways import named_ways
 from training.packaging.package import Finished
 from training.reports.curves import draw_curves, read_log
+from training.reports.object_pictures import COLORS, objects_shown
 from training.reports.pages import cases_shown, headline_of, on_light_and_dark, render
 from training.reports.plan_in_words import data_in_words, plan_in_words
 from training.run.job import TrainingJob
@@ -39,6 +40,8 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         shown=cases_shown(
             folder / "predictions", job.dataset, evaluation, picture=folder / PICTURE_FILE
         ),
+        shown_objects=objects_shown(folder / "predictions", job.dataset, evaluation),
+        fate_colors=COLORS,
         curves=_curves(folder, headline_of(evaluation).dice.mean),
         plan=plan_in_words(job.plan, parameter_count(trained.network)),
         steps=trained.steps,
