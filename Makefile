@@ -1,13 +1,16 @@
 # make demo, make test, make serve PACKAGE=DIR; make help lists all.
 PYTHON ?= python3
+# An index of torch's wheels without CUDA, where there is no card; empty: the usual index.
+TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/.ready
+SERVE := .venv-serve
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs serve bento audit pacs browser library clean
+.PHONY: help demo test lint docs serve serve-only bento audit pacs browser library clean
 
 help:  ## list what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 demo: $(READY)  ## train on real images, serve the model, segment an image over HTTP
 	@$(BIN)/python -m training.demo
@@ -28,6 +31,10 @@ serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 	@test -n "$(PACKAGE)" || { echo "name a package: make serve PACKAGE=runs/demo/package"; exit 2; }
 	SEG_PACKAGE="$(PACKAGE)" BENTOML_DO_NOT_TRACK=True $(BIN)/bentoml serve
 
+serve-only: $(SERVE)/.ready  ## the same without torch, from an environment of its own: make serve-only PACKAGE=DIR
+	@test -n "$(PACKAGE)" || { echo "name a package: make serve-only PACKAGE=DIR"; exit 2; }
+	SEG_PACKAGE="$(PACKAGE)" $(SERVE)/bin/seg serve
+
 bento: $(READY)  ## build a bento that carries a model package: make bento PACKAGE=DIR
 	@test -n "$(PACKAGE)" || { echo "name a package: make bento PACKAGE=runs/demo/package"; exit 2; }
 	$(BIN)/python -m service.build "$(PACKAGE)"
@@ -45,8 +52,23 @@ library: $(READY)  ## take another NiiVue or fflate from npm: make library NAME=
 	@test -n "$(NAME)$(VERSION)" || { echo "make library NAME=niivue VERSION=0.69.0"; exit 2; }
 	$(BIN)/python -m service.page.refresh_library "$(NAME)" "$(VERSION)"
 
-clean:  ## remove the environment
-	rm -rf .venv
+clean:  ## remove the environments
+	rm -rf .venv $(SERVE)
+
+# What serving needs stands in bentofile.yaml, with the onnxruntime that has no CUDA in it.
+$(SERVE)/.ready: bentofile.yaml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
+	@echo "installing into $(SERVE), once; a minute or two"
+	@$(PYTHON) -m venv $(SERVE)
+	@sed -n 's/^    - "\(.*\)"$$/\1/p' bentofile.yaml > $(SERVE)/requirements.txt
+	@$(SERVE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  --constraint constraints.txt --requirement $(SERVE)/requirements.txt
+	@$(SERVE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@find $(SERVE) -type d -name tests -prune -exec rm -rf {} +  # as in the image: libraries' own
+	@$(SERVE)/bin/python service/hosting/stripped.py $(SERVE)
+	@touch $@
+	@du -sm $(SERVE) | sed 's/\t.*/ MB in $(SERVE)/'
 
 # The mark is set last, so an installation that was cut off is taken up again.
 $(READY): pyproject.toml constraints.txt
@@ -54,6 +76,9 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
 	@echo "installing into .venv, once; some minutes and 8 GB"
 	@$(PYTHON) -m venv .venv
+	@test -z "$(TORCH_INDEX)" || grep -E '^torch(vision)?==' constraints.txt | \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --index-url "$(TORCH_INDEX)" --requirement /dev/stdin
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[train,serve,dev]'
 	@touch $@

@@ -1,12 +1,17 @@
 """The documents as a site: ``make docs``."""
 
 import importlib
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from seg.images import Image, write_image
+from tests.packages import write_package
 
 ROOT = Path(__file__).parents[1]
 ROOMS = [
@@ -44,6 +49,29 @@ def test_the_site_fetches_nothing_from_elsewhere(site):
         loads += " ".join(re.findall(r"(?:url\(|@import)\s*[\"']?([^\"')]+)", text))
         assert not re.search(r"(?<!\w)(https?:)?//", loads), f"{page.relative_to(site)}: {loads}"
         assert 'class="mermaid"' not in text, f"{page}: its program comes from a CDN"
+
+
+def test_every_kind_of_error_has_its_cause_and_cure():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    for module in ("seg.errors", "service.errors"):
+        for name, error in vars(importlib.import_module(module)).items():
+            if isinstance(error, type) and name != "SegError":
+                assert f"| `{name}` |" in text, f"{module}.{name}"
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    write_package(tmp_path / "runs" / "demo" / "package", channels=2)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 50, 60), np.uint8)
+    write_image(tmp_path / "runs" / "demo" / "scan.tif", Image(pixels))
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "docs" / "notebooks" / "quick-start.ipynb").read_text("utf-8"))
+    names = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    assert sum(names["sizes"].values()) == 50 * 60
+    assert (names["picture"].height, names["picture"].width) == (50, 60)
+    assert json.loads((tmp_path / "outlines.geojson").read_text())["features"]
 
 
 @pytest.mark.parametrize("room", ROOMS)
