@@ -14,6 +14,8 @@ MASK_NAMES = (
     "nrrd",
     "dicom-seg",
     "dicom-labelmap",
+    "dicom-sr",
+    "dicom-sc",
     "rtstruct",
     "json",
     "csv",

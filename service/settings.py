@@ -152,6 +152,12 @@ class Settings(BaseSettings):
     for one of them."""
     dicomweb_retry_s: Annotated[float, Field(ge=0)] = 30.0
     """Seconds for which an archive that is away is asked again before a job fails."""
+    lowest_dice: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Predicted Dice below which a result of an archive's series is a draft; one of which none is
+    predicted is too. None lets all pass."""
+    below_lowest_dice: Literal["draft", "withhold"] = "draft"
+    """What becomes of it: ``draft`` stores it as a series that says so, ``withhold`` stores
+    nothing."""
     dicom_rules: Path | None = None
     """File that says which series that archives send are segmented, by which model, and where
     results go, as ``service.archives.rules`` reads it; None takes every volume."""

@@ -12,6 +12,7 @@ from seg.files import replace_file
 from seg.images.arrays.npy import encode_npy
 from seg.images.arrays.npz import encode_npz
 from seg.images.dicom.rtstruct import encode_rtstruct
+from seg.images.dicom.write_report import encode_dicom_sc, encode_dicom_sr
 from seg.images.dicom.write_segmentation import encode_dicom_labelmap, encode_dicom_seg
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
@@ -57,6 +58,8 @@ MASK_FORMATS: Mapping[str, MaskFormat] = MappingProxyType(
             ),
             MaskFormat("dicom-seg", "application/dicom", ".dcm", encode_dicom_seg),
             MaskFormat("dicom-labelmap", "application/dicom", ".dcm", encode_dicom_labelmap),
+            MaskFormat("dicom-sr", "application/dicom", ".sr.dcm", encode_dicom_sr),
+            MaskFormat("dicom-sc", "application/dicom", ".sc.dcm", encode_dicom_sc),
             MaskFormat("rtstruct", "application/dicom", ".dcm", encode_rtstruct),
             MaskFormat("json", "application/json", ".json", lambda m, k, *_: encode_summary(m, k)),
             MaskFormat("csv", "text/csv", ".csv", lambda m, k, i, _: encode_measurements(m, k, i)),
@@ -93,7 +96,8 @@ def encode_mask(
         mask: Labels and where they lie.
         format: ``png`` (palette, a pixel's value is its class), ``tiff``, ``nifti`` (gzipped),
             ``npz``, ``npy`` (labels alone), ``nrrd`` (3D Slicer's segmentation), ``dicom-seg``,
-            ``dicom-labelmap`` (the same, smaller where there are many classes), ``rtstruct``
+            ``dicom-labelmap`` (the same, smaller where there are many classes), ``dicom-sr``
+            (volumes as a report), ``dicom-sc`` (an overlay as an archive's picture), ``rtstruct``
             (contours in DICOM), ``json`` (class sizes), ``csv`` (measurements), ``geojson``
             (polygons in pixels, as QuPath has them), ``geojson-mm``, ``rle`` (COCO run lengths) or
             ``overlay`` (for people).

@@ -7,7 +7,7 @@ from seg.inference.backends.onnx import Backend, OnnxBackend
 from seg.inference.backends.openvino import OpenVinoBackend
 from seg.inference.files import predict_file, predict_files
 from seg.inference.labels.selection import Selection
-from seg.inference.outputs import Output, encode_output, outputs_for
+from seg.inference.outputs import Output, encode_output, outputs_for, written_together
 from seg.inference.predictor import Predictor
 from seg.inference.tiling.sliding_window import Tiling, WindowCounts, predict_slabs
 from seg.inference.trust.disagreement import voices_of
@@ -51,4 +51,5 @@ __all__ = [
     "predict_slabs",
     "verify_golden",
     "voices_of",
+    "written_together",
 ]

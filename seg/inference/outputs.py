@@ -3,8 +3,8 @@
 The command line and the service offer the same names.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from seg.errors import UnsupportedImageError
 from seg.images import MASK_FORMATS, PROBABILITY_FORMATS, Image, encode_mask, encode_probabilities
@@ -64,6 +64,25 @@ def _of_objects(dims: int) -> dict[str, Output]:
         if dims in each.dims
     }
     return {INSTANCES: Output(INSTANCES, media_type, suffix, INSTANCES, of_objects=True)} | tables
+
+
+def written_together(
+    found: Segmentation, formats: Sequence[str], lowest_dice: float | None = None
+) -> Segmentation:
+    """A segmentation whose DICOM objects may refer to each other.
+
+    Args:
+        found: of ``Predictor.segment``.
+        formats: in which it is written.
+        lowest_dice: of a class that is predicted, in [0, 1], below which objects say that they are
+            drafts; so do those of a mask of which none is predicted.
+    """
+    if found.made_by is None:
+        return found
+    lowest = min(found.quality.predicted_dice.values(), default=0.0)
+    is_draft = lowest_dice is not None and lowest < lowest_dice
+    made_by = replace(found.made_by, beside=tuple(formats), is_draft=is_draft)
+    return replace(found, made_by=made_by)
 
 
 def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:

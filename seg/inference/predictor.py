@@ -3,6 +3,7 @@
 Evaluation, ``python -m seg.predict`` and the service all call this. Letters: ``k`` classes.
 """
 
+import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -131,7 +132,13 @@ class Predictor:
             classes=self.selection.classes_of(card),
             channels=self.selection.channels_of(card),
             threshold=0.5 if self.selection.threshold is None else self.selection.threshold,
-            made_by=self.made_by,
+            made_by=replace(
+                self.made_by,
+                run=secrets.token_hex(16),
+                predicted_dice=quality.predicted_dice,
+                expected_error=quality.expected_error,
+                warnings=quality.warnings,
+            ),
             objects=self._objects(image, turned, turn, objects, labels) if objects else None,
         )
 

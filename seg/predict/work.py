@@ -33,6 +33,7 @@ from seg.inference import (
     outputs_for,
     predict_files,
     voices_of,
+    written_together,
 )
 from seg.inference.backends.ways import way_of
 from seg.inference.labels.selection import EVERYTHING
@@ -247,6 +248,7 @@ class Worker:
         return Outcome(case.name, warnings=quality.warnings, quality=row, measurements=rows)
 
     def _write(self, case: PredictionCase, image: Image, found: Segmentation) -> Outcome:
+        found = written_together(found, self.work.formats)
         if found.objects is not None:
             named = replace(found.objects, source=case.files[0].name)
             found = replace(found, objects=named)

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from seg.errors import SegError
 from seg.images import Image, encode_mask
-from seg.inference import MapName, Predictor, Segmentation, encode_output
+from seg.inference import MapName, Predictor, Segmentation, encode_output, written_together
 from seg.inference.tiling.sliding_window import Progress
 from seg.objects import counts_in_json
 from service.answers.containers import Add, opened_container
@@ -55,6 +55,8 @@ class AnswerHead:
     """Images without a mask."""
     objects: str | None = None
     """JSON for a header: how many objects there are; None where nobody tells them apart."""
+    is_draft: bool = False
+    """Predicted to be worse than the operator lets pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Work:
     backend: SharedBackend
     rung: ServedVariant
     """The variant that answers all of it."""
+    lowest_dice: float | None = None
+    """Predicted Dice below which an archive gets a draft."""
     on_tile: Progress = lambda done, total: None
     on_image: Callable[[], None] = lambda: None
 
@@ -99,12 +103,15 @@ def answer(work: Work, images: Sequence[Sequence[Content]], target: IO[bytes]) -
             head,
             as_header(found.segmentation),
             objects=objects_as_header(found.segmentation.objects),
+            is_draft=found.is_draft,
         )
     with opened_container(container, target) as parts:
         report = _fill(work, images, parts.add)
     quality = report.qualities[0] if len(images) == 1 else None
     objects = report.objects[0] if len(images) == 1 else None
-    return AnswerHead(parts.media_type, parts.filename, quality, report.failed, objects)
+    return AnswerHead(
+        parts.media_type, parts.filename, quality, report.failed, objects, report.is_draft
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -114,6 +121,11 @@ class SegmentedImage:
     image: Image
     segmentation: Segmentation
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether its objects say so."""
+        return self.segmentation.made_by is not None and self.segmentation.made_by.is_draft
+
 
 @dataclass(slots=True)
 class _Report:
@@ -122,6 +134,7 @@ class _Report:
     qualities: list[str] = field(default_factory=list)
     objects: list[str | None] = field(default_factory=list)
     failed: int = 0
+    is_draft: bool = False
 
 
 def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
@@ -145,6 +158,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
                 add(name, media_type, body)
             if work.order.measurements:
                 report.rows += _rows(found, number)
+            report.is_draft |= found.is_draft
             report.qualities.append(as_header(found.segmentation))
             report.objects.append(objects_as_header(found.segmentation.objects))
             report.entries.append(_entry(found.segmentation, number, list(encoded)))
@@ -200,7 +214,7 @@ def segmented(work: Work, files: Sequence[Content]) -> SegmentedImage:
             image, work.on_tile, maps, with_objects=_tells_objects_apart(work)
         )
     backend.raise_if_cancelled()
-    return SegmentedImage(image, found)
+    return SegmentedImage(image, written_together(found, order.formats, work.lowest_dice))
 
 
 def _tells_objects_apart(work: Work) -> bool:

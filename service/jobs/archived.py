@@ -29,6 +29,7 @@ WHICH, SERIES = "which", "series"
 AWAY = {"fetch": "away-fetch", "store": "away-store"}
 """Since when the archive of a step is away."""
 LONGEST_WAIT_S = 60.0
+WITHHELD = "the predicted Dice is below SEG_LOWEST_DICE, or none is predicted"
 DICOM = "application/dicom"
 
 Check = Callable[[], None]
@@ -81,6 +82,8 @@ class ArchivedJobs:
             self._write_json(job.id, HEAD, segment())
         head: dict[str, Any] = json.loads(self._files.read(job.id, HEAD))
         check_held()
+        if head.get("is_draft") and self._settings.below_lowest_dice == "withhold":
+            return {**head, "stored": [], "not_stored": WITHHELD}
         return {**head, "stored": self._store(job, archive, head)}
 
     def waits(self, job: Job) -> float | None:

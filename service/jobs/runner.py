@@ -187,6 +187,7 @@ class JobRunner:
             order=order,
             backend=backend,
             rung=model.chooser.rungs[0],
+            lowest_dice=self._settings.lowest_dice if order.archive else None,
             on_tile=held.on_tile,
             on_image=held.on_image,
         )

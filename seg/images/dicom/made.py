@@ -1,11 +1,16 @@
 """What DICOM objects of ours say of themselves: who made them, when, and what the classes are."""
 
+import logging
+import warnings
 from collections.abc import Collection
+from functools import cache
 from hashlib import sha256
+from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
-from seg.images.dicom.file import Dataset
+from seg.images.dicom.file import Dataset, pydicom
 from seg.images.dicom.source import MANUFACTURER, item
+from seg.images.dicom.text import CHARACTER_SET, date_of, offset_of, time_of
 from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.codes import long_string, plain
 from seg.images.grid.made_by import MadeBy
@@ -50,7 +55,12 @@ def algorithm_item(made_by: MadeBy) -> Dataset:
 
 def series_description(made_by: MadeBy) -> str:
     """What a list of series shows."""
-    return long_string(f"Segmentation by {made_by}")
+    return long_string(f"{draft(made_by)}Segmentation by {made_by}")
+
+
+def draft(made_by: MadeBy) -> str:
+    """What stands before the name of a series that nobody should read unasked."""
+    return "DRAFT: " if made_by.is_draft else ""
 
 
 def serial_number(made_by: MadeBy) -> str:
@@ -82,3 +92,53 @@ def numbers_taken(headers: Collection[Dataset]) -> set[int]:
         if text.lstrip("-").isdecimal():
             taken.add(int(text))
     return taken
+
+
+def run_uid(made_by: MadeBy, name: str) -> str:
+    """A new UID; of a run that is named, the one that other objects of that run know it by."""
+    if not made_by.run:
+        return str(highdicom_library().UID())
+    return f"2.25.{uuid5(NAMESPACE_OID, f'{made_by.run} {name}').int}"
+
+
+def remarks(made_by: MadeBy, name: str) -> list[str]:
+    """What is to be known of a class in a mask, for people: never a word of the images' own."""
+    found = ["draft, below the lowest predicted Dice"] if made_by.is_draft else []
+    found.append("research use only")
+    if name in made_by.predicted_dice:
+        error = made_by.expected_error.get(name)
+        usual = "" if error is None else f" (usual error {error:.2f})"
+        found.append(f"predicted Dice {made_by.predicted_dice[name]:.2f}{usual}")
+    return [*found, *(f"warning: {sentence}" for sentence in made_by.warnings)]
+
+
+@cache
+def highdicom_library() -> Any:
+    """The library, silenced: its remarks quote the patient's name."""
+    pydicom()
+    import highdicom
+
+    logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"highdicom(\.|$)")
+    return highdicom
+
+
+def concept(code: Code) -> Any:
+    """A code as highdicom has them."""
+    return highdicom_library().sr.CodedConcept.from_dataset(code_item(code))
+
+
+def attribute_named(error: BaseException) -> str:
+    """The attribute that an error of a library names, and nothing else of its message."""
+    words = (word.strip("'\",.:;()") for word in str(error).split())
+    known = [word for word in words if pydicom().datadict.tag_for_keyword(word) is not None]
+    return known[0] if known else "unnamed"
+
+
+def tell_the_time(written: Any, now: Any) -> None:
+    """When an object was made, and by which clock."""
+    written.SpecificCharacterSet = CHARACTER_SET
+    written.TimezoneOffsetFromUTC = offset_of(now)
+    for kind in ("InstanceCreation", "Content", "Series"):
+        setattr(written, f"{kind}Date", date_of(now))
+        setattr(written, f"{kind}Time", time_of(now))

@@ -5,8 +5,8 @@ from pathlib import Path
 from seg.errors import ImageError
 from seg.images.dicom.file import Dataset, parse, translated
 
-PIXELS, APPROVAL = 0x7FE00010, 0x300E0002
-"""Tags with which a segmentation ends, and a structure set."""
+PIXELS, APPROVAL, REPORT = 0x7FE00010, 0x300E0002, 0x0040A730
+"""Tags with which a segmentation or a picture ends, a structure set, and a report."""
 
 
 def is_whole_dicom(path: Path) -> bool:
@@ -25,7 +25,7 @@ def is_whole_dicom(path: Path) -> bool:
                 file.seek(_end_of_meta(header))
                 elements = data_element_generator(file, implicit, little, defer_size=1)
                 tags = [int(element.tag) for element in elements]
-                return file.tell() == size and bool(tags) and tags[-1] in (PIXELS, APPROVAL)
+                return file.tell() == size and bool(tags) and tags[-1] in (PIXELS, APPROVAL, REPORT)
     except ImageError:
         return False
 

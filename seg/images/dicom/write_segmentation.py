@@ -5,11 +5,9 @@ images that say only what a SEG needs, as the standard has it, and their names a
 """
 
 import io
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
@@ -22,11 +20,17 @@ from seg.images.dicom.file import Dataset, pydicom, translated
 from seg.images.dicom.made import (
     UNNAMED,
     algorithm_item,
+    attribute_named,
     code_item,
+    concept,
+    highdicom_library,
     numbers_taken,
+    remarks,
+    run_uid,
     serial_number,
     series_description,
     series_number,
+    tell_the_time,
     tracking_uid,
 )
 from seg.images.dicom.source import (
@@ -39,12 +43,9 @@ from seg.images.dicom.source import (
 from seg.images.dicom.text import (
     CHARACTER_SET,
     cleaned,
-    date_of,
     moment,
-    offset_of,
-    time_of,
 )
-from seg.images.grid.classes import ClassInfo, Code
+from seg.images.grid.classes import ClassInfo
 from seg.images.grid.codes import LONG_STRING, category_of, long_string, plain, type_of
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
@@ -136,11 +137,11 @@ def _encode(
     """Of a mask of segment numbers."""
     slices = source_slices(mask, image)
     _check_places(mask, slices)
-    highdicom = _highdicom()
+    highdicom = highdicom_library()
     made_by = made_by or UNNAMED
     planes = mask.array if mask.dims == 3 else mask.array[np.newaxis]
     header = slices[0].header
-    series_uid, now = highdicom.UID(), moment(header)
+    series_uid, now = run_uid(made_by, f"{kind} series"), moment(header)
     taken = numbers_taken([each.header for each in slices])
     try:
         segmentation = highdicom.seg.Segmentation(
@@ -154,7 +155,7 @@ def _encode(
             series_instance_uid=series_uid,
             series_number=series_number(series_uid, taken),
             series_description=series_description(made_by),
-            sop_instance_uid=highdicom.UID(),
+            sop_instance_uid=run_uid(made_by, kind),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=long_string(made_by.model),
@@ -163,7 +164,7 @@ def _encode(
             content_label="SEGMENTATION",
             content_description=series_description(made_by),
         )
-        _tell_the_time(segmentation, now)
+        tell_the_time(segmentation, now)
         _tell_the_step(segmentation, mask, slices)
         _name_the_sources(segmentation, slices)
         if not slices[0].plane.is_placed:
@@ -175,7 +176,8 @@ def _encode(
     except PARSING_ERRORS as error:
         raise UnsupportedImageError(
             "a DICOM SEG cannot refer to these DICOM images, an attribute is missing or not as "
-            f"the standard has it ({type(error).__name__}: {_attribute(error)}); take nifti or nrrd"
+            f"the standard has it ({type(error).__name__}: {attribute_named(error)}); take nifti "
+            "or nrrd"
         ) from error
     return content.getvalue()
 
@@ -199,24 +201,6 @@ def _check_places(mask: Mask, slices: Sequence[SourceSlice]) -> None:
             "the slices of a DICOM SEG lie in the patient, and these images lack "
             f"{', '.join(missing)}; take nifti or nrrd"
         )
-
-
-def _attribute(error: BaseException) -> str:
-    """The attribute that an error of a library names, and nothing else of its message."""
-    words = (word.strip("'\",.:;()") for word in str(error).split())
-    known = [word for word in words if pydicom().datadict.tag_for_keyword(word) is not None]
-    return known[0] if known else "unnamed"
-
-
-@cache
-def _highdicom() -> Any:
-    """The library, silenced: its remarks quote the patient's name."""
-    pydicom()
-    import highdicom
-
-    logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
-    warnings.filterwarnings("ignore", module=r"highdicom(\.|$)")
-    return highdicom
 
 
 def _surrogates(slices: Sequence[SourceSlice]) -> list[Dataset]:
@@ -284,13 +268,13 @@ def _step(slices: Sequence[SourceSlice]) -> float | None:
 
 
 def _description(number: int, entry: ClassInfo, made_by: MadeBy, source: Dataset) -> Dataset:
-    highdicom = _highdicom()
+    highdicom = highdicom_library()
     code = type_of(entry)
     found = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=long_string(entry.name),
-        segmented_property_category=_concept(category_of(entry)),
-        segmented_property_type=_concept(code),
+        segmented_property_category=concept(category_of(entry)),
+        segmented_property_type=concept(code),
         algorithm_type="AUTOMATIC",
         algorithm_identification=highdicom.AlgorithmIdentificationSequence.from_sequence(
             pydicom().Sequence([algorithm_item(made_by)])
@@ -303,21 +287,9 @@ def _description(number: int, entry: ClassInfo, made_by: MadeBy, source: Dataset
         found.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
             code_item(entry.laterality)
         ]
-    if len(plain(entry.name)) > LONG_STRING:
-        found.SegmentDescription = plain(entry.name)[:1024]
+    name = [plain(entry.name)] if len(plain(entry.name)) > LONG_STRING else []
+    found.SegmentDescription = plain("; ".join([*name, *remarks(made_by, entry.name)]))[:1024]
     return found
-
-
-def _concept(code: Code) -> Any:
-    return _highdicom().sr.CodedConcept.from_dataset(code_item(code))
-
-
-def _tell_the_time(segmentation: Any, now: Any) -> None:
-    segmentation.SpecificCharacterSet = CHARACTER_SET
-    segmentation.TimezoneOffsetFromUTC = offset_of(now)
-    for kind in ("InstanceCreation", "Content", "Series"):
-        setattr(segmentation, f"{kind}Date", date_of(now))
-        setattr(segmentation, f"{kind}Time", time_of(now))
 
 
 def _tell_the_step(segmentation: Any, mask: Mask, slices: Sequence[SourceSlice]) -> None:

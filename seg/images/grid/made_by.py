@@ -1,6 +1,7 @@
-"""What made a mask, for the formats that say so."""
+"""What made a mask, and what it knows of it, for the formats that say so."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +16,19 @@ class MadeBy:
     """Of the network's arithmetic, e.g. ``float32``; empty where it is not known."""
     overlap: float | None = None
     """Share of a window that its neighbour covered as well."""
+    run: str = ""
+    """Names one segmentation, so that its objects may refer to each other; new ones each time
+    where it is empty."""
+    beside: tuple[str, ...] = ()
+    """All formats that are written of that segmentation, and stored together."""
+    predicted_dice: Mapping[str, float] = field(default_factory=dict)
+    """By class, as far as the model predicts it."""
+    expected_error: Mapping[str, float] = field(default_factory=dict)
+    """Usual error of that prediction, by class."""
+    warnings: tuple[str, ...] = ()
+    """In which ways the image is unlike those of the training, as sentences."""
+    is_draft: bool = False
+    """Predicted to be worse than who runs the model lets pass: objects say so."""
 
     def __str__(self) -> str:
         """Name and version."""

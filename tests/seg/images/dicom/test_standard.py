@@ -43,7 +43,7 @@ def items_at(dataset, path):
     return items
 
 
-@pytest.mark.parametrize("format", ["dicom-seg", "rtstruct"])
+@pytest.mark.parametrize("format", ["dicom-seg", "dicom-sc", "rtstruct"])
 @pytest.mark.parametrize("top", [1, 3], ids=["without foreground", "with foreground"])
 def test_an_object_has_what_the_standard_demands(tmp_path, classes, format, top):
     image = image_of(tmp_path / "series", np.eye(3))

@@ -76,12 +76,12 @@ def test_a_series_of_the_pacs_gets_the_mask_that_predict_gives_beside_it(
 
 def test_several_formats_are_stored_together(service, pacs, stored):
     slices = stored()
-    job = asked(service, slices, format=["SEG", "RTSTRUCT"])
-    kinds = {
-        pydicom.dcmread(io.BytesIO(stored_in(pacs, uid))).Modality
-        for uid in job["result"]["stored"]
-    }
-    assert kinds == {"SEG", "RTSTRUCT"}
+    job = asked(service, slices, format=["SEG", "RTSTRUCT", "SR", "SC"])
+    assert job["state"] == "done", job["problem"]
+    found = [pydicom.dcmread(io.BytesIO(stored_in(pacs, u))) for u in job["result"]["stored"]]
+    kinds = {each.Modality: each for each in found}
+    assert kinds.keys() == {"SEG", "RTSTRUCT", "SR", "OT"}
+    assert kinds["SEG"].SOPInstanceUID in str(kinds["SR"].ContentSequence)
     assert service.get(job["links"]["result"]).headers["content-type"] == "application/zip"
 
 

@@ -58,6 +58,7 @@ def forwarding(tmp_path_factory, tiny_package_3d):
             SEG_DICOMWEB=f"pacs={root_of(pacs)}",
             SEG_DICOM_RULES=str(rules),
             SEG_DICOM_SILENCE_S="0.5",
+            SEG_LOWEST_DICE="0.5",
             SEG_DICOMWEB_RETRY_S="2",
             SEG_KEYS="required",
             SEG_KEYS_FILE=str(folder / "keys.json"),
@@ -116,6 +117,7 @@ def test_a_stable_series_is_forwarded_in_pieces_and_gets_one_result_of_each_kind
     assert in_the_world(read_mask(io.BytesIO(content), dims=3)) == in_the_world(wanted)
     found = pydicom.dcmread(io.BytesIO(content))
     assert len(found.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == len(slices)
+    assert found.SeriesDescription.startswith("DRAFT: ")  # of which the model predicts no Dice
     before = len(service.get("/jobs").json()["jobs"])
     assert forward(pacs, found.SeriesInstanceUID).status_code == 200  # our own result comes back
     assert forward(pacs, slices[0].SeriesInstanceUID).status_code == 200  # the same series again
