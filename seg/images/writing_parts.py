@@ -1,7 +1,7 @@
 """Masks that are written part by part, whole or not at all."""
 
 import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -29,6 +29,8 @@ TILE = 512
 """Width and height of a tile in pixels."""
 BAND_PIXELS = 2**22
 """Pixels that are outlined at once."""
+SMALLEST_LEVEL = 2048
+"""Longest edge of a level below which there is no other."""
 LARGEST_CLASSIC_TIFF = 2**32 - 2**25
 
 Parts = Iterator[UInt8[np.ndarray, "*slab"]] | Iterator[UInt32[np.ndarray, "*slab"]]
@@ -185,14 +187,47 @@ def write_mask_parts(
                 stream_outlines(part, parts, grid, format, facts)
 
 
-def write_objects_parts(path: Path, parts: Parts, grid: ImageSource) -> None:
-    """Write numbers of objects with 32 bits part by part, as TIFF or NIfTI by the path's ending."""
+def write_objects_parts(path: Path, parts: Callable[[int], Parts], grid: ImageSource) -> None:
+    """Write numbers of objects with 32 bits part by part, as TIFF or NIfTI by the path's ending.
+
+    A TIFF of a slide is a pyramid, whose levels hold every second voxel of the one before.
+
+    Args:
+        path: of the file.
+        parts: of every voxel for 1, of every second one along y and x for 2, and so on.
+        grid: where the objects lie.
+    """
     with replaced_file(path) as part:
         if path.name.endswith((".nii", ".nii.gz")):
             zipped = path.name.endswith(".gz")
-            stream_nifti(part, parts, grid, zipped=zipped, kind=np.uint32)
+            stream_nifti(part, parts(1), grid, zipped=zipped, kind=np.uint32)
         else:
-            stream_tiff(part, parts, grid, np.uint32)
+            _stream_pyramid(part, parts, grid)
+
+
+def _stream_pyramid(path: Path, parts: Callable[[int], Parts], grid: ImageSource) -> None:
+    shape = tuple(grid.spatial_shape)
+    steps = [1]
+    while len(shape) == 2 and max(shape) > SMALLEST_LEVEL * steps[-1]:
+        steps.append(2 * steps[-1])
+    if len(steps) == 1:
+        stream_tiff(path, parts(1), grid, np.uint32)
+        return
+    is_big = 2 * prod(shape) * np.dtype(np.uint32).itemsize > LARGEST_CLASSIC_TIFF
+    with tifffile.TiffWriter(path, bigtiff=is_big, ome=True) as tiff:
+        for step in steps:
+            size = tuple(-(-length // step) for length in shape)
+            role = ome_description("YX", grid.spacing) | {"subifds": len(steps) - 1}
+            tiff.write(
+                _tiles(parts(step), size, np.uint32),
+                shape=size,
+                dtype=np.uint32,
+                tile=(TILE, TILE),
+                photometric="minisblack",
+                compression="zlib",
+                compressionargs={"level": 1},
+                **(role if step == 1 else {"subfiletype": 1}),
+            )
 
 
 def _tiles(

@@ -96,7 +96,12 @@ def predict_objects_file(
 
 def _write(objects: Objects, format: str, target: Path, source: ImageSource, rows: Path) -> None:
     if format.startswith("instances") and format != "instances-zarr":
-        write_objects_parts(target, _slabs(objects.labels), source)
+        labels, flat = objects.labels, (slice(None),) * (objects.dims - 2)
+        write_objects_parts(
+            target,
+            lambda n: _slabs(labels[(*flat, slice(None, None, n), slice(None, None, n))]),
+            source,
+        )
         return
     with replaced_file(target) as part:
         if format == "instances-zarr":

@@ -7,6 +7,8 @@ import pytest
 import tifffile
 from skimage.data import binary_blobs
 
+import seg.images.writing_parts
+import seg.inference.object_files
 import seg.objects.measurements
 import seg.objects.meter
 from seg.images import Image, read_image, write_image
@@ -79,3 +81,20 @@ def test_objects_of_a_file_are_those_of_the_image_in_memory(
             ]
     table = list(csv.DictReader(tables["objects-csv"].open()))
     assert [row["label"] for row in table] == [str(row["label"]) for row in rows]
+
+
+def test_labels_of_a_slide_are_a_pyramid(predictor, slide, tmp_path, monkeypatch):
+    monkeypatch.setattr(seg.images.writing_parts, "SMALLEST_LEVEL", 60)
+    monkeypatch.setattr(seg.inference.object_files, "SLAB_VOXELS", 131 * 7)
+    write_image(tmp_path / "slide.tif", slide)
+    expected = predictor.objects(slide).labels
+    predict_objects_file(predictor, [tmp_path / "slide.tif"], {tmp_path / "out.tif": "instances"})
+    with tifffile.TiffFile(tmp_path / "out.tif") as tiff:
+        (series,) = tiff.series
+        levels = [level.asarray() for level in series.levels]
+    assert [level.shape for level in levels] == [(150, 131), (75, 66), (38, 33)]
+    for number, level in enumerate(levels):
+        np.testing.assert_array_equal(level, expected[:: 2**number, :: 2**number])
+    read = read_image(tmp_path / "out.tif")
+    np.testing.assert_array_equal(read.array[0], expected)
+    assert read.spacing == pytest.approx((0.5, 0.5))
