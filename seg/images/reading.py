@@ -18,10 +18,10 @@ from seg.images.arrays.npz import read_npz
 from seg.images.dicom.file import is_dicom
 from seg.images.dicom.images import read_dicom, read_series
 from seg.images.dicom.series import study_of
-from seg.images.grid.image import Affine, Image, Mask, Spacing
+from seg.images.grid.image import Image, Mask
 from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.grid.orientation import turn_onto, turned_image
-from seg.images.grid.source import ImageSource
+from seg.images.grid.same_grid import check_grid
 from seg.images.itk.metaimage import METAIMAGE_WORDS, read_metaimage
 from seg.images.itk.nrrd import read_nrrd
 from seg.images.nifti.whole import read_nifti
@@ -38,10 +38,6 @@ from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 
-SAME_STEP = 1e-3
-"""Of a voxel's size: what steps of grids may differ that are one. Headers hold rounded numbers."""
-SAME_PLACE = 0.1
-"""Of a voxel's size: what their first voxels may lie apart."""
 OFF_WHOLE = 1e-4
 """How far class numbers that are kept as float may be from whole ones."""
 HEAD_BYTES = 348
@@ -334,38 +330,6 @@ def format_of(head: bytes) -> FileFormat:
         "PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, DICOM, a NumPy array "
         "(.npy), or a ZIP file of a DICOM series or an OME-Zarr is needed; the file is none of them"
     )
-
-
-def check_grid(first: ImageSource, other: ImageSource, number: int) -> None:
-    """Pass where both lie on one grid; ``number`` counts files from 0.
-
-    Raises:
-        ImageError: they do not.
-    """
-    if other.spatial_shape != first.spatial_shape:
-        raise ImageError(
-            f"all channels need one size, file 1 has {first.spatial_shape} and file "
-            f"{number + 1} has {other.spatial_shape}; resample one onto the other"
-        )
-    for what, is_same in (("spacing", _same_spacing), ("affine", _same_affine)):
-        ours, theirs = getattr(first, what), getattr(other, what)
-        if (ours is None) != (theirs is None) or (ours is not None and not is_same(ours, theirs)):
-            raise ImageError(
-                f"all channels need one grid, but {what} of file 1 and of file {number + 1} "
-                "differ; resample one onto the other"
-            )
-
-
-def _same_spacing(ours: Spacing, theirs: Spacing) -> bool:
-    """Whatever the unit: a micrometre is a thousandth of a millimetre, and no rounding error."""
-    return bool(np.allclose(ours, theirs, rtol=SAME_STEP, atol=0))
-
-
-def _same_affine(ours: Affine, theirs: Affine) -> bool:
-    sizes = np.linalg.norm(ours[:3, :3], axis=0)
-    steps = np.linalg.norm(ours[:3, :3] - theirs[:3, :3], axis=0)
-    apart = np.abs(ours[:3, 3] - theirs[:3, 3]).max()
-    return bool((steps <= SAME_STEP * sizes).all() and apart <= SAME_PLACE * sizes.min())
 
 
 def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial"]:

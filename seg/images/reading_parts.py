@@ -11,9 +11,10 @@ from seg.errors import ImageError
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.grid.orientation import turn_onto, turned_source
+from seg.images.grid.same_grid import check_grid
 from seg.images.grid.source import ImageSource
 from seg.images.nifti.parts import opened_nifti
-from seg.images.reading import HEAD_BYTES, check_grid, format_of, read_image
+from seg.images.reading import HEAD_BYTES, format_of, read_image
 from seg.images.storage.files import open_binary
 from seg.images.tiff.parts import opened_tiff
 

@@ -13,17 +13,16 @@ from jaxtyping import Real
 from seg.errors import ImageError
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.source import ImageSource
-from seg.images.nifti.whole import (
+from seg.images.nifti.header import (
     HEADER_BYTES,
     HEADER_ERRORS,
-    STREAM_ERRORS,
     UNITS,
     Layout,
     layout_of,
     parse_header,
-    read_to_end,
     world_of,
 )
+from seg.images.nifti.whole import STREAM_ERRORS, read_to_end
 from seg.images.storage.files import BinaryFile
 
 COPIED_AT_ONCE = 2**22

@@ -16,7 +16,7 @@ from seg.images import (
     write_mask,
     write_mask_parts,
 )
-from seg.images.nifti.whole import PLACE, places_of
+from seg.images.nifti.header import PLACE, places_of
 
 CLASSES = (
     ClassInfo(index=0, name="background", color=(0, 0, 0)),
