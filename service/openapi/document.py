@@ -15,19 +15,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from seg.version import VERSION
+from service.openapi.parameters import PATH_PARAMETERS, REQUEST_ID_PARAMETER, TEXT, Json
 from service.openapi.table import (
     ALWAYS,
     COUNTED,
     GUARDED,
     OPERATIONS,
     PATH,
-    PATH_PARAMETERS,
     PROBLEMS,
-    REQUEST_ID_PARAMETER,
     SUMMARIES,
-    TEXT,
     WAIT,
-    Json,
     Operation,
     ref,
 )

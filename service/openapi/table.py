@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from seg.inference import OUTPUT_NAMES, outputs_for
-from service.page.routes import page_routes
+from seg.inference import outputs_for
+from service.openapi.parameters import (
+    IDEMPOTENCY_KEY,
+    LIST_PARAMETERS,
+    MODEL_PARAMETER,
+    PICTURE_PARAMETERS,
+    SHARE,
+    TEXT,
+    Json,
+    options_but,
+)
 from service.requests.formats import CONTAINER_TYPES
-from service.requests.options import RequestOptions
-from service.requests.picture_wish import LONGEST_PICTURE
 from service.schemas import (
     JobListing,
     JobStatus,
@@ -19,14 +25,9 @@ from service.schemas import (
     RuleChange,
     ServedCard,
 )
-from service.settings import QualityLevel
-
-Json = dict[str, Any]
 
 PATH = "/openapi.json"
 BINARY: Json = {"type": "string", "contentMediaType": "application/octet-stream"}
-TEXT: Json = {"type": "string"}
-
 PROBLEMS: Mapping[int, str] = {
     400: "The body is no form that can be read, or has more than 64 files.",
     401: "A key is needed here, or this one is not known.",
@@ -75,29 +76,6 @@ SUMMARIES = {
     "/docs.json": "BentoML's own description of /infer_patches",
 }
 
-REQUEST_ID_PARAMETER: Json = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "description": "Comes back in the answer and stands in the log.",
-    "schema": {"type": "string", "maxLength": 64},
-    "example": "ward-7.0001",
-}
-
-PAGE_FILES = sorted(
-    path
-    for path in (route.path.removeprefix("/page/") for route in page_routes())
-    if "/" not in path
-)
-"""What the page consists of, besides what NiiVue brings."""
-
-PATH_PARAMETERS: Mapping[str, Json] = {
-    "job": {"schema": TEXT, "example": "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"},
-    "name": {"schema": TEXT, "example": "nuclei"},
-    "version": {"schema": TEXT, "example": "latest"},
-    "number": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "0"},
-    "file": {"schema": {"type": "string", "enum": PAGE_FILES}, "example": "page.css"},
-}
-
 
 def ref(model: type[BaseModel]) -> Json:
     """Where the schema of a type is."""
@@ -112,107 +90,6 @@ def _of(description: str, **types: Json) -> Json:
     content = {name.replace("__", "/"): {"schema": schema} for name, schema in types.items()}
     return {"description": description, "content": content}
 
-
-def _options(*left_out: str) -> tuple[Json, ...]:
-    """Of the query, from the fields that are checked."""
-    schema = RequestOptions.model_json_schema()
-    return tuple(
-        {
-            "name": name,
-            "in": "query",
-            "description": told.get("description", ""),
-            "style": "form",
-            "explode": False,
-            "schema": _SCHEMA_OF_OPTION.get(name) or _without_null(told),
-            "example": _EXAMPLES[name],
-        }
-        for name, told in schema["properties"].items()
-        if name not in left_out
-    )
-
-
-_SCHEMA_OF_OPTION: Mapping[str, Json] = {
-    "format": {"type": "array", "items": {"type": "string", "enum": list(OUTPUT_NAMES)}},
-    "quality": {"type": "string", "enum": list(get_args(QualityLevel))},
-    "deadline_ms": {"type": "number", "exclusiveMinimum": 0},
-}
-_EXAMPLES: Mapping[str, Any] = {
-    "model": "nuclei:latest",
-    "format": ["png", "json"],
-    "classes": ["nucleus"],
-    "threshold": 0.7,
-    "split": True,
-    "mirror": True,
-    "quality": "full",
-    "deadline_ms": 500,
-    "measurements": True,
-    "series": "1.2.826.0.1.3680043.8.498.1",
-}
-
-
-def _without_null(told: Json) -> Json:
-    kinds = [each for each in told.get("anyOf", []) if each.get("type") != "null"]
-    found: Json = dict(kinds[0]) if kinds else dict(told)
-    return {k: v for k, v in found.items() if k not in ("title", "description", "default")}
-
-
-MODEL_PARAMETER = next(each for each in _options() if each["name"] == "model")
-PICTURE_AS: Json = {
-    "name": "as",
-    "in": "query",
-    "description": "npy: the numbers of a flat image, of shape (c, y, x), in place of its picture.",
-    "schema": {"type": "string", "enum": ["picture", "npy"], "default": "picture"},
-    "example": "npy",
-}
-PICTURE_PARAMETERS: tuple[Json, ...] = (
-    PICTURE_AS,
-    {
-        "name": "longest",
-        "in": "query",
-        "description": "Most pixels along an edge: every second, third, ... is shown where there "
-        "are more, of a pyramid a coarser level.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_PICTURE},
-        "example": 2048,
-    },
-    {
-        "name": "region",
-        "in": "query",
-        "description": "Part of a flat image: left,top,width,height in its own pixels.",
-        "schema": {"type": "string", "pattern": "^[0-9]{1,9}(,[0-9]{1,9}){3}$"},
-        "example": "0,0,512,512",
-    },
-)
-IDEMPOTENCY_KEY: Json = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The same request with the same key makes no second job.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "example": "a-random-text",
-}
-
-SHARE: Json = {
-    "name": "share",
-    "in": "query",
-    "description": "Of the requests that name no version; without it all, once it is proven.",
-    "schema": {"type": "number", "minimum": 0, "maximum": 1},
-    "example": 0.1,
-}
-LIST_PARAMETERS: tuple[Json, ...] = (
-    {
-        "name": "limit",
-        "in": "query",
-        "description": "Most jobs of an answer.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 100},
-        "example": 20,
-    },
-    {
-        "name": "after",
-        "in": "query",
-        "description": "The last job of the list before.",
-        "schema": TEXT,
-        "example": PATH_PARAMETERS["job"]["example"],
-    },
-)
 
 _FILES: Json = {"type": "array", "items": BINARY}
 _URLS: Json = {"type": "array", "items": {"type": "string", "format": "uri"}}
@@ -276,7 +153,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/segment"): Operation(
         answers={200: _ANY_MASK},
         problems=(*UPLOAD, 415),
-        parameters=_options(),
+        parameters=options_but(),
         body=IMAGES,
         headers=ANSWERED,
     ),
@@ -299,7 +176,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/jobs"): Operation(
         answers={202: _JOB},
         problems=(*UPLOAD, 409),
-        parameters=(*_options("quality", "deadline_ms"), IDEMPOTENCY_KEY),
+        parameters=(*options_but("quality", "deadline_ms"), IDEMPOTENCY_KEY),
         body=IMAGES,
         scope="jobs",
         headers={"Location": "The job.", "Retry-After": "Seconds."},
