@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--dims", type=int, choices=(2, 3), default=2, help="spatial dimensions (default: 2)")
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
     add("--classes", type=int, default=2, metavar="K", help="classes with background (default: 2)")
-    add("--shortcut", choices=sorted(SHORTCUT_NAMES), help="in place of the preset's own")
+    add("--shortcut", metavar="KIND",
+        help=f"in place of the preset's own: {', '.join(SHORTCUT_NAMES)}")  # fmt: skip
     add("--no-time", dest="time", action="store_false", help="count, but run nothing")
     add("--draw", type=Path, nargs="?", default=NOT_DRAWN, metavar="FILE.svg",
         help="draw the one network named (default: NAME.svg)")  # fmt: skip
