@@ -17,6 +17,7 @@ export async function speak(chosen = localStorage.getItem(CHOSEN)) {
   texts = { ...english, ...table };
   document.documentElement.lang = language;
   fill(document);
+  document.documentElement.dataset.speaks = language;
 }
 
 /** As `speak`, and remembers it in this browser. */

@@ -57,6 +57,21 @@ def test_all_that_the_page_names_is_there(client):
         assert client.get(f"/{path}").status_code == 200, path
 
 
+def test_all_modules_are_asked_for_at_once(client):
+    def imported(name):
+        for path in re.findall(r'^import [^;]*?"(\.{1,2}/.+?)"', (FILES / name).read_text(), re.M):
+            file = (FILES / name).parent.joinpath(path).resolve()
+            yield file.relative_to(FILES.resolve()).as_posix()
+
+    needed, found = ["main.js"], set()
+    while needed:
+        new = set(imported(needed.pop())) - found
+        found |= new
+        needed += new
+    preloaded = re.findall(r'"modulepreload" href="page/(.+?)"', client.get("/").text)
+    assert sorted(preloaded) == sorted(found)
+
+
 def test_files_beside_the_page_are_not_served(client):
     for path in ("/page/", "/page/../routes.py", "/page/%2e%2e/routes.py", "/page/nothing.js"):
         problem(client.get(path), 404)

@@ -92,6 +92,32 @@ def test_a_class_of_a_volume_can_be_switched_off_and_the_mask_made_clear(volumes
     assert share_of(screenshot_of(page, "#volume canvas"), GREEN) == 0
 
 
+def test_a_ct_is_shown_in_windows_and_its_mask_as_outlines_and_doubts(volumes, open_page):
+    page = open_page(str(volumes.base_url))
+    air = layers().astype(np.int16)
+    air[:, :, :4] = -1000
+    give(page, ("ct.nii.gz", encode_image(Image(air[None], (2.0, 1.0, 1.0), AFFINE), ".nii.gz")))
+    until_done(page)
+    page.select_option("#layout", "axial")
+    at_slice(page, 8)
+    page.select_option("#mode", "off")
+    seen = {}
+    for window in ("", "0,80", "-500,1300"):
+        page.select_option("#window", window)
+        seen[window] = screenshot_of(page, "#volume canvas").mean()
+    assert seen["0,80"] > seen[""] + 10, "soft tissue is bright in the brain's window"
+    assert seen["-500,1300"] < seen["0,80"] - 10
+    page.select_option("#mode", "fill")
+    set_slider(page, "#opacity", 100)
+    filled = share_of(screenshot_of(page, "#volume canvas"), GREEN)
+    page.select_option("#mode", "outline")
+    at_slice(page, 8)
+    assert share_of(screenshot_of(page, "#volume canvas"), GREEN) < filled / 2
+    page.select_option("#mode", "uncertainty")
+    expect(page.locator("#heat-scale")).to_be_visible()
+    assert share_of(screenshot_of(page, "#volume canvas"), GREEN) < 0.01
+
+
 def test_the_table_of_a_volume_has_millilitres(volumes, open_page):
     page = open_page(str(volumes.base_url))
     give(page, ("scan.nii.gz", nifti()))

@@ -45,7 +45,7 @@ export class VolumeView {
     await viewer.loadFromArrayBuffer(buffer, "image.nii.gz");
     const [volume] = viewer.volumes;
     this.#range = [volume.cal_min, volume.cal_max];
-    this.root.querySelector("#windows").hidden = volume.global_min > AIR;
+    this.root.querySelector("#windows").hidden = lowestOf(volume) > AIR;
     this.root.querySelector("#window").value = "";
     const [, ...sizes] = volume.dimsRAS;
     AXES.forEach((axis) => {
@@ -213,6 +213,13 @@ export class VolumeView {
     button.setAttribute("aria-label", t(timer ? "pause" : "play"));
     button.textContent = timer ? "❚❚" : "▶";
   }
+}
+
+/** The least value of all voxels; NiiVue's own figure leaves out what it takes for padding. */
+function lowestOf({ img, hdr }) {
+  let least = Infinity;
+  for (const value of img) if (value < least) least = value;
+  return hdr.scl_slope ? hdr.scl_slope * least + hdr.scl_inter : least;
 }
 
 /** Labels where one of the six neighbours is another, or where the volume ends; else 0. */
