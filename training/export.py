@@ -15,7 +15,7 @@ from seg.commands import exit_status
 from seg.errors import ConfigError
 from training.variants.wishes import add_variant_options
 
-TARGETS = ("package", "monai", "nnunet", "torch", "bioimageio")
+TARGETS = ("package", "monai", "nnunet", "torch", "bioimageio", "huggingface")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--to", choices=TARGETS, default="package",
         help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
              "results folder; torch: programs of torch.export, and safetensors; bioimageio: a "
-             "model of the BioImage Model Zoo")  # fmt: skip
+             "model of the BioImage Model Zoo; huggingface: a repository of the hub, which "
+             "is not uploaded")  # fmt: skip
     add("--example", nargs="+", type=Path, default=[], metavar="FILE",
         help="an image that everybody may see, which the web page offers to try: one file, or one "
              "a channel; of a package, DIR becomes a copy with it")  # fmt: skip

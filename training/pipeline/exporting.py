@@ -11,6 +11,7 @@ from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table
 from training.evaluation.scores import Evaluation
 from training.interchange.bioimageio.leave import leave_for_bioimageio
+from training.interchange.huggingface.leave import leave_for_huggingface
 from training.interchange.monai.leave import export_bundle, leave_for_monai
 from training.interchange.nnunet.leave import leave_for_nnunet
 from training.interchange.torch_program import leave_for_torch
@@ -46,7 +47,7 @@ def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]
         ConfigError: the run has not come far enough, or the target cannot be.
         BackendError: the exported network disagrees with the trained one.
     """
-    if to in ("nnunet", "torch", "bioimageio"):
+    if to in ("nnunet", "torch", "bioimageio", "huggingface"):
         if not run.package.is_dir():
             raise ConfigError(
                 f"{run.path} has no package yet; export one first, then export it with --to {to}"
@@ -80,5 +81,7 @@ def leave_package(package: ModelPackage, to: str, target: Path) -> list[str]:
         return leave_for_nnunet(package, target)
     if to == "bioimageio":
         return leave_for_bioimageio(package, target)
+    if to == "huggingface":
+        return leave_for_huggingface(package, target)
     (leave_for_monai if to == "monai" else leave_for_torch)(package, target)
     return []

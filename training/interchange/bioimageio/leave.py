@@ -63,7 +63,11 @@ def leave_for_bioimageio(package: ModelPackage, target: Path) -> list[str]:
             for file in files:
                 all_.write(file, file.name)
     lacking = ["authors", "cite"] + ([] if card.licence in LICENCES else ["license"])
-    return [f"before it is published, {RDF} needs {', '.join(lacking)}"]
+    return [
+        f"{TEST_INPUT} and {COVER} show a patch of a training image: publish them only where that "
+        "image may be published",
+        f"before it is published, {RDF} needs {', '.join(lacking)}",
+    ]
 
 
 def _raw(
