@@ -181,6 +181,9 @@ class Settings(BaseSettings):
     """Folder of what has come and is not yet a job, at most ``max_uploads_mb``."""
     sessions: Path = Path("sessions")
     """Folder of the images that front ends keep for a while, at most ``max_uploads_mb``."""
+    train_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes of a training that a front end's user may order on ``studies``, of the model that
+    answers; None offers none."""
     studies: Path | None = None
     """Folder of a dataset in which a front end's users annotate; None keeps no images and masks."""
 

@@ -66,6 +66,10 @@ DATASTORE = "/datastore/"
 takes away."""
 
 
+TRAINING = "/train/"
+"""Where a model is trained, which then answers all: likewise."""
+
+
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 INVALID = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
@@ -233,6 +237,8 @@ def _scope_of(path: str, method: str) -> KeyScope:
     if method in CHANGES and (path == "/models" or path.startswith("/models/")):
         return "admin"
     if method == "DELETE" and path.startswith(DATASTORE):
+        return "admin"
+    if method in CHANGES and path.startswith(TRAINING):
         return "admin"
     for folder, needed in SCOPE_OF_FOLDER:
         if path == folder or path.startswith(f"{folder}/"):

@@ -97,3 +97,18 @@ def json_object(text: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise Problem(422, "params is a JSON object, as text in a field without a file name")
     return found
+
+
+def training_params(body: bytes) -> dict[str, Any]:
+    """Parameters of a training; none where nothing is sent.
+
+    Raises:
+        Problem: 422, they are no JSON object.
+    """
+    try:
+        params = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        params = None
+    if not isinstance(params, dict):
+        raise Problem(422, "the parameters of a training are a JSON object")
+    return params

@@ -21,7 +21,7 @@ from seg.version import VERSION
 from service.frontends.monailabel.asking import content_of, segmented
 from service.frontends.monailabel.datastore import STRATEGIES, Datastore
 from service.frontends.monailabel.numbering import Numbering
-from service.frontends.monailabel.params import InferParams, params_of
+from service.frontends.monailabel.params import InferParams, params_of, training_params
 from service.frontends.monailabel.results import (
     FileKind,
     as_form,
@@ -32,6 +32,7 @@ from service.frontends.monailabel.results import (
 )
 from service.frontends.monailabel.sessions import Session, Sessions, ending_of
 from service.frontends.monailabel.studies import Studies
+from service.frontends.monailabel.training import Trainings
 from service.middleware.access import KeyRule
 from service.middleware.accounting import MODEL_HEADER
 from service.middleware.caller import caller_of
@@ -47,7 +48,11 @@ MOST_SLICES = 10_000
 """Files of a session: the slices of a series."""
 NO_STATS = {"total": 0, "completed": 0, "label_tags": {}}
 MOST_LOGIN = 10_000
-"""Bytes of a log-in."""
+"""Bytes of a log-in, and of the parameters of a training."""
+TRAINER = {
+    "description": "trains on from the model; the new one answers where it is better",
+    "config": {},
+}
 
 
 @dataclass
@@ -72,6 +77,11 @@ class MonaiLabel:
         self._datastore = (
             Datastore(models, public, Studies(settings.studies)) if settings.studies else None
         )
+        self._trainings = (
+            Trainings(models, settings.studies, settings.train_minutes)
+            if settings.studies and settings.train_minutes
+            else None
+        )
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -84,8 +94,10 @@ class MonaiLabel:
             Route("/session/{session}", self.session, methods=["GET"]),
             Route("/session/{session}", self.end, methods=["DELETE"]),
             Route("/infer/{model}", self.infer, methods=["POST"]),
-            Route("/train/", self.no_training, methods=["GET", "POST", "DELETE"]),
-            Route("/train/{model}", self.no_training, methods=["POST"]),
+            Route("/train/", self.training, methods=["GET"]),
+            Route("/train/", self.stop, methods=["DELETE"]),
+            Route("/train/", self.train, methods=["POST"]),
+            Route("/train/{model}", self.train, methods=["POST"]),
             *(self._datastore.routes() if self._datastore else ()),
         ]
 
@@ -104,7 +116,7 @@ class MonaiLabel:
                 "version": VERSION,
                 "labels": dict(Numbering.of(default.card).labels) if default else {},
                 "models": {name: _model_told(version) for name, version in live.items()},
-                "trainers": {},
+                "trainers": dict.fromkeys(live, TRAINER) if self._trainings else {},
                 "strategies": {name: {"description": text} for name, text in strategies.items()},
                 "scoring": {},
                 "train_stats": {},
@@ -244,10 +256,34 @@ class MonaiLabel:
         async with self._datastore.opened(known) as found:
             yield found
 
-    async def no_training(self, request: Request) -> Response:
-        """``/train/``: nothing is trained here, and nothing runs."""
-        detail = "no training is offered here; python -m training.fit trains a package"
-        raise Problem(404, detail if request.method == "POST" else "no training runs here")
+    async def train(self, request: Request) -> Response:
+        """``POST /train/``: train the model that answers on what people have drawn."""
+        if self._trainings is None:
+            raise Problem(
+                404,
+                "no training is offered here: SEG_STUDIES, SEG_MODELS and SEG_TRAIN_MINUTES "
+                "offer it; python -m training.fit trains a package",
+            )
+        too_long = Problem(413, "the parameters of a training are short JSON")
+        params = training_params(await short_body(request, MOST_LOGIN, too_long))
+        name = request.path_params.get("model") or params.get("model")
+        start = partial(self._trainings.start, name if isinstance(name, str) else None, params)
+        return JSONResponse((await run_sync(start)).told())
+
+    async def training(self, request: Request) -> Response:
+        """``GET /train/``: how far it is; 404 where there is none."""
+        task = self._trainings.current() if self._trainings else None
+        is_over = task is not None and task.status != "RUNNING"
+        if task is None or (is_over and _is_set(request, "check_if_running")):
+            raise Problem(404, "no training runs here")
+        return JSONResponse(task.told())
+
+    async def stop(self, _: Request) -> Response:
+        """``DELETE /train/``: stop it; the model that answers stays."""
+        task = await run_sync(self._trainings.stop) if self._trainings else None
+        if task is None:
+            raise Problem(404, "no training runs here")
+        return JSONResponse(task.told())
 
 
 def _model_told(version: ModelVersion) -> dict[str, object]:
