@@ -114,17 +114,24 @@ def seed_rules(
         spacing: of the image, in mm.
         target: of the network's grid, in mm.
     """
-    scale = 1.0
-    if spacing is not None and target is not None and None not in target:
-        scale = prod(mm for mm in target if mm is not None) / prod(spacing)
+    scale = voxels_of_image(spacing, target)
     rules = {info.index: ObjectRule() for info in kinds}
     if instances is not None:
         rules = {info.index: instances.rules[info.name] for info in kinds}
-    return {
-        index: SeedRule(
-            height=max(1, round(rule.seed * FULL)),
-            smallest_seed=max(1, round(rule.smallest_seed * scale)),
-            smallest=max(1, round(rule.smallest * scale)),
-        )
-        for index, rule in rules.items()
-    }
+    return {index: seed_rule(rule, scale) for index, rule in rules.items()}
+
+
+def seed_rule(rule: ObjectRule, scale: float) -> SeedRule:
+    """A rule in voxels of an image, of which so many make one of the network's grid."""
+    return SeedRule(
+        height=max(1, round(rule.seed * FULL)),
+        smallest_seed=max(1, round(rule.smallest_seed * scale)),
+        smallest=max(1, round(rule.smallest * scale)),
+    )
+
+
+def voxels_of_image(spacing: Spacing | None, target: tuple[float | None, ...] | None) -> float:
+    """Voxels of an image for each of the network's grid; 1 where either spacing is not known."""
+    if spacing is None or target is None or None in target:
+        return 1.0
+    return prod(mm for mm in target if mm is not None) / prod(spacing)

@@ -18,7 +18,8 @@ from seg.images.grid.orientation import turned_image
 from seg.inference import Predictor
 from seg.metrics import is_hit, overlaps
 from seg.model_package import Encoding, Instances, ModelCard, ObjectRule, SplitRule, Splitting
-from seg.objects import SeedRule, Shaping, flooded, heights_of, mean_certainty, split_labels
+from seg.objects import Shaping, flooded, heights_of, mean_certainty, split_labels
+from seg.objects.evidence import seed_rule, voxels_of_image
 from training.dataset import IGNORE, Case, Dataset
 from training.evaluation.object_calibration import fit_counts, fit_scores, tile_counts
 from training.evaluation.object_scores import ObjectWorth, worth_of
@@ -50,16 +51,19 @@ class TuningCase:
     labels: UInt8[np.ndarray, "*spatial"]
     """True classes."""
     spacing: Spacing | None
+    scale: float = 1.0
+    """Voxels of the image for each of the network's grid, in which rules are told."""
 
     def edges(self, unit: Unit) -> tuple[float, ...]:
         """Of a voxel."""
         return edges_of(self.spacing, self.labels.ndim, unit)
 
     def found(
-        self, encoding: Encoding, info: ClassInfo, rule: SeedRule, way: Shaping | None = None
+        self, encoding: Encoding, info: ClassInfo, rule: ObjectRule, way: Shaping | None = None
     ) -> Int32[np.ndarray, "*spatial"]:
         """Label image of one class; what is left in one is split by its shape, if so."""
-        labels = flooded(self.classes, self.heights[encoding], {info.index: rule}).labels
+        seeds = seed_rule(rule, self.scale)
+        labels = flooded(self.classes, self.heights[encoding], {info.index: seeds}).labels
         if way is not None:
             labels = split_labels(labels, way)
         return np.where(self.labels == IGNORE, np.int32(0), labels)
@@ -152,12 +156,11 @@ class _Way:
 
 def _best_way(cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo, unit: Unit) -> _Way:
     found, rule = _best_rule(cases, encoding, info)
-    seeds = seed_rule(rule)
     told_apart = [
-        ToldApart(case.found(encoding, info, seeds), case.truth(info), case.edges(unit))
+        ToldApart(case.found(encoding, info, rule), case.truth(info), case.edges(unit))
         for case in cases
     ]
-    gain, split = fit_split_of_rest(told_apart, rule.smallest)
+    gain, split = fit_split_of_rest(told_apart, max(1, round(rule.smallest * cases[0].scale)))
     return _Way(found + gain, rule, split)
 
 
@@ -176,6 +179,7 @@ def _tuning_case(predictor: Predictor, dataset: Dataset, case: Case) -> TuningCa
     image, mask = dataset.read(case)
     turn = predictor.turn_of(image)
     labels = np.ascontiguousarray(turn.there(mask.array))
+    spacing = turned_image(image, turn).spacing
     meter = _Meter(predictor.package.card, labels.shape)
     return TuningCase(
         classes=predictor.labels_observed(image, meter),
@@ -183,7 +187,8 @@ def _tuning_case(predictor: Predictor, dataset: Dataset, case: Case) -> TuningCa
         sure=meter.sure,
         reference=np.ascontiguousarray(turn.there(dataset.read_objects(case, image, mask))),
         labels=labels,
-        spacing=turned_image(image, turn).spacing,
+        spacing=spacing,
+        scale=voxels_of_image(spacing, predictor.package.card.input.preprocessing.spacing),
     )
 
 
@@ -191,7 +196,9 @@ def _best_rule(
     cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo
 ) -> tuple[ObjectWorth, ObjectRule]:
     """The best rule of a class, and what it finds."""
-    sizes = np.concatenate([np.unique(c.truth(info), return_counts=True)[1][1:] for c in cases])
+    sizes = np.concatenate(
+        [np.unique(c.truth(info), return_counts=True)[1][1:] / c.scale for c in cases]
+    )
     usual = float(np.median(sizes)) if len(sizes) else 1.0
     heights = (0.5,) if encoding == "components" else HEIGHTS
     tried = [
@@ -213,19 +220,17 @@ def _with_smallest(
     usual: float,
 ) -> tuple[ObjectWorth, ObjectRule]:
     """The rule with the best smallest object, and what it finds."""
-    seeds = seed_rule(rule.model_copy(update={"smallest": 1}))
-    pairs = [overlaps(case.found(encoding, info, seeds), case.truth(info)) for case in cases]
+    all_sizes = rule.model_copy(update={"smallest": 1})
+    pairs = [overlaps(case.found(encoding, info, all_sizes), case.truth(info)) for case in cases]
     results = []
     for share in OBJECT_SHARES:
         smallest = max(1, round(share * usual))
-        found = worth_of(each.without_small(smallest) for each in pairs)
+        found = worth_of(
+            each.without_small(max(1, round(smallest * case.scale)))
+            for each, case in zip(pairs, cases, strict=True)
+        )
         results.append((found, rule.model_copy(update={"smallest": smallest})))
     return max(results, key=lambda each: each[0])
-
-
-def seed_rule(rule: ObjectRule) -> SeedRule:
-    """In voxels of the image, where image and network share their grid."""
-    return SeedRule(max(1, round(255 * rule.seed)), rule.smallest_seed, rule.smallest)
 
 
 def _calibrated(
@@ -234,7 +239,7 @@ def _calibrated(
     scores, hits, counts = [], [], []
     for case in cases:
         shaping = Shaping(way.split, case.edges(unit)) if way.split else None
-        labels = case.found(encoding, info, seed_rule(way.rule), shaping)
+        labels = case.found(encoding, info, way.rule, shaping)
         pairs = overlaps(labels, case.truth(info))
         certainty = mean_certainty(labels, case.sure, int(labels.max()))
         scores.append(certainty[pairs.predicted_labels - 1])

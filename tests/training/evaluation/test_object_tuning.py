@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from seg.images import ClassInfo
 from seg.objects.counting import count_of, probabilities_of_objects
 from training.evaluation.object_calibration import fit_counts, fit_scores
+from training.evaluation.object_tuning import TuningCase, _best_way
 
 
 def drawn_counts(rng, images, spread, tiles=16, a_tile=12):
@@ -45,3 +47,31 @@ def test_few_objects_are_no_ground_for_a_probability():
     assert fit_scores(np.ones(5), np.ones(5, bool)) is None
     assert np.isnan(probabilities_of_objects(np.ones(3), None)).all()
     assert count_of(7, None).interval is None
+
+
+def two_sizes(scale, spacing):
+    """Objects that the network finds, and specks that are none, on a grid so many times finer."""
+    numbers, classes = np.zeros((2, 40, 60), np.int32)
+    for number in range(24):
+        y, x = 10 * (number // 6), 10 * (number % 6)
+        numbers[y : y + 6, x : x + 6] = number + 1
+        classes[y : y + 6, x : x + 6] = 1
+        classes[y + 8, x + 8] = 1  # a speck
+    fine = np.kron(np.stack([numbers, classes]), np.ones((1, scale, scale), np.int32))
+    labels = (fine[0] > 0).astype(np.uint8)
+    full = np.full(labels.shape, 255, np.uint8)
+    return TuningCase(
+        classes=fine[1].astype(np.uint8), heights={"components": full},
+        sure=full, reference=fine[0], labels=labels,
+        spacing=spacing, scale=float(scale**2),
+    )  # fmt: skip
+
+
+def test_sizes_are_told_in_voxels_of_the_network_whatever_the_grid_of_the_images():
+    info = ClassInfo(index=1, name="cell", color=(0, 0, 0))
+    ways = [
+        _best_way([two_sizes(scale, (1 / scale, 1 / scale))], "components", info, "mm")
+        for scale in (1, 3)
+    ]
+    assert ways[0].rule.smallest == ways[1].rule.smallest > 1
+    assert ways[0].found.precision == ways[1].found.precision == 1
