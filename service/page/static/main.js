@@ -24,7 +24,14 @@ let example = null;
 async function start() {
   try {
     const { models, default: usual } = await fetchJson("models");
-    offer(models.filter(({ latest }) => latest), usual);
+    const wanted = new URLSearchParams(location.search).get("model") ?? usual;
+    if (isComing(models.find(({ name }) => name === wanted))) {
+      say(t("modelWaits")); // another one in its place would answer unasked
+      setTimeout(start, 1000);
+      return;
+    }
+    say("");
+    offer(models.filter(({ latest }) => latest), wanted);
     await chooseModel();
     await restore();
   } catch (error) {
@@ -38,9 +45,13 @@ async function start() {
   find("key-choice").hidden = true;
 }
 
-function offer(models, usual) {
+/** Whether a model is being proven and does not answer yet. */
+function isComing(model) {
+  return Boolean(model) && !model.latest && model.versions.some(({ state }) => state === "found");
+}
+
+function offer(models, wanted) {
   find("model-choice").hidden = models.length < 2;
-  const wanted = new URLSearchParams(location.search).get("model") ?? usual;
   find("model").replaceChildren(...models.map(({ name }) => new Option(name, name, name === wanted, name === wanted)));
 }
 

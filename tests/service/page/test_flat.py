@@ -327,3 +327,22 @@ def test_of_an_image_larger_than_a_screen_the_part_that_is_looked_at_is_fetched_
     until(lambda: max(page.locator("#flat canvas").evaluate(middle)) > 250)
     seen = np.array(page.locator("#flat canvas").evaluate(middle))
     assert 0.4 < (seen > 128).mean() < 0.6
+
+
+def test_a_model_that_is_not_ready_yet_is_waited_for_and_not_replaced(client, page):
+    listing = client.get("/models").json()
+    (ready,) = listing["models"]
+    coming = ready | {"latest": None, "versions": [ready["versions"][0] | {"state": "found"}]}
+    asked = []
+
+    def models(route):
+        asked.append(route.request.url)
+        there = [ready | {"name": "another"}, coming] if len(asked) < 3 else [ready]
+        route.fulfill(json=listing | {"models": there})
+
+    page.route("**/models", models)
+    page.reload()
+    expect(page.locator("#status")).to_have_text("The model is asked for.")
+    expect(page.locator("#model-line")).to_contain_text("nearest-level")
+    assert len(asked) == 3
+    expect(page.locator("#status")).to_be_empty()
