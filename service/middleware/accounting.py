@@ -92,8 +92,7 @@ class Edge:
         route = self._template(scope)
         limit = self._limits.get(route, self._usual_limit)
         exchange = _Exchange(scope, receive, send, limit)
-        has_left = scope.get("state", {}).get(CLIENT_LEFT)
-        if has_left and has_left():
+        if _has_left(scope):
             pass  # counted and logged like all that leave
         elif route in QUIET_ROUTES:
             await exchange.run(self._app)
@@ -229,8 +228,16 @@ class _Exchange:
                 piece = whole[start : start + PIECE_BYTES]
                 await self._send({"type": message["type"], "body": piece, "more_body": True})
                 await asyncio.sleep(0)  # as many may be sent something at once
+                if _has_left(self._scope):
+                    return
             message = {**message, "body": whole[last:]}
         await self._send(message)
+
+
+def _has_left(scope: Scope) -> bool:
+    """Whether a request's client is known to have gone."""
+    tells = scope.get("state", {}).get(CLIENT_LEFT)
+    return bool(tells and tells())
 
 
 def _request_id(scope: Scope) -> str:
