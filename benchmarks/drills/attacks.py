@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 
 from benchmarks import servers
+from benchmarks.drills import requests
 from benchmarks.drills.drill import Drill
 from benchmarks.drills.limits import header
 from benchmarks.drills.pictures import picture
@@ -99,6 +100,12 @@ def _attacks(server: Server, base: str, jobs: Path) -> dict[str, Callable[[], st
         "a body that nobody reads": lambda: endless(server, b"", b"ff\r\n" + bytes(255) + b"\r\n"),
         "uploads that are left": lambda: left(server),
         "chunked uploads that are left": lambda: left(server, b"Transfer-Encoding: chunked"),
+        "15,000 options in an address": lambda: requests.options(server),
+        "15,000 headers": lambda: requests.headers(server),
+        "30,000 types in Accept": lambda: requests.types(server),
+        "chunks of a byte": lambda: requests.small_chunks(server),
+        "20,000 requests on a connection": lambda: requests.pipelined(server),
+        "answers that are not read": lambda: requests.unread(server),
         "a locked database": locked,
     }
 
