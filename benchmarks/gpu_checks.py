@@ -2,7 +2,8 @@
 
 Rows: memory that the planner measures against what a step really takes; the device of the moving
 average; what TF32 and float16 change against float32 on the CPU; patches a second in batches of 1
-to 8, with the cost of each size's first run; bytes that travel for a voxel. A row that fails says
+to 8, with the cost of each size's first run; bytes that travel for a voxel, as the
+backend counts them too; patches that the device augments beside the host's. A row that fails says
 why, and the next goes on. `--device cpu --small` shows on any machine that the program runs.
 
 Usage: python benchmarks/gpu_checks.py [--device cuda] [--small] [--json FILE]
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import Compose, RandGaussianNoise
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -34,6 +36,8 @@ from training.planning.step_cost import measured_step
 from training.run.device import find_device
 from training.run.memory import peak_of
 from training.run.plan import Plan
+from training.samples.augmentation import Augmentation
+from training.samples.on_device import finished
 from training.variants.half import to_float16
 
 LIBRARIES = ("torch", "lightning", "onnxruntime-gpu", "numpy")
@@ -148,6 +152,54 @@ def copies(bench: Bench) -> Iterator[Row]:
     yield {"what": "copies", "bytes_a_voxel": 4 + 4 * CLASSES, "ms_of_8_patches": 1000 * seconds}
 
 
+def bytes_back(bench: Bench) -> Iterator[Row]:
+    """What the backend that serves brings to the host for a voxel, and how long a batch takes.
+
+    As logits, and as labels, their probability and the entropy, which are taken where it runs.
+    """
+    backend = OnnxBackend(bench.file, provider=bench.device, batch_size=8)
+    inside = np.ones((len(bench.patches), 1, *bench.patch), np.uint8)
+    ways: dict[str, Callable[[], object]] = {
+        "logits": lambda: backend.run(bench.patches),
+        "labels": lambda: backend.decide(bench.patches, inside, 1.0),
+    }
+    for way, work in ways.items():
+        work()
+        before = backend.bytes_back
+        work()
+        back = (backend.bytes_back - before) / inside.size
+        yield {"what": "bytes back", "way": way, "bytes_a_voxel": back,
+               "ms": 1000 * timed(work, bench.device, 5), "provider": backend.provider}  # fmt: skip
+
+
+def patches(bench: Bench) -> Iterator[Row]:
+    """How far changes made on the device are from the host's, and what a patch takes on both."""
+    shape = (16, 16, 16) if bench.patch[0] < 64 else (96, 96, 96)
+    augmentation = Augmentation("medical", shape)
+    quiet = [each for each in augmentation.intensities.transforms
+             if not isinstance(each, RandGaussianNoise)]  # fmt: skip
+    augmentation.intensities = Compose(quiet)
+    rng = np.random.default_rng(0)
+    host_s = device_s = 0.0
+    off = []
+    for seed in range(10):
+        region = augmentation.region(rng)
+        image = rng.normal(size=(1, *region)).astype(np.float32)
+        labels = (image > 1).astype(np.uint8)
+        begun = time.perf_counter()
+        expected, _ = augmentation(image, labels, np.random.default_rng(seed))
+        host_s += time.perf_counter() - begun
+        sample = augmentation.begin(image, labels, np.random.default_rng(seed))
+        image, planes = (torch.from_numpy(np.ascontiguousarray(each)).to(bench.device)
+                         for each in sample[:2])  # fmt: skip
+        there = [sample._replace(image=image, planes=planes)]
+        device_s += timed(lambda there=there: finished(there, augmentation), bench.device, 1)
+        found = finished(there, augmentation)[0][0].cpu().numpy()
+        off.append(float((np.abs(found - expected) > 1e-2).mean()))
+    yield {"what": "patches", "share_that_differs": max(off), "host_ms": 100 * host_s,
+           "device_ms": 100 * device_s}  # fmt: skip
+
+
 def timed(work: Callable[[], object], device: str, times: int) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -169,6 +221,12 @@ def bars_of(rows: list[Row], device: str) -> list[dict[str, Any]]:
                             row["first_mib"] / row["real_mib"], 0.9, at_most=False))  # fmt: skip
         if row["what"] == "moving average" and "device" in row:
             bars.append(bar("average on the device", row["device"] == device, 1, at_most=False))
+        if row["what"] == "bytes back" and row.get("way") == "labels":
+            bars.append(bar("bytes back for a voxel's label, probability and entropy",
+                            row["bytes_a_voxel"], 5.1, at_most=True))  # fmt: skip
+        if "share_that_differs" in row:
+            bars.append(bar("share of voxels that the device augments otherwise than the host",
+                            row["share_that_differs"], 0.005, at_most=True))  # fmt: skip
         if row.get("way") == "float32" and "error" in row:
             bars.append(bar("error of float32", row["error"], MOST_OFF, at_most=True))
     return bars
@@ -185,7 +243,7 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.device, options.small, Path(folder))
-        for check in (average, precision, batches, copies, memory):
+        for check in (average, precision, batches, copies, bytes_back, patches, memory):
             try:
                 for row in check(bench):
                     rows.append(row)

@@ -23,7 +23,10 @@ from training.learning.teacher_loss import distillation_loss, finest_of
 from training.run.clock import learning_rate_factor
 from training.run.device import memory_format
 from training.run.plan import Plan
+from training.samples.augmentation import Augmentation
 from training.samples.object_targets import learns_depths, learnt_legend, outputs_of
+from training.samples.on_device import finished
+from training.samples.patch_batches import Batch
 
 STEPS_BETWEEN_LOOKS = 20
 """At whether the loss is finite, where a look waits for the device."""
@@ -55,6 +58,8 @@ class SegmentationModule(pl.LightningModule):
         """Of the operations, behind each gate."""
         self.progress = 0.0
         """Share of the training that is done; ``callbacks.StopInTime`` keeps it."""
+        self.augmentation: Augmentation | None = None
+        """Whose changes are made here, where the plan augments on the device."""
 
         self._finite: Tensor | None = None
         """Whether all losses since the last look were."""
@@ -66,16 +71,18 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(
         self,
-        batch: tuple[Float[Tensor, "b c *patch"], Int[Tensor, "b planes *patch"]],
+        batch: Batch,
         batch_idx: int,
     ) -> dict[str, Tensor]:
         """Loss of a batch, and the foreground Dice of its hard labels for people to watch.
+
+        What the host has only begun of the batch is finished first.
 
         Raises:
             SegError: the loss is not finite.
         """
         begin_step(self.plan)
-        images, labels = batch
+        images, labels = self.finish(batch)
         images = images.contiguous(memory_format=memory_format(self.plan))
         self.loss.loss.progress = self.progress
         with self.network.skipping(self._skipped()):
@@ -97,6 +104,16 @@ class SegmentationModule(pl.LightningModule):
             {"loss": loss.detach(), "dice": dice, "learning_rate": self._rate()}, on_step=True
         )
         return {"loss": loss, "dice": dice}
+
+    def finish(
+        self, batch: Batch
+    ) -> tuple[Float[Tensor, "b c *patch"], Int[Tensor, "b planes *patch"]]:
+        """Images and labels, with the changes of patches made that are left to this device."""
+        if self.augmentation is None:  # the trainer gives it where the plan says so
+            images, labels = batch
+            return images, labels
+        with torch.no_grad():
+            return finished(batch, self.augmentation)
 
     def _skipped(self) -> Sequence[str]:
         """Blocks that this step does without: none, or some at random in every other late step.

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
-from lightning.pytorch.accelerators import CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from seg.errors import ConfigError, SegError
-from seg.machine import cores
 from seg.networks import SegmentationNetwork
 from training.dataset import Dataset
 from training.learning.callbacks import (
@@ -31,17 +29,13 @@ from training.learning.module import STEPS_BETWEEN_LOOKS, SegmentationModule
 from training.learning.tracking import loggers
 from training.learning.watch import MovingAverage, Watch
 from training.run.clock import Clock, enough_minutes
-from training.run.device import Device, check_precision, lacks_memory, using_threads
+from training.run.device import Device, check_precision, lacks_memory, using_threads, workers_of
 from training.run.plan import Plan
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
 from training.samples.prepared_cases import PreparedCase
 
 log = logging.getLogger("training")
-
-WORKERS = {"cpu": 1, "cuda": 8}
-"""Processes that make patches, at most one a core; on a CPU the cores belong to the network."""
-
 
 BATCHES_AHEAD = 4
 """Made by each of them while the network computes."""
@@ -95,6 +89,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         augmentation = Augmentation(
             plan.augmentation, plan.patch, plan.empty_share, mirror_axes=axes
         )
+        module.augmentation = augmentation if plan.augment_on == "device" else None
         part = (device.world.rank, device.world.size)
         batches = PatchBatches(cases, plan, augmentation, first, part)
         with (
@@ -103,7 +98,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
             compiled_as_planned(module.network, plan),
         ):
             trainer = _trainer(plan, dataset, device, folder, clock)
-            _fit(trainer, module, batches, checkpoint if saved else None)
+            _fit(trainer, module, batches, device, checkpoint if saved else None)
         if clock.stop_asked:
             raise KeyboardInterrupt
         saved = read_checkpoint(checkpoint)
@@ -120,17 +115,17 @@ def _fit(
     trainer: pl.Trainer,
     module: SegmentationModule,
     batches: PatchBatches,
+    device: Device,
     checkpoint: Path | None,
 ) -> None:
-    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
-    workers = min(WORKERS["cuda" if on_gpu else "cpu"], cores())
+    workers = workers_of(device)
     ahead = batches_ahead(batches.bytes, workers, shared_memory())
     loader = DataLoader(
         batches,
         batch_size=None,
         num_workers=workers if ahead else 0,
         prefetch_factor=ahead or None,
-        pin_memory=on_gpu,
+        pin_memory=device.kind == "cuda",
     )
     try:
         trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)

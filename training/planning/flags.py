@@ -105,6 +105,7 @@ FLAGS: Mapping[str, Mapping[str, Flag]] = MappingProxyType(
                 default="most images' own",
             ),
             "augmentation": Flag(default=PLANNED),
+            "augment_on": Flag(default=PLANNED),
             "mirror_axes": Flag(
                 metavar="N",
                 help="mirror patches along these axes, 0 is the first of z y x; none if none is "

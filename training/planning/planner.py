@@ -24,6 +24,7 @@ from training.planning.contest import AUTO, contest
 from training.planning.foreign_networks import foreign_fields
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
+from training.planning.patch_cost import place_to_augment
 from training.planning.rules import make_plan, planned_augmentation
 from training.planning.search import SHARE_FOR_MEASURING, Budget, Candidate, best_of, candidates
 from training.planning.step_cost import Stopwatch
@@ -224,6 +225,8 @@ def _searched(
         ),
     }
     plan = changed_plan(best.plan, {k: v for k, v in decided.items() if k not in chosen})
+    augment_on = chosen.get("augment_on") or place_to_augment(plan, best.seconds, device)
+    plan = changed_plan(plan, {"augment_on": augment_on})
     if plan.start:
         plan = with_normalisation_of(plan, dataset.channels)
     return Planned(plan, searched if len(searched) > 1 else ())

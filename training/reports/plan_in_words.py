@@ -23,6 +23,7 @@ LOSSES = {
 }
 OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with Nesterov momentum"}
 SCHEDULES = {"poly": "down as a polynomial", "cosine": "down as a cosine"}
+AUGMENTED = {"host": "", "device": "; by the device that trains"}
 COMPILED = {
     "none": "",
     "kernels": "; compiled by torch",
@@ -52,7 +53,10 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
             f"{plan.batch_size} patches a step, {plan.foreground_share:.0%} of them chosen to show "
             "a class",
         ),
-        ("Augmentation", plan.augmentation + _mirrors_in_words(plan)),
+        (
+            "Augmentation",
+            plan.augmentation + _mirrors_in_words(plan) + AUGMENTED[plan.augment_on],
+        ),
         ("Loss", _loss_in_words(plan)),
         (
             "Optimiser",

@@ -8,10 +8,15 @@ from typing import Literal
 import torch
 
 from seg.errors import ConfigError
+from seg.machine import cores
 from training.run.plan import Plan
 from training.run.processes import ALONE, World
 
 Precision = Literal["float32", "bfloat16"]
+
+
+WORKERS = {"cpu": 1, "cuda": 8}
+"""Processes that make patches, at most one a core; on a CPU the cores belong to the network."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,11 @@ class Device:
     name: str
     world: World = ALONE
     """The processes that train together, each on a device of this kind."""
+
+
+def workers_of(device: Device) -> int:
+    """Processes that make patches for one device; those of a machine share its cores."""
+    return max(1, min(WORKERS[device.kind], cores() // device.world.devices))
 
 
 def find_device(world: World = ALONE) -> Device:

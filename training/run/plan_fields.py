@@ -8,6 +8,7 @@ from seg.frozen import FrozenData
 from seg.model_package.empty import Empty
 from seg.transforms.spec import Normalisation
 from training.run.names import (
+    AugmentationPlace,
     AugmentationPreset,
     CompilationName,
     InstancesName,
@@ -135,6 +136,13 @@ class PlanFields(BaseModel):
     foreground_share: Annotated[
         float, Field(ge=0, le=1, description="share of patches that must show a class")
     ] = 1 / 3
+    augment_on: Annotated[
+        AugmentationPlace,
+        Field(
+            description="where intensities are changed and volumes moved: by the processes that "
+            "cut patches, or on the device that trains"
+        ),
+    ] = "host"
     augmentation: Annotated[AugmentationPreset, Field(description="preset of training.augment")] = (
         "medical"
     )

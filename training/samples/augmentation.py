@@ -10,7 +10,7 @@ from the generator that is passed in. Letters: ``c`` channels.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import albumentations as A
 import cv2
@@ -97,6 +97,19 @@ PRESETS = tuple(STRENGTHS)
 cv2.setNumThreads(0)
 
 
+class Begun(NamedTuple):
+    """A patch, or the region that it is made from, whose changes are drawn and not all made."""
+
+    image: Any
+    """``(c, *spatial)``, of numpy or torch, as the labels."""
+    planes: Any
+    """Labels, ``(planes, *spatial)``."""
+    move: int | None
+    """Seed of how the region is moved; None where it was."""
+    intensities: int | None
+    """Seed of how the patch's intensities are changed; None where they are not."""
+
+
 class Augmentation:
     """Cuts a region to a patch and changes it."""
 
@@ -122,8 +135,25 @@ class Augmentation:
         self._empty_share = empty_share
         self._artefacts = strength.artefacts
         axes = tuple(range(len(patch)) if mirror_axes is None else mirror_axes)
-        self._move: _Move = (_move_2d if len(patch) == 2 else _move_3d)(patch, strength, axes)
-        self._intensities = _intensities(strength, len(patch)) if strength.intensities else None
+        self._volume_moves = volume_moves(patch, strength, axes) if len(patch) == 3 else None
+        self._move: _Move = (
+            _move_3d(patch, *self._volume_moves)
+            if self._volume_moves
+            else _move_2d(patch, strength, axes)
+        )
+        self.intensities = _intensities(strength, len(patch)) if strength.intensities else None
+        """Changes with a random state each, one after the other."""
+
+    @property
+    def leaves_something(self) -> bool:
+        """Whether there is anything that a device could do."""
+        return self.intensities is not None or self._volume_moves is not None
+
+    @property
+    def largest(self) -> tuple[int, ...]:
+        """Most voxels along each axis of what a device is left with; images are moved before."""
+        wide = self._turns and self._volume_moves
+        return tuple(round(n * MARGIN) if wide and n > 1 else n for n in self.patch)
 
     def region(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Size in voxels of what the next patch is made from."""
@@ -139,18 +169,55 @@ class Augmentation:
         Labels may be several planes that are moved alike: an axis more, before the spatial ones.
         """
         is_plain = labels.ndim == len(self.patch)
-        planes = labels[None] if is_plain else labels
-        image, planes = self._move(image, planes, int(rng.integers(2**31)))
+        begun = self.begin(image, labels[None] if is_plain else labels, rng)
+        image, planes, _, seed = self.moved(begun)
+        if seed is not None and self.intensities is not None:
+            self.intensities.set_random_state(seed=seed)
+            image = np.asarray(self.intensities(image), dtype=np.float32)
+        return np.ascontiguousarray(image), np.ascontiguousarray(planes[0] if is_plain else planes)
+
+    def begin(self, image: _Image, planes: _Labels, rng: np.random.Generator) -> Begun:
+        """Draw all changes, and make those that nothing but numpy makes.
+
+        What is left is the same for the same seeds, here or on a device
+        (``training.samples.on_device``).
+        """
+        begun = Begun(image, planes, int(rng.integers(2**31)), None)
         if self._empty_share and rng.random() < self._empty_share:
-            image, classes = painted_out(image, planes[0], rng)
-            planes = np.concatenate([classes[None], planes[1:]])
-        labels = planes[0] if is_plain else planes
+            begun = self.moved(begun)
+            image, classes = painted_out(begun.image, begun.planes[0], rng)
+            planes = np.concatenate([classes[None], begun.planes[1:]])
+            begun = begun._replace(image=image, planes=planes)
         if self._artefacts and rng.random() < self._artefacts:
-            image = with_artefact(image, rng)
-        if self._intensities is not None:
-            self._intensities.set_random_state(seed=int(rng.integers(2**31)))
-            image = np.asarray(self._intensities(image), dtype=np.float32)
-        return np.ascontiguousarray(image), np.ascontiguousarray(labels)
+            begun = self.moved(begun)
+            begun = begun._replace(image=with_artefact(begun.image, rng))
+        if self.intensities is not None:
+            begun = begun._replace(intensities=int(rng.integers(2**31)))
+        return begun
+
+    def begun_by_host(self, image: _Image, planes: _Labels, rng: np.random.Generator) -> Begun:
+        """What is left for a device: moves of volumes and intensities."""
+        begun = self.begin(image, planes, rng)
+        return self.moved(begun) if self._volume_moves is None else begun
+
+    def moved(self, begun: Begun) -> Begun:
+        """The patch moved, where it was not."""
+        if begun.move is None:
+            return begun
+        image, planes = self._move(begun.image, begun.planes, begun.move)
+        return begun._replace(image=image, planes=planes, move=None)
+
+    def moves_of(self, begun: Begun) -> mt.Compose | None:
+        """How a volume is still to be moved, its random state set; None where all moves are made.
+
+        Images are always moved by the host, with albumentations.
+        """
+        if begun.move is None or self._volume_moves is None:
+            return None
+        plain, turned = self._volume_moves
+        moves = plain if tuple(begun.planes.shape[1:]) == self.patch else turned
+        moves.set_random_state(seed=begun.move)
+        return moves
 
 
 def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) -> _Move:
@@ -200,7 +267,10 @@ def _seed_each(pipeline: A.Compose, seed: int) -> None:
         step.set_random_seed(int(state))
 
 
-def _move_3d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) -> _Move:
+def volume_moves(
+    patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]
+) -> tuple[mt.Compose, mt.Compose]:
+    """How a volume of the patch's size is moved, and how one that is larger."""
     flat = max(patch) / min(patch) > ANISOTROPIC
     any_way = np.pi if len(axes) == len(patch) else LEANING
     angle = (any_way, 0.0, 0.0) if flat else (LEANING,) * 3
@@ -216,8 +286,10 @@ def _move_3d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) 
     )
     mirror = [mt.RandFlipd(keys, prob=0.5, spatial_axis=axis) for axis in axes]
     steps = mirror if strength.mirrors else []
-    plain, turned = mt.Compose(steps), mt.Compose([turn, *steps])
+    return mt.Compose(steps), mt.Compose([turn, *steps])
 
+
+def _move_3d(patch: tuple[int, ...], plain: mt.Compose, turned: mt.Compose) -> _Move:
     def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
         pipeline = plain if labels.shape[1:] == patch else turned
         pipeline.set_random_state(seed=seed)

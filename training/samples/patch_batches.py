@@ -7,6 +7,7 @@ share the work, sees the same batches.
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,21 @@ from jaxtyping import Float32, UInt8
 from torch.utils.data import IterableDataset, get_worker_info
 
 from training.run.plan import Plan
-from training.samples.augmentation import Augmentation
+from training.samples.augmentation import Augmentation, Begun
 from training.samples.prepared_cases import PreparedCase
 
+_Region = tuple[
+    Float32[np.ndarray, "c *region"], UInt8[np.ndarray, "planes *region"], np.random.Generator
+]
+Batch = Any
+"""Images ``(b, c, *patch)`` and labels, or ``Begun`` a sample, whose shapes differ."""
 
-class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+
+class PatchBatches(IterableDataset[Batch]):
     """An endless row of batches ``(b, c, *patch)`` with labels ``(b, 1, *patch)``.
 
-    Where depths within objects are learnt they are a second plane of the labels, in 255ths.
+    Where depths within objects are learnt they are a second plane of the labels, in 255ths. Where
+    the plan augments on the device, a batch is what ``training.samples.on_device`` finishes.
     """
 
     def __init__(
@@ -46,14 +54,16 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         size = plan.batch_size
         self.places = range(index * size // count, (index + 1) * size // count)
         """Of this part's samples in the whole batch."""
+        self._unfinished = plan.augment_on == "device"
 
     @property
     def bytes(self) -> int:
         """Of a batch: float32 images, labels of one byte."""
-        voxels = len(self.places) * math.prod(self.plan.patch)
+        shapes = self.augmentation.largest if self._unfinished else self.plan.patch
+        voxels = len(self.places) * math.prod(shapes)
         return voxels * (4 * len(self.plan.normalisation) + 1)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         offset, step = (worker.id, worker.num_workers) if worker else (0, 1)
         number = self.first_batch + offset
@@ -61,22 +71,22 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
             yield self.batch(number)
             number += step
 
-    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, number: int) -> Batch:
         """Batch ``number`` of the run, or this part of it."""
         plain = self.plan.batch_size - round(self.plan.batch_size * self.plan.foreground_share)
         samples = [
             self._sample(np.random.default_rng([self.plan.seed, number, i]), show_class=i >= plain)
             for i in self.places
         ]
-        images, labels = zip(*samples, strict=True)
+        if self._unfinished:
+            return [_in_torch(self.augmentation.begun_by_host(*sample)) for sample in samples]
+        images, labels = zip(*(self.augmentation(*sample) for sample in samples), strict=True)
         return (
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.stack(labels)),  # one byte a voxel on its way to a card
         )
 
-    def _sample(
-        self, rng: np.random.Generator, show_class: bool
-    ) -> tuple[Float32[np.ndarray, "c *patch"], UInt8[np.ndarray, "planes *patch"]]:
+    def _sample(self, rng: np.random.Generator, show_class: bool) -> _Region:
         if show_class and self.shown_by:  # each label as often as any other, however rare it is
             label = int(rng.choice(list(self.shown_by)))
             case = self.shown_by[label][int(rng.integers(len(self.shown_by[label])))]
@@ -98,4 +108,9 @@ class PatchBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         at = tuple(slice(s, s + n) for s, n in zip(start, region, strict=True))
         planes = [case.labels] if case.depths is None else [case.labels, case.depths]
         labels = np.stack([plane[at] for plane in planes])
-        return self.augmentation(np.array(case.image[:, *at]), labels, rng)
+        return np.array(case.image[:, *at]), labels, rng
+
+
+def _in_torch(begun: Begun) -> Begun:
+    image, planes = (torch.from_numpy(np.ascontiguousarray(each)) for each in begun[:2])
+    return begun._replace(image=image, planes=planes)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,8 @@ from training.dataset import IGNORE, Legend
 from training.dataset.classes import make_classes
 from training.dataset.fingerprint import take_fingerprint
 from training.planning.rules import make_plan
-from training.samples.augmentation import Augmentation
+from training.samples.augmentation import STRENGTHS, Augmentation
+from training.samples.on_device import finished
 from training.samples.patch_batches import PatchBatches
 from training.samples.prepared_cases import open_case, prepare_case
 
@@ -97,3 +99,19 @@ def test_images_smaller_than_a_patch_are_filled_up(tmp_path):
 def test_volumes_give_volumes(tmp_path):
     images, _ = next(iter(batches(tmp_path / "c", case((9, 20, 24)), patch=(8, 16, 16))))
     assert images.shape == (2, 1, 8, 16, 16)
+
+
+@pytest.mark.parametrize("shape", [(50, 60), (20, 24, 28)])
+def test_a_batch_that_a_device_finishes_is_the_one_of_the_host(tmp_path, shape, monkeypatch):
+    quiet = replace(STRENGTHS["medical"], noise=(0.0, 0.0))
+    monkeypatch.setitem(STRENGTHS, "medical", quiet)
+    patch = tuple(n // 2 for n in shape)
+    ours = batches(tmp_path / "c", case(shape), patch=patch, augment_on="device")
+    theirs = batches(tmp_path / "c", case(shape), patch=patch)
+    loader = torch.utils.data.DataLoader(ours, batch_size=None, num_workers=1)
+    for begun, (images, labels) in zip(islice(loader, 3), islice(theirs, 3), strict=True):
+        found, marked = finished(begun, ours.augmentation)
+        assert (found - images).abs().gt(1e-3).float().mean() < 0.002
+        assert (marked != labels).float().mean() < 0.01
+    largest = max(sum(t.nbytes for t in (s.image, s.planes)) for s in begun)
+    assert largest * len(begun) <= ours.bytes
