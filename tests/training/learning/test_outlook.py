@@ -47,6 +47,9 @@ def test_a_curve_that_has_flattened_stays():
         pytest.param(
             [(m, 0.5 if m < 0.25 else 0.95) for m in MARKS], id="a jump that nothing foretold"
         ),
+        pytest.param(
+            [*((m, 0.97) for m in MARKS[:-1]), (MARKS[-1], 0.986)], id="not what was foretold"
+        ),
         pytest.param([(m, float("nan")) for m in MARKS], id="nothing to score"),
     ],
 )
