@@ -183,14 +183,16 @@ class _StagedInstanceNorm(nn.Module):
         self.eps = norm.eps
         shape = (1, -1, *(1,) * (2 if isinstance(norm, nn.InstanceNorm2d) else 3))
         # not views in forward: the exporter would fold them and give the weights other names
-        self.weight = nn.Parameter(norm.weight.detach().view(shape))
-        self.bias = nn.Parameter(norm.bias.detach().view(shape))
+        self.weight = nn.Parameter(norm.weight.detach().view(shape)) if norm.affine else None
+        self.bias = nn.Parameter(norm.bias.detach().view(shape)) if norm.affine else None
 
     def forward(self, x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *patch"]:
-        """Return ``x`` with mean 0 and deviation 1 a channel, scaled and shifted."""
+        """Return ``x`` with mean 0 and deviation 1 a channel, scaled and shifted if affine."""
         centred = x - _mean(x)
-        scale = torch.rsqrt(_mean(centred * centred) + self.eps) * self.weight
-        return centred * scale + self.bias
+        scale = torch.rsqrt(_mean(centred * centred) + self.eps)
+        if self.weight is None or self.bias is None:
+            return centred * scale
+        return centred * (scale * self.weight) + self.bias
 
 
 def _mean(x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *ones"]:
@@ -203,7 +205,9 @@ def _with_staged_norms(network: nn.Module) -> nn.Module:
     changed = copy.deepcopy(network)
     for module in list(changed.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.InstanceNorm2d | nn.InstanceNorm3d):
+            if not isinstance(child, nn.InstanceNorm2d | nn.InstanceNorm3d):
+                continue
+            if not child.track_running_stats:  # those normalise by what they remember
                 setattr(module, name, _StagedInstanceNorm(child))
     return changed
 

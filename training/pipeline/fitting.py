@@ -25,7 +25,7 @@ from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import cross_validate
 from training.pipeline.mirroring import with_mirroring
 from training.planning.command_line import DEFAULT_DATASET
-from training.planning.foreign_networks import check_network
+from training.planning.foreign_networks import check_network, network_fields
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.planner import as_csv, check_asked, plan_run
 from training.reports.model_card import write_model_card
@@ -99,7 +99,8 @@ def _planned(  # noqa: PLR0913 - all that a plan is made of
     command: str,
 ) -> TrainingJob:
     """The job that the options ask for; its plan is the first file of the run."""
-    check_network(options.chosen, dataset)
+    given = read_plan(options.plan) if options.plan else None
+    check_network(network_fields(given) | options.chosen, dataset)
     planned = plan_run(options.shared_by(folds), dataset, fingerprint, device, clock)
     plan = changed_plan(planned.plan, {"minutes": planned.plan.minutes * folds})
     replace_file(run.fingerprint, (fingerprint.model_dump_json(indent=2) + "\n").encode())

@@ -15,6 +15,8 @@ from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
 from training.planning.contest import AUTO, check_contest
+from training.planning.rehearsal import rehearse_export
+from training.run.plan import Plan
 
 LARGEST_BYTE = 255.0
 GENTLE_ENCODER = 0.1
@@ -28,8 +30,8 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
     """Say what cannot work with these data before any planning.
 
     Raises:
-        ConfigError: the network is not known, not for these dimensions, or its weights are not
-            at hand.
+        ConfigError: the network is not known, not for these dimensions, cannot be exported, or its
+            weights are not at hand.
     """
     name, weights = chosen.get("network"), chosen.get("weights")
     if weights == AUTO:
@@ -56,15 +58,22 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
             f"--elastic trains without some blocks, and {name} has none that can be dropped; "
             "docs/encoders.md lists those that have"
         )
-    if weights is None:
-        return
-    if encoder is None:
-        raise ConfigError(
-            f"{name} has no encoder whose weights are known by name; leave --weights out"
-        )
-    module = make_network(config).encoder_module
-    assert module is not None  # it has a name
-    fill(module, encoder, channels, weights)
+    if weights is not None:
+        if encoder is None:
+            raise ConfigError(
+                f"{name} has no encoder whose weights are known by name; leave --weights out"
+            )
+        module = make_network(config).encoder_module
+        assert module is not None  # it has a name
+        fill(module, encoder, channels, weights)
+    rehearse_export(name, config)
+
+
+def network_fields(plan: Plan | None) -> dict[str, Any]:
+    """What a plan that was handed over says of another library's network, to be checked."""
+    if plan is None or not is_foreign(plan.network):
+        return {}
+    return {name: getattr(plan, name) for name in ("network", "weights", "sandwich_share")}
 
 
 def foreign_fields(

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from seg.errors import ConfigError
 from seg.networks import make_network, parameter_count
+from seg.networks.foreign.names import is_foreign
 from training.dataset.legend import Legend
 from training.learning.compiled import begin_step, compiled_as_planned, not_compiled
 from training.learning.losses import make_loss
@@ -57,6 +59,7 @@ def measured_step(
         patience_s: after so many seconds no further step is begun.
 
     Raises:
+        ConfigError: a network of another library fails on patches of this size.
         TooLittleMemoryError: for a step.
         ConfigError: torch cannot compile what the plan wants compiled.
     """
@@ -66,17 +69,33 @@ def measured_step(
             parameters, seconds, more = _steps(
                 plan, legend, device.kind, precision, shape, patience_s
             )
-    except RuntimeError as error:
-        if not lacks_memory(error):
-            if plan.compiled == "none":
-                raise
-            raise not_compiled(error) from error
-        raise TooLittleMemoryError(
-            f"{device.name} has too little memory for a step of {shape}; set a smaller "
-            "--batch-size or --patch"
-        ) from error
+    except Exception as error:  # whatever a network of another library says to these sizes
+        explained = _explained(error, plan, shape, device)
+        if explained is None:
+            raise
+        raise explained from error
     taken = max(0, peak.bytes - peak.before) * (FRAGMENTATION if device.kind == "cuda" else 1)
     return Measured(plan.accumulate * seconds, int(taken), parameters, more)
+
+
+def _explained(
+    error: Exception, plan: Plan, shape: tuple[int, ...], device: Device
+) -> Exception | None:
+    """What a failed step means; None where it is a fault of ours."""
+    if isinstance(error, RuntimeError) and lacks_memory(error):
+        return TooLittleMemoryError(
+            f"{device.name} has too little memory for a step of {shape}; set a smaller "
+            "--batch-size or --patch"
+        )
+    if isinstance(error, RuntimeError) and plan.compiled != "none":
+        return not_compiled(error)
+    if not is_foreign(plan.network):
+        return None
+    return ConfigError(
+        f"{plan.network} does not train on {shape[0]} patches of "
+        f"{'x'.join(map(str, plan.patch))}: {str(error).splitlines()[0][:200]}; set a larger "
+        "--patch or --batch-size, or take another network"
+    )
 
 
 def _steps(

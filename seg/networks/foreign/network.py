@@ -16,10 +16,11 @@ from seg.networks.foreign.own_code import build_own
 from seg.networks.layers import Axes
 from seg.networks.network import SegmentationNetwork
 
-MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 3, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112)
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 3, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112, 224, 256)
 """Tried in this order: what the sizes of an input must be multiples of."""
-PROBES = (3, 5)
-"""Times a multiple. A network that takes both takes all: what divides 3n and 5n divides n."""
+PROBES = (1, 3, 5)
+"""Times a multiple. A network that takes the last two takes all that are larger: what divides 3n
+and 5n divides n. The first is for those that take no small images."""
 SEGRESNET_FILTERS, SWIN_FEATURES, DYNUNET_FILTERS = 16, 24, (32, 64, 128, 256, 320, 320, 320, 320)
 
 

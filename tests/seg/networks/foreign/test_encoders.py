@@ -51,7 +51,9 @@ def test_weights_of_a_classifier_give_the_classifiers_features(encoder, classifi
         torch.testing.assert_close(encoder(x)[-1], trunk(x))
 
 
-@pytest.mark.parametrize(("in_channels", "repeated"), [(1, [0, 1, 2]), (5, [0, 1, 2, 0, 1])])
+@pytest.mark.parametrize(
+    ("in_channels", "repeated"), [(1, [0, 1, 2]), (2, [0, 1]), (5, [0, 1, 2, 0, 1])]
+)
 def test_the_first_convolution_answers_to_grey_images_of_any_channels(
     in_channels, repeated, classifier
 ):

@@ -1,0 +1,50 @@
+"""An encoder that learnt elsewhere is trained gently."""
+
+import pytest
+import torch
+
+from seg.networks import make_network, network_config
+from tests.training.run.test_plan import planned
+from training.learning.foreign_encoder import ENCODER, freeze_statistics, rate_of, weight_groups
+
+NETWORK = "smp:unet/tu-mobilenetv3_small_050"
+
+
+def network_and_plan(**chosen):
+    torch.manual_seed(0)
+    config = network_config(NETWORK, spatial_dims=2, in_channels=1, num_classes=2)
+    plan = planned((64, 64), network=NETWORK, strides=config.strides, deep_supervision=False,
+                   kernel_sizes=((3, 3),) * len(config.strides), **chosen)  # fmt: skip
+    return make_network(config), plan
+
+
+@pytest.mark.parametrize(
+    ("progress", "rate"),
+    [(0.0, 0.0), (0.19, 0.0), pytest.param(0.2, 0.3, id="thawed"), (1.0, 0.3)],
+)
+def test_an_encoder_is_frozen_first_and_learns_slowly_then(progress, rate):
+    network, plan = network_and_plan(encoder_rate=0.3, frozen_share=0.2)
+    groups = weight_groups(network, plan)
+    assert {rate_of(group, plan, progress) for group in groups if group[ENCODER]} == {rate}
+    assert {rate_of(group, plan, progress) for group in groups if not group[ENCODER]} == {1.0}
+
+
+def test_every_weight_is_in_one_group_the_encoder_s_in_its_own():
+    network, plan = network_and_plan()
+    groups = weight_groups(network, plan)
+    grouped = [weight for group in groups for weight in group["params"]]
+    assert {id(w) for w in grouped} == {id(w) for w in network.parameters()}
+    assert len(grouped) == len(list(network.parameters()))
+    slow = {id(weight) for group in groups if group[ENCODER] for weight in group["params"]}
+    assert slow == {id(weight) for weight in network.model.encoder.parameters()}
+
+
+def test_batches_do_not_move_the_statistics_that_an_encoder_came_with():
+    network, _ = network_and_plan()
+    network.train()
+    freeze_statistics(network)
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    network(5 + torch.randn(2, 1, 64, 64))
+    moved = [name for name, value in network.named_buffers() if not value.equal(before[name])]
+    assert moved
+    assert all(name.startswith("model.decoder") for name in moved)

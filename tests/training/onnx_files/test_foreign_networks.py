@@ -1,0 +1,112 @@
+"""Encoders of many families, under all kinds of decoders: a step, an export, the same answer."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import default_rng
+from torch.nn import functional
+
+from seg.errors import ConfigError
+from seg.model_package import GoldenSamples
+from seg.networks import make_network, network_config
+from seg.networks.foreign.own_code import ALLOWED
+from training.onnx_files.proof import proven, reference_logits
+from training.onnx_files.write import write_onnx
+from training.planning.rehearsal import rehearse_export
+
+CHANNELS, CLASSES = 2, 3
+NAMES = (
+    "smp:unet/tu-resnet10t",
+    "smp:unetplusplus/tu-hgnetv2_b0",
+    "smp:linknet/resnet18",
+    "smp:manet/tu-mnasnet_small",
+    "smp:fpn/tu-convnext_atto",
+    "smp:pspnet/vgg11_bn",
+    "smp:deeplabv3/tu-repvgg_a0",
+    "smp:deeplabv3plus/tu-regnety_002",
+    "smp:segformer/tu-poolformer_s12",
+    "tu-convnextv2_atto",
+    "tu-mobilenetv4_conv_small",
+    "tu-mambaout_femto",
+    "tu-starnet_s1",
+    "tu-inception_next_atto",
+    "tu-fastvit_t8",
+    "tu-swiftformer_xs",
+    "tu-dla34",
+    "seg:resunet-xs+mobilenet_v2",
+    "seg:resunet-xs+tu-ghostnet_050",
+    "monai:segresnet",
+)
+
+
+def config_of(name, dims=2):
+    return network_config(name, spatial_dims=dims, in_channels=CHANNELS, num_classes=CLASSES)
+
+
+def after_a_step(config, patches):
+    """The network, moved away from its random weights."""
+    torch.manual_seed(0)
+    network = make_network(config).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
+    logits = network(torch.from_numpy(patches))
+    labels = torch.randint(CLASSES, (len(patches), *patches.shape[2:]))
+    functional.cross_entropy(logits[0] if isinstance(logits, list) else logits, labels).backward()
+    optimiser.step()
+    assert all(weight.isfinite().all() for weight in network.parameters())
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_takes_a_step_and_onnxruntime_says_what_it_says(name, tmp_path):
+    config = config_of(name)
+    shape = (2, CHANNELS, *(max(2 * stride, 64) for stride in config.total_stride))
+    patches = default_rng(0).normal(size=shape).astype(np.float32)
+    network = after_a_step(config, patches)
+    write_onnx(network, patches, tmp_path / "full.onnx")
+    golden = GoldenSamples(patches, reference_logits(network, patches))
+    assert proven(tmp_path / "full.onnx", golden, "exclusive") <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("smp:unet/tu-swin_tiny_patch4_window7_224", "takes no 2D patch .* doesn't match model"),
+        ("smp:unet/tu-hiera_tiny_224", "takes no 2D patch"),
+        ("smp:unet/tu-vit_tiny_patch16_224", "does not build .* Unsupported"),
+        ("smp:dpt/resnet34", "takes images of one size"),
+    ],
+)
+def test_what_takes_images_of_one_size_only_is_refused_by_name(name, words):
+    with pytest.raises(ConfigError, match=words):
+        config_of(name)
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "my_odd_networks.py").write_text(
+        "import torch\n"
+        "class OddNetwork(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x * torch.linalg.svdvals(x.flatten(1)).amax()\n"
+        "class FickleNetwork(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x if torch.compiler.is_compiling() else 2 * x\n"
+        "def odd(): return OddNetwork()\n"
+        "def fickle(): return FickleNetwork()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "my_odd_networks"
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [("odd", "cannot be written as ONNX"), ("fickle", "other logits as ONNX than in torch")],
+)
+def test_a_network_that_no_package_can_hold_is_told_before_it_is_trained(
+    function, words, own_module, monkeypatch
+):
+    name = f"{own_module}:{function}"
+    monkeypatch.setenv(ALLOWED, name)
+    config = network_config(name, spatial_dims=2, in_channels=2, num_classes=2)
+    with pytest.raises(ConfigError, match=words):
+        rehearse_export(name, config)

@@ -1,0 +1,44 @@
+"""What an encoder expects of intensities is planned once, and carried by the package."""
+
+import numpy as np
+import pytest
+
+from seg.model_package import Channel
+from seg.networks.foreign.encoders import Intensities
+from tests.training.run.test_plan import STATISTICS, fingerprint
+from training.planning.foreign_networks import foreign_fields, normalisation_of
+
+IMAGENET = Intensities()
+
+
+def data(channels, intensities):
+    statistics = STATISTICS.model_copy(update={"range": intensities})
+    known = fingerprint((64, 64)).model_copy(update={"channels": (statistics,) * channels})
+    return tuple(Channel(name=f"c{i}") for i in range(channels)), known
+
+
+def test_bytes_reach_an_encoder_as_the_pictures_that_it_learnt_from():
+    rules = normalisation_of(IMAGENET, *data(3, (0, 255)))
+    pixels = np.array([0, 100, 255], np.float32)
+    for rule, mean, std in zip(rules, IMAGENET.mean, IMAGENET.std, strict=True):
+        assert (rule.kind, rule.low, rule.high) == ("clip_zscore", 0, 255)
+        np.testing.assert_allclose(
+            (pixels - rule.mean) / rule.std, (pixels / 255 - mean) / std, rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_channels_that_are_no_colours_are_grey_to_it(channels):
+    rules = normalisation_of(IMAGENET, *data(channels, (0, 255)))
+    grey = (pytest.approx(0.449 * 255), pytest.approx(0.226 * 255))
+    assert [(rule.mean, rule.std) for rule in rules] == [grey] * channels
+
+
+@pytest.mark.parametrize("intensities", [(-1000, 1000), (0, 4095), (0, 1)])
+def test_what_has_no_white_of_255_keeps_the_planned_normalisation(intensities):
+    assert normalisation_of(IMAGENET, *data(3, intensities)) is None
+
+
+@pytest.mark.parametrize("name", ["resunet-s", None])
+def test_presets_take_nothing_over(name):
+    assert foreign_fields({"network": name}, None, None) == {}
