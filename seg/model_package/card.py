@@ -220,6 +220,18 @@ class Example(FrozenData):
         return self
 
 
+class Pretraining(FrozenData):
+    """Weights that an encoder began with, which were learnt elsewhere."""
+
+    encoder: str
+    weights: str
+    """Their name on the encoder's hub, or the name of a file."""
+    sha256: str | None = None
+    """Of the file; None where they came from a hub."""
+    source: str = "not stated"
+    licence: str = "not stated"
+
+
 class Provenance(FrozenData):
     """Where the model comes from."""
 
@@ -236,6 +248,8 @@ class Provenance(FrozenData):
     """That the network was trained; None where it is not known."""
     expected_steps: int | None = None
     """That its plan had counted on."""
+    pretraining: Pretraining | None = None
+    """None where the network began with random weights, and of older packages."""
 
 
 class ModelCard(FrozenData):

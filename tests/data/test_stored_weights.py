@@ -8,8 +8,10 @@ from data.card import StoredWeights
 from data.stored_weights import ENCODER_FILE, rewrite
 from seg.errors import DatasetError
 from seg.networks.foreign.encoders import load_weights, make
+from seg.networks.foreign.origin import WeightsOrigin, origin_of
 
 NAME = "mobilenetv3_small_050"
+ABOUT = {"source": "a-package 1.0", "licence": "MIT"}
 
 
 @pytest.fixture
@@ -23,8 +25,9 @@ def folder(tmp_path):
 
 def test_names_follow_from_the_order_of_the_layers(folder):
     path, state = folder
-    rewrite(StoredWeights(file="encoder.pth", architecture=NAME), path)
+    rewrite(StoredWeights(file="encoder.pth", architecture=NAME), path, **ABOUT)
     assert not (path / "encoder.pth").exists()
+    assert origin_of(f"tu-{NAME}", str(path / ENCODER_FILE)) == WeightsOrigin(**ABOUT)
     encoder = make(f"tu-{NAME}", 3)
     load_weights(encoder, path / ENCODER_FILE, f"tu-{NAME}")
     torch.testing.assert_close(encoder.model.conv_stem.weight, state["conv_stem.weight"])
@@ -32,4 +35,4 @@ def test_names_follow_from_the_order_of_the_layers(folder):
 
 def test_weights_of_another_network_are_refused(folder):
     with pytest.raises(DatasetError, match="does not hold the weights of resnet10t"):
-        rewrite(StoredWeights(file="encoder.pth", architecture="resnet10t"), folder[0])
+        rewrite(StoredWeights(file="encoder.pth", architecture="resnet10t"), folder[0], **ABOUT)

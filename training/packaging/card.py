@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
+from seg.files import sha256_of
 from seg.images import ClassInfo
 from seg.model_package import (
     InputSpec,
     IntensityStatistics,
     ModelCard,
+    Pretraining,
     Provenance,
     Score,
     TrainingFingerprint,
     Variant,
 )
 from seg.model_package.sides import sided_classes
+from seg.networks.foreign.names import encoder_of, is_foreign
+from seg.networks.foreign.origin import origin_of
 from seg.version import version_of
 from training.dataset.cases import image_digest
 from training.dataset.fingerprint import Fingerprint
@@ -78,8 +83,25 @@ def card_of(job: TrainingJob, variants: Sequence[Variant]) -> ModelCard:
             versions=versions_of(LIBRARIES),
             steps=job.steps,
             expected_steps=plan.expected_steps,
+            pretraining=pretraining_of(plan),
         ),
         licence=dataset.licence,
+    )
+
+
+def pretraining_of(plan: Plan) -> Pretraining | None:
+    """Where the encoder's weights are from; a file by its name and hash, never by its place."""
+    encoder = encoder_of(plan.network) if is_foreign(plan.network) else None
+    if encoder is None or plan.weights is None:
+        return None
+    origin = origin_of(encoder, plan.weights)
+    file = Path(plan.weights)
+    return Pretraining(
+        encoder=encoder,
+        weights=file.name,
+        sha256=sha256_of(file) if file.is_file() else None,
+        source=origin.source,
+        licence=origin.licence,
     )
 
 

@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 from data.phantom import draw
+from seg.files import sha256_of
 from seg.images import read_channels
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
@@ -15,6 +16,7 @@ from seg.networks.foreign.own_code import ALLOWED
 from training.fit import main
 from training.learning.callbacks import CHECKPOINT_FILE
 from training.learning.checkpoint import read_checkpoint
+from training.plan import main as make_plan
 from training.run.plan_yaml import read_plan
 
 SMALL = ["--steps", "2", "--batch-size", "2", "--precision", "float32", "--patch", "64", "64"]
@@ -94,17 +96,38 @@ def test_weights_of_a_file_begin_a_gentle_training_in_the_encoder_s_intensities(
     file = tmp_path / "encoder.safetensors"
     torch.manual_seed(3)
     stored = make(ENCODER, 3).state_dict()
-    safetensors.torch.save_file(stored, file)
+    about = {"source": "a laboratory", "licence": "CC-BY-4.0"}
+    safetensors.torch.save_file(stored, file, metadata=about)
     run = tmp_path / "run"
     arguments = ["--network", f"smp:unet/{ENCODER}", "--weights", str(file), *SMALL]
     assert main([str(phantom), "--out", str(run), *arguments, "--frozen-share", "0.9"]) == 0
     plan = read_plan(run / "plan.yaml")
     assert (plan.encoder_rate, plan.frozen_statistics, plan.weights) == (0.1, True, str(file))
+    pretraining = ModelPackage.load(run / "package").card.provenance.pretraining
+    assert pretraining.model_dump() == {
+        "encoder": ENCODER,
+        "weights": "encoder.safetensors",
+        "sha256": sha256_of(file),
+        **about,
+    }
+    assert "a laboratory, licence: CC-BY-4.0" in (run / "MODEL_CARD.md").read_text()
     own = read_checkpoint(run / CHECKPOINT_FILE).averaged_weights
     for key, value in stored.items():
         mine = own[f"network.model.encoder.{key}"]
         if value.shape == mine.shape and "num_batches" not in key:
             torch.testing.assert_close(mine, value, msg=key)
+
+
+def test_a_plan_whose_weights_are_gone_is_told_before_anything_is_written(
+    phantom, tmp_path, caplog
+):
+    plan = tmp_path / "plan.yaml"
+    arguments = ["--out", str(plan), "--network", ENCODER, *SMALL]
+    assert make_plan([str(phantom), *arguments]) == 0
+    plan.write_text(plan.read_text().replace("weights: null", "weights: gone.safetensors"))
+    assert main([str(phantom), "--out", str(tmp_path / "run"), "--plan", str(plan)]) == 2
+    assert "must be a safetensors file, gone.safetensors is not" in caplog.text
+    assert not (tmp_path / "run" / "plan.yaml").exists()
 
 
 @pytest.mark.parametrize(
