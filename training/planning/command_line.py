@@ -34,7 +34,7 @@ def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
         name: value for name in sorted(names) if (value := getattr(arguments, name)) is not None
     }
     if chosen.get("weights") == NO_WEIGHTS:
-        del chosen["weights"]
+        chosen["weights"] = None  # not even those that a trial would choose
     elif chosen.get("weights", "").endswith(".safetensors"):
         chosen["weights"] = str(Path(chosen["weights"]).resolve())
     if names_own_code(chosen.get("network", "")):

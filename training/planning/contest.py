@@ -1,4 +1,4 @@
-"""``--weights auto``: encoders whose weights are at hand against what is planned without them.
+"""Encoders whose weights are at hand against what is planned without them.
 
 Each trains for the same share of the time on most of the training cases; whole cases that none has
 learnt from decide, never a name.
@@ -21,6 +21,7 @@ from training.dataset import Dataset
 from training.dataset.folds import fold_of
 from training.learning.trial import Trial, try_out
 from training.planning.options import DEFAULT_MINUTES
+from training.planning.rehearsal import rehearse_export
 from training.run.clock import Clock
 from training.run.device import Device
 from training.run.plan import Plan, changed_plan
@@ -32,6 +33,15 @@ SHARE = 0.1
 """Of the time that is left, for each of those that are tried."""
 LEAST_SECONDS = 20.0
 """Of a trial: in less a network has learnt nothing."""
+UNASKED_MINUTES = 10.0
+"""From which a trial takes a minute; shorter ones tell little, unless somebody asks for them."""
+FEWEST_GROUPS = 3
+"""Training cases, of other subjects each, below which one that is held back is too much."""
+OWN_CHOICE = {
+    *("network", "weights", "start", "steps", "shortcut", "compute_penalty", "stochastic_depth"),
+    *("sandwich_share", "strides", "kernel_sizes", "deep_supervision"),
+}
+"""Fields that say which network is wanted, or that the training must be exactly so."""
 MOST_RIVALS = 2
 """Encoders that are tried, those of the smallest files first."""
 HELD_BACK = 4
@@ -120,6 +130,18 @@ def check_contest(chosen: Mapping[str, Any], dataset: Dataset) -> None:
         )
 
 
+def is_worth_a_trial(chosen: Mapping[str, Any], dataset: Dataset, device: Device) -> bool:
+    """Whether encoders are tried though nobody asked: some are at hand, and there is time."""
+    groups = len({case.group for case in dataset.train})
+    return (
+        not OWN_CHOICE & set(chosen)
+        and chosen.get("minutes", DEFAULT_MINUTES) >= UNASKED_MINUTES
+        and (dataset.dims, device.world.size) == (2, 1)
+        and groups >= FEWEST_GROUPS
+        and bool(rivals_at_hand())
+    )
+
+
 def contest(
     plan_of: Callable[[Mapping[str, Any]], Plan], dataset: Dataset, device: Device, clock: Clock
 ) -> Plan:
@@ -141,7 +163,9 @@ def contest(
     tried = [_tried(plan_of({}), few, device, clock)]
     for rival in rivals_at_hand()[:MOST_RIVALS]:
         try:
-            tried.append(_tried(plan_of(rival.fields), few, device, clock))
+            plan = plan_of(rival.fields)
+            rehearse_export(rival.network, plan.network_config(len(dataset.classes)))
+            tried.append(_tried(plan, few, device, clock))
         except SegError as error:
             log.warning("trial     %s is left out: %s", rival.network, error)
     best = winner([each.trial for each in tried])

@@ -20,7 +20,7 @@ from training.dataset.fingerprint import Fingerprint
 from training.dataset.tuning import tuning_split
 from training.learning.fine_tuning import start_fields, with_normalisation_of
 from training.planning.compilation import compiled_as_asked, compiled_where_it_pays
-from training.planning.contest import AUTO, contest
+from training.planning.contest import AUTO, contest, is_worth_a_trial
 from training.planning.foreign_networks import foreign_fields
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
@@ -151,8 +151,8 @@ def _planned(
     device: Device,
     clock: Clock,
 ) -> Planned:
-    """The best of the search; with ``--weights auto`` the best of the trials."""
-    if chosen.get("weights") != AUTO:
+    """The best of the search; of the trials where encoders with weights are at hand."""
+    if chosen.get("weights") != AUTO and not is_worth_a_trial(chosen, dataset, device):
         return _searched(chosen, dataset, fingerprint, device, clock)
     rest = {name: value for name, value in chosen.items() if name != "weights"}
 

@@ -13,7 +13,13 @@ from seg.networks.foreign.encoders import make
 from training.dataset import load_dataset
 from training.learning.trial import Trial
 from training.plan import main
-from training.planning.contest import WEIGHTS_FOLDER, check_contest, rivals_at_hand, winner
+from training.planning.contest import (
+    WEIGHTS_FOLDER,
+    check_contest,
+    is_worth_a_trial,
+    rivals_at_hand,
+    winner,
+)
 from training.planning.options import PlanOptions
 from training.planning.planner import check_asked
 from training.reports.plan_in_words import plan_in_words
@@ -102,6 +108,27 @@ def test_weights_that_turn_out_to_be_of_another_encoder_end_no_planning(
     assert main([str(phantom), *arguments, *SMALL]) == 0
     assert f"smp:unet/{ENCODER} is left out" in caplog.text
     assert [each.network for each in read_plan(file).contest] == ["resunet-s"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "tried"),
+    [
+        ({"minutes": 10.0}, True),
+        pytest.param({"minutes": 9.9}, False, id="too little time"),
+        pytest.param({"minutes": 10.0, "weights": None}, False, id="none wanted"),
+        pytest.param({"minutes": 10.0, "network": "resunet-s"}, False, id="a network by name"),
+        pytest.param({"minutes": 10.0, "steps": 500}, False, id="steps that repeat exactly"),
+        pytest.param({"minutes": 10.0, "shortcut": "gated"}, False, id="our own blocks"),
+    ],
+)
+def test_where_nobody_asked_encoders_at_hand_are_tried_if_there_is_time(
+    chosen, tried, phantom, at_hand
+):
+    assert is_worth_a_trial(chosen, load_dataset(phantom), find_device()) is tried
+
+
+def test_where_nothing_is_at_hand_nothing_is_tried(phantom, nothing_at_hand):
+    assert not is_worth_a_trial({"minutes": 60.0}, load_dataset(phantom), find_device())
 
 
 def test_nothing_at_hand_is_one_sentence_with_what_brings_some(phantom, nothing_at_hand):
