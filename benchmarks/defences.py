@@ -246,9 +246,10 @@ DEFENCES = (
     Defence(
         "numbers of thousands of digits",
         "service/frontends/oip/tensors.py",
-        "Field(ge=0, le=MOST_SIZE)",
-        "Field()",
-        f"{TESTS}/frontends/oip/test_oip.py::test_wrong_tensors_are_refused_in_one_sentence",
+        "shape: Annotated[list[Annotated[int, Field(ge=0, le=MOST_SIZE)]], "
+        "Field(max_length=MOST_AXES)]",
+        "shape: list[int]",
+        f"{TESTS}/frontends/oip/test_oip.py::test_a_shape_has_few_sizes_of_few_digits",
     ),
     Defence(
         "files of waiting requests in memory",

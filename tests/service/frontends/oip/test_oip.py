@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from seg.errors import ConfigError
@@ -232,6 +233,12 @@ def test_elements_must_be_as_long_as_they_say(asked):
         head = json.dumps(call(**tensor)).encode()
         answer = asked.post(INFER, content=head + content, headers={LENGTH: str(len(head))})
         assert "length" in error(answer, 400)
+
+
+@pytest.mark.parametrize("shape", [[1] * 9, [10**4000], [-1]], ids=["axes", "digits", "sign"])
+def test_a_shape_has_few_sizes_of_few_digits(shape):
+    with pytest.raises(ValidationError):
+        GivenTensor(name="image", shape=shape, datatype="BYTES")
 
 
 def test_elements_lie_in_files_while_their_request_waits(tmp_path):
