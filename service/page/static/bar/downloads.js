@@ -4,7 +4,7 @@ import { element } from "../dom.js";
 import { has, t } from "../texts.js";
 
 const GROUPS = {
-  groupMask: ["png", "tiff", "nifti", "nrrd", "nrrd-layers", "dicom-seg", "dicom-labelmap", "rtstruct", "overlay", "npz", "npy"],
+  groupMask: ["png", "tiff", "nifti", "nrrd", "nrrd-layers", "dicom-seg", "dicom-labelmap", "rtstruct", "dicom-sr", "dicom-sc", "overlay", "npz", "npy"],
   groupObjects: [
     "instances", "instances-tiff", "instances-nifti", "instances-nrrd", "instances-seg-nrrd", "instances-zarr",
     "instances-dicom-seg", "instances-dicom-labelmap", "objects-geojson", "objects-rois", "objects-coco",
@@ -13,7 +13,9 @@ const GROUPS = {
   groupTables: ["objects-csv", "objects-parquet", "objects", "csv", "json"],
   groupMaps: ["probabilities", "uncertainty", "disagreement"],
 };
-const DICOM_ONLY = ["dicom-seg", "dicom-labelmap", "rtstruct", "instances-dicom-seg", "instances-dicom-labelmap"];
+const DICOM_ONLY = [
+  "dicom-seg", "dicom-labelmap", "rtstruct", "dicom-sr", "dicom-sc", "instances-dicom-seg", "instances-dicom-labelmap",
+];
 const DICOM_AT = 128;
 const ZIP = "PK";
 

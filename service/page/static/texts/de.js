@@ -181,6 +181,8 @@ export default {
   "about_dicom-seg": "verweist auf die DICOM-Bilder; PACS, OHIF, 3D Slicer",
   "about_dicom-labelmap": "dasselbe, kleiner bei vielen Klassen; neue DICOM-Betrachter",
   about_rtstruct: "Konturen; Bestrahlungsplanung",
+  "about_dicom-sr": "Bericht mit den Messwerten; PACS",
+  "about_dicom-sc": "Bilder mit der Maske darauf; jeder DICOM-Betrachter",
   about_json: "Größen und Güte; Programme",
   about_csv: "eine Zeile je Klasse; Excel, R",
   about_geojson: "Umrisse der Klassen in Pixeln; QuPath",

@@ -181,6 +181,8 @@ export default {
   "about_dicom-seg": "refers to the DICOM images; a PACS, OHIF, 3D Slicer",
   "about_dicom-labelmap": "the same, smaller with many classes; new DICOM viewers",
   about_rtstruct: "contours; radiotherapy planning",
+  "about_dicom-sr": "a report with the measurements; a PACS",
+  "about_dicom-sc": "pictures with the mask on them; any DICOM viewer",
   about_json: "sizes and quality; programs",
   about_csv: "a row for each class; Excel, R",
   about_geojson: "outlines of classes in pixels; QuPath",
