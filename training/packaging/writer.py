@@ -135,6 +135,8 @@ def write_networks(  # noqa: PLR0913 - what is written, where, and what is learn
             if card.instances:
                 verify_golden(ModelPackage(folder, card), backend)
             card = with_faster_ways(card, folder, job)
+            if card.faster_ways:  # scores are those of what will serve
+                backend = load_backend(ModelPackage(folder, card))
             if assess is not None:
                 evaluation = assess(Predictor(ModelPackage(folder, card), backend))
                 card = _scored(card, evaluation, folder, patches, job)
