@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from seg.inference.backends.remembered import place_of, recall, remember
 from seg.inference.backends.ways import Way, tolerance_of
 from seg.machine import cores, return_free_memory
 from seg.model_package import GoldenSamples, ModelPackage
+from seg.names import Provider
 
 LOGGER = logging.getLogger(__name__)
 
@@ -27,8 +29,8 @@ SECONDS, ROUNDS = 0.3, 3
 def fastest(
     package: ModelPackage,
     variant: str | None,
-    load: Callable[[Way], Backend],
-    candidates: Sequence[Way],
+    load: Callable[[Any], Backend],
+    candidates: Sequence[Way | Provider],
     threads: int | None = None,
     on_fallback: Callable[[str], None] = lambda reasons: None,
 ) -> Backend:
@@ -41,8 +43,8 @@ def fastest(
     Args:
         package: with golden samples.
         variant: to run; None is what the package runs by itself.
-        load: opens the package in a way.
-        candidates: ways to try; those of a CUDA device first.
+        load: opens the package in one of the candidates, as it is given.
+        candidates: ways to try; those of a CUDA device first. A provider is its way in float32.
         threads: on which the CPU's backends run.
         on_fallback: is told why candidates failed, where another runs the package.
 
@@ -51,12 +53,17 @@ def fastest(
     """
     facts = threads or cores(), cuda_devices(), chosen_device()
     place = place_of("backends", package, variant, *map(str, candidates), *facts)
-    backend = _remembered(place, load, candidates)
+    given = {each if isinstance(each, Way) else Way(each): each for each in candidates}
+
+    def load_in(way: Way) -> Backend:
+        return load(given[way])
+
+    backend = _remembered(place, load_in, list(given))
     if backend:
         return backend
-    trial = _Trial(package, variant, load)
-    on_card = [way for way in candidates if way.provider == "cuda"]
-    for ways in (on_card, [way for way in candidates if way not in on_card]):
+    trial = _Trial(package, variant, load_in)
+    on_card = [way for way in given if way.provider == "cuda"]
+    for ways in (on_card, [way for way in given if way not in on_card]):
         if not trial.speeds:
             trial.of(ways)
     if not trial.speeds:
