@@ -2,18 +2,21 @@
 
 import logging
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
+from seg.errors import UnsupportedImageError
 from seg.images.dicom.file import Dataset, pydicom
 from seg.images.dicom.source import MANUFACTURER, item
 from seg.images.dicom.text import CHARACTER_SET, date_of, offset_of, time_of
 from seg.images.grid.classes import ClassInfo, Code
 from seg.images.grid.codes import long_string, plain
 from seg.images.grid.made_by import MadeBy
+from seg.images.storage.files import PARSING_ERRORS
 from seg.version import VERSION
 
 SERIES_NUMBERS = range(10_000, 100_000)
@@ -133,6 +136,22 @@ def attribute_named(error: BaseException) -> str:
     words = (word.strip("'\",.:;()") for word in str(error).split())
     known = [word for word in words if pydicom().datadict.tag_for_keyword(word) is not None]
     return known[0] if known else "unnamed"
+
+
+@contextmanager
+def referring(what: str, instead: str) -> Iterator[None]:
+    """Errors of the library, in a sentence that says what cannot be written and what can.
+
+    Raises:
+        UnsupportedImageError: in place of them.
+    """
+    try:
+        yield
+    except PARSING_ERRORS as error:
+        raise UnsupportedImageError(
+            f"{what} these DICOM images, an attribute is missing or not as the standard has it "
+            f"({type(error).__name__}: {attribute_named(error)}); take {instead}"
+        ) from error
 
 
 def tell_the_time(written: Any, now: Any) -> None:

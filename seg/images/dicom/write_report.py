@@ -15,11 +15,11 @@ from seg.errors import UnsupportedImageError
 from seg.images.dicom.file import Dataset
 from seg.images.dicom.made import (
     UNNAMED,
-    attribute_named,
     concept,
     draft,
     highdicom_library,
     numbers_taken,
+    referring,
     remarks,
     run_uid,
     serial_number,
@@ -41,7 +41,6 @@ from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
 from seg.images.measures.tally import ClassTally, Tally
 from seg.images.pictures.sheets import encode_overlay
-from seg.images.storage.files import PARSING_ERRORS
 from seg.version import VERSION
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -84,17 +83,12 @@ def encode_dicom_sr(
             "take json or csv"
         )
     segmentation = next((each for each in made_by.beside if each in KIND_OF_FORMAT), None)
-    try:
+    with referring("a DICOM report cannot refer to", "csv"):
         groups = _groups(_Subject(mask, made_by, slices, segmentation), classes, image)
         evidence = [*_evidence(slices), *_segmentations(slices, made_by, segmentation)]
         report = _report(evidence, groups, made_by, header)
         content = io.BytesIO()
         report.save_as(content, enforce_file_format=True)
-    except PARSING_ERRORS as error:
-        raise UnsupportedImageError(
-            "a DICOM report cannot refer to these DICOM images, an attribute is missing or not as "
-            f"the standard has it ({type(error).__name__}: {attribute_named(error)}); take csv"
-        ) from error
     return content.getvalue()
 
 
@@ -114,7 +108,7 @@ def encode_dicom_sc(
     library = highdicom_library()
     series = run_uid(made_by, "SC series")
     known = patient_and_study(header)
-    try:
+    with referring("a secondary capture cannot be of", "overlay"):
         capture = library.sc.SCImage(
             pixel_array=pixels[..., :3],
             photometric_interpretation="RGB",
@@ -141,12 +135,6 @@ def encode_dicom_sc(
         tell_the_time(capture, moment(header))
         content = io.BytesIO()
         capture.save_as(content, enforce_file_format=True)
-    except PARSING_ERRORS as error:
-        raise UnsupportedImageError(
-            "a secondary capture cannot be of these DICOM images, an attribute is missing or not "
-            f"as the standard has it ({type(error).__name__}: {attribute_named(error)}); "
-            "take overlay"
-        ) from error
     return content.getvalue()
 
 

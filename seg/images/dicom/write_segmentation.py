@@ -20,11 +20,11 @@ from seg.images.dicom.file import Dataset, pydicom, translated
 from seg.images.dicom.made import (
     UNNAMED,
     algorithm_item,
-    attribute_named,
     code_item,
     concept,
     highdicom_library,
     numbers_taken,
+    referring,
     remarks,
     run_uid,
     serial_number,
@@ -49,7 +49,6 @@ from seg.images.grid.classes import ClassInfo
 from seg.images.grid.codes import LONG_STRING, category_of, long_string, plain, type_of
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.made_by import MadeBy
-from seg.images.storage.files import PARSING_ERRORS
 from seg.version import VERSION
 
 CT, SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
@@ -143,7 +142,7 @@ def _encode(
     header = slices[0].header
     series_uid, now = run_uid(made_by, f"{kind} series"), moment(header)
     taken = numbers_taken([each.header for each in slices])
-    try:
+    with referring("a DICOM SEG cannot refer to", "nifti or nrrd"):
         segmentation = highdicom.seg.Segmentation(
             source_images=_surrogates(slices),
             pixel_array=planes,
@@ -173,12 +172,6 @@ def _encode(
             _compress(segmentation)
         content = io.BytesIO()
         segmentation.save_as(content)
-    except PARSING_ERRORS as error:
-        raise UnsupportedImageError(
-            "a DICOM SEG cannot refer to these DICOM images, an attribute is missing or not as "
-            f"the standard has it ({type(error).__name__}: {attribute_named(error)}); take nifti "
-            "or nrrd"
-        ) from error
     return content.getvalue()
 
 

@@ -126,10 +126,10 @@ def _write_level(archive: zipfile.ZipFile, name: str, numbers: Numbers) -> None:
     counts = [-(-size // edge) for size, edge in zip(numbers.shape, chunk, strict=True)]
     for place in product(*map(range, counts)):
         box = tuple(slice(n * edge, (n + 1) * edge) for n, edge in zip(place, chunk, strict=True))
-        part = np.zeros(chunk, "<u4")
         inner = numbers[box]
         if not inner.any():  # what is missing is 0
             continue
+        part = np.zeros(chunk, "<u4")
         part[tuple(map(slice, inner.shape))] = inner
         content = zlib.compress(part.tobytes(), LEVEL)
         archive.writestr(_entry(f"{name}/{'/'.join(map(str, place))}"), content)

@@ -38,7 +38,7 @@ def written(folder, name, content):
     return path
 
 
-@pytest.mark.parametrize(
+EACH_TOOL = pytest.mark.parametrize(
     ("name", "make"),
     [
         ("all.json", lambda: files.coco(["a.png"])),
@@ -48,6 +48,9 @@ def written(folder, name, content):
         ("a.geojson", files.qupath),
     ],
 )
+
+
+@EACH_TOOL
 def test_what_was_drawn_becomes_its_pixels(name, make, tmp_path):
     annotated = read_annotations(written(tmp_path, name, make()))
     (drawing,) = annotated.drawings.values()
@@ -55,16 +58,7 @@ def test_what_was_drawn_becomes_its_pixels(name, make, tmp_path):
     assert set(annotated.classes()) == {"cell", "nucleus"}
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("all.json", lambda: files.coco(["a.png"])),
-        ("a.json", lambda: files.labelme("a.png")),
-        ("annotations.xml", lambda: files.cvat(["a.png"])),
-        ("project.json", lambda: files.label_studio(["a.png"])),
-        ("a.geojson", files.qupath),
-    ],
-)
+@EACH_TOOL
 def test_each_shape_is_an_object(name, make, tmp_path):
     (drawing,) = read_annotations(written(tmp_path, name, make())).drawings.values()
     numbers = drawing.numbered(IMAGE)
