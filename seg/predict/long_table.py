@@ -1,18 +1,16 @@
 """A table of so many rows that they lie in a file: those of the objects of slides."""
 
-import csv
 import json
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from time import monotonic
 
-from seg.errors import ConfigError
-from seg.files import replaced_file
-from seg.predict.tables import CASE, SECONDS_BETWEEN_SAVES, Row
+from seg.predict.tables import CASE, SECONDS_BETWEEN_SAVES, Row, rows_by_case, write_rows
 
 PATIENCE = 20
 """A table is saved when so many times passed as the last save took."""
@@ -54,11 +52,9 @@ class LongTable:
     def save(self) -> None:
         """Write the table, whole or not at all."""
         begun = monotonic()
-        with replaced_file(self._path) as part, part.open("w", newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, list(self._columns), lineterminator="\n")
-            writer.writeheader()
-            for case in sorted(self._files):
-                writer.writerows({CASE: case, **row} for row in self.rows_of(case))
+        cases = sorted(self._files)
+        rows = ({CASE: case, **row} for case in cases for row in self.rows_of(case))
+        write_rows(self._path, list(self._columns), rows)
         self._saved = monotonic()
         self._pause = max(SECONDS_BETWEEN_SAVES, PATIENCE * (self._saved - begun))
 
@@ -71,11 +67,5 @@ class LongTable:
                 yield json.loads(line)
 
     def _read(self) -> None:
-        try:
-            with self._path.open(newline="", encoding="utf-8") as file:
-                for case, rows in groupby(csv.DictReader(file), key=lambda row: row.get(CASE)):
-                    if not case:
-                        raise ConfigError(f"{self._path} is not a table of cases; move it away")
-                    self.put(case, [{k: v for k, v in row.items() if k != CASE} for row in rows])
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(f"{self._path} cannot be read: {error}") from error
+        for case, rows in groupby(rows_by_case(self._path), key=itemgetter(0)):
+            self.put(case, (row for _, row in rows))

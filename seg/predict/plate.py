@@ -1,7 +1,6 @@
 """Objects of the wells of plates: a row a well, with what its layout says of it."""
 
 import csv
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seg.errors import ConfigError
-from seg.files import replace_file
-from seg.predict.tables import Row
+from seg.predict.tables import Row, write_rows
 
 PADDED = re.compile(r"(?<![A-Za-z0-9])([A-P]|A[A-F])-?(0[1-9]|[1-4][0-9])(?![0-9A-Za-z])")
 PLAIN = re.compile(r"(?<![A-Za-z0-9])([A-P]|A[A-F])-?([1-9])(?![0-9A-Za-z])")
@@ -191,8 +189,4 @@ class Plate:
     def write(self, path: Path) -> None:
         """Write the table, whole or not at all."""
         rows = self.rows()
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]) if rows else [WELL], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        replace_file(path, text.getvalue().encode())
+        write_rows(path, list(rows[0]) if rows else [WELL], rows)

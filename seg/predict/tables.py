@@ -1,13 +1,12 @@
 """CSV files with rows of many cases, which survive a stop and a restart."""
 
 import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
 from seg.errors import ConfigError
-from seg.files import replace_file
+from seg.files import replaced_file
 
 Row = Mapping[str, str | int | float | None]
 
@@ -15,6 +14,31 @@ CASE = "case"
 LEFT_OUT = "left_out"
 """Column that says why a file is no case."""
 SECONDS_BETWEEN_SAVES = 5.0
+
+
+def rows_by_case(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each row of a table in a file, with its case.
+
+    Raises:
+        ConfigError: it is no such table, or cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                case = row.pop(CASE, None)
+                if not case:
+                    raise ConfigError(f"{path} is not a table of cases; move it away")
+                yield case, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a table, whole or not at all."""
+    with replaced_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class Table:
@@ -31,16 +55,8 @@ class Table:
         self._saved = monotonic()
         if not path.exists():
             return
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(f"{path} cannot be read: {error}") from error
-        if any(not row.get(CASE) for row in rows):
-            raise ConfigError(f"{path} is not a table of cases; move it away")
-        for row in rows:
-            name = row.pop(CASE)
-            self._rows[name] = (*self._rows.get(name, ()), row)
+        for case, row in rows_by_case(path):
+            self._rows[case] = (*self._rows.get(case, ()), row)
 
     def __contains__(self, case: str) -> bool:
         """Whether the case has been done."""
@@ -73,10 +89,8 @@ class Table:
         for rows in self._rows.values():
             for row in rows:
                 columns |= dict.fromkeys(row)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        for case, rows in sorted(self._rows.items()):
-            writer.writerows({CASE: case, **row} for row in rows)
-        replace_file(self._path, text.getvalue().encode())
+        of_cases = sorted(self._rows.items())
+        write_rows(
+            self._path, list(columns), ({CASE: case, **row} for case, of in of_cases for row in of)
+        )
         self._saved = monotonic()
