@@ -150,6 +150,19 @@ def _in_json(count: Count) -> dict[str, Any]:
     return {"count": count.found, "ci95": count.interval and list(count.interval)}
 
 
+def _plain(
+    name: str,
+    media_type: str,
+    suffix: str,
+    encode: Callable[[Objects, Image | None], bytes],
+    dims: tuple[int, ...] = (2, 3),
+) -> ObjectFormat:
+    """One that does not say what found the objects."""
+    return ObjectFormat(
+        name, media_type, suffix, lambda objects, image, _: encode(objects, image), dims
+    )
+
+
 def _labels(name: str, media_type: str, suffix: str) -> ObjectFormat:
     return ObjectFormat(
         f"instances-{name}",
@@ -172,66 +185,38 @@ OBJECT_FORMATS: Mapping[str, ObjectFormat] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            ObjectFormat(
-                "objects",
-                "application/json",
-                ".objects.json",
-                lambda o, i, _: encode_objects_json(o, i),
-            ),
-            ObjectFormat(
-                "objects-csv",
-                "text/csv",
-                ".objects.csv",
-                lambda o, i, _: encode_objects_csv(o, i),
-            ),
-            ObjectFormat(
+            _plain("objects", "application/json", ".objects.json", encode_objects_json),
+            _plain("objects-csv", "text/csv", ".objects.csv", encode_objects_csv),
+            _plain(
                 "objects-parquet",
                 "application/vnd.apache.parquet",
                 ".objects.parquet",
-                lambda o, i, _: encode_objects_parquet(o, i),
+                encode_objects_parquet,
             ),
-            ObjectFormat(
+            _plain(
                 "objects-geojson",
                 "application/geo+json",
                 ".objects.geojson",
-                lambda o, i, _: encode_objects_geojson(o, i),
+                encode_objects_geojson,
                 dims=(2,),
             ),
-            ObjectFormat(
-                "objects-coco",
-                "application/json",
-                ".objects.coco.json",
-                lambda o, i, _: encode_objects_coco(o, i),
-            ),
-            ObjectFormat(
-                "objects-rois",
-                "application/zip",
-                ".objects.zip",
-                lambda o, i, _: encode_objects_rois(o, i),
-                dims=(2,),
+            _plain("objects-coco", "application/json", ".objects.coco.json", encode_objects_coco),
+            _plain(
+                "objects-rois", "application/zip", ".objects.zip", encode_objects_rois, dims=(2,)
             ),
             _labels("tiff", "image/tiff", ".tif"),
             _labels("nifti", "application/x-nifti", ".nii.gz"),
             _labels("nrrd", "application/x-nrrd", ".nrrd"),
-            ObjectFormat(
-                "instances-seg-nrrd",
-                "application/x-nrrd",
-                ".instances.seg.nrrd",
-                lambda o, i, _: encode_seg_nrrd(o, i),
+            _plain(
+                "instances-seg-nrrd", "application/x-nrrd", ".instances.seg.nrrd", encode_seg_nrrd
             ),
-            ObjectFormat(
-                "instances-zarr",
-                "application/zip",
-                ".instances.ome.zarr.zip",
-                lambda o, i, _: encode_zarr(o, i),
-            ),
+            _plain("instances-zarr", "application/zip", ".instances.ome.zarr.zip", encode_zarr),
             _dicom("dicom-seg", "BINARY"),
             _dicom("dicom-labelmap", "LABELMAP"),
         )
     }
 )
-"""By name, all but ``instances``: the label image whose format follows from the dimensions.
-Letters: ``o`` objects, ``i`` the image."""
+"""By name, all but ``instances``: the label image whose format follows from the dimensions."""
 
 
 def encode_instances(
