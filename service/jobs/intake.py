@@ -41,11 +41,7 @@ async def reserved(store: JobStore, settings: Settings, new: NewJob) -> str | Jo
         reserve = partial(store.reserve, new, settings.max_jobs, settings.job_timeout_s)
         return await run_sync(reserve)
     except QueueFullError:
-        raise Problem(
-            503,
-            f"{settings.max_jobs} jobs wait already; try again later",
-            {"Retry-After": "60"},
-        ) from None
+        raise too_many_wait(settings) from None
     except KeyInUseError:
         assert new.idempotency_key is not None
     known = await run_sync(store.by_key, new.owner, new.idempotency_key)
@@ -56,6 +52,12 @@ async def reserved(store: JobStore, settings: Settings, new: NewJob) -> str | Jo
             {"Retry-After": "1"},
         )
     return known
+
+
+def too_many_wait(settings: Settings) -> Problem:
+    """What is answered where no more jobs are taken in."""
+    detail = f"{settings.max_jobs} jobs wait already; try again later"
+    return Problem(503, detail, {"Retry-After": "60"})
 
 
 def check_same(store: JobStore, job: Job, content: str) -> None:

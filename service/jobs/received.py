@@ -6,6 +6,7 @@ come lies in the job's folder, so that it outlives the process, and replicas add
 
 import json
 import secrets
+import shutil
 import tempfile
 import threading
 import zipfile
@@ -17,6 +18,7 @@ from typing import IO
 
 from service.archives.rules import SeriesFacts
 from service.jobs.files import HEAD, JobFiles
+from service.jobs.intake import too_many_wait
 from service.jobs.records import Job
 from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
 from service.observability.tracing import current_traceparent
@@ -125,11 +127,7 @@ class Inbox:
         except KeyInUseError:
             return None
         except QueueFullError:
-            raise Problem(
-                503,
-                f"{settings.max_jobs} jobs wait already; try again later",
-                {"Retry-After": "60"},
-            ) from None
+            raise too_many_wait(settings) from None
 
     def _added(
         self,
@@ -205,6 +203,5 @@ def merged(
                             archive.open(info) as member,
                             whole.open(info.filename, "w", force_zip64=True) as copy,
                         ):
-                            while content := member.read(1 << 20):
-                                copy.write(content)
+                            shutil.copyfileobj(member, copy, 1 << 20)
     return len(names)

@@ -1,6 +1,7 @@
 """``POST /dicom-web/studies``: what a PACS forwards by STOW-RS becomes jobs, one a series."""
 
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -97,8 +98,7 @@ class _Sorted:
         series.instances[facts.instance] = facts
         part.seek(0)
         with series.archive.open(f"{facts.instance}.dcm", "w", force_zip64=True) as member:
-            while content := part.read(1 << 20):
-                member.write(content)
+            shutil.copyfileobj(part, member, 1 << 20)
         return True
 
 
