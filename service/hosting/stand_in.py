@@ -11,7 +11,6 @@ folder for temporary files: there the connections are closed.
 """
 
 import contextlib
-import json
 import mmap
 import os
 import selectors
@@ -25,8 +24,8 @@ from http import HTTPStatus
 from pathlib import Path
 from time import monotonic
 
+from service.hosting.refusal import last_answer
 from service.observability.logs import LOGGER
-from service.problems.document import MEDIA_TYPE, problem
 
 ADDRESS = "SEGMENTER_DEPUTY"
 """Environment variable: the socket at which the supervisor waits for those it answers for."""
@@ -246,16 +245,10 @@ def represented() -> Represented | None:
 
 def _answer(connection: socket.socket, request_id: str) -> bool:
     detail = "the process that worked on this died; send it again"
-    body = json.dumps(problem(STATUS, detail)).encode() + b"\n"
-    head = (
-        f"HTTP/1.1 {STATUS} {STATUS.phrase}\r\nContent-Type: {MEDIA_TYPE}\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: {RETRY_AFTER_S}\r\n"
-        f"X-Request-ID: {request_id}\r\n"
-        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-    )
+    answer = last_answer(STATUS, detail, request_id, {"Retry-After": str(RETRY_AFTER_S)})
     try:
         connection.setblocking(False)
-        connection.sendall(head.encode() + body)
+        connection.sendall(answer)
         connection.shutdown(socket.SHUT_WR)
     except OSError:
         return False
