@@ -5,6 +5,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/.ready
 SERVE := .venv-serve
+APT := sh deploy/apt_install.sh
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs serve serve-only bento audit pacs browser library clean
@@ -43,10 +44,10 @@ audit: $(READY)  ## known vulnerabilities of the pinned packages, and a bill of 
 	@$(BIN)/python deploy/audit.py
 
 pacs:  ## install Orthanc, the PACS that is tested against, and judges of DICOM (Debian, as root)
-	apt-get install -y --no-install-recommends orthanc orthanc-dicomweb dcmtk dicom3tools
+	@$(APT) orthanc orthanc-dicomweb dcmtk dicom3tools
 
 browser:  ## install Chromium and Firefox, with which the web page is tested (Debian, as root)
-	apt-get install -y --no-install-recommends chromium firefox-esr
+	@$(APT) chromium firefox-esr
 
 library: $(READY)  ## take another NiiVue or fflate from npm: make library NAME=niivue VERSION=0.69.0
 	@test -n "$(NAME)$(VERSION)" || { echo "make library NAME=niivue VERSION=0.69.0"; exit 2; }

@@ -1,5 +1,7 @@
 """Fixtures that several rooms share."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,23 @@ def tiny_package(tmp_path_factory) -> Path:
 def tiny_package_3d(tmp_path_factory) -> Path:
     """A model package for volumes of one channel."""
     return write_package(tmp_path_factory.mktemp("tiny3d") / "package", patch=(8, 16, 16))
+
+
+LACKING = re.compile(r"(?:Skipped: )?no (?P<program>.{1,40}?) here\b(?:: )?(?P<remedy>.{0,120})")
+"""How a test that is skipped says which program it needs."""
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say at the end what did not run for lack of a program."""
+    lacking = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        if match := LACKING.match(str(reason)):
+            lacking[
+                match["program"], match["remedy"].splitlines()[0] if match["remedy"] else ""
+            ] += 1
+    if lacking:
+        terminalreporter.section("did not run for lack of a program")
+        for (program, remedy), count in sorted(lacking.items()):
+            how = f" ({remedy})" if remedy else ""
+            terminalreporter.write_line(f"{program}{how}: {count}")

@@ -47,7 +47,7 @@ def fake_driver(folder: Path) -> dict[str, str]:
     """Environment of a process that finds the driver."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler here")
+        pytest.skip("no C compiler here: apt-get install gcc")
     folder.mkdir(exist_ok=True)
     (folder / "driver.c").write_text(SOURCE)
     target = folder / "libcuda.so.1"

@@ -13,5 +13,5 @@ def installed_apart(folder: Path, requirements: Path) -> Path:
     command += ["--target", str(folder), "-r", str(requirements)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"{requirements.stem} cannot be had here: {done.stderr[-300:]}")
+        pytest.skip(f"no {requirements.stem} here: {done.stderr[-300:]}")
     return folder

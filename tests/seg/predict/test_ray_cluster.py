@@ -33,7 +33,7 @@ def write_cases(folder):
 @pytest.fixture(scope="module")
 def cluster():
     """Two cores on this machine, for one worker each."""
-    ray = pytest.importorskip("ray")
+    ray = pytest.importorskip("ray", reason="no ray here: pip install ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield
     ray.shutdown()

@@ -65,7 +65,7 @@ def sent(request, tmp_path_factory) -> list[dict]:
     """What the commands of docs/deploy.md send to a cluster."""
     real = shutil.which("kubectl")
     if real is None:
-        pytest.skip("no kubectl here, with which overlays are put together")
+        pytest.skip("no kubectl here: kubernetes.io/docs/tasks/tools")
     page = (ROOT / "docs/deploy.md").read_text()
     (commands,) = re.findall(r"<!-- kubernetes -->\n```bash\n(.*?)```", page, re.S)
     commands = commands.replace("deploy/kubernetes/cpu", f"deploy/kubernetes/{request.param}")

@@ -272,7 +272,7 @@ def test_a_prefix_that_the_proxy_took_off_comes_back_in_links(tiny_package, key)
 def test_through_traefik_links_keep_the_prefix(behind, key, certificates, tmp_path):
     traefik = shutil.which("traefik")
     if traefik is None:
-        pytest.skip("no traefik here; no package of Debian, PyPI or npm brings it")
+        pytest.skip("no traefik here: no package of Debian, PyPI or npm brings it")
     port, file = free_port(), tmp_path / "traefik.yaml"
     config = (ROOT / "deploy/proxy/traefik.yaml").read_text()
     config = config.replace("127.0.0.1:3000", f"127.0.0.1:{behind.base_url.port}")

@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium, or another that is installed."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
-        pytest.skip("no Chromium in PATH; on Debian: apt-get install chromium (make browser)")
+        pytest.skip("no Chromium here: make browser")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield chromium

@@ -103,7 +103,7 @@ def firefox(folder) -> Iterator[Tab]:
     """A Firefox that has kept nothing."""
     path = next(filter(None, map(shutil.which, FIREFOX)), None)
     if path is None:
-        pytest.skip("no Firefox in PATH; on Debian: apt-get install firefox-esr (make browser)")
+        pytest.skip("no Firefox here: make browser")
     command = [path, "--headless", "--no-remote", "--remote-debugging-port", "0"]
     process = subprocess.Popen(
         [*command, "--profile", str(folder)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL

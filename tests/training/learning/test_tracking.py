@@ -6,8 +6,8 @@ from tests.training.run.test_plan import fingerprint
 from training.learning.tracking import loggers
 from training.planning.rules import make_plan
 
-pytest.importorskip("mlflow")
-pytest.importorskip("wandb")
+pytest.importorskip("mlflow", reason="no mlflow here: pip install mlflow")
+pytest.importorskip("wandb", reason="no wandb here: pip install wandb")
 
 
 def tracked(by, folder):

@@ -122,7 +122,7 @@ def test_more_folds_than_cases_are_one_sentence(phantom, tmp_path, caplog):
 
 
 def test_folds_side_by_side_on_ray_end_as_one_after_another(run, phantom, tmp_path):
-    ray = pytest.importorskip("ray")
+    ray = pytest.importorskip("ray", reason="no ray here: pip install ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         folder = tmp_path / "side by side"

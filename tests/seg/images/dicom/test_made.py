@@ -224,7 +224,7 @@ def test_whatever_a_header_holds_what_is_written_is_valid(text, name):
     )  # or this raises
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not here")
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="no dciodvfy here: make pacs")
 @pytest.mark.parametrize("format", ["dicom-seg", "rtstruct"])
 @pytest.mark.parametrize("kind", ["series", "dose", "x-ray"])
 def test_dciodvfy_finds_no_error(tmp_path, image, format, kind):

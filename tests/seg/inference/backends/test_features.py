@@ -57,7 +57,7 @@ def image(level):
 @pytest.fixture(params=["alone", "one by one", "batches", "openvino"])
 def backend(request, package):
     if request.param == "openvino":
-        pytest.importorskip("openvino")
+        pytest.importorskip("openvino", reason="no openvino here: pip install openvino")
         yield OpenVinoBackend(package.model_file(), threads=2)
         return
     own = OnnxBackend(package.model_file(), provider="cpu", threads=2)

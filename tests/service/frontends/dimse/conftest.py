@@ -11,7 +11,7 @@ import pytest
 
 from tests.service.conftest import ROOT, until
 
-pytest.importorskip("pynetdicom", reason="pip install pynetdicom")
+pytest.importorskip("pynetdicom", reason="no pynetdicom here: pip install pynetdicom")
 
 
 class Receiving:

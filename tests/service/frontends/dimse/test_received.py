@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pydicom
+import pynetdicom
 import pytest
 
 from seg.images import read_image, read_mask
@@ -137,7 +138,6 @@ def test_a_series_is_complete_when_its_association_is_released(clinic, tmp_path)
 
 
 def test_a_series_that_broke_off_waits_for_its_sender(clinic):
-    pynetdicom = pytest.importorskip("pynetdicom")
     pacs, service = clinic
     slices = study(AFFINE)
     put(pacs, slices)
@@ -160,7 +160,6 @@ def test_a_series_that_broke_off_waits_for_its_sender(clinic):
 
 
 def test_what_cannot_be_taken_is_refused_by_its_status(clinic):
-    pynetdicom = pytest.importorskip("pynetdicom")
     _, service = clinic
     large, nameless = study(AFFINE, shape=(6, 40, 40))[0], study(AFFINE)[0]
     large.SeriesDescription, large.PixelData = "large", bytes(1_100_000)

@@ -38,7 +38,7 @@ def peer(tmp_path_factory):
     try:
         extract(CLIENT, folder)
     except RegistryError as error:
-        pytest.skip(f"MONAI Label's client: {error}")
+        pytest.skip(f"no MONAI Label client here: {error}")
     spec = importlib.util.spec_from_file_location("monailabel_client", folder / "client.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
