@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.drills import attacks, clients, files, limits, outages, proxies, training
+from benchmarks.drills import attacks, clients, clinic, files, limits, outages, proxies, training
 from benchmarks.drills.drill import Drill
 from benchmarks.result import show, write
 
@@ -35,6 +35,9 @@ DRILLS: dict[str, Callable[[Drill], None]] = {
     "disk_full_uploads": files.disk_full_uploads,
     "disk_full": files.disk_full,
     "altered_package": files.altered_package,
+    "clinic_service_killed": clinic.service_killed,
+    "clinic_pacs_away": clinic.pacs_away,
+    "clinic_network_cut": clinic.network_cut,
     "killed_training": training.killed_training,
 }
 

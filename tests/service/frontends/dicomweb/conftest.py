@@ -88,6 +88,13 @@ def study(affine, shape=(3, 4, 5), **attributes):
     return series_of(volume, affine, PatientID="P1", **uids, **attributes)
 
 
+def as_enhanced(slices):
+    """A series as one file of all its frames."""
+    names = (slices[0].SeriesInstanceUID, 1, generate_uid(), 1)
+    whole = LegacyConvertedEnhancedCTImage(slices, *names)
+    return [pydicom.dcmread(io.BytesIO(content_of(whole)))]
+
+
 @pytest.fixture
 def stored(pacs):
     """A series in the PACS."""
@@ -95,9 +102,7 @@ def stored(pacs):
     def store(affine=None, enhanced=False, **attributes):
         slices = study(np.diag([0.8, 1.5, 3, 1.0]) if affine is None else affine, **attributes)
         if enhanced:
-            names = (slices[0].SeriesInstanceUID, 1, generate_uid(), 1)
-            whole = LegacyConvertedEnhancedCTImage(slices, *names)
-            slices = [pydicom.dcmread(io.BytesIO(content_of(whole)))]
+            slices = as_enhanced(slices)
         put(pacs, slices)
         return slices
 

@@ -1,40 +1,16 @@
 """``service.dicom`` killed in the middle, by senders who do what a PACS does: send again."""
 
-import io
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pydicom
-import pynetdicom
-
 from tests.orthanc import free_port, instances_in, orthanc
 from tests.service.conftest import until
 from tests.service.frontends.dicomweb.conftest import study
+from tests.service.frontends.dimse.receiving import sent_until_taken, wrong_results
 from tests.service.frontends.dimse.test_received import AFFINE
 
 SENDERS, SERIES, KILLS = 3, 9, 2
-
-
-def sent_until_taken(slices, port, progress):
-    """Send a series, all of it again where it broke off."""
-    entity = pynetdicom.AE("SCANNER")
-    entity.add_requested_context(slices[0].SOPClassUID, slices[0].file_meta.TransferSyntaxUID)
-    while True:
-        association = entity.associate("127.0.0.1", port, ae_title="SEG")
-        try:
-            if association.is_established and all(stored(association, one) for one in slices):
-                association.release()
-                progress.release()
-                return
-        except (RuntimeError, OSError):  # it broke off
-            pass
-        time.sleep(0.3)
-
-
-def stored(association, one):
-    time.sleep(0.01)  # a scanner is slower than a loop
-    return getattr(association.send_c_store(one), "Status", None) == 0
 
 
 def test_each_series_gets_exactly_one_result_though_the_process_is_killed_twice(
@@ -67,16 +43,4 @@ def test_each_series_gets_exactly_one_result_though_the_process_is_killed_twice(
             each.result()
         until(lambda: len(instances_in(pacs, "SEG")) >= SERIES)
         time.sleep(2)  # for one more that must not come
-        masks = [pydicom.dcmread(io.BytesIO(content)) for content in instances_in(pacs, "SEG")]
-    referred = {
-        str(mask.ReferencedSeriesSequence[0].SeriesInstanceUID): {
-            str(each.ReferencedSOPInstanceUID)
-            for each in mask.ReferencedSeriesSequence[0].ReferencedInstanceSequence
-        }
-        for mask in masks
-    }
-    assert len(masks) == SERIES
-    assert referred == {
-        str(slices[0].SeriesInstanceUID): {str(each.SOPInstanceUID) for each in slices}
-        for slices in series
-    }
+        assert wrong_results(pacs, series) == []
