@@ -421,10 +421,12 @@ class Predictor:
         if region is None or len(shape) != self.package.card.input.dims:
             yield from self._slabs_of_box(None, backend, source, progress, counts)
             return
+        region = region.on(source.spacing)
         box = region.box(*shape)
         if box is None:
             raise ImageError(
-                f"the region lies outside of this image of {shape[1]} x {shape[0]} pixels"
+                f"the region lies outside of this image of {shape[1]} x {shape[0]} pixels, or "
+                "holds no pixel's centre; is it in the unit of its coordinates, pixels?"
             )
         slabs = self._slabs_of_box(box, backend, source, progress, counts)
         yield from within(slabs, region, shape[1], self._background(backend))

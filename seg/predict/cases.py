@@ -17,6 +17,7 @@ from seg.images import (
     stem_of,
 )
 from seg.images.endings import is_image_folder, left_out_at
+from seg.images.zarr.plates import fields_of_plate
 from seg.names import FrameAxis
 
 _CHANNEL = re.compile(r"_(\d{4})$")
@@ -71,6 +72,7 @@ def find_cases(inputs: Sequence[str | Path], search: CaseSearch) -> list[Predict
     for name, files in groups.items():
         _check(name, files, search)
     cases = [PredictionCase(name, tuple(sorted(files))) for name, files in sorted(groups.items())]
+    cases = [each for case in cases for each in _fields_of(case)]
     cases = [each for case in cases for each in _series_of(case, search)]
     if search.each is not None:
         cases = [each for case in cases for each in _frames_of(case, search.each)]
@@ -98,6 +100,20 @@ def left_out(inputs: Sequence[str | Path], search: CaseSearch) -> list[Path]:
         path
         for path in found
         if search.out is None or path.resolve().parent != search.out.resolve()
+    ]
+
+
+def _fields_of(case: PredictionCase) -> list[PredictionCase]:
+    """A case for each image of the wells of an OME-Zarr plate, in folders called after these."""
+    try:
+        fields = fields_of_plate(case.files[0]) if len(case.files) == 1 else None
+    except ImageError:  # which reading the case will say again
+        fields = None
+    if fields is None:
+        return [case]
+    return [
+        PredictionCase(f"{case.name}/{field.well}/{field.name}", (field.folder,))
+        for field in fields
     ]
 
 

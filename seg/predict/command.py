@@ -109,6 +109,8 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     )
     plate = _plate(options, card, work)
     cases = find_cases(options.inputs, search)
+    if plate is not None:
+        plate.check([case.name for case in cases])
     missed = left_out(options.inputs, search)
     quality = Table(work.out / QUALITY_FILE)
     tables: dict[str, Table | LongTable] = {"quality": quality}

@@ -5,22 +5,36 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.predict.tables import Row, write_rows
 
-PADDED = re.compile(r"(?<![A-Za-z0-9])([A-P]|A[A-F])-?(0[1-9]|[1-4][0-9])(?![0-9A-Za-z])")
-PLAIN = re.compile(r"(?<![A-Za-z0-9])([A-P]|A[A-F])-?([1-9])(?![0-9A-Za-z])")
-NUMBERED = re.compile(r"(?<![A-Za-z0-9])r(\d\d)c(\d\d)(?=[^0-9]|$)")
-"""Rows and columns as numbers, as Opera and Operetta write them."""
+_PLACE = r"{start}(?:[Ww]ell ?)?{row}(?: ?- ?)?{column}(?![0-9A-Za-z])"
+_ANYWHERE, _FIRST = "(?<![A-Za-z0-9])", "^"
+_ROW, _SMALL, _LATE = "([A-P]|A[A-F])", "(?i:([A-P]|A[A-F]))", "([Q-Z])"
+_PADDED, _PLAIN = "(0{1,2}[1-9]|0?[1-3][0-9]|0?4[0-8])", "([1-9])"
+PATTERNS = (
+    re.compile(_PLACE.format(start=_ANYWHERE, row=_ROW, column=_PADDED)),
+    # rows and columns as numbers, as Opera and Operetta write them
+    re.compile(r"(?<![A-Za-z0-9])r(\d\d)c(\d\d)(?=[^0-9]|$)"),
+    re.compile(_PLACE.format(start=_ANYWHERE, row=_ROW, column=_PLAIN)),
+    # these are channels, fields and moments as well, so they tell a well as the first word only
+    *(
+        re.compile(_PLACE.format(start=_FIRST, row=row, column=column))
+        for column in (_PADDED, _PLAIN)
+        for row in (_SMALL, _LATE)
+    ),
+)
+"""Of wells in names and folders, the surest first."""
 WORDS = re.compile(r"[_\s.]+")
 MEASURED = ("area", "intensity_mean-")
 """Columns of objects, by what they begin with, whose mean a well gets."""
 WELL, PLATE = "well", "plate"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Well:
     """A place on a plate."""
 
@@ -34,20 +48,36 @@ class Well:
         """As people write it: B03."""
         return f"{self.row}{self.column:02d}"
 
+    @property
+    def order(self) -> tuple[str, int, str, int]:
+        """As they stand on their plates: row AA follows Z."""
+        return self.plate, len(self.row), self.row, self.column
+
 
 def well_of(case: str) -> Well | None:
-    """The well that a case's name, or a folder of it, tells; None where none is told."""
-    *folders, name = case.split("/")
-    for place in (len(folders), *reversed(range(len(folders)))):
-        text = WORDS.sub(" ", [*folders, name][place])
-        for pattern in (PADDED, NUMBERED, PLAIN):
-            if found := pattern.search(text):
-                return _well("/".join(folders[:place]), *found.groups())
+    """The well that a case's name, or a folder of it, tells; None where none is told.
+
+    Raises:
+        ConfigError: it may tell several.
+    """
+    parts = [WORDS.sub(" ", part) for part in case.split("/")]
+    places = reversed(range(len(parts)))
+    for pattern, place in product(PATTERNS, places):
+        plate = "/".join(case.split("/")[:place])
+        wells = {_well(plate, *found.groups()) for found in pattern.finditer(parts[place])}
+        if len(wells) > 1:
+            told = " or ".join(sorted(well.name for well in wells))
+            raise ConfigError(
+                f"{case} may be of well {told}; put the images of a well into a folder that is "
+                "called after it, and look there with -r"
+            )
+        if wells:
+            return wells.pop()
     return None
 
 
 def _well(plate: str, row: str, column: str) -> Well:
-    letters = _letters(int(row)) if row.isdecimal() else row
+    letters = _letters(int(row)) if row.isdecimal() else row.upper()
     return Well(plate, letters, int(column))
 
 
@@ -125,6 +155,20 @@ class Plate:
         self.without_well: list[str] = []
         """Cases whose name tells none."""
 
+    @staticmethod
+    def check(cases: Sequence[str]) -> None:
+        """Pass where the names of images tell wells; before any is segmented.
+
+        Raises:
+            ConfigError: none does, or one may tell several.
+        """
+        wells = [well_of(case) for case in cases]
+        if not any(wells):
+            raise ConfigError(
+                "no image tells a well such as B03 in its name or in a folder of it, so there is "
+                "no plate to add up; leave --plate out, or look into folders with -r"
+            )
+
     def put(self, case: str, counts: Row, objects: Iterable[Row]) -> None:
         """Take an image: its counts as the table of quality has them, and its objects."""
         sums = self._sums_of(case)
@@ -166,7 +210,8 @@ class Plate:
         counted = sorted({name for sums in self._wells.values() for name in sums.numbers})
         measured = sorted({name for sums in self._wells.values() for name in sums.totals})
         return [
-            self._row(well, self._wells[well], counted, measured) for well in sorted(self._wells)
+            self._row(well, self._wells[well], counted, measured)
+            for well in sorted(self._wells, key=lambda well: well.order)
         ]
 
     def _row(

@@ -19,11 +19,11 @@ class Frame:
     """From 0."""
 
 
-def frame_axis(letters: str, shape: Sequence[int], axis: FrameAxis) -> int:
-    """The place of the axis along which the frames lie.
+def frame_axis(letters: str, shape: Sequence[int], axis: FrameAxis) -> int | None:
+    """The place of the axis along which the frames lie; None where all is one frame.
 
     Raises:
-        UnsupportedImageError: there is none.
+        UnsupportedImageError: one of several axes that nothing names may be meant.
     """
     named = letters.find({"t": "T", "z": "Z", "position": "P"}[axis])
     if named >= 0 and shape[named] > 1:
@@ -33,9 +33,11 @@ def frame_axis(letters: str, shape: Sequence[int], axis: FrameAxis) -> int:
         return nameless[0]
     if named >= 0:
         return named
+    if not nameless:
+        return None
     lengths = ", ".join(f"{letter} {n}" for letter, n in zip(letters, shape, strict=True))
     raise UnsupportedImageError(
-        f"there is no axis {axis} to take each of; the file's axes and their lengths are {lengths}"
+        f"nothing says which axis {axis} is; the file's axes and their lengths are {lengths}"
     )
 
 
@@ -43,14 +45,21 @@ def frame_index(letters: str, shape: Sequence[int], frame: Frame) -> tuple[slice
     """The part of a file's array that is the frame; its axis keeps a length of 1.
 
     Raises:
-        ImageError: the stack has no such axis, or ends before.
+        ImageError: the stack ends before, or does not say which axis it is.
     """
     at = frame_axis(letters, shape, frame.axis)
-    if not 0 <= frame.number < shape[at]:
-        raise ImageError(f"the stack has {shape[at]} frames, there is no number {frame.number}")
+    count = frame_count(shape, at)
+    if not 0 <= frame.number < count:
+        raise ImageError(f"the stack has {count} frames, there is no number {frame.number}")
     index = [slice(0, n) for n in shape]
-    index[at] = slice(frame.number, frame.number + 1)
+    if at is not None:
+        index[at] = slice(frame.number, frame.number + 1)
     return tuple(index)
+
+
+def frame_count(shape: Sequence[int], at: int | None) -> int:
+    """How many frames lie along an axis, as ``frame_axis`` tells it."""
+    return 1 if at is None else int(shape[at])
 
 
 def of_frame(

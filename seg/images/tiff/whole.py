@@ -19,7 +19,7 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.axes import Axes
-from seg.images.grid.frames import Frame, frame_axis, frame_index, of_frame
+from seg.images.grid.frames import Frame, frame_axis, frame_count, frame_index, of_frame
 from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
 from seg.images.storage.files import DAMAGE, BinaryFile
@@ -181,7 +181,7 @@ def tiff_frames(file: BinaryFile, axis: FrameAxis) -> int:
                 return len(pictures_in(tiff))
             series = main_series(tiff)
             letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
-            return int(shape[frame_axis(letters, shape, axis)])
+            return frame_count(shape, frame_axis(letters, shape, axis))
     except ImageError:
         raise
     except DECODING_ERRORS as error:

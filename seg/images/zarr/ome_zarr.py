@@ -14,7 +14,7 @@ import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.axes import Axes
-from seg.images.grid.frames import frame_axis, frame_index, of_frame
+from seg.images.grid.frames import frame_axis, frame_count, frame_index, of_frame
 from seg.images.grid.image import Image, Spacing
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.units import MM
@@ -37,7 +37,7 @@ LAYOUT = "bioformats2raw.layout"
 
 def read_zarr_folder(folder: Path, options: ReadOptions) -> Image:
     """The image of an OME-Zarr folder."""
-    with _translated():
+    with translated():
         store = zarr_library().storage.LocalStore(folder, read_only=True)
         return _read(store, options, folder)
 
@@ -47,7 +47,7 @@ def read_zarr_entries(entries: Sequence[Entry], options: ReadOptions) -> Image:
 
     What a chunk unpacks to is checked before it is unpacked.
     """
-    with _translated():
+    with translated():
         zarr = zarr_library()
         root = zarr_root([entry.name for entry in entries])
         assert root is not None
@@ -111,7 +111,7 @@ def zarr_frames(folder: Path, axis: FrameAxis) -> int:
     Raises:
         ImageError: it is damaged, or has no such axis.
     """
-    with _translated():
+    with translated():
         group = zarr_library().open_group(
             zarr_library().storage.LocalStore(folder, read_only=True), mode="r"
         )
@@ -120,7 +120,7 @@ def zarr_frames(folder: Path, axis: FrameAxis) -> int:
         scales = _multiscales(group)
         array = group[scales["datasets"][0]["path"]]
         letters, _ = _axes(scales, array.ndim)
-        return int(array.shape[frame_axis(letters, array.shape, axis)])
+        return frame_count(array.shape, frame_axis(letters, array.shape, axis))
 
 
 def _multiscales(group: Any) -> Mapping[str, Any]:
@@ -134,7 +134,9 @@ def _multiscales(group: Any) -> Mapping[str, Any]:
             )
         return _within(_multiscales(group["0"]), "0")
     if "multiscales" not in attributes:
-        kind = "a plate" if "plate" in attributes else "no image (it has no multiscales)"
+        kind = "no image (it has no multiscales)"
+        if "plate" in attributes:
+            kind = "a plate of images, which seg.predict takes one by one"
         raise UnsupportedImageError(f"an OME-Zarr image is needed, this one is {kind}")
     scales: Mapping[str, Any] = attributes["multiscales"][0]
     return scales
@@ -227,7 +229,8 @@ def _is_chunk(name: str) -> bool:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What goes wrong within zarr, as an ``ImageError``."""
     try:
         yield
     except ImageError:

@@ -1,6 +1,7 @@
 """Stacks, frame by frame."""
 
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
 import zarr
@@ -89,5 +90,33 @@ def test_slices_of_any_volume_and_moments_of_nifti(tmp_path):
     assert frames_in(tmp_path / "a.nii.gz", "t") == 5
     frame = read_frame(tmp_path / "a.nii.gz", Frame("t", 4), dims=3)
     np.testing.assert_array_equal(frame.array[0], STACK[4, :, 0])
-    with pytest.raises(UnsupportedImageError, match="no axis position"):
-        frames_in(tmp_path / "a.nii.gz", "position")
+    assert frames_in(tmp_path / "a.nii.gz", "position") == 1
+
+
+@pytest.mark.parametrize("axis", ["t", "z", "position"])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "b.tif", "a.zarr", "a.nii.gz", "a.nrrd"])
+def test_what_has_no_such_axis_is_one_frame(tmp_path, name, axis):
+    flat, path = STACK[0, 0, 0], tmp_path / name
+    if name == "a.zarr":
+        group = zarr.open_group(path, mode="w", zarr_format=2)
+        group.create_array("0", data=flat)
+        group.attrs["multiscales"] = [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]
+    elif name == "b.tif":
+        tifffile.imwrite(path, flat[None, None, None], ome=True, metadata={"axes": "TZCYX"})
+    elif name == "a.png":
+        PIL.Image.fromarray(flat).save(path)
+    elif name == "a.tif":
+        write_image(path, Image(flat[None]))
+    else:
+        write_image(path, Image(flat[None, None], spacing=(1.0, 1.0, 1.0)))
+    assert frames_in(path, axis) == 1
+    frame = read_frame(path, Frame(axis, 0), dims=2)
+    np.testing.assert_array_equal(frame.array, flat[None])
+
+
+def test_one_of_two_axes_that_nothing_names_is_not_guessed(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", STACK[:, :, 0], metadata={"axes": "QRYX"}, photometric="minisblack"
+    )
+    with pytest.raises(UnsupportedImageError, match="nothing says which axis t is"):
+        frames_in(tmp_path / "a.tif", "t")

@@ -1,6 +1,7 @@
 """What lies outside of a region that was drawn is background, and no network is asked about it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,18 +80,20 @@ def test_a_region_of_a_slide_is_that_of_the_picture(package, image, tmp_path, mo
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected.labels)
 
 
-def feature(*rings):
+def feature(*rings, **properties):
     return {
         "type": "Feature",
         "geometry": {
             "type": "Polygon",
             "coordinates": [[*map(list, r), list(r[0])] for r in rings],
         },
-        "properties": {"objectType": "annotation"},
+        "properties": {"objectType": "annotation", **properties},
     }
 
 
-@pytest.mark.parametrize("shape", ["collection", "list", "feature", "geometry", "multi"])
+@pytest.mark.parametrize(
+    "shape", ["collection", "list", "feature", "geometry", "multi", "placeless"]
+)
 def test_all_shapes_of_geojson_are_read(shape, tmp_path):
     one = feature(SQUARE, HOLE)
     content = {
@@ -98,6 +101,7 @@ def test_all_shapes_of_geojson_are_read(shape, tmp_path):
         "list": [one],
         "feature": one,
         "geometry": one["geometry"],
+        "placeless": [{"type": "Feature", "geometry": None, "properties": None}, one],
         "multi": {"type": "MultiPolygon", "coordinates": [one["geometry"]["coordinates"]]},
     }[shape]
     (tmp_path / "roi.geojson").write_text(json.dumps(content))
@@ -106,10 +110,40 @@ def test_all_shapes_of_geojson_are_read(shape, tmp_path):
     np.testing.assert_array_equal(in_region(read, (110, 130)), expected)
 
 
+def test_a_region_in_mm_lies_where_the_image_says(package, image, tmp_path):
+    small = [[(x * 0.5, y * 0.25) for x, y in ring] for ring in (SQUARE, HOLE)]
+    (tmp_path / "roi.geojson").write_text(json.dumps([feature(*small, unit="mm")]))
+    region = read_roi(tmp_path / "roi.geojson")
+    expected = in_region(RegionOfInterest(((SQUARE, HOLE),)), (110, 130))
+    np.testing.assert_array_equal(in_region(region.on((0.25, 0.5)), (110, 130)), expected)
+    with pytest.raises(ImageError, match="how large a pixel is"):
+        Predictor(package, selection=Selection(region=region)).predict(image)
+    scaled = replace(image, spacing=(0.25, 0.5))
+    found = Predictor(package, selection=Selection(region=region)).predict(scaled)
+    assert found.array.any()
+    assert not found.array[~expected].any()
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        ((10.6, 10.6), (10.8, 10.6), (10.8, 10.8)),
+        ((1.0, 1.0), (90.0, 90.0), (1.0, 1.0)),
+        ((-9.0, -9.0), (999.0, -9.0), (999.0, 999.0), (990.0, 999.0), (990.0, -5.0), (-9.0, -5.0)),
+    ],
+)
+def test_a_region_without_a_pixel_is_no_image_without_objects(package, image, ring):
+    selection = Selection(region=RegionOfInterest(((ring,),)))
+    with pytest.raises(ImageError, match="holds no pixel"):
+        Predictor(package, selection=selection).predict(image)
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"type": "Point", "coordinates": [1, 2]}', "[1]", '{"type": "Polygon"}',
-     '{"type": "Polygon", "coordinates": [[[0, 0], [1, NaN], [2, 2]]]}'],
+     '{"type": "Polygon", "coordinates": [[[0, 0], [1, NaN], [2, 2]]]}',
+     '{"type": "Feature", "properties": {"unit": "um"}, "geometry": {"type": "Polygon", '
+     '"coordinates": [[[0, 0], [9, 0], [9, 9]]]}}'],
 )  # fmt: skip
 def test_what_is_no_region_is_one_sentence(content, tmp_path):
     (tmp_path / "roi.geojson").write_text(content)

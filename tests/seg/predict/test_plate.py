@@ -2,10 +2,19 @@
 
 import csv
 
+import numpy as np
 import pytest
+import tifffile
+import zarr
 
 from seg.errors import ConfigError
-from seg.predict.plate import Plate, PlateLayout, Well, well_of
+from seg.images import Image
+from seg.inference import Predictor
+from seg.model_package import ModelPackage
+from seg.predict.__main__ import main
+from seg.predict.plate import Plate, PlateLayout, well_of
+from tests.instances import cells
+from tests.packages import write_package
 
 
 @pytest.mark.parametrize(
@@ -19,6 +28,16 @@ from seg.predict.plate import Plate, PlateLayout, Well, well_of
         ("r02c11f03", "", "B11"),
         ("D4.s1", "", "D04"),
         ("AF48", "", "AF48"),
+        ("AA12_s3", "", "AA12"),
+        ("a1", "", "A01"),
+        ("well_b03_t1", "", "B03"),
+        ("WellC07_ChannelDAPI_Seq0001", "", "C07"),
+        ("B - 02(fld 01 wv DAPI)", "", "B02"),
+        ("D003", "", "D03"),
+        ("Q05_s1", "", "Q05"),
+        ("plate 2/a01/c1", "plate 2", "A01"),
+        ("VID7_A1_1_00d00h", "", "A01"),
+        ("scan_B03_T0001F001L01A01Z01C01", "", "B03"),
     ],
 )
 def test_names_and_folders_tell_the_well(case, plate, well):
@@ -26,9 +45,21 @@ def test_names_and_folders_tell_the_well(case, plate, well):
     assert (found.plate, found.name) == (plate, well)
 
 
-@pytest.mark.parametrize("case", ["image7", "CASE12", "t01_p1", "Q05", "A00", "BA1"])
+@pytest.mark.parametrize("case", ["image7", "CASE12", "t01_p1", "A00", "BA1", "A49", "im_c1"])
 def test_other_names_tell_none(case):
     assert well_of(case) is None
+
+
+@pytest.mark.parametrize("case", ["P01_A03", "A01_F01", "P1_A1", "c1/A2_B2"])
+def test_a_name_that_may_be_of_two_wells_is_no_guess(case):
+    with pytest.raises(ConfigError, match="may be of well"):
+        Plate.check([case])
+
+
+def test_images_of_no_well_are_refused_before_they_are_segmented():
+    Plate.check(["A01", "blank"])
+    with pytest.raises(ConfigError, match="no image tells a well"):
+        Plate.check(["blank", "black"])
 
 
 def test_counts_and_intervals_of_a_well_are_added_up_beside_its_dose(tmp_path):
@@ -63,7 +94,54 @@ def test_plates_in_folders_of_their_own_are_not_mixed(tmp_path):
         ("one", "A01", 2),
         ("two", "A01", 2),
     ]
-    assert sorted([Well("", "B", 1), Well("", "A", 12)])[0].name == "A12"
+
+
+def test_wells_stand_as_on_the_plate():
+    plate = Plate()
+    for case in ("AA01", "B01", "A12", "A02", "Z01"):
+        plate.put(case, {}, [])
+    assert [row["well"] for row in plate.rows()] == ["A02", "A12", "B01", "Z01", "AA01"]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_wells_of_an_ome_zarr_plate_are_segmented_and_added_up(tmp_path, capsys, version):
+    root, files = tmp_path / "screen.zarr", {}
+    group = zarr.open_group(root, mode="w", zarr_format=version)
+    wells = ["A/1", "B/12", "C/3"]
+    told = {"wells": [{"path": path} for path in wells]}
+    ours = {"plate": told} if version == 2 else {"ome": {"version": "0.5", "plate": told}}
+    group.attrs.update(ours)
+    for number, well in enumerate(wells[:2]):  # C/3 is announced, and missing
+        told = {"images": [{"path": str(n)} for n in range(number + 1)]}
+        of_well = group.require_group(well)
+        of_well.attrs.update({"well": told} if version == 2 else {"ome": {"well": told}})
+        for n in range(number + 1):
+            image = of_well.require_group(str(n))
+            image.create_array("0", data=cells(n)[0])
+            axes = [{"name": name, "type": "space"} for name in "yx"]
+            scales = [{"axes": axes, "datasets": [{"path": "0"}]}]
+            image.attrs.update(
+                {"multiscales": scales} if version == 2 else {"ome": {"multiscales": scales}}
+            )
+            files[f"{well[0]}{int(well[2:]):02d}/{n}"] = cells(n)[0]
+    package = write_package(tmp_path / "package", objects=True)
+    out = tmp_path / "out"
+    command = [str(package), str(root), "--out", str(out), "--format", "instances", "--plate"]
+    assert main(command) == 1
+    assert "screen/C03/0" in capsys.readouterr().err
+    predictor = Predictor(ModelPackage.load(package))
+    counts = {}
+    for name, image in files.items():
+        expected = predictor.objects(Image(image[None]))
+        read = tifffile.imread(out / "screen" / f"{name}.tif")
+        np.testing.assert_array_equal(read, expected.labels)
+        counts[name[:3]] = counts.get(name[:3], 0) + len(expected)
+    first, second, third = csv.DictReader((out / "plate.csv").open())
+    assert [first["plate"], first["well"], second["well"]] == ["screen", "A01", "B12"]
+    for row in (first, second):
+        found = sum(int(row[name]) for name in row if name.startswith("objects_"))
+        assert found == counts[row["well"]]
+    assert (third["well"], third["images"], third["images_failed"]) == ("C03", "0", "1")
 
 
 @pytest.mark.parametrize(
