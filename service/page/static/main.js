@@ -12,12 +12,10 @@ import { Store } from "./images/store.js";
 import { listen, showSheet } from "./keys.js";
 import { busily, say, tell } from "./messages.js";
 import { draw, isDrawn, nextMode, raise, redraw, rewrite, toggleMask } from "./stage.js";
-import { choose as chooseLanguage, language, speak, t } from "./texts.js";
-import { LANGUAGES } from "./texts/languages.js";
-import { takeTheme } from "./theme.js";
+import { choose as chooseLanguage, t } from "./texts.js";
 
 const store = new Store();
-const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (item) => store.forget(item) });
+const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (items) => store.forget(items) });
 let card = null;
 let example = null;
 
@@ -139,6 +137,7 @@ async function run(item) {
     item.state = item.signal.aborted ? "cancelled" : "failed";
     item.error = item.signal.aborted ? null : error;
   }
+  if (!queue.has(item)) return; // removed while it was worked on
   store.keep(item, orderOf(item));
   queue.changed(item);
 }
@@ -209,7 +208,7 @@ function connect() {
   find("apart").addEventListener("click", () =>
     busily(find("apart"), t("networkWorks"), () => tellApart(queue.shown)));
   find("help").addEventListener("click", () => showSheet(find("sheet")));
-  find("clear").addEventListener("click", () => queue.items.forEach((item) => queue.remove(item)));
+  find("clear").addEventListener("click", () => queue.remove(...queue.items));
   const finished = () => queue.items.filter(({ state }) => state === "done");
   for (const [what, make, name] of [["table", tableOf, "table.csv"], ["archive", archiveOf, "masks.zip"]]) {
     const button = document.querySelector(`[data-of-all=${what}]`);
@@ -219,8 +218,6 @@ function connect() {
     }));
   }
   raise(() => queue.shown);
-  takeTheme(find("theme"));
-  find("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code, false, code === language)));
   find("language").addEventListener("change", async (event) => {
     await chooseLanguage(event.target.value);
     if (card) await chooseModel();
@@ -240,6 +237,5 @@ function connect() {
   });
 }
 
-await speak();
 connect();
 start();

@@ -4,7 +4,7 @@ import { fetchJson } from "./asking/api.js";
 import { fillTable } from "./bar/facts.js";
 import { element, find } from "./dom.js";
 import { decimals, fine, speak, t, whole } from "./texts.js";
-import { takeTheme } from "./theme.js";
+import { takeTheme } from "./choices.js";
 
 const NONE = "not stated";
 

@@ -1,8 +1,10 @@
 /** What the page says, in the language of whoever reads it. */
 
+import { remember, remembered } from "./choices.js";
 import english from "./texts/en.js";
-import { LANGUAGES } from "./texts/languages.js";
 
+/** Languages of the page: a code, and how its speakers call it. Another one is a line here and a file in `texts`. */
+export const LANGUAGES = { en: "English", de: "Deutsch" };
 const CHOSEN = "seg-language";
 let texts = english;
 
@@ -10,9 +12,9 @@ let texts = english;
 export let language = "en";
 
 /** Takes the language that was chosen, else the first of the browser's that there is a table for. */
-export async function speak(chosen = localStorage.getItem(CHOSEN)) {
+export async function speak(chosen = remembered(CHOSEN)) {
   const wanted = [chosen, ...navigator.languages.map((tag) => tag.split("-")[0])];
-  language = wanted.find((code) => code in LANGUAGES) ?? "en";
+  language = wanted.find((code) => Object.hasOwn(LANGUAGES, code)) ?? "en";
   const table = language === "en" ? english : (await import(`./texts/${language}.js`)).default;
   texts = { ...english, ...table };
   document.documentElement.lang = language;
@@ -22,7 +24,7 @@ export async function speak(chosen = localStorage.getItem(CHOSEN)) {
 
 /** As `speak`, and remembers it in this browser. */
 export function choose(code) {
-  localStorage.setItem(CHOSEN, code);
+  remember(CHOSEN, code);
   return speak(code);
 }
 

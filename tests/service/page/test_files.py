@@ -57,19 +57,28 @@ def test_all_that_the_page_names_is_there(client):
         assert client.get(f"/{path}").status_code == 200, path
 
 
-def test_all_modules_are_asked_for_at_once(client):
+def test_what_is_seen_first_waits_for_five_files_and_all_else_is_asked_for_at_once(client):
     def imported(name):
         for path in re.findall(r'^import [^;]*?"(\.{1,2}/.+?)"', (FILES / name).read_text(), re.M):
             file = (FILES / name).parent.joinpath(path).resolve()
             yield file.relative_to(FILES.resolve()).as_posix()
 
-    needed, found = ["main.js"], set()
-    while needed:
-        new = set(imported(needed.pop())) - found
-        found |= new
-        needed += new
-    preloaded = re.findall(r'"modulepreload" href="page/(.+?)"', client.get("/").text)
-    assert sorted(preloaded) == sorted(found)
+    def needed_by(name):
+        needed, found = [name], {name}
+        while needed:
+            new = set(imported(needed.pop())) - found
+            found |= new
+            needed += new
+        return found
+
+    seen, _, rest = client.get("/").text.partition('<template id="later">')
+    later, _, rest = rest.partition("</template>")
+    named = r'(?:"modulepreload" href|"module" src)="page/(.+?)"'
+    assert len(re.findall(r"page/\S+\.(?:css|js)", seen)) <= 6  # that many connections there are
+    first = needed_by("boot.js")
+    assert sorted(re.findall(named, seen)) == sorted(first)
+    assert sorted(re.findall(named, later)) == sorted(needed_by("main.js") - first)
+    assert "page/" not in re.sub(r'href="page/niivue/[A-Z-]+"', "", rest)
 
 
 def test_files_beside_the_page_are_not_served(client):
@@ -91,7 +100,6 @@ def test_every_language_says_all_that_the_page_says():
         return re.findall(r'^  "?([\w-]+)"?:', path.read_text(), re.M)
 
     texts = {path.stem: keys(path) for path in (FILES / "texts").glob("*.js")}
-    del texts["languages"]
     assert len(texts) >= 2
     assert all(table == texts["en"] for table in texts.values())
     said = set(texts["en"])

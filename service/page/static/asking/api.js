@@ -1,5 +1,6 @@
 /** The one place that talks to the service. File names never leave the browser. */
 
+import { remember, remembered } from "../choices.js";
 import { t } from "../texts.js";
 
 const KEY = "seg-key";
@@ -14,11 +15,11 @@ export class Problem extends Error {
 }
 
 export function useKey(key) {
-  sessionStorage.setItem(KEY, key);
+  remember(KEY, key, "sessionStorage"); // of this tab alone
 }
 
 function keyHeaders() {
-  const key = sessionStorage.getItem(KEY);
+  const key = remembered(KEY, "sessionStorage");
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 

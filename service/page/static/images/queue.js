@@ -103,15 +103,21 @@ export class Queue {
     if (item === this.shown) this.#onShown(item);
   }
 
-  remove(item) {
-    item.cancel();
-    const at = this.#items.indexOf(item);
-    this.#items.splice(at, 1);
-    this.#entries.get(item).row.remove();
-    this.#entries.delete(item);
-    this.#onRemoved(item);
-    if (item === this.shown) this.show(this.#items[at] ?? this.#items[at - 1] ?? null);
+  remove(...items) {
+    const at = this.#items.indexOf(items[0]);
+    for (const item of items) {
+      item.cancel();
+      this.#items.splice(this.#items.indexOf(item), 1);
+      this.#entries.get(item).row.remove();
+      this.#entries.delete(item);
+    }
+    this.#onRemoved(items);
+    if (items.includes(this.shown)) this.show(this.#items[at] ?? this.#items[at - 1] ?? null);
     this.#tell();
+  }
+
+  has(item) {
+    return this.#entries.has(item);
   }
 
   async #work() {

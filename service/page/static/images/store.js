@@ -15,9 +15,9 @@ export class Store {
 
   /** Cases of this tab, in their order, as `keep` was given them. */
   async open() {
-    if (!navigator.locks || !globalThis.indexedDB) return [];
-    this.#tab = await ownTab();
     try {
+      if (!navigator.locks || !globalThis.indexedDB) return [];
+      this.#tab = await ownTab();
       this.#database = await opened();
       const all = await settled(this.#store("readonly").getAll());
       const { held } = await navigator.locks.query();
@@ -26,7 +26,7 @@ export class Store {
       dead.forEach(({ id }) => this.#store("readwrite").delete(id));
       return all.filter(({ tab }) => tab === this.#tab).sort((a, b) => a.order - b.order);
     } catch {
-      this.#database = null; // a private window may have none
+      this.#database = null; // a private window may have none, or cookies are blocked
       return [];
     }
   }
@@ -38,8 +38,14 @@ export class Store {
     return this.#try(() => settled(this.#store("readwrite").put(what)));
   }
 
-  forget({ id }) {
-    return this.#try(() => settled(this.#store("readwrite").delete(id)));
+  /** All at once, so that a reload finds all of them or none. */
+  forget(items) {
+    return this.#try(() => {
+      const cases = this.#store("readwrite");
+      const requests = items.map(({ id }) => settled(cases.delete(id)));
+      cases.transaction.commit?.(); // not when the requests are heard of: the page may be left before
+      return Promise.all(requests);
+    });
   }
 
   async #try(act) {

@@ -10,7 +10,7 @@ export class Detail {
   step = 1;
   picture = null; // an ImageBitmap
   labels = null; // as readLabels gives them
-  layer = document.createElement("canvas"); // the labels, painted
+  layer = null; // the labels, painted on a canvas
   #timer = null;
   #stop = null;
   #fetch;
@@ -29,7 +29,7 @@ export class Detail {
     clearTimeout(this.#timer);
     this.#stop?.abort();
     this.picture?.close();
-    this.box = this.picture = this.labels = this.#stop = null;
+    this.box = this.picture = this.labels = this.layer = this.#stop = null;
   }
 
   /** Asks for a box where the whole, of `step` pixels a pixel, is coarser than a window of `pixels` shows. */
@@ -66,7 +66,7 @@ export class Detail {
       return;
     }
     this.picture?.close();
-    Object.assign(this, { box, step, picture, labels: found.labels });
+    Object.assign(this, { box, step, picture, labels: found.labels, layer: null });
     this.#onCome();
   }
 }

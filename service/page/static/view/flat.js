@@ -3,8 +3,10 @@
 import { Camera } from "./camera.js";
 import { Detail } from "./detail.js";
 import { packed, paintHeat, paintLabels, paintObjects } from "./layers.js";
+import { Pyramid } from "./pyramid.js";
 import { barFor } from "./scale_bar.js";
 
+const GROUND = "#0a0d10"; // as .stage has it
 const LOOK = { mode: "fill", opacity: 0.5, split: 1, hidden: new Set(), beside: false, colors: {}, opacities: {} };
 
 export class FlatView {
@@ -15,9 +17,11 @@ export class FlatView {
   #stage;
   #canvas;
   #context;
+  #zoom;
+  #bar;
   #camera;
-  #picture = null; // an ImageBitmap, or a canvas where channels are mixed
-  #mixed = null;
+  #picture = null; // a Pyramid
+  #mixed = null; // another, where channels are mixed
   #size = [1, 1]; // of the image, of which the picture may show every second, third, ... pixel
   #mask = null; // as readLabels gives it
   #detail = new Detail((...wish) => this.detailOf(...wish), () => this.#repaint());
@@ -25,7 +29,8 @@ export class FlatView {
   #heat = null; // { values, most }
   #chosen = 0;
   #classes = [];
-  #layer = document.createElement("canvas");
+  #layer = null; // a Pyramid of what lies over the picture
+  #aspect = 1; // height of a pixel over its width
   #look = LOOK;
   #waits = false;
 
@@ -33,7 +38,9 @@ export class FlatView {
     this.root = root;
     this.#stage = root.querySelector(".stage");
     this.#canvas = root.querySelector("canvas");
-    this.#context = this.#canvas.getContext("2d");
+    this.#zoom = root.querySelector("#zoom");
+    this.#bar = root.querySelector("#scale-bar");
+    this.#context = this.#canvas.getContext("2d", { alpha: false }); // nothing shines through: drawn faster
     this.#camera = new Camera(this.#stage, {
       onMoved: () => this.#drawSoon(),
       onPoint: (x, y) => this.#tell(this.onPoint, x, y),
@@ -52,23 +59,25 @@ export class FlatView {
   async showPicture(blob, size) {
     const picture = await createImageBitmap(blob);
     this.#size = size ?? [picture.width, picture.height];
-    this.#detail.drop();
-    this.#picture?.close();
-    this.#picture = picture;
-    this.#mixed = this.#mask = this.#objects = this.#heat = null;
+    this.drop();
+    this.#picture = new Pyramid(picture);
     this.#chosen = 0;
+    this.#aspect = 1;
     this.#camera.isFitted = true;
     this.#resized();
   }
 
+  /** Lets go of all that it shows. */
+  drop() {
+    this.#detail.drop();
+    for (const each of [this.#picture, this.#mixed, this.#layer]) each?.close();
+    this.#picture = this.#mixed = this.#layer = this.#mask = this.#objects = this.#heat = null;
+  }
+
   /** Another look at the same picture: its channels mixed. */
   showMixed(image) {
-    if (!image) this.#mixed = null;
-    else {
-      this.#mixed ??= document.createElement("canvas");
-      Object.assign(this.#mixed, { width: image.width, height: image.height });
-      this.#mixed.getContext("2d").putImageData(image, 0, 0);
-    }
+    this.#mixed?.close();
+    this.#mixed = image ? new Pyramid(canvasOf(image)) : null;
     this.#drawSoon();
   }
 
@@ -77,6 +86,9 @@ export class FlatView {
     this.#mask = mask;
     this.#classes = classes;
     this.#detail.drop();
+    const [across, down] = mask.spacing ?? [1, 1];
+    this.#aspect = down / across;
+    this.#resized();
     this.#repaint();
   }
 
@@ -94,7 +106,7 @@ export class FlatView {
   choose(number, place = null) {
     this.#chosen = number;
     this.#repaint();
-    if (place) this.#camera.lookAt((place[0] + 0.5) / this.step, (place[1] + 0.5) / this.step);
+    if (place) this.#camera.lookAt((place[0] + 0.5) / this.step, (this.#aspect * (place[1] + 0.5)) / this.step);
   }
 
   setLook(change) {
@@ -117,7 +129,8 @@ export class FlatView {
     if (!this.#picture) return;
     const [paneWidth] = this.#pane();
     const inPane = this.#look.beside && x >= paneWidth ? x - paneWidth : x;
-    const [across, down] = this.#camera.placeAt(inPane, y);
+    const [across, stretched] = this.#camera.placeAt(inPane, y);
+    const down = stretched / this.#aspect;
     const [column, row] = [Math.floor(across), Math.floor(down)];
     const { width, height } = this.#picture;
     const inside = column >= 0 && row >= 0 && column < width && row < height;
@@ -139,22 +152,18 @@ export class FlatView {
     const { clientWidth, clientHeight } = this.#stage;
     if (!clientWidth || !this.#picture) return;
     const density = window.devicePixelRatio || 1;
-    this.#canvas.width = Math.round(clientWidth * density);
-    this.#canvas.height = Math.round(clientHeight * density);
-    this.#camera.sized([this.#picture.width, this.#picture.height], this.#pane());
+    const size = [clientWidth, clientHeight].map((length) => Math.round(length * density));
+    if (size[0] !== this.#canvas.width || size[1] !== this.#canvas.height) [this.#canvas.width, this.#canvas.height] = size;
+    this.#camera.sized([this.#picture.width, this.#aspect * this.#picture.height], this.#pane());
   }
 
   #repaint() {
-    this.#paintInto(this.#layer, this.#picture && this.#painted());
-    const { labels, layer } = this.#detail;
-    if (labels) this.#paintInto(layer, this.#paintedLabels(labels));
+    this.#layer?.close();
+    const image = this.#picture && this.#painted();
+    this.#layer = image && new Pyramid(canvasOf(image), { isOfLines: this.#look.mode === "outline" });
+    const { labels } = this.#detail;
+    if (labels) this.#detail.layer = canvasOf(this.#paintedLabels(labels));
     this.#drawSoon();
-  }
-
-  #paintInto(layer, image) {
-    layer.width = image?.width ?? 1; // setting it clears
-    layer.height = image?.height ?? 1;
-    if (image) layer.getContext("2d").putImageData(image, 0, 0);
   }
 
   #painted() {
@@ -165,7 +174,7 @@ export class FlatView {
     if (mode === "objects" && this.#objects) {
       const { numbers, classOf } = this.#objects;
       const isShown = (number) => !hidden.has(classOf[number]);
-      return paintObjects({ width, height, values: numbers }, this.#chosen, false, isShown);
+      return paintObjects({ width, height, values: numbers }, classOf.length - 1, this.#chosen, isShown);
     }
     return this.#paintedLabels(this.#mask);
   }
@@ -198,7 +207,8 @@ export class FlatView {
     const [paneWidth, paneHeight] = this.#pane();
     const context = this.#context;
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    context.fillStyle = GROUND;
+    context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
     context.imageSmoothingEnabled = scale * density < 1;
     for (const pane of this.#look.beside ? [0, 1] : [0]) {
       context.save();
@@ -207,8 +217,8 @@ export class FlatView {
       context.rect(pane * paneWidth, 0, paneWidth, paneHeight);
       context.clip();
       context.translate(pane * paneWidth + left, top);
-      context.scale(scale, scale);
-      this.#drawPane(this.#look.beside && pane === 0 ? 0 : this.#look.split);
+      context.scale(scale, scale * this.#aspect);
+      this.#drawPane(this.#look.beside && pane === 0 ? 0 : this.#look.split, scale * density);
       context.restore();
     }
     if (this.#look.beside) {
@@ -217,34 +227,35 @@ export class FlatView {
     }
     this.#seeDetail(scale * density);
     this.#canvas.dataset.view = [scale, left, top, density].join(" ");
-    this.root.querySelector("#zoom").textContent = `${Math.round((100 * scale) / this.step)} %`;
-    barFor(this.root.querySelector("#scale-bar"), (this.#mask?.spacing?.[0] * this.step) / scale);
+    const text = `${Math.round((100 * scale) / this.step)} %`;
+    if (this.#zoom.textContent !== text) this.#zoom.textContent = text; // what is not changed is not laid out again
+    barFor(this.#bar, (this.#mask?.spacing?.[0] * this.step) / scale);
   }
 
-  #drawPane(split) {
+  #drawPane(split, size) {
     const context = this.#context;
     const { width, height } = this.#picture;
     context.globalAlpha = 1;
-    context.drawImage(this.#mixed ?? this.#picture, 0, 0);
+    (this.#mixed ?? this.#picture).draw(context, size);
     const fine = this.#mixed || !this.#detail.box ? null : this.#detail;
     const place = fine && [...fine.box.slice(0, 2), fine.step * fine.picture.width, fine.step * fine.picture.height]
       .map((pixels) => pixels / this.step);
     if (fine) context.drawImage(fine.picture, ...place);
     const edge = Math.round(split * width);
-    if (!this.#mask || this.#layer.width !== width || edge === 0) return;
+    if (!this.#layer || this.#layer.width !== width || edge === 0) return;
     context.save();
     context.beginPath();
     context.rect(0, 0, edge, height);
     context.clip();
     context.globalAlpha = this.#look.mode === "outline" ? 1 : this.#look.opacity;
-    if (fine?.labels) {
+    if (fine?.layer) {
       context.drawImage(fine.layer, ...place);
       context.beginPath();
       context.rect(0, 0, width, height);
       context.rect(...place);
       context.clip("evenodd"); // there it is drawn already
     }
-    context.drawImage(this.#layer, 0, 0);
+    this.#layer.draw(context, size);
     context.restore();
     if (edge < width) {
       context.fillStyle = "#fff";
@@ -264,10 +275,18 @@ export class FlatView {
     }
     const { left, top, scale } = this.#camera;
     const pane = this.#pane();
-    const toImage = (place, axis) => Math.max(0, Math.min(this.#size[axis], Math.round((place / scale) * step)));
+    const scales = [scale, scale * this.#aspect];
+    const toImage = (place, axis) => Math.max(0, Math.min(this.#size[axis], Math.round((place / scales[axis]) * step)));
     const first = [toImage(-left, 0), toImage(-top, 1)];
     const last = [toImage(pane[0] - left, 0), toImage(pane[1] - top, 1)];
     const box = [...first, last[0] - first[0], last[1] - first[1]];
     if (Math.min(box[2], box[3]) > 0) this.#detail.want(box, Math.max(...pane) * (window.devicePixelRatio || 1), step);
   }
+}
+
+function canvasOf(image) {
+  if (!image) return null;
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
 }

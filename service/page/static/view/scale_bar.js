@@ -7,12 +7,15 @@ const WISHED = 110;
 
 /** @param mmAPixel of the window; NaN where nobody knows */
 export function barFor(element, mmAPixel) {
-  element.hidden = !(mmAPixel > 0);
-  if (element.hidden) return;
+  const isKnown = mmAPixel > 0;
+  if (element.hidden === isKnown) element.hidden = !isKnown;
+  if (!isKnown) return;
   const length = roundBelow(WISHED * mmAPixel);
   const [unit, size] = UNITS.find(([, mm]) => length >= mm) ?? UNITS.at(-1);
-  element.style.width = `${length / mmAPixel}px`;
-  element.textContent = `${fine(length / size)} ${unit}`;
+  const width = `${length / mmAPixel}px`;
+  const text = `${fine(length / size)} ${unit}`;
+  if (element.style.width !== width) element.style.width = width; // the same again would be laid out again
+  if (element.textContent !== text) element.textContent = text;
 }
 
 /** The largest of 1, 2 and 5 times a power of ten that is not larger. */
