@@ -11,7 +11,7 @@ from seg.errors import DatasetError, ImageError
 from training.dataset.annotations.formats import read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import read_card
-from training.dataset.findings.finding import Finding, raise_errors
+from training.dataset.findings.finding import Finding, raise_errors, raise_with_errors
 from training.dataset.findings.inspection import check_and_measure, check_dataset, inspect
 from training.dataset.layouts import annotated, nnunet, plain
 from training.dataset.layouts import datalist as lists
@@ -61,7 +61,10 @@ def look_into(path: Path | str, given: Given | None = None) -> tuple[Dataset, li
     path = Path(path)
     check_text([path])
     survey = Survey()
-    return _read(path, survey, given), survey.findings
+    try:
+        return _read(path, survey, given), survey.findings
+    except DatasetError as error:
+        raise_with_errors(error, survey.findings)
 
 
 def _read(path: Path, survey: Survey, given: Given | None) -> Dataset:

@@ -29,6 +29,13 @@ def text_of(path: Path) -> str:
     return content.decode("utf-8")
 
 
+def said_of(error: Exception) -> str:
+    """Why a file is no text, or not in its format, in one line."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text in UTF-8; save it as UTF-8"
+    return f"it cannot be read: {' '.join(str(error).split())}"
+
+
 def json_of(path: Path) -> Any:
     """What the file holds.
 

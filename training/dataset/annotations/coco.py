@@ -6,11 +6,17 @@ Source: Lin et al., Microsoft COCO, ECCV 2014, and its cocoapi.
 from collections import Counter
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
 from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.drawing import AnnotatedDrawing, Runs, Shape
+
+FARTHEST = 10
+"""Sizes of an image that a point may lie outside of it: farther ones are no pixels, and filling
+them takes memory by their distance."""
 
 
 def is_coco(raw: Any) -> bool:
@@ -35,13 +41,14 @@ def read_coco(raw: Any) -> Annotated:
 
 
 def _read(raw: Any) -> Annotated:
-    categories = {entry["id"]: str(entry["name"]) for entry in raw["categories"]}
-    images = {entry["id"]: entry for entry in raw["images"]}
+    categories = {key: str(each["name"]) for key, each in _by_id(raw, "categories").items()}
+    images = _by_id(raw, "images")
     shapes: dict[Any, list[Shape]] = {number: [] for number in images}
     left_out: Counter[str] = Counter()
     for entry in raw["annotations"]:
-        image = images.get(entry["image_id"])
-        name = categories.get(entry["category_id"])
+        number = str(entry["image_id"])
+        image = images.get(number)
+        name = categories.get(str(entry["category_id"]))
         if image is None or name is None:
             raise ImageError(
                 f"annotation {entry.get('id')} of this COCO file is of an image or a category that "
@@ -54,15 +61,25 @@ def _read(raw: Any) -> Annotated:
             shape = Shape(
                 name, runs=runs, plane=image.get("slice"), is_crowd=bool(entry.get("iscrowd"))
             )
-            shapes[entry["image_id"]].append(shape)
+            shapes[number].append(shape)
     drawings: dict[str, AnnotatedDrawing] = {}
     for number, image in images.items():
         size = (int(image["height"]), int(image["width"]))
         key = str(image.get("file_name") or "")
         before = drawings[key].shapes if key in drawings else ()
         drawings[key] = AnnotatedDrawing((*before, *shapes[number]), size)
-    names = tuple(categories[number] for number in sorted(categories))
+    in_order = sorted(categories, key=lambda number: (not number.isdecimal(), number.zfill(20)))
+    names = tuple(categories[number] for number in in_order)
     return Annotated("COCO", drawings, names, left_out)
+
+
+def _by_id(raw: Any, what: str) -> dict[str, Any]:
+    """Entries by their numbers, which some programs write as text."""
+    entries = {str(entry["id"]): entry for entry in raw[what]}
+    if len(entries) < len(raw[what]):
+        twice = Counter(str(entry["id"]) for entry in raw[what]).most_common(1)[0][0]
+        raise ImageError(f"several {what} of this COCO file have the id {twice}")
+    return entries
 
 
 def _runs(segmentation: Any, height: int, width: int) -> Runs | None:
@@ -81,8 +98,25 @@ def _runs(segmentation: Any, height: int, width: int) -> Runs | None:
                 raise ImageError(f"run lengths that do not fill {height} x {width} pixels")
             counts = run_lengths.frPyObjects(segmentation, height, width)["counts"]
         return Runs((height, width), counts.encode() if isinstance(counts, str) else counts)
-    outlines = [outline for outline in segmentation if len(outline) >= 6]
+    points = [np.asarray(outline, np.float64).reshape(-1) for outline in segmentation]
+    outlines = [outline.tolist() for outline in points if len(outline) >= 6]
     if not outlines:
         return None
+    _check_points(np.concatenate(points), height, width)
     parts = run_lengths.frPyObjects(outlines, height, width)
     return Runs((height, width), run_lengths.merge(parts)["counts"])
+
+
+def _check_points(numbers: Float[np.ndarray, " n"], height: int, width: int) -> None:
+    """Pass where the numbers may be pixels."""
+    farthest = FARTHEST * max(height, width)
+    if len(numbers) % 2 or not np.isfinite(numbers).all() or np.abs(numbers).max() > farthest:
+        raise ImageError(
+            f"an outline of this COCO file is no list of x, y, x, y, ... in pixels of its image of "
+            f"{height} x {width}"
+        )
+    if numbers.min() >= 0 and numbers.max() <= 1:
+        raise ImageError(
+            "points of this COCO file lie between 0 and 1, as shares of an image do; COCO has "
+            "pixels: multiply them by width and height"
+        )

@@ -149,6 +149,19 @@ class AnnotatedDrawing:
         self._paint(numbers, values, image)
         return numbers
 
+    def lost(self, image: Image) -> int:
+        """How many shapes hold no pixel of the image: they lie beside it, or are too small.
+
+        Raises:
+            ImageError: points are in mm, and the image states no spacing.
+        """
+        return sum(
+            not any(_pixels_of(each, size)[1].any() for each in _in_pixels(shape, image))
+            and (shape.runs is None or not shape.runs.pixels().any())
+            for size in [image.spatial_shape[-2:]]
+            for shape in self.shapes
+        )
+
     def _paint(
         self, array: Integer[np.ndarray, "*spatial"], values: Sequence[int], image: Image
     ) -> None:
@@ -182,26 +195,36 @@ def _paint(shape: Shape, plane: Integer[np.ndarray, "y x"], label: int, image: I
                 f"pixels were drawn on {_size(shape.runs.size)}, the image has {_size(plane.shape)}"
             )
         plane[shape.runs.pixels()] = label
-    for polygon in shape.polygons:
-        if shape.is_mm:
-            if image.spacing is None:
-                raise ImageError("points are in mm, and the image states no spacing")
-            across = np.array(image.spacing[:-3:-1])
-            polygon = tuple(ring / across for ring in polygon)
+    for polygon in _in_pixels(shape, image):
         _fill(plane, polygon, label)
+
+
+def _in_pixels(shape: Shape, image: Image) -> tuple[Polygon, ...]:
+    if not shape.is_mm:
+        return shape.polygons
+    if image.spacing is None:
+        raise ImageError("points are in mm, and the image states no spacing")
+    across = np.array(image.spacing[:-3:-1])
+    return tuple(tuple(ring / across for ring in polygon) for polygon in shape.polygons)
 
 
 def _fill(plane: Integer[np.ndarray, "y x"], polygon: Polygon, label: int) -> None:
     """Give the label to all pixels whose centres lie in the polygon."""
+    box, inside = _pixels_of(polygon, plane.shape)
+    plane[box][inside] = label
+
+
+def _pixels_of(
+    polygon: Polygon, size: tuple[int, ...]
+) -> tuple[tuple[slice, slice], Bool[np.ndarray, "y x"]]:
+    """A box within an image of that size, and the pixels in it whose centres the polygon holds."""
     points = np.concatenate(polygon)
-    low = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
-    high = np.minimum(np.ceil(points.max(axis=0)).astype(int), plane.shape[::-1])
-    if (low >= high).any():
-        return
+    low = np.clip(np.floor(points.min(axis=0)), 0, size[::-1]).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)), low, size[::-1]).astype(int)
     inside = np.zeros(tuple((high - low)[::-1]), bool)
-    for ring in polygon:
+    for ring in polygon if inside.size else ():
         inside ^= _inside(ring - low, inside.shape)
-    plane[low[1] : high[1], low[0] : high[0]][inside] = label
+    return (slice(low[1], high[1]), slice(low[0], high[0])), inside
 
 
 def _inside(ring: Ring, shape: tuple[int, ...]) -> Bool[np.ndarray, "y x"]:

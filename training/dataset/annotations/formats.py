@@ -16,7 +16,7 @@ from training.dataset.annotations.label_studio import is_label_studio, read_labe
 from training.dataset.annotations.labelme import is_labelme, read_labelme
 from training.dataset.annotations.slicer import ENDING as SLICERS
 from training.dataset.annotations.slicer import is_slicer, read_slicer
-from training.dataset.text_files import json_of
+from training.dataset.text_files import json_of, said_of
 
 ENDINGS = (SLICERS, "_seg.npy", ".geojson", ".json", ".xml", ".roi", ".zip")
 """Of files that are looked into, longer before shorter."""
@@ -73,7 +73,7 @@ def _of_json(path: Path) -> Annotated | None:
     try:
         raw = json_of(path)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ImageError(f"{path} cannot be read: {error}") from error
+        raise ImageError(f"{path}: {said_of(error)}") from error
     for is_it, read in _JSON:
         if is_it(raw):
             return read(raw)

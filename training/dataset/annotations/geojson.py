@@ -35,7 +35,7 @@ def read_geojson(raw: Any) -> Annotated:
     shapes, left_out = [], Counter[str]()
     try:
         for feature in _features(raw):
-            geometry = feature["geometry"]
+            geometry = feature["geometry"] or {"type": "features without a geometry"}
             polygons = tuple(_polygons(geometry, left_out))
             if polygons:
                 properties = feature.get("properties") or {}

@@ -80,16 +80,24 @@ def _image_of(task: Any) -> str:
 
 
 def _drawing(results: list[Any], left_out: Counter[str]) -> AnnotatedDrawing:
+    """A region and its label may be two results with one id."""
     shapes: list[Shape] = []
     size = None
+    named = {each.get("id") for each in results if str(each.get("type", "")).endswith("labels")}
     for result in results:
         kind = str(result.get("type", ""))
         if kind in _NO_SHAPES or "value" not in result:
             continue
+        if kind in _KINDS.values():
+            left_out[f"{kind} without a label"] += result.get("id") not in named - {None}
+            continue
         if result.get("image_rotation"):
             raise ImageError("Label Studio turned this image while it was drawn on; it is not read")
         size = (int(result["original_height"]), int(result["original_width"]))
-        shape = _shape(kind, result["value"], size)
+        value = result["value"]
+        labels = value.get(kind) or ()
+        left_out["second labels of a region"] += max(0, len(labels) - 1)
+        shape = _shape(kind, value, size)
         if shape is None:
             left_out[kind] += 1
         else:
@@ -97,11 +105,17 @@ def _drawing(results: list[Any], left_out: Counter[str]) -> AnnotatedDrawing:
     return AnnotatedDrawing(tuple(shapes), size)
 
 
+_KINDS = {"points": "polygon", "rle": "brush", "radiusX": "ellipse", "height": "rectangle"}
+"""By a field that only it has, what was drawn; and the type of a result that has no label."""
+
+
 def _shape(kind: str, value: Any, size: tuple[int, int]) -> Shape | None:
     labels = value.get(kind)
     if not kind.endswith("labels") or not labels:
         return None
     label = str(labels[0])
+    if kind == "labels":
+        kind = next((f"{each}labels" for key, each in _KINDS.items() if key in value), kind)
     if kind == "brushlabels":
         return Shape(label, runs=_brushed(value, size))
     percent = np.array([size[1], size[0]]) / 100

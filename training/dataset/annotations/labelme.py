@@ -16,6 +16,7 @@ from PIL import UnidentifiedImageError
 from seg.errors import ImageError
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.drawing import (
+    OBJECT,
     AnnotatedDrawing,
     Polygon,
     Runs,
@@ -51,7 +52,7 @@ def _read(raw: Any) -> Annotated:
     shapes, left_out = [], Counter[str]()
     for entry in raw["shapes"]:
         kind = entry.get("shape_type") or "polygon"
-        label = str(entry["label"])
+        label = str(entry["label"] or OBJECT)
         if kind == "mask":
             shapes.append(Shape(label, runs=_pixels(entry, size), group=entry.get("group_id")))
         elif polygon := _polygon(kind, entry["points"]):
@@ -63,11 +64,11 @@ def _read(raw: Any) -> Annotated:
 
 
 def _polygon(kind: str, points: Any) -> Polygon | None:
-    if kind in WITHOUT_AREA:
+    if kind in WITHOUT_AREA or (kind in ("rectangle", "circle") and len(points) < 2):
         return None
-    if kind == "rectangle":
-        (x0, y0), (x1, y1) = points
-        return rectangle(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+    if kind == "rectangle":  # two corners, or since LabelMe 5.6 four
+        across, down = zip(*points, strict=True)
+        return rectangle(min(across), min(down), max(across), max(down))
     if kind == "circle":
         (x, y), rim = points
         radius = float(np.hypot(rim[0] - x, rim[1] - y))

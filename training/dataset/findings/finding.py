@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 from seg.errors import DatasetError
 
@@ -32,12 +32,29 @@ def raise_errors(findings: Sequence[Finding]) -> None:
     Raises:
         DatasetError: some are errors; all of them in one message.
     """
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if not errors:
-        return
+    errors = _errors(findings)
+    if errors:
+        raise DatasetError(_in_words(errors))
+
+
+def raise_with_errors(last: DatasetError, findings: Sequence[Finding]) -> NoReturn:
+    """Say what was wrong before ``last``, which may follow from it.
+
+    Raises:
+        DatasetError: ``last`` and the errors among the findings.
+    """
+    said = [each for each in _errors(findings) if each not in str(last)]
+    raise DatasetError(_in_words([*said, str(last)])) from last
+
+
+def _errors(findings: Sequence[Finding]) -> list[str]:
+    return [str(finding) for finding in findings if finding.severity == "error"]
+
+
+def _in_words(errors: Sequence[str]) -> str:
     if len(errors) == 1:
-        raise DatasetError(str(errors[0]))
-    listed = "".join(f"\n  {finding}" for finding in errors[:_MOST_LISTED])
+        return errors[0]
+    listed = "".join(f"\n  {error}" for error in errors[:_MOST_LISTED])
     more = len(errors) - _MOST_LISTED
     rest = f"\n  and {more} more, which python -m training.check lists" if more > 0 else ""
-    raise DatasetError(f"the dataset cannot be used, {len(errors)} things are wrong:{listed}{rest}")
+    return f"the dataset cannot be used, {len(errors)} things are wrong:{listed}{rest}"

@@ -8,6 +8,7 @@ from jaxtyping import Float32
 from seg.errors import ImageError
 from seg.images import Image, Mask, Spacing, read_channels
 from seg.images.grid.orientation import axis_codes
+from training.dataset.annotations.drawing import AnnotatedDrawing
 from training.dataset.case_numbers import CaseNumbers, numbers_of
 from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.findings.duplicates import content_hash, thumbnail
@@ -61,6 +62,8 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
     labels = frozenset(int(label) for label in np.unique(mask.array)) if mask else frozenset()
     if mask and not labels - {0, IGNORE}:
         findings.append(_empty(case, labels))
+    if image and mask and isinstance(case.drawing, AnnotatedDrawing):
+        findings += _lost(case, case.drawing, image)
     is_sound = not any(finding.severity == "error" for finding in findings)
     is_measured = bool(voxels) and is_sound and case.split == "train"
     return InspectedCase(
@@ -138,6 +141,18 @@ def _intensities(dataset: Dataset, case: Case, image: Image) -> list[Finding]:
         for index, channel in enumerate(image.array)
         if channel.min() == channel.max()
     ]
+
+
+def _lost(case: Case, drawing: AnnotatedDrawing, image: Image) -> list[Finding]:
+    lost, size = drawing.lost(image), " x ".join(map(str, image.spatial_shape))
+    if not lost:
+        return []
+    problem = (
+        f"{lost} of {len(drawing.shapes)} shapes hold no pixel of the image, which has {size}: "
+        "they lie beside it, or are smaller than a pixel"
+    )
+    advice = "look whether they were drawn on this image, and are in pixels"
+    return [Finding("warning", str(case.images[0]), problem, advice)]
 
 
 def _empty(case: Case, labels: frozenset[int]) -> Finding:

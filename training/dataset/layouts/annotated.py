@@ -6,7 +6,7 @@ image, beside it or in ``masks/``, ``labels/`` or ``annotations/``.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -41,7 +41,13 @@ _HELD_OUT = (
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
 """Label Studio puts such a number before the names of what was uploaded."""
 _DEEPEST = 3
-BACKGROUND = "background"
+BACKGROUND, IGNORED = "background", "ignore"
+_WHY = {
+    "earlier": "the latest is taken",
+    "second": "the first is taken",
+    "without a label": "nobody named them",
+}
+"""Why something is left out, by a word in its name."""
 
 
 @dataclass
@@ -130,25 +136,25 @@ def load_annotated(
     cases = _cases(drawn, survey)
     if not cases:
         raise_errors(survey.findings)
-        raise DatasetError(
-            f"{drawn.folder} holds annotations, and none of them is of an image that lies there"
-        )
+        raise DatasetError(_no_case(drawn))
     _tell_left_out(drawn, survey)
     if card.masks == "instances" or all(
         case.drawing.are_numbered for case in cases if case.drawing
     ):
         cases = [replace(case, objects=case.mask) for case in cases]
-    classes = _classes(drawn, card, given)
-    names = [name for name in classes if name != BACKGROUND]
-    ignored = {name for name in names if name.rstrip("*").strip().lower() == "ignore"}
+    names = _classes(drawn, card, given, survey)
+    classes = [name for name in dict.fromkeys(names.values()) if name not in (BACKGROUND, IGNORED)]
+    if not classes:
+        raise DatasetError(_nothing_drawn(drawn))
     legend = Legend(
         make_classes(
-            [BACKGROUND, *(name for name in names if name not in ignored)],
+            [BACKGROUND, *classes],
             {c.name: c.color for c in card.classes if not isinstance(c, str) and c.color},
         ),
-        ignores=bool(ignored),
+        ignores=IGNORED in names.values(),
     )
-    label_of = {info.name: info.index for info in legend.classes} | dict.fromkeys(ignored, IGNORE)
+    index_of = {info.name: info.index for info in legend.classes} | {IGNORED: IGNORE}
+    label_of = {drawn_as: index_of[name] for drawn_as, name in names.items()}
     try:
         dims = survey.image(cases[0]).dims
     except ImageError as error:
@@ -165,18 +171,58 @@ def load_annotated(
     )
 
 
-def _classes(drawn: Found, card: DatasetYaml, given: Given | None) -> Sequence[str]:
-    """In the order of ``dataset.yaml`` or of the package, else as the files have them."""
+def _classes(
+    drawn: Found, card: DatasetYaml, given: Given | None, survey: Survey
+) -> Mapping[str, str]:
+    """What was drawn with to the name of its class, background and what is ignored among them.
+
+    In the order of ``dataset.yaml`` or of the package, else as the files have them. Names that
+    differ in capitals alone are one class, as ``dataset.yaml`` writes it, or as it came first.
+    """
     names = list(dict.fromkeys(name for _, each in drawn.files for name in each.classes()))
-    declared = [c if isinstance(c, str) else c.name for c in card.classes]
-    order = declared or [info.name for info in given or () if info.name in names]
-    unknown = [name for name in names if name not in order]
+    declared = [_class_of(c if isinstance(c, str) else c.name) for c in card.classes]
+    found = {name: _class_of(name) for name in names}
+    order = declared or [info.name for info in given or () if info.name in found.values()]
+    written = {name.lower(): name for name in reversed([*order, *found.values()])}
+    written |= {name.lower(): name for name in order}
+    for name, own in found.items():
+        found[name] = own if own in order else written[own.lower()]
+        if found[name] != own:
+            problem = f"{own} and {found[name]} differ in capitals alone, and are taken for one"
+            advice = f"if they are two classes, list both in {CARD}"
+            survey.warning(str(drawn.folder), problem, advice)
+    known = {*declared, BACKGROUND, IGNORED}
+    unknown = list(dict.fromkeys(name for name in found.values() if name not in known))
     if declared and unknown:
         raise DatasetError(
             f"the annotations are of {', '.join(unknown)} too, which {CARD} does not list; add "
             "them to its classes"
         )
-    return [*order, *unknown]
+    return {name: name for name in order} | found
+
+
+def _class_of(name: str) -> str:
+    """What people and programs call background and what is not annotated, in one way each."""
+    plain = name.strip().lower().strip("_* ")
+    return plain if plain in (BACKGROUND, IGNORED) else name.strip()
+
+
+def _nothing_drawn(drawn: Found) -> str:
+    left_out = sum((Counter(each.left_out) for _, each in drawn.files), Counter[str]())
+    what = ", ".join(f"{count} {kind}" for kind, count in left_out.items())
+    return f"{drawn.folder} holds annotations, and no shape with an area in them" + (
+        f": {what}; draw polygons or masks" if what else ""
+    )
+
+
+def _no_case(drawn: Found) -> str:
+    unfinished = sum(len(each.unfinished) for _, each in drawn.files)
+    if unfinished:
+        return (
+            f"{drawn.folder} holds {unfinished} tasks that nobody has annotated (predictions do "
+            "not count); submit some in the tool, and export again"
+        )
+    return f"{drawn.folder} holds annotations, and none of them is of an image that lies there"
 
 
 def _cases(drawn: Found, survey: Survey) -> list[Case]:
@@ -262,8 +308,7 @@ def _tell_left_out(drawn: Found, survey: Survey) -> None:
     for file, annotated in drawn.files:
         for what, count in annotated.left_out.items():
             if count:
-                problem = f"{count} {what} are left out: they have no area"
-                if "earlier" in what:
-                    problem = f"{count} {what} are left out: the latest is taken"
+                why = next((text for word, text in _WHY.items() if word in what), "no area")
+                problem = f"left out: {count} {what} ({why})"
                 advice = "draw polygons or masks where they matter"
                 survey.warning(str(file), problem, advice)
