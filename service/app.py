@@ -46,6 +46,8 @@ from service.routes.model_changes import ModelChanges
 from service.routes.models import Catalogue
 from service.routes.patches import PatchRoutes
 from service.routes.segment import FAILED_HEADER, PRECISION_HEADER, PublicRoutes
+from service.studio.folder import StudioFolder
+from service.studio.routes import Studio
 
 
 def create_app(
@@ -83,6 +85,8 @@ def create_app(
         description.route(),
     ]
     description.describe(routes)  # a front end is described by the program that it is for
+    if settings.studio:
+        routes += Studio(models, public, StudioFolder(settings.studio)).routes()
     if "monailabel" in settings.front_ends:
         routes += MonaiLabel(models, public).routes()
     if "oip" in settings.front_ends:

@@ -185,7 +185,9 @@ class Settings(BaseSettings):
     """Minutes of a training that a front end's user may order on ``studies``, of the model that
     answers; None offers none."""
     studies: Path | None = None
-    """Folder of a dataset in which a front end's users annotate; None keeps no images and masks."""
+    """Folder of a dataset in which a front end's users annotate; None is that of the studio."""
+    studio: Path | None = None
+    """Folder of a dataset that is drawn on in the studio's page; None shows no studio."""
 
     jobs_files: str = "jobs"
     """Where images and answers of jobs are kept: a folder, or a URL that fsspec knows, such as
@@ -226,6 +228,20 @@ class Settings(BaseSettings):
         """What clients see before our paths, as far as ``proxy`` says it."""
         path = re.sub(r"^(https?://)?[^/]*", "", self.proxy or "")
         return path.rstrip("/")
+
+    @property
+    def drawn_folder(self) -> Path | None:
+        """Where people draw, by whichever program.
+
+        Raises:
+            ConfigError: two folders are named.
+        """
+        if self.studio and self.studies and self.studio.absolute() != self.studies.absolute():
+            raise ConfigError(
+                "SEG_STUDIO and SEG_STUDIES name two folders; all draw in one: leave SEG_STUDIES "
+                "out"
+            )
+        return self.studio or self.studies
 
     @field_validator("frontends")
     @classmethod

@@ -113,7 +113,7 @@ class ImageDecoder:
         self,
         files: Sequence[IO[bytes]],
         *,
-        dims: int,
+        dims: int | None,
         limits: Limits,
         check: Check,
         background: bool = False,
@@ -123,7 +123,7 @@ class ImageDecoder:
 
         Args:
             files: are read from their start, whatever their names.
-            dims: 2 or 3.
+            dims: 2 or 3; None where the file alone says it.
             limits: sizes that are read.
             check: is called many times a second; what it raises ends the decoding.
             background: it gives way to others.

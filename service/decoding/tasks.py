@@ -21,7 +21,7 @@ SPARE_OF_TENSORS = 1024
 
 
 def read(
-    sources: Sequence[Source], *, dims: int, limits: Limits, series: str | None = None
+    sources: Sequence[Source], *, dims: int | None, limits: Limits, series: str | None = None
 ) -> Image:
     """The image of some files, one a channel or one for all; of several series the one named.
 

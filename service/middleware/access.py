@@ -32,7 +32,7 @@ from service.sharing.clients import ClientCounts, ClientLimitError
 from service.sharing.memory import SharedMemory
 
 OPEN_PATHS = frozenset(
-    {"/livez", "/readyz", "/", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+    {"/livez", "/readyz", "/", "/studio", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
     | {"/auth/", "/auth/token"}
 )
 
@@ -45,6 +45,7 @@ where a front end is told whether keys are asked for, and brings one."""
 SCOPE_OF_FOLDER: tuple[tuple[str, KeyScope], ...] = (
     *(("/jobs", "jobs"), ("/dicomweb/jobs", "jobs"), ("/dicom-web", "jobs")),
     ("/metrics", "metrics"),
+    ("/studio", "annotate"),
 )
 """All other paths need ``segment``."""
 
@@ -66,8 +67,16 @@ DATASTORE = "/datastore/"
 takes away."""
 
 
-TRAINING = "/train/"
-"""Where a model is trained, which then answers all: likewise."""
+TRAINING = ("/train/", "/studio/train")
+"""Where a model is trained."""
+
+
+PROMOTION = re.compile(r"/studio/proposal|/models/[^/]+/rollback")
+"""Where a model that was trained is let answer all, or the one before it again."""
+
+
+STUDIO_IMAGES = "/studio/images/"
+"""Images of the studio, with all that was drawn on them: none but ``admin`` takes them away."""
 
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -234,12 +243,14 @@ async def _holder(tokens: IdentityTokens, token: str) -> Caller:
 
 
 def _scope_of(path: str, method: str) -> KeyScope:
+    if method in CHANGES and PROMOTION.fullmatch(path):
+        return "promote"
     if method in CHANGES and (path == "/models" or path.startswith("/models/")):
         return "admin"
-    if method == "DELETE" and path.startswith(DATASTORE):
+    if method == "DELETE" and path.startswith((DATASTORE, STUDIO_IMAGES)):
         return "admin"
     if method in CHANGES and path.startswith(TRAINING):
-        return "admin"
+        return "train"
     for folder, needed in SCOPE_OF_FOLDER:
         if path == folder or path.startswith(f"{folder}/"):
             return needed

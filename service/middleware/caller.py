@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from starlette.requests import Request as Connection
 from starlette.types import Scope as Request
 
 from service.middleware.key_file import Key, Scope
@@ -38,6 +39,12 @@ class Caller:
     def allows(self, scope: Scope) -> bool:
         """Whether it has that scope."""
         return scope in self.scopes or "admin" in self.scopes
+
+
+def name_of(request: Connection) -> str:
+    """The name of whoever asks, for what people draw; nothing where nobody was asked."""
+    caller = caller_of(request.scope)
+    return caller.name if caller else ""
 
 
 def caller_of(request: Request) -> Caller | None:

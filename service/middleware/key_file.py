@@ -19,8 +19,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 from seg.errors import ConfigError
 from seg.files import replace_file
 
-Scope = Literal["segment", "jobs", "metrics", "admin"]
-"""What a key may do: ask for masks and models, order jobs, read metrics, or all of these."""
+Scope = Literal["segment", "jobs", "metrics", "annotate", "train", "promote", "admin"]
+"""What a key may do: ask for masks and models, order jobs, read metrics, draw in the studio, train
+on what is drawn, let a trained model answer, or all of these."""
 
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)

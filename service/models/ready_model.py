@@ -139,7 +139,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         variant=rungs[0].variant,
         scheduler=scheduler(rungs[0].backend, policy, counted.batch),
         formats=formats_for(card.input.dims),
-        limits=_limits(settings),
+        limits=limits_of(settings),
         golden_error=golden_error,
         metrics=counted,
         batch_times=times,
@@ -176,6 +176,7 @@ def _loaded(
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> Limits:
+    """Sizes of images beyond which none is decoded."""
     chosen = {"max_pixels": settings.max_pixels, "max_voxels": settings.max_voxels}
     return Limits(**{name: value for name, value in chosen.items() if value is not None})

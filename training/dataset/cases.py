@@ -16,8 +16,8 @@ from seg.files import sha256_of
 from seg.images import Affine, ClassInfo, Image, Mask, Spacing, read_channels, read_mask
 from seg.images.grid.orientation import turn_onto, turned_mask
 from seg.images.nifti.header import places_of
+from seg.images.outlines.drawing import Drawn
 from seg.model_package import Channel
-from training.dataset.annotations.drawing import Drawn
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted
 

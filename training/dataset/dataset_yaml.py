@@ -18,6 +18,7 @@
     left_right: y                   # axis between left and right where files do not say it
     subjects: {pattern: "(p[0-9]+)_.*"}     # or {file: subjects.csv}
     split: {test: [p7_a, p9_b]}     # or the name of a text file with one case a line
+    unannotated: left out           # images without a mask, which are refused otherwise
 """
 
 from collections.abc import Iterable
@@ -106,6 +107,8 @@ class DatasetYaml(FrozenData):
     where neither this nor an affine says it."""
     subjects: Subjects | None = None
     split: SplitLists | None = None
+    unannotated: Literal["refused", "left out"] = "refused"
+    """Images without a mask: somebody forgot it, or has not come to them yet."""
 
     @model_validator(mode="after")
     def _names(self) -> "DatasetYaml":

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from seg.errors import DatasetError
 from seg.images import ClassInfo
+from seg.images.outlines.drawing import OBJECT
 from seg.model_package import Task
-from training.dataset.annotations.drawing import OBJECT
 from training.dataset.cases import Dataset
 
 _COUNTED = re.compile(rf"class_\d+|{OBJECT}")

@@ -1,7 +1,6 @@
 """Which cases are trained on and which are held out; a subject is never cut."""
 
 import csv
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from seg.errors import DatasetError
+from seg.held_out import held_out
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD, DatasetYaml, SplitLists, Subjects
 from training.dataset.names import composed
 from training.dataset.text_files import text_of
-
-TEST_SHARE = 0.2
-"""Share of the cases held out where the folder names no test cases."""
 
 
 def assign(
@@ -69,13 +66,7 @@ def with_held_out(cases: Sequence[Case]) -> tuple[Case, ...]:
             f"all cases are of subject {min(groups)}, so none can be held out; add another subject "
             f"or name the test cases in {CARD}"
         )
-    ordered = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
-    sizes = Counter(case.group for case in cases)
-    test = {ordered[0]}
-    for group in ordered[1:-1]:
-        if sum(sizes[each] for each in test) >= max(1, round(TEST_SHARE * len(cases))):
-            break
-        test.add(group)
+    test = held_out(Counter(case.group for case in cases))
     return tuple(replace(c, split="test" if c.group in test else "train") for c in cases)
 
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import random
-import tempfile
-import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
@@ -21,18 +19,22 @@ from seg.errors import ImageError
 from seg.files import sha256_of
 from seg.images import Image
 from service.answers.streams import CHUNK
-from service.frontends.monailabel.asking import content_of, segmented
-from service.frontends.monailabel.drawn import as_file, from_bin
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import json_object
 from service.frontends.monailabel.results import mean_dice
 from service.frontends.monailabel.sessions import ending_of
-from service.frontends.monailabel.studies import CARD, FINAL, Studies, ending_at
+from service.frontends.monailabel.studies import FINAL, Studies, ending_at
+from service.middleware.caller import name_of
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.problems.response import Problem
 from service.requests.forms import whole_form
+from service.routes.asking import content_of, segmented
 from service.routes.segment import PublicRoutes
+from service.studio.classes import CARD
+from service.studio.drawn import as_file, from_bin
+from service.studio.files import opened
+from service.studio.folder import Author
 
 STRATEGIES: Mapping[str, str] = {
     "predicted_dice": "The image of which the model expects the worst mask",
@@ -167,21 +169,22 @@ class Datastore:
                 raise Problem(422, "the mask is a part named label, params a field without file")
             info = json_object(text).get("label_info")
             version = self._models.choose()
-            values = await run_sync(self.studies.values, Numbering.of(version.card).labels)
+            fresh = Numbering.of(version.card).labels
+            classes = await run_sync(self.studies.drawn_classes, fresh)
             image = await self._decoded(request, version, files)
             if (part.filename or "").lower().endswith(".bin"):
                 label = from_bin(await part.read(), image)
             else:
                 label = await self._decoded(request, version, [part.file])
-            content, ending = await run_sync(as_file, label, image, info, values)
-            await run_sync(self.studies.put_label, identity, tag, ending, content)
+            mask = await run_sync(as_file, label, image, info, classes)
+            author = Author(who=name_of(request), source="monailabel")
+            await run_sync(self.studies.put_label, identity, tag, mask, author)
         return JSONResponse({"image": identity, "label": identity})
 
     async def remove_label(self, request: Request) -> Response:
         """``DELETE /datastore/label``: forget a mask."""
         query = request.query_params
-        path = await run_sync(self.studies.label, query.get("id", ""), query.get("tag", ""))
-        await run_sync(path.unlink)
+        await run_sync(self.studies.remove_label, query.get("id", ""), query.get("tag", ""))
         return JSONResponse({})
 
     async def next(self, request: Request) -> Response:
@@ -235,7 +238,7 @@ class Datastore:
         """The files of an image, a series as one ZIP file; and the ending of its name."""
         paths = await run_sync(self.studies.files_of, identity)
         with ExitStack() as stack:
-            yield [await run_sync(_opened, path, stack) for path in paths], ending_at(paths[0])
+            yield [await run_sync(opened, path, stack) for path in paths], ending_at(paths[0])
 
     async def _decoded(
         self, request: Request, version: ModelVersion, files: list[BinaryIO]
@@ -248,20 +251,6 @@ class Datastore:
                 dims, limits = version.card.input.dims, model.limits
                 read = partial(self._models.decoder.image, files, dims=dims, limits=limits)
                 return await self._public.decoded(request, model, lambda check: read(check=check))
-
-
-def _opened(path: Path, stack: ExitStack) -> BinaryIO:
-    if path.is_file():
-        return stack.enter_context(path.open("rb"))
-    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for each in sorted(part for part in path.rglob("*") if part.is_file()):
-            member = zipfile.ZipInfo(each.relative_to(path).as_posix())  # the same bytes each time
-            with archive.open(member, "w") as target, each.open("rb") as source:
-                while chunk := source.read(CHUNK):
-                    target.write(chunk)
-    file.seek(0)
-    return file
 
 
 async def _sent(path: Path, file: BinaryIO) -> Response:

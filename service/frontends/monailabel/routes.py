@@ -18,7 +18,6 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from seg.version import VERSION
-from service.frontends.monailabel.asking import content_of, segmented
 from service.frontends.monailabel.datastore import STRATEGIES, Datastore
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import InferParams, params_of, training_params
@@ -42,6 +41,7 @@ from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.forms import whole_form
 from service.requests.options import QUALITIES
+from service.routes.asking import content_of, segmented
 from service.routes.segment import PublicRoutes
 
 MOST_SLICES = 10_000
@@ -74,12 +74,11 @@ class MonaiLabel:
         self._public = public
         self._sessions = Sessions(settings.sessions, settings.max_uploads_bytes)
         self._keys = KeyRule(settings)
-        self._datastore = (
-            Datastore(models, public, Studies(settings.studies)) if settings.studies else None
-        )
+        folder = settings.drawn_folder
+        self._datastore = Datastore(models, public, Studies(folder)) if folder else None
         self._trainings = (
-            Trainings(models, settings.studies, settings.train_minutes)
-            if settings.studies and settings.train_minutes
+            Trainings(models, folder, settings.train_minutes)
+            if folder and settings.train_minutes
             else None
         )
 

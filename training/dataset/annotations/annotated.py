@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from training.dataset.annotations.drawing import Drawn
+from seg.images.outlines.drawing import Drawn
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -17,8 +17,8 @@ from numpy.lib import format as npy
 
 from seg.errors import ImageError
 from seg.images import Image
+from seg.images.outlines.drawing import OBJECT
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import OBJECT
 
 _WHOLE = "biu"
 

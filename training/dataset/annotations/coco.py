@@ -11,8 +11,8 @@ from jaxtyping import Float
 from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
+from seg.images.outlines.drawing import AnnotatedDrawing, Runs, Shape
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import AnnotatedDrawing, Runs, Shape
 
 FARTHEST = 10
 """Sizes of an image that a point may lie outside of it: farther ones are no pixels, and filling

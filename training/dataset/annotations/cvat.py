@@ -11,8 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from seg.errors import ImageError
-from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import (
+from seg.images.outlines.drawing import (
     AnnotatedDrawing,
     Polygon,
     Runs,
@@ -22,6 +21,7 @@ from training.dataset.annotations.drawing import (
     rectangle,
     turned,
 )
+from training.dataset.annotations.annotated import Annotated
 
 _LABELS = "meta/*/labels/label/name"
 _NO_SHAPES = ("tag", "attribute")

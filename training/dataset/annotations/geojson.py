@@ -1,81 +1,21 @@
-"""GeoJSON: what QuPath exports, and what this project writes.
-
-Sources: RFC 7946; QuPath's documentation, "Exporting annotations".
-"""
+"""GeoJSON beside an image: what QuPath exports, and what this project writes."""
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
-from seg.errors import ImageError
+from seg.images.outlines.drawing import AnnotatedDrawing
+from seg.images.outlines.read_geojson import is_geojson, shapes_of_geojson
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import (
-    OBJECT,
-    AnnotatedDrawing,
-    Polygon,
-    Shape,
-    polygon_of_rings,
-)
 
-
-def is_geojson(raw: Any) -> bool:
-    """The JSON of a file is GeoJSON."""
-    first = raw[0] if isinstance(raw, list) and raw else raw
-    return isinstance(first, dict) and first.get("type") in ("FeatureCollection", "Feature")
+__all__ = ["is_geojson", "read_geojson"]
 
 
 def read_geojson(raw: Any) -> Annotated:
     """The drawing of the one image that the file lies beside.
 
-    A feature's class is its classification in QuPath, or the property ``name`` of our own files.
-
     Raises:
         ImageError: a feature is not as it should be.
     """
-    shapes, left_out = [], Counter[str]()
-    try:
-        for feature in _features(raw):
-            geometry = feature["geometry"] or {"type": "features without a geometry"}
-            polygons = tuple(_polygons(geometry, left_out))
-            if polygons:
-                properties = feature.get("properties") or {}
-                plane = properties.get("slice", (geometry.get("plane") or {}).get("z"))
-                is_mm = properties.get("unit") == "mm"
-                shapes.append(Shape(_class_of(properties), polygons, plane=plane, is_mm=is_mm))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ImageError(f"this GeoJSON file is not as it should be: {error!r:.100}") from error
-    return Annotated("GeoJSON", {"": AnnotatedDrawing(tuple(shapes))}, left_out=left_out)
-
-
-def _features(raw: Any) -> Iterator[Any]:
-    for entry in raw if isinstance(raw, list) else [raw]:
-        if entry["type"] == "FeatureCollection":
-            yield from entry["features"]
-        else:
-            yield entry
-
-
-def _class_of(properties: Any) -> str:
-    classified = properties.get("classification")
-    if isinstance(classified, dict):
-        named = classified.get("name") or ": ".join(classified.get("names", ()))
-        return str(named or OBJECT)
-    # a name in QuPath is that of the one object, in our files it is the class
-    named = properties.get("name") if "index" in properties else None
-    return str(classified or named or OBJECT)
-
-
-def _polygons(geometry: Any, left_out: Counter[str]) -> Iterator[Polygon]:
-    kind = geometry["type"]
-    if kind == "GeometryCollection":
-        for part in geometry["geometries"]:
-            yield from _polygons(part, left_out)
-        return
-    if kind not in ("Polygon", "MultiPolygon"):
-        left_out[kind] += 1
-        return
-    coordinates = geometry["coordinates"]
-    for rings in [coordinates] if kind == "Polygon" else coordinates:
-        polygon = polygon_of_rings(rings)
-        if polygon:
-            yield polygon
+    left_out = Counter[str]()
+    shapes = shapes_of_geojson(raw, left_out)
+    return Annotated("GeoJSON", {"": AnnotatedDrawing(shapes)}, left_out=left_out)

@@ -9,8 +9,8 @@ from pathlib import Path
 from roifile import ROI_TYPE, ImagejRoi
 
 from seg.errors import ImageError
+from seg.images.outlines.drawing import OBJECT, AnnotatedDrawing, Shape, polygon_of_rings
 from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import OBJECT, AnnotatedDrawing, Shape, polygon_of_rings
 
 MAGIC = b"Iout"
 WITH_AREA = (

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seg.errors import ImageError
-from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import (
+from seg.images.outlines.drawing import (
     AnnotatedDrawing,
     Runs,
     Shape,
@@ -20,6 +19,7 @@ from training.dataset.annotations.drawing import (
     rectangle,
     turned,
 )
+from training.dataset.annotations.annotated import Annotated
 
 _NO_SHAPES = ("choices", "textarea", "rating", "taxonomy", "number", "pairwise")
 

@@ -14,8 +14,7 @@ from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from seg.errors import ImageError
-from training.dataset.annotations.annotated import Annotated
-from training.dataset.annotations.drawing import (
+from seg.images.outlines.drawing import (
     OBJECT,
     AnnotatedDrawing,
     Polygon,
@@ -25,6 +24,7 @@ from training.dataset.annotations.drawing import (
     polygon_of,
     rectangle,
 )
+from training.dataset.annotations.annotated import Annotated
 
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from seg.errors import ImageError
 from seg.images import Image, Mask, Spacing, read_channels
 from seg.images.grid.orientation import axis_codes
-from training.dataset.annotations.drawing import AnnotatedDrawing
+from seg.images.outlines.drawing import AnnotatedDrawing
 from training.dataset.case_numbers import CaseNumbers, numbers_of
 from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.findings.duplicates import content_hash, thumbnail

@@ -147,6 +147,19 @@ def pair(
     }
 
 
+def with_masks(
+    images: CaseFiles, masks: Mapping[str, Path], where: Path, survey: Survey
+) -> CaseFiles:
+    """The images that have a mask; how many have none is told."""
+    mask_of = _paired_names(images, masks)
+    left = len(images) - len(mask_of)
+    if left:
+        survey.warning(
+            str(where), f"{left} images have no mask yet and are left out", "annotate them"
+        )
+    return {name: files for name, files in images.items() if name in mask_of}
+
+
 def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str]:
     """Name of the image to that of its mask; the same names first."""
     mask_of = {name: name for name in images if name in masks}

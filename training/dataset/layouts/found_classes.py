@@ -9,8 +9,8 @@ import numpy as np
 
 from seg.errors import DatasetError, ImageError
 from seg.images import ClassInfo
+from seg.images.outlines.drawing import OBJECT
 from seg.model_package import Channel
-from training.dataset.annotations.drawing import OBJECT
 from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.cases import Case
 from training.dataset.classes import distinct_color, make_classes

@@ -17,6 +17,7 @@ from training.dataset.layouts.files import (
     files_in,
     left_out_in,
     pair,
+    with_masks,
     with_second_files,
 )
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded, legend_of
@@ -60,7 +61,7 @@ def load_plain(
     """
     cases: list[Case] = []
     for part, split in _parts(folder, survey):
-        cases += _cases(part, split, survey, numbered=card.masks == "instances")
+        cases += _cases(part, split, survey, card)
     if not cases:
         raise_errors(survey.findings)
     dims = survey.dims_of(cases, card.masks)
@@ -135,7 +136,7 @@ def _beside(folder: Path) -> tuple[Stems, Stems]:
     return (images, masks) if len(masks) == len(images) else (stems, {})
 
 
-def _cases(folder: Path, split: Split, survey: Survey, *, numbered: bool = False) -> list[Case]:
+def _cases(folder: Path, split: Split, survey: Survey, card: DatasetYaml) -> list[Case]:
     """Cases of a folder; where masks number objects, their classes may be masks of their own."""
     check_text([folder])
     images, masks = (folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
@@ -148,8 +149,11 @@ def _cases(folder: Path, split: Split, survey: Survey, *, numbered: bool = False
         stems, mask_stems = files_in(images), files_in(masks)
         survey.findings += [*left_out_in(images), *left_out_in(masks)]
         survey.findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
-    paired = pair(cases_of(stems, mask_stems, survey), mask_stems, folder, survey)
-    if not numbered:
+    files = cases_of(stems, mask_stems, survey)
+    if card.unannotated == "left out":
+        files = with_masks(files, mask_stems, folder, survey)
+    paired = pair(files, mask_stems, folder, survey)
+    if card.masks != "instances":
         return [Case(name=n, images=i, mask=m, split=split) for n, (i, m) in paired.items()]
     of_classes = {name: mask for name, (_, mask) in paired.items()}
     if (folder / CLASSES).is_dir():

@@ -12,11 +12,7 @@ from pycocotools import mask as coco_mask
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images import ClassInfo, Image, Mask, encode_mask
-from tests.training.dataset.annotations import files
-from tests.training.dataset.annotations.files import HEIGHT, WIDTH, expected
-from training.dataset.annotations import coco, geojson
-from training.dataset.annotations.cellpose import read_masks
-from training.dataset.annotations.drawing import (
+from seg.images.outlines.drawing import (
     AnnotatedDrawing,
     Runs,
     Shape,
@@ -24,6 +20,10 @@ from training.dataset.annotations.drawing import (
     rectangle,
     turned,
 )
+from tests.training.dataset.annotations import files
+from tests.training.dataset.annotations.files import HEIGHT, WIDTH, expected
+from training.dataset.annotations import coco, geojson
+from training.dataset.annotations.cellpose import read_masks
 from training.dataset.annotations.formats import read_annotations
 from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.annotations.label_studio import decode_brush

@@ -13,11 +13,14 @@ from jaxtyping import Bool, Float, Int32, Integer, UInt8
 from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
-from seg.images import Image
+from seg.images.grid.image import Image
 
 Ring = Float[np.ndarray, "points 2"]
 Polygon = tuple[Ring, ...]
 """Rings of one polygon: a point is inside where an odd number of them holds it."""
+
+Number = float | int
+"""Of a file in JSON."""
 
 OBJECT = "object"
 """The class of what was drawn without saying what it is."""
@@ -275,12 +278,12 @@ def polygon_of_rings(rings: Iterable[Any]) -> Polygon | None:
     return tuple(polygon) or None
 
 
-def rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:
+def rectangle(left: Number, top: Number, right: Number, bottom: Number) -> Polygon:
     """Its four corners."""
     return (np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64),)
 
 
-def ellipse(x: float, y: float, across: float, along: float) -> Polygon:
+def ellipse(x: Number, y: Number, across: Number, along: Number) -> Polygon:
     """About its centre, with radii ``across`` and ``along``."""
     step = 2 * np.pi / _CORNERS_OF_AN_ELLIPSE
     angles = step * np.arange(_CORNERS_OF_AN_ELLIPSE)
@@ -290,7 +293,7 @@ def ellipse(x: float, y: float, across: float, along: float) -> Polygon:
     return (points + np.array([x, y]),)
 
 
-def turned(polygon: Polygon, about: tuple[float, float], degrees: float) -> Polygon:
+def turned(polygon: Polygon, about: tuple[Number, Number], degrees: Number) -> Polygon:
     """The polygon turned clockwise, as it is seen with y downwards, about a point."""
     if not degrees:
         return polygon

@@ -1,0 +1,1 @@
+"""The studio: a dataset in which people draw, versions and all, and the models that learn of it."""

@@ -1,0 +1,37 @@
+"""The table that says of each object its class: columns case, label and class."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from seg.files import replace_file
+
+COLUMNS = ("case", "label", "class")
+
+
+def note_objects(table: Path, case: str, objects: Mapping[int, str]) -> None:
+    """Replace the rows of a case."""
+    rows = [row for row in _rows(table) if row["case"] != case]
+    rows += [
+        {"case": case, "label": str(number), "class": name} for number, name in objects.items()
+    ]
+    text = io.StringIO()
+    columns = [*COLUMNS, *(name for name in (rows[0] if rows else ()) if name not in COLUMNS)]
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(table, text.getvalue().encode(), mode=0o600)
+
+
+def objects_in(table: Path, case: str) -> dict[int, str]:
+    """Class of each object of a case."""
+    return {int(row["label"]): row["class"] for row in _rows(table) if row["case"] == case}
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    try:
+        text = table.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(text.splitlines()))

@@ -1,0 +1,93 @@
+"""What was drawn on an image, version by version: who, when, and from which package.
+
+``records/ID.json`` lists the versions, whose masks lie in ``versions/ID/``. A version is written
+down before the dataset's own mask is replaced, so that a killed process is finished by the next.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from seg.files import replace_file
+from seg.frozen import FrozenData
+from service.problems.response import Problem
+
+DrawnBy = Literal["studio", "monailabel", "label-studio", "geojson", "outside"]
+"""Where it was drawn; ``outside``: somebody replaced the file in the folder."""
+DrawnState = Literal["draft", "done"]
+"""A draft is kept for whoever goes on; what is done is the dataset's mask."""
+
+
+class Revision(FrozenData):
+    """One version of what was drawn on an image."""
+
+    revision: Annotated[int, Field(ge=1)]
+    state: DrawnState
+    when: datetime
+    who: str = ""
+    """Name of the key; nothing where nobody was asked."""
+    package: str | None = None
+    """Whose mask it began with, as ``NAME:VERSION``."""
+    source: DrawnBy = "studio"
+    file: str
+    """Of its mask, in the folder of versions."""
+    sha256: str
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    """That a person was at it."""
+    objects: dict[int, str] = Field(default_factory=dict)
+    """Class of each object, where the dataset has a table of them."""
+
+
+class Record(FrozenData):
+    """All versions of an image."""
+
+    revisions: tuple[Revision, ...] = ()
+    applied: int = 0
+    """The last one that is the dataset's mask."""
+
+    @property
+    def last(self) -> Revision | None:
+        """What there is to go on with."""
+        return self.revisions[-1] if self.revisions else None
+
+    @property
+    def number(self) -> int:
+        """Of the last one; 0 where there is none."""
+        return self.revisions[-1].revision if self.revisions else 0
+
+    @property
+    def done(self) -> Revision | None:
+        """The last one that somebody called done."""
+        return next((each for each in self.revisions[::-1] if each.state == "done"), None)
+
+    def of(self, revision: int) -> Revision:
+        """One of them.
+
+        Raises:
+            Problem: 404, there is none of that number.
+        """
+        for each in self.revisions:
+            if each.revision == revision:
+                return each
+        raise Problem(404, f"this image has no version {revision}")
+
+
+def read_record(path: Path) -> Record:
+    """The record of an image; an empty one where there is none.
+
+    Raises:
+        Problem: 409, it cannot be read.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Record()
+    except (OSError, ValidationError):
+        raise Problem(409, "what is written down of this image's versions is damaged") from None
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write it whole."""
+    replace_file(path, record.model_dump_json(exclude_defaults=True).encode(), mode=0o600)

@@ -1,0 +1,359 @@
+"""``/studio``: images, what is drawn on them, and its versions.
+
+A label map goes over the wire as OHIF's ``label.bin`` does: unsigned 16-bit numbers, little endian,
+on the image's grid. Its numbers are places in the list of classes, or numbers of objects; 0 is
+background and 65535 what nobody annotated. ``ETag`` and ``If-Match`` are the version drawn on.
+"""
+
+import gzip
+import json
+import zlib
+from typing import Annotated, Any, BinaryIO
+
+import numpy as np
+from anyio.to_thread import run_sync
+from jaxtyping import UInt16
+from pydantic import Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from seg.frozen import FrozenData
+from seg.images import IMAGE_ENDINGS, Image, read_mask
+from service.middleware.caller import name_of
+from service.models.registry import ModelRegistry
+from service.problems.response import Problem
+from service.requests.bodies import short_body
+from service.requests.forms import whole_form
+from service.routes.segment import PublicRoutes
+from service.studio.classes import DrawnClasses
+from service.studio.drawn import as_file, for_page, from_bin, from_page
+from service.studio.drawn_polygons import from_geojson
+from service.studio.folder import Author, DrawnMask, StudioFolder
+from service.studio.held_back import held_back
+from service.studio.object_table import objects_in
+from service.studio.open_images import OpenImage, OpenImages
+from service.studio.revisions import DrawnState, Revision
+
+MOST_JSON = 64 * 1024
+IMAGE = "/studio/images/{id}"
+
+
+class NamedClass(FrozenData):
+    """A class that somebody names."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f,]+$")]
+    color: (
+        tuple[
+            Annotated[int, Field(ge=0, le=255)],
+            Annotated[int, Field(ge=0, le=255)],
+            Annotated[int, Field(ge=0, le=255)],
+        ]
+        | None
+    ) = None
+
+
+class NewDataset(FrozenData):
+    """``PUT /studio/dataset``."""
+
+    classes: Annotated[tuple[NamedClass, ...], Field(min_length=1, max_length=200)]
+    """Without the background."""
+    objects: bool = True
+    """Objects are told apart."""
+
+
+class DrawnParams(FrozenData):
+    """``params`` of ``PUT /studio/images/ID/label``."""
+
+    state: DrawnState = "draft"
+    objects: dict[int, str] = Field(default_factory=dict)
+    """Class of each object, where there is more than one class of them."""
+    package: Annotated[str, Field(max_length=200)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    rest: str = "background"
+    """Of polygons: what lies in none, ``background`` or ``ignore``."""
+
+
+class Studio:
+    """The routes of what is drawn."""
+
+    def __init__(self, models: ModelRegistry, public: PublicRoutes, folder: StudioFolder) -> None:
+        self._models = models
+        self._public = public
+        self.folder = folder
+        self.images = OpenImages(models, folder)
+
+    def routes(self) -> list[Route]:
+        """For an application."""
+        return [
+            Route("/studio/dataset", self.dataset, methods=["GET"]),
+            Route("/studio/dataset", self.begin, methods=["PUT"]),
+            Route("/studio/images", self.all_images, methods=["GET"]),
+            Route(IMAGE, self.about, methods=["GET"]),
+            Route(IMAGE, self.add, methods=["PUT"]),
+            Route(IMAGE, self.remove, methods=["DELETE"]),
+            Route(f"{IMAGE}/slice", self.slice, methods=["GET"]),
+            Route(f"{IMAGE}/label", self.label, methods=["GET"]),
+            Route(f"{IMAGE}/label", self.put_label, methods=["PUT"]),
+            Route(f"{IMAGE}/restore", self.restore, methods=["POST"]),
+        ]
+
+    async def dataset(self, _: Request) -> Response:
+        """``GET /studio/dataset``: what is drawn here, and how far it is."""
+        return JSONResponse(await run_sync(self._dataset))
+
+    def _dataset(self) -> dict[str, Any]:
+        classes, images = self.folder.classes(), self.folder.images()
+        done = [name for name in images if self.folder.mask(name)]
+        told: dict[str, Any] = {
+            "images": len(images),
+            "done": len(done),
+            "held_back": len(held_back(self.folder.folder)),
+            "classes": None,
+        }
+        if classes:
+            told["objects"] = classes.are_objects
+            told["ignores"] = classes.ignore is not None
+            told["classes"] = [
+                {"name": name, "color": list(classes.colors.get(name, ())) or None}
+                for name in classes.names
+            ]
+        return told
+
+    async def begin(self, request: Request) -> Response:
+        """``PUT /studio/dataset``: name the classes, before anything is drawn."""
+        wanted = _checked(NewDataset, await _json_body(request), "a dataset")
+        names = [each.name for each in wanted.classes]
+        if len({*names, "background", "ignore"}) < len(names) + 2:
+            raise Problem(422, "each class has a name of its own, none background or ignore")
+        if await run_sync(self.folder.classes) is not None:
+            raise Problem(409, "the classes are named already: dataset.yaml in the folder")
+        named = [each.model_dump(exclude_none=True, mode="json") for each in wanted.classes]
+        await run_sync(lambda: self.folder.begin(named, are_objects=wanted.objects))
+        return JSONResponse(await run_sync(self._dataset), 201)
+
+    async def all_images(self, _: Request) -> Response:
+        """``GET /studio/images``: all of them, and what is drawn of each."""
+        return JSONResponse({"images": await run_sync(self._listed)})
+
+    def _listed(self) -> list[dict[str, Any]]:
+        back = set(held_back(self.folder.folder))
+        told = []
+        for name in self.folder.images():
+            last = self.folder.record(name).last
+            about = {"state": last.state, "revision": last.revision} if last else {"revision": 0}
+            has_mask = self.folder.mask(name) is not None
+            told.append({"id": name, "done": has_mask, "held_back": name in back, **about})
+        return told
+
+    async def about(self, request: Request) -> Response:
+        """``GET /studio/images/ID``: its size, and the versions of what is drawn."""
+        identity = request.path_params["id"]
+        record = await run_sync(self.folder.record, identity)
+        opened = await self.images.get(request, identity)
+        image = opened.image
+        told = {
+            "id": identity,
+            "shape": list(image.spatial_shape),
+            "spacing": list(image.spacing) if image.spacing else None,
+            "channels": image.channels,
+            "is_color": opened.is_color,
+            "revision": record.number,
+            "revisions": [_told(each) for each in record.revisions],
+        }
+        return JSONResponse(told, headers={"ETag": f'"{record.number}"'})
+
+    async def add(self, request: Request) -> Response:
+        """``PUT /studio/images/ID``: take an image in; the part is named file."""
+        async with whole_form(request) as form:
+            part = form.get("file")
+            if not isinstance(part, UploadFile):
+                raise Problem(422, "the image is a part named file")
+            name = (part.filename or "").lower()
+            ending = next((each for each in IMAGE_ENDINGS if name.endswith(each)), "")
+            identity = request.path_params["id"]
+            await run_sync(self.folder.add, identity, ending, part.file)
+        return JSONResponse({"id": identity}, 201)
+
+    async def remove(self, request: Request) -> Response:
+        """``DELETE /studio/images/ID``: forget an image with all that was drawn on it."""
+        await run_sync(self.folder.remove, request.path_params["id"])
+        return Response(status_code=204)
+
+    async def slice(self, request: Request) -> Response:
+        """``GET /studio/images/ID/slice``: 8 bits a pixel, or 24 of a picture in colour."""
+        opened = await self.images.get(request, request.path_params["id"])
+        z, channel = (_number(request, name) for name in ("z", "channel"))
+        pixels = await run_sync(opened.shown, z, channel)
+        headers = {"X-Slice-Size": f"{pixels.shape[1]},{pixels.shape[0]}"}
+        return Response(pixels.tobytes(), headers=headers, media_type="application/octet-stream")
+
+    async def label(self, request: Request) -> Response:
+        """``GET /studio/images/ID/label``: the last version of what is drawn, or ``revision``."""
+        identity = request.path_params["id"]
+        wanted = _number(request, "revision") or None
+        revision, path = await run_sync(self.folder.version, identity, wanted)
+        opened = await self.images.get(request, identity)
+        classes = await run_sync(self.classes)
+
+        def read() -> bytes:
+            mask = read_mask(path, dims=opened.image.dims, image=opened.image)
+            if mask.spatial_shape != opened.image.spatial_shape:
+                raise Problem(409, "the mask in the folder has another size than its image")
+            return as_bin(for_page(mask.array, classes))
+
+        objects = dict(revision.objects)
+        if classes.table and revision.source == "outside":
+            objects = objects_in(self.folder.folder / classes.table, identity)
+        headers = {"ETag": f'"{revision.revision}"', "X-Objects": json.dumps(objects)}
+        return bin_response(await run_sync(read), headers)
+
+    async def put_label(self, request: Request) -> Response:
+        """``PUT /studio/images/ID/label``: keep what somebody drew, as a draft or as done.
+
+        ``label`` is a label map (``.bin``, ``.bin.gz``), GeoJSON, or a file of a mask in the
+        dataset's own numbers.
+        """
+        identity = request.path_params["id"]
+        async with whole_form(request) as form:
+            part, text = form.get("label"), form.get("params", "{}")
+            if not isinstance(part, UploadFile) or not isinstance(text, str):
+                raise Problem(422, "the mask is a part named label, params a field without file")
+            expected = _expected(request)
+            params = _checked(DrawnParams, text.encode(), "params")
+            opened = await self.images.get(request, identity)
+            classes = await run_sync(self.classes)
+            name = (part.filename or "").lower()
+            mask = await self._mask(request, (name, part.file), params, opened, classes)
+        author = Author(
+            who=name_of(request),
+            source="geojson" if name.endswith("json") else "studio",
+            package=params.package,
+            seconds=params.seconds,
+        )
+        revision = await run_sync(
+            lambda: self.folder.keep(identity, mask, author, state=params.state, expected=expected)
+        )
+        return JSONResponse(_told(revision), headers={"ETag": f'"{revision.revision}"'})
+
+    async def _mask(
+        self,
+        request: Request,
+        sent: tuple[str, BinaryIO],
+        params: DrawnParams,
+        opened: OpenImage,
+        classes: DrawnClasses,
+    ) -> DrawnMask:
+        (name, file), image = sent, opened.image
+        if name.endswith((".bin", ".bin.gz")):
+            return await run_sync(_from_bin, file, name, params, image, classes)
+        if name.endswith("json"):
+            return await run_sync(from_geojson, file, image, params.rest == "ignore", classes)
+        label = await self.images.decoded(request, file, image.dims)
+        return await run_sync(as_file, label, image, None, classes)
+
+    async def restore(self, request: Request) -> Response:
+        """``POST /studio/images/ID/restore?revision=N``: an earlier version once more."""
+        identity, number = request.path_params["id"], _number(request, "revision")
+        author = Author(who=name_of(request))
+        expected = _expected(request)
+        revision = await run_sync(self.folder.restore, identity, number, author, expected)
+        return JSONResponse(_told(revision), headers={"ETag": f'"{revision.revision}"'})
+
+    def classes(self) -> DrawnClasses:
+        """What is drawn here: what somebody named, or else the classes of the model that answers.
+
+        Raises:
+            Problem: 409, nobody named them and there is no model.
+        """
+        found = self.folder.classes()
+        if found is None:
+            live = self._models.live(self._models.default_name() or "")
+            if live is None:
+                raise Problem(409, "name the classes first: PUT /studio/dataset")
+            named = [
+                {"name": each.name, "color": list(each.color)}
+                for each in live.card.classes
+                if each.index
+            ]
+            found = self.folder.begin(named, are_objects=live.card.instances is not None)
+        return found
+
+
+def as_bin(numbers: UInt16[np.ndarray, "*spatial"]) -> bytes:
+    """As it goes over the wire."""
+    return numbers.astype("<u2").tobytes()
+
+
+def bin_response(content: bytes, headers: dict[str, str]) -> Response:
+    """A label map, packed: most of it is one number."""
+    packed = gzip.compress(content, compresslevel=1, mtime=0)
+    return Response(
+        packed,
+        headers={**headers, "Content-Encoding": "gzip"},
+        media_type="application/octet-stream",
+    )
+
+
+def numbers_of(file: BinaryIO, name: str, image: Image) -> UInt16[np.ndarray, "*spatial"]:
+    """A label map as it came.
+
+    Raises:
+        Problem: 422, it is damaged or does not lie on the image.
+    """
+    voxels = int(np.prod(image.spatial_shape))
+    file.seek(0)
+    if not name.endswith(".gz"):
+        return np.asarray(from_bin(file.read(2 * voxels + 1), image).array[0], np.uint16)
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as packed:
+            content = packed.read(2 * voxels + 1)
+    except (OSError, EOFError, ValueError, zlib.error):
+        raise Problem(422, "the packed label map is damaged") from None
+    return np.asarray(from_bin(content, image).array[0], np.uint16)
+
+
+def _from_bin(
+    file: BinaryIO, name: str, params: DrawnParams, image: Image, classes: DrawnClasses
+) -> DrawnMask:
+    return from_page(numbers_of(file, name, image), image, params.objects, classes)
+
+
+def _told(revision: Revision) -> dict[str, Any]:
+    return revision.model_dump(
+        mode="json", include={"revision", "state", "when", "who", "package", "source", "seconds"}
+    )
+
+
+def _expected(request: Request) -> int:
+    """The version that was drawn on."""
+    text = request.headers.get("if-match", "").removeprefix("W/").strip('"')
+    if not text:
+        raise Problem(
+            428, 'say which version you drew on: If-Match: "N", as ETag said it; "0" for none'
+        )
+    if not text.isdigit():
+        raise Problem(412, "there is no such version; If-Match is what ETag said")
+    return int(text)
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise Problem(422, f"{name} is a whole number, from 0 on")
+    return int(text)
+
+
+async def _json_body(request: Request) -> bytes:
+    return await short_body(request, MOST_JSON, Problem(413, "this is a short JSON object"))
+
+
+def _checked(model: Any, body: bytes, what: str) -> Any:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        fields = ", ".join(model.model_fields)
+        raise Problem(422, f"{where}: {first['msg'].lower()}; {what} has {fields}") from None

@@ -1,0 +1,243 @@
+"""What is drawn in the studio is a dataset, and nothing that anybody drew is lost."""
+
+import gzip
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+
+from seg.images import Image, Mask, encode_mask, read_mask, write_image
+from seg.images.grid.classes import ClassInfo
+from service.studio.drawn import UNKNOWN
+from service.studio.folder import Author, DrawnMask, StudioFolder
+from service.studio.revisions import read_record, write_record
+from tests.instances import cells
+from tests.service.studio.conftest import SIZE, label, named, put
+from training.dataset import load_dataset
+from training.dataset.legend import IGNORE
+
+NUCLEUS = ClassInfo(index=1, name="nucleus", color=(1, 2, 3))
+
+
+def drawn(number):
+    return cells(number, SIZE, 6)[1]
+
+
+def test_outlines_become_a_dataset_in_which_the_rest_is_ignored(studio, folder):
+    assert named(studio, "nucleus").status_code == 201
+    for number, name in enumerate("abc"):
+        numbers = drawn(number).astype(np.uint16)
+        numbers[:, 30:] = UNKNOWN
+        assert put(studio, name, numbers, state="done").status_code == 200
+        back, _ = label(studio, name)
+        np.testing.assert_array_equal(back, numbers)
+    dataset = load_dataset(folder)
+    assert [info.name for info in dataset.classes] == ["background", "nucleus"]
+    assert len(dataset.train) == 2
+    assert len(dataset.test) == 1
+    for case in dataset.cases:
+        image, mask = dataset.read(case)
+        numbers = drawn("abc".index(case.name))
+        assert (mask.array[:, 30:] == IGNORE).all()
+        objects = dataset.read_objects(case, image, mask)
+        assert len(np.unique(objects[objects > 0])) == len(np.unique(numbers[:, :30])) - 1
+
+
+def test_a_draft_is_kept_and_no_training_sees_it(studio, folder):
+    named(studio, "nucleus")
+    assert put(studio, "a", drawn(0)).json()["state"] == "draft"
+    assert not (folder / "masks").exists()
+    np.testing.assert_array_equal(label(studio, "a")[0], drawn(0))
+    sent = {"label": ("label.bin.gz", gzip.compress(drawn(1).astype("<u2").tobytes()))}
+    studio.put("/studio/images/a/label", files=sent, headers={"If-Match": '"1"'})
+    np.testing.assert_array_equal(label(studio, "a")[0], drawn(1))
+    about = studio.get("/studio/images/a").json()
+    assert [each["revision"] for each in about["revisions"]] == [2], "of one sitting"
+    put(studio, "a", drawn(2), on=2, state="done", package="cells:1", seconds=31)
+    versions = studio.get("/studio/images/a").json()["revisions"]
+    assert [(v["revision"], v["state"]) for v in versions] == [(3, "done")]
+    assert (versions[0]["package"], versions[0]["seconds"]) == ("cells:1", 31)
+    assert read_mask(folder / "masks" / "a.tif").array.max() == drawn(2).max()
+
+
+def test_whoever_drew_on_an_older_version_is_told_and_loses_nothing(studio, folder):
+    named(studio, "nucleus")
+    put(studio, "a", drawn(0), state="done")
+    late = put(studio, "a", drawn(1), on=0, state="done")
+    assert late.status_code == 412
+    assert late.headers["ETag"] == '"1"'
+    assert "yours is not saved" in late.json()["detail"]
+    assert put(studio, "a", drawn(1), on=None).status_code == 428
+    put(studio, "a", drawn(1), on=1, state="done")
+    np.testing.assert_array_equal(label(studio, "a", 1)[0], drawn(0))
+    assert "unannotated: left out" in (folder / "dataset.yaml").read_text()
+    back = studio.post("/studio/images/a/restore?revision=1", headers={"If-Match": '"2"'})
+    assert back.json()["revision"] == 3
+    np.testing.assert_array_equal(label(studio, "a")[0], drawn(0))
+    assert studio.get("/studio/images/a/label?revision=9").status_code == 404
+
+
+def test_a_held_back_image_stays_held_back_however_many_follow(folder):
+    store = StudioFolder(folder)
+    store.begin([{"name": "nucleus"}], are_objects=True)
+    image = tifffile.imread(folder / "images" / "a.tif")
+    mask = DrawnMask(content=(folder / "images" / "a.tif").read_bytes(), ending=".tif", objects={})
+    test_names = []
+    for number in range(12):
+        tifffile.imwrite(folder / "images" / f"n{number}.tif", image)
+        store.keep(f"n{number}", mask, Author())
+        test_names.append({case.name for case in load_dataset(folder).test} if number else set())
+    assert all(before <= after for before, after in pairwise(test_names))
+    assert [len(names) for names in test_names] == [0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]
+    store.remove("n1")
+    assert "n1" not in {case.name for case in load_dataset(folder).cases}
+
+
+def test_a_dataset_that_has_no_split_keeps_the_one_that_training_gave_it(folder):
+    (folder / "masks").mkdir()
+    (folder / "dataset.yaml").write_text(
+        "# mine\nclasses: [background, cell]\nignore: 9\nunannotated: left out\n"
+    )
+    for name in "ab":
+        tifffile.imwrite(folder / "masks" / f"{name}.tif", (drawn(0) > 0).astype(np.uint8))
+    before = {case.name for case in load_dataset(folder).test}
+    store = StudioFolder(folder)
+    content = (folder / "masks" / "a.tif").read_bytes()
+    store.keep("c", DrawnMask(content=content, ending=".tif", objects={}), Author())
+    assert {case.name for case in load_dataset(folder).test} == before
+    text = (folder / "dataset.yaml").read_text()
+    assert text.startswith("# mine\n")
+    assert yaml.safe_load(text)["split"] == {"test": "held-back.txt"}
+
+
+def test_what_a_killed_process_began_the_next_one_finishes(studio, folder):
+    named(studio, "nucleus")
+    put(studio, "a", drawn(0), state="done")
+    put(studio, "a", drawn(1), on=1, state="done")
+    # as it is between the record and the dataset's mask
+    record_file = folder / ".studio" / "records" / "a.json"
+    write_record(record_file, read_record(record_file).model_copy(update={"applied": 1}))
+    old = (folder / ".studio" / "versions" / "a" / "000001.tif").read_bytes()
+    (folder / "masks" / "a.tif").write_bytes(old)
+    assert StudioFolder(folder).record("a").applied == 2
+    np.testing.assert_array_equal(read_mask(folder / "masks" / "a.tif").array, drawn(1))
+
+
+def test_a_mask_that_somebody_put_into_the_folder_is_a_version_too(studio, folder):
+    named(studio, "nucleus")
+    put(studio, "a", drawn(0), state="done")
+    tifffile.imwrite(folder / "masks" / "a.tif", drawn(1))
+    assert put(studio, "a", drawn(2), on=1, state="done").status_code == 412
+    put(studio, "a", drawn(2), on=2, state="done")
+    sources = [v["source"] for v in studio.get("/studio/images/a").json()["revisions"]]
+    assert sources == ["studio", "outside", "studio"]
+    np.testing.assert_array_equal(label(studio, "a", 2)[0], drawn(1))
+
+
+def test_objects_of_several_classes_have_their_classes_in_a_table(studio, folder):
+    named(studio, "nucleus", "debris")
+    numbers = drawn(0)
+    objects = {int(n): ("debris" if n == 1 else "nucleus") for n in np.unique(numbers) if n}
+    refused = put(studio, "a", numbers, state="done", objects={"1": "debris"})
+    assert refused.status_code == 422
+    for name in "ab":
+        put(studio, name, numbers, state="done", objects=objects)
+    assert json.loads(label(studio, "a")[1]["X-Objects"]) == {str(k): v for k, v in objects.items()}
+    dataset = load_dataset(folder)
+    _, mask = dataset.read(dataset.cases[0])
+    np.testing.assert_array_equal(mask.array == 2, numbers == 1)
+
+
+def test_classes_by_value_keep_their_values_and_what_nobody_annotated(studio, folder):
+    (folder / "dataset.yaml").write_text(
+        "classes:\n- {name: background, value: 0}\n- {name: vessel, value: 200}\nignore: 7\n"
+    )
+    numbers = (drawn(0) > 0).astype(np.uint16)
+    numbers[:5] = UNKNOWN
+    put(studio, "a", numbers, state="done")
+    stored = read_mask(folder / "masks" / "a.tif").array
+    assert set(np.unique(stored)) == {0, 7, 200}
+    np.testing.assert_array_equal(label(studio, "a")[0], numbers)
+    assert put(studio, "b", np.full(SIZE, 2)).status_code == 422
+
+
+def test_polygons_of_qupath_land_in_the_same_folder(studio, folder):
+    named(studio, "nucleus")
+
+    apart = np.zeros(SIZE, np.uint8)
+    apart[3:9, 3:9] = apart[20:30, 12:30] = 1
+    sent = {"label": ("qupath.geojson", encode_mask(Mask(apart), "geojson", [NUCLEUS]))}
+    told = {"params": json.dumps({"state": "done", "rest": "ignore"})}
+    url, match = "/studio/images/a/label", {"If-Match": '"0"'}
+    answer = studio.put(url, files=sent, data=told, headers=match)
+    assert answer.json()["source"] == "geojson", answer.text
+    numbers = label(studio, "a")[0]
+    assert set(np.unique(numbers)) == {1, 2, UNKNOWN}
+    np.testing.assert_array_equal(numbers != UNKNOWN, apart > 0)
+    liver = NUCLEUS.model_copy(update={"name": "liver"})
+    wrong = {"label": ("q.geojson", encode_mask(Mask(apart), "geojson", [liver]))}
+    refused = studio.put(url, files=wrong, data=told, headers={"If-Match": '"1"'})
+    assert "'liver' is no class here" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"\0" * 10, "10 bytes"), (b"\x1f\x8bnot", "damaged")],
+    ids=["too short", "not packed"],
+)
+def test_a_damaged_label_map_is_refused_and_changes_nothing(studio, content, says):
+    named(studio, "nucleus")
+    name = "label.bin.gz" if content[:1] == b"\x1f" else "label.bin"
+    answer = studio.put(
+        "/studio/images/a/label", files={"label": (name, content)}, headers={"If-Match": '"0"'}
+    )
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+    assert studio.get("/studio/images/a").json()["revision"] == 0
+
+
+def test_nothing_is_drawn_before_the_classes_have_names(studio):
+    assert "name the classes first" in put(studio, "a", drawn(0)).json()["detail"]
+    assert named(studio, "background").status_code == 422
+    named(studio, "nucleus")
+    assert named(studio, "other").status_code == 409
+    assert studio.get("/studio/dataset").json()["classes"][1]["name"] == "nucleus"
+
+
+def test_a_slice_is_shown_as_a_screen_shows_it(studio, folder):
+    answer = studio.get("/studio/images/a/slice")
+    assert answer.headers["X-Slice-Size"] == f"{SIZE[1]},{SIZE[0]}"
+    shown = np.frombuffer(answer.content, np.uint8).reshape(SIZE)
+    assert (shown.min(), shown.max()) == (0, 255)
+    assert studio.get("/studio/images/a/slice?z=1").status_code == 422
+    assert studio.get("/studio/images/none/slice").status_code == 404
+
+
+def test_an_image_comes_and_another_in_its_place_is_refused(studio, folder):
+    content = (folder / "images" / "a.tif").read_bytes()
+    other = (folder / "images" / "b.tif").read_bytes()
+    for name, sent, status in (("d", content, 201), ("d", other, 409), ("e/f", other, 404)):
+        answer = studio.put(f"/studio/images/{name}", files={"file": ("x.tif", sent)})
+        assert answer.status_code == status
+    assert len(studio.get("/studio/images").json()["images"]) == 4
+    assert studio.delete("/studio/images/d").status_code == 204
+    assert len(studio.get("/studio/images").json()["images"]) == 3
+
+
+def test_a_volume_is_drawn_on_too(folder, studio):
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    array = np.arange(4 * 5 * 6, dtype=np.int16).reshape(1, 4, 5, 6)
+    write_image(folder / "images" / "v.nii.gz", Image(array, (3.0, 2.0, 2.0), affine))
+    named(studio, "organ", objects=False)
+    numbers = np.zeros((4, 5, 6), np.uint16)
+    numbers[1] = 1
+    numbers[3] = UNKNOWN
+    assert put(studio, "v", numbers, state="done").status_code == 200
+    kept = read_mask(folder / "masks" / "v.nii.gz")
+    assert (kept.array[1] == 1).all()
+    assert (kept.array[3] == 255).all()
+    np.testing.assert_allclose(kept.affine, affine)
+    assert studio.get("/studio/images/v/slice?z=3").status_code == 200
