@@ -202,6 +202,7 @@ def read_image(
     dims: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     series: str | None = None,
+    coarsest: float | None = None,
 ) -> Image:
     """An image from a path or from bytes, in the file's own dtype.
 
@@ -213,11 +214,13 @@ def read_image(
         limits: Sizes beyond which the file is not decoded.
         series: SeriesInstanceUID of the one that is wanted where a folder or ZIP file of DICOM
             holds several (``series_in``).
+        coarsest: Of an OME-Zarr with several levels of pictures, the coarsest one is read whose
+            pixels are no larger than that, in mm; otherwise the full one.
 
     Raises:
         ImageError: the bytes are not the image they should be; its branches say which way.
     """
-    return _read(source, ReadOptions(dims=dims, limits=limits, series=series))
+    return _read(source, ReadOptions(dims=dims, limits=limits, series=series, coarsest=coarsest))
 
 
 def read_channels(

@@ -35,19 +35,26 @@ def stays_in_file(path: Path) -> bool:
 
 
 @contextmanager
-def open_image(path: Path, *, dims: int | None = None) -> Iterator[ImageSource]:
+def open_image(
+    path: Path, *, dims: int | None = None, coarsest: float | None = None
+) -> Iterator[ImageSource]:
     """An image that stays in its file where the format allows it, for the length of a block.
 
     TIFF and NIfTI are read part by part; a gzipped NIfTI is inflated into a temporary file. Of
     other formats the image itself is given, within the limits of ``read_image``.
 
+    Args:
+        path: of the file or folder.
+        dims: as of ``read_image``.
+        coarsest: in mm; of a pyramid, the coarsest level is opened whose pixels are no larger.
+
     Raises:
         ImageError: as ``read_image``.
     """
     if path.is_dir():
-        yield read_image(path, dims=dims)
+        yield read_image(path, dims=dims, coarsest=coarsest)
         return
-    options = ReadOptions(dims=dims, limits=STREAMED_LIMITS)
+    options = ReadOptions(dims=dims, limits=STREAMED_LIMITS, coarsest=coarsest)
     with open_binary(path) as file, ExitStack() as stack:
         name = format_of(file.read(HEAD_BYTES)).name
         file.seek(0)
@@ -60,8 +67,10 @@ def open_image(path: Path, *, dims: int | None = None) -> Iterator[ImageSource]:
 
 
 @contextmanager
-def open_channels(paths: Sequence[Path], *, dims: int | None = None) -> Iterator[ImageSource]:
-    """One image from one file a channel, or from one file with all channels.
+def open_channels(
+    paths: Sequence[Path], *, dims: int | None = None, coarsest: float | None = None
+) -> Iterator[ImageSource]:
+    """One image from one file a channel, or from one file with all channels; as ``open_image``.
 
     Raises:
         ImageError: a file cannot be read, or the files do not lie on one grid.
@@ -69,7 +78,9 @@ def open_channels(paths: Sequence[Path], *, dims: int | None = None) -> Iterator
     if not paths:
         raise ImageError("at least one file is needed, got none")
     with ExitStack() as stack:
-        parts = [stack.enter_context(open_image(path, dims=dims)) for path in paths]
+        parts = [
+            stack.enter_context(open_image(path, dims=dims, coarsest=coarsest)) for path in paths
+        ]
         parts = [turned_source(part, turn_onto(part, parts[0])) for part in parts]
         for number, part in enumerate(parts):
             check_grid(parts[0], part, number)
@@ -85,6 +96,7 @@ class _Channels:
         self.spacing: Spacing | None = parts[0].spacing
         self.affine: Affine | None = parts[0].affine
         self.unit, self.nifti = parts[0].unit, parts[0].nifti
+        self.reduction: tuple[float, ...] | None = parts[0].reduction
         self.channels = sum(part.channels for part in parts)
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:

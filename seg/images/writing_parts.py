@@ -139,7 +139,7 @@ def stream_outlines(path: Path, parts: Parts, grid: ImageSource, format: str, fa
     bands = _bands(parts, (height, width), max(1, BAND_PIXELS // width))
     with path.open("wb") as file:
         if format == "geojson":
-            stream_geojson(file, bands, facts.classes, grid.spacing)
+            stream_geojson(file, bands, facts.classes, grid)
         else:
             stream_rle(file, bands, facts.classes, (height, width), facts.name)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from seg.images import ImageSource, open_channels, write_mask_parts
+from seg.images import ImageSource, write_mask_parts
 from seg.images.writing_parts import Known
 from seg.inference.predictor import Observe, Predictor
+from seg.inference.resolution import open_at
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
 
@@ -63,8 +64,11 @@ def predict_files(
     progress: Progress | None = None,
     *,
     observe: Observe | None = None,
+    mpp: float | None = None,
 ) -> WindowCounts:
     """The same in several formats, by target: the labels then wait in a temporary file.
+
+    A picture is segmented with pixels of ``mpp`` micrometres, or the file's own.
 
     Raises:
         ImageError: as ``predict_file``.
@@ -75,12 +79,12 @@ def predict_files(
     card = predictor.package.card
     classes = predictor.selection.classes_of(card)
     with ExitStack() as stack:
-        source = stack.enter_context(open_channels(paths, dims=card.input.dims))
+        source = stack.enter_context(open_at(paths, dims=card.input.dims, mpp=mpp))
         parts = ahead(_parts(predictor, source, progress, counts, observe), PARTS_AHEAD)
         image: ImageSource | None = source
         if len(targets) == 1:
             measured = "csv" in targets.values()  # while the other one is read
-            again = open_channels(paths, dims=card.input.dims) if measured else nullcontext(None)
+            again = open_at(paths, dims=card.input.dims, mpp=mpp) if measured else nullcontext(None)
             image = stack.enter_context(again)
         else:
             file = stack.enter_context(tempfile.TemporaryFile())

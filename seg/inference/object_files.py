@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import UInt32
 
 from seg.files import replaced_file
-from seg.images import ImageSource, Mask, open_channels, write_objects_parts
+from seg.images import ImageSource, Mask, write_objects_parts
 from seg.images.grid.orientation import turned_source
 from seg.inference.predictor import Observe, Predictor
+from seg.inference.resolution import open_at
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
 from seg.objects import Count, Objects, ObjectsMeter, columns_of, object_parts
 from seg.objects.file_backed import let_go
@@ -42,6 +43,7 @@ def predict_objects_file(
     progress: Progress | None = None,
     *,
     observe: Observe | None = None,
+    mpp: float | None = None,
 ) -> ObjectsInFile:
     """Write objects, each file whole or not at all.
 
@@ -56,13 +58,14 @@ def predict_objects_file(
             for each object, as ``measure_objects`` has them.
         progress: called with windows done and windows in all.
         observe: as of ``Predictor.predict``.
+        mpp: micrometres a pixel at which a picture is segmented; None is the file's own.
 
     Raises:
         ImageError: the image cannot be read, or does not fit the model.
     """
     card, counts = predictor.package.card, WindowCounts()
     with (
-        open_channels(sources, dims=card.input.dims) as source,
+        open_at(sources, dims=card.input.dims, mpp=mpp) as source,
         tempfile.TemporaryDirectory(dir=next(iter(targets)).parent, prefix=".objects-") as folder,
     ):
         turn = predictor.turn_of(source)
@@ -83,6 +86,7 @@ def predict_objects_file(
             labels=labels,
             spacing=source.spacing,
             affine=source.affine,
+            reduction=source.reduction,
             source=sources[0].name,
         )
         lines = Path(folder) / "rows"

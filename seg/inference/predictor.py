@@ -153,7 +153,13 @@ class Predictor:
         """Found in the voxel order of the training, numbered in it, and turned back."""
         objects = self.objects_within(meter, Mask.on_grid_of(turned, labels))
         numbers = np.ascontiguousarray(turn.back(objects.labels))
-        return replace(objects, labels=numbers, spacing=image.spacing, affine=image.affine)
+        return replace(
+            objects,
+            labels=numbers,
+            spacing=image.spacing,
+            affine=image.affine,
+            reduction=image.reduction,
+        )
 
     def objects_within(self, meter: ObjectsMeter, mask: Mask) -> Objects:
         """Those that are wanted, of a mask that is turned as the meter's slabs were."""
@@ -421,7 +427,7 @@ class Predictor:
         if region is None or len(shape) != self.package.card.input.dims:
             yield from self._slabs_of_box(None, backend, source, progress, counts)
             return
-        region = region.on(source.spacing)
+        region = region.on(source.spacing, source.reduction)
         box = region.box(*shape)
         if box is None:
             raise ImageError(

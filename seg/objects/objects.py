@@ -29,6 +29,8 @@ class Objects:
     """By class name."""
     spacing: Spacing | None = None
     affine: Affine | None = None
+    reduction: tuple[float, ...] | None = None
+    """Pixels of the image's file for each of these, where it was read at another resolution."""
     source: str = "image"
     """Name of the image's file, for formats that refer to it."""
     are_told_apart: bool = True
@@ -45,7 +47,7 @@ class Objects:
     @property
     def mask(self) -> Mask:
         """The label image on its grid, for formats that hold 32 bits."""
-        return Mask(self.labels, spacing=self.spacing, affine=self.affine)
+        return Mask(self.labels, spacing=self.spacing, affine=self.affine, reduction=self.reduction)
 
     def boxes(self) -> Sequence[Box | None]:
         """Around each object, object 1 first."""

@@ -5,6 +5,7 @@ import json
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 import numpy as np
 
@@ -16,11 +17,13 @@ from seg.objects.objects import Box, Objects
 
 MEASURED_IN_PLACES = ("label", "class", "probability", "unit", "centroid", "bbox")
 """Columns that are no measurements, or that QuPath has by itself."""
+DECIMALS = 3
+"""Of a pixel of the file, where objects were found at another resolution."""
 _NAMESPACE = uuid.UUID("6f1b1d36-6b5a-5b0e-9a53-0c9f8a1d2b4e")
 
 
 def encode_objects_geojson(objects: Objects, image: Image | None = None) -> bytes:
-    """A feature for each object, in pixels from the outer corner of the first, as QuPath reads it.
+    """A feature for each object, in pixels of the file from its outer corner, as QuPath reads it.
 
     Its id follows from where the object lies, so that the same image gives the same ids.
 
@@ -40,7 +43,7 @@ def geojson_parts(objects: Objects, rows: Iterable[dict[str, Cell]]) -> Iterator
 
 
 def _feature(
-    objects: Objects, row: dict[str, Cell], polygons: list[list[list[list[int]]]]
+    objects: Objects, row: dict[str, Cell], polygons: list[list[list[list[int | float]]]]
 ) -> dict[str, object]:
     kind = next(info for info in objects.kinds if info.name == row["class"])
     measurements = {
@@ -66,11 +69,18 @@ def _feature(
     }
 
 
-def _rings(objects: Objects, row: Mapping[str, Cell]) -> list[list[list[list[int]]]]:
-    """Polygons of an object, each an outer ring and its holes."""
+def _rings(objects: Objects, row: Mapping[str, Cell]) -> list[list[list[list[int | float]]]]:
+    """Polygons of an object, each an outer ring and its holes, in pixels of the image's file."""
     edges = [int(row[f"bbox-{at}"] or 0) for at in range(4)]
     box = (slice(edges[0], edges[2]), slice(edges[1], edges[3]))
-    return _rings_within(objects, int(row["label"] or 0), box)
+    polygons = _rings_within(objects, int(row["label"] or 0), box)
+    if objects.reduction is None:
+        return cast(list[list[list[list[int | float]]]], polygons)
+    y, x = objects.reduction
+    return [
+        [[[round(a * x, DECIMALS), round(b * y, DECIMALS)] for a, b in ring] for ring in rings]
+        for rings in polygons
+    ]
 
 
 def _rings_within(objects: Objects, number: int, box: Box) -> list[list[list[list[int]]]]:

@@ -204,6 +204,10 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
         region=read_roi(options.region) if options.region else None,
     )
     selection.check(card)
+    if options.mpp is not None and dims != 2:
+        raise ConfigError(
+            "--mpp is of pictures, and this model segments volumes, which it resamples by itself"
+        )
     if selection.split and not any(outputs_for(dims)[name].of_objects for name in formats):
         raise ConfigError("--split is of objects: ask for them too, as with --format instances")
     return CaseWork(
@@ -219,6 +223,7 @@ def _work(options: argparse.Namespace, card: ModelCard) -> CaseWork:
         measurements=options.measurements,
         all_windows=options.all_windows,
         selection=selection,
+        mpp=options.mpp,
     )
 
 

@@ -1,6 +1,7 @@
 """The command line of ``python -m seg.predict``, and what others take from it."""
 
 import argparse
+import math
 import os
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def command_line() -> argparse.ArgumentParser:
         "lies outside is background",
     )
     add(
+        "--mpp",
+        type=_size,
+        metavar="UM",
+        help="segment pictures with pixels of so many micrometres, such as 0.5: the level of a "
+        "pyramid that is fine enough is read; masks have these pixels, GeoJSON those of the file "
+        "(default: the file's own)",
+    )
+    add(
         "--each",
         choices=FRAME_AXES,
         help="take each moment, slice or position of a stack as an image; masks and rows are named "
@@ -156,6 +165,13 @@ def _formats(text: str) -> list[str]:
             known = ", ".join(OUTPUT_NAMES)
             raise argparse.ArgumentTypeError(f"{name!r} is no format; known are {known}")
     return names
+
+
+def _size(text: str) -> float:
+    size = float(text)
+    if not 0 < size < math.inf:
+        raise argparse.ArgumentTypeError("a size above 0 is needed")
+    return size
 
 
 def _positive(text: str) -> int:

@@ -4,6 +4,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,12 +14,13 @@ from seg.files import replace_file
 from seg.images import (
     STREAMED_FORMATS,
     Image,
+    ImageSource,
     encode_mask,
-    open_channels,
     read_channels,
     read_frame,
     stays_in_file,
 )
+from seg.images.grid.units import MM
 from seg.inference import (
     AskedPrecision,
     MapName,
@@ -38,6 +40,7 @@ from seg.inference import (
 from seg.inference.backends.ways import way_of
 from seg.inference.labels.selection import EVERYTHING
 from seg.inference.object_files import ROWS, predict_objects_file
+from seg.inference.resolution import open_at
 from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard, ModelPackage
@@ -45,6 +48,8 @@ from seg.objects import STREAMED_OBJECT_FORMATS, Count, Objects, measure_objects
 from seg.predict.cases import PredictionCase
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
+from seg.transforms import at_resolution
+from seg.transforms.resolution import in_memory
 
 NOT_TOLD_APART = "the model tells no objects apart: those of one class that touch are one object"
 SETTINGS = "settings"
@@ -70,6 +75,8 @@ class CaseWork:
     all_windows: bool = False
     """Also those that the package knows to be empty."""
     selection: Selection = EVERYTHING
+    mpp: float | None = None
+    """Micrometres a pixel at which pictures are segmented; None is the file's own."""
 
     def settings(self, card: ModelCard) -> str:
         """A short hash of all that decides what a mask shows; where it is made decides nothing."""
@@ -84,6 +91,8 @@ class CaseWork:
             silent["faster_ways"] = True
         told = card.model_dump_json(exclude=silent)
         asked = "split" * self.selection.split + str(self.selection.region or "")
+        if self.mpp is not None:
+            asked += f"mpp{self.mpp}"
         if self.precision != "auto" or self.overlap is not None:
             asked += f"{self.precision}{self.overlap}"
         return sha256(f"{told}{decides}{asked}".encode()).hexdigest()[:12]
@@ -179,13 +188,11 @@ class Worker:
         """
         if job.may_be_done and self._is_done(job.case):
             return None
-        if job.case.frame is not None:
-            return read_frame(job.case.files[0], job.case.frame, dims=self.card.input.dims)
         try:
-            return read_channels(job.case.files, dims=self.card.input.dims, series=job.case.series)
+            return self._image_of(job.case)
         except ImageTooLargeError as error:
             work = self.work
-            if not all(map(stays_in_file, job.case.files)):
+            if job.case.frame is not None or not all(map(stays_in_file, job.case.files)):
                 raise
             of_objects = set(work.formats) <= set(STREAMED_OBJECT_FORMATS)
             if of_objects and not work.measurements:
@@ -197,6 +204,16 @@ class Worker:
                     f"and with {objects}, without masks beside them"
                 ) from error
             return Streamed(job.case.files)
+
+    def _image_of(self, case: PredictionCase) -> Image:
+        dims, mpp = self.card.input.dims, self.work.mpp
+        if case.frame is not None:
+            image = read_frame(case.files[0], case.frame, dims=dims)
+            return image if mpp is None else in_memory(at_resolution(image, mpp * MM["um"]))
+        if mpp is None:
+            return read_channels(case.files, dims=dims, series=case.series)
+        with self._opened(case) as source:
+            return in_memory(source)
 
     def predict(self, case: PredictionCase, image: Image | Streamed) -> Callable[[], Outcome]:
         """Segment; what is left to do is to write, and is returned."""
@@ -214,9 +231,9 @@ class Worker:
         rows.parent.mkdir(parents=True, exist_ok=True)
         meter = QualityMeter(self.card, selection=self.work.selection)
         found = predict_objects_file(
-            self.predictor, case.files, targets | {rows: ROWS}, observe=meter
+            self.predictor, case.files, targets | {rows: ROWS}, observe=meter, mpp=self.work.mpp
         )
-        with open_channels(case.files, dims=self.card.input.dims) as source:
+        with self._opened(case) as source:
             warnings = self.predictor.warnings(source)
         if not found.are_told_apart:
             warnings += (NOT_TOLD_APART,)
@@ -229,6 +246,9 @@ class Worker:
             object_file=rows,
         )
 
+    def _opened(self, case: PredictionCase) -> AbstractContextManager[ImageSource]:
+        return open_at(case.files, dims=self.card.input.dims, mpp=self.work.mpp)
+
     def _stream(self, case: PredictionCase) -> Outcome:
         files = files_of(self.work, case, self.card.input.dims)
         targets = {target: name for name, target in files.items()}
@@ -238,10 +258,12 @@ class Worker:
             table = Path(folder) / "measurements.csv"
             if self.work.measurements:
                 targets[table] = "csv"
-            counts = predict_files(self.predictor, case.files, targets, observe=meter)
+            counts = predict_files(
+                self.predictor, case.files, targets, observe=meter, mpp=self.work.mpp
+            )
             if self.work.measurements:
                 rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
-        with open_channels(case.files, dims=self.card.input.dims) as source:
+        with self._opened(case) as source:
             warnings = self.predictor.warnings(source)
         quality = meter.quality(warnings, counts)
         row = self._quality_row(quality, counts)

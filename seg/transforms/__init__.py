@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         resampled_shape,
         rows_within,
     )
+    from seg.transforms.resolution import at_resolution
     from seg.transforms.rows import Rows, prepare_rows
     from seg.transforms.spec import CommonScale, Convention, Normalisation, Preprocessing
 
@@ -28,6 +29,7 @@ __all__ = [
     "Rows",
     "Scaling",
     "Window",
+    "at_resolution",
     "border",
     "normalise",
     "prepare",
@@ -41,5 +43,5 @@ __all__ = [
 ]
 
 __getattr__ = late_names(
-    __name__, "spec", "intensity", "padding", "preparation", "resample", "rows"
+    __name__, "spec", "intensity", "padding", "preparation", "resample", "rows", "resolution"
 )

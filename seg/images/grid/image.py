@@ -37,6 +37,10 @@ class _Grid:
     """The header's bytes of the NIfTI file, where the grid comes from one: its forms, codes and
     units are those of the masks and maps that are written as NIfTI."""
 
+    reduction: tuple[float, ...] | None = field(default=None, kw_only=True)
+    """Pixels of the file for each of the array's, one number a spatial axis, where it was read at
+    another resolution."""
+
     @property
     def spatial_shape(self) -> tuple[int, ...]:
         """Size along the spatial axes."""
@@ -123,7 +127,14 @@ class Image(_Grid):
     @classmethod
     def on_grid_of(cls, grid: _Grid, array: Real[np.ndarray, "c *spatial"]) -> "Image":
         """An image, such as a map of probabilities, that lies exactly where another grid lies."""
-        return cls(array, grid.spacing, grid.affine, unit=grid.unit, nifti=grid.nifti)
+        return cls(
+            array,
+            grid.spacing,
+            grid.affine,
+            unit=grid.unit,
+            nifti=grid.nifti,
+            reduction=grid.reduction,
+        )
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """A part of it, as of an image that stays in its file."""
@@ -156,4 +167,11 @@ class Mask(_Grid):
             raise ImageError(
                 f"a mask of {labels.shape} does not lie on an image of {image.spatial_shape}"
             )
-        return cls(labels, image.spacing, image.affine, unit=image.unit, nifti=image.nifti)
+        return cls(
+            labels,
+            image.spacing,
+            image.affine,
+            unit=image.unit,
+            nifti=image.nifti,
+            reduction=image.reduction,
+        )

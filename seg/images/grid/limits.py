@@ -62,5 +62,7 @@ class ReadOptions:
     """SeriesInstanceUID of the DICOM series that is wanted, where there may be several."""
     frame: Frame | None = None
     """The only one that is wanted of a stack."""
+    coarsest: float | None = None
+    """Of a pyramid of pictures: how large pixels of the level that is read may be, in mm."""
     onto: Image | None = None
     """The image that a mask belongs to, where it is known: frames are laid on its slices."""

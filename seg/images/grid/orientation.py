@@ -205,6 +205,7 @@ class TurnedSource:
         )
         self.unit = source.unit
         self.nifti: bytes | None = None
+        self.reduction = None if source.reduction is None else turn.numbers(source.reduction)
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region."""

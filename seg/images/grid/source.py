@@ -42,6 +42,11 @@ class ImageSource(Protocol):
         """The header's bytes of the NIfTI file, as that of an ``Image``."""
         ...
 
+    @property
+    def reduction(self) -> tuple[float, ...] | None:
+        """Pixels of the file for each of these, as that of an ``Image``."""
+        ...
+
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region: one slice a spatial axis, each with start and stop.
 

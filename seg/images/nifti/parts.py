@@ -86,6 +86,7 @@ class NiftiSource:
     ) -> None:
         self._file, self._layout = file, layout
         self.spacing, self.affine = world_of(header, layout.dims)
+        self.reduction: tuple[float, ...] | None = None
         self.unit, self.nifti = UNITS[header.get_xyzt_units()[0]], header.binaryblock
         self.spatial_shape: tuple[int, ...] = layout.shape[-2::-1]
         self.channels = layout.shape[-1]

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Integer
 
 from seg.images.grid.classes import ClassInfo
-from seg.images.grid.image import Mask, Spacing
+from seg.images.grid.image import Mask
+from seg.images.grid.source import ImageSource
 from seg.images.outlines.polygons import Polygon, outlines
 from seg.images.outlines.regions import regions_of
 
@@ -25,9 +26,9 @@ COMPACT = (",", ":")
 def encode_geojson(mask: Mask, classes: Sequence[ClassInfo], *, in_mm: bool = False) -> bytes:
     """A FeatureCollection with a polygon for each part of each class, of a volume in each slice.
 
-    Filling the polygons gives the very same mask. Coordinates are (x, y) in pixels from the outer
-    corner of the first one, as QuPath reads them; its ``classification`` is the class, and
-    ``measurements`` hold the area. ``index`` is the class, ``slice`` the index along z.
+    Filling the polygons gives the very same mask. Coordinates are (x, y) in pixels of the image's
+    file from the outer corner of the first one, as QuPath reads them; its ``classification`` is the
+    class, and ``measurements`` hold the area. ``index`` is the class, ``slice`` the index along z.
 
     Args:
         mask: What is written.
@@ -42,15 +43,13 @@ def stream_geojson(
     file: IO[bytes],
     bands: Iterable[Integer[np.ndarray, "rows x"]],
     classes: Sequence[ClassInfo],
-    spacing: Spacing | None,
+    grid: ImageSource,
 ) -> None:
     """The same of a picture that comes band by band, a feature as soon as it is whole."""
     file.write(b'{"type":"FeatureCollection","features":[')
     named = {entry.index: entry for entry in classes}
     for number, region in enumerate(regions_of(bands)):
-        feature = _feature(
-            region.polygon(), named[region.index], spacing, None, number, in_mm=False
-        )
+        feature = _feature(region.polygon(), named[region.index], grid, None, number, in_mm=False)
         file.write((b"," if number else b"") + json.dumps(feature, separators=COMPACT).encode())
     file.write(b"]}")
 
@@ -61,28 +60,29 @@ def _features(mask: Mask, classes: Sequence[ClassInfo], in_mm: bool) -> Iterator
     for z, plane in enumerate(mask.array if mask.dims == 3 else mask.array[np.newaxis]):
         for index, polygon in outlines(plane):
             place = z if mask.dims == 3 else None
-            yield _feature(polygon, named[index], mask.spacing, place, number, in_mm=in_mm)
+            yield _feature(polygon, named[index], mask, place, number, in_mm=in_mm)
             number += 1
 
 
 def _feature(
     polygon: Polygon,
     entry: ClassInfo,
-    spacing: Spacing | None,
+    grid: Mask | ImageSource,
     z: int | None,
     number: int,
     *,
     in_mm: bool,
 ) -> dict[str, object]:
-    across = spacing[:-3:-1] if spacing is not None else None
+    across = grid.spacing[:-3:-1] if grid.spacing is not None else None
     in_mm = in_mm and across is not None
+    pixels = None if grid.reduction is None else grid.reduction[:-3:-1]
     geometry: dict[str, object] = {
         "type": "Polygon",
-        "coordinates": _rings(polygon, across if in_mm else None),
+        "coordinates": _rings(polygon, across if in_mm else pixels),
     }
     if z is not None:
         geometry["plane"] = {"c": -1, "z": z, "t": 0}
-    measurements = {"Area px^2": float(polygon.area)}
+    measurements = {"Area px^2": float(polygon.area * np.prod(pixels or 1.0))}
     if across is not None:
         measurements["Area \N{MICRO SIGN}m^2"] = round(polygon.area * np.prod(across) * 1e6, 6)
     return {

@@ -1,7 +1,7 @@
 """A region of interest, as people draw it in QuPath: polygons of GeoJSON, in pixels or in mm."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,24 +32,27 @@ class RegionOfInterest:
     in_mm: tuple[Rings, ...] = ()
     """In mm from there, as ``geojson-mm`` has them."""
 
-    def on(self, spacing: Spacing | None) -> "RegionOfInterest":
+    def on(
+        self, spacing: Spacing | None, reduction: Sequence[float] | None = None
+    ) -> "RegionOfInterest":
         """All of it in pixels of an image.
+
+        Args:
+            spacing: of the image, in mm.
+            reduction: pixels of its file, in which the polygons are, for each of the image's.
 
         Raises:
             ImageError: it is in mm, and how large a pixel is is not known.
         """
+        ours = self.polygons if reduction is None else _divided(self.polygons, reduction)
         if not self.in_mm:
-            return self
+            return RegionOfInterest(ours)
         if spacing is None:
             raise ImageError(
                 "the region is in mm, and the image does not say how large a pixel is; draw it in "
                 "pixels"
             )
-        y, x = spacing[-2:]
-        scaled = tuple(
-            tuple(tuple((a / x, b / y) for a, b in ring) for ring in rings) for rings in self.in_mm
-        )
-        return RegionOfInterest((*self.polygons, *scaled))
+        return RegionOfInterest((*ours, *_divided(self.in_mm, spacing)))
 
     def box(self, height: int, width: int) -> tuple[slice, slice] | None:
         """Around all that lies on an image; None where no pixel's centre does."""
@@ -77,6 +80,13 @@ class RegionOfInterest:
                 inside[drawn(y - 0.5 - start, x - 0.5, found.shape)] = number == 0
             found |= inside
         return found
+
+
+def _divided(polygons: Sequence[Rings], steps: Sequence[float]) -> tuple[Rings, ...]:
+    y, x = steps[-2:]
+    return tuple(
+        tuple(tuple((a / x, b / y) for a, b in ring) for ring in rings) for rings in polygons
+    )
 
 
 def read_roi(path: Path) -> RegionOfInterest:

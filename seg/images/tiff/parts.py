@@ -36,6 +36,9 @@ from seg.images.tiff.whole import (
 LARGEST_CHUNK = 2**28
 """Bytes of a tile or strip once decoded; it is the least that can be read."""
 
+NEARLY = 1.01
+"""Pixels of a level may be so many times larger than wished: scanners' levels are not exact."""
+
 FEWEST_ROWS = 64
 """Rows that are decoded together where strips are lower."""
 
@@ -73,7 +76,7 @@ def _damaged(error: Exception) -> ImageError:
     )
 
 
-def _level(series: TiffPageSeries, step: int) -> TiffPageSeries:
+def _level(series: TiffPageSeries, step: int | float) -> TiffPageSeries:
     """The coarsest level of a pyramid of which no pixel stands for more than ``step``."""
 
     def width(level: TiffPageSeries) -> int:
@@ -84,9 +87,12 @@ def _level(series: TiffPageSeries, step: int) -> TiffPageSeries:
 
 
 def _source(
-    path: Path | None, file: BinaryFile, tiff: TiffFile, options: ReadOptions, step: int
+    path: Path | None, file: BinaryFile, tiff: TiffFile, options: ReadOptions, step: int | float
 ) -> "TiffSource | None":
-    series = main_series(tiff)
+    whole = series = main_series(tiff)
+    if options.coarsest is not None and options.dims == 2:
+        spacing = spacing_of(tiff, whole.keyframe, 2)
+        step = 1 if spacing is None else max(1.0, NEARLY * options.coarsest / max(spacing))
     if step > 1 and "X" in series.axes:
         series = _level(series, step)
     page = series.keyframe
@@ -104,7 +110,13 @@ def _source(
             f"a compressed strip or tile of {page.chunks} pixels does not fit in the memory that "
             "is set aside; save the TIFF with tiles of 512 x 512"
         )
-    return TiffSource(path or file, _Opened(tiff, series, page, axes))
+    spacing, reduction = spacing_of(tiff, whole.keyframe, axes.dims), None
+    if series is not whole:
+        full = Axes.of(whole.get_axes(squeeze=False), whole.get_shape(squeeze=False), options.dims)
+        reduction = tuple(n / m for n, m in zip(full.spatial, axes.spatial, strict=True))
+        if spacing is not None:
+            spacing = tuple(mm * ratio for mm, ratio in zip(spacing, reduction, strict=True))
+    return TiffSource(path or file, _Opened(tiff, series, page, axes, spacing, reduction))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -113,6 +125,9 @@ class _Opened:
     series: TiffPageSeries
     page: TiffPage
     axes: Axes
+    spacing: Spacing | None
+    reduction: tuple[float, ...] | None
+    """Of a coarser level."""
 
 
 class TiffSource:
@@ -127,7 +142,8 @@ class TiffSource:
         self._chunks: Any = None
         self._kept: tuple[tuple[slice, ...], np.ndarray] | None = None
         self.spatial_shape: tuple[int, ...] = opened.axes.spatial
-        self.spacing: Spacing | None = spacing_of(opened.tiff, opened.page, opened.axes.dims)
+        self.spacing: Spacing | None = opened.spacing
+        self.reduction: tuple[float, ...] | None = opened.reduction
         self.channels = len(self.read((slice(0, 1),) * opened.axes.dims))
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:

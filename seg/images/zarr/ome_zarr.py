@@ -1,6 +1,7 @@
 """OME-Zarr (0.1 to 0.5, on Zarr 2 and 3), a folder or a ZIP file of it, through zarr.
 
-The first of its resolutions, the full one, is read. Source: ngff.openmicroscopy.org, version 0.5.
+The first of its resolutions, the full one, is read where no coarser one is wished. Source:
+ngff.openmicroscopy.org, version 0.5.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ from seg.images.zarr.chunks import (
 from seg.images.zarr.names import ZARR_FILES
 from seg.names import FrameAxis
 
+NEARLY = 1.01
+"""Pixels of a level may be so many times larger than wished."""
 LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""
 
@@ -81,10 +84,12 @@ def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Pa
         frame = None
     else:
         scales = _multiscales(group)
-    array = group[scales["datasets"][0]["path"]]
+    whole = array = group[scales["datasets"][0]["path"]]
     if not isinstance(array, zarr.Array):
         raise ImageError("the OME-Zarr names a group where its pixels should be; write it anew")
     names, units = _axes(scales, array.ndim)
+    scales = _at_level(scales, names, units, options)
+    array = group[scales["datasets"][0]["path"]]
     index: tuple[slice, ...] = (slice(None),) * array.ndim
     shape = tuple(array.shape)
     if frame:
@@ -99,10 +104,29 @@ def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Pa
     _check_chunks(array, options, files)
     pixels = np.asarray(array[index])
     kind = np.dtype(np.uint8) if pixels.dtype == bool else pixels.dtype.newbyteorder("=")
+    reduction = tuple(
+        whole.shape[names.index(letter)] / array.shape[names.index(letter)]
+        for letter in "ZYX"[-axes.dims :]
+    )
     return Image(
         np.ascontiguousarray(axes.arrange(pixels), dtype=kind),
         spacing=_spacing(scales, axes.letters, units, axes.dims),
+        reduction=None if array.path == whole.path else reduction,
     )
+
+
+def _at_level(
+    scales: Mapping[str, Any], names: str, units: Sequence[str | None], options: ReadOptions
+) -> Mapping[str, Any]:
+    """Begun with the coarsest level of pictures that is fine enough, if one is wished."""
+    if options.coarsest is None or options.dims != 2:
+        return scales
+    for at in reversed(range(len(scales["datasets"]))):
+        level = {**scales, "datasets": scales["datasets"][at:]}
+        spacing = _spacing(level, names, units, 2)
+        if spacing is not None and max(spacing) <= NEARLY * options.coarsest:
+            return level
+    return scales
 
 
 def zarr_frames(folder: Path, axis: FrameAxis) -> int:
@@ -143,8 +167,8 @@ def _multiscales(group: Any) -> Mapping[str, Any]:
 
 
 def _within(scales: Mapping[str, Any], folder: str) -> Mapping[str, Any]:
-    first = dict(scales["datasets"][0])
-    return {**scales, "datasets": [{**first, "path": f"{folder}/{first['path']}"}]}
+    levels = [{**level, "path": f"{folder}/{level['path']}"} for level in scales["datasets"]]
+    return {**scales, "datasets": levels}
 
 
 def _axes(scales: Mapping[str, Any], ndim: int) -> tuple[str, list[str | None]]:
