@@ -31,7 +31,7 @@ from training.learning.losses import make_loss  # noqa: E402
 from training.learning.optimisers import OPTIMISERS  # noqa: E402
 from training.learning.trainer import BATCHES_AHEAD  # noqa: E402
 from training.planning.rules import make_plan  # noqa: E402
-from training.run.device import find_device, has_bfloat16  # noqa: E402
+from training.run.device import find_device, lower_precision  # noqa: E402
 from training.run.memory import held_bytes  # noqa: E402
 from training.samples.augmentation import PRESETS, Augmentation  # noqa: E402
 from training.samples.patch_batches import PatchBatches  # noqa: E402
@@ -91,7 +91,7 @@ def main() -> None:
         fingerprint_of(dataset), dataset.channels, device.kind,
         dataset=dataset.name, data=str(options.dataset), minutes=1, network=options.network,
         augmentation=options.augmentation,
-        precision="bfloat16" if has_bfloat16(device) else "float32",
+        precision=lower_precision(device) or "float32",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         cases = prepare_cases(dataset, plan, Path(scratch) / "cases")

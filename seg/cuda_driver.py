@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from seg.errors import ConfigError
+
 DEVICE_VARIABLE = "SEG_CUDA_DEVICE"
 """Number of the card, of those in sight, that this process computes on."""
 MEMORY_VARIABLE = "SEG_CUDA_MEMORY_MB"
@@ -52,14 +54,42 @@ def cards() -> tuple[CudaCard, ...]:
 
 
 def chosen_device() -> int:
-    """The card of this process: the first, unless ``DEVICE_VARIABLE`` says another."""
-    return int(os.environ.get(DEVICE_VARIABLE) or 0)
+    """The card of this process: the first, unless ``DEVICE_VARIABLE`` says another.
+
+    Raises:
+        ConfigError: it says no number.
+    """
+    said = os.environ.get(DEVICE_VARIABLE) or "0"
+    if not said.isdecimal():
+        raise ConfigError(
+            f"{DEVICE_VARIABLE} is the number of a card in sight, from 0 on, got {said!r}; "
+            "CUDA_VISIBLE_DEVICES takes UUIDs"
+        )
+    return int(said)
+
+
+def take_only_card() -> None:
+    """Where one is in sight, as a scheduler leaves it, forget which one an operator has chosen."""
+    if cuda_devices() == 1:
+        os.environ.pop(DEVICE_VARIABLE, None)
 
 
 def memory_limit() -> int | None:
-    """Bytes of a card's memory that one network may hold; None for all."""
-    megabytes = os.environ.get(MEMORY_VARIABLE)
-    return int(float(megabytes) * 1e6) if megabytes else None
+    """Bytes of a card's memory that one network may hold; None for all.
+
+    Raises:
+        ConfigError: ``MEMORY_VARIABLE`` says no number above 0.
+    """
+    said = os.environ.get(MEMORY_VARIABLE)
+    if not said:
+        return None
+    try:
+        size = int(float(said) * 1e6)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise ConfigError(f"{MEMORY_VARIABLE} is a number of megabytes above 0, got {said!r}")
+    return size
 
 
 def lock_pages(address: int, size: int) -> Callable[[], None] | None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from seg import errors
+from seg.cuda_driver import take_only_card
 from seg.errors import BackendError, ConfigError, SegError
 from seg.model_package import ModelPackage
 from seg.predict.cases import PredictionCase
@@ -88,7 +89,7 @@ def _try(ray: Any, work: CaseWork, needs: Mapping[str, int]) -> None:
 
 def _what_is_wrong(work: CaseWork) -> tuple[str, str] | None:
     try:
-        Worker(work)
+        _opened(work)
     except SegError as error:
         return type(error).__name__, str(error)
     return None
@@ -133,11 +134,17 @@ def _workers(ray: Any, work: CaseWork) -> tuple[dict[str, int], int]:
     return {"num_cpus": cpus}, sum(cores // cpus for cores in with_cores)
 
 
+def _opened(work: CaseWork) -> Worker:
+    """The model, in a process of Ray's, which sees the card that is lent to it alone."""
+    take_only_card()
+    return Worker(work)
+
+
 class _RayWorker:
     """A worker as Ray Data calls it: a batch is one job."""
 
     def __init__(self, work: CaseWork) -> None:
-        self._worker = Worker(work)
+        self._worker = _opened(work)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> Mapping[str, list[str]]:
         """Do the jobs of a batch."""

@@ -15,9 +15,9 @@ from time import perf_counter
 import numpy as np
 from jaxtyping import Float
 
+from seg.device_memory import lacks_memory
 from seg.inference import Backend
 from seg.inference.backends.features import Heard, listening, tell
-from seg.inference.backends.sessions import lacks_memory
 from service.batching.queue import Logits, PatchCaller, Queue, Ticket
 from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError

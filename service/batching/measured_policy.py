@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from seg.device_memory import lacks_memory
 from seg.inference import Backend, Provider
 from seg.inference.backends.fastest import patches_a_second
 from seg.inference.backends.remembered import place_of, recall, remember
-from seg.inference.backends.sessions import lacks_memory
 from seg.inference.backends.ways import way_of
 from seg.model_package import ModelPackage
 from service.batching.scheduler import BatchingPolicy

@@ -11,10 +11,11 @@ batch, and with several processes a batch lies on several devices.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float, Int
-from monai.losses import BoundaryLoss, DeepSupervisionLoss, SoftclDiceLoss
+from monai.losses import BoundaryLoss, SoftclDiceLoss
 from torch import Tensor, distributed, nn
 from torch.distributed._functional_collectives import all_reduce
 from torch.nn import functional
@@ -213,12 +214,41 @@ class SegmentationLoss(nn.Module):
         return LossInput(logits, labels, probabilities, truth, annotated)
 
 
+LEAST_WEIGHT = 1 / 16
+"""Of a coarse resolution."""
+
+
+class EachResolution(nn.Module):
+    """The loss at every resolution, each coarser one at half the weight of the one before.
+
+    As MONAI's DeepSupervisionLoss, which begins with a 0 that it copies to the device, so that
+    each step would wait.
+    """
+
+    def __init__(self, loss: SegmentationLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(
+        self, logits: Tensor | Sequence[Tensor], labels: Float[Tensor, "b planes *patch"]
+    ) -> Float[Tensor, ""]:
+        """Return the sum."""
+        levels = [logits] if isinstance(logits, Tensor) else logits
+        costs: list[Tensor] = []
+        for level, said in enumerate(levels):
+            there = labels
+            if said.shape[2:] != labels.shape[2:]:
+                there = functional.interpolate(labels, said.shape[2:], mode="nearest-exact")
+            costs.append(max(0.5**level, LEAST_WEIGHT) * self.loss(said.float(), there))
+        return reduce(torch.add, costs)
+
+
 def make_loss(
     legend: Legend,
     name: str = "dice_ce",
     class_weights: Mapping[str, float] | None = None,
     shared: bool = False,
-) -> DeepSupervisionLoss:
+) -> EachResolution:
     """The loss of that name, halved a level of resolution.
 
     Args:
@@ -239,4 +269,4 @@ def make_loss(
         )
     weights = torch.tensor([(class_weights or {}).get(each, 1.0) for each in names])
     loss = SegmentationLoss(LOSSES[name], Rules(legend, weights, shared))
-    return DeepSupervisionLoss(loss, weight_mode="exp")
+    return EachResolution(loss)

@@ -100,9 +100,9 @@ class SegmentationModule(pl.LightningModule):
         self._note(loss.detach())
         said = class_logits(finest_of(logits).detach(), self.legend, self.plan)
         dice = self.dice(said, class_labels(labels[:, 0], self.legend, self.plan))
-        self.log_dict(
-            {"loss": loss.detach(), "dice": dice, "learning_rate": self._rate()}, on_step=True
-        )
+        # filled there: Lightning would copy a number of the host, and wait for that
+        rate = loss.new_full((), self._rate())
+        self.log_dict({"loss": loss.detach(), "dice": dice, "learning_rate": rate}, on_step=True)
         return {"loss": loss, "dice": dice}
 
     def finish(

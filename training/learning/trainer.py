@@ -11,6 +11,7 @@ from typing import Literal
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
+from seg.device_memory import lacks_memory
 from seg.errors import ConfigError, SegError
 from seg.networks import SegmentationNetwork
 from training.dataset import Dataset
@@ -29,7 +30,8 @@ from training.learning.module import STEPS_BETWEEN_LOOKS, SegmentationModule
 from training.learning.tracking import loggers
 from training.learning.watch import MovingAverage, Watch
 from training.run.clock import Clock, enough_minutes
-from training.run.device import Device, check_precision, lacks_memory, using_threads, workers_of
+from training.run.device import Device, check_precision, using_threads, workers_of
+from training.run.memory import give_back
 from training.run.plan import Plan
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
@@ -99,6 +101,10 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         ):
             trainer = _trainer(plan, dataset, device, folder, clock)
             _fit(trainer, module, batches, device, checkpoint if saved else None)
+        # it holds the moving average on the card, where onnxruntime wants room now
+        del trainer
+        module.trainer = None
+        give_back(device.kind)
         if clock.stop_asked:
             raise KeyboardInterrupt
         saved = read_checkpoint(checkpoint)
@@ -172,17 +178,17 @@ def shared_memory() -> int | None:
 def _trainer(
     plan: Plan, dataset: Dataset, device: Device, folder: Path, clock: Clock
 ) -> pl.Trainer:
-    world = device.world
+    world, is_on_card = device.world, device.kind == "cuda"
     average = MovingAverage(plan.ema)
     watch = Watch(average, dataset, folder)
     return pl.Trainer(
         accelerator=device.kind,
-        devices=world.devices,
+        devices=[device.index] if is_on_card and world.size == 1 else world.devices,
         num_nodes=world.machines,
         strategy="auto" if world.size == 1 else _strategy(plan),
-        sync_batchnorm=world.size > 1 and device.kind == "cuda",
+        sync_batchnorm=world.size > 1 and is_on_card,
         precision=PRECISIONS[plan.precision],
-        benchmark=device.kind == "cuda",  # patches have one size
+        benchmark=is_on_card,  # patches have one size
         max_epochs=1,
         max_steps=plan.steps or -1,
         accumulate_grad_batches=plan.accumulate,

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seg.cuda_driver import take_only_card
 from seg.errors import ConfigError
 from seg.images import Mask, read_mask
 from seg.inference import Predictor
@@ -167,12 +168,18 @@ def cross_validate(
 
 def _train_with_ray(folds: Sequence[RunFolder], run_fold: RunFold, job: TrainingJob) -> None:
     ray = _ray()
-    remote = ray.remote(**_resources(job), max_retries=2)(run_fold)
-    waiting = [remote.remote(fold.path.resolve()) for fold in folds]
+    remote = ray.remote(**_resources(job), max_retries=2)(_run_where_lent)
+    waiting = [remote.remote(run_fold, fold.path.resolve()) for fold in folds]
     while waiting:
         done, waiting = ray.wait(waiting)
         ray.get(done)
         log.info("folds     %d of %d are trained", len(folds) - len(waiting), len(folds))
+
+
+def _run_where_lent(run_fold: RunFold, folder: Path) -> object:
+    """In a process of Ray's, which sees the card that is lent to it alone."""
+    take_only_card()
+    return run_fold(folder)
 
 
 def _ray() -> Any:

@@ -205,20 +205,21 @@ def _searched(
             f"{clock.elapsed_s() / 60:.2g} went into looking at the data and planning; give at "
             f"least --minutes {enough_minutes(clock, best.seconds):g}"
         )
+    way = stopwatch.way_of(best.plan)
     log.info(
         "machine   %s, %s of memory: %.2g s a step in %s%s",
         device.name,
         in_gib(limits.bytes),
         best.seconds,
-        stopwatch.precision,
+        way.precision,
         f" with {stopwatch.threads} of them, faster than with all" if stopwatch.found_fewer else "",
     )
     for place, each in enumerate(searched[:3] if len(searched) > 1 else (), start=1):
         log.info("choice %d  %s", place, each.in_words)
     decided: dict[str, Any] = {
-        "precision": stopwatch.precision,
+        "precision": way.precision,
         "threads": stopwatch.threads,
-        "channels_last": bool(stopwatch.channels_last),
+        "channels_last": way.channels_last,
         "expected_steps": first.steps or max(1, int(best.steps)),
         "augmentation": planned_augmentation(
             best.plan.steps or best.steps, dataset.channels, dataset.dims

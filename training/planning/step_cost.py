@@ -1,10 +1,14 @@
 """What this machine can do, measured."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
+from seg.device_memory import lacks_memory
 from seg.errors import ConfigError
 from seg.networks import make_network, parameter_count
 from seg.networks.foreign.names import is_foreign
@@ -12,15 +16,9 @@ from training.dataset.legend import Legend
 from training.learning.compiled import begin_step, compiled_as_planned, not_compiled
 from training.learning.losses import make_loss
 from training.learning.optimisers import OPTIMISERS
-from training.run.device import (
-    Device,
-    Precision,
-    has_bfloat16,
-    lacks_memory,
-    memory_format,
-    using_threads,
-)
-from training.run.memory import TooLittleMemoryError, peak_of
+from training.run.device import Device, lower_precision, memory_format, using_threads
+from training.run.memory import TooLittleMemoryError, forget_peak, peak_of
+from training.run.names import PrecisionName
 from training.run.plan import Plan
 from training.samples.object_targets import learnt_legend, outputs_of
 
@@ -47,7 +45,7 @@ class Measured:
 
 
 def measured_step(
-    plan: Plan, legend: Legend, device: Device, precision: Precision, patience_s: float
+    plan: Plan, legend: Legend, device: Device, precision: PrecisionName, patience_s: float
 ) -> Measured:
     """Take a few training steps as the plan says, in another precision.
 
@@ -102,12 +100,14 @@ def _steps(
     plan: Plan,
     legend: Legend,
     kind: str,
-    precision: Precision,
+    precision: PrecisionName,
     shape: tuple[int, ...],
     patience_s: float,
 ) -> tuple[int, float, float]:
     """Weights, seconds of the fastest step, and by how much the first took longer if compiled."""
     layout = memory_format(plan)
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+    scaler = torch.amp.GradScaler(kind, enabled=half is torch.float16)
     network = make_network(plan.network_config(outputs_of(legend, plan)))
     network = network.to(kind).to(memory_format=layout)
     legend = learnt_legend(legend, plan)
@@ -123,25 +123,29 @@ def _steps(
         start = time.perf_counter()
         begin_step(plan)
         optimiser.zero_grad()
-        with torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(kind, half, enabled=half is not None):
             cost = loss(network(images), labels)
-        cost.backward()
+        scaler.scale(cost).backward()
         if plan.gradient_clip:
+            scaler.unscale_(optimiser)
             torch.nn.utils.clip_grad_norm_(weights, plan.gradient_clip)
-        optimiser.step()
+        scaler.step(optimiser)
+        scaler.update()
         torch._foreach_lerp_(average, [weight.detach() for weight in weights], 0.5)
         if kind == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
 
     compile_seconds, begun = 0.0, time.perf_counter()
-    with compiled_as_planned(network, plan):
+    with compiled_as_planned(network, plan), _searching_convolutions():
         if plan.compiled != "none":  # CUDA graphs are recorded in the second step
             step()
             step()
             compile_seconds, begun = sum(times), time.perf_counter()
             times.clear()
-        for _ in range(1 + TIMED_STEPS):
+        for number in range(1 + TIMED_STEPS):
+            if number == 1:
+                forget_peak(kind)  # cuDNN tries ways with whatever memory is left
             step()
             if time.perf_counter() - begun > patience_s:
                 break
@@ -150,18 +154,38 @@ def _steps(
     return parameter_count(network), min(times), compile_seconds
 
 
-class Stopwatch:
-    """Measures steps in the precision and with the threads that the first of them proved fastest.
+@contextmanager
+def _searching_convolutions() -> Iterator[None]:
+    """As the training does, cuDNN takes the fastest that it finds for these shapes."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
-    Where other programs keep the cores busy, threads of one step wait for each other most of the
-    time, and fewer are faster.
+
+class StepWay(NamedTuple):
+    """How a step is computed."""
+
+    precision: PrecisionName
+    channels_last: bool
+
+
+class Stopwatch:
+    """Measures steps in the way that proves fastest.
+
+    On a CPU the first step decides precision and threads of all: where other programs keep the
+    cores busy, threads of one step wait for each other most of the time, and fewer are faster. On a
+    card small steps are spent on starting kernels, and say nothing of large ones: each plan is
+    measured in its own best way.
     """
 
     def __init__(
         self,
         legend: Legend,
         device: Device,
-        precision: Precision | None,
+        precision: PrecisionName | None,
         threads: int | None,
         *,
         search: bool = True,
@@ -172,20 +196,24 @@ class Stopwatch:
         self._precision = precision
         self.threads = threads
         """None for all."""
-        self.channels_last: bool | None = None
-        """Of a CUDA device, where both ways were measured."""
+        self._ways: dict[tuple[str, tuple[int, ...], int], StepWay] = {}
+        """Of a CUDA device, by network, patch and batch."""
+        self._last: StepWay | None = None
+        """Of them, for plans that there was no time to measure."""
+        self._lower_pays = False
+        """Whether a step was clearly faster in it; larger ones are all the more."""
         self._searches = search and device.kind == "cpu" and threads is None
         self.found_fewer = False
 
-    @property
-    def precision(self) -> Precision:
-        """Of the steps that were measured."""
-        return self._precision or "float32"
+    def way_of(self, plan: Plan) -> StepWay:
+        """In which the steps of a plan were measured."""
+        usual = StepWay(self._precision or "float32", plan.channels_last)
+        return self._ways.get(_size_of(plan), self._last or usual)
 
     def __call__(self, plan: Plan, patience_s: float) -> Measured:
         """Take some steps as the plan says."""
         if self.device.kind == "cuda":
-            return self._in_best_layout(plan, patience_s)
+            return self._on_card(plan, patience_s)
         if not self._searches:
             return self._in_best_precision(plan, patience_s)
         self._searches = False
@@ -198,42 +226,64 @@ class Stopwatch:
         until = time.monotonic() + patience_s
         while (count := self.threads or torch.get_num_threads()) > 1:
             before, self.threads = self.threads, count // 2
-            found = self._measured(plan, self.precision, max(0.0, until - time.monotonic()))
+            patience = max(0.0, until - time.monotonic())
+            found = self._measured(plan, self._precision or "float32", patience)
             if found.seconds >= CLEARLY_FASTER * best.seconds:
                 self.threads = before
                 break
             best, self.found_fewer = found, True
         return best
 
-    def _in_best_layout(self, plan: Plan, patience_s: float) -> Measured:
+    def _on_card(self, plan: Plan, patience_s: float) -> Measured:
         """Tensor cores may want channels side by side; in 3D it depends on the library."""
-        if self.channels_last is not None:
-            chosen = plan.model_copy(update={"channels_last": self.channels_last})
-            return self._in_best_precision(chosen, patience_s)
-        usual = self._in_best_precision(plan, patience_s / 2)
-        last = plan.model_copy(update={"channels_last": True})
-        other = self._measured(last, self.precision, patience_s / 2)
-        self.channels_last = other.seconds < usual.seconds
-        return other if self.channels_last else usual
+        way = self._ways.get(_size_of(plan))
+        if way is not None:
+            return self._measured(_laid_out(plan, way), way.precision, patience_s)
+        found, precision = self._in_best_way(plan, patience_s / 2)
+        way = StepWay(precision, plan.channels_last)
+        other = StepWay(precision, not plan.channels_last)
+        try:
+            turned = self._measured(_laid_out(plan, other), precision, patience_s / 2)
+        except TooLittleMemoryError:  # it fits as it is
+            turned = found
+        if turned.seconds < found.seconds:
+            found, way = turned, other
+        self._ways[_size_of(plan)] = self._last = way
+        return found
 
     def _in_best_precision(self, plan: Plan, patience_s: float) -> Measured:
-        if self._precision is not None:
-            return self._measured(plan, self._precision, patience_s)
-        try:
-            full = self._measured(plan, "float32", patience_s / 2)
-        except TooLittleMemoryError:
-            if not has_bfloat16(self.device):
-                raise
-            full = None
-        self._precision = "float32"
-        if has_bfloat16(self.device):
-            lower = self._measured(plan, "bfloat16", patience_s / 2)
-            if full is None or lower.seconds < CLEARLY_FASTER * full.seconds:
-                self._precision = "bfloat16"
-                return lower
-        assert full is not None
-        return full
+        """That of the first step, from then on."""
+        found, self._precision = self._in_best_way(plan, patience_s)
+        return found
 
-    def _measured(self, plan: Plan, precision: Precision, patience_s: float) -> Measured:
+    def _in_best_way(self, plan: Plan, patience_s: float) -> tuple[Measured, PrecisionName]:
+        """Steps in the precision that was chosen, or in the faster one."""
+        if self._precision is not None:
+            return self._measured(plan, self._precision, patience_s), self._precision
+        lower = lower_precision(self.device)
+        if lower is None:
+            return self._measured(plan, "float32", patience_s / 2), "float32"
+        full = None if self._lower_pays else self._in_float32(plan, patience_s / 2)
+        found = self._measured(plan, lower, patience_s / 2)
+        if full is None or found.seconds < CLEARLY_FASTER * full.seconds:
+            self._lower_pays = self._lower_pays or full is not None
+            return found, lower
+        return full, "float32"
+
+    def _in_float32(self, plan: Plan, patience_s: float) -> Measured | None:
+        try:
+            return self._measured(plan, "float32", patience_s)
+        except TooLittleMemoryError:
+            return None
+
+    def _measured(self, plan: Plan, precision: PrecisionName, patience_s: float) -> Measured:
         with using_threads(self.threads):
             return measured_step(plan, self.legend, self.device, precision, patience_s)
+
+
+def _size_of(plan: Plan) -> tuple[str, tuple[int, ...], int]:
+    return plan.network, plan.patch, plan.batch_size
+
+
+def _laid_out(plan: Plan, way: StepWay) -> Plan:
+    return plan.model_copy(update={"channels_last": way.channels_last})

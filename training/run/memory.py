@@ -31,6 +31,7 @@ def in_gib(size: float) -> str:
 def free_bytes(kind: str) -> int:
     """What training may fill of a device's memory: most of what is free now."""
     if kind == "cuda":
+        give_back(kind)  # what torch keeps for later does not count as free
         return int(SHARE_TO_FILL * torch.cuda.mem_get_info()[0])
     left = memory_left()
     available = int(psutil.virtual_memory().available)
@@ -60,22 +61,27 @@ def peak_of(kind: str) -> Iterator[Peak]:
     freed stay reserved, so that work which follows larger work would seem to need nothing. Where
     the kernel cannot tell (outside of Linux), the end of the block counts.
     """
-    _give_back(kind)
+    give_back(kind)
     peak = Peak(before=_in_use(kind))
+    forget_peak(kind)
+    try:
+        yield peak
+        peak.bytes = max(_in_use(kind), _highest(kind))
+    finally:
+        give_back(kind)
+
+
+def forget_peak(kind: str) -> None:
+    """Count from now on: what a first run tries out, with memory to spare, is not what it needs."""
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):
             _CLEAR.write_text(_RESET_PEAK, encoding="ascii")
-    try:
-        yield peak
-        peak.bytes = max(_in_use(kind), _highest(kind))
-    finally:
-        _give_back(kind)
 
 
-def _give_back(kind: str) -> None:
-    """What earlier work left behind on a CUDA device."""
+def give_back(kind: str) -> None:
+    """What earlier work left behind on a CUDA device, for whatever is not torch."""
     if kind == "cuda":
         gc.collect()  # an error that was caught may still hold a step's tensors
         torch.cuda.empty_cache()

@@ -17,6 +17,7 @@ from seg.cuda_driver import (
     driver_version,
     memory_limit,
 )
+from seg.device_memory import lacks_memory
 from seg.errors import BackendError, DeviceMemoryError
 from seg.version import installed_with
 
@@ -25,10 +26,6 @@ LOGGER = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 ERROR, FATAL = 3, 4
 """Severities of onnxruntime's log."""
-NO_ROOM = re.compile(
-    r"out of memory|failed to allocate|alloc_?failed|bad_?\s?alloc|smaller than requested bytes",
-    re.I,
-)
 FAILURE = re.compile(r"(?:CUDA|CUDNN|CUBLAS|CUFFT|CURAND) failure [^;\n]*")
 CUDA = "CUDAExecutionProvider"
 
@@ -46,11 +43,6 @@ def told_as_ours() -> Iterator[None]:
     except Exception as error:  # onnxruntime raises a class of its own for each status code
         kind = DeviceMemoryError if lacks_memory(error) else BackendError
         raise kind(f"the network failed on a batch of patches: {words_of(error)}") from error
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, in the words of CUDA, cuDNN or onnxruntime."""
-    return isinstance(error, MemoryError | DeviceMemoryError) or bool(NO_ROOM.search(str(error)))
 
 
 def words_of(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from seg import cuda_driver
 from seg.cuda_driver import cuda_devices
 from seg.images import Image, read_image, read_mask, write_image
 from seg.inference import Predictor
@@ -115,6 +116,13 @@ def test_a_case_that_kills_every_worker_is_given_up(tiny_package, tmp_path):
         (outcome,) = map(json.loads, worker(batch)["outcome"])
         assert (outcome["failure"] is None) == (failure is None)
         assert str(outcome["failure"]).startswith(str(failure))
+
+
+def test_a_worker_takes_the_card_that_ray_lends_it(tiny_package, tmp_path, monkeypatch):
+    monkeypatch.setattr(cuda_driver, "cuda_devices", lambda: 1)
+    monkeypatch.setenv("SEG_CUDA_DEVICE", "2")
+    _RayWorker(CaseWork(package=tiny_package, out=tmp_path, formats=("png",), provider="cpu"))
+    assert cuda_driver.chosen_device() == 0
 
 
 @pytest.mark.slow

@@ -4,22 +4,24 @@ Tensors of the device ``meta`` have no values: whoever asks for one gets an erro
 """
 
 import logging
+import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import training.learning.trainer as trainer_module
 from seg.errors import SegError
 from seg.images import ClassInfo
 from seg.model_package import Channel
+from tests.meta_device import META, Crossings, MadeThere
 from tests.training.run.test_plan import fingerprint
 from training.dataset import Legend
 from training.dataset.legend import IGNORE
 from training.learning.callbacks import Bar, Checkpoint
+from training.learning.checkpoint import Saved
 from training.learning.losses import LOSSES, make_loss
 from training.learning.module import STEPS_BETWEEN_LOOKS, SegmentationModule
 from training.learning.trainer import BATCHES_AHEAD, batches_ahead
@@ -29,7 +31,6 @@ from training.run.clock import Clock
 from training.run.device import Device
 
 CLASSES = tuple(ClassInfo(index=i, name=f"c{i}", color=(i, i, i)) for i in range(3))
-META = torch.device("meta")
 ON_DEVICE = [name for name in LOSSES if name not in ("boundary",)]
 """Distance maps are computed on the host."""
 
@@ -57,7 +58,10 @@ def test_the_loss_of_a_step_asks_nothing(name):
     loss = make_loss(Legend(CLASSES), name)
     logits = [torch.randn(2, 3, n, n, device=META) for n in (16, 8)]
     labels = torch.zeros(2, 1, 16, 16, dtype=torch.uint8, device=META)
-    assert loss(logits, labels.float()).device == META
+    loss(logits, labels.float())  # which moves tables there, once
+    with MadeThere() as made:
+        assert loss(logits, labels.float()).device == META
+    assert made.noted == []
 
 
 def test_the_dice_of_a_step_asks_nothing(module):
@@ -138,20 +142,33 @@ def test_what_is_made_ahead_fits(size, workers, shared):
     assert ahead * workers * size <= shared
 
 
-class Crossings(TorchDispatchMode):
-    """Notes what is copied between the host and ``META``, and so waited for."""
+def test_a_card_s_memory_is_given_back_before_the_package_is_proven_on_it(tmp_path, monkeypatch):
+    """What trained is gone by then, the average of the weights as well."""
+    held, left = [], []
 
-    def __init__(self):
-        super().__init__()
-        self.noted = []
+    class Trainer:
+        """Holds what a real one holds: itself, in a circle with the module."""
 
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        result = function(*arguments, **(options or {}))
-        tensors = [each for each in (*arguments, result) if isinstance(each, torch.Tensor)]
-        kinds = {each.device.type for each in tensors if each.ndim or each is result}
-        if "copy" in function.__name__ and len(kinds) > 1:
-            self.noted.append(function.__name__)
-        return result
+        def __init__(self):
+            held.append(weakref.ref(self))
+
+    def fit(trainer, module, *_):
+        trainer.module, module._trainer = module, trainer
+        torch.save({}, tmp_path / "saved")
+
+    monkeypatch.setattr(trainer_module, "_trainer", lambda *_: Trainer())
+    monkeypatch.setattr(trainer_module, "_fit", fit)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(held[0]() is not None))
+    plan = new_module((16, 16)).plan
+    weights = SegmentationModule(plan, Legend(CLASSES)).state_dict()
+    saved = [Saved(1, 1.0, weights)]
+    monkeypatch.setattr(
+        trainer_module, "read_checkpoint",
+        lambda _: saved[0] if (tmp_path / "saved").exists() else None,
+    )  # fmt: skip
+    dataset = SimpleNamespace(legend=Legend(CLASSES), classes=CLASSES)
+    trainer_module.train(plan, [], dataset, Device("cuda", "made up"), tmp_path, Clock(3600))
+    assert left == [False]
 
 
 @pytest.mark.parametrize("instances", ["none", "distance"])
@@ -220,7 +237,11 @@ def test_between_two_looks_lightning_asks_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "_teardown", lambda: None)
     trainer.strategy._root_device = META
     loader = torch.utils.data.DataLoader(Endless(module.plan.patch), batch_size=None)
-    with trainer_module._quiet_lightning(), pytest.raises(DoneError):
+    with trainer_module._quiet_lightning(), MadeThere() as made, pytest.raises(DoneError):
         trainer.fit(module, loader)
+    assert made.noted == [(0,)], "the count of the average, when the training begins"
+    with MadeThere() as made:
+        torch.tensor(1.0, device=META)
+    assert len(made.noted) == 1, "and it would be seen"
     assert module.device == META
     assert taken == list(range(1, STEPS_BETWEEN_LOOKS))

@@ -76,10 +76,10 @@ def test_a_step_that_fits_in_half_precision_only_is_taken_in_it(monkeypatch):
         return Measured(1.0, 5, 1)
 
     monkeypatch.setattr(step_cost, "measured_step", made_up)
-    monkeypatch.setattr(step_cost, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(step_cost, "lower_precision", lambda device: "bfloat16")
     stopwatch = step_cost.Stopwatch(Legend(()), CARD, None, None)
     assert stopwatch(plans()[0], 9.0).bytes == 5
-    assert stopwatch.precision == "bfloat16"
+    assert stopwatch.way_of(plans()[0]).precision == "bfloat16"
 
 
 def test_out_of_memory_of_a_step_is_told_as_such(monkeypatch):
@@ -121,13 +121,58 @@ def test_on_a_card_both_layouts_are_measured_and_the_faster_one_is_planned(monke
         return Measured(0.5 if plan.channels_last == faster else 1.0, 5, 1)
 
     monkeypatch.setattr(step_cost, "measured_step", made_up)
-    monkeypatch.setattr(step_cost, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(step_cost, "lower_precision", lambda device: None)
     stopwatch = step_cost.Stopwatch(Legend(()), CARD, None, None)
-    assert stopwatch(plans()[0], 9.0).seconds == 0.5
-    assert stopwatch.channels_last is faster
+    first, second, *_ = plans()
+    assert stopwatch(first, 9.0).seconds == 0.5
+    assert stopwatch.way_of(first).channels_last is faster
     assert asked == [False, True]
-    stopwatch(plans()[1], 9.0)
+    assert stopwatch.way_of(second).channels_last is faster, "unmeasured, as the last that was"
+    stopwatch(first, 9.0)
     assert asked[2:] == [faster]
+
+
+def test_a_layout_that_does_not_fit_leaves_the_other(monkeypatch):
+    def made_up(plan, legend, device, precision, patience_s):
+        if plan.channels_last:
+            raise TooLittleMemoryError("no room")
+        return Measured(1.0, 5, 1)
+
+    monkeypatch.setattr(step_cost, "measured_step", made_up)
+    monkeypatch.setattr(step_cost, "lower_precision", lambda device: None)
+    stopwatch = step_cost.Stopwatch(Legend(()), CARD, None, None)
+    assert stopwatch(plans()[0], 9.0).bytes == 5
+    assert not stopwatch.way_of(plans()[0]).channels_last
+
+
+def test_small_steps_on_a_card_decide_nothing_for_large_ones(monkeypatch):
+    small, large = (p for p in plans() if p.network == "resunet-m" and p.batch_size == 2
+                    and p.patch[0] in (64, 160))  # fmt: skip
+    asked = []
+
+    def made_up(plan, legend, device, precision, patience_s):
+        asked.append((plan.patch[0], precision, plan.channels_last))
+        is_small = plan.patch == small.patch
+        # kernels wait to be started: no way is faster than another, but for the casts
+        arithmetic = 1.0 if precision == "float32" else 0.4
+        seconds = 1.1 if precision != "float32" else 1.0
+        return Measured(seconds if is_small else 9 * arithmetic - plan.channels_last, 5, 1)
+
+    monkeypatch.setattr(step_cost, "measured_step", made_up)
+    monkeypatch.setattr(step_cost, "lower_precision", lambda device: "bfloat16")
+    stopwatch = step_cost.Stopwatch(Legend(()), CARD, None, None)
+    stopwatch(small, 9.0)
+    stopwatch(large, 9.0)
+    assert stopwatch.way_of(small) == ("float32", False)
+    assert stopwatch.way_of(large) == ("bfloat16", True)
+    compiled = large.model_copy(update={"compiled": "kernels"})
+    asked.clear()
+    stopwatch(compiled, 9.0)
+    assert asked == [(large.patch[0], "bfloat16", True)]
+    larger = large.model_copy(update={"batch_size": 4})
+    asked.clear()
+    stopwatch(larger, 9.0)
+    assert {precision for _, precision, _ in asked} == {"bfloat16"}, "what paid goes on paying"
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (32, 64, 64)])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.run.memory import peak_of
+from training.run.memory import SHARE_TO_FILL, free_bytes, peak_of
 
 GIB = 2**30
 
@@ -37,6 +37,7 @@ def card(monkeypatch):
         "max_memory_allocated": lambda *_: card.peak_allocated,
         "reset_peak_memory_stats": lambda *_: card.forget(),
         "empty_cache": card.give_back,
+        "mem_get_info": lambda *_: (24 * GIB - card.reserved, 24 * GIB),
     }.items():
         monkeypatch.setattr(torch.cuda, name, function)
     return card
@@ -66,3 +67,8 @@ def test_what_lies_on_the_card_already_is_not_counted(card):
     with peak_of("cuda") as peak:
         card.step(2)
     assert peak.bytes - peak.before == 2 * GIB
+
+
+def test_what_torch_keeps_for_later_is_free(card):
+    card.step(20)
+    assert free_bytes("cuda") == int(SHARE_TO_FILL * 24 * GIB)

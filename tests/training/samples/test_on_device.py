@@ -7,11 +7,11 @@ import pytest
 import torch
 from numpy.random import default_rng
 
+from tests.meta_device import META, MadeThere
 from training.samples import augmentation as host
 from training.samples.augmentation import PRESETS, Augmentation
 from training.samples.on_device import finished
 
-META = torch.device("meta")
 PATCHES = [(24, 32), (12, 16, 20), (4, 24, 24)]
 
 
@@ -79,7 +79,9 @@ def test_noise_has_the_deviation_that_the_host_draws(monkeypatch):
 def test_a_device_is_never_waited_for(preset, patch):
     augmentation = Augmentation(preset, patch)
     samples = [on(META, begun(augmentation, patch, seed)[2]) for seed in range(20)]
-    images, planes = finished(samples, augmentation)
+    with MadeThere() as made:
+        images, planes = finished(samples, augmentation)
+    assert made.noted == []
     assert images.device == planes.device == META
     assert images.shape == (20, 2, *patch)
     assert planes.shape == (20, 1, *patch)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from seg.device_memory import lacks_memory
 from seg.errors import BackendError, DeviceMemoryError
 from seg.images import Image
 from seg.inference import EnsembleBackend, MirrorBackend, OnnxBackend, Predictor, verify_golden
-from seg.inference.backends.sessions import lacks_memory
 from seg.model_package import ModelPackage
 
 WORDS = (
@@ -109,8 +109,17 @@ def test_golden_samples_and_whole_images_are_run_in_what_fits(package):
         "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
         "Available memory of 17 is smaller than requested bytes of 32",
         "std::bad_alloc",
+        "CUDNN failure 4004: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED ; GPU=0",
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB",
+        "CUDA error: out of memory",
+        "CUDA driver error: CUDA_ERROR_OUT_OF_MEMORY",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "FIND was unable to find an engine to execute this computation after benchmarking",
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
     ],
 )
 def test_the_words_for_a_lack_of_memory_are_known(words):
     assert lacks_memory(RuntimeError(words))
     assert not lacks_memory(RuntimeError("CUDA failure 700: an illegal memory access"))
+    assert not lacks_memory(RuntimeError("CUDNN failure 3000: CUDNN_STATUS_NOT_SUPPORTED"))
