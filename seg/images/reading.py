@@ -85,8 +85,7 @@ def _images_among(entries: Sequence[Entry]) -> list[tuple[Entry, "FileFormat"]]:
     """Files that begin as an image does, whatever they are called; no archives within archives."""
     found = []
     for entry in entries:
-        with entry.open() as file:
-            head = file.read(HEAD_BYTES)
+        head = entry.head(HEAD_BYTES)
         known = next((each for each in FORMATS if head and each.begins(head)), None)
         if known is not None and known.name != "ZIP":
             found.append((entry, known))

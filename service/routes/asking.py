@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import BinaryIO
 from urllib.parse import urlencode
 
@@ -10,7 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message
 
+from seg.images import Image
 from service.answers.streams import CHUNK
+from service.models.registry import ModelRegistry
+from service.models.versions import ModelVersion
 from service.routes.segment import PublicRoutes
 
 
@@ -39,6 +43,20 @@ async def segmented(
         return {"type": "http.request", "body": chunk, "more_body": chunk != _end(boundary)}
 
     return await public.segment(Request(scope, receive))
+
+
+async def decoded(
+    models: ModelRegistry,
+    public: PublicRoutes,
+    request: Request,
+    version: ModelVersion,
+    files: Sequence[BinaryIO],
+) -> Image:
+    """An image that no network sees, within the limits of those that are segmented."""
+    async with models.memory.lease(version) as model:
+        dims, limits = version.card.input.dims, model.limits
+        read = partial(models.decoder.image, files, dims=dims, limits=limits)
+        return await public.decoded(request, model, lambda check: read(check=check))
 
 
 async def content_of(response: Response) -> bytes:

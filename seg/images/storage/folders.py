@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images.storage.files import CHUNK_BYTES, BinaryFile, unpacked
@@ -39,6 +40,8 @@ class Entry:
 
     name: str
     open: Callable[[], AbstractContextManager[BinaryFile]]
+    head: Callable[[int], bytes]
+    """So many of its first bytes, of which nothing more is unpacked."""
 
 
 def entries_of_folder(folder: Path) -> list[Entry]:
@@ -53,7 +56,8 @@ def entries_of_folder(folder: Path) -> list[Entry]:
             if len(entries) == MAX_FILES:
                 raise ImageTooLargeError(f"at most {MAX_FILES:,} files are read, {folder} has more")
             name = str(path.relative_to(folder))
-            entries.append(Entry(name, partial(_file, path, name)))
+            whole = partial(_file, path, name)
+            entries.append(Entry(name, whole, partial(_head, whole)))
     return entries
 
 
@@ -79,18 +83,37 @@ def entries_of_zip(archive: zipfile.ZipFile, max_bytes: int) -> list[Entry]:
             raise ImageError("the ZIP file names a path outside of itself; pack the folder anew")
         if stat.S_ISLNK(info.external_attr >> 16):
             raise ImageError("the ZIP file holds a link; pack the files themselves")
-    return [Entry(info.filename, partial(_member, archive, info)) for info in infos]
+    return [
+        Entry(
+            info.filename,
+            partial(_member, archive, info),
+            partial(_head, partial(_packed, archive, info)),
+        )
+        for info in infos
+    ]
 
 
 @contextmanager
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryFile]:
+    with _packed(archive, info) as member, unpacked(member.read, info.file_size) as file:
+        yield file
+
+
+@contextmanager
+def _packed(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """A file of an archive that is unpacked as far as it is read."""
     try:
-        with archive.open(info) as member, unpacked(member.read, info.file_size) as file:
-            yield file
+        with archive.open(info) as member:
+            yield member
     except ImageError:
         raise
     except ZIP_ERRORS as error:
         raise damaged_zip(error) from error
+
+
+def _head(opened: Callable[[], AbstractContextManager[IO[bytes]]], size: int) -> bytes:
+    with opened() as file:
+        return file.read(size)
 
 
 @contextmanager

@@ -59,6 +59,7 @@ class Spool:
         try:
             folder = self._root / name
             file = folder / f"{_hashed(facts.instance)}.dcm"
+            before = file.stat().st_size if file.exists() else 0
             with replaced_file(file, 0o600) as part, part.open("wb") as target:
                 with content.open("rb") as source:
                     shutil.copyfileobj(source, target, 1 << 20)
@@ -69,6 +70,7 @@ class Spool:
         except BaseException:
             self._reserve(name, -size)
             raise
+        self._reserve(name, -before)
         return name
 
     def pack(

@@ -1,6 +1,7 @@
 """``/datastore`` and ``/activelearning``: images and masks of the folder of studies."""
 
 import hashlib
+import math
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -17,7 +18,6 @@ from starlette.routing import Route
 
 from seg.errors import ImageError
 from seg.files import sha256_of
-from seg.images import Image
 from service.answers.streams import CHUNK
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import json_object
@@ -26,10 +26,9 @@ from service.frontends.monailabel.sessions import ending_of
 from service.frontends.monailabel.studies import FINAL, Studies, ending_at
 from service.middleware.caller import name_of
 from service.models.registry import ModelRegistry
-from service.models.versions import ModelVersion
 from service.problems.response import Problem
 from service.requests.forms import whole_form
-from service.routes.asking import content_of, segmented
+from service.routes.asking import content_of, decoded, segmented
 from service.routes.segment import PublicRoutes
 from service.studio.classes import CARD
 from service.studio.drawn import as_file, from_bin
@@ -171,11 +170,15 @@ class Datastore:
             version = self._models.choose()
             fresh = Numbering.of(version.card).labels
             classes = await run_sync(self.studies.drawn_classes, fresh)
-            image = await self._decoded(request, version, files)
-            if (part.filename or "").lower().endswith(".bin"):
-                label = from_bin(await part.read(), image)
-            else:
-                label = await self._decoded(request, version, [part.file])
+            decode = partial(decoded, self._models, self._public, request, version)
+            with self._public.admission.admitted(self._public.side_by_side):
+                image = await decode(files)
+                if (part.filename or "").lower().endswith(".bin"):
+                    most = 2 * math.prod(image.spatial_shape)
+                    content = await run_sync(part.file.read, most + 1)
+                    label = await run_sync(from_bin, content, image)
+                else:
+                    label = await decode([part.file])
             mask = await run_sync(as_file, label, image, info, classes)
             author = Author(who=name_of(request), source="monailabel")
             await run_sync(self.studies.put_label, identity, tag, mask, author)
@@ -239,18 +242,6 @@ class Datastore:
         paths = await run_sync(self.studies.files_of, identity)
         with ExitStack() as stack:
             yield [await run_sync(opened, path, stack) for path in paths], ending_at(paths[0])
-
-    async def _decoded(
-        self, request: Request, version: ModelVersion, files: list[BinaryIO]
-    ) -> Image:
-        """An image, within the limits of those that are segmented."""
-        side_by_side = self._public.side_by_side
-        self._public.admission.require_place(side_by_side)
-        with self._public.admission.admitted(side_by_side):
-            async with self._models.memory.lease(version) as model:
-                dims, limits = version.card.input.dims, model.limits
-                read = partial(self._models.decoder.image, files, dims=dims, limits=limits)
-                return await self._public.decoded(request, model, lambda check: read(check=check))
 
 
 async def _sent(path: Path, file: BinaryIO) -> Response:

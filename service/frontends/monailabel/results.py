@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seg.images import ClassInfo, Image, Mask, encode_image, encode_mask, read_image
+from seg.images import ClassInfo, Image, Mask, encode_image, encode_mask
 from service.frontends.monailabel.numbering import Numbering
 from service.problems.response import Problem
 
@@ -34,11 +34,8 @@ def parts_of(archive: bytes) -> tuple[bytes, Mapping[str, Any]]:
         return parts.read(MASK), json.loads(parts.read(SUMMARY))
 
 
-def mask_file(
-    nifti: bytes, dims: int, numbering: Numbering, background: ClassInfo, kind: FileKind
-) -> bytes:
+def mask_file(grid: Image, numbering: Numbering, background: ClassInfo, kind: FileKind) -> bytes:
     """A mask of the service, its classes numbered anew, on the grid that it had."""
-    grid = read_image(io.BytesIO(nifti), dims=dims)
     numbers = numbering.apply(grid.array[0])
     if kind.ending in (".seg.nrrd", ".png"):
         mask = Mask.on_grid_of(grid, numbers)

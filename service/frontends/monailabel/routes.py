@@ -3,6 +3,7 @@
 Errors have the service's own form, whose ``detail`` is the field in which MONAI Label says them.
 """
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.forms import whole_form
 from service.requests.options import QUALITIES
-from service.routes.asking import content_of, segmented
+from service.routes.asking import content_of, decoded, segmented
 from service.routes.segment import PublicRoutes
 
 MOST_SLICES = 10_000
@@ -202,13 +203,14 @@ class MonaiLabel:
         if output == "dicom_seg":
             return Response(content, headers=headers, media_type="application/dicom")
         shown = every if params.restore_label_idx else numbering
-        nifti, summary = parts_of(content)
+        nifti, summary = await run_sync(parts_of, content)
         told = described(summary, shown.labels, version.label, perf_counter() - begun)
         if output == "json":
             return JSONResponse(told, headers=headers)
         kind = FileKind(ending, params.result_dtype, params.result_compress)
         background = next(entry for entry in card.classes if not entry.index)
-        file = await run_sync(mask_file, nifti, card.input.dims, shown, background, kind)
+        grid = await decoded(self._models, self._public, request, version, [io.BytesIO(nifti)])
+        file = await run_sync(mask_file, grid, shown, background, kind)
         if output == "image":
             headers["Content-Disposition"] = f'attachment; filename="mask{ending}"'
             return Response(file, headers=headers, media_type="application/octet-stream")

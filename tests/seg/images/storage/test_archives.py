@@ -10,6 +10,7 @@ import pytest
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Limits, read_image
+from seg.images.storage.folders import entries_of_zip
 from tests.seg.images.dicom.files import content_of, series_of
 
 VOLUME = np.random.default_rng(0).integers(-900, 900, (3, 4, 6)).astype(np.int16)
@@ -55,6 +56,18 @@ def test_a_bomb_that_lies_about_its_size_is_refused():
     struct.pack_into("<I", content, directory + 24, 1000)  # the size that it unpacks to
     with pytest.raises(ImageError, match="damaged, encrypted or cut short"):
         read_image(bytes(content))
+
+
+def test_what_is_no_image_is_unpacked_no_further_than_its_beginning():
+    unread = np.random.default_rng(1).bytes(100_000)
+    packed = bytearray(zipped(SLICES | {"notes.txt": unread}))
+    at = packed.index(unread[50_000:51_000])  # noise is kept as it is by deflate
+    packed[at] ^= 1  # whoever unpacks all of it finds that its sum is another
+    with pytest.raises(ImageError, match="damaged"):
+        read_image(bytes(packed))
+    with zipfile.ZipFile(io.BytesIO(bytes(packed))) as archive:
+        heads = {each.name: each.head(348) for each in entries_of_zip(archive, 10**6)}
+    assert heads["notes.txt"] == unread[:348]
 
 
 def test_too_many_files_are_refused(monkeypatch):
