@@ -7,6 +7,8 @@ connections that say nothing would take all that a process may have.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import uvicorn.config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -15,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from service.hosting.crowds import LONG_HEAD_BYTES, CrowdedProtocol
 from service.hosting.departure import has_left
 from service.hosting.ending import Ending
+from service.hosting.entrance.door import new_loop
+from service.hosting.entrance.turns import CROWDED, PROBE_BYTES, is_probe, turns_of
 from service.hosting.framing import Framing
 from service.hosting.head import MAX_HEAD_BYTES, HeadCount
 from service.hosting.lingering import LingeringTransport
@@ -71,6 +75,8 @@ class BoundedProtocol(CrowdedProtocol):
     """Of the piece that is parsed now."""
     _unwanted_bytes = 0
     _is_refused = False
+    _is_taken_up = False
+    """Whether the request that is at hand has had its turn."""
     _is_fine = False
     """Whether the last piece was many small chunks."""
 
@@ -81,6 +87,7 @@ class BoundedProtocol(CrowdedProtocol):
         self._lingering = LingeringTransport(transport, self._is_sending)
         self._framing, self._head = Framing(), HeadCount()
         self._unparsed = Unparsed()
+        self._turns = turns_of(self.loop)
         super().connection_made(self._lingering)  # type: ignore[arg-type]  # one in all but name
         self.timeout_keep_alive = max(self.timeout_keep_alive, KEEP_ALIVE_S)
         self._expect_head()
@@ -88,6 +95,7 @@ class BoundedProtocol(CrowdedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._disarm()
+        self._turns.forget(self)
         self._unparsed.clear()
         if self.deputy and self._place is not None:
             self.deputy.leave(self._place)
@@ -106,6 +114,9 @@ class BoundedProtocol(CrowdedProtocol):
         some kilobytes each, and the event loop while they are made.
         """
         while self._unparsed and (not self.pipeline or self.transport.is_closing()):
+            if not self._has_turn():
+                self.flow.pause_reading()
+                return
             before = self._framing.chunks
             self._take(self._unparsed.piece(self._piece_bytes))
             self._is_fine = self._framing.chunks - before > MANY_CHUNKS
@@ -118,6 +129,29 @@ class BoundedProtocol(CrowdedProtocol):
             self.crowds.piled.enter(self)
         else:
             self.crowds.piled.leave(self)
+
+    def _has_turn(self) -> bool:
+        """Whether the request that is at hand may be begun, or has been."""
+        if self._is_taken_up or self._in_body or self._is_refused or self.transport.is_closing():
+            return True
+        self._is_taken_up = self._turns.take(self, probe=is_probe(self._unparsed.head(PROBE_BYTES)))
+        if not self._is_taken_up:
+            self._disarm()
+        return self._is_taken_up
+
+    def let_in(self) -> None:
+        """The connection had its turn at the door, and so has its first request."""
+        self._is_taken_up = True
+
+    def on_turn(self) -> None:
+        """The request that waits may be begun."""
+        self._is_taken_up = True
+        self._parse_on()
+
+    def on_crowded_out(self) -> None:
+        """Too many wait."""
+        self._unparsed.clear()
+        self._refuse(503, CROWDED, {"Retry-After": "1"})
 
     def _parse_on(self) -> None:
         self._parse()
@@ -219,6 +253,7 @@ class BoundedProtocol(CrowdedProtocol):
         self._unwanted_bytes = 0
         self._head_bytes = 0
         self._disarm()
+        self._is_taken_up = False
         is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
         super().on_headers_complete()
         cycle = self.cycle
@@ -292,7 +327,9 @@ class BoundedProtocol(CrowdedProtocol):
         if self.deputy and self._place is not None:
             self.deputy.states[self._place] = state
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(
+        self, status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Answer in the application's place, and hang up."""
         if self.cycle is not None and not self.cycle.response_complete:  # it works on a request
             self.cycle.disconnected = True
@@ -302,7 +339,7 @@ class BoundedProtocol(CrowdedProtocol):
                 return
         self._is_refused = True
         self._lingering.take_no_more_than(MAX_UNWANTED_BYTES)
-        self.transport.write(refusal(status, detail))
+        self.transport.write(refusal(status, detail, headers))
         self.transport.close()
 
     def _is_sending(self) -> bool:
@@ -337,4 +374,5 @@ def bound_connections(ending: Ending) -> int:
     BoundedProtocol.ending = ending
     BoundedProtocol.deputy = deputy = represented()
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
+    uvicorn.config.LOOP_FACTORIES["auto"] = f"{new_loop.__module__}:{new_loop.__name__}"
     return deputy.answered if deputy else 0

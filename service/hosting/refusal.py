@@ -10,12 +10,12 @@ from service.observability.logs import LOGGER
 from service.problems.document import MEDIA_TYPE, problem
 
 
-def refusal(status: int, detail: str) -> bytes:
+def refusal(status: int, detail: str, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """A problem as it goes over the wire, behind which the connection ends; it is logged."""
     request_id = uuid.uuid4().hex
     fields = {"route": "unknown", "request_id": request_id, "status": status}
     LOGGER.info("request", extra={"fields": fields})
-    return last_answer(status, detail, request_id)
+    return last_answer(status, detail, request_id, headers)
 
 
 def last_answer(

@@ -27,6 +27,10 @@ class Unparsed:
             self._blocks.appendleft(block[most:])
         return block[:most]
 
+    def head(self, size: int) -> bytes:
+        """The first of them, so many at most, as far as they came at once."""
+        return bytes(self._blocks[0][:size])
+
     def has_few(self, mark: bytes, within: int) -> bool:
         """Whether a mark is there once at most in the next so many bytes."""
         return bytes(self._blocks[0][:within]).count(mark) <= 1

@@ -66,6 +66,12 @@ class _Form(MultiPartParser):
         self.is_whole = True
 
 
+def is_form(request: Request) -> bool:
+    """Whether a request says that its body is a form."""
+    content_type = request.headers.get("content-type", "").partition(";")[0]
+    return content_type.strip().lower() == "multipart/form-data"
+
+
 @asynccontextmanager
 async def whole_form(
     request: Request, most_text: int = MOST_TEXT, most_files: int = MAX_FILES
@@ -79,8 +85,11 @@ async def whole_form(
 
     Raises:
         Problem: 400, the body is no form, or one that is cut off; 413, the fields that are no files
-            are too long; 503, all forms together have too many files.
+            are too long; 415, it does not say that it is one; 503, all forms together have too many
+            files.
     """
+    if not is_form(request):
+        raise Problem(415, "this takes a form, multipart/form-data: curl -F NAME=@FILE sends one")
     parser = _Form(
         request.headers,
         _in_turns(request.stream()),

@@ -40,7 +40,7 @@ from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.problems.response import Problem
 from service.requests.bodies import short_body
-from service.requests.forms import whole_form
+from service.requests.forms import is_form, whole_form
 from service.requests.options import QUALITIES
 from service.routes.asking import content_of, decoded, segmented
 from service.routes.segment import PublicRoutes
@@ -219,7 +219,7 @@ class MonaiLabel:
 
     @asynccontextmanager
     async def _asked(self, request: Request) -> AsyncIterator[_Asked]:
-        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        if not is_form(request):
             async with self._images(request, FormData()) as found:
                 yield _Asked(InferParams(), *found)
             return

@@ -1,0 +1,156 @@
+"""Who is taken up first where more come than can be."""
+
+import asyncio
+import json
+import socket
+import time
+from typing import ClassVar
+
+import pytest
+
+from service.hosting.entrance import turns
+from service.hosting.entrance.door import Door, new_loop
+from service.hosting.entrance.turns import Turns, is_probe, turns_of
+
+FLOOD = 300
+BUSY_S = 0.002
+"""CPU of a request that is no probe."""
+
+
+class Answering(asyncio.Protocol):
+    """Notes in which order requests are begun, each of which takes a while."""
+
+    order: ClassVar[list[bytes]] = []
+
+    def let_in(self):
+        pass
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def data_received(self, data):
+        path = data.split()[1]
+        self.order.append(path)
+        until = time.thread_time() + (0 if is_probe(data) else BUSY_S)
+        while time.thread_time() < until:
+            pass
+        self._transport.write(b"answer")
+        self._transport.close()
+
+
+def begun_in_order(loop: asyncio.AbstractEventLoop, backlog: int) -> list[bytes]:
+    """Requests as they are begun of a flood, and of a probe that comes behind it."""
+    Answering.order = []
+
+    async def run():
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            server = await asyncio.get_running_loop().create_server(
+                Answering, sock=listening, backlog=backlog
+            )
+            clients = []
+            for path in [b"/segment"] * FLOOD + [b"/livez"]:
+                client = socket.create_connection(listening.getsockname())
+                client.sendall(b"GET " + path + b" HTTP/1.1\r\n\r\n")
+                clients.append(client)
+            while len(Answering.order) < FLOOD + 1:
+                await asyncio.sleep(0.01)
+            server.close()
+            await server.wait_closed()
+            for client in clients:
+                client.close()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+    return Answering.order
+
+
+def test_a_probe_goes_before_those_that_came_earlier():
+    order = begun_in_order(new_loop()(), 1024)
+    assert order.index(b"/livez") < FLOOD // 3
+    assert order.count(b"/segment") == FLOOD  # and nobody is forgotten
+
+
+class Customer:
+    def __init__(self, name: str, log: list[str]) -> None:
+        self._name, self._log = name, log
+
+    def on_turn(self):
+        self._log.append(self._name)
+
+    def on_crowded_out(self):
+        self._log.append(f"{self._name} is sent away")
+
+
+@pytest.fixture
+def loop():
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def test_probes_on_connections_that_are_kept_go_first_too(loop):
+    log, here = [], Turns(loop)
+    while here.take(Customer("at once", log), probe=False):
+        pass
+    for number in range(20):
+        assert not here.take(Customer(f"{number}", log), probe=False)
+    assert not here.take(Customer("probe", log), probe=True)
+    loop.run_until_complete(asyncio.sleep(0))
+    assert log[:3] == ["probe", "at once", "0"]
+
+
+def test_a_round_of_the_loop_begins_less_where_requests_cost_more(loop):
+    begun: dict[float, list[int]] = {}
+    for cost in (0.0, 0.003):
+        here, rounds = Turns(loop), [0]
+
+        class Costly(Customer):
+            def on_turn(self, cost=cost, rounds=rounds):
+                rounds[-1] += 1
+                until = time.thread_time() + cost
+                while time.thread_time() < until:
+                    pass
+
+        for _ in range(150):
+            here.take(Costly("", []), probe=False)
+
+        async def run(rounds=rounds):
+            for _ in range(12):
+                rounds.append(0)
+                await asyncio.sleep(0)
+
+        loop.run_until_complete(run())
+        begun[cost] = rounds
+    assert max(begun[0.003][-4:]) <= 2 < min(begun[0.0][-4:])
+
+
+def test_of_too_many_that_wait_the_oldest_is_sent_away(loop, monkeypatch):
+    monkeypatch.setattr(turns, "MOST_WAITING", 5)
+    log, here = [], Turns(loop)
+    while here.take(Customer("at once", log), probe=False):
+        pass
+    for number in range(7):
+        here.take(Customer(f"{number}", log), probe=False)
+    # The one that filled the round waits as well.
+    assert log == ["at once is sent away", "0 is sent away", "1 is sent away"]
+
+
+def test_who_is_sent_away_at_the_door_is_told_so_in_a_sentence(loop):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        door = Door(loop, listening, Answering, 16)
+        with socket.create_connection(listening.getsockname(), timeout=10) as client:
+            listening.setblocking(True)
+            door.send_away(listening.accept()[0])
+            head, _, body = client.recv(4096).partition(b"\r\n\r\n")
+        door.close()
+    assert b" 503 " in head
+    assert b"Retry-After: 1" in head
+    assert "try again later" in json.loads(body)["detail"]
+
+
+def test_a_loop_has_one_order_of_turns(loop):
+    assert turns_of(loop) is turns_of(loop)
