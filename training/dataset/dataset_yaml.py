@@ -24,10 +24,10 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from seg.errors import DatasetError
@@ -35,7 +35,7 @@ from seg.frozen import FrozenData
 from seg.images import Code
 from seg.model_package import Channel
 from training.dataset.names import entry_called
-from training.dataset.text_files import text_of
+from training.dataset.text_files import said_of, text_of
 
 CARD = "dataset.yaml"
 NAMES = (CARD, "dataset.yml")
@@ -44,6 +44,13 @@ Byte = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Byte, Byte, Byte]
 Value = Annotated[int, Field(ge=0)]
 MaskKind = Literal["values", "colors", "instances"]
+
+
+_NOTHING = (
+    *("background", "bg", "unlabel", "unknown", "none", "void", "other", "outside"),
+    *("empty", "nothing", "rest", "air"),
+)
+"""Words for what is no class."""
 
 
 class DatasetYamlClass(FrozenData):
@@ -110,11 +117,48 @@ class DatasetYaml(FrozenData):
     unannotated: Literal["refused", "left out"] = "refused"
     """Images without a mask: somebody forgot it, or has not come to them yet."""
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _by_name(cls, classes: Any) -> Any:
+        """Names with their values, as nnU-Net writes labels, are a list of classes too."""
+        if not isinstance(classes, dict):
+            return classes
+        return [
+            {"name": name, ("values" if isinstance(value, list) else "value"): value}
+            for name, value in classes.items()
+        ]
+
     @model_validator(mode="after")
     def _names(self) -> "DatasetYaml":
         for each in self.classes:
             _check_name(each if isinstance(each, str) else each.name)
+        self._check_background()
         return self
+
+    def first_of_all(self) -> str | None:
+        """The name of the first class, background's place, where it sounds like anything else."""
+        if not self.classes:
+            return None
+        first = self.classes[0]
+        name = first if isinstance(first, str) else first.name
+        return None if any(word in name.lower() for word in _NOTHING) else name
+
+    def _check_background(self) -> None:
+        """The first class is background: what else says so must not contradict it.
+
+        Raises:
+            ValueError: another one is called so, or has the value 0.
+        """
+        first = self.first_of_all()
+        for each in self.classes[1:]:
+            name, value = (each, None) if isinstance(each, str) else (each.name, each.value)
+            if value == 0 or (name.lower() == "background" and first is not None):
+                raise ValueError(
+                    f"the first class is what is none of the others; list {name} first, with its "
+                    "value where that is not 0"
+                )
+        if len(self.classes) == 1:
+            raise ValueError("background is a class too, the first one: [background, ...]")
 
 
 def _check_name(name: str) -> None:
@@ -135,13 +179,35 @@ def read_card(folder: Path) -> DatasetYaml:
     if path is None or not path.is_file():
         return DatasetYaml()
     try:
-        raw = yaml.safe_load(text_of(path))
+        raw = yaml.load(text_of(path), _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise DatasetError(f"{path} cannot be read: {error.problem}{line}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
+        raise DatasetError(f"{path}: {said_of(error)}") from error
+    if raw is not None and not isinstance(raw, dict):
+        raise DatasetError(f"{path} holds fields and what they are, such as classes: [a, b]")
     try:
         return DatasetYaml.model_validate({} if raw is None else raw)
     except ValidationError as error:
         raise DatasetError(f"{path} {_in_words(error.errors())}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a field that is there twice: which one counts, nobody could tell."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, as of YAML 1.2.
+
+        Raises:
+            ConstructorError: a key is there twice.
+        """
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            problem = f"{twice[0]} is there twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _in_words(errors: list[ErrorDetails]) -> str:
@@ -152,7 +218,20 @@ def _in_words(errors: list[ErrorDetails]) -> str:
     if error["type"] == "extra_forbidden":
         hint = _near(str(error["loc"][-1]), at_top=len(place) < 2)
         return f"is not valid at {where}: no such field{hint}"
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        # YAML takes yes, no, on, off for truth values
+        return f'is not valid at {where}: a name that is a number or yes or no needs quotes, "..."'
+    if error["type"] in _PLAIN:
+        return f"is not valid at {where}: {_PLAIN[error['type']]}"
     return f"is not valid at {where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+_PLAIN = {
+    "tuple_type": "a list is needed, [a, b]",
+    "too_short": "at least one entry is needed",
+    "model_type": "fields and what they are, {name: a, value: 1}, are needed",
+}
+"""What pydantic says of its own types, in words of the file."""
 
 
 def _is_branch(part: int | str) -> bool:

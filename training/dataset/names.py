@@ -16,6 +16,8 @@ MASK_FOLDERS = (
 TEST_FOLDERS = ("test", "tests", "testing")
 VALIDATION_FOLDERS = ("val", "valid", "validation")
 TRAIN_FOLDERS = ("train", "training")
+OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that operating systems put beside those of people."""
 
 _WORDS = (
     "masks?|labels?|labelled|seg|segs|segmentations?|annotations?|annot|gt|ground_?truth|manual"

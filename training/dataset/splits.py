@@ -10,10 +10,11 @@ from pathlib import Path
 
 from seg.errors import DatasetError
 from seg.held_out import held_out
+from seg.images import stem_of
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD, DatasetYaml, SplitLists, Subjects
 from training.dataset.names import composed
-from training.dataset.text_files import text_of
+from training.dataset.text_files import said_of, text_of
 
 
 def assign(
@@ -89,7 +90,7 @@ def _listed(folder: Path, split: SplitLists, cases: Sequence[Case]) -> tuple[Cas
 def _names(folder: Path, listed: tuple[str, ...] | str, known: Sequence[str]) -> set[str]:
     if isinstance(listed, str):
         listed = tuple(line for raw in _text(folder / listed).splitlines() if (line := raw.strip()))
-    listed = tuple(composed(name) for name in listed)
+    listed = tuple(_case_called(name, known) for name in listed)
     for name in listed:
         if name not in known:
             raise DatasetError(
@@ -120,26 +121,51 @@ def _subjects(folder: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
 
 
 def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str, str]:
-    rows = list(csv.DictReader(_text(path).splitlines()))
+    rows = rows_of(_text(path))
     columns = list(rows[0]) if rows else []
-    for column in (card.case, card.subject):
-        if column not in columns:
-            raise DatasetError(
-                f"{path} needs a column {column}, it has {', '.join(columns) or 'no rows'}; name "
-                f"the columns in subjects of {CARD}"
-            )
-    found = {composed(row[card.case] or ""): row[card.subject] for row in rows}
+    case, subject = (_column(name, columns) for name in (card.case, card.subject))
+    if case is None or subject is None:
+        lacking = card.case if case is None else card.subject
+        raise DatasetError(
+            f"{path} needs a column {lacking}, it has {', '.join(columns) or 'no rows'}; name "
+            f"the columns in subjects of {CARD}"
+        )
+    found: dict[str, str] = {}
+    for row in rows:
+        name, of = _case_called(row[case] or "", names), (row[subject] or "").strip()
+        if found.setdefault(name, of) != of:
+            raise DatasetError(f"{path} says two subjects of case {name}: {found[name]} and {of}")
     for name in names:
         if not found.get(name):
             raise DatasetError(f"{path} says no subject for case {name}{_near(name, found)}")
     return found
 
 
+def rows_of(text: str) -> list[dict[str, str]]:
+    """Of a table with a header, whose columns commas, semicolons or tabs part."""
+    lines = text.splitlines()
+    head = lines[0] if lines else ""
+    return list(csv.DictReader(lines, delimiter=max(",;\t", key=head.count)))
+
+
+def _column(name: str, columns: Sequence[str]) -> str | None:
+    """The column of that name; capitals and spaces around do not count where none is the same."""
+    alike = [each for each in columns if each.strip().lower() == name.lower()]
+    return name if name in columns else alike[0] if len(alike) == 1 else None
+
+
+def _case_called(written: str, known: Sequence[str]) -> str:
+    """A case's name, which may be written as that of its file."""
+    name = composed(written.strip())
+    stem = stem_of(Path(name)) if name else name
+    return stem if name not in known and stem in known else name
+
+
 def _text(path: Path) -> str:
     try:
         return text_of(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}, which {CARD} names, cannot be read: {error}") from error
+        raise DatasetError(f"{path}, which {CARD} names: {said_of(error)}") from error
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -71,6 +71,27 @@ def test_subjects_by_a_table(tmp_path):
     assert len({c.subject for c in dataset.test}) == 1
 
 
+@pytest.mark.parametrize("row", ["{case};{subject}", "{case}.png\t{subject}", " {case} ,{subject}"])
+def test_a_table_may_be_written_as_spreadsheets_do(row, tmp_path):
+    patients(tmp_path, card="subjects: {file: who.csv}")
+    rows = [row.format(case=f"p{p}_v{v}", subject=f"s{p // 2}") for p in range(4) for v in range(3)]
+    text = "\n".join([row.replace(".png", "").format(case="Case", subject="Subject"), *rows])
+    (tmp_path / "who.csv").write_text(text, encoding="utf-8-sig")
+    assert {c.name: c.subject for c in load_dataset(tmp_path).cases}["p3_v1"] == "s1"
+
+
+def test_a_case_of_two_subjects_is_refused(tmp_path):
+    patients(tmp_path, card="subjects: {file: who.csv}")
+    (tmp_path / "who.csv").write_text("case,subject\np0_v0,a\np0_v0,b\n")
+    with pytest.raises(DatasetError, match="two subjects of case p0_v0: a and b"):
+        load_dataset(tmp_path)
+
+
+def test_a_case_may_be_named_by_its_file(tmp_path):
+    patients(tmp_path, card="split: {test: [p1_v0.png]}")
+    assert [c.name for c in load_dataset(tmp_path).test] == ["p1_v0"]
+
+
 def test_own_lists_from_a_file(tmp_path):
     patients(tmp_path, card="split: {test: test.txt}")
     (tmp_path / "test.txt").write_text("p1_v0\n\np2_v2\n")
@@ -83,7 +104,9 @@ def test_own_lists_from_a_file(tmp_path):
         pytest.param('subjects: {pattern: "q"}', "p0_v0 does not match 'q'", id="no match"),
         pytest.param('subjects: {pattern: "("}', "is no pattern", id="no pattern"),
         pytest.param('subjects: {pattern: "p"}', "all cases are of subject p", id="one subject"),
-        pytest.param("subjects: {file: none.csv}", "cannot be read", id="no table"),
+        pytest.param(
+            "subjects: {file: none.csv}", "none.csv, which dataset.yaml names", id="no table"
+        ),
         pytest.param("subjects: {file: dataset.yaml}", "needs a column case", id="no column"),
         pytest.param("subjects: {}", "either a pattern or a file", id="neither"),
         pytest.param("split: {test: [p0v0]}", "no case; did you mean p0_v0", id="near name"),

@@ -39,7 +39,7 @@ def parse_xml(path: Path) -> Element:
     try:
         return ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError) as error:
-        raise ImageError(f"{path} cannot be read: {error}") from error
+        raise ImageError(f"{path}: it cannot be read: {error}") from error
 
 
 def is_cvat(root: Element) -> bool:

@@ -12,6 +12,9 @@ from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import NEARLY_THE_SAME
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.one_case import InspectedCase
+from training.dataset.findings.scales import other_scales
+from training.dataset.findings.wrong_masks import wrong_masks
+from training.dataset.legend import IGNORE
 from training.dataset.splits import subjects_in
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -27,6 +30,8 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
         *_subjects_on_both_sides(dataset),
         *_subjects_in_names(dataset),
         *_duplicates(cases),
+        *wrong_masks(cases),
+        *other_scales(cases),
     ]
 
 
@@ -36,6 +41,9 @@ def _classes_nobody_shows(dataset: Dataset, cases: Sequence[InspectedCase]) -> l
     absent = [
         c.name for c in foreground if not shown.intersection(dataset.legend.labels_of(c.index))
     ]
+    if len(shown - {IGNORE}) == 1 and 0 not in shown:
+        problem = "every training mask shows one class everywhere: there is nothing to tell it from"
+        return [Finding("error", str(dataset.folder), problem, "annotate background too")]
     if not absent:
         return []
     if len(absent) == len(foreground):

@@ -1,14 +1,15 @@
 """Looks at a case as a careful colleague would; of it only a few numbers are kept."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, Spacing, read_channels
 from seg.images.grid.orientation import axis_codes
 from seg.images.outlines.drawing import AnnotatedDrawing
+from seg.transforms.levels import percentiles_of, sample_of
 from training.dataset.case_numbers import CaseNumbers, numbers_of
 from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.findings.duplicates import content_hash, thumbnail
@@ -16,6 +17,9 @@ from training.dataset.findings.finding import Finding
 from training.dataset.findings.objects import object_findings, shapes_that_join
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
+
+ENDS = (0.5, 99.5)
+"""Percentiles of intensities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,16 @@ class InspectedCase:
     """Axis codes."""
     content: str | None = None
     thumbnail: Float32[np.ndarray, " d"] | None = None
+    foreground: Float32[np.ndarray, " d"] | None = None
+    """Thumbnail of where classes are."""
+    foreground_share: float = 0.0
+    shape: tuple[int, ...] = ()
+    levels: Float[np.ndarray, "c 2"] | None = None
+    """How dark and how bright each channel gets, but for few voxels."""
+    number_type: str = ""
+    """Of the image's file, such as uint8."""
+    same_channels: frozenset[int] = frozenset()
+    """Those that are copies of the first one."""
     joined: tuple[int, int] = (0, 0)
     """Objects that were drawn one by one and touch another of their class, and all of them; where
     nobody asked to tell them apart."""
@@ -62,20 +76,53 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
     labels = frozenset(int(label) for label in np.unique(mask.array)) if mask else frozenset()
     if mask and not labels - {0, IGNORE}:
         findings.append(_empty(case, labels))
+    if mask and len(labels) == 1 and not labels & {0, IGNORE}:
+        findings.append(_full(case))
     if image and mask and isinstance(case.drawing, AnnotatedDrawing):
         findings += _lost(case, case.drawing, image)
     is_sound = not any(finding.severity == "error" for finding in findings)
     is_measured = bool(voxels) and is_sound and case.split == "train"
-    return InspectedCase(
-        case,
-        findings,
-        labels,
-        image.spacing if image else None,
-        axis_codes(image) if image else None,
-        content_hash(image.array) if image else None,
-        thumbnail(image.array) if image else None,
-        _joined(case, image, mask) if image and mask and not findings else (0, 0),
-        numbers_of(case, image, mask, voxels) if image and mask and is_measured else None,
+    seen = InspectedCase(case, findings, labels)
+    if image:
+        seen = _with_image(seen, image)
+    if image and mask and is_sound:
+        seen = _with_mask(seen, image, mask)
+    if image and mask and is_measured:
+        seen = replace(seen, numbers=numbers_of(case, image, mask, voxels))
+    return seen
+
+
+def _with_image(seen: InspectedCase, image: Image) -> InspectedCase:
+    first = image.array[0]
+    return replace(
+        seen,
+        spacing=image.spacing,
+        orientation=axis_codes(image),
+        content=content_hash(image.array),
+        thumbnail=thumbnail(image.array),
+        shape=image.spatial_shape,
+        levels=_levels(image),
+        number_type=str(image.array.dtype),
+        same_channels=frozenset(
+            index
+            for index, channel in enumerate(image.array)
+            if index and np.array_equal(channel, first)
+        ),
+    )
+
+
+def _levels(image: Image) -> Float[np.ndarray, "c 2"] | None:
+    levels = np.array([percentiles_of(sample_of(each), ENDS) for each in image.array])
+    return levels if np.isfinite(levels).all() and np.isfinite(image.array).all() else None
+
+
+def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
+    inside = (mask.array > 0) & (mask.array != IGNORE)
+    return replace(
+        seen,
+        foreground=thumbnail(inside[np.newaxis]),
+        foreground_share=float(inside.mean()),
+        joined=_joined(seen.case, image, mask) if not seen.findings else (0, 0),
     )
 
 
@@ -143,6 +190,12 @@ def _intensities(dataset: Dataset, case: Case, image: Image) -> list[Finding]:
     ]
 
 
+def _full(case: Case) -> Finding:
+    problem = "the mask shows one class everywhere and no background"
+    advice = "keep it if the image shows nothing else, else annotate it"
+    return Finding("warning", str(case.mask), problem, advice)
+
+
 def _lost(case: Case, drawing: AnnotatedDrawing, image: Image) -> list[Finding]:
     lost, size = drawing.lost(image), " x ".join(map(str, image.spatial_shape))
     if not lost:
@@ -156,7 +209,7 @@ def _lost(case: Case, drawing: AnnotatedDrawing, image: Image) -> list[Finding]:
 
 
 def _empty(case: Case, labels: frozenset[int]) -> Finding:
-    if 0 not in labels:
+    if 0 not in labels:  # all of it is to be ignored
         return Finding(
             "warning", str(case.mask), "nobody annotated it", "annotate it or remove the case"
         )

@@ -14,7 +14,7 @@ from seg.model_package import Channel
 from training.dataset.classes import MOST_CLASSES, make_classes
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
-from training.dataset.text_files import json_of
+from training.dataset.text_files import json_of, said_of
 
 CARD = "dataset.json"
 IGNORE_NAME = "ignore"
@@ -53,7 +53,7 @@ def read_json(path: Path) -> Raw:
     try:
         raw = json_of(path)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}") from error
+        raise DatasetError(f"{path}: {said_of(error)}") from error
     if not isinstance(raw, dict):
         raise DatasetError(f"{path} must hold one JSON object")
     raw = {key: value for key, value in raw.items() if value is not None}

@@ -66,14 +66,22 @@ def files_in(folder: Path, endings: tuple[str, ...] | None = None) -> Stems:
 
 def left_out_in(folder: Path) -> list[Finding]:
     """A finding of the files that are no images that are read."""
+    findings = [
+        Finding(
+            "error", str(entry), "the link leads nowhere", "remove it, or bring what it leads to"
+        )
+        for entry in sorted(folder.iterdir())
+        if entry.is_symlink() and not entry.exists()
+    ]
     missed = left_out_at(folder)
     if not missed:
-        return []
+        return findings
     named = ", ".join(path.name for path in missed[:MOST_NAMED])
     more = ", ..." if len(missed) > MOST_NAMED else ""
     files = "1 file" if len(missed) == 1 else f"{len(missed)} files"
     problem = f"{files} left out, no images that are read: {named}{more}"
-    return [Finding("warning", str(folder), problem, "save them as OME-TIFF or NIfTI")]
+    advice = "save them as OME-TIFF or NIfTI"
+    return [*findings, Finding("warning", str(folder), problem, advice)]
 
 
 def channels_of(stems: Stems, survey: Survey, pattern: re.Pattern[str] = _CHANNEL) -> CaseFiles:
@@ -163,7 +171,7 @@ def with_masks(
 def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str]:
     """Name of the image to that of its mask; the same names first."""
     mask_of = {name: name for name in images if name in masks}
-    for key in (bare, lambda stem: bare(stem).lower()):
+    for key in (bare, lambda stem: bare(stem).lower(), _without_zeros):
         keys: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
         for name in images.keys() - mask_of.keys():
             keys[key(name)][0].append(name)
@@ -171,6 +179,11 @@ def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str
             keys[key(name)][1].append(name)
         mask_of |= {i[0]: m[0] for i, m in keys.values() if len(i) == len(m) == 1}
     return mask_of
+
+
+def _without_zeros(stem: str) -> str:
+    """Also without the zeros before numbers: 001 and 1."""
+    return re.sub(r"0+(?=\d)", "", re.sub(r"\d+", r"0\g<0>", bare(stem).lower()))
 
 
 def with_second_files(

@@ -1,6 +1,5 @@
 """Classes and channels by ``dataset.yaml``, or by what the files hold where it says nothing."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,9 @@ from training.dataset.layouts.files import CLASSES
 from training.dataset.layouts.undeclared import Shapes, Values, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
+from training.dataset.splits import rows_of
 from training.dataset.survey import Survey, each_that_reads
+from training.dataset.text_files import said_of, text_of
 
 MOST_FOUND_CLASSES = 32
 """More values than this in undeclared masks are no classes: JPEG noise or object numbers."""
@@ -43,6 +44,7 @@ def legend_of(
     Raises:
         DatasetError: card and files contradict each other.
     """
+    _tell_background(card, survey)
     if card.masks == "values" and not card.classes:
         card = _with_found_classes(card, cases, dims, survey, given)
     classes = [
@@ -85,6 +87,12 @@ def legend_of(
         raise DatasetError(f"ignore in {CARD} needs a {card.masks[:-1]} that no class has")
     legend = Legend(legend.classes, legend.regions, ignores=bool(ignored))
     return legend, MaskFiles(card.masks, label_of | ignored)
+
+
+def _tell_background(card: DatasetYaml, survey: Survey) -> None:
+    if (first := card.first_of_all()) is not None:
+        problem = f"the first class, {first}, is taken for background, which is not learnt"
+        survey.warning(CARD, problem, "list background before it, if it is something to be found")
 
 
 def _with_found_classes(
@@ -183,10 +191,9 @@ def _table(
     """By case and number of an object its label."""
     folder = next(p for p in cases[0].mask.parents if (p / CARD).is_file())
     try:
-        text = (folder / file).read_text(encoding="utf-8-sig")
+        rows = rows_of(text_of(folder / file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{folder / file}, which {CARD} names, cannot be read") from error
-    rows = list(csv.DictReader(text.splitlines()))
+        raise DatasetError(f"{folder / file}, which {CARD} names: {said_of(error)}") from error
     columns = list(rows[0]) if rows else []
     for column in ("case", "label", "class"):
         if column not in columns:

@@ -24,6 +24,7 @@ from training.dataset.layouts.found_classes import Given, channels_of_files, cod
 from training.dataset.names import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
+    OF_SYSTEMS,
     TEST_FOLDERS,
     TRAIN_FOLDERS,
     VALIDATION_FOLDERS,
@@ -108,7 +109,11 @@ def _parts(folder: Path, survey: Survey) -> list[tuple[Path, Split]]:
             "call it train, test or val, or train on it by itself",
         )
         for entry in sorted(folder.iterdir())
-        if entry.is_dir() and entry not in used and _has_both(entry)
+        if entry.is_dir()
+        and entry not in used
+        and _has_both(entry)
+        and entry.name not in OF_SYSTEMS
+        and not entry.name.startswith(".")
     ]
     return parts
 

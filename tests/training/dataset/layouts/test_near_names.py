@@ -194,3 +194,25 @@ def test_the_labels_that_version_1_lists_are_those_that_are_read(raw):
     dataset, findings = look_into(raw)
     assert len(dataset.train) == len(masks) - 1
     assert "lists its training cases, and not this one" in findings[0].problem
+
+
+def test_numbers_pair_with_and_without_zeros_before_them(tmp_path):
+    for number in (1, 2, 10):
+        write_png(tmp_path / "images" / f"im_{number:03d}.png", np.full((4, 6), number))
+        write_png(tmp_path / "masks" / f"{number}.png", mask_values(1))
+    assert [case.mask.stem for case in load_dataset(tmp_path).cases] == ["1", "2", "10"]
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    plain_folder(tmp_path)
+    (tmp_path / "images" / "z.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DatasetError, match=r"z\.png: the link leads nowhere"):
+        load_dataset(tmp_path)
+
+
+def test_what_systems_leave_in_folders_is_no_dataset(tmp_path):
+    plain_folder(tmp_path)
+    for name in ("__MACOSX", ".Trash", "@eaDir"):
+        for part in ("images", "masks"):
+            (tmp_path / name / part).mkdir(parents=True)
+    assert look_into(tmp_path)[1] == []

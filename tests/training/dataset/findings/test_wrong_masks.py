@@ -1,0 +1,73 @@
+"""Masks that do not belong where they lie, found without anybody having said so."""
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from tests.datasets import write_png
+from training.dataset import inspect, look_into
+
+
+def discs(seed, size=64):
+    rng = default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    centres = rng.uniform(8, size - 8, (6, 2))
+    return np.any([(y - cy) ** 2 + (x - cx) ** 2 < 40 for cy, cx in centres], axis=0)
+
+
+def found(folder, masks, *, bright=100):
+    """Problems of a dataset of noisy discs with these masks."""
+    for seed, mask in enumerate(masks):
+        image = 60 + bright * discs(seed) + default_rng(seed).normal(0, 10, (64, 64))
+        write_png(folder / "images" / f"s{seed}.png", image.clip(0, 255))
+        write_png(folder / "masks" / f"s{seed}.png", mask)
+    dataset, findings = look_into(folder)
+    return [each.problem for each in findings + inspect(dataset)]
+
+
+def test_masks_that_lie_right_are_left_alone(tmp_path):
+    assert found(tmp_path / "bright", [discs(seed) for seed in range(6)]) == []
+    assert found(tmp_path / "dark", [discs(seed) for seed in range(6)], bright=-50) == []
+    # where they show nothing of what is bright, nothing is known
+    assert found(tmp_path / "other", [discs(seed + 50) for seed in range(6)]) == []
+
+
+@pytest.mark.parametrize(
+    ("order", "count"),
+    [
+        pytest.param([1, 2, 3, 4, 5, 0], 6, id="names that count from another number"),
+        pytest.param([0, 4, 2, 3, 1, 5], 2, id="two that changed places"),
+    ],
+)
+def test_masks_of_other_images_are_told(order, count, tmp_path):
+    (problem,) = found(tmp_path, [discs(seed) for seed in order])
+    assert problem.startswith(f"{count} masks fit another image better")
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        pytest.param(np.transpose, "x and y exchanged", id="transposed"),
+        pytest.param(np.fliplr, "mirrored along x", id="left to right"),
+        pytest.param(np.flipud, "mirrored along y", id="upside down"),
+        pytest.param(np.rot90, "x and y exchanged, mirrored along", id="turned by a quarter"),
+        pytest.param(lambda m: np.rot90(m, 2), "mirrored along y and x", id="turned by a half"),
+    ],
+)
+def test_masks_that_were_turned_are_told(turn, words, tmp_path):
+    (problem,) = found(tmp_path, [turn(discs(seed)) for seed in range(6)])
+    assert f" of 6 masks fit their images better when they are {words}" in problem
+
+
+def test_a_mask_whose_background_is_its_foreground_is_told(tmp_path):
+    (problem,) = found(tmp_path, [discs(seed) ^ (seed == 3) for seed in range(6)])
+    assert problem.endswith("foreground and background seem to be exchanged")
+
+
+def test_masks_without_background_are_told(tmp_path):
+    masks = [discs(seed) | (seed == 2) for seed in range(6)]
+    assert found(tmp_path / "one", masks) == [
+        "the mask shows one class everywhere and no background"
+    ]
+    problems = found(tmp_path / "all", [np.ones((64, 64))] * 6)
+    assert problems[0].startswith("every training mask shows one class everywhere")
