@@ -15,7 +15,7 @@ from pycocotools import mask as run_lengths
 from seg.errors import ImageError
 from seg.images.grid.image import Image
 
-Ring = Float[np.ndarray, "points 2"]
+Ring = Float[np.ndarray, "_ 2"]
 Polygon = tuple[Ring, ...]
 """Rings of one polygon: a point is inside where an odd number of them holds it."""
 
