@@ -20,13 +20,13 @@ from seg.images.outlines.drawing import (
     rectangle,
     turned,
 )
+from seg.images.outlines.label_studio import decode_brush
 from tests.training.dataset.annotations import files
 from tests.training.dataset.annotations.files import HEIGHT, WIDTH, expected
 from training.dataset.annotations import coco, geojson
 from training.dataset.annotations.cellpose import read_masks
 from training.dataset.annotations.formats import read_annotations
 from training.dataset.annotations.itk_snap import label_tables, read_labels
-from training.dataset.annotations.label_studio import decode_brush
 
 IMAGE = Image(np.zeros((1, HEIGHT, WIDTH), np.uint8))
 LABELS = {"cell": 1, "nucleus": 2, "object": 1}
