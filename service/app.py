@@ -17,13 +17,15 @@ from starlette.types import ASGIApp
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.errors import NotReadyError
 from service.frontends.dicomweb.routes import STOW, DicomWeb
+from service.frontends.labelstudio.routes import LabelStudio
 from service.frontends.monailabel.routes import MonaiLabel
-from service.frontends.oip.refusals import ProtocolRefusals
+from service.frontends.oip.routes import ROOT as PROTOCOL
 from service.frontends.oip.routes import InferenceProtocol
+from service.frontends.plain_refusals import PlainRefusals
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import FilesUnavailableError
 from service.jobs.routes import JobRoutes, Jobs
-from service.middleware.access import Gate
+from service.middleware.access import LABEL_STUDIO, Gate
 from service.middleware.accounting import (
     CLIENT_CLOSED_REQUEST,
     MODEL_HEADER,
@@ -91,6 +93,8 @@ def create_app(
         routes += MonaiLabel(models, public).routes()
     if "oip" in settings.front_ends:
         routes += InferenceProtocol(models, public).routes()
+    if "label-studio" in settings.front_ends:
+        routes += LabelStudio(models, public).routes()
     if "dicomweb" in settings.front_ends and jobs:
         routes += DicomWeb(models, jobs).routes()
     app = Starlette(
@@ -123,7 +127,9 @@ def create_app(
         audit=AuditLog(settings.audit_log) if settings.audit_log else None,
     )
     if "oip" in settings.front_ends:
-        edge = ProtocolRefusals(edge)
+        edge = PlainRefusals(edge, PROTOCOL)
+    if "label-studio" in settings.front_ends:
+        edge = PlainRefusals(edge, LABEL_STUDIO, 'Basic realm="seg: the password is a key"')
     return BehindProxy(edge, settings.path_prefix) if settings.proxy else edge
 
 

@@ -26,7 +26,7 @@ PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 AE_TITLE = r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?"
 """16 letters of ASCII at most, no backslash. Source: DICOM PS3.5, 6.2."""
 
-FRONT_ENDS = ("monailabel", "oip", "dicomweb")
+FRONT_ENDS = ("monailabel", "oip", "dicomweb", "label-studio")
 
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
@@ -145,7 +145,12 @@ class Settings(BaseSettings):
 
     frontends: str = ""
     """Contracts of other programs that are answered too, with commas between them: ``monailabel``,
-    ``oip``, ``dicomweb``; none by default."""
+    ``oip``, ``dicomweb``, ``label-studio``; none by default."""
+    label_studio: str = ""
+    """Where Label Studio is, whose tasks say little more of their images than a path: an entry as
+    of ``url_allow``, such as ``http://127.0.0.1:8080``."""
+    label_studio_token_file: Path | None = None
+    """File of a token of Label Studio, which is shown to no other host; None asks without."""
     dicomweb: str = ""
     """Archives (PACS) whose series may be fetched and where results may be stored, with commas
     between them: ``NAME=http://host/dicom-web``. ``SEG_DICOMWEB_NAME_FILE`` holds the credentials

@@ -54,6 +54,14 @@ FROM_ARCHIVES = "/dicom-web/"
 """Where archives send to."""
 
 
+LABEL_STUDIO = "/label-studio"
+"""Where Label Studio asks."""
+
+
+BY_PASSWORD = (FROM_ARCHIVES, f"{LABEL_STUDIO}/")
+"""Whose callers often know no way to bring a key but as a password."""
+
+
 LASTING = "/events"
 """End of paths whose answers last as long as a job."""
 
@@ -258,9 +266,9 @@ def _scope_of(path: str, method: str) -> KeyScope:
 
 
 def _token(headers: Headers, path: str) -> str | None:
-    """The key that a request brings; archives, which often know no other way, as a password."""
+    """The key that a request brings; from programs that know no other way, as a password."""
     kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "basic" and path.startswith(FROM_ARCHIVES):
+    if kind.lower() == "basic" and path.startswith(BY_PASSWORD):
         try:
             return b64decode(token, validate=True).decode().partition(":")[2] or None
         except ValueError:

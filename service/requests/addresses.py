@@ -27,6 +27,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Headers = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,12 @@ class UrlImages:
         self._context = context
 
     async def fetch(
-        self, url: str, target: IO[bytes], most_bytes: int, reserve: Callable[[int], None]
+        self,
+        url: str,
+        target: IO[bytes],
+        most_bytes: int,
+        reserve: Callable[[int], None],
+        headers: Headers = (),
     ) -> int:
         """Write what lies at an address; its size.
 
@@ -114,14 +120,17 @@ class UrlImages:
             target: to write to.
             most_bytes: beyond which the rest is not read.
             reserve: is told of bytes before they are written.
+            headers: for its host alone; another one, to which it redirects, gets none.
 
         Raises:
             Problem: 413, it is too large; 422, it is not listed; 502 and 504, it was not to be had.
         """
+        first = self.allowed.check(url)
         for _ in range(MOST_REDIRECTS + 1):
             origin = self.allowed.check(url)
+            own = headers if origin == first else ()
             try:
-                found = await self._ask(origin, url, target, most_bytes, reserve)
+                found = await self._ask(origin, url, target, most_bytes, reserve, own)
             except httpcore.TimeoutException:
                 raise Problem(504, "the address of an image did not answer in time") from None
             except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError):
@@ -138,6 +147,7 @@ class UrlImages:
         target: IO[bytes],
         most_bytes: int,
         reserve: Callable[[int], None],
+        more_headers: Headers,
     ) -> int | str:
         """Bytes written, or where it is instead."""
         address = await _address_of(origin, self.allowed.networks[origin])
@@ -145,7 +155,7 @@ class UrlImages:
         async with httpcore.AsyncConnectionPool(
             ssl_context=self._context, network_backend=_Pinned(address)
         ) as pool:
-            headers = [("Accept-Encoding", "identity"), ("User-Agent", "seg")]
+            headers = [("Accept-Encoding", "identity"), ("User-Agent", "seg"), *more_headers]
             async with pool.stream(
                 "GET", _without_fragment(url), headers=headers, extensions={"timeout": times}
             ) as answer:

@@ -16,9 +16,9 @@ async def short_body(request: Request, most: int, too_long: Problem) -> bytes:
     Raises:
         Problem: that one.
     """
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > most:
             raise too_long
-    return body
+    return bytes(body)

@@ -22,7 +22,6 @@ from service.answers.answer import SegmentedImage, Work, segmented
 from service.answers.quality_header import QUALITY_HEADER, as_header
 from service.batching.request_backend import SharedBackend
 from service.frontends.oip.bodies import body_of, json_length, kept
-from service.frontends.oip.refusals import ROOT
 from service.frontends.oip.tensors import (
     AnswerTensor,
     Asked,
@@ -43,6 +42,7 @@ from service.requests.order import order_of
 from service.routes.patches import MOST_DIGITS, MOST_PATCHES, PatchRoutes
 from service.routes.segment import PublicRoutes, at_hand
 
+ROOT = "/v2"
 PATCHES = ".patches"
 """End of the name under which a model takes prepared patches."""
 OURS = frozenset(RequestOptions.model_fields) - {"model", "format", "measurements"}

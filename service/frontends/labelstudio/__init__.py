@@ -1,0 +1,1 @@
+"""Label Studio's contract of a machine learning backend: pre-annotations out, annotations in."""

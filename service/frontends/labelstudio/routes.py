@@ -1,0 +1,311 @@
+"""The routes that Label Studio calls of a machine learning backend, below ``/label-studio``.
+
+``/label-studio/...`` asks the model that answers by default, ``/label-studio/NAME/...`` that one.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+from anyio.to_thread import run_sync
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from seg.errors import SegError
+from seg.images import Image, encode_image
+from seg.images.outlines.label_studio import drawing_of
+from service.answers.answer import Work, segmented
+from service.answers.quality_header import as_plain
+from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
+from service.frontends.labelstudio.annotations import ENDING, Annotations
+from service.frontends.labelstudio.label_config import LabelConfig
+from service.frontends.labelstudio.regions import regions_of
+from service.frontends.labelstudio.tasks import TaskImages
+from service.frontends.monailabel.numbering import Numbering
+from service.frontends.monailabel.studies import Studies
+from service.middleware.access import LABEL_STUDIO as ROOT
+from service.middleware.accounting import MODEL_HEADER
+from service.models.registry import ModelRegistry
+from service.models.versions import ModelVersion
+from service.problems.response import Problem, status_and_detail
+from service.requests.bodies import short_body
+from service.requests.options import RequestOptions
+from service.requests.order import order_of
+from service.requests.uploads import IN_MEMORY
+from service.routes.segment import PublicRoutes, at_hand
+
+Body = TypeVar("Body", bound=BaseModel)
+Item = TypeVar("Item")
+
+MOST_BODY = 16_000_000
+"""Bytes of a request; images come by their addresses."""
+PASSING = frozenset({408, 429, 503})
+"""Statuses of what may succeed when all is asked again."""
+DRAWN = frozenset({"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED"})
+DELETED = frozenset({"ANNOTATION_DELETED", "ANNOTATIONS_DELETED"})
+
+
+class _Setup(BaseModel):
+    label_config: str = Field(alias="schema")
+    extra_params: Any = None
+
+
+class _Predict(BaseModel):
+    tasks: list[dict[str, Any]]
+    label_config: str
+    params: dict[str, Any] | None = None
+
+
+class _Project(BaseModel):
+    id: int
+    label_config: str
+
+
+class _Task(BaseModel):
+    id: int
+    data: dict[str, Any]
+
+
+class _Annotation(BaseModel):
+    id: int
+    result: list[Any] = []
+    was_cancelled: bool = False
+    ground_truth: bool = False
+
+
+class _Event(BaseModel):
+    action: str
+    project: _Project | None = None
+    task: _Task | list[_Task] = []
+    annotation: _Annotation | list[_Annotation] = []
+    annotations: list[_Annotation] = []
+
+
+class LabelStudio:
+    """Its contract, on top of what ``POST /segment`` does."""
+
+    def __init__(self, models: ModelRegistry, public: PublicRoutes) -> None:
+        settings = models.settings
+        self._models = models
+        self._public = public
+        self._images = TaskImages(settings)
+        self._kept = Annotations(Studies(settings.studies)) if settings.studies else None
+
+    def routes(self) -> list[Route]:
+        """For an application."""
+        found = [Route(f"{ROOT}/", self.health, methods=["GET"])]
+        for path in (ROOT, f"{ROOT}/{{name}}"):
+            found += [
+                Route(f"{path}/health", self.health, methods=["GET"]),
+                Route(f"{path}/setup", self.setup, methods=["POST"]),
+                Route(f"{path}/predict", self.predict, methods=["POST"]),
+                Route(f"{path}/webhook", self.webhook, methods=["POST"]),
+                Route(f"{path}/metrics", self.metrics, methods=["GET"]),
+            ]
+        return [*found, Route(f"{ROOT}/{{name}}/", self.health, methods=["GET"])]
+
+    async def health(self, request: Request) -> Response:
+        """``GET /``, ``GET /health``: there is a model that answers."""
+        self._version(request)
+        return JSONResponse({"status": "UP", "model_class": "seg"})
+
+    async def metrics(self, _: Request) -> Response:
+        """``GET /metrics``: nothing; Prometheus asks elsewhere."""
+        return JSONResponse({})
+
+    async def setup(self, request: Request) -> Response:
+        """``POST /setup``: a project asks whether we can answer it."""
+        asked = await _read(request, _Setup)
+        version = self._version(request)
+        if asked.extra_params:
+            raise Problem(422, "this backend takes no extra parameters; leave them empty")
+        LabelConfig.parsed(asked.label_config).label_of(version.card.classes)
+        return JSONResponse({"model_version": version.label})
+
+    async def predict(self, request: Request) -> Response:
+        """``POST /predict``: the regions of each task; of one that fails, why."""
+        asked = await _read(request, _Predict)
+        version = self._version(request)
+        config = LabelConfig.parsed(asked.label_config)
+        label_of = config.label_of(version.card.classes)
+        if (asked.params or {}).get("context"):
+            raise Problem(422, "this model draws by itself and takes no clicks")
+        results: list[dict[str, Any]] = []
+        failed: list[Problem] = []
+        for task in asked.tasks:
+            try:
+                results.append(await self._predicted(request, version, task, config, label_of))
+            except (Problem, SegError) as error:
+                problem = _as_problem(error)
+                if problem.status_code in PASSING:
+                    raise problem from None
+                failed.append(problem)
+                # Without a result Label Studio passes over it: an empty one would say that there is
+                # nothing in the image.
+                results.append({"error": problem.detail, "status": problem.status_code})
+        if failed and len(failed) == len(results):
+            raise failed[0]
+        return JSONResponse({"results": results}, headers={MODEL_HEADER: version.label})
+
+    async def _predicted(
+        self,
+        request: Request,
+        version: ModelVersion,
+        task: dict[str, Any],
+        config: LabelConfig,
+        label_of: dict[int, str],
+    ) -> dict[str, Any]:
+        options = RequestOptions()
+        order = order_of(options, None, version.card)
+
+        def work(work: Work, file: BinaryIO) -> tuple[list[dict[str, Any]], float | None]:
+            found = segmented(work, [at_hand(file)]).segmentation
+            told = as_plain(found)["predicted_dice"]
+            dice = {info.index: told[info.name]["dice"] for info in version.card.classes
+                    if info.name in told}  # fmt: skip
+            regions = regions_of(found.mask.array, config, label_of, dice)
+            return regions, float(np.mean(list(dice.values()))) if dice else None
+
+        async with self._image_of(request, task, config.key) as file:
+            side_by_side = self._public.side_by_side
+            with self._public.admission.admitted(side_by_side):
+                async with self._models.memory.lease(version) as model:
+                    (regions, score), _ = await self._public.worked(
+                        request, model, order, options.ask, partial(work, file=file)
+                    )
+        scored = {} if score is None else {"score": score}
+        return {"model_version": version.label, **scored, "result": regions}
+
+    async def webhook(self, request: Request) -> Response:
+        """``POST /webhook``: what somebody drew or deleted."""
+        event = await _read(request, _Event)
+        if event.action == "START_TRAINING":
+            raise Problem(
+                501, "nothing is trained from here; the annotations are a dataset: training.fit"
+            )
+        if event.action not in DRAWN | DELETED:
+            return JSONResponse({"status": "Unknown event"})
+        if self._kept is None:
+            return JSONResponse({"status": "not kept: SEG_STUDIES names no folder"})
+        if event.action in DELETED:
+            gone = event.annotations or _listed(event.annotation)
+            images = [await run_sync(self._kept.forget, each.id) for each in gone]
+            return JSONResponse({"result": {"forgotten": images}, "status": "ok"}, 201)
+        tasks, annotations = _listed(event.task), _listed(event.annotation)
+        if event.project is None or len(tasks) != len(annotations):
+            raise Problem(422, "an annotation comes with its task and its project: send_payload")
+        pairs = list(zip(tasks, annotations, strict=True))
+        kept = [await self._keep(request, event.project, *pair) for pair in pairs]
+        return JSONResponse({"result": kept, "status": "ok"}, 201)
+
+    async def _keep(
+        self, request: Request, project: _Project, task: _Task, annotation: _Annotation
+    ) -> dict[str, Any]:
+        """Make an annotation a mask of the dataset; one that was skipped is none."""
+        assert self._kept is not None
+        kept = self._kept
+        name = f"ls-{project.id}-{task.id}"
+        if annotation.was_cancelled:
+            await run_sync(kept.forget, annotation.id)
+            return {"image": name, "annotation": annotation.id, "counts": None}
+        version = self._version(request)
+        config = LabelConfig.parsed(project.label_config)
+        classes = Numbering.of(version.card).labels
+        value_of = config.value_of(await run_sync(kept.studies.values, classes))
+        async with self._image_of(request, task.model_dump(), config.key) as file:
+            image = await self._decoded(request, version, file)
+            mask = await run_sync(_mask_of, image, config, annotation.result, value_of)
+            is_truth = annotation.ground_truth
+            keep = partial(kept.keep, name, file, annotation.id, mask, is_truth=is_truth)
+            counting = await run_sync(keep)
+        return {"image": name, "annotation": annotation.id, "counts": counting}
+
+    @asynccontextmanager
+    async def _image_of(
+        self, request: Request, task: dict[str, Any], key: str
+    ) -> AsyncIterator[BinaryIO]:
+        self._public.admission.require_place(self._public.side_by_side)
+        most = self._models.settings.max_body_bytes
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+            await self._images.fetch(request, task, key, most, file)
+            yield file  # type: ignore[misc]  # a BinaryIO in all but name
+
+    async def _decoded(self, request: Request, version: ModelVersion, file: BinaryIO) -> Image:
+        with self._public.admission.admitted(self._public.side_by_side):
+            async with self._models.memory.lease(version) as model:
+                read = partial(self._models.decoder.image, [file], dims=2, limits=model.limits)
+                return await self._public.decoded(request, model, lambda check: read(check=check))
+
+    def _version(self, request: Request) -> ModelVersion:
+        """The model that a path names, or the default one.
+
+        Raises:
+            Problem: 404, there is none; 422, it is one of volumes.
+            NotReadyError: it does not answer.
+        """
+        version = self._models.choose(request.path_params.get("name"))
+        if version.card.input.dims != 2:
+            raise Problem(422, f"{version.card.name} is for volumes, Label Studio shows pictures")
+        return version
+
+
+def _mask_of(
+    image: Image, config: LabelConfig, results: list[Any], value_of: dict[str, int]
+) -> bytes:
+    """The regions of one image as a file of the dataset.
+
+    Raises:
+        Problem: 422, a region has a label that is no class, or is of a kind that is not read.
+        ImageError: as `drawing_of`.
+    """
+    height, width = image.spatial_shape
+    ours = [each for each in results
+            if not isinstance(each, dict) or each.get("to_name") == config.to_name]  # fmt: skip
+    left_out = Counter[str]()
+    drawing = drawing_of(ours, left_out, (height, width))
+    strange = drawing.labels() - value_of.keys()
+    if strange:
+        raise Problem(
+            422, f"{min(strange)[:40]!r} is no class here; labels that are: {', '.join(value_of)}"
+        )
+    if left_out:
+        raise Problem(
+            422, f"regions of the kind {min(left_out)[:40]!r} are not read: draw brush strokes, "
+            "polygons, rectangles or ellipses"
+        )  # fmt: skip
+    labels = drawing.painted(image, value_of)
+    return encode_image(Image.on_grid_of(image, labels[np.newaxis]), f"mask{ENDING}")
+
+
+async def _read(request: Request, kind: type[Body]) -> Body:
+    """A JSON body.
+
+    Raises:
+        Problem: 400, it is none; 413, it is too long.
+    """
+    too_long = Problem(413, f"a request has {MOST_BODY / 1e6:g} MB of JSON at most")
+    body = await short_body(request, MOST_BODY, too_long)
+    try:
+        return await run_sync(kind.model_validate_json, body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:80] or "the request"
+        raise Problem(400, f"{where}: {first['msg'].lower()}") from None
+
+
+def _as_problem(error: Problem | SegError) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestCancelledError | SchedulerClosedError | DecodingFullError):
+        raise error
+    return Problem(*status_and_detail(error))
+
+
+def _listed(found: Item | list[Item]) -> list[Item]:
+    return found if isinstance(found, list) else [found]
