@@ -58,6 +58,10 @@ LABEL_STUDIO = "/label-studio"
 """Where Label Studio asks."""
 
 
+DRAWN = "/webhook"
+"""End of the paths there by which it sends what people drew."""
+
+
 BY_PASSWORD = (FROM_ARCHIVES, f"{LABEL_STUDIO}/")
 """Whose callers often know no way to bring a key but as a password."""
 
@@ -259,6 +263,8 @@ def _scope_of(path: str, method: str) -> KeyScope:
         return "admin"
     if method in CHANGES and path.startswith(TRAINING):
         return "train"
+    if path.startswith(f"{LABEL_STUDIO}/") and path.endswith(DRAWN):
+        return "annotate"
     for folder, needed in SCOPE_OF_FOLDER:
         if path == folder or path.startswith(f"{folder}/"):
             return needed

@@ -1,7 +1,8 @@
-"""Polygons that came as GeoJSON, as QuPath exports them, brought to the numbers of the dataset."""
+"""Shapes that people drew, of GeoJSON as QuPath exports it too, in the numbers of the dataset."""
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -44,18 +45,39 @@ def from_geojson(
         raise Problem(422, f"only polygons enclose something; the file holds {what} as well")
     only = classes.names[1] if len(classes.names) == 2 else None
     names = [only if shape.label == OBJECT and only else shape.label for shape in shapes]
+    return from_shapes(AnnotatedDrawing(shapes), names, image, is_rest_ignored, classes)
+
+
+def from_shapes(
+    drawing: AnnotatedDrawing,
+    names: Sequence[str],
+    image: Image,
+    is_rest_ignored: bool,
+    classes: DrawnClasses,
+) -> DrawnMask:
+    """What somebody drew as a mask of the dataset; where objects are told apart, each shape is one.
+
+    Args:
+        drawing: of the image.
+        names: the class that each of its shapes stands for, the same for the same label.
+        image: that it was drawn on.
+        is_rest_ignored: what lies in no shape is not annotated; else it is background.
+        classes: of the dataset.
+
+    Raises:
+        Problem: 422, a name is of no class, or a shape holds nothing of the image.
+        ImageError: it was drawn on another image.
+    """
     strange = sorted(set(names) - set(classes.names))
     if strange:
         raise Problem(
             422, f"{strange[0][:40]!r} is no class here; they are {', '.join(classes.names)}"
         )
     place_of = {name: place for place, name in enumerate(classes.names)}
-    drawing = AnnotatedDrawing(shapes)
     if lost := drawing.lost(image):
         raise Problem(422, f"{lost} shapes hold no pixel of this image: they lie beside it")
-    places = drawing.painted(
-        image, {shape.label: place_of[name] for shape, name in zip(shapes, names, strict=True)}
-    )
+    labelled = zip(drawing.shapes, names, strict=True)
+    places = drawing.painted(image, {shape.label: place_of[name] for shape, name in labelled})
     numbers = places.astype(np.uint16)
     objects: dict[int, str] = {}
     if classes.are_objects:
@@ -65,6 +87,6 @@ def from_geojson(
         numbers = np.where(places > 0, numbered, 0).astype(np.uint16)
         objects = {number: name for number, name in enumerate(names, start=1) if place_of[name]}
     if is_rest_ignored:
-        drawn = drawing.painted(image, dict.fromkeys((shape.label for shape in shapes), 1))
+        drawn = drawing.painted(image, dict.fromkeys(drawing.labels(), 1))
         numbers[drawn == 0] = UNKNOWN
     return from_page(numbers, image, objects, classes)

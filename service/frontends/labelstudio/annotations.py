@@ -1,79 +1,89 @@
-"""What people have drawn in Label Studio, kept as masks of the dataset of ``SEG_STUDIES``.
+"""What people have drawn in Label Studio, kept as masks of the folder in which all draw.
 
 Each annotation of an image is kept by itself, in ``.label-studio/``, which no training looks into.
 The dataset's mask is the one that counts: ground truth before others, then what came last.
 """
 
-import re
+import base64
+import json
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from seg.files import replace_file
 from seg.images.endings import IMAGE_ENDINGS
 from seg.images.reading import HEAD_BYTES, format_of
-from service.frontends.monailabel.studies import FINAL, Studies
+from service.studio.folder import Author, DrawnMask, StudioFolder
 
 ASIDE = ".label-studio"
-ENDING = ".tif"
-TRUTH = "-truth"
 _ENDINGS = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
 class Annotations:
     """Of all tasks."""
 
-    def __init__(self, studies: Studies) -> None:
-        self.studies = studies
+    def __init__(self, folder: StudioFolder) -> None:
+        self.folder = folder
         self._lock = threading.Lock()
 
     def keep(
-        self, image: str, file: BinaryIO, annotation: int, mask: bytes, *, is_truth: bool
-    ) -> int:
+        self, image: str, file: BinaryIO, annotation: int, mask: DrawnMask, author: Author,
+        *, is_truth: bool,
+    ) -> int:  # fmt: skip
         """Keep an annotation, and its image with it; the number of the one that counts.
 
         Raises:
             Problem: 409, another image has this id; 422, the file cannot be one of the dataset.
         """
+        kept = {
+            "is_truth": is_truth,
+            "who": author.who,
+            "ending": mask.ending,
+            "objects": dict(mask.objects),
+            "mask": base64.b64encode(mask.content).decode(),
+        }
         with self._lock:
-            self.studies.add(image, _ending(file), file)
-            folder = self._folder(image)
-            folder.mkdir(parents=True, exist_ok=True)
-            name = f"{annotation}{TRUTH if is_truth else ''}{ENDING}"
-            replace_file(folder / name, mask, mode=0o600)
-            other = folder / f"{annotation}{'' if is_truth else TRUTH}{ENDING}"
-            other.unlink(missing_ok=True)
+            self.folder.add(image, _ending(file), file)
+            path = self._aside(image) / f"{annotation}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps(kept).encode(), mode=0o600)
             counting = self._settle(image)
         assert counting is not None
         return counting
 
     def forget(self, annotation: int) -> str | None:
-        """Delete an annotation; the image that it was of."""
+        """Let an annotation count no more; the image that it was of."""
         with self._lock:
-            root = self.studies.folder / ASIDE
-            for name in (f"{annotation}{ENDING}", f"{annotation}{TRUTH}{ENDING}"):
-                for file in root.glob(f"*/{name}"):
-                    image = file.parent.name
-                    file.unlink()
-                    self._settle(image)
-                    return image
+            for file in (self.folder.folder / ASIDE).glob(f"*/{annotation}.json"):
+                image = file.parent.name
+                file.unlink()
+                self._settle(image)
+                return image
         return None
 
     def _settle(self, image: str) -> int | None:
-        """Make the annotation that counts the dataset's mask, or delete that of none."""
-        files = list(self._folder(image).glob(f"*{ENDING}"))
-        if not files:
-            if (mask := self.studies.labels(image).get(FINAL)) is not None:
-                mask.unlink()
+        """Make the annotation that counts the dataset's mask, or take that away where none does."""
+        found: list[tuple[bool, int, int, dict[str, Any]]] = []
+        for file in self._aside(image).glob("*.json"):
+            kept = json.loads(file.read_bytes())
+            found.append((kept["is_truth"], file.stat().st_mtime_ns, int(file.stem), kept))
+        if not found:
+            if self.folder.mask(image) is not None:
+                self.folder.remove_mask(image)
             return None
-        counting = max(files, key=lambda file: (TRUTH in file.name, file.stat().st_mtime_ns))
-        self.studies.put_label(image, FINAL, ENDING, counting.read_bytes())
-        number = re.match(r"\d+", counting.name)
-        assert number is not None
-        return int(number[0])
+        _, _, number, kept = max(found, key=lambda each: each[:3])
+        mask = DrawnMask(
+            content=base64.b64decode(kept["mask"]),
+            ending=kept["ending"],
+            objects={int(number): name for number, name in kept["objects"].items()},
+        )
+        there = self.folder.mask(image)
+        if there is None or there.read_bytes() != mask.content:
+            self.folder.keep(image, mask, Author(who=kept["who"], source="label-studio"))
+        return number
 
-    def _folder(self, image: str) -> Path:
-        return self.studies.folder / ASIDE / image
+    def _aside(self, image: str) -> Path:
+        return self.folder.folder / ASIDE / image
 
 
 def _ending(file: BinaryIO) -> str:

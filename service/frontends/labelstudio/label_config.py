@@ -12,7 +12,7 @@ from service.problems.response import Problem
 RegionKind = Literal["brushlabels", "polygonlabels"]
 """Regions that we draw."""
 DRAWN: Mapping[str, RegionKind] = {"BrushLabels": "brushlabels", "PolygonLabels": "polygonlabels"}
-READ = (*DRAWN, "RectangleLabels", "EllipseLabels")
+READ = (*DRAWN, "RectangleLabels", "EllipseLabels", "Labels")
 """Tags whose labels people may draw with."""
 MOST_LETTERS = 1 << 18
 _DECLARES = re.compile(r"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
@@ -98,13 +98,9 @@ class LabelConfig:
             )
         return found
 
-    def value_of(self, values: Mapping[str, int]) -> dict[str, int]:
-        """What stands for each label in masks, where it means a class.
-
-        Args:
-            values: by class.
-        """
-        by_name = {name.lower(): value for name, value in values.items()}
+    def class_of(self, classes: Sequence[str]) -> dict[str, str]:
+        """The class that each label means, where it means one."""
+        by_name = {name.lower(): name for name in classes}
         return {
             label: by_name[name]
             for label, names in self.meant.items()

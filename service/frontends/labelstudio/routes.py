@@ -18,19 +18,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seg.errors import SegError
-from seg.images import Image, encode_image
+from seg.images import Image
 from seg.images.outlines.label_studio import drawing_of
 from service.answers.answer import Work, segmented
-from service.answers.quality_header import as_plain
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
-from service.frontends.labelstudio.annotations import ENDING, Annotations
+from service.frontends.labelstudio.annotations import Annotations
 from service.frontends.labelstudio.label_config import LabelConfig
 from service.frontends.labelstudio.regions import regions_of
 from service.frontends.labelstudio.tasks import TaskImages
 from service.frontends.monailabel.numbering import Numbering
-from service.frontends.monailabel.studies import Studies
 from service.middleware.access import LABEL_STUDIO as ROOT
 from service.middleware.accounting import MODEL_HEADER
+from service.middleware.caller import name_of
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.problems.response import Problem, status_and_detail
@@ -39,6 +38,9 @@ from service.requests.options import RequestOptions
 from service.requests.order import order_of
 from service.requests.uploads import IN_MEMORY
 from service.routes.segment import PublicRoutes, at_hand
+from service.studio.classes import DrawnClasses
+from service.studio.drawn_polygons import from_shapes
+from service.studio.folder import Author, DrawnMask, StudioFolder
 
 Body = TypeVar("Body", bound=BaseModel)
 Item = TypeVar("Item")
@@ -95,7 +97,8 @@ class LabelStudio:
         self._models = models
         self._public = public
         self._images = TaskImages(settings)
-        self._kept = Annotations(Studies(settings.studies)) if settings.studies else None
+        folder = settings.drawn_folder
+        self._kept = Annotations(StudioFolder(folder)) if folder else None
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -166,11 +169,8 @@ class LabelStudio:
 
         def work(work: Work, file: BinaryIO) -> tuple[list[dict[str, Any]], float | None]:
             found = segmented(work, [at_hand(file)]).segmentation
-            told = as_plain(found)["predicted_dice"]
-            dice = {info.index: told[info.name]["dice"] for info in version.card.classes
-                    if info.name in told}  # fmt: skip
-            regions = regions_of(found.mask.array, config, label_of, dice)
-            return regions, float(np.mean(list(dice.values()))) if dice else None
+            dice = list(found.quality.predicted_dice.values())
+            return regions_of(found, config, label_of), float(np.mean(dice)) if dice else None
 
         async with self._image_of(request, task, config.key) as file:
             side_by_side = self._public.side_by_side
@@ -192,7 +192,7 @@ class LabelStudio:
         if event.action not in DRAWN | DELETED:
             return JSONResponse({"status": "Unknown event"})
         if self._kept is None:
-            return JSONResponse({"status": "not kept: SEG_STUDIES names no folder"})
+            return JSONResponse({"status": "not kept: SEG_STUDIO names no folder"})
         if event.action in DELETED:
             gone = event.annotations or _listed(event.annotation)
             images = [await run_sync(self._kept.forget, each.id) for each in gone]
@@ -216,13 +216,15 @@ class LabelStudio:
             return {"image": name, "annotation": annotation.id, "counts": None}
         version = self._version(request)
         config = LabelConfig.parsed(project.label_config)
-        classes = Numbering.of(version.card).labels
-        value_of = config.value_of(await run_sync(kept.studies.values, classes))
+        names = [{"name": name} for name in Numbering.of(version.card).labels]
+        begin = partial(kept.folder.begin, names, are_objects=version.card.instances is not None)
+        classes = await run_sync(begin)
         async with self._image_of(request, task.model_dump(), config.key) as file:
             image = await self._decoded(request, version, file)
-            mask = await run_sync(_mask_of, image, config, annotation.result, value_of)
+            mask = await run_sync(_mask_of, image, config, annotation.result, classes)
+            author = Author(who=name_of(request), source="label-studio")
             is_truth = annotation.ground_truth
-            keep = partial(kept.keep, name, file, annotation.id, mask, is_truth=is_truth)
+            keep = partial(kept.keep, name, file, annotation.id, mask, author, is_truth=is_truth)
             counting = await run_sync(keep)
         return {"image": name, "annotation": annotation.id, "counts": counting}
 
@@ -256,31 +258,27 @@ class LabelStudio:
 
 
 def _mask_of(
-    image: Image, config: LabelConfig, results: list[Any], value_of: dict[str, int]
-) -> bytes:
-    """The regions of one image as a file of the dataset.
+    image: Image, config: LabelConfig, results: list[Any], classes: DrawnClasses
+) -> DrawnMask:
+    """The regions of one image as a mask of the dataset.
 
     Raises:
         Problem: 422, a region has a label that is no class, or is of a kind that is not read.
         ImageError: as `drawing_of`.
     """
-    height, width = image.spatial_shape
     ours = [each for each in results
             if not isinstance(each, dict) or each.get("to_name") == config.to_name]  # fmt: skip
     left_out = Counter[str]()
+    height, width = image.spatial_shape
     drawing = drawing_of(ours, left_out, (height, width))
-    strange = drawing.labels() - value_of.keys()
-    if strange:
+    if left_out := +left_out:
         raise Problem(
-            422, f"{min(strange)[:40]!r} is no class here; labels that are: {', '.join(value_of)}"
-        )
-    if left_out:
-        raise Problem(
-            422, f"regions of the kind {min(left_out)[:40]!r} are not read: draw brush strokes, "
-            "polygons, rectangles or ellipses"
+            422, f"not read: {min(left_out)[:40]}; draw brush strokes, polygons, rectangles or "
+            "ellipses, each with one label"
         )  # fmt: skip
-    labels = drawing.painted(image, value_of)
-    return encode_image(Image.on_grid_of(image, labels[np.newaxis]), f"mask{ENDING}")
+    class_of = config.class_of(classes.names)
+    names = [class_of.get(shape.label, shape.label) for shape in drawing.shapes]
+    return from_shapes(drawing, names, image, False, classes)
 
 
 async def _read(request: Request, kind: type[Body]) -> Body:
