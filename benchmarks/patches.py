@@ -4,7 +4,7 @@ Usage: python benchmarks/patches.py [--seconds 3] [--json FILE]
 
 A volume and an image of noise in memory stand for cases that the system has cached. Counted is the
 CPU time of one thread for a patch, so that other programs disturb little: all of it on the host,
-and what the host keeps where the device changes intensities and moves volumes. Rates of 8 and 16
+and what the host keeps where the device moves patches and changes intensities. Rates of 8 and 16
 processes are computed from it, each with a core of its own: cores that share caches and memory
 make less. Beside them what a network takes at 40 % (3D) and 35 % (2D) of an H200's 989 TFLOP/s,
 from its counted operations.
@@ -60,7 +60,7 @@ def row(preset: str, dims: int, seconds: float) -> dict[str, Any]:
     found: dict[str, Any] = {"dims": dims, "patch": list(patch), "preset": preset}
     for name, work in (
         ("host", lambda: augmentation(*cut())),
-        ("with_device", lambda: augmentation.begun_by_host(*cut())),
+        ("with_device", lambda: augmentation.begin(*cut())),
     ):
         found[f"{name}_ms"] = cpu_ms(work, seconds)
         for count in PROCESSES:

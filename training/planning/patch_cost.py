@@ -52,6 +52,6 @@ def place_to_augment(plan: Plan, step_seconds: float, device: Device) -> Augment
     log.info(
         "patches   %d processes change %.3g a second, the network takes %.3g: %s",
         workers, made, wanted,
-        "they do it" if place == "host" else "the card changes intensities and moves volumes",
+        "they do it" if place == "host" else "the card does it",
     )  # fmt: skip
     return place

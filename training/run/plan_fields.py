@@ -139,8 +139,8 @@ class PlanFields(BaseModel):
     augment_on: Annotated[
         AugmentationPlace,
         Field(
-            description="where intensities are changed and volumes moved: by the processes that "
-            "cut patches, or on the device that trains"
+            description="where patches are moved and their intensities changed: by the processes "
+            "that cut them, or on the device that trains"
         ),
     ] = "host"
     augmentation: Annotated[AugmentationPreset, Field(description="preset of training.augment")] = (

@@ -135,25 +135,28 @@ class Augmentation:
         self._empty_share = empty_share
         self._artefacts = strength.artefacts
         axes = tuple(range(len(patch)) if mirror_axes is None else mirror_axes)
-        self._volume_moves = volume_moves(patch, strength, axes) if len(patch) == 3 else None
-        self._move: _Move = (
-            _move_3d(patch, *self._volume_moves)
-            if self._volume_moves
-            else _move_2d(patch, strength, axes)
-        )
+        self._moves: tuple[mt.Compose, mt.Compose] | tuple[A.Compose, A.Compose]
+        """Of a region of the patch's size, and of one that is larger."""
+        self._move: _Move
+        if len(patch) == 3:
+            self._moves = volume_moves(patch, strength, axes)
+            self._move = _move_3d(patch, *self._moves)
+        else:
+            self._moves = image_moves(patch, strength, axes)
+            self._move = _move_2d(patch, *self._moves)
+        self._moves_something = bool(strength.mirrors and axes) or strength.turns > 0
         self.intensities = _intensities(strength, len(patch)) if strength.intensities else None
         """Changes with a random state each, one after the other."""
 
     @property
     def leaves_something(self) -> bool:
         """Whether there is anything that a device could do."""
-        return self.intensities is not None or self._volume_moves is not None
+        return self.intensities is not None or self._moves_something
 
     @property
     def largest(self) -> tuple[int, ...]:
-        """Most voxels along each axis of what a device is left with; images are moved before."""
-        wide = self._turns and self._volume_moves
-        return tuple(round(n * MARGIN) if wide and n > 1 else n for n in self.patch)
+        """Most voxels along each axis of what a device is left with."""
+        return tuple(round(n * MARGIN) if self._turns and n > 1 else n for n in self.patch)
 
     def region(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Size in voxels of what the next patch is made from."""
@@ -195,11 +198,6 @@ class Augmentation:
             begun = begun._replace(intensities=int(rng.integers(2**31)))
         return begun
 
-    def begun_by_host(self, image: _Image, planes: _Labels, rng: np.random.Generator) -> Begun:
-        """What is left for a device: moves of volumes and intensities."""
-        begun = self.begin(image, planes, rng)
-        return self.moved(begun) if self._volume_moves is None else begun
-
     def moved(self, begun: Begun) -> Begun:
         """The patch moved, where it was not."""
         if begun.move is None:
@@ -207,20 +205,22 @@ class Augmentation:
         image, planes = self._move(begun.image, begun.planes, begun.move)
         return begun._replace(image=image, planes=planes, move=None)
 
-    def moves_of(self, begun: Begun) -> mt.Compose | None:
-        """How a volume is still to be moved, its random state set; None where all moves are made.
-
-        Images are always moved by the host, with albumentations.
-        """
-        if begun.move is None or self._volume_moves is None:
+    def moves_of(self, begun: Begun) -> mt.Compose | A.Compose | None:
+        """How a region is still to be moved, random states set; None where all moves are made."""
+        if begun.move is None:
             return None
-        plain, turned = self._volume_moves
-        moves = plain if tuple(begun.planes.shape[1:]) == self.patch else turned
-        moves.set_random_state(seed=begun.move)
+        moves = self._moves[tuple(begun.planes.shape[1:]) != self.patch]
+        if isinstance(moves, mt.Compose):
+            moves.set_random_state(seed=begun.move)
+        else:
+            _seed_each(moves, begun.move)
         return moves
 
 
-def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) -> _Move:
+def image_moves(
+    patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]
+) -> tuple[A.Compose, A.Compose]:
+    """How an image of the patch's size is moved, and how one that is larger."""
     height, width = patch
     all_ways = len(axes) == len(patch)
     angle = 180.0 if all_ways else math.degrees(LEANING)
@@ -237,13 +237,14 @@ def _move_2d(patch: tuple[int, ...], strength: Strength, axes: tuple[int, ...]) 
     if height == width and all_ways:
         mirror = [A.D4(p=1.0)]
     steps = mirror if strength.mirrors else []
-    plain = A.Compose(steps)
     bend = A.ElasticTransform(
         alpha=max(patch), sigma=max(1.0, max(patch) / 12), border_mode=cv2.BORDER_REFLECT_101,
         p=strength.elastic,
     )  # fmt: skip
-    turned = A.Compose([turn, bend, A.CenterCrop(height, width), *steps])
+    return A.Compose(steps), A.Compose([turn, bend, A.CenterCrop(height, width), *steps])
 
+
+def _move_2d(patch: tuple[int, ...], plain: A.Compose, turned: A.Compose) -> _Move:
     def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
         pipeline = plain if labels.shape[1:] == patch else turned
         _seed_each(pipeline, seed)

@@ -1,6 +1,6 @@
 """Changes of patches made by a device, which has more arithmetic: the host's, for the same seeds.
 
-What is drawn is what MONAI's transforms draw, so that a patch is the same wherever it is made but
+What is drawn is what the host's transforms draw: a patch is the same wherever it is made but
 for rounding, and for noise, whose deviation alone is. Nothing here waits for the device. Letters:
 ``c`` channels.
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.samples.augmentation import Augmentation, Begun
+from training.samples.images_on_device import image_moved
 
 EPSILON = 1e-7
 """MONAI's, of the range of intensities."""
@@ -41,19 +42,29 @@ def finished(
 def _finished(begun: Begun, augmentation: Augmentation) -> tuple[Tensor, Tensor]:
     image, planes = begun.image, begun.planes
     moves = augmentation.moves_of(begun)
-    for move in () if moves is None else moves.transforms:  # asked whether it is one, it reseeds
+    if isinstance(moves, mt.Compose):
+        image, planes = _volume_moved(image, planes, moves, augmentation.patch)
+    elif moves is not None:
+        image, planes = image_moved(image, planes, moves)
+    if begun.intensities is not None and augmentation.intensities is not None:
+        augmentation.intensities.set_random_state(seed=begun.intensities)
+        for change in augmentation.intensities.transforms:
+            image = CHANGES.get(type(change), _by_monai)(change, image)
+    return image, planes
+
+
+def _volume_moved(
+    image: Tensor, planes: Tensor, moves: mt.Compose, patch: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    for move in moves.transforms:
         if isinstance(move, mt.RandAffined):
-            image, planes = _turned(image, planes, move, augmentation.patch)
+            image, planes = _turned(image, planes, move, patch)
         else:
             assert isinstance(move, mt.RandFlipd)
             move.randomize(None)
             if move._do_transform:
                 axis = 1 + int(move.flipper.spatial_axis)
                 image, planes = image.flip(axis), planes.flip(axis)
-    if begun.intensities is not None and augmentation.intensities is not None:
-        augmentation.intensities.set_random_state(seed=begun.intensities)
-        for change in augmentation.intensities.transforms:
-            image = CHANGES.get(type(change), _by_monai)(change, image)
     return image, planes
 
 

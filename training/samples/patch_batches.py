@@ -79,7 +79,7 @@ class PatchBatches(IterableDataset[Batch]):
             for i in self.places
         ]
         if self._unfinished:
-            return [_in_torch(self.augmentation.begun_by_host(*sample)) for sample in samples]
+            return [_in_torch(self.augmentation.begin(*sample)) for sample in samples]
         images, labels = zip(*(self.augmentation(*sample) for sample in samples), strict=True)
         return (
             torch.from_numpy(np.stack(images)),
