@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seg.errors import SegError
 from seg.images import open_image, read_image
-from seg.images.dicom.whole import is_whole_dicom
+from seg.images.dicom.file import is_whole_dicom
 from seg.inference import Output
 from seg.model_package import ModelCard
 

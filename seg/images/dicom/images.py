@@ -12,6 +12,7 @@ import numpy as np
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, parse, translated
 from seg.images.dicom.geometry import Stack, flat, stack
+from seg.images.dicom.one_scan import check_one_scan, check_one_volume
 from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
 from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import read_segmentation
@@ -23,6 +24,13 @@ from seg.images.storage.folders import Entry
 
 TIME_TAGS = (0x00181063, 0x00181065)
 """Frame Time and Frame Time Vector: frames that follow each other in time."""
+
+FILMS = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{end}"
+    for end in ("3", "3.1", "12.1", "12.2", "77.1.1.1", "77.1.2.1", "77.1.4.1")
+)
+"""SOP classes whose frames are moments, whether they say so or not: ultrasound, angiography and
+fluoroscopy by X-ray, and videos of endoscopes, microscopes and cameras."""
 
 
 @translated()
@@ -100,6 +108,7 @@ def _volume(slices: Sequence[FoundSlice], options: ReadOptions) -> Image:
             f"a 2D image is needed, this is a DICOM series of {len(slices)} slices; send one slice"
         )
     headers = [each.header for each in slices]
+    check_one_scan(headers)
     layouts = [_layout(header, options) for header in headers]
     _check_alike(layouts)
     grid = stack([plane_of(header) for header in headers])
@@ -155,11 +164,13 @@ def _check_alike(layouts: Sequence[PixelLayout]) -> None:
 def _frames(header: Dataset, layout: PixelLayout) -> Stack:
     """The grid of a multi-frame file."""
     pointer = header.get("FrameIncrementPointer")
-    if pointer in TIME_TAGS or "FrameTime" in header:
+    is_film = pointer in TIME_TAGS or "FrameTime" in header
+    if is_film or header.get("SOPClassUID") in FILMS:
         raise UnsupportedImageError(
             f"one moment is needed, the DICOM file holds {layout.frames}; send its frames one by "
             "one"
         )
+    check_one_volume(header, layout.frames)
     planes = planes_of(header, layout.frames)
     if any(plane.is_placed for plane in planes):
         return stack(planes)
