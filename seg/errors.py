@@ -53,6 +53,16 @@ class ArchiveError(SegError):
 class ArchiveAwayError(ArchiveError):
     """It does not answer now, and may do so later."""
 
+    def __init__(self, message: str, again_s: float | None = None) -> None:
+        """Say what happened.
+
+        Args:
+            message: a sentence.
+            again_s: seconds after which it wants to be asked again, where it says so.
+        """
+        super().__init__(message)
+        self.again_s = again_s
+
 
 class NotInArchiveError(ArchiveError):
     """It has no such series."""

@@ -73,7 +73,12 @@ def series_in(pacs, **asked):
     return pacs.get("/dicom-web/series", params=asked).json()
 
 
+def names_in(pacs, modality):
+    """Orthanc's names of all instances of a modality."""
+    asked = {"Level": "Instance", "Query": {"Modality": modality}}
+    return sorted(pacs.post("/tools/find", json=asked).json())
+
+
 def instances_in(pacs, modality):
     """The files of all instances of a modality."""
-    ids = pacs.post("/tools/find", json={"Level": "Instance", "Query": {"Modality": modality}})
-    return [pacs.get(f"/instances/{each}/file").content for each in sorted(ids.json())]
+    return [pacs.get(f"/instances/{each}/file").content for each in names_in(pacs, modality)]

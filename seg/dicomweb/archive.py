@@ -17,10 +17,12 @@ from seg.dicomweb.instances import InstancesZip
 from seg.dicomweb.multipart import MultipartBody, MultipartReader, boundary_of
 from seg.dicomweb.needed import needed
 from seg.dicomweb.open_files import Readable, Rewindable
+from seg.dicomweb.paging import again_after, all_pages
+from seg.dicomweb.stored import StoredAnswer
 from seg.errors import ArchiveAwayError, ArchiveError, NotInArchiveError
 
 STUDY, SERIES, INSTANCES, MODALITY = "0020000D", "0020000E", "00201209", "00080060"
-STORED, FAILED, INSTANCE, REASON = "00081199", "00081198", "00081155", "00081197"
+INSTANCE = "00080018"
 """Attributes of answers, as tags."""
 
 CONNECT_S, IDLE_S = 10.0, 120.0
@@ -29,7 +31,8 @@ MOST_ANSWER = 16 << 20
 """Bytes of an answer that is no image."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may be others later."""
-NO_SPACE = 0xA700
+JUDGED = (200, 202, 400, 409)
+"""Statuses of a store that may come with a list of what was stored and what was not."""
 ALL_INSTANCES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 """As they are stored: to decode them is our part."""
 DICOM_JSON = "application/dicom+json"
@@ -94,18 +97,14 @@ class Archive:
         """
         path = f"/studies/{study}/series" if study else "/series"
         query = {"SeriesInstanceUID": series} if series else {}
-        with self._asked("GET", path, params=query, headers={"Accept": DICOM_JSON}) as answer:
-            entries = [] if answer.status_code == 204 else self._json(answer)
-        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-            raise self._rubbish("no list of series")
-        found = [_facts(each, study, series) for each in entries]
+        found = [_facts(each, study, series) for each in self._found(path, query, SERIES)]
+        if series:  # an archive may pass over what it is asked by
+            found = [each for each in found if each.series == series]
         if not found:
             what = "series" if series else "study"
             raise NotInArchiveError(f"{self._name} has no such {what}")
         if series and len({each.study for each in found}) > 1:
             raise ArchiveError(f"{self._name} has this series in several studies; name the study")
-        if series and any(each.series != series for each in found):
-            raise self._rubbish("another series than it was asked for")
         return found
 
     def retrieve(
@@ -128,6 +127,7 @@ class Archive:
             ImageTooLargeError: they are more bytes than that.
         """
         path = f"/studies/{facts.study}/series/{facts.series}"
+        wanted = self._count(facts) if facts.instances is None else facts.instances
         with self._asked("GET", path, headers={"Accept": ALL_INSTANCES}) as answer:
             boundary = boundary_of(answer.headers.get("content-type", ""))
             if boundary is None:
@@ -137,10 +137,10 @@ class Archive:
                 self._read(answer, MultipartReader(boundary, instances))
             finally:
                 instances.close()
-        if facts.instances is not None and instances.count < facts.instances:
+        if wanted is not None and instances.count < wanted:
             raise ArchiveAwayError(
-                f"{self._name} sent {instances.count} of the {facts.instances} instances that it "
-                "says the series has"
+                f"{self._name} sent {instances.count} of the {wanted} instances that it says the "
+                "series has"
             )
         return instances.count
 
@@ -162,20 +162,50 @@ class Archive:
         }
         path = f"/studies/{study}" if study else "/studies"
         with self._asked("POST", path, content=iter(body), headers=headers, storing=True) as answer:
-            told = self._json(answer)
-            status = answer.status_code
+            content, status = self._content(answer), answer.status_code
+        if not content and status == 200:  # which says by itself that all are stored
+            return body.instances
+        if status in (400, 409) and not content.startswith(b"{"):
+            raise ArchiveError(f"{self._name} answered {status} and stored nothing")
+        told = self._json(content)
         try:
-            stored = [_value(each, INSTANCE) for each in _items(told, STORED)]
-            reasons = [int(_value(each, REASON) or 0) for each in _items(told, FAILED)]
+            found = StoredAnswer.of(told)
         except (TypeError, ValueError, AttributeError):
             raise self._rubbish("no list of what it stored") from None
-        if len(stored) < len(files) or reasons:
-            words = ", ".join(sorted({_in_words(reason) for reason in reasons})) or "no reason"
-            kind = ArchiveAwayError if NO_SPACE in reasons else ArchiveError
+        if len(found.stored) < len(files) or found.reasons:
+            kind = ArchiveAwayError if found.is_out_of_space else ArchiveError
             raise kind(
-                f"{self._name} stored {len(stored)} of {len(files)} instances ({status}): {words}"
+                f"{self._name} stored {len(found.stored)} of {len(files)} instances ({status}): "
+                f"{found.in_words}"
             )
-        return [str(uid) for uid in stored]
+        return list(found.stored)
+
+    def _found(self, path: str, query: dict[str, str], key: str) -> list[dict[str, Any]]:
+        """What QIDO-RS finds, of all pages, by an attribute that each entry has of its own."""
+
+        def page(offset: int) -> list[dict[str, Any]]:
+            params = {**query, "offset": str(offset)} if offset else query
+            with self._asked("GET", path, params=params, headers={"Accept": DICOM_JSON}) as answer:
+                content = self._content(answer)
+            entries = self._json(content) if content else []
+            if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+                raise self._rubbish("no list of series or instances")
+            return entries
+
+        first = page(0)
+        if query and len(first) <= 1:  # what was asked for, or nothing
+            return first
+        return all_pages(lambda n: page(n) if n else first, lambda entry: _value(entry, key))
+
+    def _count(self, facts: FoundSeriesFacts) -> int | None:
+        """Instances of a series, one by one; None where the archive does not say."""
+        path = f"/studies/{facts.study}/series/{facts.series}/instances"
+        try:
+            return len(self._found(path, {}, INSTANCE)) or None
+        except ArchiveAwayError:
+            raise
+        except ArchiveError:
+            return None
 
     def _read(self, answer: Any, reader: MultipartReader) -> None:
         try:
@@ -194,7 +224,7 @@ class Archive:
         httpx, name = self._httpx, self._name
         try:
             with self._client.stream(method, self._root + path, **request) as answer:
-                self._check(answer.status_code, storing=storing)
+                self._check(answer, storing=storing)
                 yield answer
         except httpx.TimeoutException:
             raise ArchiveAwayError(f"{name} did not answer in time") from None
@@ -210,10 +240,12 @@ class Archive:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ArchiveError(f"{name} cannot be asked ({type(error).__name__})") from None
 
-    def _check(self, status: int, *, storing: bool) -> None:
-        name = self._name
-        if status in (200, 204) or (storing and status in (202, 409)):
+    def _check(self, answer: Any, *, storing: bool) -> None:
+        name, status = self._name, answer.status_code
+        if status in (200, 204) or (storing and status in JUDGED):
             return
+        if status == 206:
+            raise ArchiveAwayError(f"{name} sent a part of the series alone (206)")
         if status in (401, 403):
             raise ArchiveError(f"{name} asks for other credentials ({status})")
         if 300 <= status < 400:
@@ -225,15 +257,19 @@ class Archive:
                 f"{name} has no such series, or its DICOMweb has another root (404)"
             )
         if status in PASSING:
-            raise ArchiveAwayError(f"{name} cannot do it now ({status})")
+            again_s = again_after(answer.headers.get("retry-after"))
+            raise ArchiveAwayError(f"{name} cannot do it now ({status})", again_s)
         raise ArchiveError(f"{name} answered {status}")
 
-    def _json(self, answer: Any) -> Any:
+    def _content(self, answer: Any) -> bytes:
         content = b""
         for chunk in answer.iter_raw(1 << 16):
             content += chunk
             if len(content) > MOST_ANSWER:
                 raise self._rubbish("more than 16 MiB where a list was asked for")
+        return content.strip()
+
+    def _json(self, content: bytes) -> Any:
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
@@ -262,20 +298,3 @@ def _facts(entry: dict[str, Any], study: str | None, series: str | None) -> Foun
 def _value(entry: dict[str, Any], tag: str) -> Any:
     values = entry.get(tag, {}).get("Value") or [None]
     return values[0]
-
-
-def _items(entry: dict[str, Any], tag: str) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = entry.get(tag, {}).get("Value") or []
-    return items
-
-
-def _in_words(reason: int) -> str:
-    """Source: DICOM PS3.18, table 10.5.1-1, and PS3.4, table B.2-1."""
-    if reason >> 8 == NO_SPACE >> 8:
-        return "it is out of space"
-    words = {
-        0x0110: "it failed on them",
-        0xA900: "they do not match",
-        0xC000: "it cannot read them",
-    }
-    return words.get(reason, f"reason {reason:#06x}")

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from email.message import Message
+from io import BytesIO
 from typing import Protocol, runtime_checkable
 
 from seg.dicomweb.needed import needed
@@ -10,6 +11,8 @@ from seg.dicomweb.open_files import Readable
 
 LONGEST_BOUNDARY = 200
 """Letters. RFC 2046, 5.1.1, allows 70, and Orthanc sends more."""
+HEAD_BYTES = 4096
+"""Of an instance, in which its name stands."""
 
 
 @runtime_checkable
@@ -104,6 +107,21 @@ class MultipartBody:
         self._files = list(files)
         self._boundary = secrets.token_hex(16)
         self._chunk = chunk
+        self._heads: list[bytes] = []
+
+    @property
+    def instances(self) -> list[str]:
+        """SOPInstanceUIDs of what was sent, as the files' first bytes have them."""
+        from pydicom.filereader import read_partial
+
+        return [
+            str(
+                read_partial(
+                    BytesIO(head), lambda tag, *_: tag.group != 2
+                ).file_meta.MediaStorageSOPInstanceUID
+            )
+            for head in self._heads
+        ]
 
     @property
     def content_type(self) -> str:
@@ -120,8 +138,11 @@ class MultipartBody:
         """The bytes."""
         for file, _ in self._files:
             yield self._head()
-            while content := file.read(self._chunk):
+            content = file.read(self._chunk)
+            self._heads.append(content[:HEAD_BYTES])
+            while content:
                 yield content
+                content = file.read(self._chunk)
             yield b"\r\n"
         yield self._tail()
 

@@ -31,6 +31,10 @@ EXAMPLE = "pacs=ORTHANC@127.0.0.1:4242"
 CONNECT_S, ANSWER_S = 10.0, 120.0
 SUCCESS, OUT_OF_RESOURCES, WARNINGS = 0x0000, range(0xA700, 0xA800), range(0xB000, 0xC000)
 """Statuses of C-STORE. Source: DICOM PS3.4, table B.2-1."""
+DUPLICATE = 0x0111
+"""It has the instance already: it was stored, and its answer was lost."""
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+"""Explicit and implicit VR; all must take the latter, and some take nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class PeerArchive:
             ]
             association = self._associated(datasets)
             try:
+                self._check_kinds(association, datasets)
                 return [self._stored(association, dataset) for dataset in datasets]
             finally:
                 association.release()
@@ -145,7 +150,8 @@ class PeerArchive:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ANSWER_S
         kinds = {(each.SOPClassUID, each.file_meta.TransferSyntaxUID) for each in datasets}
         for sop_class, syntax in sorted(kinds):
-            entity.add_requested_context(sop_class, syntax)
+            for offered in dict.fromkeys((str(syntax), *UNCOMPRESSED)):
+                entity.add_requested_context(sop_class, offered)
         peer = self._peer
         tls = None if self._tls is None else (self._tls, peer.host)
         association = entity.associate(peer.host, peer.port, ae_title=peer.title, tls_args=tls)
@@ -157,6 +163,13 @@ class PeerArchive:
             raise ArchiveError(f"{self._name} takes none of these kinds of DICOM")
         raise ArchiveAwayError(f"{self._name} cannot be reached")
 
+    def _check_kinds(self, association: Any, datasets: Sequence[Any]) -> None:
+        """All or nothing: a report is of no use where the mask that it refers to is not taken."""
+        taken = {context.abstract_syntax for context in association.accepted_contexts}
+        for dataset in datasets:
+            if dataset.SOPClassUID not in taken:
+                raise ArchiveError(f"{self._name} takes no {dataset.Modality} by C-STORE")
+
     def _rejected(self, association: Any) -> ArchiveError:
         answer = association.acceptor.primitive
         if getattr(answer, "result", None) == 2:  # transient; PS3.8, table 9-21
@@ -164,10 +177,14 @@ class PeerArchive:
         return ArchiveError(f"{self._name} does not know our title {self._title}, or not its own")
 
     def _stored(self, association: Any, dataset: Any) -> str:
+        if _must_be_unpacked(association, dataset):
+            dataset.decompress(generate_instance_uid=False)
         try:
             answer = association.send_c_store(dataset)
         except ValueError:
-            raise ArchiveError(f"{self._name} takes no {dataset.Modality} by C-STORE") from None
+            raise ArchiveError(
+                f"{self._name} does not take this {dataset.Modality} as it is encoded"
+            ) from None
         except (RuntimeError, OSError):
             raise ArchiveAwayError(f"{self._name} broke the association off") from None
         status = getattr(answer, "Status", None)
@@ -175,7 +192,7 @@ class PeerArchive:
             raise ArchiveAwayError(f"{self._name} did not answer in time")
         if status in OUT_OF_RESOURCES:
             raise ArchiveAwayError(f"{self._name} is out of space")
-        if status != SUCCESS and status not in WARNINGS:
+        if status not in (SUCCESS, DUPLICATE) and status not in WARNINGS:
             raise ArchiveError(f"{self._name} did not store a result ({status:#06x})")
         return str(dataset.SOPInstanceUID)
 
@@ -202,6 +219,17 @@ def _dataset(source: Readable, path: Path) -> Any:
     with path.open("wb") as file:
         shutil.copyfileobj(source, file, 1 << 20)
     return pydicom.dcmread(path)
+
+
+def _must_be_unpacked(association: Any, dataset: Any) -> bool:
+    """A peer takes the kind of DICOM, and not its compression."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    taken = {
+        context.transfer_syntax[0]
+        for context in association.accepted_contexts
+        if context.abstract_syntax == dataset.SOPClassUID
+    }
+    return bool(syntax.is_compressed and taken and syntax not in taken)
 
 
 def _addresses(host: str) -> set[str]:

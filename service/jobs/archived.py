@@ -62,7 +62,7 @@ class ArchivedJobs:
         archive: ArchiveOrder,
         check: Check,
         check_held: Check,
-        segment: Callable[[], dict[str, Any]],
+        segment: Callable[[str | None], dict[str, Any]],
     ) -> dict[str, Any]:
         """The result of a job: fetched, segmented, stored.
 
@@ -71,7 +71,8 @@ class ArchivedJobs:
             archive: from where and to where.
             check: is called now and then.
             check_held: is called before a result leaves.
-            segment: writes the result and says what is told of it.
+            segment: writes the result and says what is told of it; is told which series is meant
+                of what an archive gave.
 
         Raises:
             ArchiveError: a series cannot be had, or a result cannot be stored.
@@ -79,22 +80,29 @@ class ArchivedJobs:
         """
         if not self._files.has(job.id, HEAD):
             self._fetch(job, archive, check)
-            self._write_json(job.id, HEAD, segment())
+            self._write_json(job.id, HEAD, segment(self._series_of(job, archive)))
         head: dict[str, Any] = json.loads(self._files.read(job.id, HEAD))
         check_held()
         if head.get("is_draft") and self._settings.below_lowest_dice == "withhold":
             return {**head, "stored": [], "not_stored": WITHHELD}
         return {**head, "stored": self._store(job, archive, head)}
 
-    def waits(self, job: Job) -> float | None:
-        """Seconds after which an archive that is away is asked again; None when that is over."""
+    def waits(self, job: Job, again_s: float | None = None) -> float | None:
+        """Seconds after which an archive that is away is asked again; None when that is over.
+
+        Args:
+            job: waits.
+            again_s: when the archive wants to be asked; it is asked once more in any case.
+        """
         name = AWAY["store" if self._files.has(job.id, HEAD) else "fetch"]
         if not self._files.has(job.id, name):
             self._write_json(job.id, name, time.time())
         away_s = max(0.0, time.time() - float(self._files.read(job.id, name)))
-        if away_s >= self._settings.dicomweb_retry_s:
+        left_s = self._settings.dicomweb_retry_s - away_s
+        if left_s <= 0:
             return None
-        return min(max(1.0, away_s), LONGEST_WAIT_S)
+        usual_s = min(max(1.0, away_s), LONGEST_WAIT_S)
+        return max(usual_s, min(again_s or 0.0, left_s))
 
     def _fetch(self, job: Job, archive: ArchiveOrder, check: Check) -> None:
         if archive.source is None:
@@ -109,6 +117,11 @@ class ArchivedJobs:
         ):
             (found,) = source.series(which.study, which.series)
             source.retrieve(found, target, self._settings.max_job_bytes, lambda _: check())
+
+    def _series_of(self, job: Job, archive: ArchiveOrder) -> str | None:
+        if archive.source is None:
+            return None
+        return SeriesName.model_validate_json(self._files.read(job.id, WHICH)).series
 
     def _merge(self, job: Job, archive: ArchiveOrder) -> None:
         """All that was sent of a series; the archive that stores the result may know of more."""

@@ -89,7 +89,8 @@ class Inbox:
             Problem: 503, too many jobs wait.
             FilesUnavailableError: nothing can be kept now.
         """
-        key = f"series {received.facts.series}"
+        facts = received.facts
+        key = f"series {facts.series} of {facts.study}"  # anonymisers give one to several patients
         begin = _Beginning(
             owner, decide, self._settings.dicom_silence_s if silence_s is None else silence_s
         )

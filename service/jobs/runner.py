@@ -161,7 +161,11 @@ class JobRunner:
                 [partial(self._files.open, job.id, name) for name in files] for files in job.images
             ]
             return self._segmented(held, model, backend, order, images)
-        segment = partial(self._segmented, held, model, backend, order, self.archived.images(job))
+
+        def segment(series: str | None) -> dict[str, Any]:
+            of_it = order.model_copy(update={"series": series})
+            return self._segmented(held, model, backend, of_it, self.archived.images(job))
+
         check, check_held = backend.raise_if_cancelled, partial(self._check_held, held)
         return self.archived.worked(job, order.archive, check, check_held, segment)
 
@@ -205,7 +209,7 @@ class JobRunner:
     def _archive_failed(self, held: "_Held", error: ArchiveError) -> None:
         """One that is away is asked again for a while, and nothing waits for that."""
         if isinstance(error, ArchiveAwayError):
-            wait_s = self.archived.waits(held.job)
+            wait_s = self.archived.waits(held.job, error.again_s)
             if wait_s is not None:
                 self._store.release(held.job.id, held.worker, wait_s)
                 return

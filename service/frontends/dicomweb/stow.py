@@ -54,7 +54,8 @@ class _Sorted:
     def __init__(self, files: ExitStack, study: str | None, read: Read) -> None:
         self._files, self._study, self._read = files, study, read
         self._part: IO[bytes] | None = None
-        self.series: dict[str, _Series] = {}
+        self.series: dict[tuple[str, str], _Series] = {}
+        """By study and series: anonymisers give one name to series of several patients."""
         self.taken: list[InstanceFacts] = []
         self.refused: list[tuple[InstanceFacts | None, int]] = []
 
@@ -84,15 +85,16 @@ class _Sorted:
 
     def _keep(self, facts: InstanceFacts, part: IO[bytes]) -> bool:
         """Whether there is room for it."""
-        if facts.series not in self.series:
+        name = facts.study, facts.series
+        if name not in self.series:
             if len(self.series) == MOST_SERIES:
                 return False
             OPEN_FILES.add()
             self._files.callback(OPEN_FILES.add, -1)
             file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             archive = self._files.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
-            self.series[facts.series] = _Series(file, archive)
-        series = self.series[facts.series]
+            self.series[name] = _Series(file, archive)
+        series = self.series[name]
         if facts.instance in series.instances:
             return True
         series.instances[facts.instance] = facts

@@ -53,7 +53,7 @@ class Spool:
             SpoolFullError: there are more bytes than may be.
             OSError: the disk does not take it.
         """
-        name = _hashed(facts.series)
+        name = _hashed(f"{facts.study} {facts.series}")
         size = content.stat().st_size
         self._reserve(name, size)
         try:

@@ -19,7 +19,7 @@ def test_a_result_below_the_lowest_predicted_dice_is_withheld_where_so_configure
     job = _job()
     with files.writing(job.id, HEAD) as file:
         file.write(json.dumps({"media_type": "application/dicom", "is_draft": True}).encode())
-    result = jobs.worked(job, ArchiveOrder(destination="pacs"), _nothing, _nothing, dict)
+    result = jobs.worked(job, ArchiveOrder(destination="pacs"), _nothing, _nothing, _never)
     assert result["stored"] == []
     assert "SEG_LOWEST_DICE" in result["not_stored"]
 
@@ -35,3 +35,7 @@ def _job():
         id="1", owner="", state="running", model="m:1", order={}, images=[], created=0, expires=1,
         attempts=1, progress=Progress(), now=0, **dict.fromkeys(unknown),
     )  # fmt: skip
+
+
+def _never(series):
+    raise AssertionError("the result is there already")

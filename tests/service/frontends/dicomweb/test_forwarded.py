@@ -14,7 +14,7 @@ from seg.images import read_image, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from service.middleware.key_file import new_key, write_keys
-from tests.orthanc import free_port, instances_in, orthanc, put, root_of
+from tests.orthanc import free_port, instances_in, orthanc, put, root_of, series_in
 from tests.seg.images.dicom.files import content_of, write_series
 from tests.service.conftest import ROOT, served, until, until_status
 from tests.service.frontends.dicomweb.conftest import study
@@ -162,6 +162,17 @@ def test_a_series_of_which_the_pacs_has_more_is_not_segmented_in_part(forwarding
     assert "15 of the 20 instances came" in job["problem"]["detail"]
     again = service.post("/dicom-web/studies", **body_of(slices))  # sent again, and all of it
     assert job_of(service, again)["state"] == "done"
+
+
+def test_one_name_for_series_of_two_patients_is_two_series(forwarding):
+    pacs, service = forwarding
+    first, second = study(AFFINE), study(AFFINE, PatientName="Another")
+    for each in second:
+        each.SeriesInstanceUID = first[0].SeriesInstanceUID
+    answer = service.post("/dicom-web/studies", **body_of([*first, *second]))
+    assert (answer.status_code, len(answer.json()["00081199"]["Value"])) == (200, 24)
+    studies = {str(each[0].StudyInstanceUID) for each in (first, second)}
+    until(lambda: studies <= {each["0020000D"]["Value"][0] for each in series_in(pacs)})
 
 
 def test_series_that_no_rule_fits_are_taken_and_left_alone(forwarding):

@@ -4,7 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.orthanc import free_port, instances_in, orthanc
+from tests.orthanc import free_port, names_in, orthanc
 from tests.service.conftest import until
 from tests.service.frontends.dicomweb.conftest import study
 from tests.service.frontends.dimse.receiving import sent_until_taken, wrong_results
@@ -41,6 +41,6 @@ def test_each_series_gets_exactly_one_result_though_the_process_is_killed_twice(
             service.start()
         for each in sending:
             each.result()
-        until(lambda: len(instances_in(pacs, "SEG")) >= SERIES)
+        until(lambda: len(names_in(pacs, "SEG")) >= SERIES)
         time.sleep(2)  # for one more that must not come
         assert wrong_results(pacs, series) == []
