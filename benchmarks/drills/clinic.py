@@ -18,7 +18,7 @@ from benchmarks.drills.cut_off import CuttingProxy
 from benchmarks.drills.drill import Drill
 from benchmarks.drills.outages import until
 from benchmarks.small_package import write_package
-from tests.orthanc import free_port, instances_in, orthanc
+from tests.orthanc import free_port, names_in, orthanc
 from tests.service.frontends.dicomweb.conftest import study
 from tests.service.frontends.dimse.receiving import Receiving, sent_until_taken, wrong_results
 
@@ -47,7 +47,7 @@ class Clinic:
 
     def results(self) -> int:
         """Masks in the PACS."""
-        return len(instances_in(self.pacs, "SEG"))
+        return len(names_in(self.pacs, "SEG"))
 
 
 def service_killed(drill: Drill) -> None:
@@ -132,7 +132,7 @@ def _clinic(
             sending = [senders.submit(sent_until_taken, each, ours, progress) for each in series]
             if stops_pacs:
                 with _pacs(drill.folder, theirs) as pacs:
-                    until(lambda: len(instances_in(pacs, "SEG")) >= count // 4, 300)
+                    until(lambda: len(names_in(pacs, "SEG")) >= count // 4, 300)
                 time.sleep(AWAY_S)
             with _pacs(drill.folder, theirs) as pacs:
                 yield Clinic(pacs, service, series, sending, progress, began)
