@@ -29,6 +29,12 @@ def test_the_farther_the_features_lie_the_stranger_is_the_image(statistics):
     assert found[-1] > statistics.largest
 
 
+def test_strangeness_is_in_multiples_of_the_usual_distance(statistics):
+    features = image(default_rng(1), 5)
+    twice = statistics.model_copy(update={"usual": 2 * statistics.usual})
+    assert twice.strangeness(features) == pytest.approx(statistics.strangeness(features) / 2)
+
+
 def test_statistics_are_a_few_kilobytes_and_read_back_the_same(statistics):
     text = statistics.model_dump_json()
     assert len(text) < 8000

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from seg.metrics import ObjectCounts, count_objects, is_hit, overlaps
+from seg.metrics.matching import fates_of
 
 SQUARE = (slice(2, 6), slice(2, 6))
 
@@ -66,3 +67,29 @@ def test_nothing_on_nothing_has_no_score_and_cases_add_up():
 def test_an_image_full_of_objects_has_no_background_to_find():
     full = np.ones((3, 3), int)
     assert count_objects(overlaps(full, full)).hits == (1, 1, 1)
+
+
+def test_a_pair_that_shares_little_is_no_hit_at_any_threshold():
+    # 8 of 40 pixels
+    counts = count_objects(overlaps(labels(LEFT), labels(np.s_[6:12, 2:6])))
+    assert counts.hits == (0, 0, 0)
+    assert (counts.iou, counts.seg) == (0, 0)
+
+
+def test_counts_begin_at_nothing():
+    counts = count_objects(overlaps(labels(LEFT), labels(LEFT)))
+    assert ObjectCounts() + counts == counts
+
+
+def test_what_became_of_each_object_is_told_by_its_number():
+    below, far = np.s_[12:18, 2:10], np.s_[0:1, 15:18]
+    half, rest = np.s_[12:18, 2:6], np.s_[12:18, 6:10]
+    ours, theirs = fates_of(
+        overlaps(labels(BOTH, half, rest, far), labels(LEFT, RIGHT, below, np.s_[19:20, 0:2]))
+    )
+    assert ours == {7: "merged", 14: "split", 21: "split", 28: "invented"}
+    assert theirs == {7: "merged", 14: "merged", 21: "split", 28: "missed"}
+    assert fates_of(overlaps(labels(LEFT), labels(RIGHT, LEFT))) == (
+        {7: "matched"},
+        {7: "missed", 14: "matched"},
+    )
