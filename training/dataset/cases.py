@@ -224,6 +224,11 @@ def mask_digest(case: Case) -> str:
     return digest_of_files(_files_of(case.mask))
 
 
+def objects_digest(case: Case) -> str | None:
+    """Of the file that numbers the objects, in full; None where the mask does, or none."""
+    return None if case.objects in (None, case.mask) else digest_of_files(_files_of(case.objects))
+
+
 def misfits(image: Image, mask: Mask) -> list[tuple[str, str]]:
     """What keeps an image and its mask from lying on each other, and what to do about it."""
     problems: list[tuple[str, str]] = []

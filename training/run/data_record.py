@@ -1,5 +1,6 @@
 """What a run was trained on, written down at its start, so that a resume notices what changed."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from seg.frozen import FrozenData
 from seg.images import ClassInfo
 from seg.model_package import Channel
 from training.dataset import Dataset, Split
-from training.dataset.cases import Case, image_digest, mask_digest
+from training.dataset.cases import Case, image_digest, mask_digest, objects_digest
 
 _MOST_NAMED = 3
 
@@ -25,6 +26,8 @@ class CaseRecord(FrozenData):
     image: str
     mask: str
     """Digests of the files."""
+    objects: str | None = None
+    """Of the file that numbers them; None where none does, and in older runs."""
 
 
 class DataRecord(FrozenData):
@@ -33,6 +36,9 @@ class DataRecord(FrozenData):
     classes: tuple[ClassInfo, ...]
     channels: tuple[Channel, ...]
     cases: dict[str, CaseRecord]
+    meaning: str | None = None
+    """Digest of what stands for which class in the files of masks; None in older runs."""
+    left_right: str | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> "DataRecord":
@@ -41,6 +47,8 @@ class DataRecord(FrozenData):
             classes=dataset.classes,
             channels=dataset.channels,
             cases={case.name: _record_of(case) for case in dataset.cases},
+            meaning=_meaning_of_masks(dataset),
+            left_right=dataset.left_right,
         )
 
     def write(self, path: Path) -> None:
@@ -99,15 +107,20 @@ def _record_of(case: Case) -> CaseRecord:
         subject=case.subject,
         image=image_digest(case),
         mask=mask_digest(case),
+        objects=objects_digest(case),
     )
 
 
 def _changes(dataset: Dataset, record: DataRecord) -> Iterator[str]:
-    if _meaning(dataset.classes) != _meaning(record.classes):
-        yield f"its classes were {_named(record.classes)} and are {_named(dataset.classes)}"
     ours, theirs = ([channel.name for channel in each.channels] for each in (record, dataset))
     if ours != theirs:
         yield f"its channels were {', '.join(ours)} and are {', '.join(theirs)}"
+    if _meaning(dataset.classes) != _meaning(record.classes):
+        yield f"its classes were {_named(record.classes)} and are {_named(dataset.classes)}"
+    elif record.meaning not in (None, _meaning_of_masks(dataset)):
+        yield "what stands for which class in the masks is another (colors, ignore, masks, objects)"
+    if record.meaning is not None and record.left_right != dataset.left_right:
+        yield f"left_right was {record.left_right} and is {dataset.left_right}"
     names = {case.name for case in dataset.cases}
     lost = [name for name in record.cases if name not in names]
     if lost:
@@ -116,14 +129,16 @@ def _changes(dataset: Dataset, record: DataRecord) -> Iterator[str]:
 
 def _other_contents(dataset: Dataset, record: DataRecord) -> Iterator[str]:
     now = {case.name: case for case in dataset.cases}
-    for what, digest in (("image", image_digest), ("mask", mask_digest)):
+    digests = {"image": image_digest, "mask": mask_digest, "objects": objects_digest}
+    for what, digest in digests.items():
         other = [
             name
             for name, was in record.cases.items()
-            if name in now and digest(now[name]) != getattr(was, what)
+            if name in now and getattr(was, what) not in (None, digest(now[name]))
         ]
         if other:
-            yield f"the {what}{'s' if len(other) > 1 else ''} of {_listed(other)} changed"
+            plural = "s" if len(other) > 1 and not what.endswith("s") else ""
+            yield f"the {what}{plural} of {_listed(other)} changed"
 
 
 def _other_split(dataset: Dataset, record: DataRecord) -> list[str]:
@@ -136,6 +151,18 @@ def _other_split(dataset: Dataset, record: DataRecord) -> list[str]:
     return (
         [f"{_listed(moved)} {_are(moved)} in another split or of another subject"] if moved else []
     )
+
+
+def _meaning_of_masks(dataset: Dataset) -> str:
+    masks = dataset.masks
+    said = (
+        masks.kind,
+        sorted(masks.label_of.items()),
+        sorted(masks.label_of_name.items()),
+        {case: sorted(of.items()) for case, of in sorted((masks.classes_of_objects or {}).items())},
+        dataset.legend.regions,
+    )
+    return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
 def _meaning(classes: Sequence[ClassInfo]) -> list[tuple[str, tuple[int, ...]]]:

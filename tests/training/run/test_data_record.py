@@ -48,6 +48,55 @@ def test_cases_that_are_gone_are_named_without_what_follows_from_it(begun):
     assert "another split" not in message
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        pytest.param(
+            "masks: colors\nclasses: [{name: none, color: [0, 0, 0]}, {name: a, color: [1, 1, 1]},"
+            " {name: b, color: [2, 2, 2]}]",
+            "masks: colors\nclasses: [{name: none, color: [0, 0, 0]}, {name: a, color: [2, 2, 2]},"
+            " {name: b, color: [1, 1, 1]}]",
+            "which class in the masks is another",
+            id="colors change places",
+        ),
+        pytest.param(
+            "classes: [background, a]",
+            "classes: [background, a]\nignore: 2",
+            "which class in the masks is another",
+            id="a value to ignore",
+        ),
+        pytest.param(
+            "left_right: x", "left_right: y", "left_right was x and is y", id="left and right"
+        ),
+    ],
+)
+def test_a_card_that_reads_masks_otherwise_is_refused(before, after, said, tmp_path):
+    folder = plain_folder(tmp_path / "data", values=(1,))
+    (folder / "dataset.yaml").write_text(before)
+    DataRecord.of(load_dataset(folder)).write(tmp_path / "data.json")
+    (folder / "dataset.yaml").write_text(after)
+    assert said in refused((folder, tmp_path / "data.json"))
+
+
+def test_numbers_of_objects_that_changed_are_named(tmp_path):
+    folder = plain_folder(tmp_path / "data", values=(1, 2))
+    (folder / "dataset.yaml").write_text(
+        "masks: instances\nclasses: [background, {name: a, value: 1}, {name: b, value: 2}]"
+    )
+    for mask in sorted((folder / "masks").iterdir()):
+        write_png(folder / "classes" / mask.name, mask_values(1, 2))
+    DataRecord.of(load_dataset(folder)).write(tmp_path / "data.json")
+    write_png(folder / "masks" / "a3.png", mask_values(2, 1))
+    assert "the objects of a3 changed" in refused((folder, tmp_path / "data.json"))
+
+
+def test_a_record_of_an_older_run_goes_on(begun):
+    record = read_record(begun[1])
+    cases = {name: case.model_copy(update={"objects": None}) for name, case in record.cases.items()}
+    older = record.model_copy(update={"meaning": None, "left_right": None, "cases": cases})
+    as_recorded(load_dataset(begun[0]), older)
+
+
 def test_a_new_case_is_left_out_and_moves_nothing(begun):
     before = load_dataset(begun[0])
     for index in range(20):
