@@ -183,10 +183,15 @@ def _valid_card(folder: Path) -> tuple[bytes, ModelCard]:
     try:
         content = path.read_bytes()
         raw = json.loads(content.decode())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        inside = folder / "package"  # of a run
+        hint = (
+            f"did you mean {inside}?"
+            if (inside / CARD_FILE).is_file()
+            else "name the folder that `python -m training.fit` wrote as package/"
+        )
         raise PackageError(
-            f"{path.parent} is no model package: it has no {CARD_FILE}; "
-            "name the folder that `python -m training.fit` wrote as package/"
+            f"{path.parent} is no model package: it has no {CARD_FILE}; {hint}"
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PackageError(f"{path} cannot be read: {error}") from error

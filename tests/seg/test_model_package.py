@@ -71,6 +71,13 @@ def test_a_missing_file_is_named(package, name):
         ModelPackage.load(package)
 
 
+def test_the_folder_of_a_run_says_which_folder_is_meant(package):
+    (package.parent / "run").mkdir()
+    package.rename(package.parent / "run" / "package")
+    with pytest.raises(PackageError, match=r"has no model.json; did you mean .*/run/package\?"):
+        ModelPackage.load(package.parent / "run")
+
+
 def test_a_folder_without_a_card_is_no_package(tmp_path):
     with pytest.raises(PackageError, match=r"is no model package: it has no model.json"):
         ModelPackage.load(tmp_path)

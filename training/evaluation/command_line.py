@@ -8,6 +8,7 @@ from seg.inference import Predictor, load_backend
 from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Dataset, look_into
 from training.dataset.findings.finding import raise_errors
+from training.dataset.findings.inspection import doubts_of
 from training.dataset.matched_classes import on_classes
 from training.evaluation.case_choice import Chosen, choose_cases
 
@@ -27,6 +28,8 @@ def open_for_scoring(
     dataset = dataset_for(package.card, options.path)
     chosen = choose_cases(package.card, dataset, options.split)
     _tell(chosen.left_out)
+    for finding in doubts_of(dataset, chosen.cases):
+        _tell(str(finding))
     backend = load_backend(
         package,
         options.variant,

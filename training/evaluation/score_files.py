@@ -113,7 +113,7 @@ def measure_text(interval: Interval | None, measure: Measure) -> str:
 
 
 def _row(name: str, score: Summary) -> str:
-    interval = f"{score.ci95[0]:.3f} to {score.ci95[1]:.3f}" if score.ci95 else "-"
+    interval = f"{score.interval[0]:.3f} to {score.interval[1]:.3f}" if score.interval else "-"
     others = {m.name: measure_text(score.measures.get(m.name), m) for m in MEASURES}
     return (
         f"{name}  {_text(score.dice)}  {interval:14}  {_text(score.dice_pooled)}   "

@@ -141,6 +141,11 @@ class Summary(FrozenData):
     """Cases whose prediction has the class and whose reference has none of it."""
     reliability: Reliability | None = None
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """``ci95`` where it says something: drawn from one case it is that case's Dice twice."""
+        return self.ci95 if self.cases > 1 else None
+
 
 class Tried(FrozenData):
     """A rule of postprocessing, and what became of the mean Dice on unseen cases."""

@@ -59,10 +59,12 @@ class ScoreCard:
     def verdict(self) -> str:
         """How the score stands to the floor, in words."""
         score = self.summary
-        if score.dice is None or score.floor is None or score.ci95 is None:
+        if score.dice is None or score.floor is None:
             return "no thresholding to compare with"
         gain = f"{score.dice - score.floor:+.3f}"
-        if score.ci95[0] > score.floor:
+        if score.interval is None:
+            return f"{gain} against thresholding, on one case: no interval"
+        if score.interval[0] > score.floor:
             return f"{gain} above thresholding"
         if score.dice > score.floor:
             return f"{gain}, but the interval reaches down to thresholding"
@@ -72,7 +74,11 @@ class ScoreCard:
     def is_good(self) -> bool:
         """The whole interval lies above the floor."""
         score = self.summary
-        return score.ci95 is not None and score.floor is not None and score.ci95[0] > score.floor
+        return (
+            score.interval is not None
+            and score.floor is not None
+            and score.interval[0] > score.floor
+        )
 
 
 @dataclass(frozen=True)

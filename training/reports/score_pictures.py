@@ -35,8 +35,10 @@ def draw_spread(evaluation: Evaluation, ink: Ink) -> bytes:
 
 
 def _draw_mean(axes: Axes, row: int, summary: Summary, ink: Ink) -> None:
-    if summary.dice is not None and summary.ci95:
-        axes.plot(summary.ci95, (row, row), color=ink.text, linewidth=2.2, solid_capstyle="butt")
+    if summary.dice is not None and summary.interval:
+        axes.plot(
+            summary.interval, (row, row), color=ink.text, linewidth=2.2, solid_capstyle="butt"
+        )
         axes.plot(summary.dice, row, "o", color=ink.text, markersize=5)
     if summary.floor is not None:
         axes.plot([summary.floor] * 2, (row - 0.22, row + 0.22), color=ink.mark, linewidth=1.8)

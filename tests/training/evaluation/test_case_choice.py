@@ -1,7 +1,9 @@
 """Cases that a package was trained on are not scored unless that is asked for."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 from seg.errors import DatasetError
@@ -108,6 +110,21 @@ def test_one_annotated_image_is_enough(data, tmp_path, capsys):
     scores = json.loads(out.read_text())
     assert [case["case"] for case in scores["cases"]] == ["a0"]
     assert scores["summary"]["nucleus"]["cases"] == 1
+    # an interval of one case would be that case twice
+    assert not re.search(r"\d to \d", capsys.readouterr().out)
+
+
+def test_masks_of_other_images_are_told_before_they_are_scored(data, tmp_path, capsys):
+    package = packaged(tmp_path / "p", load_dataset(data))
+    other = tmp_path / "other"
+    for index in range(3):
+        for part, at in (("images", index), ("masks", (index + 1) % 3)):
+            values = np.zeros((24, 20))
+            values[8 * at : 8 * at + 6, 3:17] = 255 if part == "images" else 7
+            write_png(other / part / f"a{index}.png", values)
+    out = tmp_path / "metrics.json"
+    assert evaluate.main([str(package), str(other), "--out", str(out), "--split", "all"]) == 0
+    assert "3 masks fit another image better than their own" in capsys.readouterr().err
 
 
 def test_two_packages_are_compared_where_their_classes_are_called_otherwise(data, tmp_path):

@@ -4,14 +4,17 @@ One image is in memory at a time in each process.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from tqdm import tqdm
 
-from training.dataset.cases import Dataset
+from training.dataset.cases import Case, Dataset
 from training.dataset.findings.all_cases import findings_over
 from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.findings.one_case import InspectedCase, inspect_case
+from training.dataset.findings.scales import other_scales
+from training.dataset.findings.wrong_masks import wrong_masks
 from training.dataset.fingerprint import (
     Fingerprint,
     fingerprint_of,
@@ -50,6 +53,12 @@ def check_and_measure(dataset: Dataset) -> tuple[list[Finding], Fingerprint]:
 def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     """All that is wrong, errors first."""
     return _sorted(dataset, _inspected(dataset, 0, progress=progress))
+
+
+def doubts_of(dataset: Dataset, cases: Sequence[Case]) -> list[Finding]:
+    """Masks that lie wrong and images on another scale: what would make their scores wrong."""
+    looks = _inspected(replace(dataset, cases=tuple(cases)), 0)
+    return [*wrong_masks(looks), *other_scales(looks)]
 
 
 def _inspected(dataset: Dataset, voxels: int, *, progress: bool = True) -> list[InspectedCase]:
