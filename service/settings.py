@@ -205,6 +205,11 @@ class Settings(BaseSettings):
     """Jobs that wait; more get 503."""
     max_job_mb: Annotated[float, Field(gt=0)] = 2000.0
     """Largest body of a job, in 10⁶ bytes."""
+    max_jobs_mb: Annotated[float, Field(gt=0)] | None = None
+    """Images and answers of all jobs that are kept, in 10⁶ bytes; None is half of the disk on which
+    they lie, or the longest queue of the largest bodies in an object store."""
+    max_client_jobs_mb: Annotated[float, Field(gt=0)] | None = None
+    """The same of the jobs of one key; None is half of it."""
     job_timeout_s: Annotated[float, Field(gt=0)] = 4 * 3600.0
     """Seconds for the upload of a job, and again for its work."""
     job_keep_s: Annotated[float, Field(gt=0)] = 24 * 3600.0

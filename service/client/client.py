@@ -25,7 +25,7 @@ from service.schemas import (
     ServedCard,
 )
 
-COME_BACK = (429, 503)
+COME_BACK = (429, 503, 507)
 """Refusals that say when to ask again."""
 LONGEST_WAIT_S = 60.0
 QUIET_S = 60.0
@@ -50,7 +50,7 @@ class Client:
             url: ``http://127.0.0.1:3000``.
             key: where the service asks for one.
             timeout_s: longest wait for an answer.
-            retries: how often a request is sent again that was refused with 429 or 503.
+            retries: how often a request is sent again that was refused with 429, 503 or 507.
             verify: False, or a file of certificates, as httpx takes it.
         """
         headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -80,6 +80,7 @@ def kept(files: JobFiles, job: str, images: Images) -> list[list[str]]:
     for number, channels in enumerate(images):
         names.append([f"image-{number}-{channel}" for channel in range(len(channels))])
         for name, file in zip(names[-1], channels, strict=True):
+            file.seek(0)
             files.put(job, name, file)
     return names
 

@@ -5,6 +5,7 @@ come lies in the job's folder, so that it outlives the process, and replicas add
 """
 
 import json
+import os
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from service.archives.rules import SeriesFacts
 from service.jobs.files import HEAD, JobFiles
 from service.jobs.intake import too_many_wait
 from service.jobs.records import Job
+from service.jobs.room import JobRoom
 from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
 from service.observability.tracing import current_traceparent
 from service.problems.response import Problem
@@ -60,6 +62,7 @@ class Inbox:
 
     def __init__(self, store: JobStore, files: JobFiles, settings: Settings) -> None:
         self._store, self._files, self._settings = store, files, settings
+        self._room = JobRoom.of(settings, files)
         self._one_by_one = threading.Lock()
 
     def take(
@@ -86,7 +89,7 @@ class Inbox:
             The job.
 
         Raises:
-            Problem: 503, too many jobs wait.
+            Problem: 503, too many jobs wait; 429, 507, they take too much room.
             FilesUnavailableError: nothing can be kept now.
         """
         facts = received.facts
@@ -139,6 +142,8 @@ class Inbox:
         instead_of: str | None = None,
     ) -> bool:
         part = secrets.token_hex(8)
+        size = received.file.seek(0, os.SEEK_END)
+        self._room.take(self._store, job, size, more=True)
         received.file.seek(0)
         self._files.put(job, PART + part, received.file)
         with self._files.writing(job, FACTS + part) as file:

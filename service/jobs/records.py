@@ -41,6 +41,14 @@ JOBS = sa.Table(
 )
 """Times are seconds since 1970 by the clock of the database, which all replicas share."""
 
+BYTES = sa.Table(
+    "seg_jobs_bytes",
+    METADATA,
+    sa.Column("job", sa.String(43), primary_key=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+)
+"""What the files of a job take; apart, so that jobs of older versions stay, which take nothing."""
+
 SALT = sa.Table("seg_jobs_salt", METADATA, sa.Column("salt", sa.LargeBinary(32), nullable=False))
 """One row: what hashes of keys and images are keyed with, so that they tell nothing elsewhere."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, JobFiles
 from service.jobs.intake import check_same, hash_of, idempotency_key_of, kept, reserved
 from service.jobs.records import Job
+from service.jobs.room import JobRoom
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
 from service.jobs.store import JobStore, NewJob
@@ -77,6 +79,7 @@ class JobRoutes:
         self._settings = settings = models.settings
         self._uploads = Uploads(urls, settings.job_timeout_s, settings.max_job_bytes)
         self._store, self._files, self._runner = jobs.store, jobs.files, jobs.runner
+        self._room = JobRoom.of(settings, jobs.files)
         models.metrics.collect_from(_QueueMetrics(jobs.runner))
 
     def routes(self) -> list[Route]:
@@ -102,12 +105,13 @@ class JobRoutes:
             async with self._uploads.images_of(request) as images:
                 check_same(self._store, job, await run_sync(hash_of, images, order))
             return accepted(request, job)
-        async with (
-            forgotten_on_failure(self._runner, job),
-            self._uploads.images_of(request) as images,
-        ):
-            await run_sync(self._take_in, job, images, order)
-            return await begun(request, self._store, self._runner, job)
+        async with forgotten_on_failure(self._runner, job):
+            announced = whole_number(request.headers.get("content-length", ""))
+            if announced:
+                await run_sync(self._room.take, self._store, job, announced)
+            async with self._uploads.images_of(request) as images:
+                await run_sync(self._take_in, job, images, order)
+                return await begun(request, self._store, self._runner, job)
 
     async def listing(self, request: Request) -> Response:
         """``GET /jobs``: one's own jobs, the newest first."""
@@ -201,6 +205,8 @@ class JobRoutes:
 
     def _take_in(self, job: str, images: Images, order: Order) -> None:
         content = hash_of(images, order)
+        size = sum(file.seek(0, os.SEEK_END) for channels in images for file in channels)
+        self._room.take(self._store, job, size)
         names = kept(self._files, job, images)
         self._store.enqueue(job, names, content, self._settings.job_keep_s)
 

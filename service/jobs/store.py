@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from seg.errors import ConfigError
 from service.jobs.database import Database, now_of, prepared
-from service.jobs.records import JOBS, Job, Progress, job_of
+from service.jobs.records import BYTES, JOBS, Job, Progress, job_of
 
 MAX_ATTEMPTS = 2
 DIED_TWICE = (
@@ -33,6 +33,18 @@ class QueueFullError(Exception):
 
 class KeyInUseError(Exception):
     """The job of this idempotency key is there already, or on its way."""
+
+
+class NoRoomError(Exception):
+    """Files of jobs take as many bytes as they may.
+
+    Args:
+        of_key: those of the one who asks, not those of all.
+    """
+
+    def __init__(self, *, of_key: bool) -> None:
+        super().__init__(of_key)
+        self.of_key = of_key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +115,37 @@ class JobStore:
         except IntegrityError as error:
             raise KeyInUseError from error
         return job
+
+    def hold(self, job: str, size: int, of_all: int, of_key: int, *, more: bool = False) -> None:
+        """Note how many bytes the files of a job take.
+
+        Args:
+            job: its id.
+            size: bytes.
+            of_all: most that all jobs may take.
+            of_key: most that jobs of its owner may take, if that is a key.
+            more: they come on top of what was noted.
+
+        Raises:
+            NoRoomError: it would be too much; nothing is noted then.
+        """
+        held = sa.func.coalesce(sa.func.sum(BYTES.c.bytes), 0)
+        others = sa.select(held).join(JOBS, JOBS.c.id == BYTES.c.job).where(BYTES.c.job != job)
+        this = BYTES.c.job == job
+        with self._database.changing() as connection:
+            owner = connection.scalar(sa.select(JOBS.c.owner).where(JOBS.c.id == job))
+            before = connection.scalar(sa.select(BYTES.c.bytes).where(this))
+            total = size + (before or 0) if more else size
+            of_owner = connection.scalar(others.where(JOBS.c.owner == owner)) or 0
+            of_others = connection.scalar(others) or 0
+            if owner and of_owner + total > of_key:
+                raise NoRoomError(of_key=True)
+            if of_others + total > of_all:
+                raise NoRoomError(of_key=False)
+            if before is None:
+                connection.execute(sa.insert(BYTES).values(job=job, bytes=total))
+            else:
+                connection.execute(sa.update(BYTES).where(this).values(bytes=total))
 
     def enqueue(self, job: str, images: list[list[str]], content_hash: str, keep_s: float) -> None:
         """All images have come."""
@@ -254,13 +297,17 @@ class JobStore:
 
     def finish(self, job: str, worker: str, result: dict[str, Any], keep_s: float) -> bool:
         """It is done; False when it was deleted or has gone to another worker meanwhile."""
-        return self._update(
-            self._held(job, worker),
-            state="done",
-            result=result,
-            finished=self._now,
-            expires=self._now + keep_s,
-        )
+        done = {"state": "done", "result": result, "finished": self._now}
+        done["expires"] = self._now + keep_s
+        larger = sa.update(BYTES).where(BYTES.c.job == job)
+        with self._database.changing() as connection:
+            change = sa.update(JOBS).where(self._held(job, worker)).values(done)
+            if not connection.execute(change).rowcount:
+                return False
+            # An answer is not refused any more, but it is counted.
+            size = BYTES.c.bytes + result.get("bytes", 0)
+            connection.execute(larger.values(bytes=size))
+        return True
 
     def fail(self, job: str, worker: str, status: int, detail: str, keep_s: float) -> None:
         """It cannot be done, and this is why."""
@@ -276,6 +323,7 @@ class JobStore:
     def delete(self, job: str) -> bool:
         """Forget a job, whatever it does; whether there was one."""
         with self._database.changing() as connection:
+            connection.execute(sa.delete(BYTES).where(BYTES.c.job == job))
             return connection.execute(sa.delete(JOBS).where(JOBS.c.id == job)).rowcount > 0
 
     def expired(self) -> list[str]:

@@ -39,15 +39,16 @@ PROBLEMS: Mapping[int, str] = {
     413: "Too many bytes, or too many pixels or voxels after decoding.",
     415: "The content is no image, or of a format that is not read.",
     422: "The image is damaged or does not fit the model, or an option cannot be what it is.",
-    429: "This client asks too often, or has too much in flight.",
+    429: "This client asks too often, has too much in flight, or too much in its jobs.",
     500: "The service failed; its log has the place under the answer's X-Request-ID.",
     502: "The address of an image did not give it.",
     503: "Not ready, or full.",
     504: "It took too long and was stopped.",
+    507: "Images and answers of jobs take all the room that they may have.",
 }
 """Every error that an answer can be."""
 
-WAIT = frozenset({409, 429, 503})
+WAIT = frozenset({409, 429, 503, 507})
 """Those that tell when to come back."""
 
 ALWAYS = (413, 500)
@@ -175,7 +176,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("POST", "/jobs"): Operation(
         answers={202: _JOB},
-        problems=(*UPLOAD, 409),
+        problems=(*UPLOAD, 409, 507),
         parameters=(*options_but("quality", "deadline_ms"), IDEMPOTENCY_KEY),
         body=IMAGES,
         scope="jobs",
