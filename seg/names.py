@@ -94,6 +94,7 @@ PRECISION_VARIABLE = "SEG_PRECISION"
 PRESET_NAMES = (
     "resunet-s",
     "resunet-xs",
+    "resunet-s-attention",
     "resunet-m",
     "resunet-l",
     "resunet-xl",

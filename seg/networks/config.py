@@ -153,6 +153,11 @@ class UNetConfig:
                 f"stochastic depth drops blocks of the residual encoder, {self.encoder} has none; "
                 "set stochastic_depth=0 or take a preset such as resunet-s"
             )
+        elif self.attention_blocks:
+            raise ConfigError(
+                f"attention follows the last stage of the residual encoder, not {self.encoder}; "
+                "leave it out or take a preset such as resunet-s"
+            )
 
     @property
     def layers(self) -> Layers:

@@ -7,7 +7,9 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TypeVar
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from seg.errors import ConfigError
 
@@ -27,6 +29,24 @@ def _group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
+class Affine(nn.Module):
+    """What is left of a normalisation without statistics: a learned scale and shift a channel.
+
+    For studies of what networks do that are not normalised. A branch that ends with it can start
+    at 0 like any other.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.axes = (-1, *[1] * spatial_dims)
+
+    def forward(self, x: Float[Tensor, "b c *spatial"]) -> Float[Tensor, "b c *spatial"]:
+        """Return ``x``, scaled and shifted."""
+        return x * self.weight.view(self.axes) + self.bias.view(self.axes)
+
+
 NORMALISATIONS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
     "instance": {
         2: partial(nn.InstanceNorm2d, affine=True),
@@ -34,6 +54,7 @@ NORMALISATIONS: dict[str, dict[int, Callable[[int], nn.Module]]] = {
     },
     "batch": {2: nn.BatchNorm2d, 3: nn.BatchNorm3d},
     "group": {2: _group_norm, 3: _group_norm},
+    "none": {2: partial(Affine, 2), 3: partial(Affine, 3)},
 }
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

@@ -95,6 +95,13 @@ PRESETS: dict[str, Preset] = {
         blocks=(0, 1, 1, 1, 1),
         patch={2: (192, 192), 3: (64, 64, 64)},
     ),
+    # Transformer blocks where all voxels of the patch fit into a few hundred tokens.
+    "resunet-s-attention": Preset(
+        features={2: (24, 48, 96, 192, 256), 3: (24, 48, 96, 192, 192)},
+        blocks=(1, 2, 2, 2, 2),
+        patch={2: (192, 192), 3: (64, 64, 64)},
+        options={"attention_blocks": 2},
+    ),
     "resunet-m": _resunet(512, 128, gpu_memory_gb=8),
     "resunet-l": _resunet(832, 192, gpu_memory_gb=24),
     "resunet-xl": _resunet(1024, 224, gpu_memory_gb=40),

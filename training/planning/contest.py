@@ -38,7 +38,16 @@ UNASKED_MINUTES = 10.0
 FEWEST_GROUPS = 3
 """Training cases, of other subjects each, below which one that is held back is too much."""
 OWN_CHOICE = {
-    *("network", "weights", "start", "steps", "shortcut", "compute_penalty", "stochastic_depth"),
+    *(
+        "network",
+        "weights",
+        "start",
+        "steps",
+        "shortcut",
+        "attention",
+        "compute_penalty",
+        "stochastic_depth",
+    ),
     *("sandwich_share", "strides", "kernel_sizes", "deep_supervision"),
 }
 """Fields that say which network is wanted, or that the training must be exactly so."""

@@ -86,6 +86,12 @@ FLAGS: Mapping[str, Mapping[str, Flag]] = MappingProxyType(
             "shortcut": Flag(
                 metavar="KIND", help="what leads around a block, as python -m seg.networks lists it"
             ),
+            "attention": Flag(
+                metavar="N",
+                help="Transformer blocks at the bottom of the U-Net, where all voxels of a patch "
+                "see each other",
+                default="the preset's: 2 in resunet-s-attention, else 0",
+            ),
             "compute_penalty": Flag(
                 metavar="P",
                 help="with --shortcut gated or gated-channel: P times the share of operations that "

@@ -87,8 +87,11 @@ def _stages_in_words(plan: Plan) -> str:
         slower = f", its encoder at {plan.encoder_rate:g} of the rate" if plan.weights else ""
         stride = times([math.prod(axis) for axis in zip(*plan.strides, strict=True)])
         return f"{began}{slower}, sizes of patches are multiples of {stride}"
-    shortcut = plan.shortcut or PRESETS[plan.network].options.get("shortcut", "identity")
-    return f"{len(plan.strides)} stages, {shortcut} shortcuts"
+    own = PRESETS[plan.network].options
+    shortcut = plan.shortcut or own.get("shortcut", "identity")
+    attention = own.get("attention_blocks", 0) if plan.attention is None else plan.attention
+    told = f", {attention} attention blocks" if attention else ""
+    return f"{len(plan.strides)} stages, {shortcut} shortcuts{told}"
 
 
 def _overlap_in_words(plan: Plan) -> str:

@@ -145,6 +145,7 @@ class Plan(PlanFields):
             deep_supervision=self.deep_supervision,
             stochastic_depth=self.stochastic_depth,
             shortcut=shortcut,
+            attention_blocks=config.attention_blocks if self.attention is None else self.attention,
             gated_skips=self.compute_penalty > 0 and config.decoder == "light",
         )
 
@@ -152,6 +153,7 @@ class Plan(PlanFields):
         """Say what only networks made of our blocks can do, rather than leave it out silently."""
         for name, is_asked in (
             ("shortcut", self.shortcut is not None),
+            ("attention", bool(self.attention)),
             ("compute-penalty", self.compute_penalty > 0),
             ("stochastic-depth", self.stochastic_depth > 0),
         ):

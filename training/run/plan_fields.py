@@ -112,6 +112,10 @@ class PlanFields(BaseModel):
     shortcut: Annotated[
         str | None, Field(description="what leads around a block; null keeps the preset's")
     ] = None
+    attention: Annotated[
+        int | None,
+        Field(ge=0, description="attention blocks at the bottom; null keeps the preset's"),
+    ] = None
     strides: Annotated[
         tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
     ]

@@ -60,8 +60,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--layers", type=int, nargs="+", metavar="N", help="convolutions of the encoder: 1 + 4n")
     add("--seeds", type=int, metavar="N", help="trainings of each network (default: 3)")
     add("--steps", type=int, metavar="N", help="of each training")
-    add("--batch-size", type=int, metavar="N", help="patches a step (default: 8)")
-    add("--edge", type=int, metavar="N", help="of a patch, in voxels (default: 64)")
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="patches a step (default: 8 where it is not told above)",
+    )
+    add(
+        "--edge",
+        type=int,
+        metavar="N",
+        help="of a patch, in voxels (default: 64 where it is not told above)",
+    )
     add("--features", type=int, metavar="N", help="of the first stage (default: 16)")
     add("--learning-rate", type=float, metavar="X", help="at its highest (default: 0.05)")
 

@@ -12,7 +12,16 @@ from data.fetch import fetch
 from seg.errors import ConfigError
 from seg.files import replace_file
 from training.planning.command_line import DEFAULT_DATASET
-from training.studies import depth, gates, gradients, landscape, lesion
+from training.studies import (
+    depth,
+    gates,
+    gradients,
+    landscape,
+    lesion,
+    thousand,
+    transformer,
+    vanishing,
+)
 from training.studies.plots import as_file
 from training.studies.questions import QUESTIONS
 from training.studies.runs import Study, carry_out
@@ -22,7 +31,16 @@ from training.studies.tables import as_csv
 STUDIES: Mapping[str, Study] = MappingProxyType(
     {
         study.name: study
-        for study in (depth.STUDY, gradients.STUDY, lesion.STUDY, landscape.STUDY, gates.STUDY)
+        for study in (
+            depth.STUDY,
+            gradients.STUDY,
+            vanishing.STUDY,
+            thousand.STUDY,
+            transformer.STUDY,
+            lesion.STUDY,
+            landscape.STUDY,
+            gates.STUDY,
+        )
     }
 )
 

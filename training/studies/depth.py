@@ -5,19 +5,52 @@ Source: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, fig.
 
 from matplotlib.figure import Figure
 
+from seg.errors import ConfigError
+from training.studies.arms import Arm
 from training.studies.learning import dice_on, final_loss, learn
 from training.studies.plots import name_axes, panels, plot
-from training.studies.runs import Row, Study, StudyJob, Table, every_job
-from training.studies.setting import Setting, study_network
-from training.studies.tables import curve, names, values, where
+from training.studies.runs import Row, Study, StudyJob, Table, every_job, jobs_of
+from training.studies.setting import Setting, study_config
+from training.studies.tables import (
+    FEWEST_SEEDS,
+    change,
+    curve,
+    falls,
+    in_words,
+    mean,
+    names,
+    rises,
+    values,
+    where,
+)
 from training.studies.task import Task
 
 PLAIN = "none"
+CONFOUND = Arm("identity, drawn start", "identity", start="drawn")
+"""Branches that add begin at 0, plain ones cannot: is it the start, and not the shortcut?"""
+
+
+def jobs(setting: Setting) -> list[StudyJob]:
+    """Each shortcut, and the identity without its start at 0; none where no such network is.
+
+    ``dense`` has no more blocks a stage than features.
+    """
+    asked = every_job(setting)
+    extra = jobs_of([CONFOUND], setting) if CONFOUND.shortcut in setting.shortcuts else []
+    return [job for job in (*asked, *extra) if _can_be(job, setting)]
+
+
+def _can_be(job: StudyJob, setting: Setting) -> bool:
+    try:
+        study_config(setting, (setting.edge,) * 2, (1, 2), job.arm.shortcut, job.layers)
+    except ConfigError:
+        return False
+    return True
 
 
 def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network; its final loss, and its Dice on held-back patches."""
-    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
+    network = job.network(setting, task)
     losses = learn(network, task, setting, job.seed)
     weights = sum(each.numel() for each in network.parameters())
     return [
@@ -43,41 +76,27 @@ def draw(table: Table) -> Figure:
 
 def say(table: Table) -> str:
     """What was seen, in a paragraph."""
-    depths = sorted(int(n) for n in values(table, "layers"))
-    low, high = depths[0], depths[-1]
-    sentences = []
+    sentences, worse, better = [], [], []
     for network in names(table):
-        loss = curve(where(table, network=network), "layers", "loss")
-        dice = curve(where(table, network=network), "layers", "dice")
-        change = loss.at(high) / loss.at(low) - 1
+        rows = where(table, network=network)
+        depths = sorted(int(n) for n in values(rows, "layers"))
+        shallow, deep = (where(rows, layers=n) for n in (depths[0], depths[-1]))
+        loss, dice = (change(shallow, deep, column) for column in ("loss", "dice"))
         sentences.append(
-            f"`{network}` goes from a loss of {loss.at(low):.3f} at {low} layers to "
-            f"{loss.at(high):.3f} at {high} ({change:+.0%}), Dice {dice.at(low):.3f} to "
-            f"{dice.at(high):.3f}"
+            f"`{network}` goes from a loss of {mean(shallow, 'loss')[0]:.3f} at {depths[0]} layers "
+            f"to {mean(deep, 'loss')[0]:.3f} at {depths[-1]} ({in_words(loss)}), Dice "
+            f"{mean(shallow, 'dice')[0]:.3f} to {mean(deep, 'dice')[0]:.3f} ({in_words(dice)})"
         )
+        worse += [f"`{network}`"] * (rises(loss) or falls(dice))
+        better += [f"`{network}`"] * (falls(loss) or rises(dice))
     text = "Trained for equal steps on the same patches: " + "; ".join(sentences) + "."
-    if PLAIN not in names(table):
-        return text
-    worse = _worse_than_shallow(table, PLAIN)
-    escaped = [
-        f"`{name}`"
-        for name in names(table)
-        if name != PLAIN and not _worse_than_shallow(table, name)
-    ]
-    if worse:
-        text += (
-            " The deepest plain network has a higher *training* loss than the shallowest one: it "
-            "is not overfitting, it is harder to train."
-        )
-    else:
-        text += " The plain network did not degrade at these depths."
-    return text + (f" {', '.join(escaped)} did not get worse with depth." if escaped else "")
+    if len(values(table, "seed")) < FEWEST_SEEDS:
+        return text + " One seed cannot tell whether depth helps."
+    if PLAIN in names(table) and f"`{PLAIN}`" in worse:
+        text += " The plain network is harder to train the deeper it is"
+        text += ", and that is not overfitting: it is the *training* loss that rises."
+    text += f" Worse with depth, by an interval: {', '.join(worse) or 'none'}."
+    return text + f" Better: {', '.join(better) or 'none'}."
 
 
-def _worse_than_shallow(table: Table, network: str) -> bool:
-    """Loss rises with depth by more than the spread over seeds."""
-    loss = curve(where(table, network=network), "layers", "loss")
-    return bool(loss.mean[-1] - loss.mean[0] > max(loss.error[-1], loss.error[0]))
-
-
-STUDY = Study(name="depth", jobs=every_job, measure=measure, draw=draw, say=say)
+STUDY = Study(name="depth", jobs=jobs, measure=measure, draw=draw, say=say)

@@ -15,7 +15,7 @@ from seg.networks.block import ResidualBlock
 from training.studies.learning import learn
 from training.studies.plots import name_axes, panels, plot
 from training.studies.runs import Row, Study, StudyJob, Table, every_job
-from training.studies.setting import Setting, study_network
+from training.studies.setting import Setting
 from training.studies.tables import curve, mean, names, values, where
 from training.studies.task import Batch, Loss, Task
 
@@ -28,7 +28,7 @@ START, END = "start", "end"
 
 def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Gradients of one network before, amid and after its training."""
-    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
+    network = job.network(setting, task)
     batch = task.batches(job.seed).batch(setting.steps)
     rows: list[Row] = []
     times = {0: START, setting.steps // 2: "half", setting.steps: END}

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from training.studies.learning import learn, loss_on
 from training.studies.runs import Row, Study, StudyJob, Table, every_job
-from training.studies.setting import Setting, study_network
-from training.studies.tables import mean, names, values, where
+from training.studies.setting import Setting
+from training.studies.tables import change, falls, in_words, mean, names, rises, values, where
 from training.studies.task import Batch, Loss, Task
 
 REACH = 1.0
@@ -26,12 +26,14 @@ POINTS = 17
 BATCHES = 2
 RISE = 0.25
 """The basin is where the loss is at most this far above that of the trained weights."""
+NEAR = 0.25
+"""Lengths of the weights within which the loss's rise is called sharpness."""
 HIGHEST_DRAWN = 3.0
 
 
 def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then look around its weights on training patches."""
-    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
+    network = job.network(setting, task)
     learn(network, task, setting, job.seed)
     patches = task.batches(0)
     images, labels = zip(*(patches.batch(setting.steps + n) for n in range(BATCHES)), strict=True)
@@ -95,6 +97,18 @@ def basin_width(surface: Float64[np.ndarray, "p p"]) -> float:
     return float(2 * np.sqrt(min(cells * cell, 4 * REACH**2) / np.pi))
 
 
+def sharpness(surface: Float64[np.ndarray, "p p"]) -> float:
+    """Mean rise of the loss over the points nearby, above that of the trained weights.
+
+    Source: Foret et al., Sharpness-Aware Minimization, ICLR 2021, eq. 1, who take the largest
+    rise; of few directions the mean is less a matter of luck.
+    """
+    ways = np.linspace(-REACH, REACH, POINTS)
+    apart = np.hypot(*np.meshgrid(ways, ways))
+    middle = surface[POINTS // 2, POINTS // 2]
+    return float((surface[(apart > 0) & (apart <= NEAR)] - middle).mean())
+
+
 def bent_share(surface: Float64[np.ndarray, "p p"]) -> float:
     """Share of the plane that bends downwards in some direction: 0 for a bowl.
 
@@ -149,7 +163,7 @@ def draw(table: Table) -> Figure:
 
 
 def widths(table: Table) -> list[Row]:
-    """Loss, width of the basin and bent share of every run."""
+    """Loss, width of the basin, bent share and sharpness of every run."""
     return [
         {
             "network": network,
@@ -158,6 +172,7 @@ def widths(table: Table) -> list[Row]:
             "loss": float(loss[POINTS // 2, POINTS // 2]),
             "width": basin_width(loss),
             "bent": bent_share(loss),
+            "sharpness": sharpness(loss),
         }
         for network, layers, seed, loss in surfaces(table)
     ]
@@ -170,18 +185,28 @@ def say(table: Table) -> str:
     for network in names(table):
         for layers in values(table, "layers"):
             rows = where(measured, network=network, layers=int(layers))
-            (loss, loss_sd), (width, width_sd), (bent, _) = (
-                mean(rows, name) for name in ("loss", "width", "bent")
+            (loss, loss_sd), (width, width_sd), (bent, _), (sharp, sharp_sd) = (
+                mean(rows, name) for name in ("loss", "width", "bent", "sharpness")
             )
             sentences.append(
                 f"`{network}` with {layers} layers ends at a loss of {loss:.2f} ± {loss_sd:.2f} in "
-                f"a basin {width:.2f} ± {width_sd:.2f} wide; {bent:.0%} of its plane bends "
-                "downwards"
+                f"a basin {width:.2f} ± {width_sd:.2f} wide, its sharpness {sharp:.3f} ± "
+                f"{sharp_sd:.3f}; {bent:.0%} of its plane bends downwards"
             )
+    first, *others = names(table)
+    for layers in values(table, "layers"):
+        base = where(measured, network=first, layers=int(layers))
+        for other in others:
+            rise = change(base, where(measured, network=other, layers=int(layers)), "sharpness")
+            verdict = "is sharper than" if rises(rise) else "is not shown to differ from"
+            verdict = "is flatter than" if falls(rise) else verdict
+            sentences.append(f"With {layers} layers `{other}` {verdict} `{first}`"
+                             f" ({in_words(rise)})")  # fmt: skip
     return (
         ". ".join(sentences) + f". A basin is where the loss is at most {RISE} above that of the "
-        "trained weights, its width in lengths of the weights; a network that has learned little "
-        "can lie in a wide one, so read width and loss together."
+        "trained weights, its width in lengths of the weights; sharpness is the mean rise within "
+        f"{NEAR} of that length. A network that has learned little can lie in a wide and flat one, "
+        "so read them together with the loss."
     )
 
 

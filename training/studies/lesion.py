@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training.studies.arms import Arm
 from training.studies.learning import dice_on, learn
 from training.studies.plots import name_axes, panels, plot
-from training.studies.runs import Row, Study, StudyJob, Table, every_job
-from training.studies.setting import Setting, study_network, with_stochastic_depth
+from training.studies.runs import Row, Study, StudyJob, Table, every_job, jobs_of
+from training.studies.setting import Setting
 from training.studies.surgery import kept_blocks, path_gradients, permuted, without
 from training.studies.tables import curve, deepest, mean, names, values, where
 from training.studies.task import Task
@@ -19,6 +20,7 @@ from training.studies.task import Task
 SINGLE, RANDOM, SWAPPED, PATHS = "single drop", "random drops", "swaps", "path length"
 DROP_RATE = 0.2
 """Of the last block. Huang et al. 2016 take 0.5 for trainings of hundreds of epochs."""
+DROPPED = Arm("identity, stochastic depth", "identity", (("stochastic_depth", DROP_RATE),))
 DRAWS = 6
 PATH_DRAWS = 2
 PATH_PATCHES = 4
@@ -29,20 +31,13 @@ CARRIED = 0.9
 
 def jobs(setting: Setting) -> list[StudyJob]:
     """Each shortcut, and the identity with stochastic depth beside it."""
-    plain = every_job(setting)
-    dropped = [
-        StudyJob(job.shortcut, job.layers, job.seed, DROP_RATE)
-        for job in plain
-        if job.shortcut == "identity"
-    ]
-    return plain + dropped
+    asked = every_job(setting)
+    return asked + (jobs_of([DROPPED], setting) if DROPPED.shortcut in setting.shortcuts else [])
 
 
 def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network, then hurt copies of it."""
-    network = study_network(setting, task.plan.patch, task.counts, job.shortcut, job.layers)
-    if job.stochastic_depth:
-        network = with_stochastic_depth(network, job.stochastic_depth)
+    network = job.network(setting, task)
     learn(network, task, setting, job.seed)
     held_back = task.held_back()
     rng = np.random.default_rng(job.seed)

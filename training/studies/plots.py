@@ -17,6 +17,21 @@ COLOURS: Mapping[str, str] = {
     "highway": "#cc79a7",
     "dense": "#e69f00",
     "identity, stochastic depth": "#333333",
+    "identity, drawn start": "#333333",
+    "plain-1001": "#d55e00",
+    "identity-1202": "#0072b2",
+    "preact-1001": "#56b4e9",
+    "plain, Glorot's start": "#d55e00",
+    "residual, Glorot's start": "#0072b2",
+    "residual, Glorot's start, branches drawn": "#333333",
+    "plain, He's start": "#e69f00",
+    "plain, He's start, normalised": "#cc79a7",
+    "convolutions alone": "#0072b2",
+    "4 attention blocks": "#009e73",
+    "4 attention blocks, no shortcuts": "#d55e00",
+    "background": "#7f7f7f",
+    "nucleus": "#0072b2",
+    "cytoplasm": "#e69f00",
 }
 """Okabe and Ito's palette, which people see apart who don't see all colours."""
 OTHER_COLOUR = "#7f7f7f"
@@ -37,14 +52,14 @@ def panels(columns: int, rows: int = 1, height: float = 4.0) -> tuple[Figure, li
 
 def plot(axes: Axes, network: str, points: Curve, *, line: str = "-", label: str = "") -> None:
     """A curve with error bars."""
-    order = list(COLOURS).index(network) if network in COLOURS else -1
+    order = list(COLOURS).index(network) if network in COLOURS else len(COLOURS)
     axes.errorbar(
         points.x,
         points.mean,
         yerr=points.error,
         color=colour(network),
         linestyle=line,
-        marker=MARKS[order],
+        marker=MARKS[order % len(MARKS)],
         markersize=4,
         linewidth=1.6,
         elinewidth=1,

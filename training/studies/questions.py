@@ -20,7 +20,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
     {
         "depth": Question(
             "loss and Dice against depth, for each shortcut",
-            {"shortcuts": SHORTCUT_NAMES, "layers": (9, 21, 33, 57), "steps": 120},
+            {"shortcuts": SHORTCUT_NAMES, "layers": (9, 21, 57, 201), "steps": 120},
         ),
         "gradients": Question(
             "gradients that reach each block, and how they shatter with depth",
@@ -30,9 +30,27 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
                 "steps": 60,
             },
         ),
+        "vanishing": Question(
+            "what is left of the gradient, and what is learned, where nothing is normalised",
+            {"shortcuts": ("none", "identity"), "layers": (9, 21, 57, 105), "steps": 60},
+        ),
+        "thousand": Question(
+            "preact-1001, identity-1202 and a plain network of 1001 layers, trained",
+            {
+                "shortcuts": ("preact", "identity", "none"),
+                "layers": (1001,),
+                "steps": 150,
+                "edge": 32,
+                "batch_size": 2,
+            },
+        ),
+        "transformer": Question(
+            "attention at the bottom, with and without its shortcuts",
+            {"shortcuts": ("identity",), "layers": (21,), "steps": 300},
+        ),
         "lesion": Question(
             "Dice against blocks dropped or swapped after training; lengths of gradient paths",
-            {"shortcuts": ("none", "identity", "preact"), "layers": (45,), "steps": 300},
+            {"shortcuts": ("none", "identity", "preact"), "layers": (45,), "steps": 900},
         ),
         "landscape": Question(
             "the loss around the trained weights, residual beside plain",

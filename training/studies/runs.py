@@ -16,8 +16,9 @@ from tqdm import tqdm
 from seg.errors import ConfigError, SegError
 from seg.files import replace_file
 from seg.machine import cores
-from seg.networks import SHORTCUTS
+from seg.networks import SHORTCUTS, ResidualUNet
 from seg.networks.layers import chosen
+from training.studies.arms import Arm, by_shortcut
 from training.studies.setting import Setting, blocks_a_stage
 from training.studies.task import Task, make_task, open_task
 
@@ -29,22 +30,23 @@ Table = Sequence[Row]
 class StudyJob:
     """One network of a study."""
 
-    shortcut: str
+    arm: Arm
     layers: int
     seed: int
-    stochastic_depth: float = 0.0
 
     @property
     def key(self) -> str:
         """Name of its result."""
-        rate = f"-drop{self.stochastic_depth:g}" if self.stochastic_depth else ""
-        return f"{self.shortcut}-{self.layers}{rate}-seed{self.seed}"
+        return f"{self.arm.key}-{self.layers}-seed{self.seed}"
 
     @property
     def columns(self) -> dict[str, str | int | float]:
         """What every row of its result begins with."""
-        name = f"{self.shortcut}, stochastic depth" if self.stochastic_depth else self.shortcut
-        return {"network": name, "layers": self.layers, "seed": self.seed}
+        return {"network": self.arm.name, "layers": self.layers, "seed": self.seed}
+
+    def network(self, setting: Setting, task: Task) -> ResidualUNet:
+        """The network with fresh weights, for the patches of a task."""
+        return self.arm.network(setting, task.plan.patch, task.counts, self.layers)
 
 
 Measure = Callable[[StudyJob, Setting, Task], Table]
@@ -63,12 +65,29 @@ class Study:
 
 
 def every_job(setting: Setting) -> list[StudyJob]:
-    """Each shortcut at each depth with each seed."""
+    """Each shortcut at each depth with each seed.
+
+    Raises:
+        ConfigError: a shortcut or a depth that cannot be.
+    """
+    for shortcut in setting.shortcuts:
+        chosen(SHORTCUTS, shortcut, "shortcut")
+    return jobs_of([by_shortcut(shortcut) for shortcut in setting.shortcuts], setting)
+
+
+def jobs_of(arms: Sequence[Arm], setting: Setting) -> list[StudyJob]:
+    """Each arm at each depth with each seed.
+
+    Raises:
+        ConfigError: a depth that cannot be.
+    """
+    for layers in setting.layers:
+        blocks_a_stage(layers)
     return [
-        StudyJob(shortcut, layers, seed)
+        StudyJob(arm, layers, seed)
         for seed in range(setting.seeds)
         for layers in setting.layers
-        for shortcut in setting.shortcuts
+        for arm in arms
     ]
 
 
@@ -78,13 +97,9 @@ def carry_out(study: Study, setting: Setting, folder: Path) -> Table:
     Raises:
         SegError: the data cannot be used, the folder holds another setting, or a process died.
     """
-    for layers in setting.layers:
-        blocks_a_stage(layers)
-    for shortcut in setting.shortcuts:
-        chosen(SHORTCUTS, shortcut, "shortcut")
+    jobs = study.jobs(setting)
     _claim(folder, study, setting)
     make_task(setting, folder)
-    jobs = study.jobs(setting)
     todo = [job for job in jobs if not _result(folder, job).is_file()]
     with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=study.name, unit="run") as bar:
         workers = 1 if torch.cuda.is_available() else min(cores(), max(1, len(todo)))

@@ -1,13 +1,12 @@
 """What a study is asked to do, as plain data, and the networks that it compares."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from seg.errors import ConfigError
-from seg.networks import ResidualUNet, UNetConfig
+from seg.networks import UNetConfig
 
 STAGES = 2
 """The image is halved by the stem and once more: deep stages where a step is cheap."""
@@ -49,13 +48,13 @@ def blocks_a_stage(layers: int) -> int:
     return blocks
 
 
-def study_network(
+def study_config(
     setting: Setting,
     patch: tuple[int, ...],
     counts: tuple[int, int],
     shortcut: str,
     layers: int,
-) -> ResidualUNet:
+) -> UNetConfig:
     """A U-Net whose every path leads through the blocks of at least its first stage.
 
     The stem takes the first halving, so that no skip of the U-Net leads around all blocks; with
@@ -67,27 +66,23 @@ def study_network(
         counts: channels and classes.
         shortcut: by name.
         layers: convolutions of the encoder.
+
+    Raises:
+        ConfigError: there is no such network, as ``dense`` with more blocks than features.
     """
     blocks = blocks_a_stage(layers)
     strides = tuple(2 if _is_halved(edge, setting.edge) else 1 for edge in patch)
     kernel = (3,) * len(patch)
-    return ResidualUNet(
-        UNetConfig(
-            spatial_dims=len(patch),
-            in_channels=counts[0],
-            num_classes=counts[1],
-            features=(setting.features, 2 * setting.features),
-            blocks=(blocks,) * STAGES,
-            strides=(strides,) * STAGES,
-            kernel_sizes=(kernel,) * STAGES,
-            shortcut=shortcut,
-        )
+    return UNetConfig(
+        spatial_dims=len(patch),
+        in_channels=counts[0],
+        num_classes=counts[1],
+        features=(setting.features, 2 * setting.features),
+        blocks=(blocks,) * STAGES,
+        strides=(strides,) * STAGES,
+        kernel_sizes=(kernel,) * STAGES,
+        shortcut=shortcut,
     )
-
-
-def with_stochastic_depth(network: ResidualUNet, rate: float) -> ResidualUNet:
-    """A fresh network of the same shape whose blocks are dropped at random while it trains."""
-    return ResidualUNet(replace(network.config, stochastic_depth=rate))
 
 
 def patch_edges(edge: int, image: tuple[int, ...]) -> tuple[int, ...]:

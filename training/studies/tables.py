@@ -1,14 +1,24 @@
-"""Rows of a study: grouped, averaged over seeds, written as CSV. Letters: ``n`` points."""
+"""Rows of a study: grouped, averaged over seeds, compared, written as CSV.
+
+Letters: ``n`` points.
+"""
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.stats import t as student
 
+from seg.metrics.bootstrap import Estimate
 from training.studies.runs import Row, Table
+
+SURE = 0.95
+"""Of the intervals over seeds."""
+FEWEST_SEEDS = 2
+"""That an interval takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +71,49 @@ def mean(table: Table, column: str) -> tuple[float, float]:
     return float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else 0.0
 
 
+def over_seeds(values: Sequence[float]) -> Estimate | None:
+    """Mean with Student's interval, which takes seeds to be normally spread; None of one seed."""
+    if len(values) < FEWEST_SEEDS:
+        return None
+    middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    reach = float(student.ppf((1 + SURE) / 2, len(values) - 1)) * spread / len(values) ** 0.5
+    return Estimate(middle, middle - reach, middle + reach, len(values))
+
+
+def change(before: Table, after: Table, column: str) -> Estimate | None:
+    """``after`` less ``before``, seed by seed: networks of one seed saw the same patches."""
+    one, other = _seeds(before, column), _seeds(after, column)
+    return over_seeds([other[seed] - one[seed] for seed in one if seed in other])
+
+
+def in_words(estimate: Estimate | None, form: str = "+.3f") -> str:
+    """A change with its interval, or that one seed has none."""
+    if estimate is None:
+        return "one seed, no interval"
+    low, high = format(estimate.low, form), format(estimate.high, form)
+    return f"{format(estimate.mean, form)}, {low} to {high}"
+
+
+def rises(estimate: Estimate | None) -> bool:
+    """The whole interval lies above 0."""
+    return estimate is not None and estimate.low > 0
+
+
+def falls(estimate: Estimate | None) -> bool:
+    """The whole interval lies below 0."""
+    return estimate is not None and estimate.high < 0
+
+
 def _by_seed(table: Iterable[Row], column: str) -> list[float]:
+    return list(_seeds(table, column).values())
+
+
+def _seeds(table: Iterable[Row], column: str) -> dict[str | int | float, float]:
+    """Mean of a column within each seed."""
     seeds: dict[str | int | float, list[float]] = {}
     for row in table:
         seeds.setdefault(row["seed"], []).append(float(row[column]))
-    return [float(np.mean(each)) for each in seeds.values()]
+    return {seed: float(np.mean(each)) for seed, each in seeds.items()}
 
 
 def as_csv(table: Table) -> bytes:

@@ -138,6 +138,8 @@ def test_a_plan_whose_weights_are_gone_is_told_before_anything_is_written(
         (["--network", "smp:resnet18", "--weights", "imagnet"], "known are imagenet"),
         (["--network", "smp:resnet18", "--shortcut", "gated"], "--shortcut changes seg's own"),
         (["--network", ENCODER, "--shortcut", "gated"], "take seg:resnet34+tu-mobilenet"),
+        (["--network", "smp:resnet18", "--attention", "1"], "--attention changes seg's own"),
+        (["--network", ENCODER, "--attention", "1"], "attention follows the last stage of the"),
         (["--network", "monai:dynunet", "--elastic"], "has none that can be dropped"),
         (["--network", "smp:resnet18", "--weights", "no.safetensors"], "must be a safetensors"),
         (["--network", "monai:segresnet", "--weights", "imagenet"], "leave --weights out"),

@@ -102,6 +102,15 @@ def test_a_chosen_value_takes_the_place_of_the_planned_one():
     assert plan.network_config(2).shortcut == "gated"
 
 
+def test_attention_is_the_presets_unless_a_number_is_chosen():
+    def blocks(**chosen):
+        return planned((200, 200), patch=(64, 64), **chosen).network_config(2).attention_blocks
+
+    assert (blocks(network="resunet-s"), blocks(network="resunet-s", attention=3)) == (0, 3)
+    preset = "resunet-s-attention"
+    assert (blocks(network=preset), blocks(network=preset, attention=0)) == (2, 0)
+
+
 def test_a_planned_network_can_be_built():
     config = planned((9, 70, 80), (5.0, 1.0, 1.0)).network_config(3)
     assert ResidualUNet(config).config.num_classes == 3

@@ -4,9 +4,10 @@ import torch
 from data.phantom import CLASSES
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
-from training.studies.gates import open_gates
+from training.studies.arms import by_shortcut
+from training.studies.gates import gates_by_class, open_gates
 from training.studies.gradients import gradient_norms, input_gradient_correlation
-from training.studies.setting import Setting, study_network
+from training.studies.setting import Setting
 
 SETTING = Setting(data=".", shortcuts=("identity",), layers=(9,), steps=2, edge=32, features=8)
 IMAGES = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -17,7 +18,7 @@ LOSS = make_loss(Legend(CLASSES[:2]))
 
 def network_with(shortcut, layers=9):
     torch.manual_seed(0)
-    return study_network(SETTING, (32, 32), (1, 2), shortcut, layers)
+    return by_shortcut(shortcut).network(SETTING, (32, 32), (1, 2), layers)
 
 
 @pytest.mark.parametrize("shortcut", ["none", "identity", "highway", "dense"])
@@ -55,3 +56,13 @@ def test_gates_start_where_the_papers_start_them():
 def test_a_network_without_gates_is_told_so():
     with pytest.raises(Exception, match="only gated, gated-channel and highway have gates"):
         open_gates(network_with("identity"), (IMAGES, LABELS))
+
+
+def test_gates_that_voxels_set_are_told_by_what_the_voxels_show():
+    network = network_with("highway")
+    by_class = gates_by_class(network, (IMAGES, LABELS), 2)
+    assert [set(block) for block in by_class] == [{0, 1}] * 4
+    share = float((LABELS == 1).float().mean())
+    overall = (1 - share) * by_class[0][0] + share * by_class[0][1]
+    assert overall == pytest.approx(open_gates(network, (IMAGES, LABELS))[0], abs=1e-4)
+    assert gates_by_class(network_with("gated"), (IMAGES, LABELS), 2) == []

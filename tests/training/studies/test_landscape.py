@@ -15,6 +15,7 @@ from training.studies.landscape import (
     bent_share,
     filter_normalised,
     loss_surface,
+    sharpness,
 )
 from training.studies.learning import loss_on
 
@@ -37,6 +38,13 @@ def test_a_second_basin_does_not_count():
 def test_a_bowl_bends_upwards_and_a_saddle_does_not():
     assert bent_share(A**2 + B**2) == 0
     assert bent_share(A**2 - B**2) == 1
+
+
+def test_sharpness_is_what_the_loss_rises_nearby():
+    bowl = A**2 + B**2
+    assert sharpness(3 * bowl + 5) == pytest.approx(3 * sharpness(bowl))
+    assert 0 < sharpness(bowl) < 0.25**2
+    assert sharpness(np.where(bowl > 0.3**2, 9.0, 0.0)) == 0
 
 
 def test_a_direction_is_as_long_as_the_filters_it_moves():

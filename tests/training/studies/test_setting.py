@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seg.errors import ConfigError
-from training.studies.setting import Setting, blocks_a_stage, patch_edges, study_network
+from training.studies.arms import by_shortcut
+from training.studies.setting import Setting, blocks_a_stage, patch_edges
 
 SETTING = Setting(data=".", shortcuts=("identity",), layers=(9,), steps=2, edge=32, features=4)
 
@@ -28,6 +29,6 @@ def test_a_patch_fits_the_image_and_can_be_halved_twice(edge, image):
 
 @pytest.mark.parametrize("patch", [(32, 32), (5, 32, 32)])
 def test_no_skip_of_the_u_net_leads_around_all_blocks(patch):
-    network = study_network(SETTING, patch, (1, 3), "identity", 9)
+    network = by_shortcut("identity").network(SETTING, patch, (1, 3), 9)
     assert network.config.starts_strided
     assert [len(stage.blocks) for stage in network.encoder.stages] == [2, 2]

@@ -6,12 +6,14 @@ import pytest
 
 from data.phantom import draw
 from training.studies.__main__ import main
+from training.studies.arms import by_shortcut
 from training.studies.carried_out import STUDIES
 from training.studies.plots import as_file
 from training.studies.questions import QUESTIONS
 from training.studies.runs import StudyJob
 from training.studies.setting import Setting
 from training.studies.task import make_task
+from training.studies.thousand import Named
 
 TINY = {"layers": (9,), "steps": 2, "batch_size": 2, "edge": 16, "features": 4}
 OPTIONS = ["--layers", "9", "13", "--steps", "2", "--batch-size", "2", "--edge", "16",
@@ -30,9 +32,12 @@ def written(phantom, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("name", ["gradients", "lesion", "landscape", "gates"])
+@pytest.mark.parametrize(
+    "name", ["gradients", "vanishing", "transformer", "lesion", "landscape", "gates"]
+)
 def test_a_study_measures_draws_and_tells(name, phantom, tmp_path, monkeypatch):
     monkeypatch.setattr("training.studies.landscape.POINTS", 3)
+    monkeypatch.setattr("training.studies.landscape.NEAR", 1.0)
     monkeypatch.setattr("training.studies.lesion.DRAWS", 1)
     monkeypatch.setattr("training.studies.lesion.PATH_DRAWS", 1)
     study = STUDIES[name]
@@ -46,15 +51,43 @@ def test_a_study_measures_draws_and_tells(name, phantom, tmp_path, monkeypatch):
         for row in study.measure(job, setting, task)
     ]
     assert as_file(study.draw(table), "png").startswith(b"\x89PNG")
-    for shortcut in shortcuts:
-        assert f"`{shortcut}`" in study.say(table)
+    told = study.say(table)
+    for row in table:
+        assert f"`{row['network']}`" in told
+
+
+def test_networks_of_many_layers_are_trained_and_told(phantom, tmp_path, monkeypatch):
+    plain = Named("plain-164", "none", preset="preact-164")
+    monkeypatch.setattr("training.studies.thousand.NETWORKS", {"none": (plain, 164)})
+    study = STUDIES["thousand"]
+    setting = Setting(data=phantom, shortcuts=("none",), **{**TINY, "features": 2})
+    (job, *_) = study.jobs(setting)
+    rows = study.measure(job, setting, make_task(setting, tmp_path))
+    assert [row["step"] for row in rows] == [2]
+    told = study.say([{**job.columns, **row} for row in rows])
+    assert "`plain-164`: the loss is not shown to fall" in told
+    assert "one seed, no interval" in told
+
+
+def test_a_shortcut_that_no_network_of_a_thousand_layers_has_is_named(phantom, tmp_path, caplog):
+    options = ["thousand", "--data", str(phantom), "--out", str(tmp_path / "x")]
+    assert main([*options, "--shortcuts", "dense"]) == 2
+    assert "preact, identity, none, got 'dense'" in caplog.text
+
+
+def test_depths_that_a_shortcut_cannot_have_are_left_out(phantom):
+    setting = Setting(data=phantom, shortcuts=("dense", "none"), **{**TINY, "layers": (9, 57)})
+    depths = {(job.arm.name, job.layers) for job in STUDIES["depth"].jobs(setting)}
+    assert depths == {("dense", 9), ("none", 9), ("none", 57)}
 
 
 def test_a_study_leaves_a_table_pictures_and_a_paragraph(written):
     with (written / "depth.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(row["network"], row["layers"]) for row in rows} == {
-        (network, layers) for network in ("none", "identity") for layers in ("9", "13")
+        (network, layers)
+        for network in ("none", "identity", "identity, drawn start")
+        for layers in ("9", "13")
     }
     assert (written / "depth.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (written / "depth.svg").read_text()
@@ -63,7 +96,7 @@ def test_a_study_leaves_a_table_pictures_and_a_paragraph(written):
 
 def test_a_study_that_was_killed_does_only_what_is_left(written, phantom):
     results = {path: path.stat().st_mtime_ns for path in (written / "runs").iterdir()}
-    lost = written / "runs" / f"{StudyJob('none', 13, 0).key}.json"
+    lost = written / "runs" / f"{StudyJob(by_shortcut('none'), 13, 0).key}.json"
     before = lost.read_bytes()
     lost.unlink()
     assert main(["depth", "--data", str(phantom), "--out", str(written), *OPTIONS]) == 0

@@ -5,7 +5,8 @@ import torch
 from data.phantom import CLASSES
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
-from training.studies.setting import Setting, study_network
+from training.studies.arms import by_shortcut
+from training.studies.setting import Setting
 from training.studies.surgery import kept_blocks, path_gradients, permuted, without
 
 SETTING = Setting(data=".", shortcuts=("identity",), layers=(13,), steps=2, edge=32, features=4)
@@ -17,7 +18,7 @@ LOSS = make_loss(Legend(CLASSES[:2]))
 
 def network_with(shortcut, *, branches=True):
     torch.manual_seed(0)
-    network = study_network(SETTING, (32, 32), (1, 2), shortcut, 13).eval()
+    network = by_shortcut(shortcut).network(SETTING, (32, 32), (1, 2), 13).eval()
     if branches:  # fresh branches give 0, and would hide what is done to them
         for name, weight in network.named_parameters():
             if name.endswith("weight") and not weight.any():

@@ -1,6 +1,19 @@
 import numpy as np
+import pytest
+from scipy import stats
 
-from training.studies.tables import as_csv, curve, mean, names, where
+from training.studies.tables import (
+    as_csv,
+    change,
+    curve,
+    falls,
+    in_words,
+    mean,
+    names,
+    over_seeds,
+    rises,
+    where,
+)
 
 ROWS = [
     {"network": "none", "layers": 9, "seed": seed, "draw": draw, "dice": seed + draw / 2}
@@ -31,3 +44,28 @@ def test_a_column_that_a_row_lacks_stays_empty():
 def test_rows_are_found_by_their_columns():
     assert len(where(ROWS, seed=1, draw=0)) == 1
     assert names(ROWS) == ["none"]
+
+
+def test_the_interval_over_seeds_is_students():
+    values = [0.7, 0.8, 0.75]
+    found = over_seeds(values)
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_networks_are_compared_seed_by_seed():
+    spread = [{"seed": seed, "loss": 10.0 * seed} for seed in range(3)]
+    lower = [{"seed": seed, "loss": 10.0 * seed - 1 - seed / 100} for seed in range(3)]
+    difference = change(spread, lower, "loss")
+    assert falls(difference)
+    assert not rises(difference)
+    assert in_words(difference, "+.2f") == "-1.01, -1.03 to -0.99"
+
+
+def test_of_one_seed_nothing_is_said_to_rise_or_fall():
+    one = [{"seed": 0, "loss": 1.0}]
+    difference = change(one, [{"seed": 0, "loss": 9.0}], "loss")
+    assert difference is None
+    assert not rises(difference)
+    assert not falls(difference)
+    assert in_words(difference) == "one seed, no interval"
