@@ -1,16 +1,19 @@
 """``seg VERB ...``: every command by one name. ``seg fit PATH`` is ``python -m training.fit PATH``.
 
 A command is found among what is installed, never in the folder that one stands in: a ``service.py``
-or a folder ``data`` there is the user's own. The ``python -m`` forms stay.
+or a folder ``data`` there is the user's own. What is not there is told: a wheel has ``seg`` alone.
+The ``python -m`` forms stay.
 """
 
 import difflib
+import importlib.util
 import os
 import runpy
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from seg.version import VERSION
+from seg.version import VERSION, installed_with
 
 VERBS = {
     "fit": ("training.fit", "from a folder of images and masks to a model package"),
@@ -53,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: seg has no verb {verb!r}{meant} seg --help lists them\n")
         return 2
     module = VERBS[verb][0]
+    if not _is_ours(module):
+        sys.stderr.write(f"error: seg {verb} {_missing(module)}\n")
+        return 2
     if module == "bentoml":
         os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # else it reports to its makers
         names_another = bool(rest) and not rest[0].startswith("-")
@@ -65,6 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return end.code or 0
     return 0
+
+
+def _is_ours(module: str) -> bool:
+    """Whether the command can be run, and is no stranger's of the same name."""
+    top = module.partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None or top == "bentoml":
+        return spec is not None
+    return Path(spec.origin or "").parents[1:2] == Path(__file__).parents[1:2]
+
+
+def _missing(module: str) -> str:
+    """Why a command is not there: a wheel has the library alone."""
+    if module == "bentoml":
+        return f"needs BentoML: {installed_with('serve')}"
+    return (
+        "is not part of the wheel, which has prediction and the client; clone the repository and "
+        "pip install --editable '.[train,serve]' there"
+    )
 
 
 def _help() -> str:

@@ -20,4 +20,7 @@ def version_of(distribution: str) -> str:
 
 def installed_with(extra: str) -> str:
     """The command that installs an extra, in a clone and elsewhere."""
-    return f"pip install '.[{extra}]' in a clone of seg, or pip install '{DISTRIBUTION}[{extra}]'"
+    return (
+        f"pip install --editable '.[{extra}]' in a clone of seg, or "
+        f"pip install '{DISTRIBUTION}[{extra}]'"
+    )

@@ -115,7 +115,7 @@ def test_names_that_a_command_line_lists_are_those_of_the_registries():
     assert set(outputs_for(2)) | set(outputs_for(3)) == set(names.OUTPUT_NAMES)
 
 
-@pytest.mark.parametrize("room", ["seg.model_package", "seg.networks", "service.client"])
+@pytest.mark.parametrize("room", ["seg.model_package", "seg.networks", "seg.client"])
 def test_a_room_has_all_that_it_shows(room):
     program = f"import {room} as room; [getattr(room, name) for name in room.__all__]"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -22,7 +22,7 @@ ROOMS = [
     "seg.model_package",
     "seg.inference",
     "training.dataset",
-    "service.client",
+    "seg.client",
 ]
 
 

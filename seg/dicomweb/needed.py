@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from seg.errors import ConfigError
+from seg.version import installed_with
 
 
 @cache
@@ -21,5 +22,5 @@ def needed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise ConfigError(
-            f"DICOMweb needs {name.partition('.')[0]}: pip install 'resunet-seg[client]'"
+            f"DICOMweb needs {name.partition('.')[0]}: {installed_with('client')}"
         ) from None

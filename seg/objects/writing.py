@@ -20,6 +20,7 @@ from seg.objects.outlines import (
     encode_objects_rois,
     geojson_parts,
 )
+from seg.version import installed_with
 
 LABEL_SUFFIX = {2: ".tif", 3: ".nii.gz"}
 """By dimensions: of label images of which the format was not said."""
@@ -113,8 +114,8 @@ def encode_objects_parquet(objects: Objects, image: Image | None = None) -> byte
         from pyarrow import parquet
     except ImportError as error:
         raise UnsupportedImageError(
-            "Parquet is written by pyarrow, which is not installed here (pip install "
-            "'resunet-seg[parquet]'); ask for objects-csv"
+            f"Parquet is written by pyarrow, which is not installed here "
+            f"({installed_with('parquet')}); ask for objects-csv"
         ) from error
     columns = columns_of(objects, image)
     rows = measure_objects(objects, image)

@@ -20,6 +20,7 @@ from typing import Any
 from seg.dicomweb.credentials import Credentials
 from seg.dicomweb.open_files import Readable
 from seg.errors import ArchiveAwayError, ArchiveError, ConfigError
+from seg.version import installed_with
 from service.archives.sources import NAME
 from service.settings import AE_TITLE
 
@@ -209,7 +210,7 @@ def pynetdicom() -> Any:
         return importlib.import_module("pynetdicom")
     except ImportError:
         raise ConfigError(
-            "DICOM's own protocol needs pynetdicom: pip install 'resunet-seg[dicom]'"
+            f"DICOM's own protocol needs pynetdicom: {installed_with('dicom')}"
         ) from None
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from seg.client.schemas import JobListing, JobStatus
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
 from service.jobs.database import DatabaseUnavailableError
@@ -34,7 +35,6 @@ from service.requests.options import options_of
 from service.requests.order import Order, order_of
 from service.requests.proxies import link
 from service.requests.uploads import Images, Uploads
-from service.schemas import JobListing, JobStatus
 
 EVENTS_POLL_S = 0.5
 MOST_LISTED = 100

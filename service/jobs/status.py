@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
+from seg.client.schemas import JobLinks, JobResult, JobStatus, ProblemDocument
 from service.jobs.records import Job
 from service.problems.document import problem
-from service.schemas import JobLinks, JobResult, JobStatus, ProblemDocument
 
 
 def status_of(job: Job, path: str) -> JobStatus:

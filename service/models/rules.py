@@ -13,10 +13,10 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError, model_validator
 
+from seg.client.schemas import RuleChange
 from seg.errors import ConfigError
 from seg.files import replace_file
 from service.models.versions import ModelVersion, latest, newest_first
-from service.schemas import RuleChange
 
 FILE, LOCK = ".rules.json", ".rules.lock"
 """Beside the packages, hidden from whoever looks for them."""

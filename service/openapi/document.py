@@ -14,6 +14,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from seg.client.schemas import (
+    JobListing,
+    JobStatus,
+    ModelEntry,
+    ModelListing,
+    ProblemDocument,
+    RuleChange,
+    ServedCard,
+)
 from seg.version import VERSION
 from service.openapi.parameters import PATH_PARAMETERS, REQUEST_ID_PARAMETER, TEXT, Json
 from service.openapi.table import (
@@ -30,15 +39,6 @@ from service.openapi.table import (
 )
 from service.problems.document import MEDIA_TYPE, problem
 from service.requests.proxies import link
-from service.schemas import (
-    JobListing,
-    JobStatus,
-    ModelEntry,
-    ModelListing,
-    ProblemDocument,
-    RuleChange,
-    ServedCard,
-)
 
 SCHEMAS: tuple[type[BaseModel], ...] = (
     JobListing, JobStatus, ModelEntry, ModelListing, ProblemDocument, RuleChange, ServedCard,

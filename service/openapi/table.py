@@ -5,6 +5,14 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from seg.client.schemas import (
+    JobListing,
+    JobStatus,
+    ModelEntry,
+    ModelListing,
+    RuleChange,
+    ServedCard,
+)
 from seg.inference import outputs_for
 from service.openapi.parameters import (
     IDEMPOTENCY_KEY,
@@ -17,14 +25,6 @@ from service.openapi.parameters import (
     options_but,
 )
 from service.requests.formats import CONTAINER_TYPES
-from service.schemas import (
-    JobListing,
-    JobStatus,
-    ModelEntry,
-    ModelListing,
-    RuleChange,
-    ServedCard,
-)
 
 PATH = "/openapi.json"
 BINARY: Json = {"type": "string", "contentMediaType": "application/octet-stream"}

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from seg.client.schemas import RuleChange
 from seg.errors import PackageError
 from seg.model_package import read_card
 from service.models.arrival import arrived, folder_name
@@ -28,7 +29,6 @@ from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.proxies import link
 from service.routes.models import Catalogue, as_json
-from service.schemas import RuleChange
 
 MOST_RULE_BYTES = 64 * 1024
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})

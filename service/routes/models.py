@@ -11,14 +11,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from seg.inference.backends.ways import way_of
-from service.models.registry import ModelRegistry
-from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
-from service.observability.metrics import Collector, GaugeMetricFamily
-from service.problems.response import Problem
-from service.requests.formats import formats_for
-from service.requests.proxies import link
-from service.schemas import (
+from seg.client.schemas import (
     ModelEntry,
     ModelListing,
     Runtime,
@@ -26,6 +19,13 @@ from service.schemas import (
     UnreadableFolder,
     VersionSummary,
 )
+from seg.inference.backends.ways import way_of
+from service.models.registry import ModelRegistry
+from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
+from service.observability.metrics import Collector, GaugeMetricFamily
+from service.problems.response import Problem
+from service.requests.formats import formats_for
+from service.requests.proxies import link
 
 
 class Catalogue:

@@ -36,6 +36,17 @@ def test_a_misspelt_verb_is_answered_with_the_nearest(capsys):
     assert "did you mean predict?" in capsys.readouterr().err
 
 
+def test_a_verb_that_the_wheel_lacks_says_where_it_is(monkeypatch, capsys, tmp_path):
+    stranger = tmp_path / "training"
+    stranger.mkdir()
+    (stranger / "__init__.py").write_text("raise SystemExit('run')\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *(p for p in sys.path if p != str(ROOT))])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "training"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["fit", "--help"]) == 2
+    assert "not part of the wheel" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "served"),
     [

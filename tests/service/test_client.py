@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.client import Client, ServiceError
+from seg.client import Client, ServiceError
 from tests.packages import CLASSES, write_package
 from tests.service.conftest import labels_of, png, served, until_status
 
@@ -94,7 +94,7 @@ def test_models_are_told(service):
 
 
 def test_a_service_that_is_not_there_is_the_same_kind_of_error():
-    with Client("http://127.0.0.1:9", timeout_s=5) as client:
+    with Client("http://127.0.0.1:9", timeout_s=5.0) as client:
         assert not client.is_ready()
         with pytest.raises(ServiceError, match="cannot be reached") as error:
             client.models()
@@ -143,7 +143,7 @@ def test_a_job_is_followed_and_saved_though_its_database_was_away(service, tmp_p
 
 def test_the_client_needs_neither_server_nor_networks():
     code = (
-        "import sys, service.client\n"
+        "import sys, seg.client\n"
         "heavy = {'bentoml', 'torch', 'starlette', 'onnxruntime'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -152,7 +152,7 @@ def test_the_client_needs_neither_server_nor_networks():
 
 def asked(*words):
     return subprocess.run(
-        [sys.executable, "-m", "service.client", *map(str, words)],
+        [sys.executable, "-m", "seg.client", *map(str, words)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from data.fetch import fetch
 from seg.errors import ConfigError
 from seg.files import replace_file
 from training.planning.command_line import DEFAULT_DATASET
-from training.studies import (
+from training.studies.effects import (
     depth,
     gates,
     gradients,

@@ -293,7 +293,7 @@ def test_without_ray_one_sentence_says_what_to_install(tiny_package, folder, cap
     monkeypatch.setitem(sys.modules, "ray", None)
     command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out"), "--ray"]
     assert main(command) == 2
-    assert "pip install '.[ray]'" in capsys.readouterr().err
+    assert "pip install --editable '.[ray]'" in capsys.readouterr().err
 
 
 def test_an_image_too_large_for_the_memory_stays_in_its_file(

@@ -58,7 +58,7 @@ def test_the_readme_s_curl_lines_run(server, folder):
 
 
 def test_the_client_s_lines_run(server, folder, monkeypatch, capsys):
-    (block,) = [each for each in printed("docs/serving.md", "python") if "service.client" in each]
+    (block,) = [each for each in printed("docs/serving.md", "python") if "seg.client" in each]
     monkeypatch.chdir(folder)
     code = block.replace(PRINTED_URL, str(server.base_url).rstrip("/"))
     exec(compile(code, "docs/serving.md", "exec"), {})

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from tests.training.studies.test_gradients import IMAGES, LABELS, LOSS
+from tests.training.studies.effects.test_gradients import IMAGES, LABELS, LOSS
 from training.studies.arms import Arm, by_shortcut
-from training.studies.gradients import gradient_norms
+from training.studies.effects.gradients import gradient_norms
+from training.studies.effects.transformer import WithoutShortcuts
+from training.studies.effects.vanishing import ARMS, PLAIN, TWIN
 from training.studies.setting import Setting
-from training.studies.transformer import Cut
-from training.studies.vanishing import ARMS, PLAIN, TWIN
 
 SETTING = Setting(data=".", shortcuts=("identity",), layers=(9,), steps=2, edge=32, features=8)
 ARM = {arm.name: arm for arm in ARMS}
@@ -47,7 +47,7 @@ def test_nothing_is_normalised_where_that_is_asked_for():
 
 def test_attention_without_its_shortcuts_hands_nothing_on_but_what_it_makes():
     changes = (("attention_blocks", 1),)
-    whole, cut = (made(kind("a", "identity", changes)) for kind in (Arm, Cut))
+    whole, cut = (made(kind("a", "identity", changes)) for kind in (Arm, WithoutShortcuts))
     x = torch.randn(1, 16, 8, 8)
     with torch.no_grad():
         assert torch.equal(whole.encoder.attention(x), x)  # a fresh block adds nothing

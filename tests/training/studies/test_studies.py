@@ -8,12 +8,12 @@ from data.phantom import draw
 from training.studies.__main__ import main
 from training.studies.arms import by_shortcut
 from training.studies.carried_out import STUDIES
+from training.studies.effects.thousand import Named
 from training.studies.plots import as_file
 from training.studies.questions import QUESTIONS
 from training.studies.runs import StudyJob
 from training.studies.setting import Setting
 from training.studies.task import make_task
-from training.studies.thousand import Named
 
 TINY = {"layers": (9,), "steps": 2, "batch_size": 2, "edge": 16, "features": 4}
 OPTIONS = ["--layers", "9", "13", "--steps", "2", "--batch-size", "2", "--edge", "16",
@@ -36,10 +36,10 @@ def written(phantom, tmp_path_factory):
     "name", ["gradients", "vanishing", "transformer", "lesion", "landscape", "gates"]
 )
 def test_a_study_measures_draws_and_tells(name, phantom, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.studies.landscape.POINTS", 3)
-    monkeypatch.setattr("training.studies.landscape.NEAR", 1.0)
-    monkeypatch.setattr("training.studies.lesion.DRAWS", 1)
-    monkeypatch.setattr("training.studies.lesion.PATH_DRAWS", 1)
+    monkeypatch.setattr("training.studies.effects.landscape.POINTS", 3)
+    monkeypatch.setattr("training.studies.effects.landscape.NEAR", 1.0)
+    monkeypatch.setattr("training.studies.effects.lesion.DRAWS", 1)
+    monkeypatch.setattr("training.studies.effects.lesion.PATH_DRAWS", 1)
     study = STUDIES[name]
     shortcuts = QUESTIONS[name].setting["shortcuts"][:2]
     setting = Setting(data=phantom, shortcuts=shortcuts, **TINY)
@@ -58,7 +58,7 @@ def test_a_study_measures_draws_and_tells(name, phantom, tmp_path, monkeypatch):
 
 def test_networks_of_many_layers_are_trained_and_told(phantom, tmp_path, monkeypatch):
     plain = Named("plain-164", "none", preset="preact-164")
-    monkeypatch.setattr("training.studies.thousand.NETWORKS", {"none": (plain, 164)})
+    monkeypatch.setattr("training.studies.effects.thousand.NETWORKS", {"none": (plain, 164)})
     study = STUDIES["thousand"]
     setting = Setting(data=phantom, shortcuts=("none",), **{**TINY, "features": 2})
     (job, *_) = study.jobs(setting)

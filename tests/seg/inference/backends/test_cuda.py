@@ -76,7 +76,7 @@ def test_libraries_that_are_missing_are_named(said):
     without = "[setattr(onnxruntime, 'preload_dlls', lambda: None), refusal()][1]"
     sentence, stdout, stderr = said(without)
     assert "cannot open shared object file" in sentence
-    assert "pip install '.[cuda]'" in sentence
+    assert "pip install --editable '.[cuda]'" in sentence
     assert stdout == stderr == ""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.studies.arms import Arm
-from training.studies.gradients import gradient_norms
+from training.studies.effects.gradients import gradient_norms
 from training.studies.learning import dice_on, final_loss, learn
 from training.studies.plots import name_axes, panels, plot
 from training.studies.runs import Row, Study, StudyJob, Table, every_job, jobs_of

@@ -1,4 +1,4 @@
-"""Ask a running service: ``python -m service.client http://127.0.0.1:3000 cell.png -o FILE``."""
+"""Ask a running service: ``python -m seg.client http://127.0.0.1:3000 cell.png -o FILE``."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # what the service says is read with its schemas, which know the formats of images
-    from service.client import Client, ServiceError, Wanted
+    from seg.client import Client, ServiceError, Wanted
 
     wanted: Wanted = {}
     for name in Wanted.__annotations__:
@@ -39,9 +39,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m service.client",
+        prog="python -m seg.client",
         description="Have an image segmented by a running service, and write what comes back.",
-        epilog=f"A key is taken from {KEY}. Jobs and models: service.client in Python.",
+        epilog=f"A key is taken from {KEY}. Jobs and models: seg.client in Python.",
     )
     add = parser.add_argument
     add("url", type=_address, metavar="URL", help="of the service: http://127.0.0.1:3000")

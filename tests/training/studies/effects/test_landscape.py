@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from data.phantom import CLASSES
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
-from training.studies.landscape import (
+from training.studies.effects.landscape import (
     POINTS,
     REACH,
     RISE,

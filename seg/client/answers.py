@@ -10,8 +10,8 @@ from urllib.parse import unquote
 import httpx
 from pydantic import ValidationError
 
+from seg.client.schemas import JobStatus, ProblemDocument
 from seg.files import replace_file
-from service.schemas import JobStatus, ProblemDocument
 
 
 class ServiceError(Exception):

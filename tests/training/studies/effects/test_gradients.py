@@ -5,8 +5,8 @@ from data.phantom import CLASSES
 from training.dataset.legend import Legend
 from training.learning.losses import make_loss
 from training.studies.arms import by_shortcut
-from training.studies.gates import gates_by_class, open_gates
-from training.studies.gradients import gradient_norms, input_gradient_correlation
+from training.studies.effects.gates import gates_by_class, open_gates
+from training.studies.effects.gradients import gradient_norms, input_gradient_correlation
 from training.studies.setting import Setting
 
 SETTING = Setting(data=".", shortcuts=("identity",), layers=(9,), steps=2, edge=32, features=8)

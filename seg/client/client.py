@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 from urllib.parse import quote
 
 import httpx
 
-from service.client.answers import Answer, ServiceError, answer_of, job_of, raise_for, unreachable
-from service.client.wanted import Image, Wanted, channels_of, open_file, query_of
-from service.schemas import (
+from seg.client.answers import Answer, ServiceError, answer_of, job_of, raise_for, unreachable
+from seg.client.schemas import (
     JobListing,
     JobStatus,
     ModelEntry,
@@ -24,6 +23,7 @@ from service.schemas import (
     ProblemDocument,
     ServedCard,
 )
+from seg.client.wanted import Image, Wanted, channels_of, open_file, query_of
 
 COME_BACK = (429, 503, 507)
 """Refusals that say when to ask again."""
@@ -57,7 +57,7 @@ class Client:
         self._retries = retries
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, verify=verify)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Client":
         return self
 
     def __exit__(

@@ -26,7 +26,7 @@ CONVOLUTIONS = "convolutions alone"
 
 
 @dataclass(frozen=True)
-class Cut(Arm):
+class WithoutShortcuts(Arm):
     """Attention blocks whose sublayers hand on F(norm(x)) and no x."""
 
     def network(
@@ -54,7 +54,7 @@ def jobs(setting: Setting) -> list[StudyJob]:
         for arm in (
             Arm(_named(CONVOLUTIONS, shortcut, setting), shortcut),
             Arm(_named(WITH, shortcut, setting), shortcut, changes),
-            Cut(_named(WITHOUT, shortcut, setting), shortcut, changes),
+            WithoutShortcuts(_named(WITHOUT, shortcut, setting), shortcut, changes),
         )
     ]
     return jobs_of(arms, setting)

@@ -1,6 +1,6 @@
 """What the service says in JSON, as types.
 
-The routes fill them in, ``/openapi.json`` shows them, ``service.client`` reads them.
+The routes fill them in, ``/openapi.json`` shows them, ``seg.client`` reads them.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A client of the service: ``pip install '.[client]'`` in a clone.
+"""A client of the service: ``pip install --editable '.[client]'`` in a clone.
 
 Usage::
 
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from seg.late import late_names
 
 if TYPE_CHECKING:
-    from service.client.answers import Answer, ServiceError
-    from service.client.client import Client
-    from service.client.wanted import Image, Wanted
+    from seg.client.answers import Answer, ServiceError
+    from seg.client.client import Client
+    from seg.client.wanted import Image, Wanted
 
 __all__ = ["Answer", "Client", "Image", "ServiceError", "Wanted"]
 
