@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from tests.seg.images.dicom.files import content_of
-from tests.service.conftest import until_status
+from tests.service.conftest import ROOT, until_status
 
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+PAGE = (ROOT / "docs" / "clinic.md").read_text(encoding="utf-8")
 
 
 def free_port():
@@ -22,10 +23,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def printed(heading, kind):
+    """A block of docs/clinic.md below a heading, as it is printed."""
+    text = PAGE.partition(f"## {heading}\n")[2]
+    return text.partition(f"```{kind}\n")[2].partition("```")[0]
+
+
 @contextmanager
 def orthanc(folder, *, auth=None, **configuration):
     """A client of an Orthanc on loopback, with what lies in the folder's storage.
 
+    Its configuration is the one that docs/clinic.md prints, at ports and folders of its own.
     With ``auth``, a name and a password are asked for; the configuration may be added to.
     """
     if not shutil.which("Orthanc") or not DICOMWEB.exists():
@@ -33,12 +41,11 @@ def orthanc(folder, *, auth=None, **configuration):
     folder.mkdir(exist_ok=True)
     port = configuration.pop("HttpPort", None) or free_port()
     whole = {
+        **json.loads(printed("Orthanc, by DICOMweb", "json")),
         "HttpPort": port,
         "RemoteAccessAllowed": auth is not None,
         "AuthenticationEnabled": auth is not None,
         "RegisteredUsers": dict([auth]) if auth else {},
-        "DicomServerEnabled": False,
-        "Plugins": [str(DICOMWEB)],
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
         "StableAge": 1,

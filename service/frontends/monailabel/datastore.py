@@ -68,6 +68,10 @@ class Datastore:
             Route("/activelearning/{strategy}", self.next, methods=["POST"]),
         ]
 
+    def has(self, identity: str) -> bool:
+        """Whether an image of that id is kept."""
+        return identity in self.studies.images()
+
     def stats(self) -> dict[str, Any]:
         """How many images there are, and how many of them are annotated."""
         images = self.studies.images()

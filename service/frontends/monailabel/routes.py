@@ -19,6 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from seg.version import VERSION
+from service.frontends.monailabel.archived_images import ArchivedImages
 from service.frontends.monailabel.datastore import STRATEGIES, Datastore
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import InferParams, params_of, training_params
@@ -64,6 +65,8 @@ class _Asked:
     files: list[BinaryIO]
     ending: str
     """Of the image's name."""
+    series: str | None = None
+    """The one that an archive was asked for."""
 
 
 class MonaiLabel:
@@ -75,6 +78,7 @@ class MonaiLabel:
         self._public = public
         self._sessions = Sessions(settings.sessions, settings.max_uploads_bytes)
         self._keys = KeyRule(settings)
+        self._archived = ArchivedImages(settings)
         folder = settings.drawn_folder
         self._datastore = Datastore(models, public, Studies(folder)) if folder else None
         self._trainings = (
@@ -197,6 +201,8 @@ class MonaiLabel:
             query["classes"] = ",".join(entry.name for entry in numbering.classes)
         if output == "dicom_seg":
             query["format"] = "dicom-seg"
+        if asked.series is not None:
+            query["series"] = asked.series
         answer = await segmented(self._public, request, query, asked.files)
         headers = {MODEL_HEADER: answer.headers[MODEL_HEADER]}
         content = await content_of(answer)
@@ -220,42 +226,48 @@ class MonaiLabel:
     @asynccontextmanager
     async def _asked(self, request: Request) -> AsyncIterator[_Asked]:
         if not is_form(request):
-            async with self._images(request, FormData()) as found:
-                yield _Asked(InferParams(), *found)
+            async with self._images(request, InferParams(), FormData()) as found:
+                yield found
             return
         async with whole_form(request) as form:
             text = form.get("params", "")
             if not isinstance(text, str):
                 raise Problem(422, "params is a field without a file name")
             params = params_of(text)
-            async with self._images(request, form) as found:
-                yield _Asked(params, *found)
+            async with self._images(request, params, form) as found:
+                yield found
 
     @asynccontextmanager
     async def _images(
-        self, request: Request, form: FormData
-    ) -> AsyncIterator[tuple[list[BinaryIO], str]]:
-        """The image of the session, or else that of the form, or of the datastore."""
+        self, request: Request, params: InferParams, form: FormData
+    ) -> AsyncIterator[_Asked]:
+        """The image of the session, or else that of the form, of the datastore, or an archive."""
         identity = request.query_params.get("session_id")
         if identity:
             path, session = await run_sync(self._sessions.get, identity, _owner(request))
             await run_sync(self._sessions.touch, path)
             with path.open("rb") as file:
-                yield [file], session.ending
+                yield _Asked(params, [file], session.ending)
             return
         part = form.get("file")
         if isinstance(part, UploadFile):
-            yield [part.file], ending_of(part.filename or "")
+            yield _Asked(params, [part.file], ending_of(part.filename or ""))
             return
-        known = request.query_params.get("image")
-        if not known or self._datastore is None:
+        known = request.query_params.get("image", "")
+        store = self._datastore
+        is_kept = store is not None and await run_sync(store.has, known)
+        if not is_kept and self._archived.may_have(known):
+            async with self._archived.opened(request, known) as file:
+                yield _Asked(params, [file], "", series=known)
+            return
+        if not known or store is None:
             raise Problem(
                 422,
-                "there is no image: name a session (session_id) or an image of the datastore "
-                "(SEG_STUDIES), or send a part named file",
+                "there is no image: name a session (session_id), an image of the datastore "
+                "(SEG_STUDIES) or a series of an archive (SEG_DICOMWEB), or send a part named file",
             )
-        async with self._datastore.opened(known) as found:
-            yield found
+        async with store.opened(known) as found:
+            yield _Asked(params, *found)
 
     async def train(self, request: Request) -> Response:
         """``POST /train/``: train the model that answers on what people have drawn."""

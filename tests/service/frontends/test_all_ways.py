@@ -90,7 +90,7 @@ def test_every_way_gives_the_mask_of_predict_at_the_same_places(
     names = {"study": str(slices[0].StudyInstanceUID), "series": str(slices[0].SeriesInstanceUID)}
     found = {
         f"MONAI Label, {ending}": in_the_world(read_mask(file, dims=3))
-        for ending, file in asked_by_monai_label(peer, service, folder, tmp_path)
+        for ending, file in asked_by_monai_label(peer, service, folder, names["series"], tmp_path)
     }
 
     def stored_by(way, ask):
@@ -126,7 +126,7 @@ def test_every_way_gives_the_mask_of_predict_at_the_same_places(
     assert len(masks_of(pacs, slices)) == 4
 
 
-def asked_by_monai_label(peer, service, folder, tmp_path):
+def asked_by_monai_label(peer, service, folder, series, tmp_path):
     """What its client gets of a session of the series, in each form that Slicer and OHIF read."""
     client = peer.MONAILabelClient(str(service.base_url), tmpdir=str(tmp_path))
     (model,) = client.info()["models"]
@@ -138,5 +138,17 @@ def asked_by_monai_label(peer, service, folder, tmp_path):
     for ending in (".nii.gz", ".nrrd", ".seg.nrrd"):
         file, _ = client.infer(model, "", {"result_extension": ending}, session_id=session)
         yield ending, Path(file)
+    file, _ = client.infer(model, series, {"result_extension": ".nrrd"})  # as OHIF asks
+    yield "of the archive", Path(file)
     asked = service.post(f"/infer/{model}?session_id={session}&output=dicom_seg")
     yield "dicom_seg", asked.content
+
+
+def test_a_series_that_no_archive_has_is_refused_in_a_sentence(clinic, peer, tmp_path):
+    _, service = clinic
+    client = peer.MONAILabelClient(str(service.base_url), tmpdir=str(tmp_path))
+    (model,) = client.info()["models"]
+    with pytest.raises(peer.MONAILabelClientException) as raised:
+        client.infer(model, "1.2.3", {})
+    assert "404" in raised.value.msg
+    assert "the archive pacs has no such series" in raised.value.msg

@@ -1,6 +1,7 @@
 """``POST /dicomweb/jobs``, with a PACS that really runs: Debian's Orthanc."""
 
 import io
+import re
 
 import numpy as np
 import pydicom
@@ -10,7 +11,7 @@ from pydicom.uid import generate_uid
 from seg.images import MASK_FORMATS, read_image, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from tests.orthanc import series_in
+from tests.orthanc import printed, series_in
 from tests.seg.images.dicom.files import write_series
 from tests.service.conftest import until
 from tests.service.frontends.dicomweb.worlds import in_the_world
@@ -176,3 +177,23 @@ def test_every_dicom_format_may_be_stored(service):
     for name in names:
         wish = {"source": "away", "series": "1.2.3", "format": name}
         assert service.post("/dicomweb/jobs", json=wish).status_code == 202
+
+
+def test_ohif_s_configuration_leads_to_what_it_asks_an_archive_for(service, pacs, stored):
+    roots = dict(re.findall(r"(\w+Root): \"(.+?)\"", printed("3D Slicer and OHIF", "js")))
+    slices = stored()
+    asked(service, slices)
+    study = f"{roots['qidoRoot']}/studies/{slices[0].StudyInstanceUID}"
+    found = pacs.get(f"{study}/series", params={"Modality": "SEG"}).json()
+    (mask,) = [each["0020000E"]["Value"][0] for each in found]
+    study = study.replace(roots["qidoRoot"], roots["wadoRoot"], 1)
+    (told,) = pacs.get(f"{study}/series/{mask}/metadata").json()
+    reference = told["00081115"]["Value"][0]["0020000E"]["Value"]  # by which OHIF lays it on
+    assert reference == [str(slices[0].SeriesInstanceUID)]
+    name = f"{slices[0].SeriesInstanceUID}/instances/{slices[0].SOPInstanceUID}"
+    frame = pacs.get(f"{study}/series/{name}/frames/1")
+    assert slices[0].PixelData in frame.content
+    names = f"studyUID={study.rpartition('/')[2]}&seriesUID={mask}"
+    names += f"&objectUID={told['00080018']['Value'][0]}&contentType=application/dicom"
+    answer = pacs.get(f"{roots['wadoUriRoot']}?requestType=WADO&{names}")
+    assert pydicom.dcmread(io.BytesIO(answer.content)).Modality == "SEG"

@@ -14,13 +14,14 @@ from seg.images import read_image, read_mask
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from service.middleware.key_file import new_key, write_keys
-from tests.orthanc import free_port, instances_in, orthanc, put, root_of, series_in
+from tests.orthanc import free_port, instances_in, orthanc, printed, put, root_of, series_in
 from tests.seg.images.dicom.files import content_of, write_series
-from tests.service.conftest import ROOT, served, until, until_status
+from tests.service.conftest import served, until, until_status
 from tests.service.frontends.dicomweb.conftest import study
 from tests.service.frontends.dicomweb.worlds import in_the_world
 
 AFFINE = np.diag([0.8, 1.5, 3, 1.0])
+HEADING = "A PACS that forwards"
 RULES = """
 - modality: CT
   description: never
@@ -39,16 +40,16 @@ def forwarding(tmp_path_factory, tiny_package_3d):
     ours = free_port()
     rules = folder / "rules.yaml"
     rules.write_text(RULES)
-    printed = json.loads(block("json"))
-    (server,) = printed["DicomWeb"]["Servers"].values()
+    forwards = json.loads(printed(HEADING, "json"))
+    (server,) = forwards["DicomWeb"]["Servers"].values()
     server["Url"] = server["Url"].replace("127.0.0.1:3000", f"127.0.0.1:{ours}")
     key, server["Password"] = new_key("pacs", ["jobs", "segment"])
     other, _ = other_key = new_key("reading room", ["segment"])
     write_keys(folder / "keys.json", [key, other])
     script = folder / "forward.lua"
-    script.write_text(block("lua"))
+    script.write_text(printed(HEADING, "lua"))
     with (
-        orthanc(folder / "pacs", DicomWeb=printed["DicomWeb"], LuaScripts=[str(script)]) as pacs,
+        orthanc(folder / "pacs", DicomWeb=forwards["DicomWeb"], LuaScripts=[str(script)]) as pacs,
         served(
             tiny_package_3d,
             folder / "log.txt",
@@ -68,13 +69,6 @@ def forwarding(tmp_path_factory, tiny_package_3d):
         service.headers["X-Other-Key"] = other_key[1]
         until_status(service, "/readyz", 200)
         yield pacs, service
-
-
-def block(kind):
-    """A block of docs/clinic.md as it is printed, of those about what a PACS forwards."""
-    text = (ROOT / "docs" / "clinic.md").read_text(encoding="utf-8")
-    text = text.partition("## A PACS that forwards")[2]
-    return text.partition(f"```{kind}\n")[2].partition("```")[0]
 
 
 def forward(pacs, uid):
