@@ -3,10 +3,12 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt32
@@ -14,10 +16,14 @@ from jaxtyping import UInt32
 from seg.files import replaced_file
 from seg.images import ImageSource, Mask, write_objects_parts
 from seg.images.grid.orientation import turned_source
-from seg.inference.predictor import Observe, Predictor
+from seg.inference.backends.features import Heard
+from seg.inference.predictor import Predictor
 from seg.inference.resolution import open_at
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
+from seg.inference.trust.quality import QualityMeter
+from seg.inference.unfinished import Unfinished
 from seg.objects import Count, Objects, ObjectsMeter, columns_of, object_parts
+from seg.objects.blocks import DecodedBlocks, Journal
 from seg.objects.file_backed import let_go
 from seg.objects.label_images import write_zarr
 from seg.objects.measurements import Cell, measure_in_bands
@@ -36,19 +42,20 @@ class ObjectsInFile:
     are_told_apart: bool
 
 
-def predict_objects_file(
+def predict_objects_file(  # noqa: PLR0913 - what may be chosen of one image
     predictor: Predictor,
     sources: Sequence[Path],
     targets: Mapping[Path, str],
     progress: Progress | None = None,
     *,
-    observe: Observe | None = None,
+    observe: QualityMeter | None = None,
     mpp: float | None = None,
+    unfinished: Unfinished | None = None,
 ) -> ObjectsInFile:
     """Write objects, each file whole or not at all.
 
     The very objects of ``Predictor.objects``. Memory holds a patch's depth of the image and a block
-    of what is known of its voxels, of which seven bytes a voxel lie in a temporary folder; where
+    of what is known of its voxels, of which seven bytes a voxel lie in a folder meanwhile; where
     the package has rules of postprocessing, memory holds the mask as well.
 
     Args:
@@ -57,45 +64,125 @@ def predict_objects_file(
         targets: of each the format, of ``STREAMED_OBJECT_FORMATS`` or ``ROWS``: a line of JSON
             for each object, as ``measure_objects`` has them.
         progress: called with windows done and windows in all.
-        observe: as of ``Predictor.predict``.
+        observe: sees the parts of the image.
         mpp: micrometres a pixel at which a picture is segmented; None is the file's own.
+        unfinished: what a run that was stopped has left, from where this one goes on, at the row
+            of windows or at the block where it stood; None begins anew in a temporary folder.
 
     Raises:
         ImageError: the image cannot be read, or does not fit the model.
     """
-    card, counts = predictor.package.card, WindowCounts()
     with (
-        open_at(sources, dims=card.input.dims, mpp=mpp) as source,
-        tempfile.TemporaryDirectory(dir=next(iter(targets)).parent, prefix=".objects-") as folder,
+        open_at(sources, dims=predictor.package.card.input.dims, mpp=mpp) as source,
+        ExitStack() as stack,
     ):
-        turn = predictor.turn_of(source)
-        turned = turned_source(source, turn)
-        shape = tuple(turned.spatial_shape)
-        meter = ObjectsMeter(card, shape, Path(folder))
-        classes = np.memmap(Path(folder) / "classes", np.uint8, "w+", shape=shape)
-        for start, rows in predictor.rows_observed(turned, meter, progress, counts, observe):
-            classes[start : start + len(rows)] = rows
-            let_go(classes)
-        if card.postprocessing.has_rules:
-            classes[:] = predictor.finished(np.asarray(classes))
-        mask = Mask(classes, spacing=turned.spacing, affine=turned.affine)
-        objects = predictor.objects_within(meter, mask)
-        labels = turn.back(objects.labels)
+        if unfinished is None:
+            folder = tempfile.mkdtemp(dir=next(iter(targets)).parent, prefix=".objects-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            unfinished = stack.enter_context(Unfinished(Path(folder)))
+        found, counts = _objects_of(predictor, source, unfinished, progress, observe)
         stored = replace(
-            objects,
-            labels=labels,
+            found,
             spacing=source.spacing,
             affine=source.affine,
             reduction=source.reduction,
             source=sources[0].name,
         )
-        lines = Path(folder) / "rows"
+        lines = unfinished.path("rows")
         with lines.open("wb") as file:
             for row in measure_in_bands(stored, source):
                 file.write(json.dumps(row).encode() + b"\n")
         for target, format in targets.items():
             _write(stored, format, target, source, lines)
-        return ObjectsInFile(counts, dict(objects.counts), objects.are_told_apart)
+        return ObjectsInFile(counts, dict(stored.counts), stored.are_told_apart)
+
+
+def _objects_of(
+    predictor: Predictor,
+    source: ImageSource,
+    unfinished: Unfinished,
+    progress: Progress | None,
+    observe: QualityMeter | None,
+) -> tuple[Objects, WindowCounts]:
+    card = predictor.package.card
+    turn = predictor.turn_of(source)
+    turned = turned_source(source, turn)
+    shape = tuple(turned.spatial_shape)
+    notes = _Notes(unfinished, observe or QualityMeter(card))
+    meter = ObjectsMeter(card, shape, unfinished.array, notes)
+    classes = unfinished.array("classes", np.uint8, shape)
+    if notes.rows < shape[0]:
+        parts = predictor.rows_observed(
+            turned, meter, progress, notes.counts, notes.meter, notes.rows
+        )
+        for start, rows in parts:
+            classes[start : start + len(rows)] = rows
+            let_go(classes)
+            notes.took_rows(start + len(rows), is_last=start + len(rows) == shape[0])
+    if card.postprocessing.has_rules:
+        classes[:] = predictor.finished(np.asarray(classes))
+    mask = Mask(classes, spacing=turned.spacing, affine=turned.affine)
+    objects = predictor.objects_within(meter, mask)
+    return replace(objects, labels=turn.back(objects.labels)), notes.counts
+
+
+class _Notes(Journal):
+    """How far an image is, kept beside its arrays."""
+
+    def __init__(self, unfinished: Unfinished, meter: QualityMeter) -> None:
+        self._unfinished, self.meter = unfinished, meter
+        self.counts = WindowCounts()
+        known = unfinished.known
+        self.rows = int(known.get("rows", 0))
+        """Of the image, through the network."""
+        if not self.rows:
+            return
+        counts = self.counts
+        counts.total, counts.unfounded, counts.unfounded_to = map(int, known["numbers"])
+        counts.skipped_at = known["skipped_at"].tolist()
+        counts.skipped = len(counts.skipped_at)
+        for number in range(int(known["told"])):
+            heard = Heard(str(known[f"network-{number}"]), known[f"features-{number}"])
+            counts.told.append((tuple(known[f"at-{number}"].tolist()), heard))
+        meter.state = (known["sums"], known["seen"])
+
+    def took_rows(self, rows: int, *, is_last: bool) -> None:
+        """So many rows are in the arrays."""
+        if not is_last and not self._unfinished.is_time:
+            return
+        counts = self.counts
+        told = list(counts.told)
+        facts: dict[str, Any] = {
+            "rows": rows,
+            "numbers": (counts.total, counts.unfounded, counts.unfounded_to),
+            "skipped_at": np.array(counts.skipped_at, np.int64),
+            "told": len(told),
+        }
+        facts["sums"], facts["seen"] = self.meter.state
+        for number, (at, heard) in enumerate(told):
+            facts[f"at-{number}"] = np.array(at, np.int64)
+            facts[f"network-{number}"], facts[f"features-{number}"] = heard
+        self._unfinished.note(facts)
+
+    def resumed(self) -> DecodedBlocks | None:
+        """Where the blocks of an earlier run ended."""
+        known = self._unfinished.known
+        if not int(known.get("blocks", 0)):
+            return None
+        return DecodedBlocks(
+            known["classes"], known["first"], int(known["again"]), int(known["blocks"])
+        )
+
+    def took(self, blocks: int, classes: Sequence[int], first: Collection[int], again: int) -> None:
+        """So many blocks are in the array of labels."""
+        if self._unfinished.is_time:
+            facts = {"blocks": blocks, "again": again}
+            arrays = {"classes": np.array(classes, np.uint8), "first": np.array(list(first))}
+            self._unfinished.note(facts | arrays)
+
+    def ends(self) -> None:
+        """Labels are renumbered and split in place now: a run that stops here decodes again."""
+        self._unfinished.note({"blocks": 0})
 
 
 def _write(objects: Objects, format: str, target: Path, source: ImageSource, rows: Path) -> None:

@@ -36,6 +36,8 @@ from seg.names import MapName
 from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits, splitting_warning
 from seg.transforms import Rows, prepare_rows
 
+NEIGHBOURS = 2
+"""Rows of the network's grid that an interpolated row of the image may depend on."""
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
 
 
@@ -252,17 +254,18 @@ class Predictor:
         progress: Progress | None = None,
         counts: WindowCounts | None = None,
         observe: Observe | None = None,
+        first: int = 0,
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
         """The same of an image that is turned already and may stay in its file.
 
         First row and labels of each part, before postprocessing, of the wanted classes only where
-        there is none.
+        there is none. Parts before row ``first``, one that began a part, are left out.
 
         Raises:
             ImageError: as ``predict``.
         """
         card = self.package.card
-        for raw, slab, rows in self._labelled(self.backend, turned, progress, counts):
+        for raw, slab, rows in self._labelled(self.backend, turned, progress, counts, first):
             if observe:
                 observe(slab, rows)
             taker.take(raw.start, raw.logits, rows)
@@ -408,10 +411,13 @@ class Predictor:
         source: ImageSource,
         progress: Progress | None,
         counts: WindowCounts | None,
+        first: int = 0,
     ) -> Iterator[tuple[Slab, Slab, UInt8[np.ndarray, "*slab"]]]:
-        """All channels, those of the classes, and labels."""
+        """All channels, those of the classes, and labels, from row ``first`` on."""
         card = self.package.card
-        for raw in self._slabs(backend, source, progress, counts):
+        for raw in self._slabs(backend, source, progress, counts, first):
+            if raw.stop <= first:
+                continue
             slab = replace(raw, logits=class_logits(raw.logits, card))
             yield raw, slab, decided(slab.logits[: card.outputs], card, self.selection)
 
@@ -421,11 +427,12 @@ class Predictor:
         source: ImageSource,
         progress: Progress | None,
         counts: WindowCounts | None = None,
+        first: int = 0,
     ) -> Iterator[Slab]:
         """Logits on the image's own grid, background outside of the region that is wanted."""
         region, shape = self.selection.region, tuple(source.spatial_shape)
         if region is None or len(shape) != self.package.card.input.dims:
-            yield from self._slabs_of_box(None, backend, source, progress, counts)
+            yield from self._slabs_of_box(None, backend, source, progress, counts, first)
             return
         region = region.on(source.spacing, source.reduction)
         box = region.box(*shape)
@@ -434,7 +441,7 @@ class Predictor:
                 f"the region lies outside of this image of {shape[1]} x {shape[0]} pixels, or "
                 "holds no pixel's centre; is it in the unit of its coordinates, pixels?"
             )
-        slabs = self._slabs_of_box(box, backend, source, progress, counts)
+        slabs = self._slabs_of_box(box, backend, source, progress, counts, first)
         yield from within(slabs, region, shape[1], self._background(backend))
 
     def _slabs_of_box(
@@ -444,8 +451,9 @@ class Predictor:
         source: ImageSource,
         progress: Progress | None,
         counts: WindowCounts | None = None,
+        first: int = 0,
     ) -> Iterator[Slab]:
-        """Logits on the image's own grid, in the memory of one patch's depth."""
+        """Logits on the image's own grid, in the memory of one patch's depth; see ``Tiling``."""
         spec = self.package.card.input
         shape = tuple(source.spatial_shape)
         if len(shape) != spec.dims:
@@ -459,7 +467,10 @@ class Predictor:
         if box is not None and image.box is None:
             box = around(box, shape, image.shape[1:], backend.patch)
             part = PartOfRows(image, box)
-        slabs = predict_slabs(backend, part, self._tiling(backend, part), progress, counts)
+        tiling = self._tiling(backend, part)
+        if first:
+            tiling = replace(tiling, first=self._first_of(first, shape, image, box))
+        slabs = predict_slabs(backend, part, tiling, progress, counts)
         if spec.stands_out and is_on_scale(part, spec.preprocessing.normalisation):
             slabs = where_something_stands_out(slabs, part, self.package.card, background, counts)
         if box is not None and part is not image:
@@ -472,6 +483,16 @@ class Predictor:
         if kept != shape:
             slabs = embedded(slabs, image.box, shape, background)
         yield from slabs
+
+    def _first_of(
+        self, first: int, shape: Sequence[int], image: Rows, box: tuple[slice, ...] | None
+    ) -> int:
+        """The row of the part that the network sees on which image row ``first`` depends."""
+        rule = self.package.card.input.stands_out
+        cut, size = (0, shape[0]) if image.box is None else (image.box[0].start, _length(image.box))
+        row = (first - cut) * image.shape[1] // size
+        row -= NEIGHBOURS + (max(rule.reach) if rule else 0)
+        return max(0, row - (0 if box is None else box[0].start))
 
     def _tiling(self, backend: Backend, image: Rows) -> Tiling:
         spec = self.package.card.input
@@ -494,6 +515,10 @@ class Predictor:
         if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
             background = np.append(background, np.float32(0))
         return background
+
+
+def _length(box: tuple[slice, ...]) -> int:
+    return int(box[0].stop - box[0].start)
 
 
 def _mirrors(card: ModelCard) -> tuple[int, ...]:

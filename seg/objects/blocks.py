@@ -1,6 +1,6 @@
 """Objects of images of any size, decoded block by block: the very ones that all at once gives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -38,6 +38,27 @@ class Decoded:
     """Blocks that had to be decoded with a larger halo."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class DecodedBlocks(Decoded):
+    """Objects of the first blocks of an image, numbered in the order in which they were found."""
+
+    blocks: int = 0
+
+
+class Journal:
+    """Keeps how far a decoding is; this one keeps nothing."""
+
+    def resumed(self) -> DecodedBlocks | None:
+        """Where an earlier run stopped, whose labels are in the array; None begins anew."""
+        return None
+
+    def took(self, blocks: int, classes: Sequence[int], first: Collection[int], again: int) -> None:
+        """So many blocks are done; the objects found in them, as ``DecodedBlocks`` has them."""
+
+    def ends(self) -> None:
+        """All blocks are done; what happens to the labels now cannot be gone on with."""
+
+
 def decode(
     evidence: Evidence,
     rules: Mapping[int, SeedRule],
@@ -45,6 +66,7 @@ def decode(
     *,
     block: int | Sequence[int] | None = None,
     halo: int = 64,
+    journal: Journal | None = None,
 ) -> Decoded:
     """Find all objects, and write their labels.
 
@@ -58,14 +80,22 @@ def decode(
         into: receives labels: 0 for none, objects from 1 in the order of their first voxels.
         block: edge in voxels, or one number an axis; None for what is usual.
         halo: in voxels; about two diameters of an object are seldom too few.
+        journal: is told of each block, and tells where an earlier run stopped.
     """
+    journal = journal or Journal()
     shape = evidence.classes.shape
     edges = (block or BLOCK[len(shape)],) * len(shape) if not isinstance(block, Sequence) else block
     numbers: dict[int, int] = {}
     classes: list[int] = []
     again = 0
     boxes = list(blocks_of(shape, edges))
-    for box in boxes:
+    done = journal.resumed()
+    if done is not None:
+        numbers = {first: number for number, first in enumerate(done.first.tolist(), start=1)}
+        classes, again = done.classes.tolist(), done.again
+    for place, box in enumerate(boxes):
+        if done is not None and place < done.blocks:
+            continue
         part, origin, tries = _settled(evidence, rules, box, halo)
         again += tries > 0
         inner = tuple(
@@ -82,6 +112,8 @@ def decode(
             table[label] = numbers[first]
         into[box] = table[labels]
         let_go(evidence.classes, evidence.heights, into)
+        journal.took(place + 1, classes, numbers, again)
+    journal.ends()
     found = np.array(list(numbers), np.int64)
     order = np.argsort(found)
     if (order != np.arange(len(order))).any():

@@ -1,16 +1,15 @@
 """From the slabs of an image to its objects. Letters: ``k`` logit channels."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8, UInt32
 
 from seg.images import Mask
 from seg.model_package import ModelCard
-from seg.objects.blocks import BLOCK, Decoded, Evidence, decode
+from seg.objects.blocks import BLOCK, Decoded, Evidence, Journal, decode
 from seg.objects.counting import count_of, probabilities_of_objects
 from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
 from seg.objects.file_backed import bands, let_go
@@ -22,6 +21,14 @@ AT_ONCE = 2**23
 """Voxels of an image that is decoded as one block."""
 CHUNK = 2**22
 """Voxels that are added up at once."""
+
+MakeArray = Callable[[str, Any, tuple[int, ...]], np.ndarray]
+"""Takes a name, a type and a shape."""
+
+
+def in_memory(name: str, kind: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of zeros."""
+    return np.zeros(shape, kind)
 
 
 @runtime_checkable
@@ -37,21 +44,27 @@ class SlabTaker(Protocol):
 class ObjectsMeter:
     """Sees the slabs of one image and then says where its objects are."""
 
-    def __init__(self, card: ModelCard, shape: tuple[int, ...], folder: Path | None = None) -> None:
-        """Be ready for the slabs of an image of that shape, kept in files of a folder if any."""
-        self._card = card
-        self._folder = folder
-        self.heights = self._zeros("heights", shape, np.uint8)
-        """How deep each voxel lies in its object, in 255ths."""
-        self.sure = self._zeros("sure", shape, np.uint8)
-        """How probable the class of each voxel is, in 255ths."""
+    def __init__(
+        self,
+        card: ModelCard,
+        shape: tuple[int, ...],
+        arrays: MakeArray = in_memory,
+        journal: Journal | None = None,
+    ) -> None:
+        """Be ready for the slabs of an image.
 
-    def _zeros(
-        self, name: str, shape: tuple[int, ...], kind: type[np.unsignedinteger]
-    ) -> np.ndarray:
-        if self._folder is None:
-            return np.zeros(shape, kind)
-        return np.memmap(self._folder / name, kind, "w+", shape=shape)
+        Args:
+            card: of the model.
+            shape: of the image.
+            arrays: makes what is kept of its voxels, as in files.
+            journal: of the decoding.
+        """
+        self._card = card
+        self._zeros, self._journal = arrays, journal
+        self.heights = self._zeros("heights", np.uint8, shape)
+        """How deep each voxel lies in its object, in 255ths."""
+        self.sure = self._zeros("sure", np.uint8, shape)
+        """How probable the class of each voxel is, in 255ths."""
 
     def take(
         self, start: int, logits: Float[np.ndarray, "k *slab"], labels: UInt8[np.ndarray, "*slab"]
@@ -74,9 +87,11 @@ class ObjectsMeter:
         target = card.input.preprocessing.spacing
         rules = seed_rules(instances, kinds, mask.spacing, target)
         halo = instances.halo if instances else 64
-        labels = self._zeros("objects", mask.spatial_shape, np.uint32)
+        labels = self._zeros("objects", np.uint32, mask.spatial_shape)
         evidence = Evidence(mask.array, self.heights)
-        decoded = decode(evidence, rules, labels, block=self._block(mask), halo=halo)
+        decoded = decode(
+            evidence, rules, labels, block=self._block(mask), halo=halo, journal=self._journal
+        )
         names = {info.index: info.name for info in kinds}
         ways = shapings(card, names, mask.spacing, asked=splits)
         if ways:

@@ -10,10 +10,13 @@ from operator import itemgetter
 from pathlib import Path
 from time import monotonic
 
+from filelock import FileLock, Timeout
+
 from seg.predict.tables import CASE, SECONDS_BETWEEN_SAVES, Row, rows_by_case, write_rows
 
 PATIENCE = 20
 """A table is saved when so many times passed as the last save took."""
+PREFIX, LOCK = ".rows-", "lock"
 
 
 class LongTable:
@@ -30,7 +33,10 @@ class LongTable:
         self._files: dict[str, Path] = {}
         self._saved, self._pause = monotonic(), SECONDS_BETWEEN_SAVES
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=".rows-"))
+        _remove_left(path.parent)
+        self._folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=PREFIX))
+        self._lock = FileLock(self._folder / LOCK)
+        self._lock.acquire()
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         if path.exists():
             self._read()
@@ -69,3 +75,15 @@ class LongTable:
     def _read(self) -> None:
         for case, rows in groupby(rows_by_case(self._path), key=itemgetter(0)):
             self.put(case, (row for _, row in rows))
+
+
+def _remove_left(parent: Path) -> None:
+    """Folders of processes that were killed, whose locks the system has let go."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        lock = FileLock(folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            continue
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -43,6 +43,7 @@ from seg.inference.object_files import ROWS, predict_objects_file
 from seg.inference.resolution import open_at
 from seg.inference.trust.disagreement import check_several
 from seg.inference.trust.quality import QualityMeter
+from seg.inference.unfinished import Unfinished
 from seg.model_package import ModelCard, ModelPackage
 from seg.objects import STREAMED_OBJECT_FORMATS, Count, Objects, measure_objects
 from seg.predict.cases import PredictionCase
@@ -230,9 +231,16 @@ class Worker:
         rows = next(iter(targets)).with_name(f".{Path(case.name).name}.rows")
         rows.parent.mkdir(parents=True, exist_ok=True)
         meter = QualityMeter(self.card, selection=self.work.selection)
-        found = predict_objects_file(
-            self.predictor, case.files, targets | {rows: ROWS}, observe=meter, mpp=self.work.mpp
-        )
+        folder = rows.with_name(f".{Path(case.name).name}.unfinished")
+        with Unfinished(folder, self._identity(case)) as unfinished:
+            found = predict_objects_file(
+                self.predictor,
+                case.files,
+                targets | {rows: ROWS},
+                observe=meter,
+                mpp=self.work.mpp,
+                unfinished=unfinished,
+            )
         with self._opened(case) as source:
             warnings = self.predictor.warnings(source)
         if not found.are_told_apart:
@@ -245,6 +253,13 @@ class Worker:
             quality={**row, **_counts(found.counts)},
             object_file=rows,
         )
+
+    def _identity(self, case: PredictionCase) -> str:
+        """Of all that decides what is known of a slide's voxels, for a run that goes on."""
+        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files]
+        way = way_of(self.predictor.backend)
+        told = (self.settings, self.predictor.backend.provider, way, self.predictor.overlap)
+        return sha256(f"{facts}{told}".encode()).hexdigest()
 
     def _opened(self, case: PredictionCase) -> AbstractContextManager[ImageSource]:
         return open_at(case.files, dims=self.card.input.dims, mpp=self.work.mpp)

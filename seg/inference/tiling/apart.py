@@ -96,7 +96,9 @@ def _parts(  # noqa: PLR0913 - what was found out above
 
     def ask(batch: Batch) -> Sequence[Decided]:
         inside = np.stack([_mask(image, at, patch)[None] for at in batch.starts])
-        return heard_by(counts, lambda: backend.decide(batch.patches, inside, temperature))
+        return heard_by(
+            counts, batch.rows, lambda: backend.decide(batch.patches, inside, temperature)
+        )
 
     left = set(product(*starts))
     tick = progress or (lambda done, total: None)

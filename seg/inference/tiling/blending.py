@@ -63,13 +63,15 @@ def rows_at_once(classes: int, rest: Sequence[int]) -> int:
     return max(1, SLAB_BYTES // max(1, 4 * classes * prod(rest)))
 
 
-def blend_windows(
+def blend_windows(  # noqa: PLR0913 - what windows and image are, and what is wanted of them
     windows: Iterator[tuple[tuple[int, ...], Float[np.ndarray, "k *patch"]]],
     patch: Sequence[int],
     shape: Sequence[int],
     inside: Sequence[slice],
     background: Float32[np.ndarray, " k"] | None = None,
     convention: Convention = "seg",
+    *,
+    first: int = 0,
 ) -> Iterator[Slab]:
     """The weighted mean of all windows at each voxel.
 
@@ -80,8 +82,10 @@ def blend_windows(
         inside: the image within its border: what is wanted.
         background: logits of voxels that no window covers.
         convention: of the weights.
+        first: row of the image from which means are wanted.
     """
     sums = _Sums(gaussian_weights(patch, convention), shape, inside, background)
+    sums.is_covered = background is None and first == 0
     for at, logits in windows:
         yield from sums.moved_to(at[0], len(logits))
         sums.add(at, logits)
@@ -100,6 +104,8 @@ class _Sums:
     ) -> None:
         self._patch, self._rest, self._inside = weights.shape, tuple(shape[1:]), tuple(inside)
         self._background = background
+        self.is_covered = background is None
+        """Whether each voxel lies in a window."""
         self._weights = weights
         self._starts: list[tuple[int, ...]] = []
         self._logits: np.ndarray | None = None
@@ -138,11 +144,14 @@ class _Sums:
         rows = slice(min(start - self._base, depth), min(stop - self._base, depth))
         sums = self._logits[(slice(None), rows, *self._inside[1:])]
         total = self._total(start, rows.stop - rows.start)
-        if self._background is None:
+        if self.is_covered:
             return np.asarray(sums / total)
+        background = self._background
+        if background is None:
+            background = np.zeros(len(sums), np.float32)
         sizes = (stop - start, *(part.stop - part.start for part in self._inside[1:]))
         mean = np.empty((len(sums), *sizes), np.float32)
-        mean[:] = self._background.reshape(-1, *(1,) * len(sizes))
+        mean[:] = background.reshape(-1, *(1,) * len(sizes))
         np.divide(sums, total, out=mean[:, : rows.stop - rows.start], where=total > 0)
         return mean
 

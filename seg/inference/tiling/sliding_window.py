@@ -45,8 +45,39 @@ class WindowCounts:
     total: int = 0
     skipped: int = 0
     """Known to be background without asking the network."""
-    heard: list[Heard] = field(default_factory=list)
-    """What the networks saw of the windows, in any order."""
+    before: int = 0
+    """Of rows that are not wanted, as those that an earlier run was asked about."""
+    told: list[tuple[tuple[int, ...], Heard]] = field(default_factory=list)
+    """First rows of the windows of a run, and what the network saw of them; in any order."""
+    skipped_at: list[int] = field(default_factory=list)
+    """First rows of the windows that were skipped."""
+    unfounded_to: int = 0
+    """Row of the network's grid up to which unfounded voxels are counted."""
+
+    def forget(self, depth: int, first: int) -> None:
+        """What windows told that a run will ask again which wants row ``first`` and later ones.
+
+        Args:
+            depth: rows of a window.
+            first: of the image with its border.
+        """
+        kept = []
+        for rows, heard in self.told:
+            is_done = np.array(rows) + depth <= first
+            if is_done.all():
+                kept.append((rows, heard))
+            elif is_done.any() and len(rows) == len(heard.features):
+                done = tuple(np.array(rows)[is_done].tolist())
+                kept.append((done, heard._replace(features=heard.features[is_done])))
+        self.told = kept
+        self.skipped_at = [row for row in self.skipped_at if row + depth <= first]
+        self.skipped = len(self.skipped_at)
+
+    @property
+    def heard(self) -> list[Heard]:
+        """What the networks saw of all windows."""
+        return [heard for _, heard in self.told]
+
     unfounded: int = 0
     """Voxels that the network took for objects where nothing stands out: they are background."""
 
@@ -65,6 +96,8 @@ class Tiling:
     """Logits of voxels that lie in empty windows only; needed where ``is_empty`` is given."""
     convention: Convention = "seg"
     """Of the border and of the blending."""
+    first: int = 0
+    """Row from which logits are wanted; what is said of earlier ones means nothing."""
 
 
 def window_starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -117,7 +150,7 @@ def predict_slabs(
     batches = batches_of(surrounded, starts, backend, tiling, counts)
     slabs = blend_windows(
         in_turn(
-            lambda batch: heard_by(counts, lambda: backend.run(batch.patches)),
+            lambda batch: heard_by(counts, batch.rows, lambda: backend.run(batch.patches)),
             backend.callers,
             ahead(batches, AHEAD),
             counts,
@@ -128,6 +161,7 @@ def predict_slabs(
         surrounded.inside,
         tiling.background,
         tiling.convention,
+        first=tiling.first,
     )
     return ahead(slabs, SLABS_AHEAD, stopped.set)
 
@@ -148,7 +182,7 @@ def _only_window(
         logits = np.broadcast_to(background, (len(background), *backend.patch))
     else:
         patch = np.ascontiguousarray(window)[np.newaxis]
-        logits = heard_by(counts, lambda: backend.run(patch))[0]
+        logits = heard_by(counts, (0,), lambda: backend.run(patch))[0]
     if progress:
         progress(1, 1)
     inside = logits[(slice(None), *image.inside)]
@@ -164,6 +198,11 @@ class Batch:
 
     starts: Sequence[_Start]
     patches: Float32[np.ndarray, "b c *patch"]
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The first of each window."""
+        return tuple(start[0] for start in self.starts)
 
 
 class Surrounded:
@@ -252,12 +291,19 @@ def batches_of(
     counts: WindowCounts,
 ) -> Iterator[Batch]:
     """Windows in the order of their starts, as many together as the backend wants."""
+    first = tiling.first + image.inside[0].start if tiling.first else 0
+    if first:
+        counts.forget(backend.patch[0], first)
     chosen: list[_Start] = []
     patches: list[np.ndarray] = []
     for at in itertools.product(*starts):
+        if at[0] + backend.patch[0] <= first:
+            counts.before += 1
+            continue
         window, part = image.windows(at)
         if tiling.is_empty and tiling.is_empty(part):
             counts.skipped += 1
+            counts.skipped_at.append(at[0])
             continue
         chosen.append(at)
         patches.append(window[np.newaxis].copy())
@@ -268,11 +314,17 @@ def batches_of(
         yield Batch(chosen, np.concatenate(patches))
 
 
-def heard_by(counts: WindowCounts, work: Callable[[], Answer]) -> Answer:
-    """Answers, with what the networks saw meanwhile kept in ``counts``."""
+def heard_by(counts: WindowCounts, rows: tuple[int, ...], work: Callable[[], Answer]) -> Answer:
+    """Answers, with what the networks saw meanwhile kept in ``counts``.
+
+    Args:
+        counts: is filled in.
+        rows: the first of each window.
+        work: gives the answers.
+    """
     with listening() as heard:
         answers = work()
-    counts.heard += heard
+    counts.told += [(rows, each) for each in heard]
     return answers
 
 
@@ -298,7 +350,7 @@ def in_turn(
                 finished, answers = waiting.popleft()
                 yield from zip(finished.starts, answers.result(), strict=True)
                 done += len(finished.starts)
-                progress(min(done + counts.skipped, counts.total), counts.total)
+                progress(min(done + counts.skipped + counts.before, counts.total), counts.total)
         finally:
             for _, future in waiting:
                 future.cancel()

@@ -52,8 +52,9 @@ def where_something_stands_out(
             shown = objects[: high - low]
             near, kept = founded(shown, _seeds(image, low, high, rule), rule)
             unfounded = (shown & ~kept)[own]
-            if counts is not None:
+            if counts is not None and ready.start >= counts.unfounded_to:
                 counts.unfounded += int(np.count_nonzero(unfounded))
+                counts.unfounded_to = ready.stop
             gone = unfounded | ~near[own]
             logits = np.where(gone, empty, ready.logits) if gone.any() else ready.logits
             yield Slab(ready.start, ready.stop, logits)

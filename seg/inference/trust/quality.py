@@ -111,6 +111,18 @@ class QualityMeter:
             self._take(slab.logits[:, rows], labels[rows], slab.start + rows.start)
 
     @property
+    def state(self) -> tuple[Float[np.ndarray, "3 k"], Float[np.ndarray, "4"]]:
+        """What was added up so far, but maps: for another meter to go on with."""
+        numbers = np.array([*self._unsure, self._foreground, self._voxels], np.float64)
+        return self._sums.copy(), numbers
+
+    @state.setter
+    def state(self, told: tuple[Float[np.ndarray, "3 k"], Float[np.ndarray, "4"]]) -> None:
+        self._sums, numbers = told[0].copy(), told[1]
+        self._unsure = numbers[:2].copy()
+        self._foreground, self._voxels = int(numbers[2]), int(numbers[3])
+
+    @property
     def needs_logits(self) -> bool:
         """Whether what was asked for cannot be said of labels, their probability and entropy."""
         return not self.maps.keys() <= {"uncertainty"}
