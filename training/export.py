@@ -37,6 +37,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
     if options.target.exists() and any(options.target.iterdir()):
         raise ConfigError(f"{options.target} is not empty; name another folder with -o")
     _check_example(options)
+    _check_cases(options)
     if (options.run / CARD_FILE).is_file() and options.example:
         lines = copy_package(ModelPackage.load(options.run), options.target)
     elif (options.run / CARD_FILE).is_file():
@@ -45,7 +46,9 @@ def _run(options: argparse.Namespace, command: str) -> int:
         run = run_of(options.run)
         lines = export_variants(run, job_in(run, command)[0], options.target, options)
     else:
-        lines = export_run(run_of(options.run), options.to, options.target, command)
+        lines = export_run(
+            run_of(options.run), options.to, options.target, command, show_cases=options.show_cases
+        )
     if options.example:
         add_example(options.target, options.example, options.about)
     for line in lines:
@@ -63,6 +66,19 @@ def _check_example(options: argparse.Namespace) -> None:
     for file in options.example:
         if not file.is_file():
             raise ConfigError(f"an example is a file that a browser can send; {file} is none")
+
+
+def _check_cases(options: argparse.Namespace) -> None:
+    from seg.model_package import CARD_FILE
+
+    if not options.show_cases:
+        return
+    if options.to != "package" or options.variants:
+        raise ConfigError(
+            "--show-cases draws into a package of one network; leave --to and --variants out"
+        )
+    if (options.run / CARD_FILE).is_file():
+        raise ConfigError(f"--show-cases needs the images; name the run that {options.run} is of")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
              "a channel; of a package, DIR becomes a copy with it")  # fmt: skip
     add("--about", default="", metavar="TEXT",
         help="what the example shows, where it is from, and its licence")  # fmt: skip
+    add("--show-cases", action="store_true",
+        help="let everybody who can open the model's page see the best, the median and the worst "
+             "test image, with reference and prediction; for images that everybody may "
+             "see")  # fmt: skip
     add_variant_options(parser)
     return parser
 

@@ -20,6 +20,7 @@ class Wanted(TypedDict, total=False):
     mirror: bool
     measurements: bool
     series: str
+    frame: str
     quality: Literal["full", "balanced", "fast"]
     deadline_ms: float
 

@@ -4,7 +4,7 @@ What a file is, its first bytes say; its name and a declared content type are no
 """
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -236,17 +236,24 @@ def read_channels(
     Raises:
         ImageError: a file cannot be read, or the files do not lie on one grid.
     """
-    if not sources:
-        raise ImageError("at least one file is needed, got none")
+    return joined_channels(
+        (read_image(source, dims=dims, limits=limits, series=series) for source in sources), limits
+    )
+
+
+def joined_channels(parts: Iterable[Image], limits: Limits) -> Image:
+    """One image from some that hold a channel each; as ``read_channels``."""
     images: list[Image] = []
-    for number, source in enumerate(sources):
-        image = read_image(source, dims=dims, limits=limits, series=series)
+    for number, part in enumerate(parts):
+        image = part
         if images:
             image = turned_image(image, turn_onto(image, images[0]))
         images.append(image)
         check_grid(images[0], image, number)
-        channels = sum(part.channels for part in images)
+        channels = sum(each.channels for each in images)
         limits.check(image.spatial_shape, channels, image.array.itemsize)
+    if not images:
+        raise ImageError("at least one file is needed, got none")
     if len(images) == 1:
         return images[0]
     first = images[0]

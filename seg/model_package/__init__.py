@@ -10,13 +10,16 @@ from seg.late import late_names
 
 if TYPE_CHECKING:
     from seg.model_package.card import (
+        CASE_PICTURES,
         PROBABILITY_TOLERANCE,
         Averaging,
+        CaseRank,
         Channel,
         Example,
         InputSpec,
         IntensityStatistics,
         ModelCard,
+        PicturedCase,
         Postprocessing,
         Pretraining,
         Provenance,
@@ -58,14 +61,18 @@ if TYPE_CHECKING:
         SplitRule,
         Splitting,
     )
+    from seg.model_package.pictured_cases import CasePictures, add_pictured_cases
     from seg.model_package.standing import ObjectLevel, StandsOut
 
 __all__ = [
     "CARD_FILE",
     "CARD_HASH_FILE",
+    "CASE_PICTURES",
     "FEWEST_CASES",
     "PROBABILITY_TOLERANCE",
     "Averaging",
+    "CasePictures",
+    "CaseRank",
     "Channel",
     "CountCalibration",
     "Empty",
@@ -81,6 +88,7 @@ __all__ = [
     "ObjectLevel",
     "ObjectRule",
     "OverlapCost",
+    "PicturedCase",
     "Postprocessing",
     "Precision",
     "PrecisionCost",
@@ -101,11 +109,20 @@ __all__ = [
     "accept_card",
     "add_example",
     "add_golden_objects",
+    "add_pictured_cases",
     "read_card",
     "write_card",
     "write_golden",
 ]
 
 __getattr__ = late_names(
-    __name__, "empty", "card", "instances", "standing", "faster_ways", "folder", "example"
+    __name__,
+    "empty",
+    "card",
+    "instances",
+    "standing",
+    "faster_ways",
+    "folder",
+    "example",
+    "pictured_cases",
 )

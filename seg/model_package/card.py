@@ -220,6 +220,23 @@ class Example(FrozenData):
         return self
 
 
+CaseRank = Literal["best", "median", "worst"]
+CASE_PICTURES = ("image", "reference", "prediction")
+"""What is drawn of a case, in the order of its files."""
+
+
+class PicturedCase(FrozenData):
+    """A test case in pictures, which its maker lets everybody see."""
+
+    rank: CaseRank
+    """By the Dice, among the test cases."""
+    dice: float
+    """Mean over the classes."""
+    files: tuple[str, str, str]
+    """Of the package's folder, in the order of ``CASE_PICTURES``, as WebP."""
+    sha256: tuple[str, str, str]
+
+
 class Pretraining(FrozenData):
     """Weights that an encoder began with, which were learnt elsewhere."""
 
@@ -282,6 +299,8 @@ class ModelCard(FrozenData):
     """What other precisions and less overlap cost; None in older packages, which take none."""
     example: Example | None = None
     """None where its maker chose none."""
+    pictured_cases: tuple[PicturedCase, ...] = ()
+    """Empty where its maker did not say that test images may be seen."""
     provenance: Provenance
     licence: str = "not stated"
     intended_use: str = "research; not a medical device"

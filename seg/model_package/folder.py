@@ -54,6 +54,8 @@ class ModelPackage:
         files |= {(v.weights.file, v.weights.sha256) for v in card.variants if v.weights}
         if card.example:
             files |= set(zip(card.example.files, card.example.sha256, strict=True))
+        for case in card.pictured_cases:
+            files |= set(zip(case.files, case.sha256, strict=True))
         for name, sha256 in sorted(files):
             _check_file(path, name, sha256)
         _check_file(path, GOLDEN_FILE, card.golden_sha256)

@@ -200,7 +200,7 @@ def segmented(work: Work, files: Sequence[Content]) -> SegmentedImage:
             limits=model.limits,
             check=backend.raise_if_cancelled,
             background=backend.is_background,
-            series=order.series,
+            chosen={"series": order.series, "frame": order.frame},
         )
     backend.raise_if_cancelled()
     outputs = (model.formats[name].map for name in order.formats)

@@ -56,6 +56,10 @@ Check = Callable[[], None]
 """Raises where nobody waits any more."""
 
 
+WHOLE: Mapping[str, Any] = {}
+"""Nothing of several is chosen."""
+
+
 @dataclass(slots=True)
 class _Task:
     name: str
@@ -117,7 +121,7 @@ class ImageDecoder:
         limits: Limits,
         check: Check,
         background: bool = False,
-        series: str | None = None,
+        chosen: Mapping[str, Any] = WHOLE,
     ) -> Image:
         """The image of some files, one a channel or one for all.
 
@@ -127,7 +131,8 @@ class ImageDecoder:
             limits: sizes that are read.
             check: is called many times a second; what it raises ends the decoding.
             background: it gives way to others.
-            series: of the DICOM series that is wanted, where there are several.
+            chosen: of several images in the files the ``series`` or the ``frame`` of
+                ``service.decoding.tasks.read`` that is wanted.
 
         Raises:
             ImageError: the files are no such image.
@@ -136,9 +141,9 @@ class ImageDecoder:
             SchedulerClosedError: the service is shutting down.
         """
         check()
-        if _are_small_png(files):
+        if not any(chosen.values()) and _are_small_png(files):
             return read_channels([_whole(file) for file in files], dims=dims, limits=limits)
-        arguments = {"dims": dims, "limits": asdict(limits), "series": series}
+        arguments = {"dims": dims, "limits": asdict(limits), **chosen}
         with self._done(_Task("image", arguments, files, check, background)) as (done, lease):
             image: Image = done
             # What is made of an image takes about as much again; both are gone when it is.
@@ -153,14 +158,16 @@ class ImageDecoder:
         dims: int,
         limits: Limits,
         check: Check,
-        wish: Mapping[str, Any],
+        wish: Mapping[str, Any] | None,
     ) -> tuple[memoryview, str, tuple[int, int]]:
         """What a browser can show of an image, its media type, and the image's size; as `image`.
 
-        ``wish`` has ``numbers``, ``box`` and ``longest`` of ``service.decoding.pictures.show``.
+        ``wish`` has ``numbers``, ``box``, ``longest`` and ``frame`` of
+        ``service.decoding.pictures.show``; None asks in JSON of which frames it is a stack.
         """
-        arguments = {"dims": dims, "limits": asdict(limits), **wish}
-        with self._done(_Task("picture", arguments, files, check)) as (done, lease):
+        arguments = {"dims": dims, "limits": asdict(limits), **(wish or {})}
+        task = "stacks" if wish is None else "picture"
+        with self._done(_Task(task, arguments, files, check)) as (done, lease):
             content, kind, size = done
             lease.release()
             return content.data, kind, tuple(size)

@@ -1,25 +1,27 @@
 """What a browser is shown of an image. Letters: ``c`` channels."""
 
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Real
 
-from seg.errors import ImageError
-from seg.images import Image, Limits, encode_image, encode_picture
+from seg.errors import ImageError, UnsupportedImageError
+from seg.images import Image, Limits, encode_image, encode_picture, frames_in
 from seg.images.pictures.overlay import as_rgb, window_of
 from seg.images.pictures.sheets import as_png
 from seg.images.storage.files import Source
 from seg.images.tiff.reduced import Box, read_reduced, sampled
+from seg.names import FRAME_AXES, FrameAxis
 from service.decoding.tasks import read
 
 COARSE = 1024
 """Pixels along an edge of that from which grey is stretched, so that all parts are alike."""
 
 
-def show(
+def show(  # noqa: PLR0913 - each is a word of the query
     sources: Sequence[Source],
     *,
     dims: int,
@@ -27,6 +29,7 @@ def show(
     numbers: bool,
     box: Sequence[int] | None,
     longest: int,
+    frame: tuple[FrameAxis, int] | None,
 ) -> tuple[Any, str, list[int]]:
     """A PNG of an image, a NIfTI file of a volume, as bytes in an array; media type, size (x, y).
 
@@ -40,12 +43,13 @@ def show(
         numbers: of a flat image, as NPY of shape (c, y, x), the same pixels as the PNG has.
         box: the part of a flat image that is shown: left, top, width, height; None is all of it.
         longest: most pixels along an edge of what is shown.
+        frame: of a stack, by its axis and its number.
 
     Raises:
         ImageError: the files are no image of that many dimensions, or the part lies beyond it.
     """
     part: Box | None = tuple(box) if box else None  # type: ignore[assignment]
-    if dims == 2:
+    if dims == 2 and frame is None:
         reduced = _reduced(sources, limits, part, longest)
         if reduced:
             channels, (height, width) = reduced
@@ -57,7 +61,27 @@ def show(
                 windows = [window_of(channel) for channel in coarse[0]] if coarse else []
             png = np.frombuffer(as_png(as_rgb(channels, windows)), np.uint8)
             return png, "image/png", [width, height]
-    return _of_whole(read(sources, dims=dims, limits=limits), part, longest, numbers)
+    image = read(sources, dims=dims, limits=limits, frame=frame)
+    return _of_whole(image, part, longest, numbers)
+
+
+def stacks(sources: Sequence[Source], *, dims: int, limits: Limits) -> tuple[Any, str, list[int]]:
+    """Along which axes files hold frames that are images, as JSON: axis, count, channels of one.
+
+    Raises:
+        ImageError: the files cannot be read.
+    """
+    told = []
+    for axis in FRAME_AXES:
+        try:
+            count = frames_in(sources[0], axis, limits)
+            if count > 1:
+                first = read(sources, dims=dims, limits=limits, frame=(axis, 0))
+                told.append({"axis": axis, "count": count, "channels": first.channels})
+        except UnsupportedImageError:
+            continue  # its frames are no such images, or nothing says which axis it is
+    body = np.frombuffer(json.dumps({"stacks": told}).encode(), np.uint8)
+    return body, "application/json", []
 
 
 def _of_whole(

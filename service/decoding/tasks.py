@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from seg.errors import ImageError, ImageTooLargeError
-from seg.images import Image, Limits, read_channels
+from seg.images import Frame, Image, Limits, read_channels
 from seg.images.dicom.instance_facts import InstanceFacts, instance_facts
+from seg.images.frames import read_frame_channels
 from seg.images.storage.files import Source, open_binary
+from seg.names import FrameAxis
 
 SPARE = 64
 """Signs in the JSON of patches that mean nothing, of each kind."""
@@ -21,13 +23,22 @@ SPARE_OF_TENSORS = 1024
 
 
 def read(
-    sources: Sequence[Source], *, dims: int | None, limits: Limits, series: str | None = None
+    sources: Sequence[Source],
+    *,
+    dims: int | None,
+    limits: Limits,
+    series: str | None = None,
+    frame: tuple[FrameAxis, int] | None = None,
 ) -> Image:
     """The image of some files, one a channel or one for all; of several series the one named.
+
+    Of a stack the frame that is named, by its axis and its number.
 
     Raises:
         ImageError: they are none.
     """
+    if frame is not None:
+        return read_frame_channels(sources, Frame(*frame), dims=dims, limits=limits)
     return read_channels(sources, dims=dims, limits=limits, series=series)
 
 

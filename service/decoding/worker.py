@@ -23,6 +23,7 @@ from service.decoding.crossing import packed, unpacked
 TASKS: Mapping[str, Callable[..., Any]] = {
     "image": tasks.read,
     "picture": pictures.show,
+    "stacks": pictures.stacks,
     "instance": tasks.tell,
     "patches": tasks.parse_patches,
     "tensors": tasks.parse_tensors,

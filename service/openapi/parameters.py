@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from seg.model_package import CASE_PICTURES, CaseRank
 from seg.names import OUTPUT_NAMES
 from service.page.routes import page_routes
 from service.requests.options import RequestOptions
@@ -33,6 +34,8 @@ PATH_PARAMETERS: Mapping[str, Json] = {
     "name": {"schema": TEXT, "example": "nuclei"},
     "version": {"schema": TEXT, "example": "latest"},
     "number": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "0"},
+    "rank": {"schema": {"type": "string", "enum": list(get_args(CaseRank))}, "example": "worst"},
+    "what": {"schema": {"type": "string", "enum": list(CASE_PICTURES)}, "example": "image"},
     "file": {"schema": {"type": "string", "enum": PAGE_FILES}, "example": "page.css"},
 }
 
@@ -71,6 +74,7 @@ _EXAMPLES: Mapping[str, Any] = {
     "deadline_ms": 500,
     "measurements": True,
     "series": "1.2.826.0.1.3680043.8.498.1",
+    "frame": "t:3",
 }
 
 
@@ -84,12 +88,14 @@ MODEL_PARAMETER = next(option for option in options_but() if option["name"] == "
 PICTURE_AS: Json = {
     "name": "as",
     "in": "query",
-    "description": "npy: the numbers of a flat image, of shape (c, y, x), in place of its picture.",
-    "schema": {"type": "string", "enum": ["picture", "npy"], "default": "picture"},
+    "description": "npy: the numbers of a flat image, of shape (c, y, x), in place of its picture; "
+    "stacks: as JSON, of which frames it is a stack.",
+    "schema": {"type": "string", "enum": ["picture", "npy", "stacks"], "default": "picture"},
     "example": "npy",
 }
 PICTURE_PARAMETERS: tuple[Json, ...] = (
     PICTURE_AS,
+    next(option for option in options_but() if option["name"] == "frame"),
     {
         "name": "longest",
         "in": "query",

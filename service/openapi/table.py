@@ -14,6 +14,7 @@ from seg.client.schemas import (
     ServedCard,
 )
 from seg.inference import outputs_for
+from seg.names import FRAME_AXES
 from service.openapi.parameters import (
     IDEMPOTENCY_KEY,
     LIST_PARAMETERS,
@@ -130,6 +131,24 @@ ANSWERED = QUALITY | {
     "X-Segmentation-Precision": "Of the network's arithmetic, e.g. bfloat16.",
     "X-Segmentation-Failed": "Of several images, how many have no mask.",
 }
+_STACKS: Json = {
+    "type": "object",
+    "required": ["stacks"],
+    "properties": {
+        "stacks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["axis", "count", "channels"],
+                "properties": {
+                    "axis": {"type": "string", "enum": list(FRAME_AXES)},
+                    "count": {"type": "integer", "minimum": 2},
+                    "channels": {"type": "integer", "minimum": 1},
+                },
+            },
+        }
+    },
+}
 _JOB = _json_of(JobStatus, "The job.")
 _EVENTS: Json = {
     "description": "`progress` whenever something changes, `end` in the end, each a job as JSON.",
@@ -166,6 +185,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
                     "image__png": BINARY,
                     "application__x-nifti": BINARY,
                     "application__x-npy": BINARY,
+                    "application__json": _STACKS,
                 },
             )
         },
@@ -219,6 +239,15 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             200: _of(
                 "A file of the image that the model may be tried with.",
                 **{"application__octet-stream": BINARY},
+            )
+        },
+        problems=(404,),
+    ),
+    ("GET", "/models/{name}/versions/{version}/cases/{rank}/{what}"): Operation(
+        answers={
+            200: _of(
+                "The image of a test case, its reference or what the model made of it.",
+                **{"image__webp": BINARY},
             )
         },
         problems=(404,),

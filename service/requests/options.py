@@ -1,5 +1,6 @@
 """What a request can ask for, read from its query before its body is."""
 
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.datastructures import QueryParams
 
+from seg.names import FRAME_AXES, FrameAxis
 from service.problems.response import Problem
 from service.settings import QualityLevel
 
@@ -40,6 +42,23 @@ def _parts(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_parts)]
 
 
+FRAME = rf"^(?:{'|'.join(FRAME_AXES)}):[0-9]{{1,6}}$"
+"""Of a stack, in a query."""
+
+
+def frame_in(text: str) -> tuple[FrameAxis, int]:
+    """Axis and number of a frame, of a query.
+
+    Raises:
+        Problem: 422, it names none.
+    """
+    if not re.fullmatch(FRAME, text):
+        raise Problem(422, "frame is t, z or position, a colon and a number from 0, as in t:3")
+    name, _, number = text.partition(":")
+    (axis,) = (each for each in FRAME_AXES if each == name)
+    return axis, int(number)
+
+
 class RequestOptions(BaseModel):
     """Options of ``POST /segment`` and ``POST /jobs``."""
 
@@ -65,6 +84,9 @@ class RequestOptions(BaseModel):
     """Add one table of the sizes and intensities of all images."""
     series: Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")] | None = None
     """SeriesInstanceUID of the DICOM series to segment, where a ZIP file holds several."""
+    frame: Annotated[str, Field(pattern=FRAME)] | None = None
+    """The frame of a stack to segment: its axis, ``t``, ``z`` or ``position``, a colon, and its
+    number from 0."""
 
     @property
     def ask(self) -> Ask:
@@ -105,6 +127,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return f"quality is {', '.join(QUALITIES)}, got {quoted}"
     if name == "deadline_ms":
         return f"deadline_ms is a number of milliseconds above 0, got {quoted}"
+    if name == "frame":
+        return f"frame is t, z or position, a colon and a number from 0, as in t:3; got {quoted}"
     if error["type"] in ("bool_parsing", "bool_type"):
         return f"{name} is true or false, got {quoted}"
     return f"{name} cannot be {quoted}: {error['msg'].lower()}"

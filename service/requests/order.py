@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict
 from seg.errors import ConfigError
 from seg.inference import Selection
 from seg.model_package import ModelCard
+from seg.names import FrameAxis
 from service.problems.response import Problem
 from service.requests.formats import Container, choose_formats, container_asked_for, formats_for
-from service.requests.options import RequestOptions
+from service.requests.options import RequestOptions, frame_in
 
 
 class ArchiveOrder(BaseModel):
@@ -40,6 +41,8 @@ class Order(BaseModel):
     mirror: bool = False
     measurements: bool = False
     series: str | None = None
+    frame: tuple[FrameAxis, int] | None = None
+    """Axis and number, of a stack."""
     container: Container | None = None
     """Named by the client; several files are put into a ZIP file otherwise."""
     archive: ArchiveOrder | None = None
@@ -75,6 +78,7 @@ def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Or
         mirror=options.mirror,
         measurements=options.measurements,
         series=options.series,
+        frame=frame_in(options.frame) if options.frame else None,
         container=container_asked_for(accept),
     )
     try:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.problems.response import Problem
+from service.requests.options import frame_in
 
-PICTURE, NUMBERS = "picture", "npy"
+PICTURE, NUMBERS, STACKS = "picture", "npy", "stacks"
 """What ``POST /picture`` answers with."""
 
 LONGEST_PICTURE = 4096
@@ -15,22 +16,25 @@ LONGEST_PICTURE = 4096
 MOST_DIGITS = 9
 
 
-def picture_wish(query: Mapping[str, str]) -> dict[str, Any]:
-    """The wish of a query.
+def picture_wish(query: Mapping[str, str]) -> dict[str, Any] | None:
+    """The wish of a query; None where it asks of which frames the image is a stack.
 
     Raises:
         Problem: 422, it is none.
     """
     kind = query.get("as", PICTURE)
-    if kind not in (PICTURE, NUMBERS):
-        raise Problem(422, f"as must be {PICTURE} or {NUMBERS}")
+    if kind not in (PICTURE, NUMBERS, STACKS):
+        raise Problem(422, f"as must be {PICTURE}, {NUMBERS} or {STACKS}")
+    if kind == STACKS:
+        return None
     longest = _numbers(query.get("longest", str(LONGEST_PICTURE)), 1)
     if longest is None or not 1 <= longest[0] <= LONGEST_PICTURE:
         raise Problem(422, f"longest must be a number from 1 to {LONGEST_PICTURE}")
     box = _numbers(query["region"], 4) if "region" in query else None
     if "region" in query and (box is None or min(box[2:]) < 1):
         raise Problem(422, "region must be left,top,width,height in pixels of the image")
-    return {"numbers": kind == NUMBERS, "longest": longest[0], "box": box}
+    frame = frame_in(query["frame"]) if "frame" in query else None
+    return {"numbers": kind == NUMBERS, "longest": longest[0], "box": box, "frame": frame}
 
 
 def _numbers(text: str, count: int) -> list[int] | None:

@@ -20,6 +20,7 @@ from seg.client.schemas import (
     VersionSummary,
 )
 from seg.inference.backends.ways import way_of
+from seg.model_package import CASE_PICTURES
 from service.models.registry import ModelRegistry
 from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
 from service.observability.metrics import Collector, GaugeMetricFamily
@@ -45,6 +46,11 @@ class Catalogue:
             Route(
                 "/models/{name}/versions/{version}/example/{number}",
                 self.example,
+                methods=["GET"],
+            ),
+            Route(
+                "/models/{name}/versions/{version}/cases/{rank}/{what}",
+                self.case,
                 methods=["GET"],
             ),
         ]
@@ -89,6 +95,19 @@ class Catalogue:
             raise Problem(404, "this model carries no such example")
         file = version.folder / files[int(number)]
         return FileResponse(file, media_type="application/octet-stream")
+
+    async def case(self, request: Request) -> Response:
+        """``GET /models/{name}/versions/{version}/cases/{rank}/{what}``: a test case, drawn."""
+        version = self._meant(request)
+        rank, what = request.path_params["rank"], request.path_params["what"]
+        files = {
+            (case.rank, name): file
+            for case in version.card.pictured_cases
+            for name, file in zip(CASE_PICTURES, case.files, strict=True)
+        }
+        if (rank, what) not in files:
+            raise Problem(404, "this model shows no such case")
+        return FileResponse(version.folder / files[rank, what], media_type="image/webp")
 
     def _meant(self, request: Request) -> ModelVersion:
         """The version that a path names.

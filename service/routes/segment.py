@@ -166,14 +166,14 @@ class PublicRoutes:
         request: Request,
         model: ReadyModel,
         channels: Sequence[BinaryIO],
-        wish: Mapping[str, Any],
+        wish: Mapping[str, Any] | None,
     ) -> Response:
         dims = model.package.card.input.dims
         show = partial(
             self._models.decoder.picture, channels, dims=dims, limits=model.limits, wish=wish
         )
         body, media_type, size = await self.decoded(request, model, lambda check: show(check=check))
-        headers = {PICTURE_SIZE: ",".join(map(str, size))}
+        headers = {PICTURE_SIZE: ",".join(map(str, size))} if size else {}
         return Response(body, media_type=media_type, headers=headers)
 
     async def decoded(self, request: Request, model: ReadyModel, do: Callable[[Check], T]) -> T:

@@ -18,6 +18,7 @@ from training.interchange.torch_program import leave_for_torch
 from training.learning.checkpoint import trained_in
 from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import package_folds
+from training.pipeline.picturing import picture_cases
 from training.run.folder import RunFolder
 from training.run.job import TrainingJob, job_in
 
@@ -40,8 +41,12 @@ def export_package(run: RunFolder, job: TrainingJob, target: Path) -> Finished:
     return write_package(trained.network, job, target, assess)
 
 
-def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]:
+def export_run(
+    run: RunFolder, to: str, target: Path, command: str, *, show_cases: bool = False
+) -> list[str]:
     """Write what a run has learnt as a package, or for other software, and say what was proven.
+
+    With ``show_cases`` the package shows test cases in pictures.
 
     Raises:
         ConfigError: the run has not come far enough, or the target cannot be.
@@ -58,6 +63,8 @@ def export_run(run: RunFolder, to: str, target: Path, command: str) -> list[str]
         export_bundle(run, job, target)
         return []
     finished = export_package(run, job, target)
+    if show_cases:
+        picture_cases(finished.package, job.dataset, finished.evaluation)
     proof = f"ONNX and network agree to {finished.error:.1e}"
     return [summary_table(finished.evaluation), proof]
 

@@ -6,7 +6,7 @@ cases: treat them like those.
 
 import base64
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from seg.images import Mask, read_mask
 from seg.metrics import Estimate, bootstrap_mean
+from seg.model_package import CaseRank
 from training.dataset import Case, Dataset
 from training.evaluation.evaluator import prediction_file
 from training.evaluation.measure import SEED
@@ -40,7 +41,7 @@ FEW_CASES = 5
 class Shown:
     """A case with its pictures as data URIs."""
 
-    rank: str
+    rank: CaseRank
     score: CaseScore
     place: str
     is_wide: bool
@@ -181,22 +182,26 @@ def cases_shown(
         evaluation: its scores.
         picture: where the median case is drawn as a file of its own.
     """
-    ranked = evaluation.ranked
-    if not ranked:
-        return []
-    places = {"median": (len(ranked) - 1) // 2, "best": len(ranked) - 1, "worst": 0}
-    by_name = {case.name: case for case in dataset.cases}
-    shown: dict[int, Shown] = {}
-    for rank, place in places.items():
-        if place in shown:
-            continue
-        score = ranked[place]
-        view = _view(predictions, dataset, by_name[score.case])
-        shown[place] = Shown(rank, score, view.place, view.is_wide, _panels(view, dataset))
+    shown = []
+    for rank, score, view in ranked_views(predictions, dataset, evaluation):
+        shown.append(Shown(rank, score, view.place, view.is_wide, _panels(view, dataset)))
         if rank == "median" and picture:
             title = f"{dataset.name}, median test case: mean Dice {score.mean_dice:.3f}"
             write_comparison(picture, view, dataset.classes, title)
-    return [shown[place] for place in sorted(shown, reverse=True)]
+    return shown
+
+
+def ranked_views(
+    predictions: Path, dataset: Dataset, evaluation: Evaluation
+) -> Iterator[tuple[CaseRank, CaseScore, View]]:
+    """Best, median and worst case, as far as they are several; a single one is the median."""
+    ranked = evaluation.ranked
+    by_name = {case.name: case for case in dataset.cases}
+    middle = (len(ranked) - 1) // 2
+    places: dict[int, CaseRank] = {len(ranked) - 1: "best", 0: "worst", middle: "median"}
+    for place in sorted(places if ranked else (), reverse=True):
+        score = ranked[place]
+        yield places[place], score, _view(predictions, dataset, by_name[score.case])
 
 
 def _panels(view: View, dataset: Dataset) -> dict[str, str]:

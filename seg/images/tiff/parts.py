@@ -215,5 +215,5 @@ class TiffSource:
     def _decoded(self, index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:
         series = self._opened.series
         if self._chunks is None:
-            self._chunks = zarr_library().open(series.aszarr(level=0), mode="r")
+            self._chunks = zarr_library().open(series.aszarr(level=0, read_only=True), mode="r")
         return decoded_part(series, self._chunks, index)

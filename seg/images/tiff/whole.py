@@ -139,7 +139,9 @@ def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
     if index is None:
         pixels = series.asarray().reshape(shape)
     else:
-        pixels = decoded_part(series, zarr_library().open(series.aszarr(level=0), mode="r"), index)
+        pixels = decoded_part(
+            series, zarr_library().open(series.aszarr(level=0, read_only=True), mode="r"), index
+        )
     array = as_seen(tiff, page, axes.arrange(pixels), options.labels)
     array = without_alpha(array, page) if palette is None else palette[:, array[0]]
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

@@ -1,6 +1,6 @@
 /** The page: which model, which image, how far it is, what came out. */
 
-import { analyse, resultOf } from "./asking/analysis.js";
+import { analyse, framesOf, resultOf } from "./asking/analysis.js";
 import { ask, fetchJson, useKey } from "./asking/api.js";
 import { kindOf } from "./bar/downloads.js";
 import { toggleClass } from "./bar/facts.js";
@@ -11,13 +11,16 @@ import { Case, Queue } from "./images/queue.js";
 import { Store } from "./images/store.js";
 import { listen, showSheet } from "./keys.js";
 import { busily, say, tell } from "./messages.js";
-import { draw, isDrawn, nextMode, raise, redraw, rewrite, toggleMask } from "./stage.js";
+import { clear, draw, isDrawn, nextMode, raise, redraw, rewrite, toggleMask } from "./stage.js";
 import { choose as chooseLanguage, t } from "./texts.js";
 
 const store = new Store();
 const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (items) => store.forget(items) });
+const MOST_FRAMES = 500;
 let card = null;
 let example = null;
+let looked = null; // the case that was looked at last
+let keyIsGiven = null; // hears of a key that the queue waits for
 
 async function start() {
   try {
@@ -73,16 +76,14 @@ async function restore() {
   if (queue.items.length) return;
   const kept = await store.open();
   const items = [];
-  for (const { model, version, name, id, files, ...known } of kept) {
+  for (const { model, version, name, id, files, frame, ...known } of kept) {
     const itsCard = model === card.name && version === card.version
       ? card
       : await fetchJson(`models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`).catch(() => null);
     if (!itsCard) continue;
-    const item = new Case(files, itsCard, { name, id });
-    if (known.state === "done") {
-      Object.assign(item, known);
-      item.result = await resultOf(item);
-    }
+    const item = new Case(files, itsCard, { name, id, frame });
+    if (known.state === "done") Object.assign(item, known);
+    if (known.state === "cancelled") item.state = known.state; // what failed is tried once more
     items.push(item);
   }
   if (!items.length) return;
@@ -104,9 +105,11 @@ async function take(promise) {
   }
 }
 
-function addCases(items) {
+/** At the end, or in the place of another. */
+function addCases(items, instead = null) {
+  if (instead) items.forEach((item, at) => orders.set(item, orderOf(instead) + (at + 1) / 1e8));
   items.forEach((item) => store.keep(item, orderOf(item)));
-  queue.add(items);
+  queue.add(items, instead);
 }
 
 let order = 0;
@@ -128,12 +131,15 @@ async function takeExample() {
 }
 
 async function run(item) {
-  item.state = "working";
+  Object.assign(item, { state: "working", error: null });
   try {
     item.kind = await kindOf(item.files);
     await analyse(item, () => queue.changed(item));
     item.state = "done";
   } catch (error) {
+    if (error.status === 401 && !item.signal.aborted) return waitForKey(item, error);
+    const stack = [415, 422].includes(error.status) && !item.frame ? await framesOf(item) : null;
+    if (stack?.count <= MOST_FRAMES && queue.has(item)) return takeApart(item, stack);
     item.state = item.signal.aborted ? "cancelled" : "failed";
     item.error = item.signal.aborted ? null : error;
   }
@@ -142,13 +148,48 @@ async function run(item) {
   queue.changed(item);
 }
 
+/** A stack becomes its frames. */
+function takeApart(item, stack) {
+  addCases(item.framesOf(stack), item); // it is removed with that
+  say(t("takenApart", { name: item.name, count: stack.count }));
+}
+
+/** The key is no longer taken: the queue stands still until there is another. */
+async function waitForKey(item, error) {
+  Object.assign(item, { state: "waiting", error, progress: { text: t("keyWaits"), fraction: null } });
+  find("key-choice").hidden = false;
+  queue.changed(item);
+  await new Promise((resolve) => {
+    keyIsGiven = resolve;
+    item.signal.addEventListener("abort", resolve);
+  });
+}
+
+/** Makes what is drawn and measured of an answer that somebody looks at. */
+async function present(item) {
+  item.isOpening = true;
+  try {
+    item.result = await resultOf(item);
+  } catch (error) {
+    Object.assign(item, { state: "failed", error });
+  }
+  item.isOpening = false;
+  if (queue.shown !== item) item.rest();
+  else queue.changed(item);
+}
+
 function render(item) {
+  if (looked !== item) looked?.rest();
+  looked = item;
+  if (item?.state === "done" && !item.result && !item.isOpening) present(item);
+  find("again-line").hidden = !["failed", "cancelled"].includes(item?.state);
   find("intake").hidden = Boolean(item) && find("key-choice").hidden;
   find("result").hidden = !item?.picture;
   find("bar").hidden = !item?.result;
   document.body.classList.toggle("with-images", Boolean(item));
   document.body.classList.toggle("with-result", Boolean(item?.picture));
   if (!item) {
+    clear();
     tell(null);
     say("");
     find("progress").hidden = true;
@@ -196,7 +237,7 @@ function connect() {
   find("intake").addEventListener("submit", (event) => {
     event.preventDefault();
     useKey(find("key").value.trim());
-    start();
+    start().then(() => keyIsGiven?.());
   });
   takeFiles({ input: find("files"), zone: document.body, onFiles: take });
   find("example").addEventListener("click", takeExample);
@@ -204,6 +245,9 @@ function connect() {
     queue.shown.cancel();
     queue.changed(queue.shown);
   });
+  find("again").addEventListener("click", () => queue.again(queue.shown));
+  find("again-all").addEventListener("click", () =>
+    queue.again(...queue.items.filter(({ state }) => ["failed", "cancelled"].includes(state))));
   find("fold").addEventListener("click", foldBar);
   find("apart").addEventListener("click", () =>
     busily(find("apart"), t("networkWorks"), () => tellApart(queue.shown)));

@@ -1,6 +1,6 @@
 /** A model's card, for people. */
 
-import { fetchJson } from "./asking/api.js";
+import { ask, fetchJson } from "./asking/api.js";
 import { fillTable } from "./bar/facts.js";
 import { element, find } from "./dom.js";
 import { decimals, fine, speak, t, whole } from "./texts.js";
@@ -9,6 +9,11 @@ import { takeTheme } from "./choices.js";
 const NONE = "not stated";
 
 async function show() {
+  const card = await describe();
+  await showCases(card);
+}
+
+async function describe() {
   const name = new URLSearchParams(location.search).get("model") ?? "";
   const card = await fetchJson(`../models/${encodeURIComponent(name)}/versions/latest`);
   document.title = find("name").textContent = `${card.name} ${card.version}`;
@@ -30,16 +35,37 @@ async function show() {
     })));
   const { cases, shape, spacing, intensity } = card.fingerprint;
   const range = ([low, high]) => (low === high ? fine(low) : `${fine(low)} – ${fine(high)}`);
-  fillTable(find("trained"), [t("cardTrained"), t("cardCases", { cases: whole(cases) })], [
+  const begun = card.provenance.pretraining;
+  fillTable(find("trained"), [t("cardImages"), whole(cases)], [
     { head: t("cardSizes"), cells: [shape.map(range).join(" × ")] },
     ...(spacing ? [{ head: t("cardSpacing"), cells: [spacing.map(range).join(" × ")] }] : []),
     { head: t("cardIntensity"), cells: [intensity.map((ends, at) => `${card.input.channels[at].name}: ${range(ends)}`).join("; ")] },
+    ...(begun ? [{ head: t("cardPretrained"), cells: [`${begun.weights} (${begun.licence})`] }] : []),
   ]);
+  find("faster").hidden = card.variants.length < 2;
   fillTable(find("variants"), [t("cardVariants"), "Dice", "MB"], card.variants.map(({ name: title, dice, megabytes, precision }) => {
     const all = Object.values(dice).map((score) => score.dice);
     const mean = all.reduce((sum, number) => sum + number, 0) / all.length;
     return { head: `${title} (${precision})`, cells: [all.length ? decimals(mean, 3) : "", megabytes === null ? "" : fine(megabytes)] };
   }));
+  return card;
+}
+
+const PICTURES = { image: "cardImage", reference: "cardReference", prediction: "cardPrediction" };
+
+/** Test cases in pictures; fetched by hand, since an image of HTML would bring no key. */
+async function showCases({ name, version, pictured_cases: cases }) {
+  find("cases").hidden = !cases.length;
+  const from = `../models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}/cases`;
+  const rows = await Promise.all(cases.map(async ({ rank, dice }) => {
+    const figures = await Promise.all(Object.entries(PICTURES).map(async ([what, text]) => {
+      const blob = await (await ask(`${from}/${rank}/${what}`)).blob();
+      const picture = element("img", { src: URL.createObjectURL(blob), alt: `${t(`cardRank_${rank}`)}: ${t(text)}` });
+      return element("figure", {}, picture, element("figcaption", { className: "hint" }, t(text)));
+    }));
+    return element("div", {}, element("h3", {}, `${t(`cardRank_${rank}`)}, Dice ${decimals(dice, 3)}`), element("div", { className: "panels" }, ...figures));
+  }));
+  find("cases").querySelector(".pictures").replaceChildren(...rows);
 }
 
 await speak();

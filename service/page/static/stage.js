@@ -21,6 +21,7 @@ const views = { flat: new FlatView(find("flat")), volume: new VolumeView(find("v
 let drawn = {}; // what of which case the view shows
 let drawing = Promise.resolve();
 let shown = () => null;
+const looks = new Map(); // what is hidden and coloured how, by model: it holds for its next image too
 
 /** @param current gives the case that is looked at */
 export function raise(current) {
@@ -73,10 +74,13 @@ async function drawNow(item) {
   const view = item.flat ? views.flat : views.volume;
   if (item.picture && !drawn.picture) {
     drawn.picture = true;
+    find("mode").disabled = find("split").disabled = true; // until there is a mask
+    find("heat-scale").hidden = true;
     Object.values(views).forEach((other) => {
       other.root.hidden = other !== view;
     });
     view.root.querySelector(".tools").insertBefore(find("mask-tools"), view.root.querySelector(".mask-place"));
+    Object.values(views).forEach((other) => other !== view && other.drop());
     if (item.flat) await view.showPicture(item.picture, item.pictureSize);
     else await view.showPicture(await item.picture.arrayBuffer());
     drawn.canDraw = true;
@@ -93,14 +97,23 @@ async function drawNow(item) {
   if (item.state === "done") say(t("isThere", { name: item.name }));
 }
 
+/** Nothing is looked at. */
+export function clear() {
+  drawn = {};
+  Object.values(views).forEach((view) => view.drop());
+}
+
 function setLook(change) {
   Object.values(views).forEach((view) => view.setLook(change));
 }
 
 function describe(item) {
   const { result, model, name } = item;
-  setLook({ hidden: new Set(), colors: {}, opacities: {} });
-  showClasses(find("classes"), model.classes, setLook);
+  const label = `${model.name}:${model.version}`;
+  if (!looks.has(label)) looks.set(label, { hidden: new Set(), colors: {}, opacities: {} });
+  const look = looks.get(label);
+  setLook(look);
+  showClasses(find("classes"), model.classes, look, (change) => setLook(Object.assign(look, change)));
   showMeasurements(find("measurements"), find("measured-hint"), item);
   showQuality(find("quality"), item);
   showWarnings(find("warnings"), result.quality?.warnings ?? []);
@@ -124,6 +137,7 @@ async function findObject(item, row) {
 /** What can be done with an image: objects, uncertainty; with a flat one channels and points too. */
 function equip(item) {
   const { result } = item;
+  find("mode").disabled = find("split").disabled = false;
   drawn.values = null;
   drawn.layers = {};
   if (result.numbered) views.flat.showObjects(result.numbered);
@@ -147,8 +161,9 @@ async function ready(item) {
 }
 
 async function setMode(mode) {
-  find("mode").value = mode;
   const item = shown();
+  if (!item?.result) return; // there is no mask to be shown in any way
+  find("mode").value = mode;
   const needs = { uncertainty: showHeat, objects: item?.flat ? null : showVolumeObjects }[mode];
   if (needs && !drawn.layers?.[mode]) {
     try {

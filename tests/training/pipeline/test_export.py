@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from data.phantom import draw
+from seg.errors import PackageError
 from seg.images import write_image
 from seg.inference import load_backend, verify_golden
 from seg.model_package import Empty, ModelPackage
@@ -88,6 +90,28 @@ def test_a_package_can_carry_an_example_and_get_one_later(run, tmp_path, capsys)
         assert main([str(run.path), "-o", str(tmp_path / "never"), *wrong]) == 2
         assert word in capsys.readouterr().err
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("run", [2], indirect=True)
+def test_a_package_shows_test_cases_where_its_maker_says_so(run, tmp_path, capsys):
+    assert main([str(run.path), "-o", str(tmp_path / "shown"), "--show-cases"]) == 0
+    package = ModelPackage.load(tmp_path / "shown")
+    cases = package.card.pictured_cases
+    assert [case.rank for case in cases] == ["median"], "there is one test case"
+    assert 0 < cases[0].dice < 1
+    for case in cases:
+        for name in case.files:
+            with PIL.Image.open(package.path / name) as picture:
+                assert picture.format == "WEBP"
+                assert picture.width > 100
+    names = [case.name for case in load_dataset(run.path / "data").cases]
+    assert not [name for name in names if name in (package.path / "model.json").read_text()]
+    (package.path / cases[0].files[0]).write_bytes(b"another")
+    with pytest.raises(PackageError, match="changed after the export"):
+        ModelPackage.load(package.path)
+    capsys.readouterr()
+    assert main([str(package.path), "-o", str(tmp_path / "never"), "--show-cases"]) == 2
+    assert "name the run" in capsys.readouterr().err
 
 
 def test_monai_loads_the_bundle_and_hears_the_same_logits(run, tmp_path):

@@ -1,6 +1,6 @@
 /** What is asked of the service for an image, in which order. */
 
-import { picture, segment, values } from "./api.js";
+import { picture, segment, stacksIn, values } from "./api.js";
 import { segmentAsJob } from "./jobs.js";
 import { duration, t } from "../texts.js";
 import { countLabels, isNifti, readArray, readLabels } from "../view/nifti.js";
@@ -23,20 +23,59 @@ export async function analyse(item, onChange) {
     onChange();
   };
   step(t("sending"));
-  const shown = item.picture ? null : pictureOf(item).then((found) => {
+  const shown = item.picture ? null : patiently(() => pictureOf(item), item, step).then((found) => {
     Object.assign(item, found);
     onChange();
   });
   if (longestOf(item) === LONGEST_OF_SLIDE) await shown; // seen first: both at once are twice as slow
-  const answer = filesOf(item, {
+  const answer = patiently(() => filesOf(item, {
     formats: firstFormats(item),
-    signal: item.signal,
     onUpload: (share) => (share < 1 ? step(t("sending"), share) : step(t("networkWorks"))),
     onStatus: (job) => step(...stepOf(job)),
-  });
+  }), item, step);
   const [{ blobs, quality, objects }] = await Promise.all([answer, shown]);
   item.answer = { blobs, quality, objects };
-  item.result = await resultOf(item);
+  item.result = null; // made of the answer when it is looked at
+}
+
+const TRIES = { 0: 5, 404: 1, 429: 100, 503: 100 }; // of a service that is not there, forgot a job, or has much to do
+const LONGEST_WAIT_S = 60;
+
+/** Does it again where the service is too busy, or is being started anew, as often as that may help. */
+async function patiently(act, { signal }, step) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await act();
+    } catch (error) {
+      const { status, retryAfter } = error;
+      const isHopeless = !(tries < TRIES[status]) || (status === 503 && retryAfter === null) || (status === 404 && !error.isJob);
+      if (signal.aborted || isHopeless) throw error;
+      const seconds = Math.min(LONGEST_WAIT_S, Math.max(1, retryAfter ?? 2 ** tries));
+      step(t(status === 0 ? "goneAgain" : "busyAgain", { time: duration(seconds) }));
+      await pause(1000 * seconds, signal);
+    }
+  }
+}
+
+/** Until so much time is over, or the browser is on line again, or nobody waits any more. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const end = new AbortController();
+    const done = () => {
+      clearTimeout(timer);
+      end.abort();
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    window.addEventListener("online", done, { signal: end.signal });
+    signal.addEventListener("abort", done, { signal: end.signal });
+  });
+}
+
+/** The frames of files that are stacks of images of so many channels: along which axis, how many; null where they are none. */
+export async function framesOf({ files, model, signal }) {
+  const stacks = await stacksIn(files, { model, signal }).catch(() => []);
+  return stacks.find(({ channels }) => channels === model.input.channels.length) ?? null;
 }
 
 /** What is drawn and measured, out of the files that the service sent. */
@@ -57,9 +96,9 @@ export async function resultOf(item) {
 
 /** A part of a flat image and of its mask, as fine as `longest` pixels along an edge allow. */
 export async function partOf(item, box, longest, signal) {
-  const { files, model, answer } = item;
+  const { files, model, frame, answer } = item;
   const [{ blob }, labels] = await Promise.all([
-    picture(files, { model, signal, longest, box }),
+    picture(files, { model, frame, signal, longest, box }),
     answer ? readLabels(answer.blobs.nifti, { box, longest }) : null,
   ]);
   return { blob, labels };
@@ -73,20 +112,21 @@ function firstFormats({ model, flat, split }) {
 
 /** What the mask is drawn on: of a NIfTI file the file itself, of all else what the service makes of it. */
 async function pictureOf(item) {
-  const { files, model, flat, signal } = item;
-  if (!flat && files.length === 1 && (await isNifti(files[0]))) return { picture: files[0] };
-  const { blob, size } = await picture(files, { model, signal, longest: longestOf(item) });
+  const { files, model, frame, flat, signal } = item;
+  if (!flat && !frame && files.length === 1 && (await isNifti(files[0]))) return { picture: files[0] };
+  const { blob, size } = await picture(files, { model, frame, signal, longest: longestOf(item) });
   return { picture: blob, pictureSize: size };
 }
 
 /** Volumes take minutes and are jobs, unless the key opens requests alone. */
-async function filesOf({ files, model, flat, split }, options) {
-  if (flat) return segment(files, { model, split, ...options });
+async function filesOf({ files, model, frame, flat, split, signal }, wanted) {
+  const options = { model, frame, split, signal, ...wanted };
+  if (flat) return segment(files, options);
   try {
-    return await segmentAsJob(files, { model, split, ...options });
+    return await segmentAsJob(files, options);
   } catch (error) {
     if (error.status !== 403) throw error;
-    return segment(files, { model, split, ...options });
+    return segment(files, options);
   }
 }
 
@@ -119,14 +159,14 @@ export async function uncertaintyOf(item) {
 
 /** The probability of each channel at each pixel: `values`, channel after channel. */
 export async function probabilitiesOf(item) {
-  const { blob } = await download(item, "probabilities-nifti");
-  return readArray(blob);
+  item.thoughts ??= await readArray((await download(item, "probabilities-nifti")).blob);
+  return item.thoughts;
 }
 
 /** The numbers of a flat image, channel after channel. */
 export async function channelsOf(item) {
-  const { files, model, signal } = item;
-  const blob = await values(files, { model, signal, longest: longestOf(item) });
+  const { files, model, frame, signal } = item;
+  const blob = await values(files, { model, frame, signal, longest: longestOf(item) });
   const { shape: [count, height, width], values: all } = readNpy(await blob.arrayBuffer());
   const size = width * height;
   const channels = Array.from({ length: count }, (_, at) => all.subarray(at * size, (at + 1) * size));

@@ -1,16 +1,17 @@
 /** The one place that talks to the service. File names never leave the browser. */
 
 import { remember, remembered } from "../choices.js";
-import { t } from "../texts.js";
+import { has, t } from "../texts.js";
 
 const KEY = "seg-key";
 
 /** An answer that is no success; the message is the service's own sentence. */
 export class Problem extends Error {
-  constructor(status, sentence, requestId) {
+  constructor(status, sentence, { requestId = null, retryAfter = null } = {}) {
     super(sentence);
     this.status = status;
     this.requestId = requestId;
+    this.retryAfter = retryAfter; // seconds, as the service said
   }
 }
 
@@ -30,7 +31,7 @@ export async function ask(path, options = {}) {
     unreachable();
   });
   if (!response.ok) {
-    throw problemOf(response.status, await response.text(), response.headers.get("X-Request-ID"));
+    throw problemOf(response.status, await response.text(), (name) => response.headers.get(name));
   }
   return response;
 }
@@ -40,9 +41,13 @@ export async function fetchJson(path) {
   return (await ask(path)).json();
 }
 
-/** One version of a model by name, so that mask, picture and downloads are of the same one. */
-function modelOf({ name, version }) {
-  return `model=${encodeURIComponent(`${name}:${version}`)}`;
+/**
+ * One version of a model by name, so that mask, picture and downloads are of the same one; of a stack the frame.
+ * @param frame `{ axis, number }` or null
+ */
+function whichOf({ model: { name, version }, frame }) {
+  const which = `model=${encodeURIComponent(`${name}:${version}`)}`;
+  return frame ? `${which}&frame=${frame.axis}:${frame.number}` : which;
 }
 
 /** What is wanted of an image: formats, and whether objects that touch are split by their shape. */
@@ -51,9 +56,9 @@ export function wishes(formats, split) {
 }
 
 /** Files of an image in some formats, and what the model says of its quality. */
-export async function segment(files, { model, formats, split, signal, onUpload }) {
+export async function segment(files, { formats, split, ...options }) {
   const path = `segment?${wishes(formats, split)}`;
-  const { blob, header } = await postImages(path, files, { model, signal, onUpload });
+  const { blob, header } = await postImages(path, files, options);
   return answerOf(blob, header, formats);
 }
 
@@ -91,9 +96,9 @@ async function partsOf(blob) {
 }
 
 /** Sends the files of one image; the path has a query already. */
-export function postImages(path, files, { model, signal, onUpload }) {
+export function postImages(path, files, { signal, onUpload, ...which }) {
   const accept = path.includes(",") ? "multipart/mixed" : null; // several formats in one answer
-  return post(`${path}&${modelOf(model)}`, files, { signal, onUpload, accept });
+  return post(`${path}&${whichOf(which)}`, files, { signal, onUpload, accept });
 }
 
 /**
@@ -102,15 +107,21 @@ export function postImages(path, files, { model, signal, onUpload }) {
  * @param longest most pixels along an edge; a longer one is thinned out
  * @param box of a flat image the part (left, top, width, height); null is all of it
  */
-export async function picture(files, { model, signal, longest, box = null }) {
+export async function picture(files, { signal, longest, box = null, ...which }) {
   const path = `picture?longest=${longest}${box ? `&region=${box.join(",")}` : ""}`;
-  const { blob, header } = await post(`${path}&${modelOf(model)}`, files, { signal });
+  const { blob, header } = await post(`${path}&${whichOf(which)}`, files, { signal });
   return { blob, size: header("X-Picture-Size").split(",").map(Number) };
 }
 
 /** The numbers of a flat image, channel by channel, by as many pixels as its picture has. */
-export async function values(files, { model, signal, longest }) {
-  return (await post(`picture?as=npy&longest=${longest}&${modelOf(model)}`, files, { signal })).blob;
+export async function values(files, { signal, longest, ...which }) {
+  return (await post(`picture?as=npy&longest=${longest}&${whichOf(which)}`, files, { signal })).blob;
+}
+
+/** Of which frames files are stacks: `{ axis, count, channels }` each. */
+export async function stacksIn(files, { signal, ...which }) {
+  const { blob } = await post(`picture?as=stacks&${whichOf(which)}`, files, { signal });
+  return JSON.parse(await blob.text()).stacks;
 }
 
 function formOf(files) {
@@ -143,7 +154,7 @@ function post(path, files, { signal, onUpload, accept } = {}) {
         resolve({ blob: request.response, header });
       } else {
         const text = await request.response.text();
-        reject(problemOf(request.status, text, header("X-Request-ID")));
+        reject(problemOf(request.status, text, header));
       }
     };
     if (signal?.aborted) {
@@ -159,12 +170,17 @@ function unreachable() {
   throw new Problem(0, t("unreachable"));
 }
 
-function problemOf(status, text, requestId) {
+function problemOf(status, text, header) {
   let problem = {};
   try {
     problem = JSON.parse(text);
   } catch {
     // something in front of the service answered, in words of its own
   }
-  return new Problem(status, problem.detail ?? problem.title ?? t("answered", { status }), requestId);
+  const own = has(`answered_${status}`) ? t(`answered_${status}`) : t("answered", { status });
+  const seconds = Number.parseFloat(header("Retry-After"));
+  return new Problem(status, problem.detail ?? problem.title ?? own, {
+    requestId: header("X-Request-ID"),
+    retryAfter: Number.isFinite(seconds) ? seconds : null,
+  });
 }

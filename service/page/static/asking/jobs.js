@@ -1,14 +1,15 @@
 /** Images as jobs of the service: sent, followed, fetched, and deleted there when they are here. */
 
-import { answerIn, ask, postImages, wishes } from "./api.js";
+import { Problem, answerIn, ask, postImages, wishes } from "./api.js";
 import { t } from "../texts.js";
 
 const RECONNECTS = 5;
 const RECONNECT_MS = 2000;
 
 /** Files of an image as `segment` gives them; `onStatus` hears how far the job is. */
-export async function segmentAsJob(files, { model, formats, split, signal, onUpload, onStatus }) {
-  const { blob } = await postImages(`jobs?${wishes(formats, split)}`, files, { model, signal, onUpload });
+export async function segmentAsJob(files, { formats, split, onStatus, ...options }) {
+  const { signal } = options;
+  const { blob } = await postImages(`jobs?${wishes(formats, split)}`, files, options);
   const job = JSON.parse(await blob.text());
   const path = `jobs/${job.id}`; // relative to the page, wherever a proxy puts it
   const forget = () => ask(path, { method: "DELETE", keepalive: true }).catch(() => {});
@@ -17,6 +18,8 @@ export async function segmentAsJob(files, { model, formats, split, signal, onUpl
     onStatus?.(job);
     await followed(path, { signal, onStatus });
     return await answerIn(await ask(`${path}/result`, { signal }), formats); // a failed job answers its problem
+  } catch (error) {
+    throw error.status === 404 && !error.isJob ? gone() : error;
   } finally {
     window.removeEventListener("pagehide", forget);
     forget();
@@ -29,7 +32,7 @@ async function followed(path, { signal, onStatus }) {
     try {
       for await (const job of events(await ask(`${path}/events`, { signal }))) {
         left = RECONNECTS;
-        if (job.state === "deleted") throw new Error(t("jobGone"));
+        if (job.state === "deleted") throw gone();
         onStatus?.(job);
         if (job.state === "done" || job.state === "failed") return;
       }
@@ -39,6 +42,11 @@ async function followed(path, { signal, onStatus }) {
     }
     await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
   }
+}
+
+/** A job that the service no longer knows, as after it was started anew: it may be sent again. */
+function gone() {
+  return Object.assign(new Problem(404, t("jobGone")), { isJob: true });
 }
 
 /** The data of server-sent events. EventSource could not send a key. */

@@ -35,7 +35,7 @@ export function fitting({ kind, flat, model, result, split }) {
   const isShown = (name) =>
     (isDicom || !DICOM_ONLY.includes(name)) &&
     name !== (flat ? "instances-tiff" : "instances-nifti") && // that is what "instances" is
-    (result.spacing || name !== "geojson-mm") &&
+    (result?.spacing || name !== "geojson-mm") &&
     (hasObjects || !(/^(objects|instances)/.test(name)));
   const best = kind === "dicom" || kind === "archive" ? "dicom-seg" : flat ? (hasObjects ? "instances" : "png") : "nifti";
   const names = model.runtime.formats.filter(isShown);

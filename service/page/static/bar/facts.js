@@ -10,20 +10,20 @@ const USABLE = 0.7;
 
 const isForeground = ({ index }) => index > 0;
 
-/** A switch, a colour and an opacity a class; `onChange` gets what has changed of the look. */
-export function showClasses(fieldset, classes, onChange) {
+/** A switch, a colour and an opacity a class, as a look has them; `onChange` gets what has changed of it. */
+export function showClasses(fieldset, classes, { hidden, colors: before, opacities: shares }, onChange) {
   const legend = fieldset.querySelector("legend");
-  const colors = {};
-  const opacities = {};
+  const colors = { ...before };
+  const opacities = { ...shares };
   const rows = classes.filter(isForeground).map(({ index, name, color }) => {
-    const box = element("input", { type: "checkbox", checked: true, value: index });
-    const hue = element("input", { type: "color", value: asHex(color) });
+    const box = element("input", { type: "checkbox", checked: !hidden.has(index), value: index });
+    const hue = element("input", { type: "color", value: asHex(colors[index] ?? color) });
     hue.setAttribute("aria-label", t("colourOf", { name }));
     hue.addEventListener("input", () => {
       colors[index] = fromHex(hue.value);
       onChange({ colors: { ...colors } });
     });
-    const strength = element("input", { type: "range", min: 0, max: 100, value: 100, className: "small" });
+    const strength = element("input", { type: "range", min: 0, max: 100, value: 100 * (opacities[index] ?? 1), className: "small" });
     strength.setAttribute("aria-label", t("opacityOf", { name }));
     strength.addEventListener("input", () => {
       opacities[index] = strength.value / 100;
@@ -75,6 +75,7 @@ export function showQuality(root, { model, result }) {
 
 export function showWarnings(root, warnings) {
   root.hidden = warnings.length === 0;
+  root.querySelector("#warnings-count").textContent = `(${whole(warnings.length)})`;
   root.querySelector("ul").replaceChildren(...warnings.map((text) => element("li", {}, capital(text))));
 }
 

@@ -37,8 +37,9 @@ export async function archiveOf(items) {
   return new Blob([zipSync(files, { level: 0 })], { type: "application/zip" });
 }
 
+/** The name of a file without its folders, its endings, and what some system takes for more than a letter. */
 export function stemOf(name) {
-  return name.split("/").at(-1).split(".")[0] || "image";
+  return name.split(/[\\/]/).at(-1).split(".")[0].replace(/[<>:"|?*\p{C}]/gu, "_") || "image";
 }
 
 function unusedName(files, stem, suffix) {
@@ -59,10 +60,12 @@ function parseCsv(text) {
   return rows.filter((row) => row.length > 1);
 }
 
+const NUMBER = /^-?\d*\.?\d+(e[+-]?\d+)?$/i;
+
 /** A cell that begins like a formula is one to a spreadsheet: a quote before it says that it is text. */
 function asLine(cells) {
   return `${cells.map((cell) => {
-    const safe = /^[=+@\t]|^-(?![\d.])/.test(cell) ? `'${cell}` : cell;
+    const safe = /^[=+\-@\t\r\n]/.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell;
     return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   }).join(",")}\r\n`;
 }

@@ -16,10 +16,13 @@ export class Case {
   error = null;
   downloads = {};
   seconds = null;
+  channels = null; // numbers of the image, as long as it is looked at
+  thoughts = null; // and probabilities
   #stop = new AbortController();
 
-  constructor(files, model, { name = files.map((file) => file.name).join(" + "), id = crypto.randomUUID?.() } = {}) {
+  constructor(files, model, { name = files.map((file) => file.name).join(" + "), id = crypto.randomUUID?.(), frame = null } = {}) {
     this.files = files;
+    this.frame = frame; // of a stack: { axis, number }
     this.model = model;
     this.name = name;
     this.id = id ?? `${Date.now()}-${Math.random()}`;
@@ -33,6 +36,29 @@ export class Case {
   cancel() {
     if (this.state === "waiting") this.state = "cancelled";
     this.#stop.abort();
+  }
+
+  /** Waits for its turn once more. */
+  restart() {
+    this.#stop = new AbortController();
+    this.error = null;
+    this.state = "waiting";
+    this.progress = { text: t("waitingTurn"), fraction: null };
+  }
+
+  /** Lets go of what can be made again of the answer: of 200 images one is looked at. */
+  rest() {
+    this.result = this.channels = this.thoughts = null;
+  }
+
+  /** Each frame of a stack as a case of its own, named as `seg.predict` names them. */
+  framesOf({ axis, count }) {
+    const [stem, ...endings] = this.name.split(".");
+    const digits = String(count - 1).length;
+    return Array.from({ length: count }, (_, number) => {
+      const name = [`${stem}_${axis[0]}${String(number).padStart(digits, "0")}`, ...endings].join(".");
+      return new Case(this.files, this.model, { name, frame: { axis, number } });
+    });
   }
 }
 
@@ -60,12 +86,17 @@ export class Queue {
     return [...this.#items];
   }
 
-  add(items) {
+  /** At the end and looked at, or in the place of another that is removed. */
+  add(items, instead = null) {
+    const at = instead ? this.#items.indexOf(instead) : this.#items.length;
+    this.#items.splice(at, 0, ...items);
+    const before = this.#entries.get(instead)?.row ?? null;
     for (const item of items) {
-      this.#items.push(item);
       this.#entries.set(item, this.#entry(item));
+      this.#list.insertBefore(this.#entries.get(item).row, before);
     }
-    this.show(items[0]);
+    if (!instead || this.shown === instead) this.show(items[0]);
+    if (instead) this.remove(instead);
     this.#work();
   }
 
@@ -101,6 +132,15 @@ export class Queue {
     }
     this.#tell();
     if (item === this.shown) this.#onShown(item);
+  }
+
+  /** Once more all that were not done, or one of them. */
+  again(...items) {
+    for (const item of items) {
+      item.restart();
+      this.changed(item);
+    }
+    this.#work();
   }
 
   remove(...items) {
@@ -145,6 +185,7 @@ export class Queue {
       inState("failed").length && t("failedOf", { failed: inState("failed").length }),
       left && times.length && t("minutesLeft", { time: duration(left * mean) }),
     ].filter(Boolean).join(", ");
+    this.#root.querySelector("#again-all").hidden = inState("failed").length + inState("cancelled").length === 0;
     this.#root.querySelectorAll("[data-of-all]").forEach((button) => {
       button.disabled = inState("done").length === 0;
     });
@@ -161,7 +202,6 @@ export class Queue {
     drop.addEventListener("click", () => this.remove(item));
     const row = element("li", {}, button, drop);
     row.dataset.state = item.state;
-    this.#list.append(row);
     return { button, state, row, thumbnail, hasPicture: false };
   }
 }

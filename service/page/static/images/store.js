@@ -33,8 +33,8 @@ export class Store {
 
   /** A case as it is now; a full disk costs no mask. */
   keep(item, order) {
-    const { id, name, files, model, state, picture, pictureSize, answer, kind, split } = item;
-    const what = { id, tab: this.#tab, order, name, files, model: model.name, version: model.version, state, picture, pictureSize, answer, kind, split };
+    const { id, name, files, model, state, picture, pictureSize, answer, kind, split, frame } = item;
+    const what = { id, tab: this.#tab, order, name, files, model: model.name, version: model.version, state, picture, pictureSize, answer, kind, split, frame };
     return this.#try(() => settled(this.#store("readwrite").put(what)));
   }
 

@@ -7,6 +7,7 @@ const LAYOUTS = { axial: 0, coronal: 1, sagittal: 2, multiplanar: 3, render: 4 }
 const AXES = [0, 1, 2];
 const AXIAL = 2;
 const FRAME_MS = 80;
+const LINES = 200; // of the crosshair would fill a volume
 const AIR = -200; // a volume with values below has windows of CT to offer
 
 export class VolumeView {
@@ -37,14 +38,13 @@ export class VolumeView {
   /** NIfTI bytes of the volume, before its mask is known. */
   async showPicture(buffer) {
     const viewer = await this.#started();
-    this.#stop();
     viewer.closeDrawing();
-    while (viewer.volumes.length) viewer.removeVolumeByIndex(0);
-    this.#overlays = {};
-    this.#edges = null;
+    this.drop();
     await viewer.loadFromArrayBuffer(buffer, "image.nii.gz");
     const [volume] = viewer.volumes;
     this.#range = [volume.cal_min, volume.cal_max];
+    // a voxel would be a beam across a volume of few
+    viewer.opts.crosshairWidth = Math.max(...volume.dimsRAS.slice(1).map((size, axis) => size * volume.pixDimsRAS[axis + 1])) / LINES;
     this.root.querySelector("#windows").hidden = lowestOf(volume) > AIR;
     this.root.querySelector("#window").value = "";
     const [, ...sizes] = volume.dimsRAS;
@@ -52,6 +52,15 @@ export class VolumeView {
       this.#sliders[axis].max = sizes[axis] - 1;
     });
     this.#onMoved();
+  }
+
+  /** Lets go of all that it shows. */
+  drop() {
+    this.#stop();
+    this.#overlays = {};
+    this.#edges = null;
+    const viewer = this.#viewer;
+    while (viewer?.volumes.length) viewer.removeVolumeByIndex(0);
   }
 
   /** NIfTI bytes of the mask of the volume that is shown. */
@@ -132,6 +141,9 @@ export class VolumeView {
       isNearestInterpolation: true, // voxels as they are: between two classes there is no third
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 1, 1, 0.4],
+      crosshairWidthUnit: "mm",
+      multiplanarPadPixels: 6,
+      showAllOrientationMarkers: true, // both sides are named, not the left edge alone
       fontColor: [1, 1, 1, 1], // the sides of the patient
       logLevel: "error",
     });
@@ -172,11 +184,14 @@ export class VolumeView {
 
   #onMoved() {
     const viewer = this.#viewer;
+    if (!viewer.volumes.length) return;
     const voxel = viewer.frac2vox(viewer.scene.crosshairPos);
     AXES.forEach((axis) => {
       const slider = this.#sliders[axis];
       slider.value = voxel[axis];
-      slider.setAttribute("aria-valuetext", t("sliceOf", { n: Number(slider.value) + 1, all: Number(slider.max) + 1 }));
+      const text = t("sliceOf", { n: Number(slider.value) + 1, all: Number(slider.max) + 1 });
+      slider.setAttribute("aria-valuetext", text);
+      slider.nextElementSibling.textContent = text;
     });
     const mm = viewer.frac2mm(viewer.scene.crosshairPos);
     const [value, label] = viewer.volumes.map((volume) => volume.getValue(...volume.mm2vox(mm)));

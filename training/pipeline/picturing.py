@@ -1,0 +1,43 @@
+"""Test cases drawn into a package, for the page that tells people of it."""
+
+import tempfile
+from pathlib import Path
+
+from seg.errors import ConfigError
+from seg.inference import Predictor, load_backend
+from seg.model_package import CasePictures, ModelCard, ModelPackage, add_pictured_cases
+from training.dataset import Dataset
+from training.evaluation.evaluator import evaluate
+from training.evaluation.scores import Evaluation
+from training.reports.case_pictures import panel
+from training.reports.pages import ranked_views
+
+
+def picture_cases(package: ModelPackage, dataset: Dataset, evaluation: Evaluation) -> ModelCard:
+    """Add the best, the median and the worst test case of an evaluation, as the package masks them.
+
+    Raises:
+        ConfigError: no case has a score.
+        DatasetError: a case cannot be read.
+        BackendError: the network failed.
+    """
+    ranked = evaluation.ranked
+    if not ranked:
+        raise ConfigError(f"{dataset.name} has no test case with a score that could be shown")
+    names = {ranked[place].case for place in (0, (len(ranked) - 1) // 2, -1)}
+    chosen = [case for case in dataset.test if case.name in names]
+    predictor = Predictor(package, load_backend(package))
+    with tempfile.TemporaryDirectory() as folder:
+        predictions = Path(folder)
+        evaluate(predictor, dataset, chosen, predictions=predictions, progress=False)
+        pictures = [
+            CasePictures(
+                rank=rank,
+                dice=score.mean_dice or 0.0,
+                image=panel(view, None, dataset.classes),
+                reference=panel(view, view.reference, dataset.classes),
+                prediction=panel(view, view.prediction, dataset.classes),
+            )
+            for rank, score, view in ranked_views(predictions, dataset, evaluation)
+        ]
+    return add_pictured_cases(package.path, pictures)
