@@ -345,17 +345,24 @@ def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial
     """(c, *spatial) of any type to (*spatial) of the smallest unsigned type."""
     labels: Real[np.ndarray, "*spatial"] = array[0]
     if any(not np.array_equal(labels, other) for other in array[1:]):
-        raise ImageError(
-            f"a mask has one channel of class numbers, got {len(array)}; "
-            "save it with a palette or as grey values, one number a class"
+        is_one_hot = bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all())
+        way_out = (
+            "each channel is one class: save the number of that channel instead (argmax)"
+            if is_one_hot
+            else "save it with a palette or as grey values, one number a class"
         )
+        raise ImageError(f"a mask has one channel of class numbers, got {len(array)}; {way_out}")
     if labels.dtype.kind == "f":
         whole = np.round(labels)
         # scaling by a header leaves 1.0000001
         if not np.allclose(labels, whole, rtol=0, atol=OFF_WHOLE):
-            raise ImageError("a mask holds whole class numbers, got fractions or NaN")
+            raise ImageError(
+                "a mask holds whole class numbers, got fractions or NaN; threshold probabilities, "
+                "and resize masks without interpolation"
+            )
         labels = whole
     low, high = labels.min(), labels.max()
     if low < 0 or high >= 2**32:
-        raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}")
+        hint = "; where -1 stands for what nobody annotated, save 255 instead" if low == -1 else ""
+        raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}{hint}")
     return labels.astype(np.min_scalar_type(int(high)))

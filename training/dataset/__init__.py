@@ -1,7 +1,8 @@
 """Dataset folders: from images and masks on disk to one list of cases.
 
-Five layouts are read: nnU-Net raw format, the Medical Segmentation Decathlon's, a MONAI datalist,
-plain folders ``images`` and ``masks``, and images with the annotations of a tool.
+Six layouts are read: nnU-Net raw format, the Medical Segmentation Decathlon's, a MONAI datalist,
+plain folders ``images`` and ``masks``, a folder for each case, and images with the annotations of a
+tool.
 docs/datasets.md describes them.
 """
 
@@ -13,7 +14,7 @@ from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import read_card
 from training.dataset.findings.finding import Finding, raise_errors, raise_with_errors
 from training.dataset.findings.inspection import check_and_measure, check_dataset, inspect
-from training.dataset.layouts import annotated, nnunet, plain
+from training.dataset.layouts import annotated, case_folders, nnunet, plain
 from training.dataset.layouts import datalist as lists
 from training.dataset.layouts.dataset_json import CARD, read_json
 from training.dataset.layouts.found_classes import Given
@@ -89,6 +90,9 @@ def _read(path: Path, survey: Survey, given: Given | None) -> Dataset:
     drawn = None if datalists else annotated.find(path)
     if drawn is not None:
         return annotated.load_annotated(drawn, card, survey, given)
+    in_folders = None if datalists else case_folders.listed(path, survey)
+    if in_folders is not None:
+        return lists.load_datalist(path, in_folders, card, survey, given)
     if plain.is_plain(path):
         return plain.load_plain(path, card, survey, given)
     raise DatasetError(_no_dataset(path, datalists))
@@ -137,5 +141,6 @@ def _no_dataset(folder: Path, datalists: list[Path]) -> str:
     hint = f"; did you mean {inside[0]}?" if inside else ""
     return (
         f"{folder} is no dataset: it needs {CARD} with imagesTr and labelsTr (nnU-Net raw format "
-        f"or Decathlon), a MONAI datalist, or the folders images and masks{hint}"
+        "or Decathlon), a MONAI datalist, the folders images and masks, or a folder for each case "
+        f"with its image and its mask{hint}"
     )

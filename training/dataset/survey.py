@@ -5,6 +5,7 @@ last image stay at hand, since the first ones are asked for all three.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -82,7 +83,23 @@ class Survey:
                 dims = self.image(case).dims
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {hinted(error, kind)}") from error
+        if dims == 3:
+            self._check_volume(case)
         return 2 if dims == 2 else 3
+
+    def _check_volume(self, case: Case) -> None:
+        """Pass where the image of a mask with three axes has three, or cannot be read at all."""
+        try:
+            self.image(case, 3)
+        except ImageError:
+            with suppress(ImageError):
+                flat = self.image(case, 2)
+                shape = " x ".join(map(str, self.mask(case).spatial_shape))
+                raise DatasetError(
+                    f"case {case.name}: the mask has three axes, {shape}, its image is flat, "
+                    f"{flat.spatial_shape[0]} x {flat.spatial_shape[1]}; a mask has one class "
+                    "number a pixel (argmax of channels that are one class each)"
+                ) from None
 
     def _channels(self, case: Case, dims: int) -> int:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType, NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -220,23 +220,34 @@ def _value(kind: Any, bounds: Sequence[Any], text: str) -> Any:
     return value
 
 
+_N = TypeVar("_N", int, float)
+
+
+def _number(text: str, kind: Callable[[str], _N]) -> _N:
+    try:
+        return kind(text)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
+
+
 def seed_number(text: str) -> int:
     """A seed that every generator of random numbers takes."""
-    seed = int(text)
+    seed = _number(text, int)
     if not 0 <= seed < 2**32:
         raise argparse.ArgumentTypeError("a seed lies between 0 and 4294967295")
     return seed
 
 
 def _folds(text: str) -> int:
-    folds = int(text)
+    folds = _number(text, int)
     if folds < 2:
         raise argparse.ArgumentTypeError("cross-validation needs 2 folds or more")
     return folds
 
 
 def _minutes(text: str) -> float:
-    minutes = float(text)
+    minutes = _number(text, float)
     if not 0 < minutes < math.inf:
         raise argparse.ArgumentTypeError("minutes must be above 0 and finite")
     return minutes

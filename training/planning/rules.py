@@ -110,6 +110,7 @@ def make_plan(
     voxels = voxels or search.usual_voxels[fingerprint.dims]
     spacing = _target_spacing(fingerprint)
     shape = resampled_shape(fingerprint.median_shape, fingerprint.median_spacing, spacing)
+    _check_axes(chosen, fingerprint.dims)
     edges = chosen.get("patch") or _patch(shape, spacing, voxels)
     strides, kernel_sizes = _topology(edges, spacing, search.stages)
     total = [math.prod(axis) for axis in zip(*(chosen.get("strides") or strides), strict=True)]
@@ -134,6 +135,21 @@ def make_plan(
         "empty_share": _empty_share(fingerprint, channels),
     }
     return validated(planned | {k: v for k, v in chosen.items() if k != "patch"}, "the plan")
+
+
+def _check_axes(chosen: Mapping[str, Any], dims: int) -> None:
+    """Pass where what has a number for each axis has as many as the images.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    for name in ("patch", "spacing", "margin"):
+        numbers = chosen.get(name)
+        if numbers is not None and len(numbers) != dims:
+            raise ConfigError(
+                f"{name} needs {dims} numbers, one for each axis of the images "
+                f"({', '.join('zyx'[-dims:])}), got {' '.join(map(str, numbers))}"
+            )
 
 
 def _empty_share(fingerprint: Fingerprint, channels: Sequence[Channel]) -> float:

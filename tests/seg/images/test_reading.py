@@ -140,6 +140,12 @@ def test_a_mask_of_colours_is_refused():
         read_mask(png(np.dstack([GREY, GREY, GREY + 1])))
 
 
+def test_a_mask_with_a_channel_for_each_class_says_what_to_save(tmp_path):
+    np.save(tmp_path / "m.npy", np.eye(3, dtype=np.uint8)[np.arange(6).reshape(2, 3) % 3].T)
+    with pytest.raises(ImageError, match=r"got 3; each channel is one class: save .* \(argmax\)"):
+        read_mask(tmp_path / "m.npy", dims=2)
+
+
 def test_a_mask_as_jpeg_is_refused():
     buffer = io.BytesIO()
     PIL.Image.fromarray(GREY).save(buffer, "JPEG")

@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
 SECTION = re.compile(r"^### (.+?)\n(.*?)(?=^##)", re.M | re.S)
 FILES = re.compile(r"```text\n(.*?)```", re.S)
 WRITTEN = re.compile(r"^`(dataset\.yaml|\w+\.json)`:\n\n```\w+\n(.*?)```", re.M | re.S)
-IS_MASK = re.compile(r"(masks|labelsTr|drawn)/")
+IS_MASK = re.compile(r"(masks|labelsTr|drawn)/|.*/seg\.")
 
 SHOWN = {title: text for title, text in SECTION.findall(DOCS.read_text()) if FILES.search(text)}
 
@@ -39,6 +39,7 @@ EXPECTED = {
     "Medical Segmentation Decathlon": (["edema", "tumour"], 2),
     "MONAI datalist": (["spleen"], 1),
     "Annotations of a tool": (["cell"], 1),
+    "A folder for each case": (["class_1"], 2),
     "Subjects": (["class_1"], 1),
 }
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from seg.errors import ImageError
+from seg.errors import DatasetError, ImageError
+from tests.datasets import write_png
 from training.dataset import cases, check_and_measure, load_dataset, look_into, survey
 from training.dataset.cases import Case
 from training.dataset.findings import one_case
@@ -40,6 +41,18 @@ def plain(folder, masks):
         tifffile.imwrite(folder / "images" / f"c{index}.tif", image)
         tifffile.imwrite(folder / "masks" / f"c{index}.tif", mask)
     return folder
+
+
+def test_a_mask_with_more_axes_than_its_image_says_so(tmp_path):
+    plain(tmp_path, [np.ones((8, 10), np.uint8)] * 2)
+    for index in range(2):
+        (tmp_path / "masks" / f"c{index}.tif").unlink()
+        np.save(tmp_path / "masks" / f"c{index}.npy", np.ones((8, 10, 3), np.uint8))
+        image = np.zeros((8, 10), np.uint8)
+        (tmp_path / "images" / f"c{index}.tif").unlink()
+        write_png(tmp_path / "images" / f"c{index}.png", image)
+    with pytest.raises(DatasetError, match="three axes, 8 x 10 x 3, its image is flat, 8 x 10"):
+        load_dataset(tmp_path)
 
 
 def test_undeclared_masks_are_opened_once_each_and_one_image(tmp_path, opened):

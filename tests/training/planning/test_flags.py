@@ -75,6 +75,8 @@ def test_a_weight_file_and_a_package_are_named_from_wherever_one_stands(tmp_path
         (("--steps", "few"), "argument --steps: input should be a valid integer"),
         (("--loss", "l2"), "argument --loss: invalid choice: 'l2'"),
         (("--folds", "1"), "argument --folds: cross-validation needs 2 folds or more"),
+        (("--seed", "2.5"), "argument --seed: '2.5' is no whole number"),
+        (("--minutes", "ten"), "argument --minutes: 'ten' is no number"),
         (("--minutes", "nan"), "argument --minutes: minutes must be above 0 and finite"),
     ],
 )

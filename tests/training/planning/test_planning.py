@@ -73,6 +73,12 @@ def test_too_little_memory_says_what_would_be_enough():
         best(10, GIB // 2)
 
 
+@pytest.mark.parametrize("patch", [[64], [64, 64, 64]])
+def test_a_patch_needs_a_number_for_each_axis(patch):
+    with pytest.raises(ConfigError, match=r"patch needs 2 numbers, .* \(y, x\), got 64"):
+        best(10, patch=patch)
+
+
 def test_what_is_chosen_is_not_searched():
     plan = best(10, network="resunet-m", patch=(96, 96), batch_size=3).plan
     assert (plan.network, plan.patch, plan.batch_size) == ("resunet-m", (96, 96), 3)

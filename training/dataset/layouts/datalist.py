@@ -106,6 +106,7 @@ def _cases(folder: Path, raw: Raw, survey: Survey) -> list[Case]:
             images=tuple(folder / each for each in _paths(entry, "image")),
             mask=folder / _mask(entry),
             split=split,
+            subject=None if entry.get("subject") is None else str(entry["subject"]),
         )
         for name, (split, entry) in zip(names, rows, strict=True)
     ]

@@ -23,6 +23,12 @@ SAME_SIZE_P = 0.01
 THIN = 0.05
 """Share of pixels with nothing but their like around them, below which all are rims."""
 IGNORED = 255
+MOST_OF_A_BYTE = 255
+"""Larger numbers are hardly classes."""
+STEPS = 0.9
+"""Share of a value's pixels with a lower and a higher value beside them, of interpolated edges."""
+FEWEST_STEPS = 2
+"""A border of one value between a class and its background is a class."""
 FEWEST_OBJECTS = 3
 
 
@@ -51,8 +57,13 @@ def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
     if IGNORED in foreground and beside and beside[-1] <= 2 * SMALL:
         yield _ignored(next(mask for mask in masks if IGNORED in mask.values), beside)
         return
+    if foreground and foreground[-1] > MOST_OF_A_BYTE:
+        yield _large(masks, foreground)
+        return
     if len(foreground) >= 2 and foreground[-1] >= 2 * SMALL and shapes.are_rims():
         yield _smoothed(masks[0], foreground)
+    elif steps := shapes.steps():
+        yield _interpolated(masks[0], steps)
     elif shapes.are_objects():
         yield _objects(masks[0], foreground)
 
@@ -91,6 +102,28 @@ def _smoothed(mask: Values, foreground: Sequence[int]) -> Finding:
     )
 
 
+def _interpolated(mask: Values, steps: Sequence[int]) -> Finding:
+    return Finding(
+        "warning",
+        str(mask.case.mask),
+        f"the values {_listed(steps)} stand nowhere but between lower and higher ones, like edges "
+        "that were interpolated when a mask was resized, and are taken for classes here",
+        "resize masks without interpolation (nearest); or, if these are classes, list them in "
+        f"{CARD}",
+    )
+
+
+def _large(masks: Sequence[Values], foreground: Sequence[int]) -> Finding:
+    mask = max(masks, key=lambda each: max(each.values, default=0))
+    return Finding(
+        "warning",
+        str(mask.case.mask),
+        f"the masks hold values as large as {foreground[-1]}, which look like numbers of objects "
+        "or packed colors; they are taken for classes here",
+        f"write masks: instances into {CARD} where they number objects; or list the classes there",
+    )
+
+
 def _objects(mask: Values, foreground: Sequence[int]) -> Finding:
     return Finding(
         "warning",
@@ -114,6 +147,10 @@ class Shapes:
     sizes: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     """By value, one logarithm a mask."""
     pieces: list[int] = field(default_factory=list)
+    between_values: dict[int, list[int]] = field(
+        default_factory=lambda: defaultdict(lambda: [0, 0])
+    )
+    """By value, its pixels with a lower and a higher one beside them, and all of them."""
 
     def add(self, labels: Integer[np.ndarray, "*spatial"]) -> None:
         """Look into one more mask, unless enough were looked into."""
@@ -126,6 +163,20 @@ class Shapes:
         self.inner += int(inner.sum())
         if labels.max() > np.iinfo(np.int32).max:
             return
+        around = (3,) * labels.ndim
+        is_step = (ndimage.minimum_filter(labels, around) < labels) & (
+            ndimage.maximum_filter(labels, around) > labels
+        )
+        values, position = np.unique(labels, return_inverse=True)
+        position = position.reshape(-1)
+        for value, steps, pixels in zip(
+            values.tolist(),
+            np.bincount(position, is_step.reshape(-1)).tolist(),
+            np.bincount(position).tolist(),
+            strict=True,
+        ):
+            self.between_values[value][0] += int(steps)
+            self.between_values[value][1] += pixels
         for number, place in enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1):
             if place is not None:
                 region = labels[place] == number
@@ -135,6 +186,15 @@ class Shapes:
     def are_rims(self) -> bool:
         """What is between background and the highest value is thin everywhere."""
         return self.between > 0 and self.inner <= THIN * self.between
+
+    def steps(self) -> list[int]:
+        """Values that stand nowhere but between others; none where a single one does."""
+        found = [
+            value
+            for value, (steps, pixels) in sorted(self.between_values.items())
+            if steps >= STEPS * pixels
+        ]
+        return found if len(found) >= FEWEST_STEPS else []
 
     def are_objects(self) -> bool:
         """The values number objects, as far as can be seen."""

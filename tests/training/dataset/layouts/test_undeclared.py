@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.random import default_rng
 from scipy import ndimage
 
@@ -71,6 +72,11 @@ def problems(folder, make, cases=6):
             id="objects",
         ),
         pytest.param(
+            lambda s: np.rint(ndimage.gaussian_filter(3.0 * np.minimum(discs(s), 2), 0.8)),
+            "warning", "stand nowhere but between lower and higher ones", "nearest",
+            id="two classes that were interpolated",
+        ),
+        pytest.param(
             lambda s: discs(s, number=3 + s), "warning", "look like numbers of objects",
             "masks: instances", id="as many objects as there are",
         ),
@@ -92,6 +98,10 @@ def test_values_that_are_hardly_classes_are_told_with_what_to_write(
         pytest.param(lambda s: np.minimum(discs(s), 2), id="two classes in many pieces"),
         pytest.param(lambda s: np.array([0, 128, 255, 128, 255, 128, 255])[discs(s)], id="shades"),
         pytest.param(organs, id="organs"),
+        pytest.param(
+            lambda s: 2 * (discs(s) > 0) - ndimage.binary_dilation(discs(s) == 0) * (discs(s) > 0),
+            id="a border of its own",
+        ),
         pytest.param(lambda s: organs(s) * (s > 0), id="organs, one mask empty"),
         pytest.param(
             lambda s: np.array([0, 1, 1, 1])[organs(s)] * (1 + s % 2), id="a class a mask"
@@ -100,6 +110,18 @@ def test_values_that_are_hardly_classes_are_told_with_what_to_write(
 )
 def test_classes_are_left_alone(make, tmp_path):
     assert problems(tmp_path, make) == []
+
+
+def test_numbers_that_no_class_has_are_told(tmp_path):
+    for seed in range(3):
+        write_png(
+            tmp_path / "images" / f"s{seed}.png", default_rng(seed).integers(0, 255, (96, 96))
+        )
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        numbers = discs(seed).astype(np.uint32) * 5_592_405
+        tifffile.imwrite(tmp_path / "masks" / f"s{seed}.tif", numbers)
+    (finding,) = look_into(tmp_path)[1]
+    assert "values as large as 33554430" in finding.problem
 
 
 def test_what_is_declared_is_not_doubted(tmp_path):
