@@ -36,7 +36,14 @@ class Defence:
 
 ACCESS, LIMITER = "service/middleware/access.py", "service/hosting/bounded_http.py"
 HEAD = "service/hosting/head.py"
+TOKENS = "service/middleware/identity_tokens.py"
 TESTS = "tests/service"
+UNPROVEN = (
+    "import base64, json, types; part = token.split('.')[1] + '=='; "
+    "claims = json.loads(base64.urlsafe_b64decode(part)); "
+    "decoded = types.SimpleNamespace(header={}, claims=claims)"
+)
+"""What a token says, whoever signed it."""
 DEFENCES = (
     Defence(
         "asking without a key",
@@ -86,6 +93,147 @@ DEFENCES = (
         'allow_origins=[origin.strip() for origin in origins.split(",")],',
         'allow_origins=["*"],',
         f"{TESTS}/middleware/test_access.py::test_only_origins_that_are_listed_may_call",
+    ),
+    Defence(
+        "a forged token",
+        TOKENS,
+        'raise InvalidTokenError("no key of the identity provider signed it") from error',
+        UNPROVEN,
+        f"{TESTS}/middleware/test_identity_tokens.py"
+        "::test_tokens_that_the_provider_did_not_sign_are_refused",
+    ),
+    Defence(
+        "a token for another service",
+        TOKENS,
+        'aud={"essential": True, "value": self._audience},',
+        "",
+        f"{TESTS}/middleware/test_identity_tokens.py::test_a_token_for_another_service_is_refused",
+    ),
+    Defence(
+        "a token out of time",
+        TOKENS,
+        "self._claims.validate(decoded.claims)",
+        "pass",
+        f"{TESTS}/middleware/test_identity_tokens.py::test_a_token_ends_when_its_time_is_over",
+    ),
+    Defence(
+        "asking and denying it",
+        "service/middleware/accounting.py",
+        'self._audit.write("request",',
+        '(lambda *_: None)("request",',
+        f"{TESTS}/middleware/test_identity_tokens.py"
+        "::test_the_audit_log_tells_who_asked_what_and_the_log_names_nobody",
+    ),
+    Defence(
+        "reading in the process that serves",
+        "service/frontends/monailabel/results.py",
+        "encode_image, encode_mask",
+        "encode_image, encode_mask, read_image",
+        f"{TESTS}/decoding/test_nowhere_else.py::test_files_of_clients_are_read_in_decoders_alone",
+    ),
+    Defence(
+        "unpacking what is no image",
+        "seg/images/reading.py",
+        "head = entry.head(HEAD_BYTES)",
+        "with entry.open() as opened: head = opened.read(HEAD_BYTES)",
+        "tests/seg/images/storage/test_archives.py"
+        "::test_what_is_no_image_is_unpacked_no_further_than_its_beginning",
+    ),
+    Defence(
+        "instances that are sent again",
+        "service/frontends/dimse/spool.py",
+        "self._reserve(name, -before)",
+        "pass",
+        f"{TESTS}/frontends/dimse/test_spool.py"
+        "::test_an_instance_that_is_sent_again_takes_its_room_once",
+    ),
+    Defence(
+        "new connections in front of probes",
+        "service/hosting/entrance/door.py",
+        "probe=is_probe(head)",
+        "probe=False",
+        f"{TESTS}/hosting/test_entrance.py::test_a_probe_goes_before_those_that_came_earlier",
+    ),
+    Defence(
+        "kept connections in front of probes",
+        LIMITER,
+        "if not self._has_turn():",
+        "if False:",
+        f"{TESTS}/hosting/test_entrance.py::test_requests_on_connections_that_are_kept_take_turns",
+    ),
+    Defence(
+        "rounds without end",
+        "service/hosting/entrance/turns.py",
+        "if now - self._begun > ROUND_S:",
+        "if False:",
+        f"{TESTS}/hosting/test_entrance.py"
+        "::test_a_round_of_the_loop_begins_less_where_requests_cost_more",
+    ),
+    Defence(
+        "requests that wait without end",
+        "service/hosting/entrance/turns.py",
+        "if len(lane) > MOST_WAITING:",
+        "if False:",
+        f"{TESTS}/hosting/test_entrance.py::test_of_too_many_that_wait_the_oldest_is_sent_away",
+    ),
+    Defence(
+        "memory of a decoder",
+        "service/decoding/image_decoder.py",
+        '"memory": self.budget.total,',
+        '"memory": 1 << 40,',
+        f"{TESTS}/decoding/test_image_decoder.py::test_one_that_takes_too_much_memory_is_ended",
+    ),
+    Defence(
+        "lengths that lie",
+        "service/frontends/oip/bodies.py",
+        "if length is None or length > size:",
+        "if length is None:",
+        f"{TESTS}/frontends/oip/test_oip.py"
+        "::test_a_body_that_is_not_what_its_headers_say_is_refused",
+    ),
+    Defence(
+        "what killed processes hold",
+        "service/sharing/memory.py",
+        "if not is_alive(int(self._owners[column])):",
+        "if False:",
+        f"{TESTS}/sharing/test_limits.py::test_what_a_killed_process_held_is_free",
+    ),
+    Defence(
+        "jobs that fill the disk",
+        "service/jobs/store.py",
+        "if of_others + total > of_all:",
+        "if False:",
+        f"{TESTS}/jobs/test_room.py::test_a_key_has_so_much_and_all_have_so_much",
+    ),
+    Defence(
+        "a key's jobs that fill the disk",
+        "service/jobs/store.py",
+        "if owner and of_owner + total > of_key:",
+        "if False:",
+        f"{TESTS}/jobs/test_room.py::test_a_key_has_so_much_and_all_have_so_much",
+    ),
+    Defence(
+        "uploads that announce too much for the disk",
+        "service/jobs/routes.py",
+        "if announced:",
+        "if False:",
+        f"{TESTS}/jobs/test_room.py::test_what_is_announced_is_refused_before_it_comes",
+    ),
+    Defence(
+        "a file that breaks its decoder",
+        "service/decoding/image_decoder.py",
+        "raise _ended_by(decoder.end(), self.seconds) from None",
+        "raise",
+        f"{TESTS}/decoding/test_image_decoder.py"
+        "::test_a_file_that_breaks_its_decoder_breaks_nothing_else",
+    ),
+    Defence(
+        "a model that is put and not proven",
+        "service/models/ready_model.py",
+        "golden_error = verify_golden(package, backend, settings.variant)",
+        "golden_error = 0.0",
+        f"{TESTS}/models/test_model_changes.py"
+        "::test_a_model_that_disagrees_with_its_golden_samples_leaves_nothing_behind",
     ),
     Defence(
         "another one's jobs",

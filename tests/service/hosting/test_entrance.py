@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import time
+from contextlib import ExitStack
 from typing import ClassVar
 
 import pytest
@@ -11,10 +12,19 @@ import pytest
 from service.hosting.entrance import turns
 from service.hosting.entrance.door import Door, new_loop
 from service.hosting.entrance.turns import Turns, is_probe, turns_of
+from tests.service.conftest import until
+from tests.service.hosting.test_bounded_http import serving
 
 FLOOD = 300
 BUSY_S = 0.002
 """CPU of a request that is no probe."""
+
+
+def burn(seconds: float) -> None:
+    """That much CPU of this thread."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 class Answering(asyncio.Protocol):
@@ -31,9 +41,7 @@ class Answering(asyncio.Protocol):
     def data_received(self, data):
         path = data.split()[1]
         self.order.append(path)
-        until = time.thread_time() + (0 if is_probe(data) else BUSY_S)
-        while time.thread_time() < until:
-            pass
+        burn(0.0 if is_probe(data) else BUSY_S)
         self._transport.write(b"answer")
         self._transport.close()
 
@@ -102,6 +110,33 @@ def test_probes_on_connections_that_are_kept_go_first_too(loop):
     assert log[:3] == ["probe", "at once", "0"]
 
 
+def test_requests_on_connections_that_are_kept_take_turns():
+    order: list[str] = []
+
+    async def app(scope, receive, send):
+        order.append(scope["path"])
+        burn({"/long": 1.0, "/livez": 0.0}.get(scope["path"], BUSY_S))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    def ask(client: socket.socket, path: str) -> None:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+    with serving(app) as (port, server), ExitStack() as clients:
+        opened = [
+            clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(FLOOD + 2)
+        ]
+        until(lambda: len(server.server_state.connections) == len(opened))
+        ask(opened[0], "/long")  # meanwhile all others come
+        until(lambda: order == ["/long"])
+        for client in opened[1:-1]:
+            ask(client, "/segment")
+        ask(opened[-1], "/livez")
+        until(lambda: len(order) == len(opened))
+    assert order.index("/livez") < FLOOD // 3
+
+
 def test_a_round_of_the_loop_begins_less_where_requests_cost_more(loop):
     begun: dict[float, list[int]] = {}
     for cost in (0.0, 0.003):
@@ -110,9 +145,7 @@ def test_a_round_of_the_loop_begins_less_where_requests_cost_more(loop):
         class Costly(Customer):
             def on_turn(self, cost=cost, rounds=rounds):
                 rounds[-1] += 1
-                until = time.thread_time() + cost
-                while time.thread_time() < until:
-                    pass
+                burn(cost)
 
         for _ in range(150):
             here.take(Costly("", []), probe=False)

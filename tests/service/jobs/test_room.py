@@ -1,9 +1,11 @@
 """How much of the disk jobs may have."""
 
+import asyncio
 import shutil
+from collections.abc import AsyncIterator
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.jobs.files import JobFiles
@@ -101,19 +103,45 @@ def test_by_itself_it_follows_from_the_disk(tmp_path):
     assert (said.of_all, said.of_key) == (5_000_000, 1_000_000)
 
 
-@pytest.mark.parametrize("is_announced", [True, False])
-def test_a_job_without_room_is_refused_and_leaves_nothing(tmp_path, tiny_package, is_announced):
+@pytest.fixture
+def asked(tmp_path, tiny_package):
+    """What ``POST /jobs`` answers to a body where jobs may have a hundred bytes."""
     settings = Settings(package=tiny_package, jobs_files=str(tmp_path), max_jobs_mb=0.0001)
     models = ModelRegistry(settings, Metrics())
     models.start()
     models.wait()
     jobs = Jobs.of(models)
-    client = TestClient(create_app(models, jobs=jobs))
-    picture = png([[0, 1], [1, 0]]) + bytes(100)
-    answer = client.post("/jobs", content=picture if is_announced else iter([picture]))
-    assert answer.status_code == 507, answer.text
-    assert "SEG_MAX_JOBS_MB" in answer.json()["detail"]
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    transport = httpx.ASGITransport(create_app(models, jobs=jobs))
+
+    def ask(body: AsyncIterator[bytes], **headers: str) -> httpx.Response:
+        async def run() -> httpx.Response:
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                return await client.post("/jobs", content=body, headers=headers)
+
+        return asyncio.run(run())
+
+    yield ask
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # and nothing is left
     assert jobs.store.of_owner("", 1) == []
     models.close()
     jobs.store.close()
+
+
+def test_a_job_without_room_is_refused_and_leaves_nothing(asked):
+    async def body():
+        yield png([[0, 1], [1, 0]]) + bytes(100)
+
+    answer = asked(body())
+    assert answer.status_code == 507, answer.text
+    assert "SEG_MAX_JOBS_MB" in answer.json()["detail"]
+
+
+def test_what_is_announced_is_refused_before_it_comes(asked):
+    read = []
+
+    async def body():
+        read.append(1)
+        yield bytes(2000)
+
+    answer = asked(body(), **{"Content-Length": "2000"})
+    assert (answer.status_code, read) == (507, [])
