@@ -5,8 +5,9 @@ data that lie on the card: the network alone, without what makes its patches. Ea
 itself: as it is, channels-last, compiled, both. Their floating-point operations are counted by
 torch.utils.flop_counter and divided by two peaks: a large bfloat16 matrix product measured here,
 and the figure of the card's data sheet, dense, where the card is known. Inference is the same
-network: patches from host memory to logits in host memory by the backend that serves, and by torch
-in bfloat16 and float32.
+network: patches from host memory to logits in host memory by the backend that serves, in float32,
+TF32 and float16, and by torch in bfloat16 and float32. The pipeline is the training of `fit`, from
+files that are drawn here: two of different length, whose difference leaves out the start.
 
 Usage: python benchmarks/gpu.py [--dims 2 3] [--seconds 10] [--budget 300] [--json FILE]
 Without --json the result goes to benchmarks/results/gpu-CARD.json; it is written after each row, so
@@ -17,6 +18,7 @@ on any machine that the program runs; its figures say nothing about a GPU.
 """
 
 import argparse
+import os
 import re
 import statistics
 import sys
@@ -51,6 +53,12 @@ NOMINAL_TFLOPS = {
 """bfloat16 with float32 sums, dense, from NVIDIA's data sheets; the first name that fits."""
 PEAK_SHARES = {2: 0.35, 3: 0.4}
 """Of the measured matrix peak that training in the best way shall reach, by dimensions."""
+INFERENCE_SHARE = 0.6
+"""Of the measured matrix peak that batched inference in float16 shall reach."""
+PIPELINE_SHARE = 0.9
+"""Of the steps a second of the bare network that the whole training shall take."""
+AHEAD = 40
+"""Steps of the shorter training: what lay ready is used up then."""
 LIBRARIES = ("torch", "onnxruntime-gpu", "numpy")
 RESULTS = Path(__file__).parent / "results"
 A_STAGE = ("features", "blocks", "strides", "kernel_sizes")
@@ -156,6 +164,8 @@ def main() -> None:
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.device == "cpu":  # a card that is there stays out of it
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit(
             "this benchmark needs a CUDA device, and torch finds none here; "
@@ -185,8 +195,12 @@ def measured(options: argparse.Namespace, card: str) -> Iterator[dict[str, Any]]
     yield {"what": "matrix product", "card": card, "tflops": peak, "nominal_tflops": nominal}
     for dims in sorted(options.dims, reverse=True):
         setting = (SMALL if options.small else SETTINGS)[dims]
-        yield from training(setting, options, peak, nominal, PLAIN)
-        yield from inference(setting, options)
+        bare = 0.0
+        for row in training(setting, options, peak, nominal, PLAIN):
+            bare = max(bare, row.get("steps_a_second", 0.0))
+            yield row
+        yield from inference(setting, options, peak)
+        yield piped(setting, options, bare)
     for dims in options.dims if options.compile else ():  # minutes, where nothing is cached
         setting = (SMALL if options.small else SETTINGS)[dims]
         yield from training(setting, options, peak, nominal, COMPILED)
@@ -198,12 +212,22 @@ def bars_of(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list
     for row in rows:
         if "of_measured_peak" in row:
             shares[row["dims"]] = max(shares.get(row["dims"], 0.0), row["of_measured_peak"])
-    return [
+    if options.device != "cuda":
+        return []
+    bars = [
         bar(f"best share of the measured matrix peak, training in {dims}D", share,
             PEAK_SHARES[dims], at_most=False)
         for dims, share in shares.items()
-        if options.device == "cuda"
     ]  # fmt: skip
+    for row in rows:
+        if row["what"] == "inference" and row.get("precision") == "float16":
+            share = row.get("of_measured_peak_there", 0.0)
+            what = f"share of the peak, float16 inference in {row['dims']}D"
+            bars.append(bar(what, share, INFERENCE_SHARE, at_most=False))
+        if "of_bare" in row:
+            bars.append(bar(f"pipeline / bare network in {row['dims']}D", row["of_bare"],
+                            PIPELINE_SHARE, at_most=False))  # fmt: skip
+    return bars
 
 
 def tell(row: dict[str, Any]) -> None:
@@ -290,7 +314,9 @@ def steps_of(
     return steps, torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
 
 
-def inference(setting: Setting, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def inference(
+    setting: Setting, options: argparse.Namespace, peak: float
+) -> Iterator[dict[str, Any]]:
     """A row for each backend that is here."""
     torch.manual_seed(0)
     network = network_of(setting, deep_supervision=False).eval()
@@ -298,28 +324,93 @@ def inference(setting: Setting, options: argparse.Namespace) -> Iterator[dict[st
     patches = noise.astype(np.float32)
     about = {"what": "inference", "dims": setting.dims, "network": setting.network}
     about |= {"patch": list(setting.patch), "batch": setting.batch}
-    try:
-        yield about | served(network, patches, options)
-    except Exception as error:  # a library that is missing, or a provider that does not load
-        first = (str(error).splitlines() or [""])[0]
-        failed = f"{type(error).__name__}: {first}"
-        yield {**about, "way": f"onnxruntime, {options.device}", "failed": failed}
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        network(torch.from_numpy(patches[:1]))
+    flops = counter.get_total_flops()
+    for precision in ("float32", "tf32", "float16"):
+        try:
+            row = about | served(network, patches, options, precision)
+            reached = flops * row["patches_a_second"] / 1e12
+            yield row | {"tflops": reached, "of_measured_peak_there": reached / peak}
+        except Exception as error:  # a library that is missing, or a provider that does not load
+            failed = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            yield {**about, "way": f"onnxruntime, {options.device}", "precision": precision,
+                   "failed": failed}  # fmt: skip
     for dtype in (torch.bfloat16, torch.float32):
         yield about | in_torch(network.to(options.device), dtype, patches, options)
 
 
 def served(
-    network: ResidualUNet, patches: np.ndarray, options: argparse.Namespace
+    network: ResidualUNet, patches: np.ndarray, options: argparse.Namespace, precision: str
 ) -> dict[str, Any]:
+    import onnx
+
     from seg.inference import OnnxBackend
     from training.onnx_files.write import write_onnx
+    from training.variants.half import to_float16
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "network.onnx"
-        write_onnx(network, np.resize(patches, (2, *patches.shape[1:])), file)
-        backend = OnnxBackend(file, provider=options.device, batch_size=len(patches))
+        file, half = Path(folder) / "network.onnx", precision == "float16"
+        examples = np.resize(patches, (2, *patches.shape[1:]))
+        write_onnx(network, examples, file, exact_norms=not half)
+        if half:
+            onnx.save(to_float16(onnx.load(file)), file)
+        backend = OnnxBackend(
+            file, provider=options.device, batch_size=len(patches), tf32=precision == "tf32"
+        )
     runs = rate(lambda: backend.run(patches), options.device, options.seconds)
-    return {"way": f"onnxruntime, {backend.provider}", "patches_a_second": runs * len(patches)}
+    return {"way": f"onnxruntime, {backend.provider}", "precision": precision,
+            "patches_a_second": runs * len(patches)}  # fmt: skip
+
+
+def piped(setting: Setting, options: argparse.Namespace, bare: float) -> dict[str, Any]:
+    """Steps a second of the training of ``fit``, beside the bare network's in its best way."""
+    row = {"what": "pipeline", "dims": setting.dims, "network": setting.network}
+    try:
+        steps = AHEAD + max(4, round(3 * options.seconds * bare))
+        with tempfile.TemporaryDirectory() as folder:
+            short, place = trained(setting, options.device, AHEAD, bare, Path(folder) / "short")
+            long, _ = trained(setting, options.device, steps, bare, Path(folder) / "long")
+    except Exception as error:  # what it needs beside torch may be missing
+        failed = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return {**row, "failed": failed}
+    found = (steps - AHEAD) / (long - short)
+    return row | {"augment_on": place, "steps_a_second": found, "bare": bare,
+                  "of_bare": found / bare}  # fmt: skip
+
+
+def trained(
+    setting: Setting, device: str, steps: int, bare: float, folder: Path
+) -> tuple[float, str]:
+    """Seconds of a training of so many steps, and where its patches were changed."""
+    from data.phantom import draw
+    from training.dataset import load_dataset
+    from training.dataset.fingerprint import fingerprint_of
+    from training.learning.trainer import train
+    from training.planning.patch_cost import place_to_augment
+    from training.planning.rules import make_plan
+    from training.run.clock import Clock
+    from training.run.device import find_device
+    from training.run.plan import changed_plan
+    from training.samples.prepared_cases import prepare_cases
+
+    size = tuple(round(1.25 * edge) for edge in setting.patch)
+    data = draw(folder / "cells", dims=setting.dims, cases=4, size=size)
+    dataset = load_dataset(data)
+    plan = make_plan(
+        fingerprint_of(dataset), dataset.channels, device,
+        dataset=dataset.name, data=str(data), minutes=60, network=setting.network,
+        patch=setting.patch, batch_size=setting.batch, steps=steps,
+        augmentation="robust" if setting.dims == 2 else "medical",
+        precision="bfloat16" if device == "cuda" else "float32",
+    )  # fmt: skip
+    found = find_device()
+    plan = changed_plan(plan, {"augment_on": place_to_augment(plan, 1 / bare, found)})
+    cases = prepare_cases(dataset, plan, folder / "cases")
+    begun = time.perf_counter()
+    train(plan, cases, dataset, found, folder, Clock(60, steps))
+    return time.perf_counter() - begun, plan.augment_on
 
 
 def in_torch(

@@ -3,13 +3,17 @@
 Rows: memory that the planner measures against what a step really takes; the device of the moving
 average; what TF32 and float16 change against float32 on the CPU; patches a second in batches of 1
 to 8, with the cost of each size's first run; bytes that travel for a voxel, as the
-backend counts them too; patches that the device augments beside the host's. A row that fails says
-why, and the next goes on. `--device cpu --small` shows on any machine that the program runs.
+backend counts them too; patches that the device augments beside the host's, in 2D and 3D. Then
+(``gpu_more_checks.py``): what `auto` takes; whether a step waits for the card; what the answer for
+a patch owes to its batch; batches without room; memory of idle networks; every card in sight;
+locked pages; a step that is too large; a whole search for a plan; compiled steps. A row that fails
+says why, and the next goes on. `--device cpu --small` shows on any machine that the program runs.
 
 Usage: python benchmarks/gpu_checks.py [--device cuda] [--small] [--json FILE]
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -24,6 +28,7 @@ from monai.transforms import Compose, RandGaussianNoise
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.gpu_more_checks import CHECKS
 from benchmarks.result import bar, show, write
 from seg.images import ClassInfo
 from seg.inference import OnnxBackend
@@ -44,6 +49,9 @@ LIBRARIES = ("torch", "lightning", "onnxruntime-gpu", "numpy")
 CLASSES = 3
 MOST_OFF = 1e-3
 """Probability by which float32 on a card may differ from float32 on a CPU."""
+TRUE_ON_A_CARD = (
+    ("auto", "is_card"), ("host memory", "pages_locked"), ("too large", "is_told"),
+)  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -174,8 +182,13 @@ def bytes_back(bench: Bench) -> Iterator[Row]:
 
 def patches(bench: Bench) -> Iterator[Row]:
     """How far changes made on the device are from the host's, and what a patch takes on both."""
-    shape = (16, 16, 16) if bench.patch[0] < 64 else (96, 96, 96)
-    augmentation = Augmentation("medical", shape)
+    small = bench.patch[0] < 64
+    yield from patches_of("medical", (16, 16, 16) if small else (96, 96, 96), bench.device)
+    yield from patches_of("robust", (24, 32) if small else (512, 512), bench.device)
+
+
+def patches_of(preset: str, shape: tuple[int, ...], device: str) -> Iterator[Row]:
+    augmentation = Augmentation(preset, shape)
     quiet = [each for each in augmentation.intensities.transforms
              if not isinstance(each, RandGaussianNoise)]  # fmt: skip
     augmentation.intensities = Compose(quiet)
@@ -190,14 +203,14 @@ def patches(bench: Bench) -> Iterator[Row]:
         expected, _ = augmentation(image, labels, np.random.default_rng(seed))
         host_s += time.perf_counter() - begun
         sample = augmentation.begin(image, labels, np.random.default_rng(seed))
-        image, planes = (torch.from_numpy(np.ascontiguousarray(each)).to(bench.device)
+        image, planes = (torch.from_numpy(np.ascontiguousarray(each)).to(device)
                          for each in sample[:2])  # fmt: skip
         there = [sample._replace(image=image, planes=planes)]
-        device_s += timed(lambda there=there: finished(there, augmentation), bench.device, 1)
+        device_s += timed(lambda there=there: finished(there, augmentation), device, 1)
         found = finished(there, augmentation)[0][0].cpu().numpy()
         off.append(float((np.abs(found - expected) > 1e-2).mean()))
-    yield {"what": "patches", "share_that_differs": max(off), "host_ms": 100 * host_s,
-           "device_ms": 100 * device_s}  # fmt: skip
+    yield {"what": "patches", "dims": len(shape), "share_that_differs": max(off),
+           "host_ms": 100 * host_s, "device_ms": 100 * device_s}  # fmt: skip
 
 
 def timed(work: Callable[[], object], device: str, times: int) -> float:
@@ -229,6 +242,11 @@ def bars_of(rows: list[Row], device: str) -> list[dict[str, Any]]:
                             row["share_that_differs"], 0.005, at_most=True))  # fmt: skip
         if row.get("way") == "float32" and "error" in row:
             bars.append(bar("error of float32", row["error"], MOST_OFF, at_most=True))
+        if row["what"] in ("card", "compiled answers") and "error" in row:
+            bars.append(bar(f"error of {row['what']}", row["error"], MOST_OFF, at_most=True))
+        for what, key in TRUE_ON_A_CARD:
+            if row["what"] == what and key in row and device == "cuda":
+                bars.append(bar(f"{what}: {key}", bool(row[key]), 1, at_most=False))
     return bars
 
 
@@ -238,12 +256,14 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a tiny network on tiny patches")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.device == "cpu":  # a card that is there stays out of it
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("these checks need a CUDA device, and torch finds none here; try --device cpu")
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.device, options.small, Path(folder))
-        for check in (average, precision, batches, copies, bytes_back, patches, memory):
+        for check in (average, precision, batches, copies, bytes_back, patches, memory, *CHECKS):
             try:
                 for row in check(bench):
                     rows.append(row)

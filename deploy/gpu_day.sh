@@ -1,6 +1,7 @@
 #!/bin/sh
-# The first ten minutes with a card: what there is, whether the GPU path does what it promises, how
-# fast it is. Files JSON with card, driver and versions; a part that fails does not end the rest.
+# The first ten minutes with a card: what there is, whether the GPU path does what it promises, from a
+# training that is broken off and resumed to a mask, and how fast it is. Files JSON with card, driver
+# and versions; a part that fails does not end the rest, and each has a limit of its own.
 #
 # Usage: deploy/gpu_day.sh OUT [--device cpu --small]     (the latter rehearses it without a card)
 set -u
@@ -27,8 +28,46 @@ print(json.dumps({
     "versions": versions,
 }, indent=2))
 PYTHON
-timeout "${CHECKS_S:-180}" "$python" benchmarks/gpu_checks.py "$@" --json "$out/checks.json" || failed=1
-timeout "${SPEED_S:-400}" "$python" benchmarks/gpu.py "$@" --budget "${BUDGET_S:-330}" \
-    --seconds "${SECONDS_EACH:-5}" --json "$out/speed.json" || failed=1
+timeout "${CHECKS_S:-150}" "$python" benchmarks/gpu_checks.py "$@" --json "$out/checks.json" || failed=1
+
+# A training on the card, broken off, resumed, its package proven there, and a mask by it.
+# No other part asks Lightning, onnxruntime and the card together.
+part() {
+    name=$1
+    shift
+    begun=$(date +%s)
+    "$@" >"$out/$name.log" 2>&1
+    status=$?
+    seconds=$(($(date +%s) - begun))
+    echo "$name: status $status after $seconds s"
+    printf '%s{"what": "%s", "status": %d, "seconds": %d}' "$comma" "$name" "$status" "$seconds" \
+        >>"$out/whole.json"
+    comma=', '
+    return $status
+}
+provider=cuda
+case " $* " in *" cpu "*) provider=cpu CUDA_VISIBLE_DEVICES= && export CUDA_VISIBLE_DEVICES ;; esac
+rm -rf "$out/run" "$out/masks" "$out/cells"
+comma=''
+printf '[' >"$out/whole.json"
+"$python" -c "import sys; from pathlib import Path; from data.phantom import draw
+draw(Path(sys.argv[1]), cases=8)" "$out/cells" || failed=1
+# stopped as a cluster stops it, once it has written a checkpoint
+stopped() {
+    "$python" -m training.fit "$out/cells" --minutes "${MINUTES:-1}" --out "$out/run" &
+    training=$!
+    while kill -0 $training 2>/dev/null && ! [ -e "$out/run/checkpoint.ckpt" ]; do sleep 0.2; done
+    kill -TERM $training 2>/dev/null
+    wait $training
+    [ -e "$out/run/checkpoint.ckpt" ]
+}
+part stopped stopped || failed=1
+part resumed timeout "${WHOLE_S:-120}" "$python" -m training.fit --resume "$out/run" || failed=1
+part mask timeout 60 "$python" -m seg.predict "$out/run/package" "$out/cells/imagesTs" --out "$out/masks" \
+    --provider "$provider" || failed=1
+printf ']\n' >>"$out/whole.json"
+
+timeout "${SPEED_S:-270}" "$python" benchmarks/gpu.py "$@" --budget "${BUDGET_S:-240}" \
+    --seconds "${SECONDS_EACH:-4}" --json "$out/speed.json" || failed=1
 echo "results are in $out"
 exit $failed

@@ -393,7 +393,7 @@ class Predictor:
         )
         if needs_logits or not isinstance(backend, DecidingBackend) or not backend.decides:
             return None
-        if not are_apart(image.spatial_shape, backend.patch, card.input.overlap):
+        if not are_apart(image.spatial_shape, backend.patch, self.overlap):
             return None  # as most large images are: known before their rows are prepared
         rows = prepare_rows(image, card.input.preprocessing)
         if rows.box is not None or tuple(rows.shape[1:]) != tuple(image.spatial_shape):

@@ -125,6 +125,22 @@ def test_windows_without_overlap_are_pasted_and_others_blended(package):
         assert bytes_a_window / np.prod(on_host.patch) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize(("of_package", "asked"), [(0.5, 0.0), (0.0, 0.5)])
+def test_the_overlap_that_is_asked_for_says_whether_windows_are_blended(package, of_package, asked):
+    card = package.card
+    spec = card.input.model_copy(update={"overlap": of_package})
+    package = dataclasses.replace(package, card=card.model_copy(update={"input": spec}))
+    on_host, on_card = backends(package)
+    shape = tuple(2 * n for n in on_host.patch)
+    right, found = (
+        Predictor(package, each, overlap=asked).segment(image(shape)) for each in (on_host, on_card)
+    )
+    np.testing.assert_array_equal(found.mask.array, right.mask.array)
+    bytes_a_window = on_card.bytes_back / found.windows.total
+    expected = 4 * len(card.classes) if asked else 5
+    assert bytes_a_window / np.prod(on_host.patch) == pytest.approx(expected, rel=0.01)
+
+
 def test_what_needs_logits_gets_them(package):
     on_host, on_card = backends(package)
     picture = image(on_host.patch)
