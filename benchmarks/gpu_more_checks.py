@@ -4,6 +4,7 @@ Each is a generator of rows; one that raises is a check that failed.
 """
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.phantom import draw
 from seg.cuda_driver import DEVICE_VARIABLE, MEMORY_VARIABLE, cuda_devices, lock_pages

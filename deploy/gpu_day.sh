@@ -28,7 +28,7 @@ print(json.dumps({
     "versions": versions,
 }, indent=2))
 PYTHON
-timeout "${CHECKS_S:-150}" "$python" benchmarks/gpu_checks.py "$@" --json "$out/checks.json" || failed=1
+timeout "${CHECKS_S:-130}" "$python" benchmarks/gpu_checks.py "$@" --json "$out/checks.json" || failed=1
 
 # A training on the card, broken off, resumed, its package proven there, and a mask by it.
 # No other part asks Lightning, onnxruntime and the card together.
@@ -62,12 +62,12 @@ stopped() {
     [ -e "$out/run/checkpoint.ckpt" ]
 }
 part stopped stopped || failed=1
-part resumed timeout "${WHOLE_S:-120}" "$python" -m training.fit --resume "$out/run" || failed=1
-part mask timeout 60 "$python" -m seg.predict "$out/run/package" "$out/cells/imagesTs" --out "$out/masks" \
+part resumed timeout "${WHOLE_S:-110}" "$python" -m training.fit --resume "$out/run" || failed=1
+part mask timeout 40 "$python" -m seg.predict "$out/run/package" "$out/cells/imagesTs" --out "$out/masks" \
     --provider "$provider" || failed=1
 printf ']\n' >>"$out/whole.json"
 
-timeout "${SPEED_S:-270}" "$python" benchmarks/gpu.py "$@" --budget "${BUDGET_S:-240}" \
+timeout "${SPEED_S:-230}" "$python" benchmarks/gpu.py "$@" --budget "${BUDGET_S:-200}" \
     --seconds "${SECONDS_EACH:-4}" --json "$out/speed.json" || failed=1
 echo "results are in $out"
 exit $failed

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class ModelPackage:
         """The ONNX file of a variant."""
         return self.path / self.card.variant(variant).file
 
-    @property
+    @cached_property
     def made_by(self) -> MadeBy:
         """What its masks say of themselves."""
         card = self.card

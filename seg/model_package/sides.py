@@ -7,6 +7,7 @@ it had. A network that is trained on such patches cannot tell the sides apart.
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 from seg.images.grid.orientation import left_right_axis
 
@@ -71,6 +72,11 @@ def sided_classes(names: Sequence[str]) -> tuple[str, ...]:
     ``Niere links`` and ``Niere rechts``), and those that say a side in a word of its own: what
     lies on the other side must be told from them, whether it has a class or not.
     """
+    return _sided_classes(tuple(names))
+
+
+@lru_cache(maxsize=64)  # hundreds of patterns a name, and a service asks for each image
+def _sided_classes(names: tuple[str, ...]) -> tuple[str, ...]:
     plain = {name: _plain(name) for name in names}
     known = set(plain.values())
     return tuple(

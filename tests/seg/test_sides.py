@@ -1,5 +1,6 @@
 import pytest
 
+from seg.model_package import ModelPackage, sides
 from seg.model_package.sides import between_sides, sided_classes
 
 
@@ -72,3 +73,17 @@ def test_the_axis_between_sides_is_that_of_the_axis_codes_or_stated_or_the_horiz
     assert between_sides(2, None) == 1
     assert between_sides(2, None, stated=0) == 0
     assert between_sides(2, "LP", stated=0) == 1
+
+
+def test_hundreds_of_patterns_are_tried_once_a_package_and_not_once_an_image(
+    tiny_package, monkeypatch
+):
+    package = ModelPackage.load(tiny_package)
+    first = package.card.sided, package.made_by
+
+    def again(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(sides, "_other_side", again)
+    monkeypatch.setattr("seg.model_package.folder.hashlib.sha256", again)
+    assert (package.card.sided, package.made_by) == first
