@@ -93,6 +93,10 @@ def create_app(
         routes += MonaiLabel(models, public).routes()
     if "oip" in settings.front_ends:
         routes += InferenceProtocol(models, public).routes()
+    if "oip-grpc" in settings.front_ends:
+        from service.frontends.oip.grpc_routes import GrpcProtocol
+
+        routes += GrpcProtocol(models, public).routes()
     if "label-studio" in settings.front_ends:
         routes += LabelStudio(models, public).routes()
     if "dicomweb" in settings.front_ends and jobs:

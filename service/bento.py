@@ -10,6 +10,8 @@ takes time to import is therefore imported where it is used.
 from __future__ import annotations
 
 import functools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -64,6 +66,19 @@ def ending() -> Ending:
     return Ending(served_models().cancel)
 
 
+@asynccontextmanager
+async def _more_doors(public: ASGIApp) -> AsyncIterator[None]:
+    """Where else than by HTTP the application is asked, for as long as it serves."""
+    settings = Settings.from_environment()
+    if "oip-grpc" not in settings.front_ends:
+        yield
+        return
+    from service.frontends.oip.grpc_server import listening
+
+    async with listening(public, settings, shared=has_several_workers(NAME)):
+        yield
+
+
 class HostedService(bentoml.Service):
     """A BentoML service whose own application stands in front of BentoML's.
 
@@ -91,8 +106,11 @@ class HostedService(bentoml.Service):
         )
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            answers = native if scope["type"] == "lifespan" else public
-            await answers(scope, receive, send)
+            if scope["type"] != "lifespan":
+                await public(scope, receive, send)
+                return
+            async with _more_doors(public):
+                await native(scope, receive, send)
 
         return app
 
@@ -133,6 +151,10 @@ class Segmenter:
                 from service.requests.addresses import AllowList
 
                 AllowList.parsed(settings.url_allow)
+            if "oip-grpc" in settings.front_ends:
+                from service.frontends.oip.grpc_server import check_listening
+
+                check_listening(settings)
             check_packages(settings)
         except ConfigError as error:
             raise BentoMLException(str(error)) from error

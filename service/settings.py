@@ -26,7 +26,7 @@ PROXY = r"^(https?://)?([A-Za-z0-9._\[\]:-]+)?(/[A-Za-z0-9._~-]+)*/?$"
 AE_TITLE = r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?"
 """16 letters of ASCII at most, no backslash. Source: DICOM PS3.5, 6.2."""
 
-FRONT_ENDS = ("monailabel", "oip", "dicomweb", "label-studio")
+FRONT_ENDS = ("monailabel", "oip", "dicomweb", "label-studio", "oip-grpc")
 
 QualityLevel = Literal["full", "balanced", "fast"]
 """The network as it was trained, variants that lose little, the fastest."""
@@ -145,7 +145,15 @@ class Settings(BaseSettings):
 
     frontends: str = ""
     """Contracts of other programs that are answered too, with commas between them: ``monailabel``,
-    ``oip``, ``dicomweb``, ``label-studio``; none by default."""
+    ``oip``, ``dicomweb``, ``label-studio``, ``oip-grpc``; none by
+    default."""
+    grpc_host: str = "127.0.0.1"
+    """Address on which the front end ``oip-grpc`` listens."""
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] = 8001
+    """Port on which it listens."""
+    grpc_tls_file: Path | None = None
+    """File of its certificate and key, and of the authorities whose certificates its clients must
+    show, as ``seg.dicomweb.credentials`` reads it; None speaks without TLS."""
     label_studio: str = ""
     """Where Label Studio is, whose tasks say little more of their images than a path: an entry as
     of ``url_allow``, such as ``http://127.0.0.1:8080``."""

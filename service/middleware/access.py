@@ -31,9 +31,14 @@ from service.settings import Settings
 from service.sharing.clients import ClientCounts, ClientLimitError
 from service.sharing.memory import SharedMemory
 
+GRPC = "/inference.GRPCInferenceService"
+"""Where KServe's protocol is asked over gRPC."""
+
+
 OPEN_PATHS = frozenset(
     {"/livez", "/readyz", "/", "/studio", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
     | {"/auth/", "/auth/token"}
+    | {f"{GRPC}/ServerLive", f"{GRPC}/ServerReady"}
 )
 
 

@@ -26,7 +26,10 @@ from service.requests.numbers import whole_number
 REQUEST_ID = "X-Request-ID"
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNKNOWN_ROUTE = "unknown"
-QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+QUIET_ROUTES = frozenset(
+    {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+    | {f"/inference.GRPCInferenceService/Server{each}" for each in ("Live", "Ready")}
+)
 """Asked every few seconds by machines; their successes are not logged."""
 CLIENT_CLOSED_REQUEST = 499
 PIECE_BYTES = 64 * 1024

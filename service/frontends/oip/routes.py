@@ -4,8 +4,8 @@ Each model is there twice: ``NAME`` takes an image file and answers its mask, ``
 prepared patches and answers logits.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any, BinaryIO, cast
@@ -16,17 +16,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from seg.model_package import ModelCard
 from seg.version import VERSION
-from service.answers.answer import SegmentedImage, Work, segmented
+from service.answers.answer import Work, segmented
 from service.answers.quality_header import QUALITY_HEADER, as_header
 from service.batching.request_backend import SharedBackend
 from service.frontends.oip.bodies import body_of, json_length, kept
+from service.frontends.oip.targets import PATCHES, Target, mask_tensors
 from service.frontends.oip.tensors import (
     AnswerTensor,
     Asked,
     InferenceCall,
-    TensorSpec,
+    Keep,
+    Parameters,
     asked_of,
     response_of,
     wanted_of,
@@ -35,7 +36,7 @@ from service.middleware.accounting import MODEL_HEADER
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER
-from service.models.versions import LATEST, ModelVersion, named, newest_first
+from service.models.versions import LATEST, named, newest_first
 from service.problems.response import Problem
 from service.requests.options import RequestOptions, options_of
 from service.requests.order import order_of
@@ -43,51 +44,16 @@ from service.routes.patches import MOST_DIGITS, MOST_PATCHES, PatchRoutes
 from service.routes.segment import PublicRoutes, at_hand
 
 ROOT = "/v2"
-PATCHES = ".patches"
-"""End of the name under which a model takes prepared patches."""
 OURS = frozenset(RequestOptions.model_fields) - {"model", "format", "measurements"}
 """Options of ``POST /segment`` that a request's ``parameters`` may hold."""
 HARMLESS = frozenset({"binary_data_output", "timeout", "priority"})
 """Parameters of the protocol that change no mask."""
-MASK, SPACING, CLASSES = "mask", "spacing", "classes"
 
 
-@dataclass(frozen=True, eq=False)
-class _Target:
-    """A model as the protocol shows it."""
-
-    version: ModelVersion
-    takes_patches: bool
-
-    @property
-    def card(self) -> ModelCard:
-        return self.version.card
-
-    @property
-    def name(self) -> str:
-        return self.card.name + (PATCHES if self.takes_patches else "")
-
-    @property
-    def input(self) -> TensorSpec:
-        spec = self.card.input
-        if self.takes_patches:
-            return TensorSpec("patches", "FP32", (-1, len(spec.channels), *spec.patch))
-        return TensorSpec("image", "BYTES", (1 if len(spec.channels) == 1 else -1,))
-
-    @property
-    def most_items(self) -> int:
-        return MOST_PATCHES if self.takes_patches else len(self.card.input.channels)
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        spec = self.card.input
-        if self.takes_patches:
-            return (TensorSpec("logits", "FP32", (-1, self.card.logits, *spec.patch)),)
-        return (
-            TensorSpec(MASK, "UINT8", (-1,) * spec.dims),
-            TensorSpec(SPACING, "FP32", (-1,)),
-            TensorSpec(CLASSES, "BYTES", (len(_class_names(self.card)),)),
-        )
+Parse = Callable[[Keep, SharedBackend], Asked]
+"""Reads a request; what is kept lasts as long as that."""
+Encode = Callable[[InferenceCall, list[AnswerTensor], Parameters, SharedBackend], Response]
+"""Writes an answer, with what else is told of it."""
 
 
 class InferenceProtocol:
@@ -136,17 +102,18 @@ class InferenceProtocol:
 
     async def model(self, request: Request) -> Response:
         """``GET /v2/models/{name}``: its tensors."""
-        target = self._target(request)
+        return JSONResponse(self.described(self._target(request)))
+
+    def described(self, target: Target) -> dict[str, Any]:
+        """What a model says of itself."""
         versions = named(f"{target.card.name}:{LATEST}", self._models.versions())
-        return JSONResponse(
-            {
-                "name": target.name,
-                "versions": [v.card.version for v in newest_first(versions) if v.state == "proven"],
-                "platform": "onnx_onnxv1",
-                "inputs": [target.input.in_json()],
-                "outputs": [each.in_json() for each in target.outputs],
-            }
-        )
+        return {
+            "name": target.name,
+            "versions": [v.card.version for v in newest_first(versions) if v.state == "proven"],
+            "platform": "onnx_onnxv1",
+            "inputs": [target.input.in_json()],
+            "outputs": [each.in_json() for each in target.outputs],
+        }
 
     async def infer(self, request: Request) -> Response:
         """``POST /v2/models/{name}/infer``: a tensor in, tensors out."""
@@ -156,46 +123,64 @@ class InferenceProtocol:
         if target.takes_patches:
             shape = target.input.shape[1:]
             most = min(most, 4096 + MOST_PATCHES * prod(shape) * MOST_DIGITS)
-        admission, side_by_side = self._public.admission, self._public.side_by_side
-        admission.require_place(side_by_side)
+        self._public.admission.require_place(self._public.side_by_side)
         async with body_of(request, most, settings.timeout_s) as body:
             length = json_length(request, body)
-            with ExitStack() as files, admission.admitted(side_by_side):
-                async with self._models.memory.lease(target.version) as model:
 
-                    def parse(backend: SharedBackend) -> Asked:
-                        def parsed(
-                            file: Any, shape: tuple[int, ...], most: int
-                        ) -> tuple[str, list[Any]]:
-                            check = backend.raise_if_cancelled
-                            decoder = self._models.decoder
-                            return decoder.tensors(file, shape=shape, most=most, check=check)
+            def parse(keep: Keep, backend: SharedBackend) -> Asked:
+                def parsed(file: Any, shape: tuple[int, ...], most: int) -> tuple[str, list[Any]]:
+                    check = backend.raise_if_cancelled
+                    return self._models.decoder.tensors(file, shape=shape, most=most, check=check)
 
-                        keep = partial(kept, files=files)
-                        most_items = target.most_items
-                        return asked_of(body, length, target.input, most_items, keep, parsed)
+                return asked_of(body, length, target.input, target.most_items, keep, parsed)
 
-                    asked = await self._patches.worked(request, model, parse)
-                    wanted_of(asked.call, [each.name for each in target.outputs])
-                    if target.takes_patches:
-                        return await self._logits_of(request, model, target, asked)
-                    return await self._mask_of(request, model, target, asked)
+            def encode(call: InferenceCall, tensors: list[AnswerTensor], quality: Parameters,
+                       backend: SharedBackend) -> Response:  # fmt: skip
+                def listed(tensor: AnswerTensor) -> bytes:
+                    return tensor.listed(self._models.decoder, backend.raise_if_cancelled)
+
+                return response_of(call, target.label, tensors, listed, quality)
+
+            return await self.answered(request, target, parse, encode)
+
+    async def answered(
+        self, request: Request, target: Target, parse: Parse, encode: Encode
+    ) -> Response:
+        """The answer to a request whose body has come.
+
+        Args:
+            request: that one.
+            target: the model.
+            parse: reads the body.
+            encode: writes the answer.
+
+        Raises:
+            Problem: the request is none that the model answers, or there is no place for it.
+        """
+        with ExitStack() as files, self._public.admission.admitted(self._public.side_by_side):
+            async with self._models.memory.lease(target.version) as model:
+                keep = partial(kept, files=files)
+                asked = await self._patches.worked(request, model, partial(parse, keep))
+                wanted_of(asked.call, [each.name for each in target.outputs])
+                if target.takes_patches:
+                    return await self._logits_of(request, model, asked, encode)
+                return await self._mask_of(request, model, target, asked, encode)
 
     async def _logits_of(
-        self, request: Request, model: ReadyModel, target: _Target, asked: Asked
+        self, request: Request, model: ReadyModel, asked: Asked, encode: Encode
     ) -> Response:
         _options(asked.call, frozenset())
 
         def work(backend: SharedBackend) -> Response:
             logits = model.infer(cast(np.ndarray, asked.data), backend)
-            return self._response(asked.call, target, [AnswerTensor("logits", logits)], backend, {})
+            return encode(asked.call, [AnswerTensor("logits", logits)], {}, backend)
 
         response = await self._patches.worked(request, model, work)
         response.headers[MODEL_HEADER] = model.label
         return response
 
     async def _mask_of(
-        self, request: Request, model: ReadyModel, target: _Target, asked: Asked
+        self, request: Request, model: ReadyModel, target: Target, asked: Asked, encode: Encode
     ) -> Response:
         options = options_of(_options(asked.call, OURS))
         order = order_of(options, None, target.card)
@@ -204,9 +189,8 @@ class InferenceProtocol:
         def work(work: Work) -> Response:
             found = segmented(work, files)
             quality = as_header(found.segmentation)
-            response = self._response(
-                asked.call, target, _mask_tensors(found, target), work.backend, {"quality": quality}
-            )
+            tensors = mask_tensors(found, target.card)
+            response = encode(asked.call, tensors, {"quality": quality}, work.backend)
             response.headers[QUALITY_HEADER] = quality
             return response
 
@@ -215,29 +199,17 @@ class InferenceProtocol:
         response.headers[VARIANT_HEADER] = rung.header
         return response
 
-    def _response(
-        self,
-        call: InferenceCall,
-        target: _Target,
-        tensors: list[AnswerTensor],
-        backend: SharedBackend,
-        parameters: dict[str, str],
-    ) -> Response:
-        def listed(tensor: AnswerTensor) -> bytes:
-            return tensor.listed(self._models.decoder, backend.raise_if_cancelled)
+    def _target(self, request: Request) -> Target:
+        """The model that a path names."""
+        return self.target(request.path_params["name"], request.path_params.get("version"))
 
-        return response_of(
-            call, (target.name, target.card.version), tensors, listed, dict(parameters)
-        )
-
-    def _target(self, request: Request) -> _Target:
-        """The model that a path names; one whose own name ends so is meant before its patches.
+    def target(self, name: str, version: str | None) -> Target:
+        """The model that a client names; one whose own name ends so is meant before its patches.
 
         Raises:
             Problem: 404, there is none.
             NotReadyError: it does not answer.
         """
-        name, version = request.path_params["name"], request.path_params.get("version")
         known = {each.card.name for each in self._models.versions()}
         takes_patches = name not in known and name.endswith(PATCHES)
         plain = name.removesuffix(PATCHES) if takes_patches else name
@@ -245,7 +217,7 @@ class InferenceProtocol:
             listed = ", ".join(sorted(known | {each + PATCHES for each in known}))
             raise Problem(404, f"there is no model {name[:80]!r}; there is {listed}")
         chosen = self._models.choose(f"{plain}:{version}" if version else plain)
-        return _Target(chosen, takes_patches)
+        return Target(chosen, takes_patches)
 
 
 def _options(call: InferenceCall, known: frozenset[str]) -> QueryParams:
@@ -265,19 +237,3 @@ def _options(call: InferenceCall, known: frozenset[str]) -> QueryParams:
             for name, value in given.items()
         ]
     )
-
-
-def _mask_tensors(found: SegmentedImage, target: _Target) -> list[AnswerTensor]:
-    mask = found.segmentation.mask
-    names = [name.encode() for name in _class_names(target.card)]
-    return [
-        AnswerTensor(MASK, np.ascontiguousarray(mask.array.astype(np.uint8))),
-        AnswerTensor(SPACING, np.asarray(mask.spacing or (), np.float32)),
-        AnswerTensor(CLASSES, names),
-    ]
-
-
-def _class_names(card: ModelCard) -> list[str]:
-    """By the numbers in masks; a number of no class has an empty name."""
-    names = {each.index: each.name for each in card.classes}
-    return [names.get(index, "") for index in range(max(names) + 1)]

@@ -64,6 +64,22 @@ class InferenceCall(BaseModel):
     outputs: list[WantedTensor] = []
 
 
+def call_of(document: str | dict[str, Any]) -> InferenceCall:
+    """A request from its JSON, or from what that would hold.
+
+    Raises:
+        Problem: 400, it is none.
+    """
+    try:
+        if isinstance(document, str):
+            return InferenceCall.model_validate_json(document)
+        return InferenceCall.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the request"
+        raise Problem(400, f"{where}: {first['msg'].lower()}") from None
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """A request and the data of its one tensor."""
@@ -136,14 +152,9 @@ def asked_of(
     head = body if length is None else io.BytesIO(body.read(length))
     item = () if spec.datatype == "BYTES" else spec.shape[1:]
     document, found = parse(head, item, most)
-    try:
-        call = InferenceCall.model_validate_json(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the request"
-        raise Problem(400, f"{where}: {first['msg'].lower()}") from None
+    call = call_of(document)
     (given,), (data,) = call.inputs, found
-    _check(given, spec, most)
+    check_tensor(given, spec, most)
     rest = 0 if length is None else body.seek(0, 2) - length
     size = given.parameters.get("binary_data_size")
     if size is not None:
@@ -155,12 +166,12 @@ def asked_of(
             )
         body.seek(length or 0)
         found_there = (
-            _elements(body, rest, given, keep) if _is_bytes(given) else _numbers(body, given)
+            elements_of(body, rest, given, keep) if _is_bytes(given) else numbers_of(body, given)
         )
         return Asked(call, found_there)
     if data is None or rest:
         raise Problem(400, f"{given.name} needs its data in the JSON, or its binary_data_size")
-    listed = _from_lists(data, given)
+    listed = from_lists(data, given)
     if isinstance(listed, list):
         return Asked(call, [keep(io.BytesIO(each), len(each)) for each in listed])
     return Asked(call, listed)
@@ -185,7 +196,12 @@ def _raw_request(body: BinaryIO, spec: TensorSpec) -> Asked:
     return Asked(InferenceCall(parameters={"binary_data_output": True}, inputs=[given]), data)
 
 
-def _check(given: GivenTensor, spec: TensorSpec, most: int) -> None:
+def check_tensor(given: GivenTensor, spec: TensorSpec, most: int) -> None:
+    """Pass a tensor that a model takes.
+
+    Raises:
+        Problem: 400, it is none.
+    """
     if given.name != spec.name:
         raise Problem(400, f"there is no input {given.name[:80]!r}; this model has {spec.name}")
     if given.datatype != spec.datatype:
@@ -202,7 +218,12 @@ def _check(given: GivenTensor, spec: TensorSpec, most: int) -> None:
         )
 
 
-def _numbers(body: BinaryIO, given: GivenTensor) -> Float32[np.ndarray, "..."]:
+def numbers_of(body: BinaryIO, given: GivenTensor) -> Float32[np.ndarray, "..."]:
+    """A tensor of FP32 from the bytes that are left of a body.
+
+    Raises:
+        Problem: 400, they are not as many as its shape says, or not finite.
+    """
     content = body.read()
     size = WIDTH * prod(given.shape)
     if len(content) != size:
@@ -213,8 +234,12 @@ def _numbers(body: BinaryIO, given: GivenTensor) -> Float32[np.ndarray, "..."]:
     return found
 
 
-def _elements(body: BinaryIO, left: int, given: GivenTensor, keep: Keep) -> list[BinaryIO]:
-    """Each of them behind its length; ``left`` bytes are all that come."""
+def elements_of(body: BinaryIO, left: int, given: GivenTensor, keep: Keep) -> list[BinaryIO]:
+    """A tensor of BYTES, each element behind its length; ``left`` bytes are all that come.
+
+    Raises:
+        Problem: 400, they are no such elements.
+    """
     count = prod(given.shape)
     elements: list[BinaryIO] = []
     while left >= WIDTH and len(elements) < count:
@@ -230,9 +255,14 @@ def _elements(body: BinaryIO, left: int, given: GivenTensor, keep: Keep) -> list
     return elements
 
 
-def _from_lists(
+def from_lists(
     data: Float32[np.ndarray, "..."] | list[bytes], given: GivenTensor
 ) -> Float32[np.ndarray, "..."] | list[bytes]:
+    """A tensor whose numbers or elements were listed.
+
+    Raises:
+        Problem: 400, they are not as many as its shape says, or of the other kind.
+    """
     if isinstance(data, list) != (given.datatype == "BYTES"):
         raise Problem(
             400, f"{given.name} is {given.datatype}: numbers, or as BYTES files in base64"

@@ -21,23 +21,16 @@ from seg.errors import ConfigError
 from seg.model_package import ModelPackage
 from service.app import create_app
 from service.frontends.oip.bodies import kept
-from service.frontends.oip.tensors import GivenTensor, _elements
+from service.frontends.oip.tensors import GivenTensor, elements_of
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
-from tests.peers import installed_apart
 from tests.service.conftest import labels_of, png, served, until_status
 
 HERE = Path(__file__).parent
 IMAGE = png(np.arange(40 * 50).reshape(40, 50) // 8)
 LENGTH = "Inference-Header-Content-Length"
-
-
-@pytest.fixture(scope="module")
-def triton_client(tmp_path_factory) -> Path:
-    """A folder that holds Triton's client and what it needs."""
-    return installed_apart(tmp_path_factory.mktemp("tritonclient"), HERE / "triton-client.txt")
 
 
 @pytest.mark.network
@@ -247,7 +240,7 @@ def test_elements_lie_in_files_while_their_request_waits(tmp_path):
     given = GivenTensor(name="image", shape=[2], datatype="BYTES")
     with ExitStack() as files:
         size = len(body.getvalue())
-        elements = _elements(body, size, given, partial(kept, files=files))
+        elements = elements_of(body, size, given, partial(kept, files=files))
         assert [each.read() for each in elements] == [large, small]
         assert [each._rolled for each in elements] == [True, False]
 

@@ -1,0 +1,118 @@
+"""The protocol's methods over gRPC as routes, under their own paths: ``grpc_server`` asks them.
+
+So keys, limits, counts and logs are those of every request.
+"""
+
+from typing import TypeVar
+
+from anyio.to_thread import run_sync
+from google.protobuf.message import DecodeError, Message
+from open_inference.grpc import protocol
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from seg.version import VERSION
+from service.batching.request_backend import SharedBackend
+from service.frontends.oip.bodies import body_of
+from service.frontends.oip.grpc_messages import (
+    MEDIA_TYPE,
+    asked_of_message,
+    inference_request,
+    message_of,
+)
+from service.frontends.oip.routes import InferenceProtocol
+from service.frontends.oip.tensors import AnswerTensor, Asked, InferenceCall, Keep, Parameters
+from service.middleware.access import GRPC
+from service.models.registry import ModelRegistry
+from service.problems.response import Problem
+from service.requests.bodies import short_body
+from service.routes.segment import PublicRoutes
+
+M = TypeVar("M", bound=Message)
+
+MOST_SMALL = 64 * 1024
+"""Bytes of a message that holds no tensors."""
+
+
+class GrpcProtocol:
+    """The routes."""
+
+    def __init__(self, models: ModelRegistry, public: PublicRoutes) -> None:
+        self._models = models
+        self._public = public
+        self._protocol = InferenceProtocol(models, public)
+
+    def routes(self) -> list[Route]:
+        """One a method."""
+        return [
+            Route(f"{GRPC}/ServerLive", self.live, methods=["GET"]),
+            Route(f"{GRPC}/ServerReady", self.ready, methods=["GET"]),
+            Route(f"{GRPC}/ServerMetadata", self.server, methods=["GET"]),
+            Route(f"{GRPC}/ModelReady", self.model_ready, methods=["POST"]),
+            Route(f"{GRPC}/ModelMetadata", self.model, methods=["POST"]),
+            Route(f"{GRPC}/ModelInfer", self.infer, methods=["POST"]),
+        ]
+
+    async def live(self, _: Request) -> Response:
+        """``ServerLive``: as ``/livez``."""
+        self._models.require_alive()
+        return _answer(protocol.ServerLiveResponse(live=True))
+
+    async def ready(self, _: Request) -> Response:
+        """``ServerReady``: as ``/readyz``."""
+        self._models.require_ready()
+        return _answer(protocol.ServerReadyResponse(ready=True))
+
+    async def server(self, _: Request) -> Response:
+        """``ServerMetadata``: what this is."""
+        return _answer(protocol.ServerMetadataResponse(name="seg", version=VERSION))
+
+    async def model_ready(self, request: Request) -> Response:
+        """``ModelReady``: it answers."""
+        asked = await _message(request, protocol.ModelReadyRequest)
+        self._protocol.target(asked.name, asked.version or None)
+        return _answer(protocol.ModelReadyResponse(ready=True))
+
+    async def model(self, request: Request) -> Response:
+        """``ModelMetadata``: its tensors."""
+        asked = await _message(request, protocol.ModelMetadataRequest)
+        target = self._protocol.target(asked.name, asked.version or None)
+        return _answer(protocol.ModelMetadataResponse(**self._protocol.described(target)))
+
+    async def infer(self, request: Request) -> Response:
+        """``ModelInfer``: a tensor in, tensors out."""
+        settings = self._models.settings
+        self._public.admission.require_place(self._public.side_by_side)
+        async with body_of(request, settings.max_body_bytes, settings.timeout_s) as body:
+            message = inference_request(await run_sync(body.read))
+            target = self._protocol.target(message.model_name, message.model_version or None)
+
+            def parse(keep: Keep, _: SharedBackend) -> Asked:
+                return asked_of_message(message, target.input, target.most_items, keep)
+
+            def encode(call: InferenceCall, tensors: list[AnswerTensor], quality: Parameters,
+                       _: SharedBackend) -> Response:  # fmt: skip
+                return message_of(call, target.label, tensors, quality)
+
+            return await self._protocol.answered(request, target, parse, encode)
+
+
+async def _message(request: Request, kind: type[M]) -> M:
+    """A small message.
+
+    Raises:
+        Problem: 400, the body is none; 413, it is too long.
+    """
+    too_long = Problem(413, f"a message without tensors has {MOST_SMALL} bytes at most")
+    body = await short_body(request, MOST_SMALL, too_long)
+    found: M = kind()
+    try:
+        found.ParseFromString(body)
+    except DecodeError:
+        raise Problem(400, f"the message is no {kind.DESCRIPTOR.name}") from None
+    return found
+
+
+def _answer(message: Message) -> Response:
+    return Response(message.SerializeToString(), media_type=MEDIA_TYPE)
