@@ -21,7 +21,7 @@ from service.answers.answer import Work, segmented
 from service.answers.quality_header import QUALITY_HEADER, as_header
 from service.batching.request_backend import SharedBackend
 from service.frontends.oip.bodies import body_of, json_length, kept
-from service.frontends.oip.targets import PATCHES, Target, mask_tensors
+from service.frontends.oip.targets import PATCHES, OfferedModel, mask_tensors
 from service.frontends.oip.tensors import (
     AnswerTensor,
     Asked,
@@ -104,7 +104,7 @@ class InferenceProtocol:
         """``GET /v2/models/{name}``: its tensors."""
         return JSONResponse(self.described(self._target(request)))
 
-    def described(self, target: Target) -> dict[str, Any]:
+    def described(self, target: OfferedModel) -> dict[str, Any]:
         """What a model says of itself."""
         versions = named(f"{target.card.name}:{LATEST}", self._models.versions())
         return {
@@ -144,7 +144,7 @@ class InferenceProtocol:
             return await self.answered(request, target, parse, encode)
 
     async def answered(
-        self, request: Request, target: Target, parse: Parse, encode: Encode
+        self, request: Request, target: OfferedModel, parse: Parse, encode: Encode
     ) -> Response:
         """The answer to a request whose body has come.
 
@@ -180,7 +180,12 @@ class InferenceProtocol:
         return response
 
     async def _mask_of(
-        self, request: Request, model: ReadyModel, target: Target, asked: Asked, encode: Encode
+        self,
+        request: Request,
+        model: ReadyModel,
+        target: OfferedModel,
+        asked: Asked,
+        encode: Encode,
     ) -> Response:
         options = options_of(_options(asked.call, OURS))
         order = order_of(options, None, target.card)
@@ -199,11 +204,11 @@ class InferenceProtocol:
         response.headers[VARIANT_HEADER] = rung.header
         return response
 
-    def _target(self, request: Request) -> Target:
+    def _target(self, request: Request) -> OfferedModel:
         """The model that a path names."""
         return self.target(request.path_params["name"], request.path_params.get("version"))
 
-    def target(self, name: str, version: str | None) -> Target:
+    def target(self, name: str, version: str | None) -> OfferedModel:
         """The model that a client names; one whose own name ends so is meant before its patches.
 
         Raises:
@@ -217,7 +222,7 @@ class InferenceProtocol:
             listed = ", ".join(sorted(known | {each + PATCHES for each in known}))
             raise Problem(404, f"there is no model {name[:80]!r}; there is {listed}")
         chosen = self._models.choose(f"{plain}:{version}" if version else plain)
-        return Target(chosen, takes_patches)
+        return OfferedModel(chosen, takes_patches)
 
 
 def _options(call: InferenceCall, known: frozenset[str]) -> QueryParams:

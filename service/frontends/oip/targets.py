@@ -16,7 +16,7 @@ MASK, SPACING, CLASSES = "mask", "spacing", "classes"
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class OfferedModel:
     """A model as the protocol shows it."""
 
     version: ModelVersion

@@ -19,7 +19,17 @@ RULES = {
     "minmax": Normalisation(kind="minmax"),
     "rescale": Normalisation(kind="rescale", low=20, high=220),
     "clip_zscore": Normalisation(kind="clip_zscore", low=-100, high=300, mean=40, std=80),
+    "reference": Normalisation(
+        kind="reference",
+        low=10,
+        high=200,
+        mean=90,
+        std=30,
+        scale={"bottom": 5, "middle": (40, 120), "top": 220, "median": 80, "spread": 15},
+    ),
 }
+SECOND = Normalisation(kind="clip_zscore", low=0, high=900, mean=400, std=200)
+"""Of a second channel, clipped elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +56,9 @@ for path in sys.argv[1:]:
 def test_the_zoos_own_test_passes_whatever_the_normalisation(zoo, tmp_path):
     exported = []
     for kind, rule in RULES.items():
-        channels = 2 if kind == "zscore" else 1
-        fields = {"preprocessing": Preprocessing(normalisation=(rule,) * channels).model_dump()}
+        channels = 2 if kind in ("zscore", "reference") else 1
+        rules = (rule, SECOND) if kind == "reference" else (rule,) * channels
+        fields = {"preprocessing": Preprocessing(normalisation=rules).model_dump()}
         patch = (8, 16, 16) if kind == "clip_zscore" else (32, 32)
         task = "regions" if kind == "minmax" else "exclusive"
         package = write_package(
@@ -73,7 +84,6 @@ def test_the_zoos_own_test_passes_whatever_the_normalisation(zoo, tmp_path):
     ("fields", "says"),
     [
         ({"preprocessing": {"spacing": (1, 1), "normalisation": [{}]}}, "resampling"),
-        ({"preprocessing": {"margin": (4, 4), "normalisation": [{}]}}, "margin"),
         ({"preprocessing": {"convention": "nnunet", "normalisation": [{}]}}, "nnunet"),
         ({"objects": True}, "objects"),
     ],

@@ -1,4 +1,4 @@
-"""A package as a model of BioImage.IO: ``rdf.yaml`` 0.5, ONNX, test tensors, and all of it zipped.
+"""A package as a model of BioImage.IO: ``rdf.yaml`` 0.5, networks, test tensors, and all zipped.
 
 Source of the format: the specification that bioimageio.spec checks, of bioimage.io.
 """
@@ -16,15 +16,23 @@ import yaml
 from jaxtyping import Float32
 from scipy.special import expit, softmax
 
+from seg.errors import SegError
 from seg.files import sha256_of, written_whole
 from seg.inference import load_backend
 from seg.model_package import ModelCard, ModelPackage
 from seg.transforms import normalise
-from training.interchange.bioimageio.preprocessing import refuse_what_has_no_words, steps_of
+from training.interchange.bioimageio.preprocessing import (
+    as_on_scale,
+    differences,
+    refuse_what_has_no_words,
+    steps_of,
+)
+from training.interchange.bioimageio.torch_script import write_torch_script
 
 FORMAT_VERSION = "0.5.4"
 RDF = "rdf.yaml"
-NETWORK, README, COVER = "weights.onnx", "README.md", "cover.png"
+NETWORK, SCRIPT = "weights.onnx", "weights.pt"
+README, COVER = "README.md", "cover.png"
 TEST_INPUT, TEST_OUTPUT = "test_input.npy", "test_output.npy"
 LICENCES = ("Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-SA-4.0", "CC0-1.0",
             "MIT")  # fmt: skip
@@ -44,7 +52,7 @@ def leave_for_bioimageio(package: ModelPackage, target: Path) -> list[str]:
     steps = steps_of(card.input.preprocessing.normalisation, axes)
     name = card.members()[0]
     raw = _raw(package.golden(name).patches[:1], card)
-    prepared = normalise(raw[0], card.input.preprocessing.normalisation)[np.newaxis]
+    prepared = normalise(raw[0], as_on_scale(card))[np.newaxis]
     logits = load_backend(package, name, provider="cpu").run(prepared)
     answer = expit(logits) if card.task == "regions" else softmax(logits, axis=1)
     with written_whole(target) as folder:
@@ -55,7 +63,13 @@ def leave_for_bioimageio(package: ModelPackage, target: Path) -> list[str]:
         (folder / COVER).write_bytes(_cover(prepared[0], answer[0], card))
         (folder / README).write_text(_readme(card), encoding="utf-8")
         opset = next(each.version for each in network.opset_import if each.domain == "")
-        described = _described(card, folder, steps, axes, opset)
+        said: list[str] = []
+        try:
+            torch_version = write_torch_script(package, name, logits, prepared, folder / SCRIPT)
+        except SegError as error:
+            said = [f"without {SCRIPT}, by which QuPath runs a network: {error}"]
+            torch_version = None
+        described = _described(card, folder, steps, axes, (opset, torch_version))
         text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True)
         (folder / RDF).write_text(text, encoding="utf-8")
         files = sorted(folder.iterdir())
@@ -64,6 +78,8 @@ def leave_for_bioimageio(package: ModelPackage, target: Path) -> list[str]:
                 all_.write(file, file.name)
     lacking = ["authors", "cite"] + ([] if card.licence in LICENCES else ["license"])
     return [
+        *said,
+        *differences(card),
         f"{TEST_INPUT} and {COVER} show a patch of a training image: publish them only where that "
         "image may be published",
         f"before it is published, {RDF} needs {', '.join(lacking)}",
@@ -77,7 +93,7 @@ def _raw(
     raw = patches.copy()
     for channel, rule in enumerate(card.input.preprocessing.normalisation):
         spread, centre = 100.0, 1000.0
-        if rule.kind == "clip_zscore":
+        if rule.kind in ("clip_zscore", "reference"):
             spread, centre = rule.std or 1.0, rule.mean or 0.0
         if rule.kind == "rescale":
             centre = rule.low or 0.0
@@ -87,7 +103,11 @@ def _raw(
 
 
 def _described(
-    card: ModelCard, folder: Path, steps: list[dict[str, Any]], axes: tuple[str, ...], opset: int
+    card: ModelCard,
+    folder: Path,
+    steps: list[dict[str, Any]],
+    axes: tuple[str, ...],
+    versions: tuple[int, str | None],
 ) -> dict[str, Any]:
     spec = card.input
     classes = card.classes[1:] if card.task == "regions" else card.classes
@@ -106,6 +126,13 @@ def _described(
         if card.task == "regions"
         else {"id": "softmax", "kwargs": {"axis": "channel"}}
     )
+    opset, torch_version = versions
+    weights: dict[str, dict[str, Any]] = {
+        "onnx": _file(folder / NETWORK) | {"opset_version": opset}
+    }
+    if torch_version:
+        script = {"parent": "onnx", "pytorch_version": torch_version}
+        weights["torchscript"] = _file(folder / SCRIPT) | script
     tolerance = {"relative_tolerance": 1e-3, "absolute_tolerance": 1e-4}
     return {
         "format_version": FORMAT_VERSION,
@@ -139,7 +166,7 @@ def _described(
                 "postprocessing": [last],
             }
         ],
-        "weights": {"onnx": _file(folder / NETWORK) | {"opset_version": opset}},
+        "weights": weights,
         "config": {"bioimageio": {"reproducibility_tolerance": [tolerance]}},
     }
 
@@ -187,6 +214,11 @@ def _readme(card: ModelCard) -> str:
         for name, score in card.metrics.items()
         for low, high in [score.ci95]
     ]
+    whole = "Images are normalised as a whole: programs that do it tile by tile get other masks."
+    tell = "\n".join(f"{each[0].upper()}{each[1:]}." for each in differences(card))
+    if any(rule.kind in ("zscore", "percentile", "minmax") for rule in
+           card.input.preprocessing.normalisation):  # fmt: skip
+        tell = f"{whole}\n{tell}".strip()
     scores = "\n".join(["| class | Dice | 95 % | cases |", "| --- | --- | --- | --- |", *rows])
     return f"""# {card.name}
 
@@ -194,7 +226,7 @@ A residual U-Net of the package {card.name} {card.version}. For {card.intended_u
 
 Classes: {", ".join(info.name for info in card.classes)}.
 
-Images are normalised as a whole: a program that normalises tile by tile gets other masks.
+{tell}
 
 ## Validation
 

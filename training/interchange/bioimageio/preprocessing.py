@@ -26,7 +26,6 @@ def refuse_what_has_no_words(card: ModelCard) -> None:
         )
         > 1,
         "resampling to a spacing": any(mm is not None for mm in rules.spacing or ()),
-        "a margin around the image": any(rules.margin or ()),
         "the convention nnunet": rules.convention == "nnunet",
         "turning images to an orientation": spec.orientation is not None,
         "objects told apart": card.instances is not None,
@@ -50,7 +49,7 @@ def steps_of(rules: tuple[Normalisation, ...], axes: tuple[str, ...]) -> list[St
     Raises:
         ConfigError: a rule has no counterpart, or channels have different ones.
     """
-    (kind, *others) = sorted({rule.kind for rule in rules})
+    (kind, *others) = sorted({"clip_zscore" if r.kind == "reference" else r.kind for r in rules})
     if others:
         raise ConfigError(
             f"BioImage.IO normalises all channels of a tensor alike, these are {kind} and "
@@ -71,16 +70,56 @@ def steps_of(rules: tuple[Normalisation, ...], axes: tuple[str, ...]) -> list[St
         offset = [-low / (high - low) for low, high in spans]
         return [_step("scale_linear", gain=gain, offset=offset, axis="channel")]
     if kind == "clip_zscore":
-        limits = {(_number(rule.low), _number(rule.high)) for rule in rules}
-        if len(limits) > 1:
-            raise ConfigError("BioImage.IO clips all channels of a tensor at the same intensities")
-        ((low, high),) = limits
-        mean, std = [_number(r.mean) for r in rules], [_number(r.std) for r in rules]
-        fixed = _step("fixed_zero_mean_unit_variance", mean=mean, std=std, axis="channel")
-        return [_step("clip", min=low, max=high), fixed]
+        return _clipped(rules)
     raise ConfigError(
         f"BioImage.IO has no words for the normalisation {kind}, which looks at medians"
     )
+
+
+def _clipped(rules: tuple[Normalisation, ...]) -> list[Step]:
+    """Clipped and standardised; where channels are clipped at different intensities, at 0 and 1."""
+    limits = [(_number(rule.low), _number(rule.high)) for rule in rules]
+    means, stds = [_number(rule.mean) for rule in rules], [_number(rule.std) for rule in rules]
+    before: list[Step] = []
+    (low, high) = limits[0]
+    if len(set(limits)) > 1:
+        spans = [top - bottom for bottom, top in limits]
+        offsets = [-bottom / span for (bottom, _), span in zip(limits, spans, strict=True)]
+        gains = [1 / span for span in spans]
+        before = [_step("scale_linear", gain=gains, offset=offsets, axis="channel")]
+        means = [m / span + offset for m, span, offset in zip(means, spans, offsets, strict=True)]
+        stds = [std / span for std, span in zip(stds, spans, strict=True)]
+        low, high = 0.0, 1.0
+    fixed = _step("fixed_zero_mean_unit_variance", mean=means, std=stds, axis="channel")
+    return [*before, _step("clip", min=low, max=high), fixed]
+
+
+def as_on_scale(card: ModelCard) -> tuple[Normalisation, ...]:
+    """The normalisation of all channels as readers do it: as if images lay on one scale."""
+    return tuple(
+        rule.model_copy(update={"kind": "clip_zscore", "scale": None})
+        if rule.kind == "reference"
+        else rule
+        for rule in card.input.preprocessing.normalisation
+    )
+
+
+def differences(card: ModelCard) -> list[str]:
+    """What readers of the format do otherwise than we, in sentences."""
+    rules = card.input.preprocessing
+    found = []
+    if any(rules.margin or ()):
+        wide = max(rules.margin or (0,))
+        found.append(
+            f"within {wide} voxels of an image's edge masks may differ: {card.name} puts as many "
+            "of 0 around an image that is normalised, readers mirror it or put none"
+        )
+    if any(rule.kind == "reference" for rule in rules.normalisation):
+        found.append(
+            f"images of another exposure than the training's get other masks: {card.name} brings "
+            "them to its scale by their median and spread, readers do not"
+        )
+    return found
 
 
 def _step(name: str, **options: Any) -> Step:
