@@ -27,6 +27,8 @@ from seg.objects.blocks import DecodedBlocks, Journal
 from seg.objects.file_backed import let_go
 from seg.objects.label_images import write_zarr
 from seg.objects.measurements import Cell, measure_in_bands
+from seg.objects.outlines import boxes_in, write_rois
+from seg.objects.writing import write_parquet
 
 SLAB_VOXELS = 2**22
 ROWS = "rows"
@@ -199,6 +201,10 @@ def _write(objects: Objects, format: str, target: Path, source: ImageSource, row
             write_zarr(objects, part)
         elif format == ROWS:
             shutil.copyfile(rows, part)
+        elif format == "objects-parquet":
+            write_parquet(objects, columns_of(objects, source), rows_in(rows), part)
+        elif format == "objects-rois":
+            write_rois(objects, boxes_in(rows_in(rows), objects.dims), part)
         else:
             with part.open("wb") as file:
                 file.writelines(

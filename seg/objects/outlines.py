@@ -5,18 +5,23 @@ import json
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
 import numpy as np
+from jaxtyping import Bool
 
 from seg.errors import UnsupportedImageError
 from seg.images import Image
+from seg.images.outlines.coco import compressed
 from seg.images.outlines.polygons import outlines
+from seg.images.outlines.regions import Runs
 from seg.objects.measurements import Cell, measure_objects
 from seg.objects.objects import Box, Objects
 
 MEASURED_IN_PLACES = ("label", "class", "probability", "unit", "centroid", "bbox")
 """Columns that are no measurements, or that QuPath has by itself."""
+COMPACT = (",", ":")
 DECIMALS = 3
 """Of a pixel of the file, where objects were found at another resolution."""
 _NAMESPACE = uuid.UUID("6f1b1d36-6b5a-5b0e-9a53-0c9f8a1d2b4e")
@@ -37,7 +42,7 @@ def geojson_parts(objects: Objects, rows: Iterable[dict[str, Cell]]) -> Iterator
     """The same, a feature at a time; labels may lie in a file."""
     yield b'{"type":"FeatureCollection","features":['
     for number, row in enumerate(rows):
-        feature = json.dumps(_feature(objects, row, _rings(objects, row)), separators=(",", ":"))
+        feature = json.dumps(_feature(objects, row, _rings(objects, row)), separators=COMPACT)
         yield (b"," if number else b"") + feature.encode()
     yield b"]}"
 
@@ -71,8 +76,7 @@ def _feature(
 
 def _rings(objects: Objects, row: Mapping[str, Cell]) -> list[list[list[list[int | float]]]]:
     """Polygons of an object, each an outer ring and its holes, in pixels of the image's file."""
-    edges = [int(row[f"bbox-{at}"] or 0) for at in range(4)]
-    box = (slice(edges[0], edges[2]), slice(edges[1], edges[3]))
+    (box,) = boxes_in([row], 2)
     polygons = _rings_within(objects, int(row["label"] or 0), box)
     if objects.reduction is None:
         return cast(list[list[list[list[int | float]]]], polygons)
@@ -95,11 +99,11 @@ def _rings_within(objects: Objects, number: int, box: Box) -> list[list[list[lis
     ]
 
 
-def _all_rings(objects: Objects) -> Iterator[list[list[list[list[int]]]]]:
-    """Of each object."""
-    for number, box in enumerate(objects.boxes(), start=1):
-        assert box is not None  # every number occurs
-        yield _rings_within(objects, number, box)
+def boxes_in(rows: Iterable[Mapping[str, Cell]], dims: int) -> Iterator[Box]:
+    """Around each object, from what was measured of it."""
+    for row in rows:
+        edges = [int(row[f"bbox-{at}"] or 0) for at in range(2 * dims)]
+        yield tuple(slice(*edge) for edge in zip(edges[:dims], edges[dims:], strict=True))
 
 
 def encode_objects_coco(objects: Objects, image: Image | None = None) -> bytes:
@@ -108,50 +112,75 @@ def encode_objects_coco(objects: Objects, image: Image | None = None) -> bytes:
     Compressed run lengths as ``pycocotools`` has them; ``object`` is the number in the label image,
     ``score`` the probability where the model has one.
     """
-    from pycocotools import mask as coco_mask
+    return b"".join(coco_parts(objects, objects.boxes()))
 
-    planes = objects.labels if objects.dims == 3 else objects.labels[np.newaxis]
-    height, width = planes.shape[1:]
-    annotations: list[dict[str, object]] = []
-    for number, box in enumerate(objects.boxes(), start=1):
-        assert box is not None
-        slices = range(box[0].start, box[0].stop) if objects.dims == 3 else range(1)
-        for z in slices:
-            inside = planes[z] == number
-            if not inside.any():
-                continue
-            runs = coco_mask.encode(np.asfortranarray(inside, np.uint8))
-            probability = float(objects.probabilities[number - 1])
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": z + 1,
-                    "category_id": int(objects.classes[number - 1]),
-                    "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
-                    "area": int(coco_mask.area(runs)),
-                    "bbox": coco_mask.toBbox(runs).tolist(),
-                    "iscrowd": 0,
-                    "object": number,
-                    **({} if np.isnan(probability) else {"score": round(probability, 4)}),
-                }
-            )
-    coco = {
+
+def coco_parts(objects: Objects, boxes: Iterable[Box | None]) -> Iterator[bytes]:
+    """The same, an annotation at a time; labels may lie in a file."""
+    slices = objects.labels.shape[0] if objects.dims == 3 else 1
+    height, width = objects.labels.shape[-2:]
+    head = {
         "images": [
             {
                 "id": z + 1,
-                "file_name": objects.source if len(planes) == 1 else f"{objects.source}:{z}",
+                "file_name": objects.source if slices == 1 else f"{objects.source}:{z}",
                 "width": width,
                 "height": height,
             }
-            for z in range(len(planes))
+            for z in range(slices)
         ],
         "categories": [
             {"id": info.index, "name": info.name, "color": list(info.color)}
             for info in objects.kinds
         ],
-        "annotations": annotations,
     }
-    return json.dumps(coco, separators=(",", ":")).encode()
+    yield json.dumps(head, separators=COMPACT)[:-1].encode() + b',"annotations":['
+    for number, annotation in enumerate(_annotations(objects, boxes), start=1):
+        text = json.dumps({"id": number, **annotation}, separators=COMPACT)
+        yield (b"," if number > 1 else b"") + text.encode()
+    yield b"]}"
+
+
+def _annotations(objects: Objects, boxes: Iterable[Box | None]) -> Iterator[dict[str, object]]:
+    height, width = objects.labels.shape[-2:]
+    for number, box in enumerate(boxes, start=1):
+        assert box is not None  # every number occurs
+        inside = objects.labels[box] == number
+        planes = inside if objects.dims == 3 else inside[np.newaxis]
+        first = box[0].start if objects.dims == 3 else 0
+        probability = float(objects.probabilities[number - 1])
+        top, left = (side.start for side in box[-2:])
+        for z, plane in enumerate(planes, start=first):
+            if not plane.any():
+                continue
+            rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
+            yield {
+                "image_id": z + 1,
+                "category_id": int(objects.classes[number - 1]),
+                "segmentation": {
+                    "size": [height, width],
+                    "counts": compressed(_runs(plane, top, left), (height, width)),
+                },
+                "area": int(plane.sum()),
+                "bbox": [
+                    float(left + columns[0]),
+                    float(top + rows[0]),
+                    float(np.ptp(columns) + 1),
+                    float(np.ptp(rows) + 1),
+                ],
+                "iscrowd": 0,
+                "object": number,
+                **({} if np.isnan(probability) else {"score": round(probability, 4)}),
+            }
+
+
+def _runs(plane: Bool[np.ndarray, "y x"], top: int, left: int) -> Runs:
+    """Runs of pixels down each column of a part of a picture that begins there."""
+    bordered = np.pad(plane.T.astype(np.int8), ((0, 0), (1, 1)))
+    steps = np.diff(bordered, axis=1)
+    columns, starts = np.nonzero(steps > 0)
+    _, ends = np.nonzero(steps < 0)
+    return np.stack([columns + left, starts + top, ends + top], axis=1)
 
 
 def encode_objects_rois(objects: Objects, image: Image | None = None) -> bytes:
@@ -162,19 +191,30 @@ def encode_objects_rois(objects: Objects, image: Image | None = None) -> bytes:
     Raises:
         UnsupportedImageError: ImageJ's file has no room for a coordinate.
     """
+    buffer = io.BytesIO()
+    write_rois(objects, objects.boxes(), buffer)
+    return buffer.getvalue()
+
+
+def write_rois(objects: Objects, boxes: Iterable[Box | None], target: Path | io.BytesIO) -> None:
+    """The same, an object at a time; labels may lie in a file.
+
+    Raises:
+        UnsupportedImageError: ImageJ's file has no room for a coordinate.
+    """
     from roifile import ROI_TYPE, ImagejRoi
 
     if max(objects.labels.shape) > np.iinfo(np.int16).max:
         raise UnsupportedImageError(
             "ImageJ's regions of interest end at 32767 pixels; ask for objects-geojson"
         )
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, polygons in enumerate(_all_rings(objects), start=1):
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, box in enumerate(boxes, start=1):
+            assert box is not None  # every number occurs
+            polygons = _rings_within(objects, number, box)
             ring = max((polygon[0] for polygon in polygons), key=len)
             name = f"{number:06d}-{objects.name_of(number)}"
             roi = ImagejRoi.frompoints(np.array(ring[:-1], np.int32), name=name)
             roi.roitype = ROI_TYPE.POLYGON
             entry = zipfile.ZipInfo(f"{name}.roi")  # with a fixed date: equal objects, equal files
             archive.writestr(entry, roi.tobytes())
-    return buffer.getvalue()

@@ -5,6 +5,8 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -15,16 +17,18 @@ from seg.objects.label_images import encode_dicom, encode_labels, encode_seg_nrr
 from seg.objects.measurements import Cell, columns_of, measure_objects
 from seg.objects.objects import Objects
 from seg.objects.outlines import (
+    boxes_in,
+    coco_parts,
     encode_objects_coco,
     encode_objects_geojson,
     encode_objects_rois,
     geojson_parts,
 )
-from seg.version import installed_with
 
 LABEL_SUFFIX = {2: ".tif", 3: ".nii.gz"}
 """By dimensions: of label images of which the format was not said."""
 
+ROWS_AT_ONCE = 20_000
 Row = dict[str, Cell]
 Encode = Callable[[Objects, Image | None, MadeBy | None], bytes]
 TEXTS = ("class", "unit")
@@ -77,7 +81,8 @@ def _csv_line(cells: Sequence[Cell]) -> bytes:
 
 
 STREAMED_OBJECT_FORMATS = (
-    *("objects", "objects-csv", "objects-geojson"),
+    *("objects", "objects-csv", "objects-parquet"),
+    *("objects-geojson", "objects-coco", "objects-rois"),
     *("instances", "instances-tiff", "instances-nifti", "instances-zarr"),
 )
 """Those that can be written of an image that stays in its file."""
@@ -90,7 +95,7 @@ def object_parts(
 
     Args:
         objects: whose labels may lie in a file.
-        format: ``objects``, ``objects-csv`` or ``objects-geojson``.
+        format: ``objects``, ``objects-csv``, ``objects-coco`` or ``objects-geojson``.
         columns: of the rows.
         rows: what was measured of each.
     """
@@ -99,6 +104,8 @@ def object_parts(
             return _json_parts(objects, rows)
         case "objects-csv":
             return _csv_parts(columns, rows)
+        case "objects-coco":
+            return coco_parts(objects, boxes_in(rows, objects.dims))
         case _:
             return geojson_parts(objects, rows)
 
@@ -109,23 +116,36 @@ def encode_objects_parquet(objects: Objects, image: Image | None = None) -> byte
     Raises:
         UnsupportedImageError: pyarrow is not installed.
     """
+    buffer = io.BytesIO()
+    columns = columns_of(objects, image)
+    write_parquet(objects, columns, measure_objects(objects, image), buffer)
+    return buffer.getvalue()
+
+
+def write_parquet(
+    objects: Objects, columns: Sequence[str], rows: Iterable[Row], target: Path | io.BytesIO
+) -> None:
+    """The same, some rows in memory at a time.
+
+    Raises:
+        UnsupportedImageError: pyarrow is not installed.
+    """
     try:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError as error:
         raise UnsupportedImageError(
-            f"Parquet is written by pyarrow, which is not installed here "
-            f"({installed_with('parquet')}); ask for objects-csv"
+            "Parquet is written by pyarrow, which is not installed here (pip install "
+            "'resunet-seg[parquet]'); ask for objects-csv"
         ) from error
-    columns = columns_of(objects, image)
-    rows = measure_objects(objects, image)
-    schema = arrow.schema([(name, _arrow_type(name, arrow)) for name in columns])
-    values: dict[str, list[Cell]] = {name: [row.get(name) for row in rows] for name in columns}
     counts = json.dumps(counts_in_json(objects))
-    table = arrow.table(values, schema=schema.with_metadata({"objects": counts}))
-    buffer = io.BytesIO()
-    parquet.write_table(table, buffer)
-    return buffer.getvalue()
+    schema = arrow.schema([(name, _arrow_type(name, arrow)) for name in columns])
+    schema = schema.with_metadata({"objects": counts})
+    left = iter(rows)
+    with parquet.ParquetWriter(target, schema) as writer:
+        while some := list(islice(left, ROWS_AT_ONCE)):
+            values: dict[str, list[Cell]] = {n: [row.get(n) for row in some] for n in columns}
+            writer.write_table(arrow.table(values, schema=schema))
 
 
 def _arrow_type(column: str, arrow: Any) -> Any:

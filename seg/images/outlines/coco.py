@@ -89,7 +89,7 @@ def _annotations(
             "id": _number(seed, z, number),
             "image_id": _number(seed, z),
             "category_id": region.index,
-            "segmentation": {"size": list(shape), "counts": _compressed(region.runs, shape)},
+            "segmentation": {"size": list(shape), "counts": compressed(region.runs, shape)},
             "area": region.area,
             "bbox": [left, top, right - left, bottom - top],
             "iscrowd": 0,
@@ -102,7 +102,7 @@ def _number(*what: object) -> int:
     return (int.from_bytes(digest[:8]) >> (64 - EXACT_BITS)) or 1
 
 
-def _compressed(runs: Runs, shape: tuple[int, int]) -> str:
+def compressed(runs: Runs, shape: tuple[int, int]) -> str:
     """Run lengths of the whole picture, column by column, from those of a part."""
     from pycocotools import mask as coco_mask
 

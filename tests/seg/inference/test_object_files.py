@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from pyarrow import parquet
 from skimage.data import binary_blobs
 
 import seg.images.writing_parts
@@ -15,8 +16,10 @@ from seg.images import Image, read_image, write_image
 from seg.inference import Predictor
 from seg.inference.object_files import ROWS, predict_objects_file, rows_in
 from seg.model_package import ModelPackage
-from seg.objects import OBJECT_FORMATS, encode_instances, measure_objects
+from seg.objects import OBJECT_FORMATS, STREAMED_OBJECT_FORMATS, encode_instances, measure_objects
 from tests.packages import write_package
+
+SAME_NAME = ("instances", "instances-tiff", "instances-nifti")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,8 @@ def test_objects_of_a_file_are_those_of_the_image_in_memory(
     target.parent.mkdir()
     tables = {
         name: target.parent / f"slide{OBJECT_FORMATS[name].suffix}"
-        for name in ("objects", "objects-csv", "objects-geojson", "instances-zarr")
+        for name in STREAMED_OBJECT_FORMATS
+        if name not in SAME_NAME
     }
     targets = {target: "instances"} | {path: name for name, path in tables.items()}
     lines = target.parent / "rows"
@@ -68,6 +72,12 @@ def test_objects_of_a_file_are_those_of_the_image_in_memory(
     assert sorted(target.parent.iterdir()) == sorted(targets)
     np.testing.assert_array_equal(read_image(tables["instances-zarr"]).array[0], whole.labels)
     whole = replace(whole, source="slide.tif")
+    for name in ("objects-rois", "objects-coco"):
+        expected = encode_instances(whole, name, slide)
+        assert tables[name].read_bytes() == expected
+    ours = parquet.read_table(tables["objects-parquet"])
+    assert ours.column("label").to_pylist() == [row["label"] for row in rows]
+    assert json.loads(ours.schema.metadata[b"objects"])["count"] == len(whole)
     for name in ("objects", "objects-geojson"):
         written = json.loads(tables[name].read_bytes())
         expected = json.loads(encode_instances(whole, name, slide))
