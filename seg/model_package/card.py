@@ -221,6 +221,7 @@ class Example(FrozenData):
 
 
 CaseRank = Literal["best", "median", "worst"]
+"""Of a test case among all, by its Dice."""
 CASE_PICTURES = ("image", "reference", "prediction")
 """What is drawn of a case, in the order of its files."""
 
