@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threshold", type=float, metavar="P", help="of probabilities")
     add("--mirror", action="store_const", const=True, help="average over mirrors")
     add("--series", metavar="UID", help="of several in one DICOM archive")
+    add("--frame", metavar="AXIS:N", help="of a stack: t:3, z:0, position:2")
     add("--quality", choices=("full", "balanced", "fast"), help="which variant answers")
     add("--deadline-ms", type=float, metavar="MS", help="by when the answer is of use")
     add("--ca", metavar="FILE", help="certificates of the authority that signed the service's")

@@ -19,6 +19,7 @@ const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (items
 const MOST_FRAMES = 500;
 let card = null;
 let example = null;
+const early = []; // files that came before it was known which model answers
 let looked = null; // the case that was looked at last
 let keyIsGiven = null; // hears of a key that the queue waits for
 
@@ -35,6 +36,7 @@ async function start() {
     offer(models.filter(({ latest }) => latest), wanted);
     await chooseModel();
     await restore();
+    early.splice(0).forEach(take);
   } catch (error) {
     card = null;
     find("key-choice").hidden = ![401, 403].includes(error.status);
@@ -92,7 +94,11 @@ async function restore() {
 }
 
 async function take(promise) {
-  if (!card) return;
+  if (!card) {
+    early.push(promise);
+    say(t("modelWaits"));
+    return;
+  }
   const model = card; // another may be chosen while the files are looked into
   tell(null);
   try {

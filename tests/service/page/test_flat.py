@@ -283,6 +283,13 @@ def test_a_service_that_asks_for_keys_gets_one_that_stays_in_the_tab(tmp_path, o
         give(page, ("scan.png", png(BANDS)))
         until_done(page)
         assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+        page.evaluate("sessionStorage.setItem('seg-key', 'withdrawn')")
+        give(page, ("a.png", png(BANDS)), ("b.png", png(BANDS)))
+        expect(page.get_by_role("alert")).to_contain_text("key")  # and nothing has failed of it
+        page.get_by_label("API key").fill(token)
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.locator("#queue li[data-state=done]")).to_have_count(3)
+        expect(page.locator("#key-choice")).to_be_hidden()
 
 
 def test_the_model_that_is_chosen_answers(tmp_path, open_page):

@@ -142,6 +142,21 @@ def test_a_stack_becomes_its_frames_and_each_is_answered(hostile, open_page):
     np.testing.assert_array_equal(found, tifffile.imread(io.BytesIO(alone)))
 
 
+def test_an_image_of_one_pixel_that_comes_before_its_model_is_known_is_segmented(
+    hostile, open_page
+):
+    page = open_page(str(hostile.base_url))
+    held = []
+    page.route("**/models", lambda route: held.append(route))
+    with page.expect_request("**/models"):
+        page.reload()
+    give(page, ("one.png", png(np.full((1, 1), 204))))
+    expect(page.locator("#status")).to_contain_text("The model is asked for")
+    held[0].continue_()
+    until_done(page)
+    expect(page.locator("#measurements tbody tr").filter(has_text=HOSTILE)).to_contain_text("1")
+
+
 def test_a_pixel_that_is_longer_than_wide_is_drawn_so(hostile, open_page):
     file = io.BytesIO()
     image = touching_nuclei()

@@ -38,7 +38,7 @@ export async function analyse(item, onChange) {
   item.result = null; // made of the answer when it is looked at
 }
 
-const TRIES = { 0: 5, 404: 1, 429: 100, 503: 100 }; // of a service that is not there, forgot a job, or has much to do
+const TRIES = { 0: 7, 404: 1, 429: 100, 503: 100 }; // of a service that is not there, forgot a job, or has much to do
 const LONGEST_WAIT_S = 60;
 
 /** Does it again where the service is too busy, or is being started anew, as often as that may help. */

@@ -178,7 +178,8 @@ function problemOf(status, text, header) {
     // something in front of the service answered, in words of its own
   }
   const own = has(`answered_${status}`) ? t(`answered_${status}`) : t("answered", { status });
-  const seconds = Number.parseFloat(header("Retry-After"));
+  const after = header("Retry-After"); // seconds, or a date
+  const seconds = /^\d/.test(after) ? Number.parseFloat(after) : (Date.parse(after) - Date.now()) / 1000;
   return new Problem(status, problem.detail ?? problem.title ?? own, {
     requestId: header("X-Request-ID"),
     retryAfter: Number.isFinite(seconds) ? seconds : null,

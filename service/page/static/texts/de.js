@@ -144,7 +144,7 @@ export default {
   volume: "Volumen, ml",
   share: "Anteil",
   objects: "Objekte",
-  range: "{count} ({low} bis {high})",
+  range: "{count} ({low}–{high})",
   noSpacing2: "Die Datei sagt nicht, wie groß ein Pixel ist.",
   noSpacing3: "Die Datei sagt nicht, wie groß ein Voxel ist.",
   intervalHint: "Hinter einer Zahl: zwischen welchen die wahre liegt, bei 95 %.",

@@ -144,7 +144,7 @@ export default {
   volume: "Volume, ml",
   share: "Share",
   objects: "Objects",
-  range: "{count} ({low} to {high})",
+  range: "{count} ({low}–{high})",
   noSpacing2: "The file does not say how large a pixel is.",
   noSpacing3: "The file does not say how large a voxel is.",
   intervalHint: "Behind a count: between which numbers the true one lies, at 95 %.",

@@ -1,4 +1,10 @@
-/** A flat image with what lies over it, as large as its window. */
+/**
+ * A flat image with what lies over it, as large as its window.
+ *
+ * All of `view/` may stand on another page: it knows neither queue, nor service, nor bar. FlatView wants an element with
+ * `.stage canvas`, `#zoom`, `#scale-bar` and `#reduced`, VolumeView one as `#volume` of index.html; `camera`, `pyramid`,
+ * `layers`, `runs`, `nifti` and `npy` want nothing, the others the texts of `texts.js`.
+ */
 
 import { Camera } from "./camera.js";
 import { Detail } from "./detail.js";

@@ -8,6 +8,7 @@ const KINDS = {
 const MM = 2; // among the units of the header
 const BYTES = 2; // among the kinds
 const HEAD_BYTES = 544; // of the longer of two headers, and its extension
+const LEAST_BYTES = 348; // of the shorter one
 
 /** Whether a file is NIfTI in one file, zipped or not, by its first bytes. */
 export async function isNifti(file) {
@@ -43,7 +44,12 @@ export async function readLabels(blob, { box = null, longest }) {
   const isPacked = isZipped(await blob.slice(0, 2).arrayBuffer());
   const reader = (isPacked ? unzipping(blob) : blob.stream()).getReader();
   let head = new Uint8Array(0);
-  while (head.length < HEAD_BYTES) head = joined(head, (await reader.read()).value);
+  while (head.length < HEAD_BYTES) {
+    const { value, done } = await reader.read();
+    if (done) break; // a picture of a few pixels is all there
+    head = joined(head, value);
+  }
+  if (head.length < LEAST_BYTES) throw new Error("the file is cut short");
   const { size: [width, height], spacing, offset, kind } = headOf(new DataView(head.buffer));
   if (kind !== BYTES) throw new Error("labels are bytes");
   const [left, top, columns, rows] = box ?? [0, 0, width, height];
@@ -101,7 +107,6 @@ function headOf(view) {
 }
 
 function joined(before, more) {
-  if (!more) throw new Error("the file is cut short");
   const all = new Uint8Array(before.length + more.length);
   all.set(before);
   all.set(more, before.length);
