@@ -1,7 +1,8 @@
 """Peak memory of a prediction against the size of the image, from file to file.
 
 Pictures are tiled RGB TIFFs of 3 classes, volumes NIfTI files of 512 x 512 x depth and 20 classes,
-once on the network's grid and once resampled to it and back. Each prediction is a process of its
+once on the network's grid and once resampled to it and back; cells of a picture are told apart,
+counted and measured, and its width is what memory grows with. Each prediction is a process of its
 own; beside it stands a naive one that holds the image, all logits and the mask. The network is two
 convolutions: what is measured is everything else.
 Usage: python benchmarks/memory.py [--full] [--json FILE] [--plot FILE]
@@ -13,20 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import onnx
 import tifffile
+from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.result import bar, peak_mib, report
 from benchmarks.small_package import write_package
 from seg.images import Image, write_mask_parts
+from seg.model_package import Instances, ModelPackage, ObjectRule, write_card
 
 BOUND_MIB = 2048
+CELLS_MIB = 1.2e9 / 2**20
 FLAT = 1.25
 """Largest growth of the peak over the last doubling of the size."""
 NAIVE_BYTES = 6 * 2**30
@@ -45,6 +51,8 @@ class Kind:
     sizes: tuple[tuple[int, ...], ...]
     full_sizes: tuple[tuple[int, ...], ...]
     target_spacing: tuple[float, ...] | None = None
+    objects: bool = False
+    """Cells are drawn, and told apart."""
 
     @property
     def suffix(self) -> str:
@@ -52,8 +60,12 @@ class Kind:
         return ".tif" if len(self.patch) == 2 else ".nii"
 
 
+CELL = 32
+"""Pixels from one cell to the next."""
 VOLUMES = tuple((depth, 512, 512) for depth in (125, 250, 500, 1000))
-SMALL_VOLUMES = tuple((depth, 128, 128) for depth in (100, 200, 400))
+SMALL_CELL = 32
+"""Pixels from one cell to the next."""
+VOLUMES = tuple((depth, 128, 128) for depth in (100, 200, 400))
 KINDS = (
     Kind(
         "picture",
@@ -65,6 +77,15 @@ KINDS = (
     ),
     Kind("volume", (32, 128, 128), 1, 20, SMALL_VOLUMES, VOLUMES),
     Kind("volume, resampled", (32, 128, 128), 1, 20, SMALL_VOLUMES, VOLUMES, (1.5, 1.5, 1.5)),
+    Kind(
+        "cells",
+        (512, 512),
+        1,
+        2,
+        ((512, 4000), (1024, 4000)),
+        ((1024, 20_000), (4096, 20_000), (20_000, 20_000)),
+        objects=True,
+    ),
 )
 
 
@@ -73,6 +94,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="up to 20,000² and 1,000 slices")
     parser.add_argument("--streamed-only", action="store_true", help="leave the naive way out")
     parser.add_argument("--kind", choices=[kind.name for kind in KINDS], action="append")
+    parser.add_argument("--most", type=float, default=1e9, help="million pixels of an image")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a picture of the curves, PNG or SVG")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -101,13 +123,14 @@ def main() -> None:
 
 
 def measure(kind: Kind, arguments: argparse.Namespace, folder: Path):
-    package = write_package(
-        folder / "package", kind.patch, kind.channels, kind.classes, kind.target_spacing
-    )
+    package = package_for(kind, folder / "package")
     for size in kind.full_sizes if arguments.full else kind.sizes:
+        if np.prod(size) > 1e6 * arguments.most:
+            continue
         image = folder / f"image{kind.suffix}"
-        draw(image, size)
-        for way in ("streamed",) if arguments.streamed_only else ("streamed", "naive"):
+        draw(image, size, cells=kind.objects)
+        ways = ("streamed",) if arguments.streamed_only else ("streamed", "naive")
+        for way in ("objects",) if kind.objects else ways:
             if way == "naive" and 4 * kind.classes * np.prod(size) > NAIVE_BYTES:
                 continue
             command = [sys.executable, __file__, "--child", way, package.path, image, folder]
@@ -116,22 +139,71 @@ def measure(kind: Kind, arguments: argparse.Namespace, folder: Path):
         image.unlink()
 
 
-def draw(path: Path, size: tuple[int, ...]) -> None:
-    """An image of repeated waves, written part by part."""
+def package_for(kind: Kind, folder: Path) -> ModelPackage:
+    if not kind.objects:
+        return write_package(folder, kind.patch, kind.channels, kind.classes, kind.target_spacing)
+    package = write_package(
+        folder, kind.patch, kind.channels, kind.classes, network=brightness_of(kind.patch)
+    )
+    instances = Instances(
+        encoding="distance",
+        channels_for=("distance",),
+        rules={"class 1": ObjectRule(seed=0.7)},
+        halo=CELL,
+        fitted_on="nothing",
+    )
+    write_card(folder, package.card.model_copy(update={"instances": instances}))
+    return ModelPackage.load(folder)
+
+
+def brightness_of(patch: tuple[int, ...]) -> Callable[[Path], None]:
+    """Writes a network for which bright is a cell, and the brighter, the deeper within it."""
+    weights = {
+        "slope": np.array([0, 40, 1], np.float32).reshape(3, 1, 1, 1),
+        "offset": np.array([0, -16, 0], np.float32),
+    }
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["patches", "slope", "offset"], ["logits"])],
+        "brightness",
+        [helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["b", 1, *patch])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["b", 3, *patch])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return lambda path: onnx.save(model, path)
+
+
+def drawn_cells() -> np.ndarray:
+    """A tile of discs that touch here and there, brightest in their middles."""
+    rng, tile = np.random.default_rng(0), np.full((TILE, TILE), 20.0)
+    y, x = np.mgrid[:TILE, :TILE]
+    for row in range(CELL // 2, TILE, CELL):
+        for column in range(CELL // 2, TILE, CELL):
+            distance = np.hypot(y - row - rng.uniform(-5, 5), x - column - rng.uniform(-5, 5))
+            radius = rng.uniform(9, 15)
+            disc = np.where(distance < radius, 245 - 130 * distance / radius, 0)
+            tile = np.maximum(tile, disc)
+    return tile.astype(np.uint8)
+
+
+def draw(path: Path, size: tuple[int, ...], *, cells: bool = False) -> None:
+    """An image of repeated waves, or of cells, written part by part."""
     y, x = np.mgrid[:TILE, :TILE] / 40
     wave = (127 + 100 * np.sin(y) * np.cos(x)).astype(np.uint8)
     if path.suffix == ".tif":
         tile = np.stack([wave, 255 - wave, wave // 2], axis=-1)
+        if cells:
+            tile = drawn_cells()
         count = np.prod([-(-n // TILE) for n in size])
         tifffile.imwrite(
             path,
             (tile for _ in range(count)),
-            shape=(*size, 3),
+            shape=size if cells else (*size, 3),
             dtype=np.uint8,
             tile=(TILE, TILE),
             compression="zlib",
             compressionargs={"level": 1},
-            photometric="rgb",
+            photometric="minisblack" if cells else "rgb",
             bigtiff=True,
         )
         return
@@ -143,17 +215,25 @@ def draw(path: Path, size: tuple[int, ...]) -> None:
 
 def run_child(way: str, package: str, image: str, folder: str) -> None:
     from seg.inference import Predictor, predict_file
+    from seg.inference.object_files import predict_objects_file
     from seg.model_package import ModelPackage
 
     predictor = Predictor(ModelPackage.load(package))
     source = Path(image)
     target = Path(folder) / f"mask{source.suffix}"
     start = time.perf_counter()
-    if way == "streamed":
+    found = {}
+    if way == "objects":
+        targets = {target: "instances", target.with_suffix(".geojson"): "objects-geojson"}
+        targets |= {target.with_suffix(".csv"): "objects-csv"}
+        cells = predict_objects_file(predictor, [source], targets)
+        found = {"objects": sum(count.found for count in cells.counts.values())}
+    elif way == "streamed":
         predict_file(predictor, source, target, "tiff" if source.suffix == ".tif" else "nifti")
     else:
         predict_naively(predictor, source, target)
-    print(json.dumps({"peak_mib": peak_mib(), "seconds": time.perf_counter() - start}))
+    spent = time.perf_counter() - start, time.process_time()
+    print(json.dumps({"peak_mib": peak_mib(), "seconds": spent[0], "cpu_s": spent[1], **found}))
 
 
 def predict_naively(predictor, source: Path, target: Path) -> None:
@@ -182,8 +262,9 @@ def predict_naively(predictor, source: Path, target: Path) -> None:
 
 def bars(rows):
     for name in dict.fromkeys(row["image"] for row in rows):
-        peaks = [r["peak_mib"] for r in rows if r["image"] == name and r["way"] == "streamed"]
-        yield bar(f"{name}: MiB at the largest size", peaks[-1], BOUND_MIB, at_most=True)
+        peaks = [r["peak_mib"] for r in rows if r["image"] == name and r["way"] != "naive"]
+        bound = CELLS_MIB if name == "cells" else BOUND_MIB
+        yield bar(f"{name}: MiB at the largest size", peaks[-1], bound, at_most=True)
         growth = peaks[-1] / peaks[-2]
         yield bar(f"{name}: growth over the last step", growth, FLAT, at_most=True)
 
