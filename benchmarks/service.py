@@ -147,10 +147,13 @@ def throughput(
                 rates.setdefault(system.name, []).append(outcome.rate())
                 cpu = (system.cpu_seconds() - before) / max(1, len(outcome.answers)) * 1e3
                 _add(bench, name, system.name, outcome, cpu, round=number)
+    peers = [each for each in rates if each not in ("raw", OURS, ON_ONNX)]
+    for peer in peers:
+        bench.add(scenario=name, system=peer, over_raw=_ratio(rates[peer], rates["raw"]))
     for ours in (OURS, ON_ONNX):
         ratio = _ratio(rates[ours], rates["raw"])
         bench.bars.append(bar(f"{name}: images/s of {ours} over raw", ratio, bound, at_most=False))
-        for peer in [each for each in rates if each not in ("raw", OURS, ON_ONNX)]:
+        for peer in peers:
             ratio = _ratio(rates[ours], rates[peer])
             what = f"{name}: images/s of {ours} over {peer}"
             bench.bars.append(bar(what, ratio, 1.0, at_most=False))
