@@ -1,19 +1,25 @@
 """The documents as a site: ``make docs``."""
 
+import html
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
+from seg.errors import ConfigError
 from seg.images import Image, write_image
+from seg.networks.layers import chosen
 from tests.packages import write_package
 
 ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium")
 ROOMS = [
     "seg.images",
     "seg.transforms",
@@ -80,3 +86,25 @@ def test_the_reference_has_all_that_a_room_exports(site, room):
     names = importlib.import_module(room).__all__
     shown = set(re.findall(rf'id="{room}\.(?:\w+\.)?(\w+)"', pages))
     assert set(names) - shown == set()
+
+
+def test_a_sentence_on_the_screen_is_found_under_its_kind(site):
+    with pytest.raises(ConfigError) as refused:
+        chosen({"identity": 1, "preact": 2}, "identiy", "shortcut")
+    assert "is called 'identiy'; did you mean identity?" in str(refused.value)
+    page = html.unescape((site / "sentences.html").read_text(encoding="utf-8"))
+    *_, section = page[: page.index("is called … ; did you mean … ?")].split("<h2")
+    assert 'id="configerror"' in section
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: make browser")
+def test_search_works_in_pages_opened_from_a_folder(site):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((site / "index.html").as_uri())
+        page.locator("input.md-search__input").fill("did you mean")
+        links = page.locator("a.md-search-result__link")
+        links.first.wait_for()
+        assert any("sentences.html" in (link.get_attribute("href") or "") for link in links.all())
+        browser.close()
