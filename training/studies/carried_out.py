@@ -1,4 +1,4 @@
-"""A study from its options to its files: a CSV, pictures and a paragraph."""
+"""A study from its options to its files: tables, pictures and a paragraph."""
 
 import argparse
 import logging
@@ -26,7 +26,7 @@ from training.studies.plots import as_file
 from training.studies.questions import QUESTIONS
 from training.studies.runs import Study, carry_out
 from training.studies.setting import Setting
-from training.studies.tables import as_csv
+from training.studies.tables import as_csv, summary
 
 STUDIES: Mapping[str, Study] = MappingProxyType(
     {
@@ -57,6 +57,7 @@ def run(study: Study, setting: Setting, folder: Path) -> None:
     paragraph = study.say(table)
     figure = study.draw(table)
     replace_file(folder / f"{study.name}.csv", as_csv(table))
+    replace_file(folder / f"{study.name}-summary.csv", as_csv(summary(study.condensed(table))))
     for kind in ("png", "svg"):
         replace_file(folder / f"{study.name}.{kind}", as_file(figure, kind))
     replace_file(folder / f"{study.name}.md", (paragraph + "\n").encode())

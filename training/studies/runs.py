@@ -62,6 +62,8 @@ class Study:
     measure: Measure
     draw: Callable[[Table], Figure]
     say: Callable[[Table], str]
+    condensed: Callable[[Table], Table] = lambda table: table
+    """Rows whose means over seeds are written beside the table, if not its own."""
 
 
 def every_job(setting: Setting) -> list[StudyJob]:

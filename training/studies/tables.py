@@ -116,11 +116,40 @@ def _seeds(table: Iterable[Row], column: str) -> dict[str | int | float, float]:
     return {seed: float(np.mean(each)) for seed, each in seeds.items()}
 
 
+KEYS = ("network", "layers", "time", "quantity", "lesion", "where", "block", "count", "step")
+"""Columns that say what a row is about; the others, but the seed, are measured."""
+
+
+def summary(table: Table) -> Table:
+    """Each measured column over seeds: mean, and the ends of its interval where there is one."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in table:
+        groups.setdefault(tuple(row.get(key) for key in KEYS), []).append(row)
+    rows: list[Row] = []
+    for rows_of_group in groups.values():
+        about = {key: rows_of_group[0][key] for key in KEYS if key in rows_of_group[0]}
+        for column in rows_of_group[0]:
+            if column in KEYS or column == "seed":
+                continue
+            each = _by_seed(rows_of_group, column)
+            row = {**about, "measured": column, "mean": float(np.mean(each)), "seeds": len(each)}
+            if (interval := over_seeds(each)) is not None:
+                row |= {"low": interval.low, "high": interval.high}
+                row["deviation"] = float(np.std(each, ddof=1))
+            rows.append(row)
+    return rows
+
+
 def as_csv(table: Table) -> bytes:
     """All rows; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(name for row in table for name in row))
     content = io.StringIO(newline="")
     writer = csv.DictWriter(content, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    for row in table:
+        writer.writerow({name: _shown(value) for name, value in row.items()})
     return content.getvalue().encode()
+
+
+def _shown(value: str | int | float) -> str | int:
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -12,6 +12,7 @@ from training.studies.tables import (
     names,
     over_seeds,
     rises,
+    summary,
     where,
 )
 
@@ -69,3 +70,17 @@ def test_of_one_seed_nothing_is_said_to_rise_or_fall():
     assert not rises(difference)
     assert not falls(difference)
     assert in_words(difference) == "one seed, no interval"
+
+
+def test_a_summary_has_the_mean_of_each_measure_over_seeds():
+    rows = [
+        {"network": "none", "layers": layers, "seed": seed, "dice": layers / 10 + seed / 100}
+        for layers in (5, 9)
+        for seed in (0, 1, 2)
+    ]
+    shallow, deep = summary(rows)
+    assert (shallow["layers"], shallow["measured"], shallow["seeds"]) == (5, "dice", 3)
+    assert deep["mean"] == pytest.approx(0.91)
+    assert deep["deviation"] == pytest.approx(0.01)
+    assert deep["low"] < 0.9 < deep["mean"]
+    assert "low" not in summary(rows[:1])[0]

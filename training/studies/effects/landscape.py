@@ -210,4 +210,6 @@ def say(table: Table) -> str:
     )
 
 
-STUDY = Study(name="landscape", jobs=every_job, measure=measure, draw=draw, say=say)
+STUDY = Study(
+    name="landscape", jobs=every_job, measure=measure, draw=draw, say=say, condensed=widths
+)

@@ -101,4 +101,11 @@ def _diverged(rows: Table) -> str:
     return f" ({len(seeds)} of {len(values(rows, 'seed'))} trainings diverged)" if seeds else ""
 
 
-STUDY = Study(name="vanishing", jobs=jobs, measure=measure, draw=draw, say=say)
+def first_blocks(table: Table) -> Table:
+    """One row a network and seed: what it learned, and the gradient of its first block."""
+    return where(table, block=1)
+
+
+STUDY = Study(
+    name="vanishing", jobs=jobs, measure=measure, draw=draw, say=say, condensed=first_blocks
+)
