@@ -13,8 +13,9 @@ from tqdm import tqdm
 from seg.dicomweb.addresses import is_address, parsed_address
 from seg.dicomweb.archive import Archive, FoundSeriesFacts
 from seg.dicomweb.credentials import Credentials
-from seg.errors import ArchiveError, ConfigError, NotInArchiveError
+from seg.errors import ArchiveError, ConfigError, ImageError, NotInArchiveError
 from seg.files import replaced_file
+from seg.images import series_in
 
 DICOM = "application/dicom"
 FETCHED = ".fetched"
@@ -80,6 +81,8 @@ class RemoteInputs:
                 tqdm(desc=about, unit="B", unit_scale=True, disable=None) as bar,
             ):
                 archive.retrieve(each.facts, target, MOST_BYTES, partial(_count, bar))
+                target.flush()
+                _check_is_of(each, part)
         return files
 
     def store(self, masks: Mapping[str, Sequence[Path]]) -> dict[str, str]:
@@ -119,6 +122,20 @@ class RemoteInputs:
         if not images:
             raise NotInArchiveError("the archive has nothing but masks and reports there")
         return images
+
+
+def _check_is_of(series: RemoteSeries, file: Path) -> None:
+    """An archive may send another series than it was asked for: another patient, at worst.
+
+    Raises:
+        ArchiveError: it did.
+    """
+    try:
+        sent = set(series_in(file))
+    except ImageError:  # whoever reads it says what is wrong, and goes on with the next
+        return
+    if sent != {series.name}:
+        raise ArchiveError("the archive sent other series than the one that it was asked for")
 
 
 def _count(bar: "tqdm[Never]", new: int) -> None:

@@ -10,7 +10,7 @@ from seg.images import read_mask
 from seg.predict.__main__ import main
 from tests.orthanc import instances_in, orthanc, put, root_of, series_in
 from tests.seg.images.dicom.files import write_series
-from tests.service.frontends.dicomweb.conftest import WHO, study
+from tests.service.frontends.dicomweb.conftest import WHO, Mistaken, answering, study
 from tests.service.frontends.dicomweb.worlds import in_the_world
 
 AFFINE = np.diag([0.8, 1.5, 3, 1.0])
@@ -69,6 +69,14 @@ def test_a_study_is_all_of_its_image_series(pacs, predicted, tmp_path):
     assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 2
     there = series_in(pacs, StudyInstanceUID=str(first[0].StudyInstanceUID), Modality="SEG")
     assert len(there) == 2
+
+
+def test_another_series_than_the_one_asked_for_is_not_segmented(tiny_package_3d, tmp_path, capsys):
+    with answering(Mistaken) as root:
+        address = f"dicomweb+{root}/studies/1.2.3/series/4.5"
+        assert main([str(tiny_package_3d), address, "--out", str(tmp_path / "out")]) == 2
+    assert "sent other series than the one" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.nii.gz"))
 
 
 @pytest.mark.parametrize(

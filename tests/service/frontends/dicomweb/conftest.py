@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -35,7 +36,43 @@ class Rubbish(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def rubbish():
-    server = HTTPServer(("127.0.0.1", 0), Rubbish)
+    with answering(Rubbish) as root:
+        yield root
+
+
+@pytest.fixture(scope="module")
+def mistaken():
+    with answering(Mistaken) as root:
+        yield root
+
+
+class Mistaken(BaseHTTPRequestHandler):
+    """An archive that has every series, and sends another one than it is asked for."""
+
+    def do_GET(self):
+        kind = "application/dicom+json"
+        asked = self.path.rpartition("SeriesInstanceUID=")[2]
+        known = {"0020000D": "1.2.3", "0020000E": asked, "00080060": "CT", "00201209": 12}
+        body = json.dumps([{tag: {"Value": [value]} for tag, value in known.items()}]).encode()
+        if "SeriesInstanceUID=" not in self.path:
+            kind = 'multipart/related; type="application/dicom"; boundary=b'
+            head = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
+            slices = study(np.diag([0.8, 1.5, 3, 1.0]))
+            body = b"".join(head + content_of(each) + b"\r\n" for each in slices) + b"--b--"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """In no log."""
+
+
+@contextmanager
+def answering(handler):
+    """The root of what a handler of HTTP says is an archive's DICOMweb."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/dicom-web"
     server.shutdown()
@@ -53,7 +90,7 @@ def log(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def service(pacs, log, rubbish, tiny_package_3d):
+def service(pacs, log, rubbish, mistaken, tiny_package_3d):
     secret = log.parent / "secret"
     secret.write_text(":".join(WHO))
     wrong = log.parent / "wrong.json"
@@ -63,6 +100,7 @@ def service(pacs, log, rubbish, tiny_package_3d):
         "away": f"http://127.0.0.1:{free_port()}/dicom-web",
         "rubbish": rubbish,
         "locked-out": root_of(pacs),
+        "mistaken": mistaken,
     }
     with served(
         tiny_package_3d,

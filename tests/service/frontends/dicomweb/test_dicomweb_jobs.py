@@ -105,7 +105,7 @@ def test_the_same_request_twice_is_one_job(service, stored):
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        ({"source": "elsewhere"}, "source is one of pacs, away, rubbish, locked-out"),
+        ({"source": "elsewhere"}, "source is one of pacs, away, rubbish, locked-out, mistaken"),
         ({"source": "http://127.0.0.1:1/dicom-web"}, "source is one of"),
         ({"series": "1.2/../3"}, "a UID has digits and dots"),
         ({"series": None}, "a UID has digits and dots"),
@@ -147,6 +147,13 @@ def test_a_job_says_why_its_series_cannot_be_had(service, source, status, words)
     assert job["problem"]["status"] == status
     assert words in job["problem"]["detail"]
     assert wish["series"] not in job["problem"]["detail"]
+
+
+def test_another_series_than_the_one_asked_for_is_not_segmented(service):
+    wish = {"source": "mistaken", "series": generate_uid(), "destination": "pacs"}
+    job = over(service, service.post("/dicomweb/jobs", json=wish).json())
+    assert (job["state"], job["problem"]["status"]) == ("failed", 422)
+    assert "there is no DICOM series" in job["problem"]["detail"]
 
 
 def test_a_series_of_more_bytes_than_a_job_may_have_is_left_where_it_is(service, stored):

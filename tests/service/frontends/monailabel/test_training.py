@@ -1,11 +1,12 @@
 """``/train/``: ordered by MONAI Label's own client; what answers afterwards, and what does not."""
 
-import json
-import subprocess
-import sys
+import shutil
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from seg.images import Image, Mask, write_image, write_mask
@@ -71,22 +72,24 @@ def test_monai_label_s_client_orders_follows_and_stops_a_training(peer, place, t
         assert len(front.get("/models").json()["models"][0]["versions"]) == 1
 
 
-def test_only_one_that_is_better_on_held_back_images_is(place, tmp_path):
-    out, first = tmp_path / "comparison.json", place / "models" / "first"
-    command = ["-m", "training.compare", str(first), str(first), str(place / "studies")]
-    done = subprocess.run([sys.executable, *command, "--out", str(out)], check=False)
-    assert done.returncode == 0
-    same = json.loads(out.read_text())
-    is_better, figures = verdict(same)
+def compared(*pairs):
+    """What ``training.compare`` says of classes: their Dice before and after, and the interval."""
+    dice = [
+        {"measure": "dice", "mean_a": before, "mean_b": after, "difference": {"ci95": interval}}
+        for before, after, interval in pairs
+    ]
+    surface = {"measure": "surface", "mean_a": 1.0, "mean_b": 0.0, "difference": {"ci95": [-2, -1]}}
+    return {"cases": ["a", "b"], "differences": [*dice, surface]}
+
+
+def test_only_one_that_is_better_on_held_back_images_is():
+    assert verdict(compared((0.8, 0.82, [-0.1, 0.2]), (0.7, 0.7, [-0.1, 0.1])))[0]
+    is_better, figures = verdict(compared((0.8, 0.8, [0, 0]), (0.7, 0.7, [0, 0])))
     assert not is_better
-    assert "held-back images" in figures
-    better = json.loads(out.read_text())
-    for each in better["differences"]:
-        each["mean_b"] += 0.01
-    assert verdict(better)[0]
-    dice = next(each for each in better["differences"] if each["measure"] == "dice")
-    dice["difference"]["ci95"] = [-0.2, -0.1]  # one class is worse beyond doubt
-    assert not verdict(better)[0]
+    assert figures == "mean Dice 0.750 before, 0.750 after, on 2 held-back images"
+    beyond_doubt = compared((0.7, 0.9, [0.1, 0.3]), (0.8, 0.7, [-0.2, -0.1]))
+    assert not verdict(beyond_doubt)[0]
+    assert not verdict({"cases": [], "differences": []})[0]
 
 
 def test_a_better_package_answers_under_the_name_of_the_one_before(trained_from, place, tmp_path):
@@ -105,3 +108,34 @@ def test_a_service_of_one_package_says_what_is_missing(place):
     models = SimpleNamespace(settings=Settings(package=place / "models" / "first"))
     with pytest.raises(Exception, match="SEG_MODELS=DIR"):
         Trainings(models, place / "studies", 1).start(None, {})
+
+
+def test_a_training_ends_and_the_better_one_answers(tmp_path):
+    recorded = Path(__file__).parents[3] / "training" / "recorded" / "before_rooms"
+    shutil.copytree(recorded / "package", tmp_path / "models" / "first")
+    studies = shutil.copytree(recorded / "blobs", tmp_path / "studies")
+    rng = np.random.default_rng(0)
+    for name in ("more_0", "more_1", "more_2", "more_3"):  # on which neither has learned
+        blobs = np.kron(rng.random((5, 6)) > 0.6, np.ones((8, 8), bool))
+        grey = np.where(blobs, 160, 60) + rng.integers(-20, 20, blobs.shape)
+        PIL.Image.fromarray(grey.astype(np.uint8)).save(studies / "images" / f"{name}.png")
+        PIL.Image.fromarray(blobs.astype(np.uint8)).save(studies / "masks" / f"{name}.png")
+    settings = Settings(models=tmp_path / "models", provider="cpu", models_poll_s=0.1)
+    models = ModelRegistry(settings, Metrics())
+    models.start()
+    models.wait()
+    before = models.choose().label
+    trainings = Trainings(models, studies, 0.2)
+    task = trainings.start(None, {})
+    while task.ended is None:  # as long as a busy machine needs; the suite has a limit
+        time.sleep(0.05)
+    assert task.status == "DONE", task.details
+    began, compared, ended = task.details
+    assert before in began
+    assert "on held-back images" in compared
+    assert "held-back images" in ended
+    is_new = f"{models.choose().label} answers now" in ended
+    assert is_new == (models.choose().label != before)
+    assert is_new or f"{before} answers still" in ended
+    assert not list((studies / ".monailabel" / "training").iterdir())
+    models.close()
