@@ -1,6 +1,7 @@
 """The threads that work on jobs, in the process that serves."""
 
 import os
+import re
 import secrets
 import sys
 import threading
@@ -29,6 +30,8 @@ from service.problems.response import status_and_detail
 from service.requests.order import Order
 from service.settings import Settings
 
+UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
+"""Names of series and instances, which no log holds."""
 POLL_S = 1.0
 """Seconds between two looks for jobs that another replica took in."""
 BEAT_S = 1.0
@@ -217,6 +220,10 @@ class JobRunner:
 
     def _fail(self, held: "_Held", status: int, detail: str) -> None:
         self._store.fail(held.job.id, held.worker, status, detail, self._settings.job_keep_s)
+        fields: dict[str, object] = {"status": status}
+        if held.job.order.get("archive"):  # nobody asks after what was sent
+            fields["reason"] = UID.sub("UID", detail)
+        LOGGER.warning("job failed", extra={"fields": fields})
 
     def _stopped(self, held: "_Held") -> None:
         if held.is_late:

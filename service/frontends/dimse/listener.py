@@ -17,6 +17,13 @@ from service.settings import Settings
 
 SUCCESS, NOT_AUTHORISED, CANNOT_UNDERSTAND, NO_ROOM, FAILED = 0x0000, 0x0124, 0xC000, 0xA700, 0x0110
 """Statuses. Source: DICOM PS3.7, annex C, and PS3.4, table B.2-1."""
+COMMENTS = {
+    NOT_AUTHORISED: "this title may not send from this address",
+    CANNOT_UNDERSTAND: "no whole file of DICOM, or one of its UIDs is missing",
+    NO_ROOM: "there is no room now; send it again later",
+    FAILED: "the service failed; its log says where",
+}
+"""What a sender may show or log beside the status; 64 letters at most."""
 MOST_ASSOCIATIONS = 32
 IDLE_S = 60.0
 """Seconds after which an association on which nothing moves is ended."""
@@ -77,10 +84,14 @@ class DicomListener:
         if self._server is not None:
             self._server.ae.shutdown()
 
-    def _guarded(self, answer: Callable[[Any, Peer | None], int]) -> Callable[[Any], int]:
-        """Asked by somebody who may."""
+    def _guarded(self, answer: Callable[[Any, Peer | None], int]) -> Callable[[Any], Any]:
+        """Asked by somebody who may; the answer has a sentence where it is no success."""
 
-        def guarded(event: Any) -> int:
+        def guarded(event: Any) -> Any:
+            status = answered(event)
+            return status if status == SUCCESS else _with_comment(status)
+
+        def answered(event: Any) -> int:
             caller = event.assoc.requestor
             sender = self._peers.calling(caller.ae_title, caller.address)
             if sender is None and self._peers.by_name:
@@ -108,6 +119,15 @@ class DicomListener:
 
     def _ended(self, event: Any, released: bool) -> None:
         self._receiver.ended(id(event.assoc), released=released)
+
+
+def _with_comment(status: int) -> Any:
+    """A status as the library sends it, and why."""
+    from pydicom.dataset import Dataset
+
+    told = Dataset()
+    told.Status, told.ErrorComment = status, COMMENTS[status]
+    return told
 
 
 class _LateHandshake(ssl.SSLContext):

@@ -16,6 +16,8 @@ from tests.orthanc import free_port, orthanc, put, root_of
 from tests.seg.images.dicom.files import content_of, series_of
 from tests.service.conftest import served, until_status
 
+PATIENT = "MRN 4711-0815"
+"""No id of a job is like it by chance."""
 WHO = ("radiology", "s3cret:word")
 
 
@@ -123,7 +125,7 @@ def study(affine, shape=(3, 4, 5), **attributes):
     uids["SeriesInstanceUID"] = generate_uid()
     grey = np.arange(np.prod(shape)).reshape(shape) * (255 // np.prod(shape))
     volume = np.kron(grey, np.ones((4, 6, 7))).astype(np.uint8)
-    return series_of(volume, affine, PatientID="P1", **uids, **attributes)
+    return series_of(volume, affine, PatientID=PATIENT, **uids, **attributes)
 
 
 def as_enhanced(slices):

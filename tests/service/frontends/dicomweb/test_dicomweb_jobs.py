@@ -14,6 +14,7 @@ from seg.model_package import ModelPackage
 from tests.orthanc import printed, series_in
 from tests.seg.images.dicom.files import write_series
 from tests.service.conftest import until
+from tests.service.frontends.dicomweb.conftest import PATIENT
 from tests.service.frontends.dicomweb.worlds import in_the_world
 
 TURNED = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0], [0.48, 0.64, 0.6]])
@@ -174,7 +175,7 @@ def test_no_uid_and_no_password_is_logged(service, log, stored):
     asked(service, slices)
     text = log.read_text()
     assert "/dicomweb/jobs" in text
-    for secret in (slices[0].SeriesInstanceUID, slices[0].StudyInstanceUID, "s3cret", "P1"):
+    for secret in (slices[0].SeriesInstanceUID, slices[0].StudyInstanceUID, "s3cret", PATIENT):
         assert str(secret) not in text
 
 

@@ -15,7 +15,7 @@ from service.dicom import main
 from tests.orthanc import free_port, instances_in, orthanc, put
 from tests.seg.images.dicom.files import write_series
 from tests.service.conftest import until
-from tests.service.frontends.dicomweb.conftest import study
+from tests.service.frontends.dicomweb.conftest import PATIENT, study
 from tests.service.frontends.dicomweb.test_dicomweb_jobs import GRIDS
 from tests.service.frontends.dicomweb.worlds import in_the_world
 
@@ -164,16 +164,18 @@ def test_what_cannot_be_taken_is_refused_by_its_status(clinic):
     large.SeriesDescription, large.PixelData = "large", bytes(1_100_000)
     large.Rows, large.Columns = 1000, 1100
     nameless.StudyInstanceUID = ""
-    for title, dataset, status in (
-        ("ORTHANC", large, 0xA700),
-        ("ORTHANC", nameless, 0xC000),
-        ("ELSEWHERE", study(AFFINE)[0], 0x0124),
+    for title, dataset, status, words in (
+        ("ORTHANC", large, 0xA700, "no room now"),
+        ("ORTHANC", nameless, 0xC000, "UIDs is missing"),
+        ("ELSEWHERE", study(AFFINE)[0], 0x0124, "may not send from this address"),
     ):
         entity = pynetdicom.AE(title)
         entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
         association = entity.associate("127.0.0.1", service.port, ae_title="SEG")
-        assert association.send_c_store(dataset).Status == status
+        answer = association.send_c_store(dataset)
         association.release()
+        assert answer.Status == status
+        assert words in answer.ErrorComment
 
 
 def test_only_peers_are_answered(clinic):
@@ -193,6 +195,19 @@ def test_a_result_that_cannot_be_sent_fails_and_is_done_when_the_series_comes_ag
         until(lambda: len(service.lines("job ended")) > ended)  # noqa: B023  asked at once
 
 
+def test_a_series_that_is_no_volume_is_refused_in_a_sentence_in_the_log(clinic):
+    pacs, service = clinic
+    slices = study(AFFINE)
+    put(pacs, [*slices[:4], *slices[5:]])
+    failed = len(service.lines("job failed"))
+    send(pacs, slices)
+    until(lambda: len(service.lines("job failed")) > failed)
+    line = service.lines("job failed")[-1]
+    assert line["status"] == 422
+    assert "lacks slices" in line["reason"]
+    assert slices[0].SeriesInstanceUID not in service.log.read_text()
+
+
 def test_no_name_of_a_patient_and_no_uid_is_logged(clinic):
     pacs, service = clinic
     slices = study(AFFINE, PatientName="Meier^Anna", SeriesDescription="of Meier")
@@ -202,7 +217,7 @@ def test_no_name_of_a_patient_and_no_uid_is_logged(clinic):
     text = service.log.read_text()
     assert "series received" in text
     assert service.lines("error") == []
-    for secret in ("Meier", slices[0].SeriesInstanceUID, slices[0].StudyInstanceUID, "P1"):
+    for secret in ("Meier", slices[0].SeriesInstanceUID, slices[0].StudyInstanceUID, PATIENT):
         assert str(secret) not in text
 
 
