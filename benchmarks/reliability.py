@@ -38,6 +38,7 @@ DRILLS: dict[str, Callable[[Drill], None]] = {
     "clinic_service_killed": clinic.service_killed,
     "clinic_pacs_away": clinic.pacs_away,
     "clinic_network_cut": clinic.network_cut,
+    "clinic_training_ordered": clinic.training_ordered,
     "killed_training": training.killed_training,
 }
 

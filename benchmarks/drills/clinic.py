@@ -3,6 +3,7 @@
 Orthanc is Debian's, and really runs; senders do what scanners do: send again what broke off.
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
+from PIL import Image
 
+from benchmarks import servers
 from benchmarks.drills.cut_off import CuttingProxy
 from benchmarks.drills.drill import Drill
 from benchmarks.drills.outages import until
+from benchmarks.servers import ROOT
 from benchmarks.small_package import write_package
 from tests.orthanc import free_port, names_in, orthanc
 from tests.service.frontends.dicomweb.conftest import study
@@ -143,3 +148,40 @@ def _clinic(
 def _pacs(folder: Path, port: int) -> Any:
     dicom = {"DicomServerEnabled": True, "DicomAet": "ORTHANC", "DicomPort": port}
     return orthanc(folder / "pacs", **dicom)
+
+
+def training_ordered(drill: Drill) -> None:
+    """A training as Slicer orders it runs to its end, and the better model answers."""
+    recorded = ROOT / "tests" / "training" / "recorded" / "before_rooms"
+    shutil.copytree(recorded / "package", drill.folder / "models" / "first")
+    studies = shutil.copytree(recorded / "blobs", drill.folder / "studies")
+    _draw_more(studies)
+    settings = {
+        "SEG_FRONTENDS": "monailabel",
+        "SEG_MODELS": str(drill.folder / "models"),
+        "SEG_STUDIES": str(studies),
+        "SEG_SESSIONS": str(drill.folder / "sessions"),
+        "SEG_TRAIN_MINUTES": "0.5",
+    }
+    with servers.seg(drill.folder / "models" / "first", **settings) as server:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+        (model,) = client.get("/info/").json()["trainers"]
+        began = time.perf_counter()
+        client.post(f"/train/{model}", json={}).raise_for_status()
+        until(lambda: client.get("/train/").json()["status"] != "RUNNING", 900)
+        task = client.get("/train/").json()
+        versions = len(client.get("/models").json()["models"][0]["versions"])
+    said = task["details"][-1]
+    drill.saw(status=task["status"], seconds=time.perf_counter() - began, said=said)
+    drill.at_least("ended as it should", task["status"] == "DONE", 1)
+    drill.at_least("versions are what it says", versions == 1 + ("answers now" in said), 1)
+
+
+def _draw_more(studies: Path) -> None:
+    """Images on which the recorded package has not learned."""
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        blobs = np.kron(rng.random((5, 6)) > 0.6, np.ones((8, 8), bool))
+        grey = np.where(blobs, 160, 60) + rng.integers(-20, 20, blobs.shape)
+        for folder, picture in (("images", grey), ("masks", blobs)):
+            Image.fromarray(picture.astype(np.uint8)).save(studies / folder / f"more_{number}.png")

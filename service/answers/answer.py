@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import IO, Any
 
@@ -39,6 +39,8 @@ from service.requests.order import Order
 Content = Callable[[], AbstractContextManager[IO[bytes]]]
 """Opens a file when its turn has come."""
 
+CUT_OFF = "its sender broke off and did not come back, so slices may be missing at an end"
+"""Of a series that was sent."""
 REPORT = "report.json"
 MEASUREMENTS = "measurements.csv"
 
@@ -203,6 +205,8 @@ def segmented(work: Work, files: Sequence[Content]) -> SegmentedImage:
             chosen={"series": order.series, "frame": order.frame},
         )
     backend.raise_if_cancelled()
+    if order.archive is not None and order.archive.is_cut_off:
+        image = replace(image, notes=(*image.notes, CUT_OFF))
     outputs = (model.formats[name].map for name in order.formats)
     maps: frozenset[MapName] = frozenset(each for each in outputs if each)
     backend.runs_on(work.rung.backend)

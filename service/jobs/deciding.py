@@ -36,12 +36,15 @@ class SeriesDecider:
         """Whether a rule is about a series, whatever else comes of it."""
         return any(rule.fits(series, growing=True) for rule in self._rules)
 
-    def decided(self, series: SeriesFacts, destination: str | None) -> tuple[str, Order] | None:
+    def decided(
+        self, series: SeriesFacts, destination: str | None, *, is_cut_off: bool = False
+    ) -> tuple[str, Order] | None:
         """Model and order that the first rule that fits makes of a series; None leaves it alone.
 
         Args:
             series: as far as it has come.
             destination: where results go unless the rule says where.
+            is_cut_off: its sender broke off, and did not come back.
 
         Raises:
             Problem: a rule asks for what the model does not have.
@@ -56,7 +59,9 @@ class SeriesDecider:
             options = RequestOptions(format=formats_named(rule.format))
             order = order_of(options, None, version.card)
             check_dicom(order.formats, version.card)
-            archive = ArchiveOrder(destination=rule.destination or destination)
+            archive = ArchiveOrder(
+                destination=rule.destination or destination, is_cut_off=is_cut_off
+            )
             return version.label, order.model_copy(update={"archive": archive})
         return None
 

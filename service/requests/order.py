@@ -27,6 +27,8 @@ class ArchiveOrder(BaseModel):
     """None where an archive sent the series itself."""
     destination: str | None = None
     """None stores nothing."""
+    is_cut_off: bool = False
+    """Its sender broke off, so that slices may be missing at an end."""
 
 
 class Order(BaseModel):

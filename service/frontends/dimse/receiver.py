@@ -130,11 +130,14 @@ class Receiver:
         return series.is_released or now - series.last >= self._settings.dicom_broken_s
 
     def _hand_over(self, name: str) -> None:
+        with self._lock:
+            arriving = self._arriving[name]
+            is_cut_off = not (arriving.open or arriving.is_released)
         try:
             with tempfile.TemporaryFile() as file:
                 packed = self._spool.pack(name, file, self._read)
                 if packed is not None:
-                    self._take(packed, ReceivedSeries(packed.facts, file))
+                    self._take(packed, ReceivedSeries(packed.facts, file), is_cut_off)
             self._forget(name, packed)
         except (
             NotReadyError,
@@ -151,7 +154,7 @@ class Receiver:
             LOGGER.error("series waits", extra={"fields": where_it_failed(error)})
             self._again(name, 10 * AGAIN_S)
 
-    def _take(self, packed: PackedSeries, series: ReceivedSeries) -> None:
+    def _take(self, packed: PackedSeries, series: ReceivedSeries, is_cut_off: bool) -> None:
         fields: dict[str, object] = {"instances": len(packed.facts.slices_of)}
         if packed.sender:
             fields["peer"] = packed.sender
@@ -159,7 +162,9 @@ class Receiver:
             LOGGER.info("series left alone", extra={"fields": fields})
             return
         decide = partial(
-            self._decider.decided, destination=packed.sender or self._destinations.default
+            self._decider.decided,
+            destination=packed.sender or self._destinations.default,
+            is_cut_off=is_cut_off,
         )
         job = self._inbox.take(OWNER, series, decide, silence_s=0)
         self._runner.wake()

@@ -20,7 +20,7 @@ from tests.service.frontends.dicomweb.test_dicomweb_jobs import GRIDS
 from tests.service.frontends.dicomweb.worlds import in_the_world
 
 AFFINE = GRIDS["axial"]
-SILENCE_S, BROKEN_S = 0.5, 2.0
+SILENCE_S, BROKEN_S = 0.5, 4.0
 RULES = """
 - modality: CT
   format: SEG
@@ -156,6 +156,20 @@ def test_a_series_that_broke_off_waits_for_its_sender(clinic):
     referenced = mask.ReferencedSeriesSequence[0].ReferencedInstanceSequence
     assert len(referenced) == len(slices)
     assert service.lines("series received")[-1]["instances"] == len(slices)
+
+
+def test_a_series_whose_sender_does_not_come_back_has_a_warning(clinic):
+    pacs, service = clinic
+    slices = study(AFFINE)
+    put(pacs, slices)
+    entity = pynetdicom.AE("ORTHANC")
+    entity.add_requested_context(slices[0].SOPClassUID, slices[0].file_meta.TransferSyntaxUID)
+    association = entity.associate("127.0.0.1", service.port, ae_title="SEG")
+    assert all(association.send_c_store(each).Status == 0 for each in slices[:8])
+    association.abort()
+    until(lambda: masks_of(pacs, slices))
+    (mask,) = masks_of(pacs, slices)
+    assert "slices may be missing" in mask.SegmentSequence[0].SegmentDescription
 
 
 def test_what_cannot_be_taken_is_refused_by_its_status(clinic):
