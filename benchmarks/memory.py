@@ -63,9 +63,7 @@ class Kind:
 CELL = 32
 """Pixels from one cell to the next."""
 VOLUMES = tuple((depth, 512, 512) for depth in (125, 250, 500, 1000))
-SMALL_CELL = 32
-"""Pixels from one cell to the next."""
-VOLUMES = tuple((depth, 128, 128) for depth in (100, 200, 400))
+SMALL_VOLUMES = tuple((depth, 128, 128) for depth in (100, 200, 400))
 KINDS = (
     Kind(
         "picture",
@@ -265,8 +263,9 @@ def bars(rows):
         peaks = [r["peak_mib"] for r in rows if r["image"] == name and r["way"] != "naive"]
         bound = CELLS_MIB if name == "cells" else BOUND_MIB
         yield bar(f"{name}: MiB at the largest size", peaks[-1], bound, at_most=True)
-        growth = peaks[-1] / peaks[-2]
-        yield bar(f"{name}: growth over the last step", growth, FLAT, at_most=True)
+        if len(peaks) > 1:
+            growth = peaks[-1] / peaks[-2]
+            yield bar(f"{name}: growth over the last step", growth, FLAT, at_most=True)
 
 
 def plot(rows, target: Path) -> None:
