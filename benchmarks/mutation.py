@@ -103,7 +103,8 @@ def _mutated(room: str, options: argparse.Namespace) -> Path:
         return session
     if not session.exists():
         config = _config(room, ROOMS[room], options)
-        _run(options, "baseline", config)  # tests that fail by themselves would notice everything
+        if not options.nearest:
+            _run(options, "baseline", config)  # tests that fail anyhow would notice everything
         unfinished = session.with_suffix(".new")
         unfinished.unlink(missing_ok=True)
         _run(options, "init", config, unfinished)
@@ -121,7 +122,8 @@ def _mutated(room: str, options: argparse.Namespace) -> Path:
                     (module,),
                 )
         nearest = _nearest(tree, module, room)
-        everything = () if nearest and room in NEAREST_ALONE else ROOMS[room]
+        is_enough = options.nearest or room in NEAREST_ALONE
+        everything = () if nearest and is_enough else ROOMS[room]
         config = _config(room, [*nearest, *everything], options)
         in_time = _run(options, "exec", config, part)
         with sqlite3.connect(session) as database:
@@ -251,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS), metavar="ROOM")
     add("--sample", type=int, default=60, help="mutations a room (default: 60)")
     add("--seed", type=int, default=0, help="of the sample (default: 0)")
+    add("--nearest", action="store_true", help="ask no others than the tests nearest to a file")
     add("--work", type=_absolute, required=True, metavar="FOLDER", help="for the copy of the tree")
     add("--minutes", type=float, default=600, help="after which it stops (default: 600)")
     add("--timeout", type=float, default=300, help="seconds a mutation (default: 300)")

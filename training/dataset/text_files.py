@@ -2,6 +2,7 @@
 
 import codecs
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ def said_of(error: Exception) -> str:
     """Why a file is no text, or not in its format, in one line."""
     if isinstance(error, UnicodeDecodeError):
         return "it is no text in UTF-8; save it as UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        where = f" (line {error.lineno}, column {error.colno})" if error.doc else ""
+        return f"it is no JSON as it should be: {error.msg}{where}"
     return f"it cannot be read: {' '.join(str(error).split())}"
 
 
@@ -44,4 +48,13 @@ def json_of(path: Path) -> Any:
         UnicodeDecodeError: it is no text.
         json.JSONDecodeError: it is no JSON.
     """
-    return json.loads(text_of(path))
+    return json.loads(text_of(path), object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a JSON object; a name that is there twice means nobody knows what."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise json.JSONDecodeError(f"{twice} is there twice in one object", "", 0)
+    return found

@@ -106,7 +106,7 @@ def test_one_rgb_file_serves_three_declared_channels(tmp_path):
             {"channel_names": {"0": "a"}}, "1 channel files, this one has 2", id="channels"
         ),
         pytest.param({"colors": {"nucleus": [1, 2]}}, "color is three numbers", id="colour"),
-        pytest.param({"file_ending": ".png"}, "holds no images", id="ending"),
+        pytest.param({"file_ending": ".png"}, "imagesTr holds phantom_000_0000", id="ending"),
     ],
 )
 def test_a_card_that_contradicts_its_folder_is_refused(raw, changes, words):
@@ -134,3 +134,10 @@ def test_a_lost_file_is_named(raw, lost, words):
     else:
         with pytest.raises(DatasetError, match=words):
             load_dataset(raw)
+
+
+def test_labels_that_are_there_twice_are_refused(raw):
+    text = (raw / "dataset.json").read_text()
+    (raw / "dataset.json").write_text(text.replace("{", '{"labels": {"background": 0},', 1))
+    with pytest.raises(DatasetError, match="labels is there twice in one object"):
+        load_dataset(raw)

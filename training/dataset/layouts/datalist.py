@@ -130,6 +130,8 @@ def _fold(entry: Raw) -> int | None:
     """The entry's fold; a number in quotes is one."""
     fold = entry.get("fold")
     try:
+        if isinstance(fold, float) and not fold.is_integer():
+            raise ValueError("a part of a fold")
         return None if fold is None else int(fold)
     except (TypeError, ValueError) as error:
         raise DatasetError(f'"fold" must be a whole number, got {fold!r}') from error

@@ -15,7 +15,7 @@ from training.dataset.dataset_yaml import DatasetYaml, refuse
 from training.dataset.findings.finding import raise_errors
 from training.dataset.layouts.dataset_json import CARD, Raw, legend_of, licence_of
 from training.dataset.layouts.dataset_json import channels_of as named_channels
-from training.dataset.layouts.files import channels_of, files_in, pair, with_second_files
+from training.dataset.layouts.files import Stems, channels_of, files_in, pair, with_second_files
 from training.dataset.names import composed, folder_called
 from training.dataset.splits import assign
 from training.dataset.survey import Survey
@@ -76,9 +76,25 @@ def load_nnunet(
     )
 
 
+def _files(folder: Path, part: str, ending: str) -> Stems:
+    """Files of a part that end as ``dataset.json`` says.
+
+    Raises:
+        DatasetError: none does, and others are there.
+    """
+    found = files_in(_folder(folder, part), (ending,))
+    others = () if found else tuple(files_in(_folder(folder, part)).values())
+    if others:
+        raise DatasetError(
+            f"{CARD} says that files end in {ending}, {part} holds {others[0].name}; correct "
+            "file_ending"
+        )
+    return found
+
+
 def _cases(folder: Path, suffix: str, split: Split, ending: str, survey: Survey) -> list[Case]:
-    images = channels_of(files_in(_folder(folder, f"images{suffix}"), (ending,)), survey)
-    masks = files_in(_folder(folder, f"labels{suffix}"), (ending,))
+    images = channels_of(_files(folder, f"images{suffix}", ending), survey)
+    masks = _files(folder, f"labels{suffix}", ending)
     paired = pair(images, masks, folder / f"images{suffix}", survey)
     numbered: Mapping[str, Path | None] = dict.fromkeys(paired)
     if (folder / f"{INSTANCES}{suffix}").is_dir():
@@ -95,7 +111,7 @@ def _listed_cases(
     folder: Path, label_of: dict[str, Path], ending: str, survey: Survey
 ) -> list[Case]:
     """The training cases that version 1 of the format lists, each with its label."""
-    images = channels_of(files_in(_folder(folder, "imagesTr"), (ending,)), survey)
+    images = channels_of(_files(folder, "imagesTr", ending), survey)
     for name in sorted(images.keys() - label_of.keys()):
         where = str(images[name][0]) if images[name] else name
         problem = f"{CARD} lists its training cases, and not this one, which is left out"
