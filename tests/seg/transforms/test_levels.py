@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.random import default_rng
 
 from seg.images import Image
 from seg.transforms import CommonScale, Normalisation, Preprocessing, prepare
-from seg.transforms.levels import Levels, noise_of, sample_of
+from seg.transforms.levels import PERCENTILES, Levels, noise_of, percentiles_of, sample_of
 
 OFFSET, NOISE, GLOW = 3000, 10, 600
 SCALE = CommonScale(bottom=2900, middle=(2950, 3300), top=3900, median=3002, spread=12)
@@ -81,3 +84,29 @@ def test_a_spread_is_found_where_most_voxels_are_one_number():
 def test_noise_is_told_from_objects():
     assert noise_of(field(20)) == pytest.approx(NOISE, rel=0.1)
     assert noise_of(np.zeros((4, 1))) == 0
+
+
+@given(
+    st.sampled_from([np.uint8, np.int16, np.uint16, np.int32]).flatmap(
+        lambda dtype: arrays(dtype, st.integers(1, 40))
+    )
+)
+def test_percentiles_are_numpy_s_whatever_the_type(sample):
+    expected = np.percentile(sample.astype(np.float64), PERCENTILES)
+    np.testing.assert_allclose(percentiles_of(sample, PERCENTILES), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("bottom", "median", "top", "lies"),
+    [
+        (2900, 2950, 3900, True),
+        (2900, 3300, 3900, True),
+        (2899, 3000, 3900, False),
+        (2900, 2949, 3900, False),
+        (2900, 3301, 3900, False),
+        (2900, 3000, 3901, False),
+    ],
+)
+def test_an_image_lies_on_a_scale_within_all_of_its_limits(bottom, median, top, lies):
+    levels = Levels(np.array([0, bottom, bottom, median, top, top, 9999], float))
+    assert levels.lies_on(SCALE) is lies
