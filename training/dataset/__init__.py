@@ -82,6 +82,7 @@ def _read(path: Path, survey: Survey, given: Given | None) -> Dataset:
         scored = given is not None
         return nnunet.load_nnunet(path, raw, card, survey, is_scored_only=scored)
     if plain.is_plain(path) and plain.has_mask_files(path):
+        annotated.tell_passed_over(path, survey)
         return plain.load_plain(path, card, survey, given)
     datalists = [each for each in sorted(path.glob("*.json")) if _is_list(each)]
     if len(datalists) == 1:

@@ -41,6 +41,8 @@ _HELD_OUT = (
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
 """Label Studio puts such a number before the names of what was uploaded."""
 _DEEPEST = 3
+MOST_ASKED = 3
+"""Files that are looked into where masks are there too."""
 BACKGROUND, IGNORED = "background", "ignore"
 _WHY = {
     "earlier": "the latest is taken",
@@ -85,6 +87,19 @@ def find(path: Path) -> Found | None:
     taken = {file for file, _ in drawn.files}
     drawn.images = [image for image in _images(folder) if image not in taken]
     return drawn if drawn.files or drawn.images else None
+
+
+def tell_passed_over(folder: Path, survey: Survey) -> None:
+    """A finding where annotations of a tool lie beside masks, which are read."""
+    for file in _candidates(folder)[:MOST_ASKED]:
+        try:
+            found = read_annotations(file)
+        except (ImageError, OSError):
+            continue
+        if found is not None:
+            problem = f"it holds annotations of {found.tool}, and the masks beside it are read"
+            survey.warning(str(file), problem, "remove what is not meant")
+            return
 
 
 def _candidates(folder: Path) -> list[Path]:

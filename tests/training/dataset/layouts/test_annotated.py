@@ -234,3 +234,14 @@ def test_what_cellpose_has_numbered_are_objects(tmp_path):
     assert dataset.has_objects
     image, mask = dataset.read(dataset.cases[0])
     assert dataset.read_objects(dataset.cases[0], image, mask).max() == 2
+
+
+def test_annotations_beside_masks_are_passed_over_and_told(tmp_path):
+    FOLDERS["COCO at the top"](tmp_path)
+    for name in NAMES:
+        write_png(tmp_path / "masks" / name, expected())
+    dataset, findings = look_into(tmp_path)
+    assert all(case.drawing is None for case in dataset.cases)
+    assert [each.problem for each in findings] == [
+        "it holds annotations of COCO, and the masks beside it are read"
+    ]
