@@ -77,7 +77,8 @@ def main() -> None:
         caught = 1 - len(survivors) / max(1, len(outcomes))
         rows += outcomes
         what = f"share of {len(outcomes)} mutations of {room} that its tests notice"
-        bars.append(bar(what, caught, CAUGHT, at_most=False))
+        if outcomes:
+            bars.append(bar(what, caught, CAUGHT, at_most=False))
         for row in survivors:
             print(f"survived  {row['file']}:{row['line']} {row['operator']}", flush=True)
             print(row["change"], flush=True)
