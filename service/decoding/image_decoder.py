@@ -29,6 +29,7 @@ from service.decoding.budget import DecodingBudget, Lease
 from service.decoding.channel import ClosedError, Message
 from service.decoding.crossing import packed, unpacked
 from service.decoding.decoders import DECODERS, DecoderProcess
+from service.decoding.drawings import DrawingKind, Painted
 from service.errors import DecoderFailedError, SchedulerClosedError
 from service.observability.logs import LOGGER
 from service.settings import Settings
@@ -195,6 +196,20 @@ class ImageDecoder:
         with self._done(_Task("tensors", arguments, [file], check)) as (found, lease):
             lease.release()
             return found  # type: ignore[no-any-return]
+
+    def drawing(
+        self, file: IO[bytes], kind: DrawingKind, image: Image, *, are_objects: bool, check: Check
+    ) -> Painted:
+        """Shapes of a JSON file, painted on an image's grid; as `image`."""
+        arguments = {
+            "kind": kind,
+            "shape": image.spatial_shape,
+            "spacing": image.spacing,
+            "are_objects": are_objects,
+        }
+        with self._done(_Task("drawing", arguments, [file], check)) as (painted, lease):
+            lease.release()
+            return painted  # type: ignore[no-any-return]
 
     def as_json(
         self, array: Float32[np.ndarray, "..."] | UInt8[np.ndarray, "..."], check: Check

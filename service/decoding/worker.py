@@ -16,7 +16,7 @@ from typing import Any
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Limits
-from service.decoding import pictures, tasks
+from service.decoding import drawings, pictures, tasks
 from service.decoding.channel import ClosedError, DecoderChannel, Message
 from service.decoding.crossing import packed, unpacked
 
@@ -28,6 +28,7 @@ TASKS: Mapping[str, Callable[..., Any]] = {
     "patches": tasks.parse_patches,
     "tensors": tasks.parse_tensors,
     "json": tasks.write_json,
+    "drawing": drawings.paint,
 }
 TOO_MUCH_MEMORY = (
     "the image takes more memory than decoding may have here; crop it, make it coarser, or raise "

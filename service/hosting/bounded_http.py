@@ -7,6 +7,7 @@ connections that say nothing would take all that a process may have.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -32,6 +33,9 @@ KEEP_ALIVE_S = 75
 """Seconds that a connection may be idle between requests: longer than clients (httpx 5 s) and load
 balancers (60 s) keep theirs. Where both give up at the same time, as with uvicorn's own 5 s, a
 request that is on its way meets a closed connection."""
+SWITCH_S = 0.001
+"""Seconds for which a thread may keep the interpreter from the event loop: with Python's own 5 ms
+a probe waits that long for each of the threads that compute."""
 PIECE_BYTES = 32 * 1024
 """Of a body that are parsed before they are counted."""
 SMALL_PIECE_BYTES = 1024
@@ -371,6 +375,7 @@ def bound_connections(ending: Ending) -> int:
 
     Returns how many requests of processes that died before were answered by the deputy.
     """
+    sys.setswitchinterval(SWITCH_S)
     BoundedProtocol.ending = ending
     BoundedProtocol.deputy = deputy = represented()
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"

@@ -90,6 +90,7 @@ class OpenApi:
 
     def __init__(self) -> None:
         self._document: Json = {}
+        self._sent: tuple[str, bytes] | None = None
 
     def route(self) -> Route:
         """For an application."""
@@ -101,8 +102,14 @@ class OpenApi:
 
     async def show(self, request: Request) -> Response:
         """``GET /openapi.json``: this description."""
-        document = self._document | {"servers": [{"url": link(request.scope, "")}]}
-        return Response(json.dumps(document), media_type="application/json")
+        return Response(self._written(link(request.scope, "")), media_type="application/json")
+
+    def _written(self, address: str) -> bytes:
+        """As it is sent, below an address: what a proxy in front calls us, which stays."""
+        if self._sent is None or self._sent[0] != address:
+            document = self._document | {"servers": [{"url": address}]}
+            self._sent = address, json.dumps(document).encode()
+        return self._sent[1]
 
 
 REQUEST_ID_HEADER: Json = {

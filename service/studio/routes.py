@@ -249,7 +249,11 @@ class Studio:
         if name.endswith((".bin", ".bin.gz")):
             return await run_sync(_from_bin, file, name, params, image, classes)
         if name.endswith("json"):
-            return await run_sync(from_geojson, file, image, params.rest == "ignore", classes)
+            decoder, is_rest_ignored = self._models.decoder, params.rest == "ignore"
+            return await self.images.in_thread(
+                request,
+                lambda check: from_geojson(file, image, is_rest_ignored, classes, decoder, check),
+            )
         label = await self.images.decoded(request, file, image.dims)
         return await run_sync(as_file, label, image, None, classes)
 

@@ -152,6 +152,16 @@ class AnnotatedDrawing:
         self._paint(numbers, values, image)
         return numbers
 
+    def ordered(self, image: Image) -> Int32[np.ndarray, "*spatial"]:
+        """The number of the shape on top in each voxel, from 1 on; 0 where none is.
+
+        Raises:
+            ImageError: it was drawn on an image of another size.
+        """
+        numbers = np.zeros(image.spatial_shape, np.int32)
+        self._paint(numbers, range(1, len(self.shapes) + 1), image)
+        return numbers
+
     def lost(self, image: Image) -> int:
         """How many shapes hold no pixel of the image: they lie beside it, or are too small.
 

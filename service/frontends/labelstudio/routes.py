@@ -3,9 +3,10 @@
 ``/label-studio/...`` asks the model that answers by default, ``/label-studio/NAME/...`` that one.
 """
 
+import io
+import json
 import tempfile
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
@@ -19,8 +20,8 @@ from starlette.routing import Route
 
 from seg.errors import SegError
 from seg.images import Image
-from seg.images.outlines.label_studio import drawing_of
 from service.answers.answer import Work, segmented
+from service.decoding.image_decoder import Check, ImageDecoder
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
 from service.frontends.labelstudio.annotations import Annotations
 from service.frontends.labelstudio.label_config import LabelConfig
@@ -220,8 +221,8 @@ class LabelStudio:
         begin = partial(kept.folder.begin, names, are_objects=version.card.instances is not None)
         classes = await run_sync(begin)
         async with self._image_of(request, task.model_dump(), config.key) as file:
-            image = await self._decoded(request, version, file)
-            mask = await run_sync(_mask_of, image, config, annotation.result, classes)
+            drawn = partial(_mask_of, config, annotation.result, classes, self._models.decoder)
+            mask = await self._drawn_on(request, version, file, drawn)
             author = Author(who=name_of(request), source="label-studio")
             is_truth = annotation.ground_truth
             keep = partial(kept.keep, name, file, annotation.id, mask, author, is_truth=is_truth)
@@ -238,11 +239,20 @@ class LabelStudio:
             await self._images.fetch(request, task, key, most, file)
             yield file  # type: ignore[misc]  # a BinaryIO in all but name
 
-    async def _decoded(self, request: Request, version: ModelVersion, file: BinaryIO) -> Image:
+    async def _drawn_on(
+        self,
+        request: Request,
+        version: ModelVersion,
+        file: BinaryIO,
+        drawn: Callable[[Image, Check], DrawnMask],
+    ) -> DrawnMask:
+        """What somebody drew on an image, which is decoded first."""
         with self._public.admission.admitted(self._public.side_by_side):
             async with self._models.memory.lease(version) as model:
                 read = partial(self._models.decoder.image, [file], dims=2, limits=model.limits)
-                return await self._public.decoded(request, model, lambda check: read(check=check))
+                return await self._public.decoded(
+                    request, model, lambda check: drawn(read(check=check), check)
+                )
 
     def _version(self, request: Request) -> ModelVersion:
         """The model that a path names, or the default one.
@@ -258,27 +268,33 @@ class LabelStudio:
 
 
 def _mask_of(
-    image: Image, config: LabelConfig, results: list[Any], classes: DrawnClasses
+    config: LabelConfig,
+    results: list[Any],
+    classes: DrawnClasses,
+    decoder: ImageDecoder,
+    image: Image,
+    check: Check,
 ) -> DrawnMask:
     """The regions of one image as a mask of the dataset.
 
     Raises:
         Problem: 422, a region has a label that is no class, or is of a kind that is not read.
-        ImageError: as `drawing_of`.
+        ImageError: they are not as Label Studio writes them, or of another image.
     """
     ours = [each for each in results
             if not isinstance(each, dict) or each.get("to_name") == config.to_name]  # fmt: skip
-    left_out = Counter[str]()
-    height, width = image.spatial_shape
-    drawing = drawing_of(ours, left_out, (height, width))
-    if left_out := +left_out:
+    file = io.BytesIO(json.dumps(ours).encode())
+    labels, left_out, order = decoder.drawing(
+        file, "label-studio", image, are_objects=classes.are_objects, check=check
+    )
+    if left_out:
         raise Problem(
             422, f"not read: {min(left_out)[:40]}; draw brush strokes, polygons, rectangles or "
             "ellipses, each with one label"
         )  # fmt: skip
     class_of = config.class_of(classes.names)
-    names = [class_of.get(shape.label, shape.label) for shape in drawing.shapes]
-    return from_shapes(drawing, names, image, False, classes)
+    names = [class_of.get(label, label) for label in labels]
+    return from_shapes(names, order, image, False, classes)
 
 
 async def _read(request: Request, kind: type[Body]) -> Body:

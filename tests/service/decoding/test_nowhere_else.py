@@ -8,7 +8,10 @@ import pytest
 from tests.service.conftest import ROOT
 
 SERVICE = ROOT / "service"
-READERS = ("read_", "open_", "series_in", "study_of", "dcmread", "instance_facts")
+READERS = (
+    *("read_", "open_", "series_in", "study_of", "dcmread", "instance_facts"),
+    *("shapes_of", "drawing_of"),
+)
 """What functions that read images begin with."""
 LIBRARIES = {"PIL", "cv2", "tifffile", "nibabel", "nrrd", "zarr", "imagecodecs", "gzip", "tarfile"}
 UNPACKERS = {"zlib.decompress", "gzip.decompress", "gzip.open", "lzma.decompress"}
