@@ -1,7 +1,8 @@
-"""The picture of the page in README and docs: ``python -m tests.page_picture PACKAGE docs``.
+"""The pictures of the page in README and docs: ``python -m tests.page_picture PACKAGE docs``.
 
 Serves a package that carries an example (`make demo` makes one), tries it in Chromium, and writes
-``page.png``.
+``page.png``; of one that shows test cases (``training.export --show-cases``) also
+``page-model.png``.
 """
 
 import argparse
@@ -29,6 +30,9 @@ def main() -> None:
             until_status(client, "/readyz", 200)
             url = str(client.base_url)
             take(browser, url, options.folder / "page.png", "objects", DESKTOP)
+            card = client.get("/model").json()
+            if card["pictured_cases"]:
+                take_model(browser, f"{url}/models/{card['name']}", options.folder)
         browser.close()
 
 
@@ -42,6 +46,16 @@ def take(browser: Browser, url: str, file: Path, mode: str, context: dict) -> No
         page.select_option("#mode", mode)
     page.wait_for_timeout(500)
     page.screenshot(path=file)
+    page.context.close()
+
+
+def take_model(browser: Browser, url: str, folder: Path) -> None:
+    """A picture of a model's page, down to its test cases."""
+    page = browser.new_context(**DESKTOP).new_page()
+    page.goto(url)
+    expect(page.locator("#cases img").last).to_be_visible()
+    page.wait_for_timeout(500)
+    page.screenshot(path=folder / "page-model.png")
     page.context.close()
 
 

@@ -111,6 +111,14 @@ def test_every_language_says_all_that_the_page_says():
             assert named <= said, name
 
 
+def test_every_text_is_said_somewhere():
+    own = [name for name in NAMES if not name.startswith((*SHIPPED, "texts/"))]
+    page = " ".join((FILES / n).read_text() for n in own if n.endswith((".js", ".html")))
+    made = ("about_", "answered_", "cardRank_", "trust")  # with what the service names
+    texts = re.findall(r'^  "?([\w-]+)"?:', (FILES / "texts/en.js").read_text(), re.M)
+    assert [t for t in texts if not t.startswith(made) and not re.search(rf"\b{t}\b", page)] == []
+
+
 def test_the_numbers_of_a_picture_are_those_of_the_image(client):
     file = io.BytesIO()
     deep = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000

@@ -26,7 +26,6 @@ export default {
   dropHere: "oder Dateien, einen Ordner oder ein ZIP irgendwo auf diese Seite ziehen",
   tryExample: "Ein Beispiel ausprobieren",
   exampleName: "Beispiel",
-  exampleHint: "{about}",
   emptyTitle: "Welches Bild soll segmentiert werden?",
   formats: "Bilder, TIFF, DICOM, NIfTI, NRRD und andere: Es zählt der Inhalt, nicht der Name.",
 
@@ -35,7 +34,6 @@ export default {
   clear: "Alle entfernen",
   tableOfAll: "Tabelle von allen",
   archiveOfAll: "Archiv von allen",
-  kept: "Bleibt in diesem Browser, solange der Tab offen ist.",
   waiting: "wartet",
   working: "in Arbeit",
   done: "fertig",
@@ -63,7 +61,6 @@ export default {
   fetching: "{what} wird angefragt.",
   writing: "{format} wird geschrieben.",
   downloaded: "{format} ist heruntergeladen.",
-  unpacking: "Das Archiv wird ausgepackt.",
   nothingInside: "Das Archiv oder der Ordner enthält keine Dateien.",
   request: "(Anfrage {id})",
   unreachable: "Der Dienst ist nicht erreichbar.",
@@ -162,14 +159,12 @@ export default {
   histogram: "Wie viele Objekte welche Größe haben, von {low} bis {high}",
 
   channels: "Kanäle und Kontrast",
-  showChannels: "Kanäle mischen",
   channel: "Kanal {n}",
   low: "{name}, dunkel bei",
   high: "{name}, hell bei",
   autoContrast: "Kontrast wie zu Beginn",
 
   atPoint: "Was das Netz hier denkt",
-  askPoint: "Das Netz nach einzelnen Punkten fragen",
   pointHint: "Ins Bild klicken: die Wahrscheinlichkeit jeder Klasse an diesem Punkt.",
 
   download: "Herunterladen",
@@ -232,7 +227,6 @@ export default {
   keyNext: "nächstes oder voriges Bild",
   keyFold: "die Seitenleiste einklappen",
   keyOpen: "Bilder auswählen",
-  keySlices: "Schichten eines Volumens",
   mouse: "Das Mausrad zoomt, Ziehen bewegt; zwei Finger können beides.",
 
   card: "Modell",
@@ -261,7 +255,6 @@ export default {
   cardLimits: "Grenzen",
   cardLimitsText: "Bilder, die denen des Trainings nicht gleichen, bekommen eine Warnung; die Bewertung gilt nur für Bilder wie die Testbilder.",
   cardCreated: "Erstellt am {date}; {steps} Schritte trainiert.",
-  cardVersions: "Versionen",
   cardVariants: "Varianten",
   cardTry: "Dieses Modell verwenden",
   cardNone: "nicht angegeben",

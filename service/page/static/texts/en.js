@@ -26,7 +26,6 @@ export default {
   dropHere: "or drop files, a folder or a ZIP anywhere on this page",
   tryExample: "Try an example",
   exampleName: "Example",
-  exampleHint: "{about}",
   emptyTitle: "Which image shall be segmented?",
   formats: "Pictures, TIFF, DICOM, NIfTI, NRRD and more: the content decides, not the name.",
 
@@ -35,7 +34,6 @@ export default {
   clear: "Remove all",
   tableOfAll: "Table of all",
   archiveOfAll: "Archive of all",
-  kept: "Kept in this browser while the tab is open.",
   waiting: "waiting",
   working: "at work",
   done: "done",
@@ -63,7 +61,6 @@ export default {
   fetching: "{what} is being asked for.",
   writing: "{format} is being written.",
   downloaded: "{format} is downloaded.",
-  unpacking: "The archive is being unpacked.",
   nothingInside: "The archive or folder holds no files.",
   request: "(request {id})",
   unreachable: "The service cannot be reached.",
@@ -162,14 +159,12 @@ export default {
   histogram: "How many objects have which size, from {low} to {high}",
 
   channels: "Channels and contrast",
-  showChannels: "Mix channels",
   channel: "Channel {n}",
   low: "{name}, dark at",
   high: "{name}, bright at",
   autoContrast: "Contrast as at first",
 
   atPoint: "What the network thinks here",
-  askPoint: "Ask the network about single points",
   pointHint: "Click into the image: the probability of each class at that point.",
 
   download: "Download",
@@ -232,7 +227,6 @@ export default {
   keyNext: "next or previous image",
   keyFold: "fold the side bar",
   keyOpen: "choose images",
-  keySlices: "slices of a volume",
   mouse: "The wheel zooms, dragging moves; two fingers do both.",
 
   card: "Model",
@@ -261,7 +255,6 @@ export default {
   cardLimits: "Limits",
   cardLimitsText: "Images unlike those of the training get a warning; the scores hold for images like the test images only.",
   cardCreated: "Made on {date}; trained {steps} steps.",
-  cardVersions: "Versions",
   cardVariants: "Variants",
   cardTry: "Use this model",
   cardNone: "not stated",
