@@ -1,10 +1,11 @@
 """Patches a second that processes make for a card, by preset, in 2D and 3D; needs no card.
 
-Usage: python benchmarks/patches.py [--seconds 3] [--json FILE]
+Usage: python benchmarks/patches.py [--dims 2 3] [--seconds 3] [--json FILE]
 
 A volume and an image of noise in memory stand for cases that the system has cached. Counted is the
 CPU time of one thread for a patch, so that other programs disturb little: all of it on the host,
-and what the host keeps where the device moves patches and changes intensities. Rates of 8 and 16
+what the host keeps where the device moves patches and changes intensities, and what the process
+that trains takes to tell the device so (by the clock: the least of three). Rates of 8 and 16
 processes are computed from it, each with a core of its own: cores that share caches and memory
 make less. Beside them what a network takes at 40 % (3D) and 35 % (2D) of an H200's 989 TFLOP/s,
 from its counted operations.
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # this folder has a file of the name of a room
@@ -26,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from benchmarks.gpu import NOMINAL_TFLOPS, PEAK_SHARES, Setting, network_of  # noqa: E402
 from benchmarks.result import report  # noqa: E402
+from training.planning.patch_cost import seconds_to_order  # noqa: E402
 from training.samples.augmentation import PRESETS, Augmentation  # noqa: E402
 
 PATCHES = {2: (512, 512), 3: (128, 128, 128)}
@@ -65,6 +68,10 @@ def row(preset: str, dims: int, seconds: float) -> dict[str, Any]:
         found[f"{name}_ms"] = cpu_ms(work, seconds)
         for count in PROCESSES:
             found[f"{name}_{count}_processes"] = 1000 * count / found[f"{name}_ms"]
+    plan: Any = SimpleNamespace(
+        augmentation=preset, patch=patch, mirror_axes=None, normalisation=[None], seed=0
+    )
+    found["told_ms"] = 1000 * min(seconds_to_order(plan) for _ in range(3))
     return found
 
 
@@ -83,13 +90,14 @@ def wanted(network: str, dims: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3, help="of CPU, for each figure")
+    parser.add_argument("--dims", type=int, nargs="+", choices=(2, 3), default=[2, 3])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [wanted(network, dims) for dims in PATCHES for network in NETWORKS]
+    rows = [wanted(network, dims) for dims in options.dims for network in NETWORKS]
     for each in rows:
         print(f"{each['network']} in {each['dims']}D takes {each['wanted_a_second']:.0f} a second")
-    for dims in PATCHES:
+    for dims in options.dims:
         for preset in PRESETS:
             rows.append(row(preset, dims, options.seconds))
             figures = (f"{k} {v:.4g}" for k, v in rows[-1].items() if isinstance(v, float))

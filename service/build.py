@@ -30,6 +30,11 @@ BUILDERS = {
     "podman": ("--format", "docker"),  # in its own format there is no health check
     "buildah": ("--format", "docker"),
 }
+ENVIRONMENT = "envs:\n"
+OF_A_GPU = (
+    f"{ENVIRONMENT}  - name: NVIDIA_DRIVER_CAPABILITIES  # which of the host's libraries come in\n"
+    "    value: compute,utility\n"
+)
 ON_CPU, ON_GPU = '"onnxruntime>=', '"onnxruntime-gpu[cuda,cudnn]>='
 
 
@@ -76,7 +81,7 @@ def stage(package: Path, folder: Path, *, gpu: bool = False) -> None:
     shutil.copy(ROOT / CONSTRAINTS, folder)
     described = (ROOT / BENTOFILE).read_text(encoding="utf-8")
     if gpu:
-        described = described.replace(ON_CPU, ON_GPU)
+        described = described.replace(ON_CPU, ON_GPU).replace(ENVIRONMENT, OF_A_GPU)
     (folder / BENTOFILE).write_text(described, encoding="utf-8")
 
 

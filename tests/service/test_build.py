@@ -166,9 +166,13 @@ def test_an_image_is_built_from_the_bentos_own_dockerfile(tiny_package, tmp_path
 
 def test_an_image_for_a_gpu_has_cuda(tiny_package, tmp_path):
     stage(tiny_package, tmp_path, gpu=True)
-    packages = yaml.safe_load((tmp_path / "bentofile.yaml").read_text())["python"]["packages"]
-    (runtime,) = [each for each in packages if each.startswith("onnxruntime")]
+    described = yaml.safe_load((tmp_path / "bentofile.yaml").read_text())
+    (runtime,) = [e for e in described["python"]["packages"] if e.startswith("onnxruntime")]
     assert runtime == "onnxruntime-gpu[cuda,cudnn]>=1.22"
+    environment = {each["name"]: each["value"] for each in described["envs"]}
+    assert environment["NVIDIA_DRIVER_CAPABILITIES"] == "compute,utility"
+    assert environment["BENTOML_HOST"] == "0.0.0.0"
+    assert "NVIDIA_VISIBLE_DEVICES" not in environment, "who starts it says which cards it gets"
 
 
 def health_command(folder) -> list[str]:

@@ -79,7 +79,7 @@ class PatchBatches(IterableDataset[Batch]):
             for i in self.places
         ]
         if self._unfinished:
-            return [_in_torch(self.augmentation.begin(*sample)) for sample in samples]
+            return [in_torch(self.augmentation.begin(*sample)) for sample in samples]
         images, labels = zip(*(self.augmentation(*sample) for sample in samples), strict=True)
         return (
             torch.from_numpy(np.stack(images)),
@@ -111,6 +111,7 @@ class PatchBatches(IterableDataset[Batch]):
         return np.array(case.image[:, *at]), labels, rng
 
 
-def _in_torch(begun: Begun) -> Begun:
+def in_torch(begun: Begun) -> Begun:
+    """With tensors, which travel to a device."""
     image, planes = (torch.from_numpy(np.ascontiguousarray(each)) for each in begun[:2])
     return begun._replace(image=image, planes=planes)

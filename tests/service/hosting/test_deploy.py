@@ -172,6 +172,21 @@ def test_only_the_gpu_overlay_wants_a_gpu(sent, request):
     assert ":" in container_of(sent)["image"]
 
 
+def test_a_pod_with_a_card_needs_no_spare_one_and_keeps_what_cuda_compiles(sent, request):
+    if "gpu" not in request.node.callspec.id:
+        return
+    pod, container = pod_of(sent), container_of(sent)
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert [each["key"] for each in pod["tolerations"]] == ["nvidia.com/gpu"]
+    (deployment,) = [e for e in sent if e["kind"] == "Deployment"]
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+    probe = container["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] >= 600
+    (cache,) = [e["value"] for e in container["env"] if e["name"] == "CUDA_CACHE_PATH"]
+    writable = [m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")]
+    assert any(cache.startswith(f"{place}/") for place in writable)
+
+
 def test_a_pod_runs_without_rights_on_a_file_system_that_it_cannot_change(sent):
     pod, container = pod_of(sent), container_of(sent)
     assert pod["securityContext"]["runAsNonRoot"] is True

@@ -10,6 +10,8 @@ from training.planning.rules import make_plan
 from training.run.device import Device, workers_of
 from training.run.processes import World
 
+measured_orders = patch_cost.seconds_to_order
+
 CARD = Device("cuda", "made up")
 
 
@@ -25,10 +27,30 @@ def sixteen_cores(monkeypatch):
     monkeypatch.setattr("training.run.device.cores", lambda: 16)
 
 
+@pytest.fixture(autouse=True)
+def orders(monkeypatch):
+    """Seconds that a card takes to be told."""
+    told = {"seconds": 0.001}
+    monkeypatch.setattr(patch_cost, "seconds_to_order", lambda plan: told["seconds"])
+    return told
+
+
 @pytest.mark.parametrize(("seconds", "place"), [(0.05, "host"), (0.5, "device")])
 def test_patches_are_changed_where_the_card_need_not_wait(monkeypatch, seconds, place):
     monkeypatch.setattr(patch_cost, "seconds_a_patch", lambda plan: seconds)
     assert place_to_augment(plan(), 0.1, CARD) == place  # 20 a second; 160 or 16 are made
+
+
+def test_a_card_that_would_be_told_what_to_do_for_longer_is_not(monkeypatch, orders):
+    monkeypatch.setattr(patch_cost, "seconds_a_patch", lambda plan: 0.005)  # 1600 a second
+    assert place_to_augment(plan(), 0.001, CARD) == "host"  # 2000 are wanted; 667 there
+    orders["seconds"] = 0.0001  # 1667 there
+    assert place_to_augment(plan(), 0.001, CARD) == "device"
+
+
+def test_what_telling_a_card_takes_is_measured():
+    few, many = (measured_orders(plan(augmentation=each)) for each in ("light", "strong"))
+    assert 0 < few < many
 
 
 def test_all_batches_of_a_step_and_only_this_card_s_patches_count(monkeypatch):
