@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import CARD
-from training.dataset.findings.duplicates import NEARLY_THE_SAME
+from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.one_case import InspectedCase
 from training.dataset.findings.scales import other_scales
@@ -168,11 +168,12 @@ def _duplicates(cases: Sequence[InspectedCase]) -> list[Finding]:
     findings += _alike_in_training([look for look in cases if look.case.split == "train"])
     train, test = ([look for look in cases if look.case.split == split] for split in SPLITS)
     if train and test:
-        likeness = _stacked(test) @ _stacked(train).T
-        for row, look in zip(likeness, test, strict=True):
-            nearest = train[int(row.argmax())]
-            if row.max() >= NEARLY_THE_SAME and nearest.content != look.content:
-                findings.append(_look_alike(nearest.case, look.case, float(row.max())))
+        for look, place, likeness in zip(
+            test, *most_alike(_stacked(test), _stacked(train)), strict=True
+        ):
+            nearest = train[int(place)]
+            if likeness >= NEARLY_THE_SAME and nearest.content != look.content:
+                findings.append(_look_alike(nearest.case, look.case, float(likeness)))
     return findings
 
 

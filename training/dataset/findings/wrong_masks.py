@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
-from training.dataset.findings.duplicates import EDGE
+from training.dataset.findings.duplicates import EDGE, most_alike
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.one_case import InspectedCase
 
@@ -40,21 +40,22 @@ def wrong_masks(cases: Sequence[InspectedCase]) -> list[Finding]:
         return []
     images = np.stack([look.thumbnail for look in looks if look.thumbnail is not None])
     masks = np.stack([look.foreground for look in looks if look.foreground is not None])
-    fit = images @ masks.T
-    return [*_of_another(looks, fit), *_turned(looks, images, masks), *_inverted(looks, fit)]
+    own = (images * masks).sum(axis=1)
+    return [
+        *_of_another(looks, np.abs(own), *most_alike(images, masks, signed=False)),
+        *_turned(looks, images, masks),
+        *_inverted(looks, own),
+    ]
 
 
 def _of_another(
-    looks: Sequence[InspectedCase], fit: Float32[np.ndarray, "n n"]
+    looks: Sequence[InspectedCase],
+    own: Float32[np.ndarray, " n"],
+    best: Int[np.ndarray, " n"],
+    fit: Float32[np.ndarray, " n"],
 ) -> Iterator[Finding]:
     """Masks that have changed places, as by numbers that count from 0 here and from 1 there."""
-    own, strength = np.abs(np.diag(fit)), np.abs(fit)
-    best = strength.argmax(axis=1)
-    wrong = [
-        at
-        for at in range(len(looks))
-        if strength[at, best[at]] >= CLEAR and own[at] <= LESS * strength[at, best[at]]
-    ]
+    wrong = np.flatnonzero((fit >= CLEAR) & (own <= LESS * fit)).tolist()
     if len(wrong) < FEWEST or len({int(best[at]) for at in wrong}) < len(wrong):
         return
     first = wrong[0]
@@ -108,9 +109,8 @@ def _in_words(dims: int, *, swaps: bool, flips: Sequence[int]) -> str:
     return ", ".join(words)
 
 
-def _inverted(looks: Sequence[InspectedCase], fit: Float32[np.ndarray, "n n"]) -> Iterator[Finding]:
+def _inverted(looks: Sequence[InspectedCase], own: Float32[np.ndarray, " n"]) -> Iterator[Finding]:
     """Masks whose foreground is as bright and as large as the background of the others."""
-    own = np.diag(fit)
     shares = np.array([look.foreground_share for look in looks])
     clear = np.abs(own) >= CLEAR
     if not clear.any():

@@ -15,7 +15,13 @@ from scipy import ndimage
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
 from training.dataset import check_dataset, inspect, load_dataset, look_into
-from training.dataset.findings.duplicates import NEARLY_THE_SAME, content_hash, thumbnail
+from training.dataset.findings.duplicates import (
+    NEARLY_THE_SAME,
+    ROWS,
+    content_hash,
+    most_alike,
+    thumbnail,
+)
 from training.dataset.in_processes import BYTES_FOR_PROCESSES
 from training.dataset.splits import subjects_in
 
@@ -259,3 +265,11 @@ def test_training_cases_that_look_alike_are_told_once_for_folds(tmp_path):
     (finding,) = found(tmp_path)
     assert finding.severity == "warning"
     assert finding.problem.startswith("3 pairs of training cases look alike, as a and b do: with f")
+
+
+def test_the_most_alike_of_many_is_that_of_all_pairs_at_once():
+    ours, theirs = (default_rng(n).normal(size=(n, 7)).astype(np.float32) for n in (ROWS + 3, 20))
+    for signed, pairs in ((True, ours @ theirs.T), (False, np.abs(ours @ theirs.T))):
+        places, likeness = most_alike(ours, theirs, signed=signed)
+        np.testing.assert_array_equal(places, pairs.argmax(axis=1))
+        np.testing.assert_allclose(likeness, pairs.max(axis=1), rtol=1e-6)
