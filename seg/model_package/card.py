@@ -310,6 +310,9 @@ class ModelCard(FrozenData):
     def _classes_count_from_zero(self) -> "ModelCard":
         if [c.index for c in self.classes] != list(range(len(self.classes))):
             raise ValueError("classes must be listed by index 0, 1, 2, ...")
+        names = [c.name for c in self.classes]
+        if len(set(names)) < len(names):  # counts, scores and files are told by name
+            raise ValueError(f"each class needs a name of its own, got {', '.join(names)}")
         return self
 
     @model_validator(mode="after")

@@ -26,6 +26,14 @@ def test_a_package_reads_back_what_was_written(tiny_package):
     assert package.golden().patches.shape[1:] == (1, 32, 32)
 
 
+def test_two_classes_of_one_name_are_no_package_since_counts_are_told_by_name(package):
+    classes = json.loads((package / "model.json").read_text())["classes"]
+    classes[2]["name"] = classes[1]["name"]
+    edit(package, classes=classes)
+    with pytest.raises(PackageError, match="each class needs a name of its own"):
+        ModelPackage.load(package)
+
+
 def test_a_changed_byte_is_found(package):
     content = bytearray((package / "network.onnx").read_bytes())
     content[len(content) // 2] ^= 1

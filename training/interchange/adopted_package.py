@@ -72,12 +72,15 @@ def write_adopted(
         overlap: of windows; the model's own where not given.
 
     Raises:
-        ConfigError: the target is there already.
+        ConfigError: the target is there already, or two classes have one name.
         DatasetError: there is no image.
         BackendError: ONNX and network disagree.
     """
     if target.exists() and any(target.iterdir()):
         raise ConfigError(f"{target} is not empty; name another folder with -o")
+    names = [info.name for info in model.classes]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"each class needs a name of its own, got {', '.join(names)}")
     spec = _placed(model, images, stored_as)
     if overlap is not None:
         spec = spec.model_copy(update={"overlap": overlap})
