@@ -30,6 +30,10 @@ TOLD_APART = frozenset({"CT", "MR", "PT"})
 """Modalities of channels by which a model says what it is for."""
 
 
+COMPUTED = frozenset({"RTDOSE"})
+"""Modalities of images that no scanner made: a rule may name them."""
+
+
 @dataclass(frozen=True)
 class SeriesFacts:
     """A series, as far as it has come."""
@@ -149,6 +153,8 @@ def read_rules(path: Path | None, destinations: Collection[str]) -> tuple[Series
 
 def suits(series: SeriesFacts, card: ModelCard) -> bool:
     """Whether a model is for series of this kind: volumes or pictures, and of its modality."""
+    if series.modality in COMPUTED:
+        return False
     is_volume = series.slices > 1
     modalities = {channel.modality for channel in card.input.channels} & TOLD_APART
     is_of_it = not modalities or series.modality in modalities

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from seg.errors import ImageError
+from seg.images.dicom.file import Dataset
 from seg.images.dicom.planes import SAME, UNEVEN, Plane, Vector
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.world import LPS_TO_RAS
@@ -67,6 +68,23 @@ def stack(planes: Sequence[Plane]) -> Stack:
     assert first.pixel is not None
     affine = _affine(planes[order[0]], step)
     return Stack(order, (float(np.linalg.norm(step)), *first.pixel), affine)
+
+
+def missing_between(headers: Sequence[Dataset], grid: Stack) -> tuple[str, ...]:
+    """What is to be said of slices that lie evenly, and further apart than they say.
+
+    Every second slice may be lost; or the header tells the thickness of slices with gaps.
+    """
+    stated = {str(header.get("SpacingBetweenSlices") or "") for header in headers} - {""}
+    if len(stated) != 1 or grid.spacing is None:
+        return ()
+    usual, mm = abs(float(stated.pop())), grid.spacing[0]
+    if not 0 < usual * 1.5 < mm:
+        return ()
+    return (
+        f"the DICOM header says {usual:.4g} mm between slices, which lie {mm:.4g} mm apart: slices "
+        "may be missing",
+    )
 
 
 def stack_with_gaps(

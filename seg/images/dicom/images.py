@@ -11,7 +11,7 @@ import numpy as np
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, parse, translated
-from seg.images.dicom.geometry import Stack, flat, stack
+from seg.images.dicom.geometry import Stack, flat, missing_between, stack
 from seg.images.dicom.one_scan import check_one_scan, check_one_volume
 from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
 from seg.images.dicom.planes import plane_of, planes_of
@@ -93,7 +93,8 @@ def read_series(entries: Sequence[Entry], options: ReadOptions) -> Image:
             return read_dicom(file, options)
     series, notes = chosen_series(study, options.series)
     try:
-        return replace(_volume(series.slices, options), notes=notes)
+        volume = _volume(series.slices, options)
+        return replace(volume, notes=(*notes, *volume.notes))
     except ImageError as error:
         raise type(error)("; ".join([str(error), *notes])) from error
 
@@ -129,6 +130,7 @@ def _volume(slices: Sequence[FoundSlice], options: ReadOptions) -> Image:
         spacing=grid.spacing,
         affine=grid.affine,
         headers=tuple(headers[index] for index in grid.order),
+        notes=missing_between(headers, grid),
     )
 
 

@@ -59,6 +59,13 @@ def test_what_differs_within_a_scan_does_not_part_it(tmp_path, values):
     assert image.spatial_shape == VOLUME.shape
 
 
+@pytest.mark.parametrize(("stated", "is_said"), [(1.5, True), (3, False), (None, False)])
+def test_every_second_slice_that_is_lost_is_told(tmp_path, stated, is_said):
+    slices = series_of(VOLUME, AFFINE, **({"SpacingBetweenSlices": stated} if stated else {}))
+    image = read_image(write_series(tmp_path / "series", slices), dims=3)
+    assert ["slices may be missing" in note for note in image.notes] == [True] * is_said
+
+
 @pytest.mark.parametrize(
     ("group", "name", "pair", "words"),
     [
