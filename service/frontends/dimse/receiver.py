@@ -66,7 +66,10 @@ class Receiver:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         behind = monotonic() - time()
-        self._arriving = {name: _Arriving(at + behind) for name, at in spool.series().items()}
+        self._arriving = {
+            name: _Arriving(at + behind, is_released=spool.is_released(name))
+            for name, at in spool.series().items()
+        }
         self._thread = threading.Thread(target=self._watch, name="dicom-series", daemon=True)
 
     def start(self) -> None:
@@ -107,10 +110,19 @@ class Receiver:
     def ended(self, association: int, *, released: bool) -> None:
         """An association is over, as it should be or broken off."""
         with self._lock:
-            for series in self._arriving.values():
+            for name, series in self._arriving.items():
                 if association in series.open:
                     series.open.discard(association)
                     series.is_released = released
+                    if released:
+                        self._note_released(name)
+
+    def _note_released(self, name: str) -> None:
+        """For whoever comes after this process; without it a series waits for its sender."""
+        try:
+            self._spool.mark_released(name)
+        except OSError as error:
+            LOGGER.error("error", extra={"fields": where_it_failed(error)})
 
     def _watch(self) -> None:
         while not self._closing.wait(LOOK_S):

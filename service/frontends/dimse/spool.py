@@ -14,8 +14,9 @@ from seg.files import replace_file, replaced_file
 from seg.images.dicom.instance_facts import InstanceFacts
 from service.archives.rules import SeriesFacts
 
-SENDER = "sender"
-"""File beside the instances of a series: the name of the peer that sent it last."""
+SENDER, RELEASED = "sender", "released"
+"""Files beside the instances of a series: the name of the peer that sent it last; and that its
+association was released after them, as it should be."""
 
 
 class SpoolFullError(Exception):
@@ -46,6 +47,19 @@ class Spool:
         """Names of the folders here, and when each was added to last, in seconds since 1970."""
         return {folder.name: folder.stat().st_mtime for folder in self._folders()}
 
+    def is_released(self, name: str) -> bool:
+        """Nothing more of a series was to come when it was last heard of."""
+        return (self._root / name / RELEASED).exists()
+
+    def mark_released(self, name: str) -> None:
+        """Remember that, until the next instance.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if (self._root / name).is_dir():
+            replace_file(self._root / name / RELEASED, b"", 0o600)
+
     def keep(self, facts: InstanceFacts, content: Path, sender: str | None) -> str:
         """Keep an instance; the name of its series' folder. One that is there already is replaced.
 
@@ -66,6 +80,7 @@ class Spool:
                 target.flush()
                 os.fsync(target.fileno())
             replace_file(folder / SENDER, (sender or "").encode(), 0o600)
+            (folder / RELEASED).unlink(missing_ok=True)
             _sync(folder)
         except BaseException:
             self._reserve(name, -size)
