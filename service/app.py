@@ -48,8 +48,8 @@ from service.routes.model_changes import ModelChanges
 from service.routes.models import Catalogue
 from service.routes.patches import PatchRoutes
 from service.routes.segment import FAILED_HEADER, PRECISION_HEADER, PublicRoutes
-from service.studio.folder import StudioFolder
-from service.studio.routes import Studio
+from service.studio.all_routes import studio_routes
+from service.studio.trainings import Trainings
 
 
 def create_app(
@@ -87,10 +87,11 @@ def create_app(
         description.route(),
     ]
     description.describe(routes)  # a front end is described by the program that it is for
+    trainings = Trainings.offered(models)
     if settings.studio:
-        routes += Studio(models, public, StudioFolder(settings.studio)).routes()
+        routes += studio_routes(models, public, settings.studio, trainings)
     if "monailabel" in settings.front_ends:
-        routes += MonaiLabel(models, public).routes()
+        routes += MonaiLabel(models, public, trainings).routes()
     if "oip" in settings.front_ends:
         routes += InferenceProtocol(models, public).routes()
     if "oip-grpc" in settings.front_ends:

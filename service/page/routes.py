@@ -60,6 +60,11 @@ def page_routes() -> list[Route]:
     return [Route("/", _answering(_File(FILES / INDEX))), *routes]
 
 
+def studio_page() -> Route:
+    """``/studio``, where people draw."""
+    return Route("/studio", _answering(_File(FILES / "studio" / INDEX)))
+
+
 class _File:
     """A file, read and packed when it is first asked for."""
 

@@ -5,15 +5,11 @@ on the image's grid. Its numbers are places in the list of classes, or numbers o
 background and 65535 what nobody annotated. ``ETag`` and ``If-Match`` are the version drawn on.
 """
 
-import gzip
 import json
-import zlib
 from typing import Annotated, Any, BinaryIO
 
-import numpy as np
 from anyio.to_thread import run_sync
-from jaxtyping import UInt16
-from pydantic import Field, ValidationError
+from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -26,9 +22,9 @@ from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.forms import whole_form
-from service.routes.segment import PublicRoutes
+from service.studio.bodies import as_bin, bin_response, checked, numbers_of
 from service.studio.classes import DrawnClasses
-from service.studio.drawn import as_file, for_page, from_bin, from_page
+from service.studio.drawn import as_file, for_page, from_page
 from service.studio.drawn_polygons import from_geojson
 from service.studio.folder import Author, DrawnMask, StudioFolder
 from service.studio.held_back import held_back
@@ -78,9 +74,8 @@ class DrawnParams(FrozenData):
 class Studio:
     """The routes of what is drawn."""
 
-    def __init__(self, models: ModelRegistry, public: PublicRoutes, folder: StudioFolder) -> None:
+    def __init__(self, models: ModelRegistry, folder: StudioFolder) -> None:
         self._models = models
-        self._public = public
         self.folder = folder
         self.images = OpenImages(models, folder)
 
@@ -123,7 +118,7 @@ class Studio:
 
     async def begin(self, request: Request) -> Response:
         """``PUT /studio/dataset``: name the classes, before anything is drawn."""
-        wanted = _checked(NewDataset, await _json_body(request), "a dataset")
+        wanted = checked(NewDataset, await _json_body(request), "a dataset")
         names = [each.name for each in wanted.classes]
         if len({*names, "background", "ignore"}) < len(names) + 2:
             raise Problem(422, "each class has a name of its own, none background or ignore")
@@ -221,7 +216,7 @@ class Studio:
             if not isinstance(part, UploadFile) or not isinstance(text, str):
                 raise Problem(422, "the mask is a part named label, params a field without file")
             expected = _expected(request)
-            params = _checked(DrawnParams, text.encode(), "params")
+            params = checked(DrawnParams, text.encode(), "params")
             opened = await self.images.get(request, identity)
             classes = await run_sync(self.classes)
             name = (part.filename or "").lower()
@@ -285,39 +280,6 @@ class Studio:
         return found
 
 
-def as_bin(numbers: UInt16[np.ndarray, "*spatial"]) -> bytes:
-    """As it goes over the wire."""
-    return numbers.astype("<u2").tobytes()
-
-
-def bin_response(content: bytes, headers: dict[str, str]) -> Response:
-    """A label map, packed: most of it is one number."""
-    packed = gzip.compress(content, compresslevel=1, mtime=0)
-    return Response(
-        packed,
-        headers={**headers, "Content-Encoding": "gzip"},
-        media_type="application/octet-stream",
-    )
-
-
-def numbers_of(file: BinaryIO, name: str, image: Image) -> UInt16[np.ndarray, "*spatial"]:
-    """A label map as it came.
-
-    Raises:
-        Problem: 422, it is damaged or does not lie on the image.
-    """
-    voxels = int(np.prod(image.spatial_shape))
-    file.seek(0)
-    if not name.endswith(".gz"):
-        return np.asarray(from_bin(file.read(2 * voxels + 1), image).array[0], np.uint16)
-    try:
-        with gzip.GzipFile(fileobj=file, mode="rb") as packed:
-            content = packed.read(2 * voxels + 1)
-    except (OSError, EOFError, ValueError, zlib.error):
-        raise Problem(422, "the packed label map is damaged") from None
-    return np.asarray(from_bin(content, image).array[0], np.uint16)
-
-
 def _from_bin(
     file: BinaryIO, name: str, params: DrawnParams, image: Image, classes: DrawnClasses
 ) -> DrawnMask:
@@ -351,13 +313,3 @@ def _number(request: Request, name: str) -> int:
 
 async def _json_body(request: Request) -> bytes:
     return await short_body(request, MOST_JSON, Problem(413, "this is a short JSON object"))
-
-
-def _checked(model: Any, body: bytes, what: str) -> Any:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
-        fields = ", ".join(model.model_fields)
-        raise Problem(422, f"{where}: {first['msg'].lower()}; {what} has {fields}") from None

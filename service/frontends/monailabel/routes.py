@@ -33,7 +33,6 @@ from service.frontends.monailabel.results import (
 )
 from service.frontends.monailabel.sessions import Session, Sessions, ending_of
 from service.frontends.monailabel.studies import Studies
-from service.frontends.monailabel.training import Trainings
 from service.middleware.access import KeyRule
 from service.middleware.accounting import MODEL_HEADER
 from service.middleware.caller import caller_of
@@ -45,6 +44,7 @@ from service.requests.forms import is_form, whole_form
 from service.requests.options import QUALITIES
 from service.routes.asking import content_of, decoded, segmented
 from service.routes.segment import PublicRoutes
+from service.studio.trainings import Trainings
 
 MOST_SLICES = 10_000
 """Files of a session: the slices of a series."""
@@ -72,7 +72,9 @@ class _Asked:
 class MonaiLabel:
     """MONAI Label's contract, on top of ``POST /segment``."""
 
-    def __init__(self, models: ModelRegistry, public: PublicRoutes) -> None:
+    def __init__(
+        self, models: ModelRegistry, public: PublicRoutes, trainings: Trainings | None
+    ) -> None:
         settings = models.settings
         self._models = models
         self._public = public
@@ -81,11 +83,7 @@ class MonaiLabel:
         self._archived = ArchivedImages(settings)
         folder = settings.drawn_folder
         self._datastore = Datastore(models, public, Studies(folder)) if folder else None
-        self._trainings = (
-            Trainings(models, folder, settings.train_minutes)
-            if folder and settings.train_minutes
-            else None
-        )
+        self._trainings = trainings
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -280,7 +278,8 @@ class MonaiLabel:
         too_long = Problem(413, "the parameters of a training are short JSON")
         params = training_params(await short_body(request, MOST_LOGIN, too_long))
         name = request.path_params.get("model") or params.get("model")
-        start = partial(self._trainings.start, name if isinstance(name, str) else None, params)
+        name = name if isinstance(name, str) else None
+        start = partial(self._trainings.start, name, params, promotes=True)
         return JSONResponse((await run_sync(start)).told())
 
     async def training(self, request: Request) -> Response:

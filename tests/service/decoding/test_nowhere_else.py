@@ -18,7 +18,9 @@ UNPACKERS = {"zlib.decompress", "gzip.decompress", "gzip.open", "lzma.decompress
 READ_ELSEWHERE = {
     "archives/peers.py": ["dcmread"],  # our own results, on their way to a PACS
     "page/routes.py": ["gzip"],  # packs the page
-    "studio/routes.py": ["gzip", "read_mask"],  # to the size of the image; masks that we wrote
+    "studio/bodies.py": ["gzip"],  # to the size of the image
+    "studio/routes.py": ["read_mask"],  # masks that we wrote
+    "studio/suggestions.py": ["read_mask"],  # likewise
 }
 
 

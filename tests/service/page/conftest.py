@@ -42,7 +42,7 @@ def open_page(browser) -> Iterator:
     complaints: list[str] = []
     contexts = []
 
-    def open_page(url: str, *, ready: bool = True, **options) -> Page:
+    def open_page(url: str, at: str = "", *, ready: bool = True, **options) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
@@ -64,7 +64,7 @@ def open_page(browser) -> Iterator:
                 else complaints.append(request.url)
             ),
         )
-        page.goto(url)
+        page.goto(f"{url}{at}")
         if ready:
             expect(page.locator("#model-line")).to_contain_text("nearest-level")
         return page

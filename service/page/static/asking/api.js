@@ -26,7 +26,7 @@ function keyHeaders() {
 
 /** An answer that is a success; anything else is a problem. */
 export async function ask(path, options = {}) {
-  const response = await fetch(path, { ...options, headers: keyHeaders() }).catch((error) => {
+  const response = await fetch(path, { ...options, headers: { ...options.headers, ...keyHeaders() } }).catch((error) => {
     if (options.signal?.aborted) throw error;
     unreachable();
   });

@@ -1,8 +1,8 @@
-"""Training as MONAI Label's clients order it: the package that answers is trained on.
+"""Training on what people drew, as a process of its own with low priority; one at a time.
 
-``training.fit`` and ``training.compare`` run as processes of their own, on what people have drawn
-in ``SEG_STUDIES``. The new package answers only where it is better on images that neither it nor
-the one before has learned from.
+``training.improve`` trains the model that answers on and compares both on held-back images;
+``training.fit`` makes the first one. What is proposed answers when a person agrees, or by itself
+where its order says so and a paired test is sure; nothing of it lies among the models before that.
 """
 
 import atexit
@@ -17,19 +17,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from uuid import uuid4
 
 from seg.errors import SegError
+from seg.files import replace_file
 from seg.model_package import read_card, write_card
 from service.errors import NotReadyError
-from service.frontends.monailabel.studies import ASIDE
 from service.models.arrival import ARRIVING, folder_name
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.observability.logs import LOGGER, where_it_failed
 from service.problems.response import Problem
+from service.studio.folder import ASIDE
 
 TrainingState = Literal["RUNNING", "DONE", "ERROR", "STOPPED"]
 NICENESS = 10
@@ -37,12 +37,22 @@ LONGEST_DETAIL = 300
 """Letters of what a command said last."""
 
 
+FIRST = "studio"
+"""Name of a model that nobody had before."""
+PROPOSAL = "proposal.json"
+
+
 @dataclass
 class TrainingTask:
     """A training that was ordered."""
 
-    version: ModelVersion
+    version: ModelVersion | None
+    """That it goes on with; None makes the first model."""
     request: Mapping[str, Any]
+    minutes: float = 0.0
+    steps: int | None = None
+    promotes: bool = False
+    """A new model answers by itself where it is surely better."""
     id: str = field(default_factory=lambda: str(uuid4()))
     status: TrainingState = "RUNNING"
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -70,21 +80,37 @@ class _FailedError(Exception):
 
 
 class Trainings:
-    """One training at a time."""
+    """One training at a time, and what it proposes."""
 
-    def __init__(self, models: ModelRegistry, studies: Path, minutes: float) -> None:
-        self._models, self._studies, self._minutes = models, studies, minutes
+    def __init__(self, models: ModelRegistry, folder: Path, minutes: float) -> None:
+        self._models, self._folder, self.minutes = models, folder, minutes
         self._lock = threading.Lock()
         self._task: TrainingTask | None = None
         self._process: subprocess.Popen[str] | None = None
         atexit.register(self.stop)
 
+    @classmethod
+    def offered(cls, models: ModelRegistry) -> Self | None:
+        """As the settings say; None where they offer none."""
+        settings = models.settings
+        folder = settings.drawn_folder
+        return (
+            cls(models, folder, settings.train_minutes)
+            if folder and settings.train_minutes
+            else None
+        )
+
     def current(self) -> TrainingTask | None:
         """The last one that was ordered."""
         return self._task
 
-    def start(self, name: str | None, request: Mapping[str, Any]) -> TrainingTask:
-        """Begin to train the model of a name, or the default one.
+    def start(self, name: str | None, request: Mapping[str, Any], **chosen: Any) -> TrainingTask:
+        """Begin to train the model of a name, or the default one, or the first one.
+
+        Args:
+            name: of the model.
+            request: as it came, for whoever asks again.
+            chosen: fields of `TrainingTask`.
 
         Raises:
             Problem: 429, one is running; 409, there is no folder that a new version may lie in; 404
@@ -95,11 +121,13 @@ class Trainings:
                 409,
                 "a trained model needs a folder of models to lie in: SEG_MODELS=DIR names one",
             )
-        version = self._models.choose(name)
+        is_first = name is None and not self._models.versions()
+        version = None if is_first else self._models.choose(name)
+        chosen = {"minutes": self.minutes, **chosen}
         with self._lock:
             if self._task is not None and self._task.status == "RUNNING":
                 raise Problem(429, "a training is running; stop it first, or wait")
-            self._task = task = TrainingTask(version, request)
+            self._task = task = TrainingTask(version, request, **chosen)
         threading.Thread(target=self._run, args=(task,), name="training", daemon=True).start()
         return task
 
@@ -114,8 +142,50 @@ class Trainings:
                 self._process.terminate()
         return task
 
+    def proposal(self) -> dict[str, Any] | None:
+        """What the last training proposes; None where nothing waits for an answer."""
+        try:
+            found: dict[str, Any] = json.loads((self._proposed / PROPOSAL).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def report(self) -> str:
+        """Of the proposal, as Markdown.
+
+        Raises:
+            Problem: 404, nothing is proposed.
+        """
+        try:
+            return (self._proposed / "report.md").read_text(encoding="utf-8")
+        except OSError:
+            raise Problem(404, "nothing is proposed now") from None
+
+    def decide(self, accept: bool) -> ModelVersion | None:
+        """Let the proposed model answer, or forget it.
+
+        Raises:
+            Problem: 404, nothing is proposed; 409, the model cannot answer here.
+        """
+        with self._lock:
+            found = self.proposal()
+            if found is None:
+                raise Problem(404, "nothing is proposed now")
+            version = None
+            if accept:
+                try:
+                    version = self._taken(found["name"], self._proposed / found["package"])
+                except _FailedError as error:
+                    raise Problem(409, str(error)) from None
+            shutil.rmtree(self._proposed, ignore_errors=True)
+        return version
+
+    @property
+    def _proposed(self) -> Path:
+        return self._folder / ASIDE / "proposal"
+
     def _run(self, task: TrainingTask) -> None:
-        folder = self._studies / ASIDE / "training" / task.id
+        folder = self._folder / ASIDE / "training" / task.id
         try:
             folder.mkdir(parents=True)
             told = self._trained(task, folder)
@@ -140,27 +210,39 @@ class Trainings:
 
     def _trained(self, task: TrainingTask, folder: Path) -> str:
         """What became of it."""
-        before, run, scores = task.version.folder, folder / "run", folder / "comparison.json"
-        task.details.append(f"{task.version.label} is trained for {self._minutes:g} minutes")
-        data = str(self._studies)
-        fit = ["training.fit", data, "--from", str(before), "--out", str(run)]
-        self._command(task, [*fit, "--minutes", f"{self._minutes:g}"], folder)
-        task.details.append("the new model is compared with the one before on held-back images")
-        after = run / "package"
-        self._command(
-            task, ["training.compare", str(before), str(after), data, "--out", str(scores)], folder
-        )
-        is_better, figures = verdict(json.loads(scores.read_text(encoding="utf-8")))
-        if not is_better:
-            return f"{task.version.label} answers still, the new model is not better: {figures}"
-        version = self._taken(task, after)
-        return f"{version.label} answers now: {figures}"
+        out, data = folder / "out", str(self._folder)
+        length = ["--minutes", f"{task.minutes:g}"]
+        length = length if task.steps is None else ["--steps", str(task.steps)]
+        if task.version is None:
+            task.details.append("the first model is trained")
+            self._command(task, ["training.fit", data, "--out", str(out), *length], folder)
+            version = self._taken(FIRST, out / "package")
+            return f"{version.label} answers now, the first model of this folder"
+        label = task.version.label
+        task.details.append(f"{label} is trained on and compared on held-back images")
+        before = ["--from", str(task.version.folder)]
+        self._command(task, ["training.improve", data, *before, "--out", str(out), *length], folder)
+        found = json.loads((out / PROPOSAL).read_text(encoding="utf-8"))
+        if found["decision"] == "not better":
+            return f"{label} answers still: {found['says']}"
+        name = task.version.card.name
+        if task.promotes and found["decision"] == "better":
+            version = self._taken(name, out / found["package"])
+            return f"{version.label} answers now: {found['says']}"
+        with self._lock:
+            _check_not_stopped(task)
+            shutil.rmtree(self._proposed, ignore_errors=True)
+            replace_file(
+                out / PROPOSAL, json.dumps({**found, "name": name, "before": label}).encode()
+            )
+            out.replace(self._proposed)
+        return f"a new model waits for somebody to agree: {found['says']}"
 
-    def _taken(self, task: TrainingTask, package: Path) -> ModelVersion:
-        """The new version, under the name of the one before."""
+    def _taken(self, name: str, package: Path) -> ModelVersion:
+        """The new version under that name; it answers."""
         root = self._models.settings.models
         assert root is not None
-        card = read_card(package).model_copy(update={"name": task.version.card.name})
+        card = read_card(package).model_copy(update={"name": name})
         staged = Path(tempfile.mkdtemp(prefix=ARRIVING, dir=root))
         try:
             shutil.copytree(package, staged, dirs_exist_ok=True)
@@ -171,6 +253,10 @@ class Trainings:
         if version.state != "proven":
             self._models.remove(version)
             raise _FailedError(f"the new model cannot answer: {version.reason}")
+        if self._models.rules.of(name).pinned is not None:  # somebody went back before
+            self._models.rules.change(
+                name, lambda rule: rule.model_copy(update={"pinned": version.card.version})
+            )
         return version
 
     def _command(self, task: TrainingTask, arguments: Sequence[str], folder: Path) -> None:
@@ -198,22 +284,6 @@ class Trainings:
 def _check_not_stopped(task: TrainingTask) -> None:
     if task.status == "STOPPED":
         raise _StoppedError
-
-
-def verdict(comparison: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether the second package of a ``comparison.json`` is better, and the figures.
-
-    It is where the Dice of its classes is higher in the mean, and that of none of them is lower
-    beyond doubt.
-    """
-    dice = [each for each in comparison["differences"] if each["measure"] == "dice"]
-    if not dice:
-        return False, "no class can be scored"
-    before, after = (fmean(each[f"mean_{which}"] for each in dice) for which in "ab")
-    is_worse = any(each["difference"]["ci95"][1] < 0 for each in dice)
-    cases = len(comparison["cases"])
-    figures = f"mean Dice {before:.3f} before, {after:.3f} after, on {cases} held-back images"
-    return after > before and not is_worse, figures
 
 
 def _clock(time: datetime) -> str:

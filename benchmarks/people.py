@@ -1,0 +1,79 @@
+"""A person who draws, played by the reference: outlines in areas, nothing of the rest."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from seg.images import Image, encode_image, read_image, read_mask
+from service.studio.classes import FRESH_IGNORE
+from service.studio.folder import Author, DrawnMask, StudioFolder
+
+MARGIN = 12
+"""Pixels around outlined objects in which a person sees that there is nothing else."""
+
+
+def outlined_area(
+    numbers: np.ndarray, count: int, rng: np.random.Generator, ignore: int
+) -> tuple[np.ndarray, int]:
+    """Objects of a small area, outlined one by one; what its edge cuts and the rest is left open.
+
+    Returns the mask and how many outlines it took.
+    """
+    boxes = ndimage.find_objects(numbers)
+    middles = np.array([[(s.start + s.stop) / 2 for s in box] if box else [np.inf] * numbers.ndim
+                        for box in boxes])  # fmt: skip
+    known = np.flatnonzero(np.isfinite(middles[:, 0]))
+    best: tuple[int, np.ndarray] | None = None
+    for start in rng.permutation(known)[:60]:
+        near = known[np.argsort(np.linalg.norm(middles[known] - middles[start], axis=1))[:count]]
+        low = np.min([[s.start for s in boxes[n]] for n in near], axis=0)
+        high = np.max([[s.stop for s in boxes[n]] for n in near], axis=0)
+        area = tuple(
+            slice(max(0, a - MARGIN), min(size, b + MARGIN))
+            for a, b, size in zip(low, high, numbers.shape, strict=True)
+        )
+        inside = numbers[area]
+        outside = numbers.copy()
+        outside[area] = 0
+        cut = np.intersect1d(inside[inside > 0], outside[outside > 0])
+        drawn = np.where(np.isin(inside, cut), ignore, inside)
+        outlines = len(np.unique(drawn)) - int(0 in drawn) - int(ignore in drawn)
+        if best is None or abs(outlines - count) < abs(best[0] - count):
+            mask = np.full(numbers.shape, ignore, np.uint16)
+            mask[area] = drawn
+            best = outlines, mask
+        if outlines == count:
+            break
+    assert best is not None
+    return best[1], best[0]
+
+
+def drawn_folder(
+    data: Path, target: Path, outlines: int, frames: int, seed: int = 0, name: str = "nucleus"
+) -> StudioFolder:
+    """A studio's folder in which somebody outlined some objects of a nnU-Net folder's images."""
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "images").mkdir(parents=True)
+    studio = StudioFolder(target)
+    studio.begin([{"name": name}], are_objects=True)
+    rng = np.random.default_rng(seed)
+    images = sorted((data / "imagesTr").iterdir())
+    step = len(images) // frames
+    left = outlines
+    for place, path in enumerate(images[::step][:frames]):
+        stem = path.name.removesuffix("".join(path.suffixes)).removesuffix("_0000")
+        shutil.copy(path, target / "images" / f"{stem}{''.join(path.suffixes)}")
+        numbers = read_mask(next((data / "instancesTr").glob(f"{stem}.*"))).array
+        mask, took = outlined_area(numbers, left // (frames - place), rng, FRESH_IGNORE[True])
+        left -= took
+        image = read_image(path)
+        ending = {2: ".tif", 3: ".nii.gz"}[image.dims]
+        content = encode_image(Image.on_grid_of(image, mask[np.newaxis]), f"mask{ending}")
+        studio.keep(
+            stem, DrawnMask(content=content, ending=ending, objects={}), Author(who="bench")
+        )
+    return studio

@@ -1,0 +1,143 @@
+"""Which images are worth a person's time: those that a model does badly, and no two alike.
+
+Letters: ``f`` numbers that describe an image, ``k`` channels of probabilities.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from seg.images import Image
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+LOOKED_AT = 100_000
+"""Voxels of a channel that are described."""
+UNFAMILIAR = 0.2
+"""Dice that an image unlike the training counts worse."""
+UNKNOWN_DICE = 0.5
+"""Where a package predicts none."""
+SECONDS_AN_IMAGE = 15.0
+"""To open it and to look at it."""
+SECONDS_AN_OBJECT = 5.0
+"""For each that is predicted to be wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageLook:
+    """What a model makes of an image that nobody annotated."""
+
+    predicted_dice: float | None
+    """Mean of its classes."""
+    warnings: int = 0
+    """Ways in which the image is unlike those that the model knows."""
+    objects: int | None = None
+    described: Float64[np.ndarray, " f"]
+    """As ``described`` gives it."""
+
+    @property
+    def need(self) -> float:
+        """How much a correction is needed, in Dice."""
+        dice = UNKNOWN_DICE if self.predicted_dice is None else self.predicted_dice
+        return float(min(1.0, 1 - dice + (UNFAMILIAR if self.warnings else 0)))
+
+    @property
+    def seconds(self) -> float:
+        """That a person will need for it."""
+        objects = 1 if self.objects is None else self.objects
+        return SECONDS_AN_IMAGE + SECONDS_AN_OBJECT * self.need * objects
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedImage:
+    """An image and why it comes where it does."""
+
+    name: str
+    need: float
+    unlike: float
+    """Its distance from the nearest that is annotated or comes before it; 1 is the usual one."""
+    seconds: float
+    look: ImageLook
+
+
+def described(image: Image, probabilities: Any | None = None) -> Float64[np.ndarray, " f"]:
+    """Numbers by which images are told apart: of intensities, and of what a model sees in them.
+
+    Args:
+        image: in the intensities of its file.
+        probabilities: ``(k, *spatial)``, where a model was asked.
+    """
+    numbers: list[float] = []
+    for channel in image.array:
+        step = max(1, channel.size // LOOKED_AT)
+        values = channel.reshape(-1)[::step].astype(np.float64)
+        values = values[np.isfinite(values)]
+        numbers += list(np.quantile(values, QUANTILES)) if values.size else [0.0] * len(QUANTILES)
+        numbers.append(float(values.std()) if values.size else 0.0)
+    if probabilities is not None:
+        axes = tuple(range(1, probabilities.ndim))
+        shares = np.asarray(probabilities, np.float32)
+        numbers += list(shares.mean(axis=axes))
+        numbers.append(float(np.mean(shares.max(axis=0) < 0.9)))
+    return np.array(numbers, np.float64)
+
+
+def ranked(
+    looks: Mapping[str, ImageLook],
+    annotated: Sequence[Float64[np.ndarray, " f"]] = (),
+    seconds: float | None = None,
+) -> list[RankedImage]:
+    """The images one after the other: each the one that is needed most and unlike those before it.
+
+    A greedy choice: need times the distance from the nearest that is annotated or chosen already.
+
+    Args:
+        looks: by the image's name.
+        annotated: descriptions of the images that are annotated.
+        seconds: of a person; images are listed until they are spent, one at least.
+
+    Source: Sener and Savarese, Active learning for convolutional neural networks: a core-set
+    approach (2018), for the distance.
+    """
+    names = sorted(looks)
+    if not names:
+        return []
+    every = [looks[name].described for name in names]
+    place = _on_one_scale(np.array([*every, *annotated]))
+    chosen = list(place[len(names) :])
+    usual = _usual_distance(place)
+    left = dict(zip(names, place, strict=False))
+    order: list[RankedImage] = []
+    spent = 0.0
+    while left:
+        unlike = {
+            name: min([*(float(np.linalg.norm(at - c)) / usual for c in chosen), 1.0])
+            for name, at in left.items()
+        }
+        best = max(left, key=lambda name: (looks[name].need * unlike[name], looks[name].need))
+        look = looks[best]
+        spent += look.seconds
+        if order and seconds is not None and spent > seconds:
+            break
+        order.append(
+            RankedImage(
+                name=best, need=look.need, unlike=unlike[best], seconds=look.seconds, look=look
+            )
+        )
+        chosen.append(left.pop(best))
+    return order
+
+
+def _on_one_scale(numbers: Float64[np.ndarray, "n f"]) -> Float64[np.ndarray, "n f"]:
+    spread = numbers.std(axis=0)
+    return np.asarray((numbers - numbers.mean(axis=0)) / np.where(spread > 0, spread, 1))
+
+
+def _usual_distance(place: Float64[np.ndarray, "n f"]) -> float:
+    """Median of the distances of all pairs."""
+    if len(place) < 2:
+        return 1.0
+    apart = np.linalg.norm(place[:, None] - place[None], axis=2)
+    return float(np.median(apart[np.triu_indices(len(place), 1)])) or 1.0

@@ -1,0 +1,139 @@
+/** The picture, what is drawn on it, and where a pointer or the keys are. */
+
+import { UNKNOWN } from "./label_map.js";
+
+const HATCH = 8;
+
+/** A colour for each object, neighbours in number far apart in hue. */
+export function colorOf(number) {
+  const hue = (number * 137.508) % 360;
+  const part = (shift) => {
+    const k = (shift + hue / 30) % 12;
+    return Math.round(255 * (0.55 - 0.4 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+  };
+  return [part(0), part(8), part(4)];
+}
+
+export class View {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.pixels = document.createElement("canvas");
+    this.scale = 1;
+    this.left = 0;
+    this.top = 0;
+    this.low = 0;
+    this.high = 255;
+    this.cursor = null;
+    this.shapes = [];
+    this.colors = () => [255, 255, 0];
+    this.selected = 0;
+    new ResizeObserver(() => this.draw()).observe(canvas);
+  }
+
+  /** @param slice bytes, one a pixel or three. */
+  show(slice, map, z) {
+    this.slice = slice;
+    this.map = map;
+    this.z = z;
+    if (this.pixels.width !== map.width || this.pixels.height !== map.height) {
+      this.pixels.width = map.width;
+      this.pixels.height = map.height;
+      this.fit();
+    }
+    this.paint();
+  }
+
+  fit() {
+    const { clientWidth, clientHeight } = this.canvas;
+    this.scale = Math.min(clientWidth / this.pixels.width, clientHeight / this.pixels.height) || 1;
+    this.left = (clientWidth - this.scale * this.pixels.width) / 2;
+    this.top = (clientHeight - this.scale * this.pixels.height) / 2;
+  }
+
+  /** The pixel under a place of the window. */
+  pixelAt(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return {
+      x: Math.floor((event.clientX - box.left - this.left) / this.scale),
+      y: Math.floor((event.clientY - box.top - this.top) / this.scale),
+    };
+  }
+
+  zoom(factor, at = { x: this.canvas.clientWidth / 2, y: this.canvas.clientHeight / 2 }) {
+    const scale = Math.min(64, Math.max(0.05, this.scale * factor));
+    this.left = at.x - ((at.x - this.left) * scale) / this.scale;
+    this.top = at.y - ((at.y - this.top) * scale) / this.scale;
+    this.scale = scale;
+    this.draw();
+  }
+
+  move(x, y) {
+    this.left += x;
+    this.top += y;
+    this.draw();
+  }
+
+  /** Mixes picture and numbers anew. */
+  paint() {
+    if (!this.map) return;
+    const { width, height } = this.map;
+    const image = new ImageData(width, height);
+    const { data } = image;
+    const numbers = this.map.numbers.subarray(this.z * this.map.size, (this.z + 1) * this.map.size);
+    const bytes = this.slice.length / numbers.length;
+    const span = Math.max(1, this.high - this.low);
+    const shade = Uint8ClampedArray.from({ length: 256 }, (_, value) => (255 * (value - this.low)) / span);
+    const colors = new Map();
+    for (let at = 0; at < numbers.length; at += 1) {
+      const number = numbers[at];
+      const x = at % width;
+      for (let c = 0; c < 3; c += 1) data[4 * at + c] = shade[this.slice[bytes * at + (bytes === 3 ? c : 0)]];
+      data[4 * at + 3] = 255;
+      if (number === UNKNOWN) {
+        if ((x + Math.floor(at / width)) % HATCH === 0) this.#mix(data, at, [90, 130, 200], 0.5);
+      } else if (number) {
+        if (!colors.has(number)) colors.set(number, this.colors(number));
+        const isEdge = x === 0 || x === width - 1 || numbers[at - 1] !== number || numbers[at + 1] !== number
+          || numbers[at - width] !== number || numbers[at + width] !== number;
+        this.#mix(data, at, number === this.selected ? [255, 255, 255] : colors.get(number), isEdge ? 0.9 : 0.35);
+      }
+    }
+    this.pixels.getContext("2d").putImageData(image, 0, 0);
+    this.draw();
+  }
+
+  #mix(data, at, color, share) {
+    for (let c = 0; c < 3; c += 1) data[4 * at + c] = (1 - share) * data[4 * at + c] + share * color[c];
+  }
+
+  draw() {
+    const { canvas } = this;
+    const density = globalThis.devicePixelRatio || 1;
+    canvas.width = canvas.clientWidth * density;
+    canvas.height = canvas.clientHeight * density;
+    const context = canvas.getContext("2d");
+    context.scale(density, density);
+    if (!this.map) return;
+    context.save();
+    context.translate(this.left, this.top);
+    context.scale(this.scale, this.scale);
+    context.imageSmoothingEnabled = this.scale < 1;
+    context.drawImage(this.pixels, 0, 0);
+    context.lineWidth = 1.5 / this.scale;
+    this.shapes.forEach(({ points, closed }) => {
+      context.beginPath();
+      points.forEach(({ x, y }) => context.lineTo(x + 0.5, y + 0.5));
+      if (closed) context.closePath();
+      context.strokeStyle = "#ffff00";
+      context.stroke();
+    });
+    if (this.cursor) {
+      context.beginPath();
+      context.arc(this.cursor.x + 0.5, this.cursor.y + 0.5, Math.max(0.5, this.cursor.radius), 0, 2 * Math.PI);
+      context.strokeStyle = "#ffffff";
+      context.stroke();
+    }
+    context.restore();
+    canvas.dataset.view = [this.scale, this.left, this.top].join(" ");
+  }
+}

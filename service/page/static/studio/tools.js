@@ -1,0 +1,152 @@
+/** What a pointer does: each tool is begun, moved and ended at pixels of the slice that is shown. */
+
+import { UNKNOWN } from "./label_map.js";
+
+/** Tools in the order of the bar: a name, a key, and whether it changes what is drawn. */
+export const TOOLS = [
+  { name: "brush", key: "b" },
+  { name: "eraser", key: "e" },
+  { name: "polygon", key: "p" },
+  { name: "fill", key: "f" },
+  { name: "area", key: "a" },
+  { name: "object", key: "o" },
+  { name: "split", key: "l" },
+  { name: "this", key: "t" },
+  { name: "notThis", key: "n" },
+  { name: "move", key: "h" },
+];
+
+export class Hand {
+  /** @param desk what is drawn on: `map`, `z`, `view`, `value()`, `cleared`, `radius`, `changed()`, `mark()`. */
+  constructor(desk) {
+    this.desk = desk;
+    this.tool = "brush";
+    this.points = [];
+  }
+
+  take(tool) {
+    this.cancel();
+    this.tool = tool;
+    this.desk.forgetMarks();
+  }
+
+  cancel() {
+    this.points = [];
+    this.from = null;
+    this.desk.view.shapes = [];
+    if (this.desk.map) this.desk.map.end();
+    this.desk.view.draw();
+  }
+
+  down(pixel, { shift = false } = {}) {
+    const { desk } = this;
+    const { map, z } = desk;
+    this.from = this.last = pixel;
+    if (this.tool === "brush" || this.tool === "eraser") {
+      map.begin();
+      this.value = this.tool === "eraser" ? desk.cleared : desk.value(pixel);
+      map.stroke(z, pixel, pixel, desk.radius, this.value);
+      desk.view.paint();
+    } else if (this.tool === "polygon") {
+      this.#corner(pixel);
+    } else if (this.tool === "fill" && map.inside(pixel.x, pixel.y)) {
+      this.#step(() => map.fill(z, pixel.x, pixel.y, desk.value(null)));
+    } else if (this.tool === "object" && map.inside(pixel.x, pixel.y)) {
+      this.#choose(map.at(z, pixel.x, pixel.y), shift);
+    } else if (this.tool === "this" || this.tool === "notThis") {
+      this.marks = [pixel];
+    }
+  }
+
+  drag(pixel) {
+    const { desk } = this;
+    if (!this.from) return;
+    if (this.tool === "brush" || this.tool === "eraser") {
+      desk.map.stroke(desk.z, this.last, pixel, desk.radius, this.value);
+      desk.view.paint();
+    } else if (this.tool === "area") {
+      const { x, y } = this.from;
+      this.#outline([{ x, y }, { x: pixel.x, y }, pixel, { x, y: pixel.y }], true);
+    } else if (this.tool === "split") {
+      this.#outline([this.from, pixel]);
+    } else if (this.tool === "this" || this.tool === "notThis") {
+      this.marks.push(pixel);
+      this.#outline(this.marks);
+    }
+    this.last = pixel;
+  }
+
+  up(pixel) {
+    const { desk, from } = this;
+    this.from = null;
+    if (!from) return;
+    if (this.tool === "brush" || this.tool === "eraser") {
+      if (desk.map.end()) desk.changed();
+    } else if (this.tool === "area") {
+      const [left, right] = [from.x, pixel.x].sort((a, b) => a - b);
+      const [top, bottom] = [from.y, pixel.y].sort((a, b) => a - b);
+      this.#step(() => desk.map.rest(desk.z, 0, [left, top, right + 1, bottom + 1]));
+    } else if (this.tool === "split") {
+      this.#step(() => {
+        const fresh = desk.map.split(desk.z, from, pixel);
+        if (fresh) desk.named(fresh, desk.map.at(desk.z, from.x, from.y));
+      });
+    } else if (this.tool === "this" || this.tool === "notThis") {
+      desk.mark(this.marks, this.tool === "this");
+    }
+    if (this.tool !== "polygon") this.#outline([]);
+  }
+
+  /** A polygon is done: by Enter, or at its first corner. */
+  finish() {
+    if (this.tool !== "polygon" || this.points.length < 3) return;
+    const { points, desk } = this;
+    this.points = [];
+    desk.view.shapes = [];
+    this.#step(() => desk.map.polygon(desk.z, points, desk.value(null)));
+  }
+
+  /** Deletes what is selected. */
+  remove() {
+    const { desk } = this;
+    if (!desk.view.selected) return;
+    const number = desk.view.selected;
+    desk.view.selected = 0;
+    this.#step(() => desk.map.renumber(number, 0));
+  }
+
+  #corner(pixel) {
+    const [first] = this.points;
+    const near = 6 / this.desk.view.scale + 1;
+    if (this.points.length > 2 && Math.hypot(pixel.x - first.x, pixel.y - first.y) <= near) this.finish();
+    else {
+      this.points.push(pixel);
+      this.#outline(this.points);
+    }
+  }
+
+  #choose(number, joins) {
+    const { desk } = this;
+    const before = desk.view.selected;
+    const isObject = number && number !== UNKNOWN;
+    if (joins && before && isObject && before !== number) {
+      this.#step(() => desk.map.renumber(number, before));
+      return;
+    }
+    desk.view.selected = isObject ? number : 0;
+    desk.view.paint();
+  }
+
+  #step(change) {
+    const { desk } = this;
+    desk.map.begin();
+    change();
+    if (desk.map.end()) desk.changed();
+    desk.view.paint();
+  }
+
+  #outline(points, closed = false) {
+    this.desk.view.shapes = points.length ? [{ points, closed }] : [];
+    this.desk.view.draw();
+  }
+}

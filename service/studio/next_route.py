@@ -1,0 +1,102 @@
+"""``GET /studio/next``: which images are worth a person's time now."""
+
+from time import monotonic
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from seg.errors import ImageError
+from seg.inference.trust.worth import ImageLook, described, ranked
+from service.errors import NotReadyError
+from service.problems.response import Problem
+from service.studio.model_routes import StudioModels
+from service.studio.routes import Studio
+
+LOOKING_S = 20.0
+"""Seconds that images may take which the model has not seen; the others come after them."""
+
+
+class NextImages:
+    """The route; it remembers what a model made of images."""
+
+    def __init__(self, studio: Studio, helped: StudioModels) -> None:
+        self._studio = studio
+        self._suggestions = helped.suggestions
+        self._looks: dict[tuple[str, str], ImageLook] = {}
+
+    def routes(self) -> list[Route]:
+        """For an application."""
+        return [Route("/studio/next", self.next, methods=["GET"])]
+
+    async def next(self, request: Request) -> Response:
+        """``GET /studio/next``: images that are not done, the one that is needed most first."""
+        minutes = _minutes(request)
+        images = await run_sync(self._studio.folder.images)
+        done = [name for name in images if await run_sync(self._studio.folder.mask, name)]
+        left = [name for name in images if name not in done]
+        seen = await self._seen(request, left + done) if left else {}
+        looks = {name: look for name, look in seen.items() if name in left}
+        order = ranked(
+            looks,
+            [look.described for name, look in seen.items() if name in done],
+            None if minutes is None else 60 * minutes,
+        )
+        told: list[dict[str, Any]] = [
+            {
+                "id": each.name,
+                "predicted_dice": each.look.predicted_dice,
+                "warnings": each.look.warnings,
+                "objects": each.look.objects,
+                "unlike": round(each.unlike, 3),
+                "minutes": round(each.seconds / 60, 2),
+            }
+            for each in order
+        ]
+        unseen = [name for name in left if name not in looks]
+        if minutes is None or not told:
+            told += [{"id": name} for name in unseen]
+        return JSONResponse({"images": told, "not_seen": len(unseen)})
+
+    async def _seen(self, request: Request, names: list[str]) -> dict[str, ImageLook]:
+        """What the model that answers made of images, of new ones as many as time allows."""
+        until = monotonic() + LOOKING_S
+        looks: dict[str, ImageLook] = {}
+        label = None
+        for name in names:
+            known = self._looks.get((name, label)) if label else None
+            if known is None and monotonic() < until:
+                try:
+                    classes = await run_sync(self._studio.classes)
+                    found = await self._suggestions.get(request, name, None, classes)
+                    opened = await self._studio.images.get(request, name)
+                except NotReadyError:  # there is no model yet: any order is as good
+                    return {}
+                except (ImageError, Problem):  # one that cannot be read hides no other
+                    continue
+                label = found.model
+                known = self._looks.get((name, label)) or ImageLook(
+                    predicted_dice=found.predicted_dice,
+                    warnings=found.warnings,
+                    objects=len(found.objects) or None,
+                    described=await run_sync(described, opened.image, found.probabilities),
+                )
+                self._looks[name, label] = known
+            if known is not None:
+                looks[name] = known
+        return looks
+
+
+def _minutes(request: Request) -> float | None:
+    text = request.query_params.get("minutes")
+    if text is None:
+        return None
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 10_000:
+        raise Problem(422, "minutes of a person are a number above 0")
+    return minutes

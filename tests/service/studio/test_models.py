@@ -1,0 +1,78 @@
+"""What a model suggests to whoever draws, and how marks repair it."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
+from service.settings import Settings
+from service.studio.drawn import UNKNOWN
+from tests.packages import write_package
+from tests.service.studio.conftest import SIZE, named, put
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    return write_package(tmp_path_factory.mktemp("package") / "p", objects=True)
+
+
+@pytest.fixture
+def helped(folder, package):
+    """A client of a studio with a model that smooths and compares with levels."""
+    image = np.zeros(SIZE, np.uint8)
+    image[5:15, 5:15] = image[25:35, 25:40] = 204
+    tifffile.imwrite(folder / "images" / "a.tif", image)
+    registry = ModelRegistry(Settings(package=package, studio=folder, provider="cpu"), Metrics())
+    registry.start()
+    registry.wait()
+    with TestClient(create_app(registry)) as client:
+        yield client
+    registry.close()
+
+
+def as_map(content):
+    return np.frombuffer(content, "<u2").reshape(SIZE)
+
+
+def test_a_model_suggests_objects_in_the_classes_of_the_dataset(helped):
+    named(helped, "nucleus", "else")
+    answer = helped.post("/studio/images/a/suggestion")
+    assert answer.status_code == 200, answer.text
+    numbers = as_map(answer.content)
+    assert numbers[10, 10] != numbers[30, 30]
+    assert numbers[30, 30] > 0
+    assert numbers[20, 20] == 0
+    objects = json.loads(answer.headers["X-Objects"])
+    assert set(objects.values()) == {"nucleus"}, "the cytoplasm is no class here"
+    assert put(helped, "a", numbers, objects=objects).status_code == 200
+
+
+def test_classes_that_nobody_named_are_those_of_the_model(helped):
+    helped.post("/studio/images/a/suggestion")
+    told = helped.get("/studio/dataset").json()
+    assert [each["name"] for each in told["classes"]] == ["background", "cytoplasm", "nucleus"]
+    assert told["objects"]
+
+
+def test_a_mark_repairs_what_is_drawn(helped):
+    named(helped, "nucleus")
+    drawn = as_map(helped.post("/studio/images/a/suggestion").content).copy()
+    other = int(drawn[10, 10])
+    marks = np.full(SIZE, UNKNOWN, "<u2")
+    marks[30, 30] = 0
+    sent = {"label": ("l.bin", drawn.tobytes()), "seeds": ("s.bin", marks.tobytes())}
+    answer = helped.post("/studio/images/a/repair", files=sent)
+    assert answer.status_code == 200, answer.text
+    box = tuple(slice(*map(int, side.split(":"))) for side in answer.headers["X-Box"].split(","))
+    shape = [side.stop - side.start for side in box]
+    drawn[box] = np.frombuffer(answer.content, "<u2").reshape(shape)
+    assert set(np.unique(drawn)) == {0, other}
+    marks[:] = UNKNOWN
+    sent["seeds"] = ("s.bin", marks.tobytes())
+    refused = helped.post("/studio/images/a/repair", files=sent)
+    assert "nothing is marked" in refused.json()["detail"]

@@ -1,0 +1,183 @@
+"""The studio in a real browser: drawn, undone, saved, found again, learned from, gone back from."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from seg.images import read_mask
+from seg.model_package import read_card, write_card
+from service.studio.drawn import UNKNOWN
+from tests.packages import write_package
+from tests.service.conftest import served, until, until_status
+from tests.service.page.conftest import browser, open_page  # noqa: F401
+
+SIZE = (64, 80)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Two pictures, a model, and the settings of a studio over them."""
+    images = tmp_path / "drawn" / "images"
+    images.mkdir(parents=True)
+    for name in ("a", "b"):
+        image = np.zeros(SIZE, np.uint8)
+        image[10:24, 10:24] = image[40:56, 50:66] = 204
+        tifffile.imwrite(images / f"{name}.tif", image)
+    write_package(tmp_path / "models" / "first", objects=True)
+    return tmp_path
+
+
+def started(place, port=None):
+    settings = {
+        "SEG_STUDIO": str(place / "drawn"),
+        "SEG_MODELS": str(place / "models"),
+        "SEG_TRAIN_MINUTES": "1",
+        "SEG_PROVIDER": "cpu",
+    }
+    return served(place / "models" / "first", place / "log.txt", port=port, **settings)
+
+
+def spot(page, x, y):
+    """Where a pixel of the image is on the screen."""
+    scale, left, top = map(float, page.locator("#canvas").get_attribute("data-view").split())
+    box = page.locator("#canvas").bounding_box()
+    return box["x"] + left + scale * (x + 0.5), box["y"] + top + scale * (y + 0.5)
+
+
+def drag(page, *places):
+    page.mouse.move(*spot(page, *places[0]))
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*spot(page, *place), steps=3)
+    page.mouse.up()
+
+
+def numbers_in(client, image):
+    answer = client.get(f"/studio/images/{image}/label")
+    assert answer.status_code == 200, answer.text
+    return np.frombuffer(answer.content, "<u2").reshape(SIZE)
+
+
+def test_drawing_lives_through_a_killed_service_and_a_new_model_comes_and_goes(place, open_page):  # noqa: F811
+    with started(place) as client:
+        port = client.base_url.port
+        until_status(client, "/readyz", 200)
+        page = open_page(str(client.base_url), "/studio", ready=False)
+        page.fill("#class-names", "cell")
+        page.click("#begin button")
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "a")
+        assert not Axe().run(page).response["violations"]
+        drag(page, (12, 12), (20, 20))
+        expect(page.locator("#count")).to_have_text("1 objects")
+        drag(page, (54, 45), (60, 50))
+        page.keyboard.press("Control+z")
+        expect(page.locator("#count")).to_have_text("1 objects")
+        page.keyboard.press("Control+y")
+        expect(page.locator("#count")).to_have_text("2 objects")
+        expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
+        drawn = numbers_in(client, "a")
+        assert drawn[16, 16] == 1
+        assert drawn[47, 57] == 2
+        assert drawn[30, 30] == UNKNOWN
+    page.keyboard.press("p")
+    for corner in ((30, 4), (44, 4), (44, 16), (30, 16)):
+        page.mouse.click(*spot(page, *corner))
+    page.keyboard.press("Enter")
+    expect(page.locator("#count")).to_have_text("3 objects")
+    expect(page.locator("#saved")).to_have_attribute("data-state", "unsaved")
+    with started(place, port) as client:
+        until_status(client, "/readyz", 200)
+        expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
+        assert numbers_in(client, "a")[10, 36] == 3, "what was drawn while nobody listened"
+        page.keyboard.press("a")
+        drag(page, (0, 0), (79, 30))
+        page.keyboard.press("d")
+        expect(page.locator("#saved")).to_contain_text("Done")
+        kept = read_mask(place / "drawn" / "masks" / "a.tif").array
+        assert kept[2, 2] == 0
+        assert kept[60, 5] == UNKNOWN
+        page.reload()
+        expect(page.locator("#count")).to_have_text("3 objects")
+        learned(page, place, client)
+
+
+def learned(page, place, client):
+    """A proposal is shown, answers when somebody agrees, and the one before comes back."""
+    proposed = place / "drawn" / ".studio" / "proposal"
+    shutil.copytree(place / "models" / "first", proposed / "package")
+    card = read_card(proposed / "package")
+    write_card(proposed / "package", card.model_copy(update={"version": "2"}))
+    told = {"name": card.name, "before": "x", "after": "y", "package": "package", "cases": 3}
+    told |= {"decision": "better", "says": "it finds more"}
+    (proposed / "proposal.json").write_text(json.dumps(told))
+    expect(page.locator("#proposal-says")).to_contain_text("it finds more")
+    page.click("#accept")
+    expect(page.locator("#model-line")).to_contain_text(f"{card.name}:2 answers")
+    page.click("#back")
+    expect(page.locator("#model-line")).to_contain_text(f"{card.name}:1 answers")
+    page.click("#train")
+    expect(page.locator("#training")).to_have_attribute("data-state", "RUNNING")
+    page.click("#stop")
+    expect(page.locator("#training")).to_have_attribute("data-state", "STOPPED")
+    assert "a.tif" not in (place / "log.txt").read_text()
+
+
+def test_objects_are_joined_split_taken_away_and_repaired(place, open_page):  # noqa: F811
+    with started(place) as client:
+        until_status(client, "/readyz", 200)
+        client.put(
+            "/studio/dataset", json={"classes": [{"name": "cytoplasm"}, {"name": "nucleus"}]}
+        )
+        page = open_page(str(client.base_url), "/studio", ready=False)
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "a")
+        page.click("#suggest")
+        expect(page.locator("#count")).not_to_have_text("0 objects")
+        before = int(page.locator("#count").inner_text().split()[0])
+        page.keyboard.press("l")
+        drag(page, (58, 36), (58, 60))
+        expect(page.locator("#count")).to_have_text(f"{before + 1} objects")
+        page.keyboard.press("o")
+        page.mouse.click(*spot(page, 53, 48))
+        page.keyboard.down("Shift")
+        page.mouse.click(*spot(page, 63, 48))
+        page.keyboard.up("Shift")
+        expect(page.locator("#count")).to_have_text(f"{before} objects")
+        page.mouse.click(*spot(page, 17, 17))
+        page.keyboard.press("Delete")
+        expect(page.locator("#count")).to_have_text(f"{before - 1} objects")
+        page.keyboard.press("t")
+        page.mouse.click(*spot(page, 17, 17))
+        expect(page.locator("#count")).to_have_text(f"{before} objects")
+        expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
+        assert (numbers_in(client, "a")[12:22, 12:22] > 0).mean() > 0.8
+        told = client.get("/studio/images/a").json()["revisions"][-1]
+        assert told["package"].startswith("nearest-level:")
+
+
+def test_two_people_on_one_image_are_told(place, open_page):  # noqa: F811
+    with started(place) as client:
+        until_status(client, "/readyz", 200)
+        client.put("/studio/dataset", json={"classes": [{"name": "cell"}]})
+        page = open_page(str(client.base_url), "/studio", ready=False)
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "a")
+        theirs = np.full(SIZE, 1, "<u2").tobytes()
+        client.put(
+            "/studio/images/a/label",
+            files={"label": ("l.bin", theirs)},
+            headers={"If-Match": '"0"'},
+            data={"params": json.dumps({"state": "done"})},
+        )
+        drag(page, (12, 12), (20, 20))
+        expect(page.locator("#conflict")).to_be_visible()
+        page.click("#keep-mine")
+        expect(page.locator("#conflict")).to_be_hidden()
+        until(lambda: client.get("/studio/images/a").json()["revision"] == 2)
+        assert numbers_in(client, "a")[30, 30] == UNKNOWN
+        page.locator("#versions button").last.click()
+        expect(page.locator("#saved")).to_have_text("")
+        until(lambda: numbers_in(client, "a")[30, 30] == 1)

@@ -1,0 +1,99 @@
+"""What is learned of drawings answers when somebody agrees, and the one before can come back."""
+
+import json
+import shutil
+
+import pytest
+from starlette.testclient import TestClient
+
+from seg.model_package import read_card, write_card
+from service.app import create_app
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
+from service.settings import Settings
+from service.studio.trainings import Trainings
+from tests.packages import write_package
+from tests.service.conftest import until
+from tests.service.studio.conftest import named
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A folder of models with one."""
+    write_package(tmp_path / "models" / "first")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def trained(folder, models):
+    """A client of a studio that offers trainings."""
+    settings = Settings(
+        models=models, studio=folder, provider="cpu", models_poll_s=60, train_minutes=5
+    )
+    registry = ModelRegistry(settings, Metrics())
+    registry.start()
+    registry.wait()
+    with TestClient(create_app(registry)) as client:
+        yield client
+    registry.close()
+
+
+def propose(folder, models, version):
+    """What ``training.improve`` leaves where it is better."""
+    proposed = folder / ".studio" / "proposal"
+    shutil.copytree(models / "first", proposed / "run" / "package")
+    card = read_card(proposed / "run" / "package")
+    update = {"name": "a dataset", "version": version}
+    write_card(proposed / "run" / "package", card.model_copy(update=update))
+    told = {"name": card.name, "before": "nearest-level:1", "package": "run/package"}
+    told |= {"decision": "better", "says": "it is better", "after": "x", "cases": 4}
+    (proposed / "proposal.json").write_text(json.dumps(told))
+    (proposed / "report.md").write_text("# both\n")
+
+
+def answering(client):
+    (model,) = client.get("/models").json()["models"]
+    return model["latest"]
+
+
+def test_a_proposal_answers_when_somebody_agrees_and_goes_back(trained, folder, models):
+    assert trained.get("/studio/proposal").status_code == 404
+    propose(folder, models, "20")
+    assert answering(trained) == "1", "nothing answers before somebody agrees"
+    told = trained.get("/studio/train").json()["proposal"]
+    assert told["says"] == "it is better"
+    assert trained.get("/studio/proposal/report").text == "# both\n"
+    assert trained.post("/studio/proposal", json={"accept": True}).json()["answers"].endswith(":20")
+    assert answering(trained) == "20"
+    assert trained.post("/models/nearest-level/rollback").status_code == 200
+    assert answering(trained) == "1"
+    propose(folder, models, "30")
+    trained.post("/studio/proposal", json={"accept": True})
+    assert answering(trained) == "30", "though somebody went back before"
+    propose(folder, models, "40")
+    trained.post("/studio/proposal", json={"accept": False})
+    assert answering(trained) == "30"
+    assert trained.get("/studio/proposal").status_code == 404
+
+
+def test_one_training_runs_at_a_time_and_one_that_is_stopped_leaves_nothing(trained, folder):
+    named(trained, "cytoplasm", "nucleus", objects=False)
+    order = trained.post("/studio/train", json={"minutes": 6})
+    assert "may take 5 minutes" in order.json()["detail"]
+    assert trained.post("/studio/train", json={"step": 2}).status_code == 422
+    assert trained.post("/studio/train", json={"steps": 2}).status_code == 202
+    assert trained.post("/studio/train", json={"steps": 2}).status_code == 429
+    assert trained.delete("/studio/train").json()["status"] == "STOPPED"
+    until(lambda: not any((folder / ".studio" / "training").iterdir()))
+    assert answering(trained) == "1"
+
+
+def test_a_studio_without_models_says_what_offers_a_training(studio):
+    assert studio.get("/studio/train").json()["offered"] is False
+    assert "SEG_TRAIN_MINUTES" in studio.post("/studio/train").json()["detail"]
+
+
+def test_a_service_of_one_package_says_what_is_missing(models, folder):
+    registry = ModelRegistry(Settings(package=models / "first"), Metrics())
+    with pytest.raises(Exception, match="SEG_MODELS=DIR"):
+        Trainings(registry, folder, 1).start(None, {})
