@@ -221,6 +221,7 @@ async function tellApart(item) {
   item.split = true;
   try {
     await analyse(item, () => queue.changed(item));
+    item.result = await resultOf(item); // now, so that the bar with the button never goes away
   } catch (error) {
     item.split = false;
     throw error;

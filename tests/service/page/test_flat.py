@@ -130,6 +130,17 @@ def test_an_image_whose_pixels_have_a_size_is_measured_in_mm2_by_one_segmentatio
     assert [url.rpartition("/")[2] for url in asked if "/segment" in url] == ["segment"]
 
 
+def test_objects_of_a_model_that_knows_classes_are_counted_where_somebody_asks(client, page):
+    give(page, ("scan.png", png(BANDS)))
+    until_done(page)
+    page.get_by_role("button", name="Count objects one by one").click()
+    summary = client.post("/segment?format=objects&split=true", content=png(BANDS)).json()
+    expect(page.locator("#objects tbody tr")).to_have_count(len(summary["objects"]))
+    expect(page.locator("#apart")).to_be_hidden()
+    expect(page.locator("#bar")).to_be_visible()
+    expect(page.locator("#measurements thead")).to_contain_text("Objects")
+
+
 def test_what_no_browser_shows_is_shown_as_the_service_reads_it(client, page):
     deep = BANDS.astype(np.uint16)  # of 65,535: a browser would show black
     file = io.BytesIO()
