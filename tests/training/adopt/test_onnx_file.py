@@ -94,7 +94,7 @@ def test_probabilities_of_sigmoids_are_those_of_regions(tmp_path):
     ("fields", "words"),
     [
         ({"classes": ["background", "x"]}, "2 channels"),
-        ({"classes": ["background", "x", "x"]}, "a name of its own"),
+        ({"classes": ["background", "x", "x"]}, "different names"),
         ({"patch": [8, 8]}, "takes patches of"),
         ({"channels": [{"name": "a"}, {"name": "b"}]}, "2 are described"),
         ({"classes": "x"}, "classes"),
