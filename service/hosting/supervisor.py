@@ -21,7 +21,7 @@ SHARED_LIMITS = (
     "the processes of this machine share SEG_MAX_PER_MINUTE, keys' rates, "
     "SEG_MAX_CLIENT_REQUESTS, SEG_MAX_UPLOADS_MB and SEG_MAX_DECODING_MB; SEG_MAX_REQUESTS, "
     "SEG_MAX_MODELS, SEG_THREADS and SEG_JOB_WORKERS are each process's own; replicas on other "
-    "machines share SEG_MAX_JOBS alone"
+    "machines share SEG_MAX_JOBS, SEG_MAX_JOBS_MB and SEG_MAX_CLIENT_JOBS_MB alone"
 )
 
 

@@ -6,10 +6,11 @@ metrics can name it.
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
 
+from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -70,7 +71,13 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.is_ready = False
         self.media_type = MEDIA_TYPES.get(path.suffix, "text/plain")
+
+    def prepare(self) -> None:
+        """Read and pack it."""
+        _ = self.zipped, self.tag
+        self.is_ready = True
 
     @cached_property
     def content(self) -> bytes:
@@ -85,8 +92,10 @@ class _File:
         return f'W/"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
 
-def _answering(file: _File) -> Callable[[Request], Response]:
-    def answer(request: Request) -> Response:  # not async: Starlette runs it in a thread
+def _answering(file: _File) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        if not file.is_ready:  # once, in a thread; hundreds that ask later need none
+            await run_sync(file.prepare)
         headers = HEADERS | {"ETag": file.tag}
         if request.headers.get("if-none-match") == file.tag:
             return Response(status_code=304, headers=headers)

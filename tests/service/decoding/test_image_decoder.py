@@ -16,7 +16,7 @@ import tifffile
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images import ClassInfo, Limits, Mask, encode_mask, read_image
-from service.decoding import decoders
+from service.decoding import decoders, image_decoder
 from service.decoding.budget import DecodingBudget
 from service.decoding.channel import Message
 from service.decoding.crossing import UnknownTypeError, packed, unpacked
@@ -134,6 +134,12 @@ def test_one_that_takes_too_much_memory_is_ended():
     with pytest.raises(ImageTooLargeError, match="SEG_MAX_DECODING_MB"):
         decoded(zeros(200), 3, max_decoding_mb=60)
     assert decoded(nifti(), 3, max_decoding_mb=60).dims == 3
+
+
+def test_it_is_ended_by_its_own_limit_too_where_nobody_looks(monkeypatch):
+    monkeypatch.setattr(image_decoder, "POLL_S", 60)
+    with pytest.raises(ImageTooLargeError, match="than decoding may have here"):
+        decoded(zeros(200), 3, max_decoding_mb=60)
 
 
 def test_two_that_take_too_much_together_are_not_both_decoded():
