@@ -85,3 +85,17 @@ def test_others_have_their_turn_while_many_small_parts_are_read():
 
     anyio.run(both)
     assert turns > 100
+
+
+@pytest.mark.parametrize("kind", [b"", b"image/png", b"multipart/related; boundary=b"])
+def test_what_does_not_say_that_it_is_a_form_is_told_to_be_one(kind):
+    request = request_of((FILE, b"x"))
+    headers = [(b"content-type", kind)] if kind else []
+
+    async def take():
+        async with whole_form(Request({**request.scope, "headers": headers}, request.receive)):
+            pass
+
+    with pytest.raises(Problem, match="multipart/form-data") as raised:
+        anyio.run(take)
+    assert raised.value.status_code == 415
