@@ -114,6 +114,11 @@ def differences(card: ModelCard) -> list[str]:
             f"within {wide} voxels of an image's edge masks may differ: {card.name} puts as many "
             "of 0 around an image that is normalised, readers mirror it or put none"
         )
+    if card.input.stands_out is not None:
+        found.append(
+            f"what does not stand out of an image is background to {card.name}; readers show what "
+            "the network makes of noise"
+        )
     if any(rule.kind == "reference" for rule in rules.normalisation):
         found.append(
             f"images of another exposure than the training's get other masks: {card.name} brings "

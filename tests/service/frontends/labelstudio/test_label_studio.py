@@ -1,7 +1,6 @@
 """Label Studio's contract: its own decoder reads the strokes, and what is drawn comes back."""
 
 import base64
-import importlib.util
 import io
 import json
 import threading
@@ -13,9 +12,7 @@ import pytest
 import tifffile
 from starlette.testclient import TestClient
 
-from data.card import PackageFile, PackageSource
-from data.packages import extract
-from seg.errors import ConfigError, RegistryError
+from seg.errors import ConfigError
 from service.app import create_app
 from service.middleware.key_file import new_key, write_keys
 from service.models.registry import ModelRegistry
@@ -25,20 +22,6 @@ from tests.packages import write_package
 from tests.service.conftest import labels_of, png
 from training.dataset import load_dataset
 
-SDK = PackageSource(
-    package="label-studio-sdk",
-    version="2.1.2",
-    kind="wheel",
-    megabytes=2,
-    sha256="8b95a4021f0bb4bd5a4cdce38d998cfbc0028d68681f0fd3e9907525967013c3",
-    licence="Apache-2.0",
-    files={
-        "brush.py": PackageFile(
-            path="label_studio_sdk/converter/brush.py",
-            sha256="8d12f77cb97f274e9f5445fb51ab77d6bbb4b9467bd42e33ad79d7daa39cac8a",
-        )
-    },
-)
 LEVELS = np.random.default_rng(5).integers(0, 3, (6, 7)) * 100
 PIXELS = np.kron(LEVELS, np.ones((8, 9))).astype(np.uint8)
 IMAGE = png(PIXELS)
@@ -153,14 +136,7 @@ def error(answer, status):
 
 
 @pytest.mark.network
-def test_label_studios_own_decoder_finds_the_masks_that_segment_answers(backend, truth, tmp_path):
-    try:
-        extract(SDK, tmp_path)
-    except RegistryError as refused:
-        pytest.skip(f"Label Studio's SDK: {refused}")
-    spec = importlib.util.spec_from_file_location("brush", tmp_path / "brush.py")
-    brush = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(brush)
+def test_label_studios_own_decoder_finds_the_masks_that_segment_answers(backend, truth, brush):
     (found,) = predicted(backend).json()["results"]
     assert found["model_version"] == "nearest-level:1"
     regions = [{**each, "rle": each["value"]["rle"]} for each in found["result"]]

@@ -74,7 +74,7 @@ def main() -> None:
     large = grpc.InferInput("image", [1], "BYTES")
     large.set_data_from_numpy(np.array([bytes(3_000_000)], object))
     huge = grpc.InferInput("image", [1], "BYTES")
-    huge.set_data_from_numpy(np.array([bytes(200_000_000)], object))
+    huge.set_data_from_numpy(np.array([bytes(20_000_000)], object))
     found["refusals"] = {
         "no image": refusal([text]),
         "no model": refusal([image], "none"),
