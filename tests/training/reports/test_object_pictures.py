@@ -1,8 +1,11 @@
 """Which objects went wrong, and pictures of them."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
+from playwright.sync_api import sync_playwright
 
 from seg.inference import Predictor
 from seg.metrics import count_objects, fates_of, overlaps
@@ -12,6 +15,8 @@ from training.dataset import load_dataset
 from training.evaluation.evaluator import evaluate
 from training.reports.evaluation_report import Scored, write_evaluation_report
 from training.reports.object_pictures import COLORS, objects_shown, outlined
+
+CHROMIUM = shutil.which("chromium")
 
 
 def scene():
@@ -68,6 +73,24 @@ def dataset(tmp_path):
     return load_dataset(tmp_path / "data")
 
 
+def wider_than_the_paper(report):
+    """Tables that A4 with margins of a centimetre cuts off, and that a window of 1100 does."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        found = []
+        for media, width in (("print", 718), ("screen", 1100)):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.emulate_media(media=media)
+            page.goto(report.as_uri())
+            found += page.evaluate(
+                "[...document.querySelectorAll('table')]"
+                ".filter(table => table.getBoundingClientRect().right > innerWidth)"
+                ".map(table => table.innerText.slice(0, 40))"
+            )
+        browser.close()
+    return found
+
+
 def test_an_evaluation_shows_the_objects_that_went_wrong_merged_ones_first(dataset, tmp_path):
     package = ModelPackage.load(write_package(tmp_path / "cells", objects=True))
     kept = tmp_path / "predictions"
@@ -81,5 +104,7 @@ def test_an_evaluation_shows_the_objects_that_went_wrong_merged_ones_first(datas
     text = page.read_text()
     assert "Objects that went wrong" in text
     assert text.count('alt="merged nucleus"') >= 2
+    if CHROMIUM:
+        assert wider_than_the_paper(page) == []
     (kept / "objects" / f"{evaluation.cases[0].case}.tif").unlink()
     assert len(objects_shown(kept, dataset, evaluation)) < len(shown)

@@ -105,7 +105,7 @@ def test_a_case_is_shown_as_image_reference_and_prediction(page):
 def test_scores_floor_plan_and_proof_are_told(page, run):
     _, job, finished = run
     for summary in finished.evaluation.summary.values():
-        assert f"<td>{summary.dice:.3f}</td>" in page
+        assert f"<td>{summary.dice:.3f}<" in page
         assert f"<td>{summary.floor:.3f}</td>" in page
     assert "4,321 steps in 1.5 minutes on CPU of a test" in page
     assert "1.5e-06" in page
