@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -125,6 +126,17 @@ def test_a_run_without_logs_has_a_report_without_curves(run, tmp_path):
     (tmp_path / "predictions").symlink_to(folder / "predictions")
     trained = Trained(ResidualUNet(job.plan.network_config(3)), steps=0, seconds=0.0)
     assert "image/svg+xml" not in write_report(tmp_path, job, trained, finished).read_text()
+
+
+def test_of_one_test_case_no_interval_is_told(run, tmp_path):
+    folder, job, finished = run
+    (tmp_path / "predictions").symlink_to(folder / "predictions")
+    one = evaluate(Predictor(finished.package), job.dataset, job.dataset.test[:1])
+    trained = Trained(ResidualUNet(job.plan.network_config(3)), steps=1, seconds=1.0)
+    page = write_report(tmp_path, job, trained, replace(finished, evaluation=one)).read_text()
+    assert "It is that of one test case" in page
+    assert "on one case: no interval" in page
+    assert "95% confidence" not in page
 
 
 @pytest.mark.parametrize(
