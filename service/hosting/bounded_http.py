@@ -7,6 +7,7 @@ connections that say nothing would take all that a process may have.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -56,6 +57,24 @@ _TOO_LARGE = (
 _TOO_FINE = "a body comes in fewer chunks: join them before they are sent"
 _TOO_SLOW = f"a trailer or the head of a chunk took longer than {HEAD_S:g} s"
 _NOT_HTTP = "this is no HTTP/1.1 request: its first line or a header cannot be read"
+
+
+_UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=[ \t]*:(?![^\r\n]*websocket))")
+_NO_UPGRADE = b"x-grade"
+
+
+def without_upgrade(head: memoryview) -> memoryview:
+    """The piece with another name for ``Upgrade``, which a server may pass over (RFC 9110, 7.8).
+
+    That to a websocket stays: it is refused in a sentence.
+
+    Java's client and ``curl --http2`` offer HTTP/2 with every request. The parser would take the
+    body that follows for that other protocol, and the request would have none.
+    """
+    if not _UPGRADE.search(head):
+        return head
+    lines = bytes(head).partition(END_OF_HEAD)[0]
+    return memoryview(_UPGRADE.sub(_NO_UPGRADE, lines) + bytes(head[len(lines) :]))
 
 
 class BoundedProtocol(CrowdedProtocol):
@@ -186,6 +205,7 @@ class BoundedProtocol(CrowdedProtocol):
         else:
             self._expect_head()
             self._head_bytes += len(data)
+            data = without_upgrade(data)
         super().data_received(data)  # type: ignore[arg-type]  # its parser takes any buffer
         if self._in_body:
             is_too_large = self._framing.is_too_large
@@ -280,7 +300,7 @@ class BoundedProtocol(CrowdedProtocol):
         self._parse()
 
     def _should_upgrade_to_ws(self) -> bool:
-        """No: a request to upgrade is answered as what it is otherwise."""
+        """No; see ``without_upgrade``, which a name in two pieces escapes."""
         return False
 
     def _unsupported_upgrade_warning(self) -> None:

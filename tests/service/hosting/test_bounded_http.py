@@ -297,6 +297,20 @@ def test_a_websocket_is_refused_in_a_sentence(client, path):
     assert "no websockets" in problem_of(heard, 400)
 
 
+def test_a_client_that_offers_another_http_is_answered_in_this_one(client):
+    """Java's client and ``curl --http2`` do so; the body must not be taken for the other."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    body = b"upgrade: no image\r\n\r\n"
+    head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n" % len(body)
+    port = urlsplit(str(client.base_url)).port
+    answers = [
+        told(port, head + offered + b"Connection: close\r\n\r\n" + body).split(b"\r\n")[0]
+        for offered in (offer, b"")
+    ]
+    assert answers[0] == answers[1]
+    assert b" 415 " in answers[0]
+
+
 def problem_of(heard: bytes, status: int) -> str:
     head, _, body = heard.partition(b"\r\n\r\n")
     headers = dict(line.lower().split(": ", 1) for line in head.decode().splitlines()[1:])
