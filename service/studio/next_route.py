@@ -44,17 +44,7 @@ class NextImages:
             [look.described for name, look in seen.items() if name in done],
             None if minutes is None else 60 * minutes,
         )
-        told: list[dict[str, Any]] = [
-            {
-                "id": each.name,
-                "predicted_dice": each.look.predicted_dice,
-                "warnings": each.look.warnings,
-                "objects": each.look.objects,
-                "unlike": round(each.unlike, 3),
-                "minutes": round(each.seconds / 60, 2),
-            }
-            for each in order
-        ]
+        told: list[dict[str, Any]] = [{"id": each.name, **each.row} for each in order]
         unseen = [name for name in left if name not in looks]
         if minutes is None or not told:
             told += [{"id": name} for name in unseen]

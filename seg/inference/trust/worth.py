@@ -61,6 +61,17 @@ class RankedImage:
     seconds: float
     look: ImageLook
 
+    @property
+    def row(self) -> dict[str, int | float | None]:
+        """What a person is told of it."""
+        return {
+            "predicted_dice": self.look.predicted_dice,
+            "warnings": self.look.warnings,
+            "objects": self.look.objects,
+            "unlike": round(self.unlike, 3),
+            "minutes": round(self.seconds / 60, 2),
+        }
+
 
 def described(image: Image, probabilities: Any | None = None) -> Float64[np.ndarray, " f"]:
     """Numbers by which images are told apart: of intensities, and of what a model sees in them.

@@ -72,17 +72,7 @@ def _look(predictor: Predictor, image: Image) -> ImageLook:
 
 def as_rows(order: Sequence[RankedImage]) -> list[dict[str, Any]]:
     """For programs."""
-    return [
-        {
-            "image": each.name,
-            "predicted_dice": each.look.predicted_dice,
-            "warnings": each.look.warnings,
-            "objects": each.look.objects,
-            "unlike": round(each.unlike, 3),
-            "minutes": round(each.seconds / 60, 2),
-        }
-        for each in order
-    ]
+    return [{"image": each.name, **each.row} for each in order]
 
 
 def as_table(order: Sequence[RankedImage]) -> str:
