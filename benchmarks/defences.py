@@ -230,8 +230,8 @@ DEFENCES = (
     Defence(
         "a model that is put and not proven",
         "service/routes/model_changes.py",
-        'if version.state != "proven":',
-        "if False:",
+        'if version.state != "proven":\n            if share',
+        "if False:\n            if share",
         f"{TESTS}/models/test_model_changes.py"
         "::test_a_model_that_disagrees_with_its_golden_samples_leaves_nothing_behind",
     ),
