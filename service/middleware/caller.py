@@ -51,3 +51,9 @@ def caller_of(request: Request) -> Caller | None:
     """Who asks; None where nobody was asked."""
     caller = request.get("state", {}).get(CALLER)
     return caller if isinstance(caller, Caller) else None
+
+
+def may(request: Request, scope: Scope) -> bool:
+    """Whether who asks may do what takes a scope; everybody may where nobody was asked."""
+    caller = caller_of(request)
+    return caller is None or caller.allows(scope)

@@ -273,7 +273,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/models/{name}/rollback"): Operation(
         answers={200: _json_of(ModelEntry, "The model, pinned to the version before.")},
         problems=(404, 409),
-        scope="admin",
+        scope="promote",
     ),
     ("DELETE", "/models/{name}/versions/{version}"): Operation(
         answers={204: {"description": "It is deleted."}}, problems=(404, 409), scope="admin"

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seg.frozen import FrozenData
+from service.middleware.caller import may
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.studio.bodies import checked
@@ -71,6 +72,10 @@ class StudioTrainings:
         minutes = trainings.minutes if order.minutes is None else order.minutes
         if minutes > trainings.minutes:
             raise Problem(422, f"a training may take {trainings.minutes:g} minutes here")
+        if order.promote and not may(request.scope, "promote"):
+            raise Problem(
+                403, "this key lacks the scope promote: without it a training can propose only"
+            )
         start = partial(
             trainings.start,
             order.model,

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from seg.dicomweb.addresses import is_uid
 from seg.errors import NotInArchiveError
 from service.archives.sources import Sources
-from service.middleware.caller import caller_of
+from service.middleware.caller import may
 from service.problems.response import Problem
 from service.settings import Settings
 
@@ -42,8 +42,7 @@ class ArchivedImages:
             ArchiveError: no archive gives it.
             ImageTooLargeError: it is larger than a body may be.
         """
-        caller = caller_of(request.scope)
-        if caller is not None and not caller.allows("jobs"):
+        if not may(request.scope, "jobs"):
             raise Problem(
                 403, "this key lacks the scope jobs, which fetching from an archive needs"
             )

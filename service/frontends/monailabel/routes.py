@@ -35,7 +35,7 @@ from service.frontends.monailabel.sessions import Session, Sessions, ending_of
 from service.frontends.monailabel.studies import Studies
 from service.middleware.access import KeyRule
 from service.middleware.accounting import MODEL_HEADER
-from service.middleware.caller import caller_of
+from service.middleware.caller import caller_of, may
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.problems.response import Problem
@@ -279,7 +279,8 @@ class MonaiLabel:
         params = training_params(await short_body(request, MOST_LOGIN, too_long))
         name = request.path_params.get("model") or params.get("model")
         name = name if isinstance(name, str) else None
-        start = partial(self._trainings.start, name, params, promotes=True)
+        promotes = may(request.scope, "promote")  # else it proposes
+        start = partial(self._trainings.start, name, params, promotes=promotes)
         return JSONResponse((await run_sync(start)).told())
 
     async def training(self, request: Request) -> Response:

@@ -177,10 +177,11 @@ def test_what_is_no_series_is_said_in_a_sentence(answer, kind, words):
 
 @pytest.mark.parametrize(
     ("told", "seconds"),
-    [("7", 7), (formatdate(time() + 100, usegmt=True), 100), ("soon", None), ("1e9", 3600)],
+    [("7", 7), (None, 100), ("soon", None), ("1e9", 3600)],
     ids=["seconds", "date", "word", "years"],
 )
 def test_an_archive_says_when_it_wants_to_be_asked_again(told, seconds):
+    told = told or formatdate(time() + 100, usegmt=True)  # of now, not of when tests were collected
     answer = Answer(503, headers={"Retry-After": told})
     with pytest.raises(ArchiveAwayError) as raised:
         retrieved(lambda *_: answer, instances=1)

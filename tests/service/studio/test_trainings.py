@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from seg.model_package import read_card, write_card
 from service.app import create_app
+from service.middleware.key_file import new_key, write_keys
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -86,6 +87,30 @@ def test_one_training_runs_at_a_time_and_one_that_is_stopped_leaves_nothing(trai
     assert trained.delete("/studio/train").json()["status"] == "STOPPED"
     until(lambda: not any((folder / ".studio" / "training").iterdir()))
     assert answering(trained) == "1"
+
+
+def test_only_who_may_promote_orders_a_training_that_promotes_by_itself(folder, models, tmp_path):
+    keys = {scope: new_key(scope, ["train", scope]) for scope in ("annotate", "promote")}
+    write_keys(tmp_path / "keys.json", [key for key, _ in keys.values()])
+    settings = Settings(
+        models=models, studio=folder, provider="cpu", train_minutes=5,
+        keys="required", keys_file=tmp_path / "keys.json",
+    )  # fmt: skip
+    registry = ModelRegistry(settings, Metrics())
+    registry.start()
+    registry.wait()
+    client = TestClient(create_app(registry, guarded=True))
+
+    def ask(scope, method, **order):
+        headers = {"Authorization": f"Bearer {keys[scope][1]}"}
+        return client.request(method, "/studio/train", headers=headers, **order)
+
+    refused = ask("annotate", "POST", json={"promote": True})
+    assert refused.status_code == 403
+    assert "lacks the scope promote" in refused.json()["detail"]
+    assert ask("promote", "POST", json={"promote": True}).status_code != 403
+    ask("promote", "DELETE")
+    registry.close()
 
 
 def test_a_studio_without_models_says_what_offers_a_training(studio):
