@@ -179,7 +179,7 @@ def read_card(folder: Path) -> DatasetYaml:
     if path is None or not path.is_file():
         return DatasetYaml()
     try:
-        raw = yaml.load(text_of(path), _Loader)
+        raw = _Loader(text_of(path)).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DatasetError(f"{path} cannot be read: {error.problem}{line}") from error
