@@ -69,6 +69,22 @@ def test_networks_of_many_layers_are_trained_and_told(phantom, tmp_path, monkeyp
     assert "one seed, no interval" in told
 
 
+def test_a_training_that_diverges_is_told_as_that():
+    rows = [
+        {
+            "network": "plain-1001",
+            "layers": 1001,
+            "seed": seed,
+            "step": 10,
+            "loss": loss,
+            "dice": 0.0,
+        }
+        for seed, loss in enumerate((float("nan"), 1.2))
+    ]
+    told = STUDIES["thousand"].say(rows)
+    assert "`plain-1001` diverges: its loss is no number any more in 1 of 2 trainings" in told
+
+
 def test_a_shortcut_that_no_network_of_a_thousand_layers_has_is_named(phantom, tmp_path, caplog):
     options = ["thousand", "--data", str(phantom), "--out", str(tmp_path / "x")]
     assert main([*options, "--shortcuts", "dense"]) == 2

@@ -4,6 +4,7 @@ Sources: He et al., Identity Mappings in Deep Residual Networks, ECCV 2016, tabl
 He et al., Deep Residual Learning for Image Recognition, CVPR 2016, table 6 (1202 layers).
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from training.studies.learning import LAST_STEPS, dice_on, learn
 from training.studies.plots import name_axes, panels, plot
 from training.studies.runs import Row, Study, StudyJob, Table
 from training.studies.setting import Setting
-from training.studies.tables import change, curve, falls, in_words, mean, names, where
+from training.studies.tables import change, curve, falls, in_words, mean, names, values, where
 from training.studies.task import Task
 
 EVERY = 10
@@ -98,6 +99,12 @@ def say(table: Table) -> str:
     for network in names(table):
         rows = where(table, network=network)
         steps = curve(rows, "step", "loss").x
+        blown = {row["seed"] for row in rows if not math.isfinite(float(row["loss"]))}
+        if blown:
+            seeds = len(values(rows, "seed"))
+            sentences.append(f"`{network}` diverges: its loss is no number any more in "
+                             f"{len(blown)} of {seeds} trainings")  # fmt: skip
+            continue
         first = [row for row in rows if float(row["step"]) <= LAST_STEPS]
         last = [row for row in rows if float(row["step"]) > steps[-1] - LAST_STEPS]
         loss = change(first, last, "loss")
