@@ -59,6 +59,7 @@ def main() -> None:
             DRILLS[name](drill)
         show(drill.bars)
         if arguments.json:
+            arguments.json.mkdir(parents=True, exist_ok=True)
             file = arguments.json / f"{name}.json"
             write(name, drill.rows, drill.bars, LIBRARIES, file)
         all_hold &= all(each["holds"] for each in drill.bars)
