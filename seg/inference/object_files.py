@@ -58,7 +58,8 @@ def predict_objects_file(  # noqa: PLR0913 - what may be chosen of one image
 
     The very objects of ``Predictor.objects``. Memory holds a patch's depth of the image and a block
     of what is known of its voxels, of which seven bytes a voxel lie in a folder meanwhile; where
-    the package has rules of postprocessing, memory holds the mask as well.
+    the package has rules of postprocessing, memory holds the mask as well, and the folder a byte
+    more.
 
     Args:
         predictor: of a package that fits the image.
@@ -122,7 +123,11 @@ def _objects_of(
             let_go(classes)
             notes.took_rows(start + len(rows), is_last=start + len(rows) == shape[0])
     if card.postprocessing.has_rules:
-        classes[:] = predictor.finished(np.asarray(classes))
+        # apart from the classes, as a run that goes on starts from those: rules may take more of
+        # what they have left
+        finished = unfinished.array("finished", np.uint8, shape)
+        finished[:] = predictor.finished(np.asarray(classes))
+        classes = finished
     mask = Mask(classes, spacing=turned.spacing, affine=turned.affine)
     objects = predictor.objects_within(meter, mask)
     return replace(objects, labels=turn.back(objects.labels)), notes.counts

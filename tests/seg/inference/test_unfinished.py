@@ -1,11 +1,13 @@
 """A slide that was stopped goes on where it stood, to the very same files."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +30,14 @@ from seg.inference.object_files import ROWS, predict_objects_file
 from seg.inference.tiling.sliding_window import Tiling, predict_slabs
 from seg.inference.trust.quality import QualityMeter
 from seg.inference.unfinished import Unfinished
-from seg.model_package import ModelPackage, ObjectLevel, StandsOut
+from seg.model_package import (
+    ModelPackage,
+    ObjectLevel,
+    Postprocessing,
+    StandsOut,
+    read_card,
+    write_card,
+)
 from seg.predict.__main__ import main
 from seg.transforms import CommonScale, Normalisation, Prepared, Preprocessing
 from tests.packages import write_package
@@ -151,7 +160,15 @@ def stop(package, slide, out, folder, **how):
         segmented(package, slide, out, unfinished=unfinished, **how)
 
 
-def test_decoding_goes_on_at_its_block(tmp_path, package, slide, in_parts, monkeypatch):
+TWICE_IS_MORE = Postprocessing(largest_foreground=True, smallest_component={"cytoplasm": 40})
+"""What is small joins parts of the foreground: without it another part is the largest, alone."""
+
+
+@pytest.mark.parametrize("rules", [Postprocessing(), TWICE_IS_MORE], ids=["plain", "rules"])
+def test_decoding_goes_on_at_its_block(tmp_path, package, slide, in_parts, monkeypatch, rules):
+    package = Path(shutil.copytree(package, tmp_path / "package"))
+    card = read_card(package)
+    write_card(package, card.model_copy(update={"postprocessing": rules}))
     (tmp_path / "whole").mkdir()
     (tmp_path / "out").mkdir()
     segmented(package, slide, tmp_path / "whole")
