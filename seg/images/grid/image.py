@@ -4,7 +4,7 @@ Axis order is ``(c, z, y, x)``, without z in 2D. Letters: ``c`` channels.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
 
@@ -36,7 +36,6 @@ class _Grid:
     nifti: bytes | None = field(default=None, kw_only=True)
     """The header's bytes of the NIfTI file, where the grid comes from one: its forms, codes and
     units are those of the masks and maps that are written as NIfTI."""
-
     reduction: tuple[float, ...] | None = field(default=None, kw_only=True)
     """Pixels of the file for each of the array's, one number a spatial axis, where it was read at
     another resolution."""
@@ -50,6 +49,11 @@ class _Grid:
     def dims(self) -> int:
         """2 or 3."""
         return len(self.spatial_shape)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """All that says where the array lies, for another one that lies there."""
+        return {each.name: getattr(self, each.name) for each in fields(_Grid)[1:]}
 
     @property
     def steps(self) -> Float[np.ndarray, "axis world"] | None:
@@ -127,14 +131,7 @@ class Image(_Grid):
     @classmethod
     def on_grid_of(cls, grid: _Grid, array: Real[np.ndarray, "c *spatial"]) -> "Image":
         """An image, such as a map of probabilities, that lies exactly where another grid lies."""
-        return cls(
-            array,
-            grid.spacing,
-            grid.affine,
-            unit=grid.unit,
-            nifti=grid.nifti,
-            reduction=grid.reduction,
-        )
+        return cls(array, **grid.place)
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """A part of it, as of an image that stays in its file."""
@@ -167,11 +164,4 @@ class Mask(_Grid):
             raise ImageError(
                 f"a mask of {labels.shape} does not lie on an image of {image.spatial_shape}"
             )
-        return cls(
-            labels,
-            image.spacing,
-            image.affine,
-            unit=image.unit,
-            nifti=image.nifti,
-            reduction=image.reduction,
-        )
+        return cls(labels, **image.place)

@@ -6,9 +6,9 @@ backwards: no voxel changes, and the way back is exact. Letters: ``c`` channels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Real, Shaped
@@ -168,27 +168,25 @@ def turned_image(image: Image, turn: Turn) -> Image:
     """The image, turned; what files said of its slices does not come along."""
     if turn.is_nothing:
         return image
-    shape = image.spatial_shape
-    return Image(
-        np.ascontiguousarray(turn.there(image.array)),
-        spacing=None if image.spacing is None else turn.numbers(image.spacing),
-        affine=None if image.affine is None else turn.affine(image.affine, shape),
-        unit=image.unit,
-    )
+    return Image(np.ascontiguousarray(turn.there(image.array)), **_turned_place(image, turn))
 
 
 def turned_mask(mask: Mask, turn: Turn) -> Mask:
     """The mask, turned."""
     if turn.is_nothing:
         return mask
-    shape = mask.spatial_shape
-    return replace(
-        mask,
-        array=np.ascontiguousarray(turn.there(mask.array)),
-        spacing=None if mask.spacing is None else turn.numbers(mask.spacing),
-        affine=None if mask.affine is None else turn.affine(mask.affine, shape),
-        nifti=None,
-    )
+    return Mask(np.ascontiguousarray(turn.there(mask.array)), **_turned_place(mask, turn))
+
+
+def _turned_place(grid: ImageSource | Mask, turn: Turn) -> dict[str, Any]:
+    """Where a grid lies once it is turned; a NIfTI header tells of the stored one alone."""
+    return {
+        "spacing": None if grid.spacing is None else turn.numbers(grid.spacing),
+        "affine": None if grid.affine is None else turn.affine(grid.affine, grid.spatial_shape),
+        "unit": grid.unit,
+        "nifti": None,
+        "reduction": None if grid.reduction is None else turn.numbers(grid.reduction),
+    }
 
 
 class TurnedSource:
@@ -198,14 +196,12 @@ class TurnedSource:
         self._source, self._turn = source, turn
         self.spatial_shape: tuple[int, ...] = turn.numbers(source.spatial_shape)
         self.channels = source.channels
-        spacing, affine = source.spacing, source.affine
-        self.spacing: Spacing | None = None if spacing is None else turn.numbers(spacing)
-        self.affine: Affine | None = (
-            None if affine is None else turn.affine(affine, source.spatial_shape)
-        )
-        self.unit = source.unit
-        self.nifti: bytes | None = None
-        self.reduction = None if source.reduction is None else turn.numbers(source.reduction)
+        place = _turned_place(source, turn)
+        self.spacing: Spacing | None = place["spacing"]
+        self.affine: Affine | None = place["affine"]
+        self.unit: str = place["unit"]
+        self.nifti: bytes | None = place["nifti"]
+        self.reduction: tuple[float, ...] | None = place["reduction"]
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region."""

@@ -1,6 +1,7 @@
 """Voxel orders: what an array is turned to, and that nothing of it is lost on the way."""
 
 import itertools
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -68,6 +69,16 @@ def test_the_way_back_is_exact(order):
     np.testing.assert_array_equal(turn.back(turn.there(VOLUME)), VOLUME)
     mask = Mask(VOLUME[0], spacing=image().spacing, affine=OBLIQUE)
     np.testing.assert_allclose(places(turned_mask(mask, turn)), places(mask), atol=1e-9)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_how_many_pixels_of_the_file_a_voxel_has_is_turned_with_it(order):
+    sizes = (8.0, 4.0, 2.0)
+    whole = replace(image(), reduction=sizes)
+    turn = turn_to(whole, order)
+    mask = Mask.on_grid_of(whole, VOLUME[0])
+    for grid in (turned_image(whole, turn), turned_mask(mask, turn), TurnedSource(whole, turn)):
+        assert grid.reduction == turn.numbers(sizes)
 
 
 @pytest.mark.parametrize("order", ORDERS)
