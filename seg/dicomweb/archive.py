@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seg.dicomweb.addresses import check_root
+from seg.dicomweb.attributes import value_of
 from seg.dicomweb.credentials import Credentials
 from seg.dicomweb.instances import InstancesZip
 from seg.dicomweb.multipart import MultipartBody, MultipartReader, boundary_of
@@ -195,7 +196,7 @@ class Archive:
         first = page(0)
         if query and len(first) <= 1:  # what was asked for, or nothing
             return first
-        return all_pages(lambda n: page(n) if n else first, lambda entry: _value(entry, key))
+        return all_pages(lambda n: page(n) if n else first, lambda entry: value_of(entry, key))
 
     def _count(self, facts: FoundSeriesFacts) -> int | None:
         """Instances of a series, one by one; None where the archive does not say."""
@@ -284,17 +285,12 @@ class Archive:
 def _facts(entry: dict[str, Any], study: str | None, series: str | None) -> FoundSeriesFacts:
     """Of a series; an archive may leave out what it was asked by."""
     try:
-        count = _value(entry, INSTANCES)
+        count = value_of(entry, INSTANCES)
         return FoundSeriesFacts(
-            study=str(_value(entry, STUDY) or study or ""),
-            series=str(_value(entry, SERIES) or series or ""),
-            modality=str(_value(entry, MODALITY) or ""),
+            study=str(value_of(entry, STUDY) or study or ""),
+            series=str(value_of(entry, SERIES) or series or ""),
+            modality=str(value_of(entry, MODALITY) or ""),
             instances=None if count is None else int(count),
         )
     except (TypeError, ValueError, AttributeError):
         raise ArchiveError("the archive describes a series in a way that is no DICOM") from None
-
-
-def _value(entry: dict[str, Any], tag: str) -> Any:
-    values = entry.get(tag, {}).get("Value") or [None]
-    return values[0]

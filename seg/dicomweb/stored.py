@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from seg.dicomweb.attributes import value_of, values_of
+
 STORED, FAILED, INSTANCE, REASON = "00081199", "00081198", "00081155", "00081197"
 """Attributes of an answer to a store, as tags."""
 NO_SPACE, DUPLICATE = 0xA700, 0x0111
@@ -27,8 +29,11 @@ class StoredAnswer:
             TypeError: likewise.
             ValueError: likewise.
         """
-        stored = [str(_value(each, INSTANCE)) for each in _items(told, STORED)]
-        failed = [(_value(e, INSTANCE), int(_value(e, REASON) or 0)) for e in _items(told, FAILED)]
+        stored = [str(value_of(each, INSTANCE)) for each in values_of(told, STORED)]
+        failed = [
+            (value_of(each, INSTANCE), int(value_of(each, REASON) or 0))
+            for each in values_of(told, FAILED)
+        ]
         stored += [str(uid) for uid, reason in failed if reason == DUPLICATE and uid]
         return cls(tuple(stored), tuple(reason for _, reason in failed if reason != DUPLICATE))
 
@@ -41,16 +46,6 @@ class StoredAnswer:
     def in_words(self) -> str:
         """Why some are not stored."""
         return ", ".join(sorted({_in_words(reason) for reason in self.reasons})) or "no reason"
-
-
-def _value(entry: dict[str, Any], tag: str) -> Any:
-    values = entry.get(tag, {}).get("Value") or [None]
-    return values[0]
-
-
-def _items(entry: dict[str, Any], tag: str) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = entry.get(tag, {}).get("Value") or []
-    return items
 
 
 def _in_words(reason: int) -> str:

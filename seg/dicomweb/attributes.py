@@ -1,0 +1,14 @@
+"""Attributes in the JSON of DICOM. Source: DICOM PS3.18, F.2."""
+
+from typing import Any
+
+
+def values_of(entry: dict[str, Any], tag: str) -> list[Any]:
+    """All values of an attribute; none where it is not there."""
+    values: list[Any] = entry.get(tag, {}).get("Value") or []
+    return values
+
+
+def value_of(entry: dict[str, Any], tag: str) -> Any:
+    """The first value of an attribute; None where it has none."""
+    return (values_of(entry, tag) or [None])[0]
