@@ -196,7 +196,10 @@ class Archive:
         first = page(0)
         if query and len(first) <= 1:  # what was asked for, or nothing
             return first
-        return all_pages(lambda n: page(n) if n else first, lambda entry: value_of(entry, key))
+        try:
+            return all_pages(lambda n: page(n) if n else first, lambda entry: value_of(entry, key))
+        except (TypeError, AttributeError):
+            raise self._rubbish("no list of series or instances") from None
 
     def _count(self, facts: FoundSeriesFacts) -> int | None:
         """Instances of a series, one by one; None where the archive does not say."""

@@ -109,6 +109,16 @@ def test_an_empty_answer_is_no_series(answer):
         archive.series("1.2", "1.2.3")
 
 
+@pytest.mark.parametrize("odd", ["1.2.3", {"Value": [{"a": 1}]}, {"Value": {"a": 1}}, None])
+def test_series_that_are_no_dicom_are_said_in_a_sentence(odd):
+    several = listed({"0020000E": odd}, *ALL)
+    with archive_that(lambda *_: several) as archive, pytest.raises(ArchiveError, match="no list"):
+        archive.series("1.2")
+    one = listed(entry(series="1.2.3") | {"00201209": odd})
+    with archive_that(lambda *_: one) as archive, pytest.raises(ArchiveError, match="no DICOM"):
+        archive.series("1.2", "1.2.3")
+
+
 def multipart(contents, *, ends=True):
     head = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     body = b"".join(head + each + b"\r\n" for each in contents)
