@@ -45,6 +45,8 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+NEARLY = 1.01
+"""Pixels of a level may be so many times larger than wished: scanners' levels are not exact."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,3 +68,10 @@ class ReadOptions:
     """Of a pyramid of pictures: how large pixels of the level that is read may be, in mm."""
     onto: Image | None = None
     """The image that a mask belongs to, where it is known: frames are laid on its slices."""
+
+    @property
+    def largest_pixel(self) -> float | None:
+        """In mm, of a level of a pyramid that is fine enough; None takes the full level."""
+        if self.coarsest is None or self.dims != 2:
+            return None
+        return NEARLY * self.coarsest

@@ -36,9 +36,6 @@ from seg.images.tiff.whole import (
 LARGEST_CHUNK = 2**28
 """Bytes of a tile or strip once decoded; it is the least that can be read."""
 
-NEARLY = 1.01
-"""Pixels of a level may be so many times larger than wished: scanners' levels are not exact."""
-
 FEWEST_ROWS = 64
 """Rows that are decoded together where strips are lower."""
 
@@ -90,9 +87,9 @@ def _source(
     path: Path | None, file: BinaryFile, tiff: TiffFile, options: ReadOptions, step: int | float
 ) -> "TiffSource | None":
     whole = series = main_series(tiff)
-    if options.coarsest is not None and options.dims == 2:
+    if options.largest_pixel is not None:
         spacing = spacing_of(tiff, whole.keyframe, 2)
-        step = 1 if spacing is None else max(1.0, NEARLY * options.coarsest / max(spacing))
+        step = 1 if spacing is None else max(1.0, options.largest_pixel / max(spacing))
     if step > 1 and "X" in series.axes:
         series = _level(series, step)
     page = series.keyframe

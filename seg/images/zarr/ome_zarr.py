@@ -32,8 +32,6 @@ from seg.images.zarr.chunks import (
 from seg.images.zarr.names import ZARR_FILES
 from seg.names import FrameAxis
 
-NEARLY = 1.01
-"""Pixels of a level may be so many times larger than wished."""
 LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""
 
@@ -88,8 +86,9 @@ def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Pa
     if not isinstance(array, zarr.Array):
         raise ImageError("the OME-Zarr names a group where its pixels should be; write it anew")
     names, units = _axes(scales, array.ndim)
-    scales = _at_level(scales, names, units, options)
-    array = group[scales["datasets"][0]["path"]]
+    level = _at_level(scales, names, units, options)
+    if level is not scales:
+        scales, array = level, group[level["datasets"][0]["path"]]
     index: tuple[slice, ...] = (slice(None),) * array.ndim
     shape = tuple(array.shape)
     if frame:
@@ -111,7 +110,7 @@ def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Pa
     return Image(
         np.ascontiguousarray(axes.arrange(pixels), dtype=kind),
         spacing=_spacing(scales, axes.letters, units, axes.dims),
-        reduction=None if array.path == whole.path else reduction,
+        reduction=None if array is whole else reduction,
     )
 
 
@@ -119,12 +118,12 @@ def _at_level(
     scales: Mapping[str, Any], names: str, units: Sequence[str | None], options: ReadOptions
 ) -> Mapping[str, Any]:
     """Begun with the coarsest level of pictures that is fine enough, if one is wished."""
-    if options.coarsest is None or options.dims != 2:
+    if options.largest_pixel is None:
         return scales
-    for at in reversed(range(len(scales["datasets"]))):
+    for at in reversed(range(1, len(scales["datasets"]))):
         level = {**scales, "datasets": scales["datasets"][at:]}
         spacing = _spacing(level, names, units, 2)
-        if spacing is not None and max(spacing) <= NEARLY * options.coarsest:
+        if spacing is not None and max(spacing) <= options.largest_pixel:
             return level
     return scales
 
@@ -147,9 +146,14 @@ def zarr_frames(folder: Path, axis: FrameAxis) -> int:
         return frame_count(array.shape, frame_axis(letters, array.shape, axis))
 
 
-def _multiscales(group: Any) -> Mapping[str, Any]:
+def attributes_of(group: Any) -> dict[str, Any]:
+    """Of a group; version 0.5 has those of OME below a name of their own."""
     attributes = dict(group.attrs)
-    attributes |= attributes.get("ome", {})
+    return {**attributes, **attributes.get("ome", {})}
+
+
+def _multiscales(group: Any) -> Mapping[str, Any]:
+    attributes = attributes_of(group)
     if LAYOUT in attributes and "multiscales" not in attributes:
         if "1" in group:
             raise UnsupportedImageError(

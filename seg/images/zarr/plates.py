@@ -11,7 +11,7 @@ from typing import Any
 from seg.errors import ImageError
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.zarr.names import is_zarr
-from seg.images.zarr.ome_zarr import translated
+from seg.images.zarr.ome_zarr import attributes_of, translated
 
 DEFAULT_IMAGE = "0"
 
@@ -62,8 +62,7 @@ def _images_of(well: Path) -> list[str]:
 
 def _attributes(folder: Path) -> Mapping[str, Any]:
     store = zarr_library().storage.LocalStore(folder, read_only=True)
-    attributes: dict[str, Any] = dict(zarr_library().open_group(store, mode="r").attrs)
-    return {**attributes, **attributes.get("ome", {})}
+    return attributes_of(zarr_library().open_group(store, mode="r"))
 
 
 def _name_of(row: str, column: str) -> str:
