@@ -43,8 +43,7 @@ def frames_in(source: Source, axis: FrameAxis, limits: Limits = DEFAULT_LIMITS) 
             return tiff_frames(file, axis)
     if kind in PICTURES:
         return 1
-    volume = _volume(source, limits)
-    return {"z": volume.spatial_shape[0], "t": volume.channels, "position": 1}[axis]
+    return _count(_volume(source, limits), axis)
 
 
 def read_frame(
@@ -69,8 +68,7 @@ def read_frame(
     if kind in PICTURES:
         return read_image(source, dims=dims, limits=limits)
     volume = _volume(source, limits)
-    array = volume.array
-    count = {"z": array.shape[1], "t": volume.channels, "position": 1}[frame.axis]
+    array, count = volume.array, _count(volume, frame.axis)
     if not 0 <= frame.number < count:
         raise ImageError(f"the stack has {count} frames, there is no number {frame.number}")
     if frame.axis == "t" and volume.channels > 1:
@@ -101,6 +99,11 @@ def _kind_of(source: Source) -> str | None:
         return None
     with open_binary(source) as file:
         return format_of(file.read(HEAD_BYTES)).name
+
+
+def _count(volume: Image, axis: FrameAxis) -> int:
+    """Frames of a volume that is read as a whole."""
+    return {"z": volume.spatial_shape[0], "t": volume.channels, "position": 1}[axis]
 
 
 def _volume(source: Source, limits: Limits) -> Image:

@@ -168,12 +168,7 @@ class AnnotatedDrawing:
         Raises:
             ImageError: points are in mm, and the image states no spacing.
         """
-        return sum(
-            not any(_pixels_of(each, size)[1].any() for each in _in_pixels(shape, image))
-            and (shape.runs is None or not shape.runs.pixels().any())
-            for size in [image.spatial_shape[-2:]]
-            for shape in self.shapes
-        )
+        return sum(not _holds_a_pixel(shape, image) for shape in self.shapes)
 
     def _paint(
         self, array: Integer[np.ndarray, "*spatial"], values: Sequence[int], image: Image
@@ -210,6 +205,13 @@ def _paint(shape: Shape, plane: Integer[np.ndarray, "y x"], label: int, image: I
         plane[shape.runs.pixels()] = label
     for polygon in _in_pixels(shape, image):
         _fill(plane, polygon, label)
+
+
+def _holds_a_pixel(shape: Shape, image: Image) -> bool:
+    size = image.spatial_shape[-2:]
+    if any(_pixels_of(each, size)[1].any() for each in _in_pixels(shape, image)):
+        return True
+    return shape.runs is not None and bool(shape.runs.pixels().any())
 
 
 def _in_pixels(shape: Shape, image: Image) -> tuple[Polygon, ...]:
