@@ -89,13 +89,11 @@ def decode(
     classes: list[int] = []
     again = 0
     boxes = list(blocks_of(shape, edges))
-    done = journal.resumed()
+    done, start = journal.resumed(), 0
     if done is not None:
         numbers = {first: number for number, first in enumerate(done.first.tolist(), start=1)}
-        classes, again = done.classes.tolist(), done.again
-    for place, box in enumerate(boxes):
-        if done is not None and place < done.blocks:
-            continue
+        classes, again, start = done.classes.tolist(), done.again, done.blocks
+    for place, box in enumerate(boxes[start:], start=start + 1):
         part, origin, tries = _settled(evidence, rules, box, halo)
         again += tries > 0
         inner = tuple(
@@ -112,7 +110,7 @@ def decode(
             table[label] = numbers[first]
         into[box] = table[labels]
         let_go(evidence.classes, evidence.heights, into)
-        journal.took(place + 1, classes, numbers, again)
+        journal.took(place, classes, numbers, again)
     journal.ends()
     found = np.array(list(numbers), np.int64)
     order = np.argsort(found)

@@ -84,8 +84,8 @@ def blend_windows(  # noqa: PLR0913 - what windows and image are, and what is wa
         convention: of the weights.
         first: row of the image from which means are wanted.
     """
-    sums = _Sums(gaussian_weights(patch, convention), shape, inside, background)
-    sums.is_covered = background is None and first == 0
+    is_covered = background is None and first == 0
+    sums = _Sums(gaussian_weights(patch, convention), shape, inside, background, is_covered)
     for at, logits in windows:
         yield from sums.moved_to(at[0], len(logits))
         sums.add(at, logits)
@@ -101,10 +101,11 @@ class _Sums:
         shape: Sequence[int],
         inside: Sequence[slice],
         background: Float32[np.ndarray, " k"] | None,
+        is_covered: bool,
     ) -> None:
         self._patch, self._rest, self._inside = weights.shape, tuple(shape[1:]), tuple(inside)
         self._background = background
-        self.is_covered = background is None
+        self._is_covered = is_covered
         """Whether each voxel lies in a window."""
         self._weights = weights
         self._starts: list[tuple[int, ...]] = []
@@ -144,7 +145,7 @@ class _Sums:
         rows = slice(min(start - self._base, depth), min(stop - self._base, depth))
         sums = self._logits[(slice(None), rows, *self._inside[1:])]
         total = self._total(start, rows.stop - rows.start)
-        if self.is_covered:
+        if self._is_covered:
             return np.asarray(sums / total)
         background = self._background
         if background is None:
