@@ -42,6 +42,8 @@ class ObjectsInFile:
     counts: dict[str, Count]
     """By class."""
     are_told_apart: bool
+    warnings: tuple[str, ...]
+    """As ``Predictor.warnings``."""
 
 
 def predict_objects_file(  # noqa: PLR0913 - what may be chosen of one image
@@ -97,7 +99,8 @@ def predict_objects_file(  # noqa: PLR0913 - what may be chosen of one image
                 file.write(json.dumps(row).encode() + b"\n")
         for target, format in targets.items():
             _write(stored, format, target, source, lines)
-        return ObjectsInFile(counts, dict(stored.counts), stored.are_told_apart)
+        warnings = predictor.warnings(source)
+        return ObjectsInFile(counts, dict(stored.counts), stored.are_told_apart, warnings)
 
 
 def _objects_of(

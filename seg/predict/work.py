@@ -241,8 +241,7 @@ class Worker:
                 mpp=self.work.mpp,
                 unfinished=unfinished,
             )
-        with self._opened(case) as source:
-            warnings = self.predictor.warnings(source)
+        warnings = found.warnings
         if not found.are_told_apart:
             warnings += (NOT_TOLD_APART,)
         quality = meter.quality(warnings, found.windows)
