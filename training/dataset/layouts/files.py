@@ -183,7 +183,7 @@ def _paired_names(images: CaseFiles, masks: Mapping[str, Path]) -> dict[str, str
 
 def _without_zeros(stem: str) -> str:
     """Also without the zeros before numbers: 001 and 1."""
-    return re.sub(r"0+(?=\d)", "", re.sub(r"\d+", r"0\g<0>", bare(stem).lower()))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", bare(stem).lower())
 
 
 def with_second_files(

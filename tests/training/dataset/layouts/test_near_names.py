@@ -203,6 +203,16 @@ def test_numbers_pair_with_and_without_zeros_before_them(tmp_path):
     assert [case.mask.stem for case in load_dataset(tmp_path).cases] == ["1", "2", "10"]
 
 
+def test_zeros_within_and_behind_numbers_count(tmp_path):
+    for number in (10, 100, 1001):
+        write_png(tmp_path / "images" / f"im_{number:05d}.png", np.full((4, 6), number % 256))
+        write_png(tmp_path / "masks" / f"{number}.png", mask_values(1))
+    assert [case.mask.stem for case in load_dataset(tmp_path).cases] == ["10", "100", "1001"]
+    (tmp_path / "masks" / "1001.png").rename(tmp_path / "masks" / "11.png")
+    with pytest.raises(DatasetError, match="no mask is called im_01001"):
+        load_dataset(tmp_path)
+
+
 def test_a_link_that_leads_nowhere_is_told(tmp_path):
     plain_folder(tmp_path)
     (tmp_path / "images" / "z.png").symlink_to(tmp_path / "gone.png")
