@@ -8,7 +8,7 @@ from the generator that is passed in. Letters: ``c`` channels.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,7 +89,6 @@ STRENGTHS: Mapping[str, Strength] = {
 
 _Image = Float32[np.ndarray, "c *spatial"]
 _Labels = UInt8[np.ndarray, "*planes_and_spatial"]
-_Move = Callable[[_Image, _Labels, int], tuple[_Image, _Labels]]
 
 PRESETS = tuple(STRENGTHS)
 
@@ -137,13 +136,10 @@ class Augmentation:
         axes = tuple(range(len(patch)) if mirror_axes is None else mirror_axes)
         self._moves: tuple[mt.Compose, mt.Compose] | tuple[A.Compose, A.Compose]
         """Of a region of the patch's size, and of one that is larger."""
-        self._move: _Move
         if len(patch) == 3:
             self._moves = volume_moves(patch, strength, axes)
-            self._move = _move_3d(patch, *self._moves)
         else:
             self._moves = image_moves(patch, strength, axes)
-            self._move = _move_2d(patch, *self._moves)
         self._moves_something = bool(strength.mirrors and axes) or strength.turns > 0
         self.intensities = _intensities(strength, len(patch)) if strength.intensities else None
         """Changes with a random state each, one after the other."""
@@ -200,9 +196,13 @@ class Augmentation:
 
     def moved(self, begun: Begun) -> Begun:
         """The patch moved, where it was not."""
-        if begun.move is None:
+        moves = self.moves_of(begun)
+        if moves is None:
             return begun
-        image, planes = self._move(begun.image, begun.planes, begun.move)
+        if isinstance(moves, mt.Compose):
+            image, planes = _volume_moved(begun.image, begun.planes, moves)
+        else:
+            image, planes = _image_moved(begun.image, begun.planes, moves)
         return begun._replace(image=image, planes=planes, move=None)
 
     def moves_of(self, begun: Begun) -> mt.Compose | A.Compose | None:
@@ -244,17 +244,12 @@ def image_moves(
     return A.Compose(steps), A.Compose([turn, bend, A.CenterCrop(height, width), *steps])
 
 
-def _move_2d(patch: tuple[int, ...], plain: A.Compose, turned: A.Compose) -> _Move:
-    def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
-        pipeline = plain if labels.shape[1:] == patch else turned
-        _seed_each(pipeline, seed)
-        planes = labels[0] if len(labels) == 1 else np.moveaxis(labels, 0, -1)
-        moved = pipeline(image=np.moveaxis(image, 0, -1), mask=np.ascontiguousarray(planes))
-        pixels = moved["image"].reshape(*moved["mask"].shape[:2], len(image))
-        planes = moved["mask"].reshape(*moved["mask"].shape[:2], len(labels))
-        return np.moveaxis(pixels, -1, 0), np.moveaxis(planes, -1, 0)
-
-    return move
+def _image_moved(image: _Image, labels: _Labels, moves: A.Compose) -> tuple[_Image, _Labels]:
+    planes = labels[0] if len(labels) == 1 else np.moveaxis(labels, 0, -1)
+    moved = moves(image=np.moveaxis(image, 0, -1), mask=np.ascontiguousarray(planes))
+    pixels = moved["image"].reshape(*moved["mask"].shape[:2], len(image))
+    planes = moved["mask"].reshape(*moved["mask"].shape[:2], len(labels))
+    return np.moveaxis(pixels, -1, 0), np.moveaxis(planes, -1, 0)
 
 
 def _seed_each(pipeline: A.Compose, seed: int) -> None:
@@ -290,17 +285,12 @@ def volume_moves(
     return mt.Compose(steps), mt.Compose([turn, *steps])
 
 
-def _move_3d(patch: tuple[int, ...], plain: mt.Compose, turned: mt.Compose) -> _Move:
-    def move(image: _Image, labels: _Labels, seed: int) -> tuple[_Image, _Labels]:
-        pipeline = plain if labels.shape[1:] == patch else turned
-        pipeline.set_random_state(seed=seed)
-        moved = pipeline({"image": image, "labels": labels})
-        return (
-            np.asarray(moved["image"], dtype=np.float32),
-            np.asarray(moved["labels"]).astype(np.uint8),
-        )
-
-    return move
+def _volume_moved(image: _Image, labels: _Labels, moves: mt.Compose) -> tuple[_Image, _Labels]:
+    moved = moves({"image": image, "labels": labels})
+    return (
+        np.asarray(moved["image"], dtype=np.float32),
+        np.asarray(moved["labels"]).astype(np.uint8),
+    )
 
 
 def _intensities(strength: Strength, dims: int) -> mt.Compose:
