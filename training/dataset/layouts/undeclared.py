@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Int, Integer
 from scipy import ndimage, stats
 
 from training.dataset.cases import Case
@@ -134,6 +134,10 @@ def _objects(mask: Values, foreground: Sequence[int]) -> Finding:
     )
 
 
+def _by_value() -> Int[np.ndarray, " values"]:
+    return np.zeros(MOST_OF_A_BYTE + 1, np.int64)
+
+
 @dataclass
 class Shapes:
     """What is known of the pieces of each value."""
@@ -147,10 +151,10 @@ class Shapes:
     sizes: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
     """By value, one logarithm a mask."""
     pieces: list[int] = field(default_factory=list)
-    between_values: dict[int, list[int]] = field(
-        default_factory=lambda: defaultdict(lambda: [0, 0])
-    )
-    """By value, its pixels with a lower and a higher one beside them, and all of them."""
+    pixels: Int[np.ndarray, " values"] = field(default_factory=_by_value)
+    """By value, of masks with none above ``MOST_OF_A_BYTE``: others are told without a look."""
+    stepped: Int[np.ndarray, " values"] = field(default_factory=_by_value)
+    """Those of them that have a lower and a higher value beside them."""
 
     def add(self, labels: Integer[np.ndarray, "*spatial"]) -> None:
         """Look into one more mask, unless enough were looked into."""
@@ -163,20 +167,13 @@ class Shapes:
         self.inner += int(inner.sum())
         if labels.max() > np.iinfo(np.int32).max:
             return
-        around = (3,) * labels.ndim
-        is_step = (ndimage.minimum_filter(labels, around) < labels) & (
-            ndimage.maximum_filter(labels, around) > labels
-        )
-        values, position = np.unique(labels, return_inverse=True)
-        position = position.reshape(-1)
-        for value, steps, pixels in zip(
-            values.tolist(),
-            np.bincount(position, is_step.reshape(-1)).tolist(),
-            np.bincount(position).tolist(),
-            strict=True,
-        ):
-            self.between_values[value][0] += int(steps)
-            self.between_values[value][1] += pixels
+        if labels.max() <= MOST_OF_A_BYTE:
+            around = (3,) * labels.ndim
+            is_step = (ndimage.minimum_filter(labels, around) < labels) & (
+                ndimage.maximum_filter(labels, around) > labels
+            )
+            self.pixels += np.bincount(labels.reshape(-1), minlength=len(self.pixels))
+            self.stepped += np.bincount(labels[is_step], minlength=len(self.stepped))
         for number, place in enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1):
             if place is not None:
                 region = labels[place] == number
@@ -189,11 +186,8 @@ class Shapes:
 
     def steps(self) -> list[int]:
         """Values that stand nowhere but between others; none where a single one does."""
-        found = [
-            value
-            for value, (steps, pixels) in sorted(self.between_values.items())
-            if steps >= STEPS * pixels
-        ]
+        is_step = (self.pixels > 0) & (self.stepped >= STEPS * self.pixels)
+        found: list[int] = np.flatnonzero(is_step).tolist()
         return found if len(found) >= FEWEST_STEPS else []
 
     def are_objects(self) -> bool:
