@@ -55,6 +55,20 @@ def folder_called(folder: Path, names: Sequence[str]) -> Path | None:
     return found if found and found.is_dir() else None
 
 
+def has_images_and_masks(folder: Path) -> bool:
+    """Whether folders of both lie in it."""
+    return all(folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Folders of people within a folder, neither hidden ones nor those of operating systems."""
+    return [
+        entry
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in OF_SYSTEMS
+    ]
+
+
 def composed(name: str) -> str:
     """The name with letters and their marks in one (NFC); macOS writes them apart."""
     return unicodedata.normalize("NFC", name)

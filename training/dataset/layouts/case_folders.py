@@ -11,7 +11,14 @@ from pathlib import Path
 from seg.errors import DatasetError
 from training.dataset.layouts.dataset_json import Raw
 from training.dataset.layouts.files import Stems, cases_of, files_in, pair
-from training.dataset.names import IMAGE_FOLDERS, MASK_FOLDERS, OF_SYSTEMS, check_text
+from training.dataset.names import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
+    check_text,
+    folder_called,
+    folders_in,
+    has_images_and_masks,
+)
 from training.dataset.survey import Survey
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -25,10 +32,7 @@ def listed(folder: Path, survey: Survey) -> Raw | None:
     Raises:
         DatasetError: folders hold other channels than the others.
     """
-    images, masks = (
-        next((each for each in _folders(folder) if each.name.lower() in names), None)
-        for names in (IMAGE_FOLDERS, MASK_FOLDERS)
-    )
+    images, masks = (folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
     if images is not None and masks is not None:
         _check_one_mask(images, masks)
         rows = list(_of_subjects(folder, images, masks, survey))
@@ -43,7 +47,7 @@ def _check_one_mask(images: Path, masks: Path) -> None:
     Raises:
         DatasetError: they do.
     """
-    classes = [each.name for each in _folders(masks)]
+    classes = [each.name for each in folders_in(masks)]
     if classes and files_in(images):
         raise DatasetError(
             f"{masks} holds folders ({', '.join(classes[:5])}) and no masks: where each is a "
@@ -58,9 +62,8 @@ def _check_no_mask_an_object(folder: Path) -> None:
     Raises:
         DatasetError: they are.
     """
-    for each in _folders(folder):
-        inside = {entry.name.lower() for entry in _folders(each)}
-        if inside & set(IMAGE_FOLDERS) and inside & set(MASK_FOLDERS):
+    for each in folders_in(folder):
+        if has_images_and_masks(each):
             raise DatasetError(
                 f"{each} is a dataset of its own, with images and masks; name it, or call it train "
                 "or test. Where each folder is one image with a mask for each object, number the "
@@ -68,17 +71,9 @@ def _check_no_mask_an_object(folder: Path) -> None:
             )
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [
-        entry
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in OF_SYSTEMS
-    ]
-
-
 def _of_subjects(folder: Path, images: Path, masks: Path, survey: Survey) -> Iterator[Raw]:
     """Of two trees that are alike; what lies in one alone is a finding."""
-    names = sorted({each.name for tree in (images, masks) for each in _folders(tree)})
+    names = sorted({each.name for tree in (images, masks) for each in folders_in(tree)})
     check_text(images / name for name in names)
     for name in names:
         ours, theirs = (_files(tree / name) for tree in (images, masks))
@@ -97,7 +92,7 @@ def _of_subjects(folder: Path, images: Path, masks: Path, survey: Survey) -> Ite
 
 def _of_cases(folder: Path, survey: Survey) -> Raw | None:
     """Of folders in each of which one file is a mask by its name, the others its channels."""
-    found = {each: _files(each) for each in _folders(folder)}
+    found = {each: _files(each) for each in folders_in(folder)}
     found = {each: stems for each, stems in found.items() if stems}
     masks = {each: [stem for stem in stems if _says_mask(stem)] for each, stems in found.items()}
     if len(found) < FEWEST or not any(masks.values()):
@@ -124,9 +119,13 @@ def _of_cases(folder: Path, survey: Survey) -> Raw | None:
             }
         )
     _check_alike(kinds)
-    channel_names = dict(enumerate(next(iter(kinds.values()), ())))
-    several = {"channel_names": {str(k): v for k, v in channel_names.items()}}
-    return {"training": rows, **(several if len(channel_names) > 1 else {})} if rows else None
+    if not rows:
+        return None
+    first = next(iter(kinds.values()))
+    if len(first) == 1:
+        return {"training": rows}
+    names = {str(index): kind for index, kind in enumerate(first)}
+    return {"training": rows, "channel_names": names}
 
 
 def _check_alike(kinds: dict[Path, tuple[str, ...]]) -> None:

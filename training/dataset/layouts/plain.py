@@ -24,13 +24,14 @@ from training.dataset.layouts.found_classes import Given, channels_of_files, cod
 from training.dataset.names import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
-    OF_SYSTEMS,
     TEST_FOLDERS,
     TRAIN_FOLDERS,
     VALIDATION_FOLDERS,
     bare,
     check_text,
     folder_called,
+    folders_in,
+    has_images_and_masks,
 )
 from training.dataset.splits import assign
 from training.dataset.survey import Survey
@@ -108,18 +109,10 @@ def _parts(folder: Path, survey: Survey) -> list[tuple[Path, Split]]:
             "the folder holds images and masks and is passed over",
             "call it train, test or val, or train on it by itself",
         )
-        for entry in sorted(folder.iterdir())
-        if entry.is_dir()
-        and entry not in used
-        and _has_both(entry)
-        and entry.name not in OF_SYSTEMS
-        and not entry.name.startswith(".")
+        for entry in folders_in(folder)
+        if entry not in used and has_images_and_masks(entry)
     ]
     return parts
-
-
-def _has_both(folder: Path) -> bool:
-    return all(folder_called(folder, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
 
 
 def _has_images_or_masks(folder: Path) -> bool:
