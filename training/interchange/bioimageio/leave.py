@@ -20,7 +20,7 @@ from seg.errors import SegError
 from seg.files import sha256_of, written_whole
 from seg.inference import load_backend
 from seg.model_package import ModelCard, ModelPackage
-from seg.transforms import normalise
+from seg.transforms import Normalisation, normalise
 from training.interchange.bioimageio.preprocessing import (
     as_on_scale,
     differences,
@@ -49,10 +49,11 @@ def leave_for_bioimageio(package: ModelPackage, target: Path) -> list[str]:
     card = package.card
     refuse_what_has_no_words(card)
     axes = ("z", "y", "x")[-card.input.dims :]
-    steps = steps_of(card.input.preprocessing.normalisation, axes)
+    rules = as_on_scale(card)
+    steps = steps_of(rules, axes)
     name = card.members()[0]
-    raw = _raw(package.golden(name).patches[:1], card)
-    prepared = normalise(raw[0], as_on_scale(card))[np.newaxis]
+    raw = _raw(package.golden(name).patches[:1], rules)
+    prepared = normalise(raw[0], rules)[np.newaxis]
     logits = load_backend(package, name, provider="cpu").run(prepared)
     answer = expit(logits) if card.task == "regions" else softmax(logits, axis=1)
     with written_whole(target) as folder:
@@ -87,13 +88,13 @@ def leave_for_bioimageio(package: ModelPackage, target: Path) -> list[str]:
 
 
 def _raw(
-    patches: Float32[np.ndarray, "1 c *patch"], card: ModelCard
+    patches: Float32[np.ndarray, "1 c *patch"], rules: tuple[Normalisation, ...]
 ) -> Float32[np.ndarray, "1 c *patch"]:
     """Intensities as an image may have them, which prepared are about these patches."""
     raw = patches.copy()
-    for channel, rule in enumerate(card.input.preprocessing.normalisation):
+    for channel, rule in enumerate(rules):
         spread, centre = 100.0, 1000.0
-        if rule.kind in ("clip_zscore", "reference"):
+        if rule.kind == "clip_zscore":
             spread, centre = rule.std or 1.0, rule.mean or 0.0
         if rule.kind == "rescale":
             centre = rule.low or 0.0

@@ -43,13 +43,13 @@ def steps_of(rules: tuple[Normalisation, ...], axes: tuple[str, ...]) -> list[St
     """The normalisation of all channels.
 
     Args:
-        rules: one a channel.
+        rules: one a channel, of ``as_on_scale``.
         axes: names of the spatial axes.
 
     Raises:
         ConfigError: a rule has no counterpart, or channels have different ones.
     """
-    (kind, *others) = sorted({"clip_zscore" if r.kind == "reference" else r.kind for r in rules})
+    (kind, *others) = sorted({rule.kind for rule in rules})
     if others:
         raise ConfigError(
             f"BioImage.IO normalises all channels of a tensor alike, these are {kind} and "
