@@ -10,7 +10,7 @@ from training.dataset import Dataset
 from training.evaluation.evaluator import evaluate
 from training.evaluation.scores import Evaluation
 from training.reports.case_pictures import panel
-from training.reports.pages import ranked_views
+from training.reports.pages import ranked_views, shown_ranks
 
 
 def picture_cases(package: ModelPackage, dataset: Dataset, evaluation: Evaluation) -> ModelCard:
@@ -21,10 +21,9 @@ def picture_cases(package: ModelPackage, dataset: Dataset, evaluation: Evaluatio
         DatasetError: a case cannot be read.
         BackendError: the network failed.
     """
-    ranked = evaluation.ranked
-    if not ranked:
+    names = {score.case for _, score in shown_ranks(evaluation)}
+    if not names:
         raise ConfigError(f"{dataset.name} has no test case with a score that could be shown")
-    names = {ranked[place].case for place in (0, (len(ranked) - 1) // 2, -1)}
     chosen = [case for case in dataset.test if case.name in names]
     predictor = Predictor(package, load_backend(package))
     with tempfile.TemporaryDirectory() as folder:

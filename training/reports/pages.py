@@ -194,14 +194,18 @@ def cases_shown(
 def ranked_views(
     predictions: Path, dataset: Dataset, evaluation: Evaluation
 ) -> Iterator[tuple[CaseRank, CaseScore, View]]:
+    """The cases of ``shown_ranks`` with their pictures."""
+    by_name = {case.name: case for case in dataset.cases}
+    for rank, score in shown_ranks(evaluation):
+        yield rank, score, _view(predictions, dataset, by_name[score.case])
+
+
+def shown_ranks(evaluation: Evaluation) -> list[tuple[CaseRank, CaseScore]]:
     """Best, median and worst case, as far as they are several; a single one is the median."""
     ranked = evaluation.ranked
-    by_name = {case.name: case for case in dataset.cases}
     middle = (len(ranked) - 1) // 2
     places: dict[int, CaseRank] = {len(ranked) - 1: "best", 0: "worst", middle: "median"}
-    for place in sorted(places if ranked else (), reverse=True):
-        score = ranked[place]
-        yield places[place], score, _view(predictions, dataset, by_name[score.case])
+    return [(places[at], ranked[at]) for at in sorted(places if ranked else (), reverse=True)]
 
 
 def _panels(view: View, dataset: Dataset) -> dict[str, str]:
