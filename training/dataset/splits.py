@@ -121,7 +121,7 @@ def _subjects(folder: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
 
 
 def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str, str]:
-    rows = rows_of(_text(path))
+    rows = rows_at(path)
     columns = list(rows[0]) if rows else []
     case, subject = (_column(name, columns) for name in (card.case, card.subject))
     if case is None or subject is None:
@@ -141,9 +141,13 @@ def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
     return found
 
 
-def rows_of(text: str) -> list[dict[str, str]]:
-    """Of a table with a header, whose columns commas, semicolons or tabs part."""
-    lines = text.splitlines()
+def rows_at(path: Path) -> list[dict[str, str]]:
+    """Of a table with a header, whose columns commas, semicolons or tabs part.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    lines = _text(path).splitlines()
     head = lines[0] if lines else ""
     return list(csv.DictReader(lines, delimiter=max(",;\t", key=head.count)))
 

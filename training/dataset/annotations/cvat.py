@@ -22,6 +22,7 @@ from seg.images.outlines.drawing import (
     turned,
 )
 from training.dataset.annotations.annotated import Annotated
+from training.dataset.text_files import said_of
 
 _LABELS = "meta/*/labels/label/name"
 _NO_SHAPES = ("tag", "attribute")
@@ -39,7 +40,7 @@ def parse_xml(path: Path) -> Element:
     try:
         return ElementTree.fromstring(content)
     except (ElementTree.ParseError, ValueError) as error:
-        raise ImageError(f"{path}: it cannot be read: {error}") from error
+        raise ImageError(f"{path}: {said_of(error)}") from error
 
 
 def is_cvat(root: Element) -> bool:

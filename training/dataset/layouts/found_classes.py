@@ -18,9 +18,8 @@ from training.dataset.layouts.files import CLASSES
 from training.dataset.layouts.undeclared import Shapes, Values, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
-from training.dataset.splits import rows_of
+from training.dataset.splits import rows_at
 from training.dataset.survey import Survey, each_that_reads
-from training.dataset.text_files import said_of, text_of
 
 MOST_FOUND_CLASSES = 32
 """More values than this in undeclared masks are no classes: JPEG noise or object numbers."""
@@ -190,10 +189,7 @@ def _table(
 ) -> Mapping[str, Mapping[int, int]]:
     """By case and number of an object its label."""
     folder = next(p for p in cases[0].mask.parents if (p / CARD).is_file())
-    try:
-        rows = rows_of(text_of(folder / file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{folder / file}, which {CARD} names: {said_of(error)}") from error
+    rows = rows_at(folder / file)
     columns = list(rows[0]) if rows else []
     for column in ("case", "label", "class"):
         if column not in columns:
