@@ -40,11 +40,12 @@ def wrong_masks(cases: Sequence[InspectedCase]) -> list[Finding]:
         return []
     images = np.stack([look.thumbnail for look in looks if look.thumbnail is not None])
     masks = np.stack([look.foreground for look in looks if look.foreground is not None])
-    own = (images * masks).sum(axis=1)
+    signed = (images * masks).sum(axis=1)
+    own = np.abs(signed)
     return [
-        *_of_another(looks, np.abs(own), *most_alike(images, masks, signed=False)),
-        *_turned(looks, images, masks),
-        *_inverted(looks, own),
+        *_of_another(looks, own, *most_alike(images, masks, signed=False)),
+        *_turned(looks, own, images, masks),
+        *_inverted(looks, signed),
     ]
 
 
@@ -71,13 +72,13 @@ def _of_another(
 
 def _turned(
     looks: Sequence[InspectedCase],
+    own: Float32[np.ndarray, " n"],
     images: Float32[np.ndarray, "n d"],
     masks: Float32[np.ndarray, "n d"],
 ) -> Iterator[Finding]:
     """Masks that were turned against their images, all in one way."""
     dims = len(looks[0].shape)
     edges = (EDGE[dims],) * dims
-    own = np.abs((images * masks).sum(axis=1))
     is_square = all(look.shape[-1] == look.shape[-2] for look in looks)
     better: list[tuple[int, str]] = []
     for swaps, flips in product((False, True) if is_square else (False,), _subsets(dims)):
