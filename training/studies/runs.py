@@ -78,7 +78,7 @@ def every_job(setting: Setting) -> list[StudyJob]:
 
 
 def jobs_of(arms: Sequence[Arm], setting: Setting) -> list[StudyJob]:
-    """Each arm at each depth with each seed.
+    """Each arm whose shortcut was asked for, at each depth with each seed.
 
     Raises:
         ConfigError: a depth that cannot be.
@@ -90,6 +90,7 @@ def jobs_of(arms: Sequence[Arm], setting: Setting) -> list[StudyJob]:
         for seed in range(setting.seeds)
         for layers in setting.layers
         for arm in arms
+        if arm.shortcut in setting.shortcuts
     ]
 
 

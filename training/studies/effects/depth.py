@@ -35,9 +35,8 @@ def jobs(setting: Setting) -> list[StudyJob]:
 
     ``dense`` has no more blocks a stage than features.
     """
-    asked = every_job(setting)
-    extra = jobs_of([CONFOUND], setting) if CONFOUND.shortcut in setting.shortcuts else []
-    return [job for job in (*asked, *extra) if _can_be(job, setting)]
+    all_ = (*every_job(setting), *jobs_of([CONFOUND], setting))
+    return [job for job in all_ if _can_be(job, setting)]
 
 
 def _can_be(job: StudyJob, setting: Setting) -> bool:

@@ -31,8 +31,7 @@ CARRIED = 0.9
 
 def jobs(setting: Setting) -> list[StudyJob]:
     """Each shortcut, and the identity with stochastic depth beside it."""
-    asked = every_job(setting)
-    return asked + (jobs_of([DROPPED], setting) if DROPPED.shortcut in setting.shortcuts else [])
+    return every_job(setting) + jobs_of([DROPPED], setting)
 
 
 def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:

@@ -45,12 +45,11 @@ class WithoutShortcuts(Arm):
 
 def jobs(setting: Setting) -> list[StudyJob]:
     """Each shortcut of the convolutions: without attention, with it, and with it cut."""
-    asked = every_job(setting)
-    shortcuts = dict.fromkeys(job.arm.shortcut for job in asked)
+    every_job(setting)  # refuses what cannot be
     changes = (("attention_blocks", BLOCKS),)
     arms = [
         arm
-        for shortcut in shortcuts
+        for shortcut in dict.fromkeys(setting.shortcuts)
         for arm in (
             Arm(_named(CONVOLUTIONS, shortcut, setting), shortcut),
             Arm(_named(WITH, shortcut, setting), shortcut, changes),

@@ -35,7 +35,7 @@ GONE = 1e-3
 def jobs(setting: Setting) -> list[StudyJob]:
     """The arms whose shortcut was asked for, at each depth with each seed."""
     every_job(setting)  # refuses what cannot be
-    return jobs_of([arm for arm in ARMS if arm.shortcut in setting.shortcuts], setting)
+    return jobs_of(ARMS, setting)
 
 
 def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
