@@ -208,12 +208,12 @@ def measured(options: argparse.Namespace, card: str) -> Iterator[dict[str, Any]]
 
 def bars_of(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[dict[str, Any]]:
     """What a card is held to."""
+    if options.device != "cuda":
+        return []
     shares: dict[int, float] = {}
     for row in rows:
         if "of_measured_peak" in row:
             shares[row["dims"]] = max(shares.get(row["dims"], 0.0), row["of_measured_peak"])
-    if options.device != "cuda":
-        return []
     bars = [
         bar(f"best share of the measured matrix peak, training in {dims}D", share,
             PEAK_SHARES[dims], at_most=False)
@@ -334,11 +334,16 @@ def inference(
             reached = flops * row["patches_a_second"] / 1e12
             yield row | {"tflops": reached, "of_measured_peak_there": reached / peak}
         except Exception as error:  # a library that is missing, or a provider that does not load
-            failed = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            failed = in_a_line(error)
             yield {**about, "way": f"onnxruntime, {options.device}", "precision": precision,
                    "failed": failed}  # fmt: skip
     for dtype in (torch.bfloat16, torch.float32):
         yield about | in_torch(network.to(options.device), dtype, patches, options)
+
+
+def in_a_line(error: Exception) -> str:
+    """What went wrong."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def served(
@@ -373,7 +378,7 @@ def piped(setting: Setting, options: argparse.Namespace, bare: float) -> dict[st
             short, place = trained(setting, options.device, AHEAD, bare, Path(folder) / "short")
             long, _ = trained(setting, options.device, steps, bare, Path(folder) / "long")
     except Exception as error:  # what it needs beside torch may be missing
-        failed = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        failed = in_a_line(error)
         return {**row, "failed": failed}
     found = (steps - AHEAD) / (long - short)
     return row | {"augment_on": place, "steps_a_second": found, "bare": bare,

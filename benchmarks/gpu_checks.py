@@ -28,7 +28,8 @@ from monai.transforms import Compose, RandGaussianNoise
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.gpu_more_checks import CHECKS
+from benchmarks.gpu import in_a_line
+from benchmarks.gpu_more_checks import CHECKS, CLASSES
 from benchmarks.result import bar, show, write
 from seg.images import ClassInfo
 from seg.inference import OnnxBackend
@@ -46,7 +47,6 @@ from training.samples.on_device import finished
 from training.variants.half import to_float16
 
 LIBRARIES = ("torch", "lightning", "onnxruntime-gpu", "numpy")
-CLASSES = 3
 MOST_OFF = 1e-3
 """Probability by which float32 on a card may differ from float32 on a CPU."""
 TRUE_ON_A_CARD = (
@@ -269,7 +269,7 @@ def main() -> None:
                     rows.append(row)
                     print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
             except Exception as error:  # the next check may say more
-                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                reason = in_a_line(error)
                 rows.append({"what": check.__name__, "failed": reason})
                 print(f"{check.__name__} failed: {reason}", flush=True)
             if options.json:

@@ -8,9 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ STEPS = 5
 TOO_MANY = 4096
 """Patches for which no card has room."""
 LIMITS_MB = (100, 150, 200, 300, 450, 700, 1000)
+CLASSES = 3
 WAYS = ("none", "kernels", "graphs")
 
 
@@ -125,7 +126,7 @@ def cramped(bench: Any) -> Iterator[Row]:
         return
     expected = OnnxBackend(bench.file, provider="cuda").run(bench.patches)
     for limit in LIMITS_MB:
-        with environment(MEMORY_VARIABLE, str(limit)):
+        with mock.patch.dict(os.environ, {MEMORY_VARIABLE: str(limit)}):
             try:
                 backend = OnnxBackend(bench.file, provider="cuda", batch_size=8)
                 found = backend.run(bench.patches)
@@ -173,7 +174,7 @@ def given_back(bench: Any) -> Iterator[Row]:
 def each_card(bench: Any) -> Iterator[Row]:
     """The network on every card in sight."""
     for index in range(cuda_devices() if bench.device == "cuda" else 0):
-        with environment(DEVICE_VARIABLE, str(index)):
+        with mock.patch.dict(os.environ, {DEVICE_VARIABLE: str(index)}):
             logits = OnnxBackend(bench.file, provider="cuda").run(bench.patches[:2])
         found = torch.from_numpy(logits).softmax(1).numpy()
         yield {"what": "card", "index": index, "error": float(np.abs(found - bench.truth).max())}
@@ -193,9 +194,6 @@ def host_memory(bench: Any) -> Iterator[Row]:
            "shared_mib": (shared_memory() or 0) / MIB}  # fmt: skip
 
 
-CLASSES = 3
-
-
 def recorded_network(bench: Any) -> Iterator[Row]:
     """That a compiled network says what it says when it is not."""
     if bench.device != "cuda":
@@ -211,20 +209,6 @@ def recorded_network(bench: Any) -> Iterator[Row]:
             off = (found.softmax(1) - expected.softmax(1)).abs().max()
             yield {"what": "compiled answers", "way": way, "error": float(off)}
     bench.network.to("cpu")
-
-
-@contextmanager
-def environment(name: str, value: str) -> Iterator[None]:
-    """A variable within the block."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 CHECKS = (
