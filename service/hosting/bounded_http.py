@@ -59,8 +59,9 @@ _TOO_SLOW = f"a trailer or the head of a chunk took longer than {HEAD_S:g} s"
 _NOT_HTTP = "this is no HTTP/1.1 request: its first line or a header cannot be read"
 
 
-_UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade(?=[ \t]*:(?![^\r\n]*websocket))")
-_NO_UPGRADE = b"x-grade"
+_UPGRADE = re.compile(rb"(?i)\nupgrade(?=[ \t]*:(?![^\r\n]*websocket))")
+"""Begins with a letter that is found fast: every piece of a head is searched."""
+_NO_UPGRADE = b"\nx-grade"
 
 
 def without_upgrade(head: memoryview) -> memoryview:
