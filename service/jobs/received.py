@@ -174,9 +174,14 @@ class Inbox:
         for each in before:
             whole = whole.and_more(each)
         parts = [partial(self._files.open, earlier.id, name) for name in earlier.images[0]]
-        with tempfile.TemporaryFile() as file:
-            merged([*parts, lambda: nullcontext(received.file)], file)
-            self._added(job, ReceivedSeries(whole, file), [], begin, instead_of=earlier.id)
+        try:
+            with tempfile.TemporaryFile() as file:
+                merged([*parts, lambda: nullcontext(received.file)], file)
+                self._added(job, ReceivedSeries(whole, file), [], begin, instead_of=earlier.id)
+        except BaseException:  # it has no key yet, by which it would be found when more comes
+            self._files.delete(job)
+            self._store.delete(job)
+            raise
         return job
 
     def _may_grow(self, job: Job) -> bool:

@@ -23,7 +23,6 @@ from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until, until_status
-from tests.service.jobs.postgresql import running_postgresql
 
 PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 MODEL = "tiny:1"
@@ -69,24 +68,6 @@ def server(package, tmp_path_factory):
     with served(package, log) as client:
         until_status(client, "/readyz", 200)
         yield client
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    """The URL of a database of its own, where Debian's postgresql is installed."""
-    with running_postgresql() as port:
-        yield f"postgresql://seg@127.0.0.1:{port}/postgres"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'jobs.sqlite'}" if is_sqlite else None
-    store = JobStore(url or request.getfixturevalue("postgresql"))
-    yield store
-    with store._database.engine.begin() as connection:
-        connection.execute(JOBS.delete())
-    store.close()
 
 
 def submitted(client: httpx.Client, query: str = "", **headers: str) -> dict:

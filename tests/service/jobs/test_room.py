@@ -17,26 +17,9 @@ from service.observability.metrics import Metrics
 from service.problems.response import Problem
 from service.settings import Settings
 from tests.service.conftest import png
-from tests.service.jobs.postgresql import running_postgresql
 
 MODEL = "nearest-level:1"
 ROOM = JobRoom(of_all=100, of_key=60)
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    """The URL of a database, where Debian's postgresql is installed."""
-    with running_postgresql() as port:
-        yield f"postgresql://seg@127.0.0.1:{port}/postgres"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, tmp_path):
-    is_sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path / 'jobs.sqlite'}" if is_sqlite else None
-    store = JobStore(url or request.getfixturevalue("postgresql"))
-    yield store
-    store.close()
 
 
 def job_of(store: JobStore, owner: str) -> str:
@@ -57,8 +40,6 @@ def test_a_key_has_so_much_and_all_have_so_much(store):
     ROOM.take(store, second, 20)
     assert refused(store, third, 50) == 507
     ROOM.take(store, third, 40)
-    for job in (first, second, third):
-        store.delete(job)
 
 
 def test_what_a_job_has_already_counts_once(store):
@@ -68,7 +49,6 @@ def test_what_a_job_has_already_counts_once(store):
     ROOM.take(store, job, 10, more=True)
     assert refused(store, job, 1, more=True) == 429
     ROOM.take(store, job, 10)  # what is refused changes nothing
-    store.delete(job)
 
 
 def test_where_nobody_has_a_key_only_all_are_bounded(store):
@@ -77,7 +57,6 @@ def test_where_nobody_has_a_key_only_all_are_bounded(store):
     assert refused(store, other, 20) == 507
     store.delete(job)
     ROOM.take(store, other, 90)  # what is deleted takes nothing
-    store.delete(other)
 
 
 def test_an_answer_counts_until_it_is_deleted(store):
@@ -90,7 +69,6 @@ def test_an_answer_counts_until_it_is_deleted(store):
     assert refused(store, other, 10) == 429
     store.delete(job)
     ROOM.take(store, other, 10)
-    store.delete(other)
 
 
 def test_by_itself_it_follows_from_the_disk(tmp_path):
