@@ -2,10 +2,10 @@
 
 import io
 import struct
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from open_inference.grpc import protocol
 from starlette.responses import Response
@@ -26,22 +26,24 @@ from service.frontends.oip.tensors import (
 )
 from service.problems.response import Problem
 
+M = TypeVar("M", bound=Message)
+
 MEDIA_TYPE = "application/grpc+proto"
 DOUBLE, UNSIGNED = 4, 5
 """Fields of a parameter that the protocol got later than the messages which we import."""
 
 
-def inference_request(message: bytes) -> protocol.ModelInferRequest:
-    """A request for an inference.
+def parsed(kind: type[M], content: bytes) -> M:
+    """A message of that kind.
 
     Raises:
         Problem: 400, the bytes are none.
     """
-    found = protocol.ModelInferRequest()
+    found: M = kind()
     try:
-        found.ParseFromString(message)
+        found.ParseFromString(content)
     except DecodeError:
-        raise Problem(400, "the message is no ModelInferRequest") from None
+        raise Problem(400, f"the message is no {kind.DESCRIPTOR.name}") from None
     return found
 
 
@@ -85,12 +87,11 @@ def asked_of_message(
         return Asked(call, numbers_of(io.BytesIO(raw), given))
     if spec.datatype == "BYTES":
         found = from_lists(list(tensor.contents.bytes_contents), given)
-        assert isinstance(found, list)
+    else:
+        found = from_lists(np.array(tensor.contents.fp32_contents, "<f4"), given)
+    if isinstance(found, list):
         return Asked(call, [keep(io.BytesIO(each), len(each)) for each in found])
-    numbers = np.array(tensor.contents.fp32_contents, "<f4")
-    if numbers.size != np.prod(given.shape):
-        from_lists(numbers, given)
-    return Asked(call, numbers_of(io.BytesIO(numbers.tobytes()), given))
+    return Asked(call, numbers_of(io.BytesIO(found.tobytes()), given))
 
 
 def message_of(

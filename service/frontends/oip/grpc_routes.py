@@ -3,10 +3,8 @@
 So keys, limits, counts and logs are those of every request.
 """
 
-from typing import TypeVar
-
 from anyio.to_thread import run_sync
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from open_inference.grpc import protocol
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,9 +15,10 @@ from service.batching.request_backend import SharedBackend
 from service.frontends.oip.bodies import body_of
 from service.frontends.oip.grpc_messages import (
     MEDIA_TYPE,
+    M,
     asked_of_message,
-    inference_request,
     message_of,
+    parsed,
 )
 from service.frontends.oip.routes import InferenceProtocol
 from service.frontends.oip.tensors import AnswerTensor, Asked, InferenceCall, Keep, Parameters
@@ -28,8 +27,6 @@ from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.routes.segment import PublicRoutes
-
-M = TypeVar("M", bound=Message)
 
 MOST_SMALL = 64 * 1024
 """Bytes of a message that holds no tensors."""
@@ -85,7 +82,7 @@ class GrpcProtocol:
         settings = self._models.settings
         self._public.admission.require_place(self._public.side_by_side)
         async with body_of(request, settings.max_body_bytes, settings.timeout_s) as body:
-            message = inference_request(await run_sync(body.read))
+            message = parsed(protocol.ModelInferRequest, await run_sync(body.read))
             target = self._protocol.target(message.model_name, message.model_version or None)
 
             def parse(keep: Keep, _: SharedBackend) -> Asked:
@@ -105,13 +102,7 @@ async def _message(request: Request, kind: type[M]) -> M:
         Problem: 400, the body is none; 413, it is too long.
     """
     too_long = Problem(413, f"a message without tensors has {MOST_SMALL} bytes at most")
-    body = await short_body(request, MOST_SMALL, too_long)
-    found: M = kind()
-    try:
-        found.ParseFromString(body)
-    except DecodeError:
-        raise Problem(400, f"the message is no {kind.DESCRIPTOR.name}") from None
-    return found
+    return parsed(kind, await short_body(request, MOST_SMALL, too_long))
 
 
 def _answer(message: Message) -> Response:
