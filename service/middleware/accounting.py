@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.hosting.bounded_http import CLIENT_LEFT
 from service.hosting.stand_in import ANSWER_BEGINS
+from service.middleware.access import GRPC
 from service.middleware.caller import caller_of
 from service.observability.audit import NAMED, AuditLog
 from service.observability.failure_kinds import fault_of
@@ -28,7 +29,7 @@ VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNKNOWN_ROUTE = "unknown"
 QUIET_ROUTES = frozenset(
     {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
-    | {f"/inference.GRPCInferenceService/Server{each}" for each in ("Live", "Ready")}
+    | {f"{GRPC}/Server{each}" for each in ("Live", "Ready")}
 )
 """Asked every few seconds by machines; their successes are not logged."""
 CLIENT_CLOSED_REQUEST = 499
