@@ -73,7 +73,6 @@ class Studies(StudioFolder):
 
     def remove(self, identity: str) -> None:
         """Delete an image with all that belongs to it."""
-        self.files_of(identity)
         tags = [called(path, identity) for path in self._tag_folders()]
         super().remove(identity)
         for path in (*tags, self._facts(identity)):
