@@ -19,6 +19,7 @@ import tifffile
 from seg.images import Image, write_image
 from seg.model_package import ModelPackage, read_card, write_card
 from seg.transforms import normalise
+from tests.orthanc import free_port
 from tests.peers import installed_apart
 from tests.service.conftest import ROOT, served, until_status
 from training.export import main as export
@@ -93,8 +94,6 @@ def image(package) -> Path:
 
 @pytest.fixture(scope="module")
 def grpc_port() -> int:
-    from benchmarks.servers import free_port
-
     return free_port()
 
 

@@ -13,6 +13,7 @@ import pytest
 from seg.errors import ConfigError
 from seg.model_package import ModelPackage
 from service.settings import Settings
+from tests.orthanc import free_port
 from tests.service.conftest import labels_of, png, served, until_status
 
 HERE = Path(__file__).parent
@@ -21,9 +22,7 @@ IMAGE = png(np.arange(40 * 50).reshape(40, 50) // 8)
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.mark.network
