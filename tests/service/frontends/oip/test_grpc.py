@@ -1,11 +1,9 @@
 """KServe's protocol over gRPC, by Triton's own client on a server that runs."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from service.settings import Settings
 from tests.orthanc import free_port
 from tests.service.conftest import labels_of, png, served, until_status
 
-HERE = Path(__file__).parent
 IMAGE = png(np.arange(40 * 50).reshape(40, 50) // 8)
 
 
@@ -28,7 +25,7 @@ def port() -> int:
 @pytest.mark.network
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_tritons_own_client_gets_over_grpc_what_segment_answers(
-    triton_client, tiny_package, tmp_path, port, tls, certificates
+    ask_by_triton, tiny_package, tmp_path, port, tls, certificates
 ):
     card = ModelPackage.load(tiny_package).card
     command = [sys.executable, "-m", "service.keys", "--file", str(tmp_path / "keys.json")]
@@ -60,16 +57,7 @@ def test_tritons_own_client_gets_over_grpc_what_segment_answers(
             "patches": str(tmp_path / "patches.npy"),
             "arrays": str(tmp_path / "arrays.npz"),
         }
-        done = subprocess.run(
-            [sys.executable, str(HERE / "triton_grpc_client.py")],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(triton_client)},
-            input=json.dumps(told),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        found = json.loads(done.stdout)
+        found = ask_by_triton("triton_grpc_client.py", told)
         client.headers["Authorization"] = f"Bearer {key}"
         answer = client.post("/segment", content=IMAGE)
         others = {

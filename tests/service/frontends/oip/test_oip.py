@@ -4,13 +4,11 @@ import base64
 import gzip
 import io
 import json
-import os
 import struct
 import subprocess
 import sys
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,14 +26,13 @@ from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, until_status
 
-HERE = Path(__file__).parent
 IMAGE = png(np.arange(40 * 50).reshape(40, 50) // 8)
 LENGTH = "Inference-Header-Content-Length"
 
 
 @pytest.mark.network
 def test_tritons_own_client_gets_the_masks_that_segment_answers(
-    triton_client, tiny_package, tmp_path
+    ask_by_triton, tiny_package, tmp_path
 ):
     card = ModelPackage.load(tiny_package).card
     command = [sys.executable, "-m", "service.keys", "--file", str(tmp_path / "keys.json")]
@@ -61,16 +58,7 @@ def test_tritons_own_client_gets_the_masks_that_segment_answers(
             "masks": str(tmp_path / "masks.npz"),
             "logits": str(tmp_path / "logits.npz"),
         }
-        done = subprocess.run(
-            [sys.executable, str(HERE / "triton_client.py")],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(triton_client)},
-            input=json.dumps(told),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
+        found = ask_by_triton("triton_client.py", told)
         client.headers["Authorization"] = f"Bearer {key}"
         answer = client.post("/segment", content=IMAGE)
         nuclei = client.post("/segment?classes=nucleus", content=IMAGE)
