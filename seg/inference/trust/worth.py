@@ -117,28 +117,39 @@ def ranked(
         return []
     every = [looks[name].described for name in names]
     place = _on_one_scale(np.array([*every, *annotated]))
-    chosen = list(place[len(names) :])
     usual = _usual_distance(place)
-    left = dict(zip(names, place, strict=False))
+    own = place[: len(names)]
+    unlike = np.ones(len(names))
+    for known in place[len(names) :]:
+        unlike = np.minimum(unlike, _distances(own, known) / usual)
+    need = [looks[name].need for name in names]
+    left = list(range(len(names)))
     order: list[RankedImage] = []
     spent = 0.0
     while left:
-        unlike = {
-            name: min([*(float(np.linalg.norm(at - c)) / usual for c in chosen), 1.0])
-            for name, at in left.items()
-        }
-        best = max(left, key=lambda name: (looks[name].need * unlike[name], looks[name].need))
-        look = looks[best]
+        best = max(left, key=lambda at: (need[at] * unlike[at], need[at]))
+        look = looks[names[best]]
         spent += look.seconds
         if order and seconds is not None and spent > seconds:
             break
         order.append(
             RankedImage(
-                name=best, need=look.need, unlike=unlike[best], seconds=look.seconds, look=look
+                name=names[best],
+                need=look.need,
+                unlike=float(unlike[best]),
+                seconds=look.seconds,
+                look=look,
             )
         )
-        chosen.append(left.pop(best))
+        left.remove(best)
+        unlike = np.minimum(unlike, _distances(own, own[best]) / usual)
     return order
+
+
+def _distances(
+    many: Float64[np.ndarray, "n f"], one: Float64[np.ndarray, " f"]
+) -> Float64[np.ndarray, " n"]:
+    return np.asarray(np.linalg.norm(many - one, axis=1))
 
 
 def _on_one_scale(numbers: Float64[np.ndarray, "n f"]) -> Float64[np.ndarray, "n f"]:
