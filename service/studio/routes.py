@@ -22,6 +22,7 @@ from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.forms import whole_form
+from service.requests.numbers import whole_number
 from service.studio.bodies import as_bin, bin_response, checked, numbers_of
 from service.studio.classes import DrawnClasses
 from service.studio.drawn import as_file, for_page, from_page
@@ -299,9 +300,10 @@ def _expected(request: Request) -> int:
         raise Problem(
             428, 'say which version you drew on: If-Match: "N", as ETag said it; "0" for none'
         )
-    if not text.isdigit():
+    number = whole_number(text)
+    if number is None:
         raise Problem(412, "there is no such version; If-Match is what ETag said")
-    return int(text)
+    return number
 
 
 def _number(request: Request, name: str) -> int:

@@ -4,6 +4,8 @@ import gzip
 import json
 from itertools import pairwise
 
+import anyio
+import httpx
 import numpy as np
 import pytest
 import tifffile
@@ -78,6 +80,21 @@ def test_whoever_drew_on_an_older_version_is_told_and_loses_nothing(studio, fold
     assert back.json()["revision"] == 3
     np.testing.assert_array_equal(label(studio, "a")[0], drawn(0))
     assert studio.get("/studio/images/a/label?revision=9").status_code == 404
+
+
+def test_a_version_that_is_a_digit_and_no_number_is_none(studio):
+    named(studio, "nucleus")
+    put(studio, "a", drawn(0))
+
+    async def restored(version):
+        transport = httpx.ASGITransport(studio.app)  # sends bytes as they are
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.post(
+                "/studio/images/a/restore?revision=1", headers={b"If-Match": version}
+            )
+
+    assert anyio.run(restored, "²".encode("latin-1")).status_code == 412
+    assert anyio.run(restored, b'"1"').status_code == 200
 
 
 def test_a_held_back_image_stays_held_back_however_many_follow(folder):
