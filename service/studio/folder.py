@@ -121,6 +121,10 @@ class StudioFolder:
         """What is done of an image; None where nothing is."""
         return called(self._masks, identity)
 
+    def masks(self) -> dict[str, Path]:
+        """What is done, by the id of its image."""
+        return _by_name(self._masks)
+
     def classes(self) -> DrawnClasses | None:
         """What masks hold; None where nobody said it yet.
 
@@ -154,10 +158,16 @@ class StudioFolder:
             Problem: 404, there is no such image; 409, its record is damaged.
         """
         self.files_of(identity)
-        if self._is_as_written(identity):
-            return read_record(self._record_file(identity))
-        with self._locked():
-            return self._settled(identity)
+        return self._looked_at(identity, self.mask(identity))
+
+    def records(self) -> dict[str, Record]:
+        """The same of all images, by their ids; the folder is listed once.
+
+        Raises:
+            Problem: 409, a record is damaged.
+        """
+        masks = self.masks()
+        return {name: self._looked_at(name, masks.get(name)) for name in self.images()}
 
     def version(self, identity: str, revision: int | None = None) -> tuple[Revision, Path]:
         """A version and its mask; the last one where none is named.
@@ -313,7 +323,7 @@ class StudioFolder:
             allow_unannotated(self.folder)
         if classes and classes.table:
             note_objects(self.folder / classes.table, identity, revision.objects)
-        hold_back(self.folder, identity, self._done_already(), self.images())
+        hold_back(self.folder, identity, self.masks(), self.images())
         replace_file(target, content, mode=0o600)
         if before not in (None, target):
             before.unlink(missing_ok=True)
@@ -321,16 +331,13 @@ class StudioFolder:
         write_record(self._record_file(identity), record)
         return record
 
-    def _done_already(self) -> list[str]:
-        return [stem_of(path) for path in images_at(self._masks)] if self._masks.is_dir() else []
-
-    def _is_as_written(self, identity: str) -> bool:
-        """A look without the lock: nothing is to be settled."""
-        record, path = read_record(self._record_file(identity)), self.mask(identity)
-        if record.done is None:
-            return path is None
-        is_applied = record.done.revision <= abs(record.applied)
-        return is_applied and (path is None or sha256_of(path) == record.done.sha256)
+    def _looked_at(self, identity: str, mask: Path | None) -> Record:
+        """The record, without the lock where nothing is to be settled."""
+        record = read_record(self._record_file(identity))
+        if _is_settled(record, mask):
+            return record
+        with self._locked():
+            return self._settled(identity)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -348,11 +355,23 @@ class StudioFolder:
 
 def called(folder: Path, identity: str) -> Path | None:
     """The image of that name in a folder."""
+    return _by_name(folder).get(identity)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
     try:
         found = images_at(folder) if folder.is_dir() else []
     except ImageError:
-        return None
-    return next((path for path in found if stem_of(path) == identity), None)
+        return {}
+    return {stem_of(path): path for path in reversed(found)}  # of two of a name the first
+
+
+def _is_settled(record: Record, mask: Path | None) -> bool:
+    if record.done is None:
+        return mask is None
+    if record.done.revision > abs(record.applied):
+        return False
+    return mask is None or (mask.is_file() and sha256_of(mask) == record.done.sha256)
 
 
 def _check_expected(record: Record, expected: int | None) -> None:

@@ -23,7 +23,7 @@ def held_back(folder: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def hold_back(folder: Path, new: str, done: Sequence[str], images: Collection[str]) -> None:
+def hold_back(folder: Path, new: str, done: Collection[str], images: Collection[str]) -> None:
     """Decide on which side an image lies whose mask is done for the first time.
 
     Those that were done before stay where training has had them.

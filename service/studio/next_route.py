@@ -35,13 +35,14 @@ class NextImages:
         """``GET /studio/next``: images that are not done, the one that is needed most first."""
         minutes = _minutes(request)
         images = await run_sync(self._studio.folder.images)
-        done = [name for name in images if await run_sync(self._studio.folder.mask, name)]
-        left = [name for name in images if name not in done]
+        masks = await run_sync(self._studio.folder.masks)
+        done = [name for name in images if name in masks]
+        left = [name for name in images if name not in masks]
         seen = await self._seen(request, left + done) if left else {}
-        looks = {name: look for name, look in seen.items() if name in left}
+        looks = {name: look for name, look in seen.items() if name not in masks}
         order = ranked(
             looks,
-            [look.described for name, look in seen.items() if name in done],
+            [look.described for name, look in seen.items() if name in masks],
             None if minutes is None else 60 * minutes,
         )
         told: list[dict[str, Any]] = [{"id": each.name, **each.row} for each in order]

@@ -101,10 +101,10 @@ class Studio:
 
     def _dataset(self) -> dict[str, Any]:
         classes, images = self.folder.classes(), self.folder.images()
-        done = [name for name in images if self.folder.mask(name)]
+        masks = self.folder.masks()
         told: dict[str, Any] = {
             "images": len(images),
-            "done": len(done),
+            "done": len(images.keys() & masks.keys()),
             "held_back": len(held_back(self.folder.folder)),
             "classes": None,
         }
@@ -135,12 +135,13 @@ class Studio:
 
     def _listed(self) -> list[dict[str, Any]]:
         back = set(held_back(self.folder.folder))
+        records = self.folder.records()
+        masks = self.folder.masks()  # after a look at the records, which finishes what was begun
         told = []
-        for name in self.folder.images():
-            last = self.folder.record(name).last
+        for name, record in records.items():
+            last = record.last
             about = {"state": last.state, "revision": last.revision} if last else {"revision": 0}
-            has_mask = self.folder.mask(name) is not None
-            told.append({"id": name, "done": has_mask, "held_back": name in back, **about})
+            told.append({"id": name, "done": name in masks, "held_back": name in back, **about})
         return told
 
     async def about(self, request: Request) -> Response:

@@ -139,6 +139,8 @@ def test_what_a_killed_process_began_the_next_one_finishes(studio, folder):
     write_record(record_file, read_record(record_file).model_copy(update={"applied": 1}))
     old = (folder / ".studio" / "versions" / "a" / "000001.tif").read_bytes()
     (folder / "masks" / "a.tif").write_bytes(old)
+    (told, *_) = studio.get("/studio/images").json()["images"]
+    assert (told["id"], told["done"], told["revision"]) == ("a", True, 2)
     assert StudioFolder(folder).record("a").applied == 2
     np.testing.assert_array_equal(read_mask(folder / "masks" / "a.tif").array, drawn(1))
 
