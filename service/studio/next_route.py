@@ -40,11 +40,9 @@ class NextImages:
         left = [name for name in images if name not in masks]
         seen = await self._seen(request, left + done) if left else {}
         looks = {name: look for name, look in seen.items() if name not in masks}
-        order = ranked(
-            looks,
-            [look.described for name, look in seen.items() if name in masks],
-            None if minutes is None else 60 * minutes,
-        )
+        known = [look.described for name, look in seen.items() if name in masks]
+        seconds = None if minutes is None else 60 * minutes
+        order = await run_sync(ranked, looks, known, seconds)
         told: list[dict[str, Any]] = [{"id": each.name, **each.row} for each in order]
         unseen = [name for name in left if name not in looks]
         if minutes is None or not told:
@@ -55,20 +53,22 @@ class NextImages:
         """What the model that answers made of images, of new ones as many as time allows."""
         until = monotonic() + LOOKING_S
         looks: dict[str, ImageLook] = {}
-        label = None
+        try:
+            label = self._suggestions.answering()
+        except (NotReadyError, Problem):  # no model answers by itself: any order is as good
+            return {}
         for name in names:
-            known = self._looks.get((name, label)) if label else None
+            known = self._looks.get((name, label))
             if known is None and monotonic() < until:
                 try:
                     classes = await run_sync(self._studio.classes)
-                    found = await self._suggestions.get(request, name, None, classes)
+                    found = await self._suggestions.get(request, name, label, classes)
                     opened = await self._studio.images.get(request, name)
-                except NotReadyError:  # there is no model yet: any order is as good
+                except NotReadyError:  # it was taken away meanwhile
                     return {}
                 except (ImageError, Problem):  # one that cannot be read hides no other
                     continue
-                label = found.model
-                known = self._looks.get((name, label)) or ImageLook(
+                known = ImageLook(
                     predicted_dice=found.predicted_dice,
                     warnings=found.warnings,
                     objects=len(found.objects) or None,

@@ -54,6 +54,15 @@ class Suggestions:
         self._kept: OrderedDict[tuple[object, ...], Suggestion] = OrderedDict()
         self._lock = threading.Lock()
 
+    def answering(self) -> str:
+        """``NAME:VERSION`` of the model that answers where none is named.
+
+        Raises:
+            Problem: 422, several are there and none is the default.
+            NotReadyError: no model answers yet.
+        """
+        return self._models.choose().label
+
     async def get(
         self, request: Request, identity: str, model: str | None, classes: DrawnClasses
     ) -> Suggestion:

@@ -11,6 +11,7 @@ from service.app import create_app
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
+from service.studio import suggestions
 from service.studio.drawn import UNKNOWN
 from tests.packages import write_package
 from tests.service.studio.conftest import SIZE, named, put
@@ -76,3 +77,26 @@ def test_a_mark_repairs_what_is_drawn(helped):
     sent["seeds"] = ("s.bin", marks.tobytes())
     refused = helped.post("/studio/images/a/repair", files=sent)
     assert "nothing is marked" in refused.json()["detail"]
+
+
+def test_images_come_in_the_order_of_need_and_a_model_looks_at_each_once(helped, monkeypatch):
+    named(helped, "nucleus")
+    asked = []
+
+    def segmented(*arguments):
+        asked.append(arguments)
+        return original(*arguments)
+
+    original = suggestions.segmented
+    monkeypatch.setattr(suggestions, "segmented", segmented)
+    first = helped.get("/studio/next").json()
+    assert first["not_seen"] == 0
+    assert sorted(each["id"] for each in first["images"]) == ["a", "b", "c"]
+    assert len(asked) == 3
+    assert helped.get("/studio/next").json() == first
+    assert len(asked) == 3
+    worst = first["images"][0]["id"]
+    put(helped, worst, np.zeros(SIZE), state="done")
+    rest = [each["id"] for each in helped.get("/studio/next").json()["images"]]
+    assert sorted([worst, *rest]) == ["a", "b", "c"]
+    assert len(rest) == 2
