@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _stopped)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run as Ctrl-C does
     return exit_status(partial(_run, options), log.error)
 
 
@@ -65,11 +65,6 @@ def _whole(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("steps are 1 or more")
     return number
-
-
-def _stopped(*_: object) -> None:
-    """A request to stop ends the run as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -68,8 +68,7 @@ def repaired(  # noqa: PLR0913 - all that a repair goes by
     against = marked & (seeds != labels)
     if not against.any():
         return new
-    steps = np.array(spacing if spacing is not None else (1.0,) * labels.ndim)
-    steps = steps / steps.min()
+    steps = _steps(spacing, labels.ndim)
     reach = _reach(labels, seeds, against, reach)
     box = _box(marked, reach, steps)
     inner = new[box]
@@ -130,9 +129,14 @@ def _widened(
 def box_of(
     seeds: Integer[np.ndarray, "*spatial"], reach: float, spacing: Sequence[float] | None = None
 ) -> tuple[slice, ...]:
-    """What a repair may change."""
-    steps = np.array(spacing if spacing is not None else (1.0,) * seeds.ndim)
-    return _box(seeds != NO_SEED, reach, steps / steps.min())
+    """What a repair may change, and what it looks at."""
+    return _box(seeds != NO_SEED, reach, _steps(spacing, seeds.ndim))
+
+
+def _steps(spacing: Sequence[float] | None, dims: int) -> np.ndarray:
+    """Lengths of a voxel in those of its shortest side."""
+    steps = np.array(spacing if spacing is not None else (1.0,) * dims)
+    return np.asarray(steps / steps.min())
 
 
 def _reach(

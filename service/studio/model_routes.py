@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from seg.frozen import FrozenData
 from seg.images import Image
-from seg.inference.repair import NO_SEED, repaired
+from seg.inference.repair import LONGEST_REACH, NO_SEED, box_of, repaired
 from service.middleware.accounting import MODEL_HEADER
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
@@ -112,7 +112,7 @@ def _repaired(
     seeds[marked.seeds == UNKNOWN] = NO_SEED
     if not (seeds != NO_SEED).any():
         raise Problem(422, "nothing is marked: seeds are 65535 everywhere")
-    around = _around(seeds)
+    around = box_of(seeds, LONGEST_REACH[seeds.ndim])
     labels = marked.labels[around].astype(np.int32)
     new = repaired(
         labels,
@@ -135,17 +135,3 @@ def _repaired(
         for part, side in zip(around, inner, strict=True)
     )
     return box, new[inner].astype(np.uint16)
-
-
-FARTHEST = 224
-"""Voxels beyond the marks that a repair looks at: more than any reach."""
-
-
-def _around(seeds: np.ndarray) -> tuple[slice, ...]:
-    sides = []
-    for axis in range(seeds.ndim):
-        others = tuple(a for a in range(seeds.ndim) if a != axis)
-        along = np.flatnonzero((seeds != NO_SEED).any(axis=others))
-        start = max(0, int(along[0]) - FARTHEST)
-        sides.append(slice(start, min(seeds.shape[axis], int(along[-1]) + FARTHEST + 1)))
-    return tuple(sides)

@@ -63,7 +63,7 @@ def improve(
     arguments = [str(folder), "--from", str(start), "--out", str(out / RUN)]
     arguments += ["--minutes", f"{minutes:g}"] if steps is None else ["--steps", str(steps)]
     options = options_from(command_line().parse_args(arguments))
-    run = fit(options, f"training.improve --from {before.card.name}:{before.card.version}")
+    run = fit(options, f"training.improve --from {_label(before)}")
     after = ModelPackage.load(run.package)
     scores = [_scores(each, folder, held_back, before) for each in (before, after)]
     names = (_label(before), _label(after))
