@@ -1,13 +1,11 @@
 /** What is needed before anything is seen: the texts and the look. All else comes once the page is painted. */
 
-import { LANGUAGES, language, speak } from "./texts.js";
+import { offerLanguages, speak } from "./texts.js";
 import { takeTheme } from "./choices.js";
 
 takeTheme(document.getElementById("theme"));
 await speak();
-document.getElementById("language").append(
-  ...Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code, false, code === language)),
-);
+offerLanguages(document.getElementById("language"));
 await new Promise((resolve) => {
   requestAnimationFrame(() => setTimeout(resolve)); // after the frame, or ...
   setTimeout(resolve, 200); // ... in a tab behind others, which draws none

@@ -4,7 +4,7 @@ import { remember, remembered } from "./choices.js";
 import english from "./texts/en.js";
 
 /** Languages of the page: a code, and how its speakers call it. Another one is a line here and a file in `texts`. */
-export const LANGUAGES = { en: "English", de: "Deutsch" };
+const LANGUAGES = { en: "English", de: "Deutsch" };
 const CHOSEN = "seg-language";
 let texts = english;
 
@@ -20,6 +20,12 @@ export async function speak(chosen = remembered(CHOSEN)) {
   document.documentElement.lang = language;
   fill(document);
   document.documentElement.dataset.speaks = language;
+}
+
+/** All languages as options of a control, the one that is spoken chosen. */
+export function offerLanguages(select) {
+  const options = Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code, false, code === language));
+  select.append(...options);
 }
 
 /** As `speak`, and remembers it in this browser. */

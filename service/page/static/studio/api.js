@@ -1,20 +1,16 @@
 /** What the studio asks its service. */
 
-import { ask } from "../asking/api.js";
+import { ask, fetchJson } from "../asking/api.js";
 
 const OF_IMAGE = (image) => `studio/images/${encodeURIComponent(image)}`;
-
-export async function getJson(path) {
-  return (await ask(path)).json();
-}
 
 export async function sendJson(path, body, method = "POST") {
   const headers = { "Content-Type": "application/json" };
   return (await ask(path, { method, headers, body: JSON.stringify(body) })).json();
 }
 
-export async function aboutImage(image) {
-  return getJson(OF_IMAGE(image));
+export function aboutImage(image) {
+  return fetchJson(OF_IMAGE(image));
 }
 
 export async function sliceOf(image, z, channel = 0) {

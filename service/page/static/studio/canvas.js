@@ -1,18 +1,9 @@
 /** The picture, what is drawn on it, and where a pointer or the keys are. */
 
+import { hueOf } from "../view/layers.js";
 import { UNKNOWN } from "./label_map.js";
 
 const HATCH = 8;
-
-/** A colour for each object, neighbours in number far apart in hue. */
-export function colorOf(number) {
-  const hue = (number * 137.508) % 360;
-  const part = (shift) => {
-    const k = (shift + hue / 30) % 12;
-    return Math.round(255 * (0.55 - 0.4 * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
-  };
-  return [part(0), part(8), part(4)];
-}
 
 export class View {
   constructor(canvas) {
@@ -25,7 +16,7 @@ export class View {
     this.high = 255;
     this.cursor = null;
     this.shapes = [];
-    this.colors = () => [255, 255, 0];
+    this.colors = hueOf;
     this.selected = 0;
     new ResizeObserver(() => this.draw()).observe(canvas);
   }

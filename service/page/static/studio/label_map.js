@@ -11,7 +11,6 @@ export class LabelMap {
     this.done = [];
     this.undone = [];
     this.open = null;
-    this.revision = 0;
   }
 
   get size() {
@@ -38,7 +37,6 @@ export class LabelMap {
     this.done.push(step);
     if (this.done.length > MOST_STEPS) this.done.shift();
     this.undone = [];
-    this.revision += 1;
     return true;
   }
 
@@ -66,7 +64,6 @@ export class LabelMap {
       this.numbers[index] = value;
     });
     to.push(back);
-    this.revision += 1;
     return true;
   }
 

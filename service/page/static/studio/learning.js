@@ -1,15 +1,15 @@
 /** Training on what is done, the model that it proposes, and the way back. */
 
-import { ask } from "../asking/api.js";
+import { ask, fetchJson } from "../asking/api.js";
 import { find } from "../dom.js";
 import { t } from "../texts.js";
-import { getJson, sendJson } from "./api.js";
+import { sendJson } from "./api.js";
 
 const LOOK_MS = 2000;
 
 export class Learning {
-  constructor({ say, fail }) {
-    this.say = say;
+  /** @param fail is told what does not go. */
+  constructor(fail) {
     this.fail = fail;
     find("train").addEventListener("click", () => this.#do(() => this.#train()));
     find("stop").addEventListener("click", () => this.#do(() => ask("studio/train", { method: "DELETE" })));
@@ -40,7 +40,7 @@ export class Learning {
 
   async #look() {
     clearTimeout(this.timer);
-    const { offered, minutes, training, proposal } = await getJson("studio/train");
+    const { offered, minutes, training, proposal } = await fetchJson("studio/train");
     find("learning").hidden = !offered;
     if (!offered) return;
     if (!find("minutes").value) find("minutes").value = minutes;
@@ -59,7 +59,7 @@ export class Learning {
   }
 
   async #models() {
-    const { models } = await getJson("models");
+    const { models } = await fetchJson("models");
     [this.model] = models.filter((model) => model.latest);
     find("model-line").textContent = this.model
       ? t("studioAnswers", { model: `${this.model.name}:${this.model.latest}` })

@@ -1,11 +1,12 @@
 /** The studio: images on the left, a drawing in the middle, what is done with it on the right. */
 
-import { useKey } from "../asking/api.js";
+import { fetchJson, useKey } from "../asking/api.js";
 import { takeTheme } from "../choices.js";
 import { element, find } from "../dom.js";
-import { choose, LANGUAGES, language, speak, t, whole } from "../texts.js";
-import { aboutImage, addImage, getJson, labelOf, repair, restore, sendJson, sliceOf, suggestionFor } from "./api.js";
-import { colorOf, View } from "./canvas.js";
+import { choose, language, offerLanguages, speak, t, whole } from "../texts.js";
+import { hueOf } from "../view/layers.js";
+import { aboutImage, addImage, labelOf, repair, restore, sendJson, sliceOf, suggestionFor } from "./api.js";
+import { View } from "./canvas.js";
 import { LabelMap, UNKNOWN } from "./label_map.js";
 import { Learning } from "./learning.js";
 import { Saver } from "./saving.js";
@@ -50,7 +51,7 @@ const desk = {
   },
   async mark(points, isThis) {
     const { map, z } = desk;
-    seeds ??= { revision: map.revision, numbers: new Uint16Array(map.numbers.length).fill(UNKNOWN) };
+    seeds ??= { numbers: new Uint16Array(map.numbers.length).fill(UNKNOWN) };
     let number = 0;
     if (isThis) {
       number = dataset.objects ? seeds.number ?? map.fresh() : Math.max(1, chosen);
@@ -76,7 +77,7 @@ const desk = {
   },
 };
 const hand = new Hand(desk);
-const learning = new Learning({ say, fail });
+const learning = new Learning(fail);
 
 function say(key, values) {
   find("message").removeAttribute("data-bad");
@@ -118,29 +119,27 @@ function count() {
 async function start() {
   takeTheme(find("theme"));
   await speak();
-  find("language").append(
-    ...Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code, false, code === language)),
-  );
+  offerLanguages(find("language"));
   makeTools();
   await load().catch(fail);
   document.body.dataset.ready = "";
 }
 
 async function load() {
-  dataset = await getJson("studio/dataset");
+  dataset = await fetchJson("studio/dataset");
   find("key-form").hidden = true;
   find("begin").hidden = dataset.classes !== null;
   find("work").hidden = dataset.classes === null;
   if (!dataset.classes) return;
   makeClasses();
-  view.colors = (number) => (dataset.objects ? colorOf(number) : dataset.classes[number]?.color ?? colorOf(number));
+  view.colors = (number) => (dataset.objects ? null : dataset.classes[number]?.color) ?? hueOf(number);
   const names = await listImages();
   learning.begin();
   if (names.length && !image) await open(names[0]);
 }
 
 async function listImages() {
-  const { images } = await getJson("studio/images");
+  const { images } = await fetchJson("studio/images");
   find("images").replaceChildren(...images.map(({ id, state, done }) => {
     const word = done ? "studioIsDone" : state ? "studioIsDraft" : null;
     const button = element("button", { textContent: word ? `${id} · ${t(word)}` : id });
@@ -281,7 +280,7 @@ async function done() {
 
 async function next() {
   await saver.save("draft");
-  const answer = await getJson("studio/next");
+  const answer = await fetchJson("studio/next");
   const name = answer.images[0]?.id;
   if (name) await open(name);
   else say("studioAllDone");
