@@ -157,6 +157,17 @@ def test_objects_are_joined_split_taken_away_and_repaired(place, open_page):  # 
         assert (numbers_in(client, "a")[12:22, 12:22] > 0).mean() > 0.8
         told = client.get("/studio/images/a").json()["revisions"][-1]
         assert told["package"].startswith("nearest-level:")
+        held = []
+        page.route("**/a/suggestion", lambda route: held.append(route))
+        with page.expect_request("**/a/suggestion"):
+            page.click("#suggest")
+        page.locator("#images button").nth(1).click()
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "b")
+        with page.expect_response("**/a/suggestion"):
+            held[0].continue_()
+        expect(page.locator("#message")).to_have_text("")
+        expect(page.locator("#count")).to_have_text("0 objects")
+        assert client.get("/studio/images/b").json()["revision"] == 0, "that was of another image"
 
 
 def test_two_people_on_one_image_are_told(place, open_page):  # noqa: F811

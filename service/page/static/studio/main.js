@@ -66,11 +66,12 @@ const desk = {
     say("studioRepairs");
     try {
       const found = await repair(image, map.numbers, seeds.numbers);
+      say("");
+      if (desk.map !== map) return; // another image was opened meanwhile
       map.begin();
       map.paste(found.sides, found.numbers);
       if (map.end()) desk.changed();
       view.paint();
-      say("");
     } catch (error) {
       fail(error);
     }
@@ -195,11 +196,13 @@ async function open(name) {
 }
 
 async function showSlice(z) {
-  desk.z = Math.max(0, Math.min(desk.map.depth - 1, z));
-  find("slice").value = desk.z;
-  find("slice-number").textContent = `${desk.z + 1} / ${desk.map.depth}`;
-  if (!slices.has(desk.z)) slices.set(desk.z, await sliceOf(image, desk.z));
-  view.show(slices.get(desk.z), desk.map, desk.z);
+  const wanted = Math.max(0, Math.min(desk.map.depth - 1, z));
+  const known = slices;
+  desk.z = wanted;
+  find("slice").value = wanted;
+  find("slice-number").textContent = `${wanted + 1} / ${desk.map.depth}`;
+  if (!known.has(wanted)) known.set(wanted, await sliceOf(image, wanted));
+  if (known === slices && wanted === desk.z) view.show(known.get(wanted), desk.map, wanted);
 }
 
 async function showVersions() {
@@ -287,15 +290,17 @@ async function next() {
 }
 
 async function suggest() {
+  const { map } = desk;
   say("studioAsks");
   const found = await suggestionFor(image);
-  desk.map.begin();
-  found.numbers.forEach((number, index) => desk.map.set(index, number));
+  say("");
+  if (desk.map !== map) return; // another image was opened meanwhile
+  map.begin();
+  found.numbers.forEach((number, index) => map.set(index, number));
   desk.objects = found.objects;
   desk.package = found.model;
-  if (desk.map.end()) desk.changed();
+  if (map.end()) desk.changed();
   view.paint();
-  say("");
 }
 
 const KEYS = {
