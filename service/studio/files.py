@@ -2,11 +2,24 @@
 
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from service.answers.streams import CHUNK
+
+
+def state_of(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    """What changes where files of an image do: of each its name, time and size."""
+    files = [
+        each
+        for path in paths
+        for each in ([path] if path.is_file() else sorted(path.rglob("*")))
+        if each.is_file()
+    ]
+    stats = [(each.name, each.stat()) for each in files]
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
 
 
 def opened(path: Path, stack: ExitStack) -> BinaryIO:

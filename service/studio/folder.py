@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -65,6 +65,8 @@ class Author:
     source: DrawnBy = "studio"
     package: str | None = None
     seconds: float | None = None
+    content: str | None = None
+    """Of the image that was drawn on."""
 
 
 class StudioFolder:
@@ -225,6 +227,7 @@ class StudioFolder:
                 file=file,
                 sha256=sha256_of(self._versions(identity) / file),
                 seconds=author.seconds,
+                content=author.content,
                 objects=dict(mask.objects),
             )
             kept = record.revisions
@@ -249,6 +252,7 @@ class StudioFolder:
         old, path = self.version(identity, revision)
         ending = path.name[len(stem_of(path)) :]
         mask = DrawnMask(content=path.read_bytes(), ending=ending, objects=old.objects)
+        author = replace(author, content=old.content)
         return self.keep(identity, mask, author, state=old.state, expected=expected)
 
     def remove(self, identity: str) -> None:

@@ -1,5 +1,7 @@
 """``GET /studio/next``: which images are worth a person's time now."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -9,9 +11,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seg.errors import ImageError
-from seg.inference.trust.worth import ImageLook, described, ranked
+from seg.inference.trust.worth import ImageLook, described, ranked, soft_dice_of
 from service.errors import NotReadyError
 from service.problems.response import Problem
+from service.studio.files import state_of
 from service.studio.model_routes import StudioModels
 from service.studio.routes import Studio
 
@@ -25,7 +28,8 @@ class NextImages:
     def __init__(self, studio: Studio, helped: StudioModels) -> None:
         self._studio = studio
         self._suggestions = helped.suggestions
-        self._looks: dict[tuple[str, str], ImageLook] = {}
+        self._looks: dict[str, tuple[object, ImageLook]] = {}
+        """Of each image the last look, and what it was of: the model and the state of its files."""
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -38,7 +42,8 @@ class NextImages:
         masks = await run_sync(self._studio.folder.masks)
         done = [name for name in images if name in masks]
         left = [name for name in images if name not in masks]
-        seen = await self._seen(request, left + done) if left else {}
+        self._looks = {name: look for name, look in self._looks.items() if name in images}
+        seen = await self._seen(request, images, left + done) if left else {}
         looks = {name: look for name, look in seen.items() if name not in masks}
         known = [look.described for name, look in seen.items() if name in masks]
         seconds = None if minutes is None else 60 * minutes
@@ -49,7 +54,9 @@ class NextImages:
             told += [{"id": name} for name in unseen]
         return JSONResponse({"images": told, "not_seen": len(unseen)})
 
-    async def _seen(self, request: Request, names: list[str]) -> dict[str, ImageLook]:
+    async def _seen(
+        self, request: Request, images: Mapping[str, Sequence[Path]], names: Sequence[str]
+    ) -> dict[str, ImageLook]:
         """What the model that answers made of images, of new ones as many as time allows."""
         until = monotonic() + LOOKING_S
         looks: dict[str, ImageLook] = {}
@@ -58,7 +65,10 @@ class NextImages:
         except (NotReadyError, Problem):  # no model answers by itself: any order is as good
             return {}
         for name in names:
-            known = self._looks.get((name, label))
+            of = (label, await run_sync(state_of, images[name]))
+            seen_of, known = self._looks.get(name, (None, None))
+            if seen_of != of:
+                known = None
             if known is None and monotonic() < until:
                 try:
                     classes = await run_sync(self._studio.classes)
@@ -70,11 +80,12 @@ class NextImages:
                     continue
                 known = ImageLook(
                     predicted_dice=found.predicted_dice,
+                    soft_dice=await run_sync(soft_dice_of, found.probabilities),
                     warnings=found.warnings,
                     objects=len(found.objects) or None,
                     described=await run_sync(described, opened.image, found.probabilities),
                 )
-                self._looks[name, label] = known
+                self._looks[name] = of, known
             if known is not None:
                 looks[name] = known
         return looks

@@ -1,5 +1,6 @@
 """Images of the studio's folder, decoded once and kept while somebody is at them."""
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from service.errors import RequestCancelledError
 from service.models.ready_model import limits_of
 from service.models.registry import ModelRegistry
 from service.routes.until_useless import until_useless
-from service.studio.files import opened
+from service.studio.files import opened, state_of
 from service.studio.folder import StudioFolder
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ class OpenImage:
     image: Image
     windows: Float[np.ndarray, "c 2"]
     """What is black and white of each channel."""
+    content: str
+    """Tells it from every image whose voxels or place differ."""
 
     @property
     def is_color(self) -> bool:
@@ -84,7 +87,7 @@ class OpenImages:
             ImageError: its files are none that can be read.
         """
         paths = await run_sync(self._folder.files_of, identity)
-        key = (identity, *(path.stat().st_mtime_ns for path in paths))
+        key = (identity, *await run_sync(state_of, paths))
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -133,11 +136,20 @@ class OpenImages:
             version = next(iter(self._models.versions()), None)
             image = self._decoded(files, version.card.input.dims if version else None, check)
         windows = np.array([_window(channel) for channel in image.array])
-        return OpenImage(image, windows)
+        return OpenImage(image, windows, _content_of(image))
 
     def _decoded(self, files: Sequence[BinaryIO], dims: int | None, check: Check) -> Image:
         limits = limits_of(self._models.settings)
         return self._models.decoder.image(files, dims=dims, limits=limits, check=check)
+
+
+def _content_of(image: Image) -> str:
+    found = hashlib.blake2b(repr(image.array.shape).encode(), digest_size=16)
+    if image.affine is not None:
+        found.update(np.ascontiguousarray(image.affine, np.float64).tobytes())
+    for channel in image.array:
+        found.update(np.ascontiguousarray(channel).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def _window(channel: np.ndarray) -> tuple[float, float]:

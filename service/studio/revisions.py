@@ -36,6 +36,8 @@ class Revision(FrozenData):
     sha256: str
     seconds: Annotated[float, Field(ge=0)] | None = None
     """That a person was at it."""
+    content: str | None = None
+    """Tells the image that it was drawn on from another one in its place."""
     objects: dict[int, str] = Field(default_factory=dict)
     """Class of each object, where the dataset has a table of them."""
 
@@ -61,6 +63,11 @@ class Record(FrozenData):
     def done(self) -> Revision | None:
         """The last one that somebody called done."""
         return next((each for each in self.revisions[::-1] if each.state == "done"), None)
+
+    @property
+    def drawn_on(self) -> str | None:
+        """The content of the image that the last version was drawn on; None where nobody knows."""
+        return self.last.content if self.last else None
 
     def of(self, revision: int) -> Revision:
         """One of them.

@@ -68,6 +68,8 @@ class DrawnParams(FrozenData):
     """Class of each object, where there is more than one class of them."""
     package: Annotated[str, Field(max_length=200)] | None = None
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    content: Annotated[str, Field(max_length=64)] | None = None
+    """Of the image that it was drawn on, as ``GET /studio/images/ID`` says it."""
     rest: str = "background"
     """Of polygons: what lies in none, ``background`` or ``ignore``."""
 
@@ -156,6 +158,8 @@ class Studio:
             "spacing": list(image.spacing) if image.spacing else None,
             "channels": image.channels,
             "is_color": opened.is_color,
+            "content": opened.content,
+            "replaced": record.drawn_on not in (None, opened.content),
             "revision": record.number,
             "revisions": [_told(each) for each in record.revisions],
         }
@@ -220,6 +224,12 @@ class Studio:
             expected = _expected(request)
             params = checked(DrawnParams, text.encode(), "params")
             opened = await self.images.get(request, identity)
+            if params.content not in (None, opened.content):
+                raise Problem(
+                    409,
+                    "this image was replaced by another one while you drew; what you drew is of "
+                    "the one before and is not saved",
+                )
             classes = await run_sync(self.classes)
             name = (part.filename or "").lower()
             mask = await self._mask(request, (name, part.file), params, opened, classes)
@@ -228,6 +238,7 @@ class Studio:
             source="geojson" if name.endswith("json") else "studio",
             package=params.package,
             seconds=params.seconds,
+            content=opened.content,
         )
         revision = await run_sync(
             lambda: self.folder.keep(identity, mask, author, state=params.state, expected=expected)

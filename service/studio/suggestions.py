@@ -22,7 +22,7 @@ from service.routes.asking import content_of, segmented
 from service.routes.segment import PublicRoutes
 from service.studio.classes import DrawnClasses
 from service.studio.drawn import MOST_OBJECTS
-from service.studio.files import opened
+from service.studio.files import opened, state_of
 from service.studio.folder import StudioFolder
 
 KEPT = 2
@@ -75,8 +75,8 @@ class Suggestions:
         """
         version = self._models.choose(model)
         paths = await run_sync(self._folder.files_of, identity)
-        changed = (path.stat().st_mtime_ns for path in paths)
-        key = (identity, version.label, classes.names, classes.are_objects, *changed)
+        state = await run_sync(state_of, paths)
+        key = (identity, version.label, classes.names, classes.are_objects, *state)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

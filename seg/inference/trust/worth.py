@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from seg.images import Image
+from seg.metrics.predicted_dice import expected_dice
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 LOOKED_AT = 100_000
@@ -18,7 +19,7 @@ LOOKED_AT = 100_000
 UNFAMILIAR = 0.2
 """Dice that an image unlike the training counts worse."""
 UNKNOWN_DICE = 0.5
-"""Where a package predicts none."""
+"""Where nothing is predicted in an image."""
 SECONDS_AN_IMAGE = 15.0
 """To open it and to look at it."""
 SECONDS_AN_OBJECT = 5.0
@@ -30,7 +31,9 @@ class ImageLook:
     """What a model makes of an image that nobody annotated."""
 
     predicted_dice: float | None
-    """Mean of its classes."""
+    """Mean of its classes; None where the package has seen too few cases to predict one."""
+    soft_dice: float | None = None
+    """As ``soft_dice_of`` gives it, which counts then."""
     warnings: int = 0
     """Ways in which the image is unlike those that the model knows."""
     objects: int | None = None
@@ -40,7 +43,8 @@ class ImageLook:
     @property
     def need(self) -> float:
         """How much a correction is needed, in Dice."""
-        dice = UNKNOWN_DICE if self.predicted_dice is None else self.predicted_dice
+        known = (dice for dice in (self.predicted_dice, self.soft_dice) if dice is not None)
+        dice = next(known, UNKNOWN_DICE)
         return float(min(1.0, 1 - dice + (UNFAMILIAR if self.warnings else 0)))
 
     @property
@@ -93,6 +97,23 @@ def described(image: Image, probabilities: Any | None = None) -> Float64[np.ndar
         numbers += list(shares.mean(axis=axes))
         numbers.append(float(np.mean(shares.max(axis=0) < 0.9)))
     return np.array(numbers, np.float64)
+
+
+def soft_dice_of(probabilities: Float[np.ndarray, "k *spatial"]) -> float | None:
+    """Mean Dice of the classes that are found in an image, were the probabilities right.
+
+    Says which images a network is unsure of before it has seen cases enough to predict a Dice.
+
+    Args:
+        probabilities: of each class, background first.
+    """
+    k = len(probabilities)
+    shares = np.asarray(probabilities, np.float32).reshape(k, -1)
+    labels = shares.argmax(axis=0)
+    predicted = np.bincount(labels, minlength=k).astype(np.float64)
+    overlap = np.bincount(labels, shares.max(axis=0), minlength=k)
+    dice = expected_dice(overlap, shares.sum(axis=1, dtype=np.float64), predicted)[1:]
+    return float(np.nanmean(dice)) if np.isfinite(dice).any() else None
 
 
 def ranked(

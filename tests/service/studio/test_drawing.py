@@ -82,6 +82,21 @@ def test_whoever_drew_on_an_older_version_is_told_and_loses_nothing(studio, fold
     assert studio.get("/studio/images/a/label?revision=9").status_code == 404
 
 
+def test_what_was_drawn_on_an_image_is_not_saved_on_another_in_its_place(studio, folder):
+    named(studio, "nucleus")
+    content = studio.get("/studio/images/a").json()["content"]
+    assert put(studio, "a", drawn(0), content=content).status_code == 200
+    (folder / "images" / "b.tif").replace(folder / "images" / "a.tif")
+    late = put(studio, "a", drawn(1), on=1, state="done", content=content)
+    assert late.status_code == 409
+    assert "replaced by another one" in late.json()["detail"]
+    about = studio.get("/studio/images/a").json()
+    assert about["replaced"]
+    assert about["content"] != content
+    put(studio, "a", drawn(1), on=1, content=about["content"])
+    assert not studio.get("/studio/images/a").json()["replaced"]
+
+
 def test_a_version_that_is_a_digit_and_no_number_is_none(studio):
     named(studio, "nucleus")
     put(studio, "a", drawn(0))

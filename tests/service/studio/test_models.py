@@ -79,7 +79,7 @@ def test_a_mark_repairs_what_is_drawn(helped):
     assert "nothing is marked" in refused.json()["detail"]
 
 
-def test_images_come_in_the_order_of_need_and_a_model_looks_at_each_once(helped, monkeypatch):
+def test_images_come_in_order_of_need_and_a_model_looks_at_each_once(helped, folder, monkeypatch):
     named(helped, "nucleus")
     asked = []
 
@@ -95,6 +95,9 @@ def test_images_come_in_the_order_of_need_and_a_model_looks_at_each_once(helped,
     assert len(asked) == 3
     assert helped.get("/studio/next").json() == first
     assert len(asked) == 3
+    tifffile.imwrite(folder / "images" / "c.tif", np.zeros(SIZE, np.uint8))
+    helped.get("/studio/next")
+    assert len(asked) == 4, "another image in its place is another one"
     worst = first["images"][0]["id"]
     put(helped, worst, np.zeros(SIZE), state="done")
     rest = [each["id"] for each in helped.get("/studio/next").json()["images"]]

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from seg.errors import DatasetError, ImageError
 from seg.images import Image, images_at, read_channels, stem_of
 from seg.inference import Predictor, load_backend
-from seg.inference.trust.worth import ImageLook, RankedImage, described, ranked
+from seg.inference.trust.worth import ImageLook, RankedImage, described, ranked, soft_dice_of
 from seg.model_package import ModelPackage
 from seg.names import MapName, Provider
 from training.dataset.layouts.files import cases_of, files_in
@@ -45,17 +45,22 @@ def rank(
         raise DatasetError(f"all {len(files)} images of {folder} have masks; there is none to rank")
     predictor = Predictor(loaded, load_backend(loaded, provider=provider))
     looks = {
-        name: _look(predictor, read_channels(paths, dims=dims))
+        name: look_at(predictor, read_channels(paths, dims=dims))
         for name, paths in tqdm(left.items(), desc="looking", unit="image", disable=None)
     }
     known = [
-        _look(predictor, read_channels(files[name], dims=dims)).described
+        look_at(predictor, read_channels(files[name], dims=dims)).described
         for name in tqdm(sorted(files.keys() & masks), desc="known", unit="image", disable=None)
     ]
     return ranked(looks, known, None if minutes is None else 60 * minutes)
 
 
-def _look(predictor: Predictor, image: Image) -> ImageLook:
+def look_at(predictor: Predictor, image: Image) -> ImageLook:
+    """What a model makes of an image.
+
+    Raises:
+        DatasetError: it does not fit the model.
+    """
     try:
         found = predictor.segment(image, maps=MAPS, with_objects=True)
     except ImageError as error:
@@ -64,6 +69,7 @@ def _look(predictor: Predictor, image: Image) -> ImageLook:
     assert found.objects is not None
     return ImageLook(
         predicted_dice=sum(dice) / len(dice) if dice else None,
+        soft_dice=soft_dice_of(found.maps["probabilities"].array),
         warnings=len(found.quality.warnings),
         objects=int(found.objects.labels.max(initial=0)),
         described=described(image, found.maps["probabilities"].array),

@@ -1,11 +1,14 @@
 """Which images are worth a person's time."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seg.images import Image
-from seg.inference.trust.worth import ImageLook, described, ranked
+from seg.inference.trust.worth import ImageLook, described, ranked, soft_dice_of
 
 
 def look(dice, *place, warnings=0, objects=10):
@@ -39,6 +42,18 @@ def test_what_is_annotated_already_is_not_asked_for_again():
 def test_an_image_unlike_the_training_comes_before_one_that_is_familiar():
     looks = {"familiar": look(0.8, 0, 0), "strange": look(0.8, 9, 0, warnings=1)}
     assert names(ranked(looks)) == ["strange", "familiar"]
+
+
+def test_a_network_s_own_doubts_count_where_its_package_predicts_no_dice():
+    sure, unsure = (np.stack([np.full((4, 4), 1 - p), np.full((4, 4), p)]) for p in (0.95, 0.6))
+    assert soft_dice_of(sure) == pytest.approx(2 * 0.95 / 1.95)
+    assert soft_dice_of(1 - sure) is None, "nothing is found"
+    looks = {
+        name: replace(look(None, 0, 0), soft_dice=soft_dice_of(shares))
+        for name, shares in {"sure": sure, "unsure": unsure}.items()
+    }
+    assert looks["sure"].need < looks["unsure"].need < 0.5
+    assert replace(looks["unsure"], predicted_dice=0.99).need < looks["sure"].need
 
 
 @settings(max_examples=50, deadline=None)

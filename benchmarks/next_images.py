@@ -1,0 +1,167 @@
+"""Images chosen by rank beside images chosen at random: ``python -m benchmarks.next_images DATA``.
+
+For each seed two images at random make a first package, which ranks the others. Then one is trained
+on a third of all training images, chosen by rank, and one on half of them, chosen at random, with
+as many steps; both are evaluated on the test images. A third at random says what ranking adds.
+What is done lies in ``--scratch``: a run that was stopped goes on.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.result import bar, report
+from seg.files import replace_file
+from seg.images import read_channels
+from seg.inference import Predictor, load_backend
+from seg.inference.trust.worth import ranked
+from seg.model_package import ModelPackage
+from training.evaluation.trust.ranking import look_at
+
+FIRST = 2
+"""Images that somebody annotates before anything is known."""
+WAYS = ("third by rank", "half at random", "third at random")
+
+
+def cases_of(data: Path) -> dict[str, list[Path]]:
+    """Image files of each training case of a nnU-Net folder."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((data / "imagesTr").iterdir()):
+        stem = path.name.removesuffix("".join(path.suffixes[-2:] if path.name.endswith(".gz")
+                                              else path.suffixes[-1:]))  # fmt: skip
+        found.setdefault(stem[:-5], []).append(path)
+    return found
+
+
+def part_of(data: Path, names: Sequence[str], target: Path) -> Path:
+    """The same folder with some of its training cases."""
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in ("imagesTr", "labelsTr", "instancesTr"):
+        if not (data / folder).is_dir():
+            continue
+        (target / folder).mkdir(parents=True)
+        for path in (data / folder).iterdir():
+            if any(path.name.startswith((f"{name}_", f"{name}.")) for name in names):
+                (target / folder / path.name).symlink_to(path.resolve())
+    for folder in ("imagesTs", "labelsTs", "instancesTs"):
+        if (data / folder).is_dir():
+            (target / folder).symlink_to((data / folder).resolve())
+    card = json.loads((data / "dataset.json").read_text())
+    card["numTraining"] = len(names)
+    (target / "dataset.json").write_text(json.dumps(card))
+    return target
+
+
+def fitted(data: Path, names: Sequence[str], out: Path, seed: int, chosen: list[str]) -> Path:
+    """A package of some of the cases."""
+    if not (out / "package" / "model.json").is_file():
+        shutil.rmtree(out, ignore_errors=True)
+        folder = part_of(data, names, out.with_name(f"{out.name}-data") / data.name)
+        command = ["training.fit", str(folder), "--out", str(out), "--seed", str(seed), *chosen]
+        subprocess.run([sys.executable, "-m", *command], check=True)
+        shutil.rmtree(out / "cache", ignore_errors=True)
+    return out / "package"
+
+
+def scored(data: Path, package: Path, out: Path) -> dict[str, float]:
+    """Mean Dice of the classes, and AP .5 of the objects, on test images."""
+    if not out.is_file():
+        command = ["training.evaluate", str(package), str(data), "--split", "test"]
+        subprocess.run([sys.executable, "-m", *command, "--out", str(out)], check=True)
+    read = json.loads(out.read_text())
+    scores = {"dice": float(np.mean([each["dice"] for each in read["summary"].values()]))}
+    for each in read.get("objects", {}).values():
+        scores.setdefault("ap_50", each["measures"]["ap_50"]["value"])
+    return scores
+
+
+def ordered(cases: dict[str, list[Path]], known: Sequence[str], package: Path) -> list[str]:
+    """The other cases, the one that is worth most first."""
+    loaded = ModelPackage.load(package)
+    predictor = Predictor(loaded, load_backend(loaded, provider="cpu"))
+    dims = loaded.card.input.dims
+    looks = {
+        name: look_at(predictor, read_channels(files, dims=dims)) for name, files in cases.items()
+    }
+    left = {name: look for name, look in looks.items() if name not in known}
+    return [each.name for each in ranked(left, [looks[name].described for name in known])]
+
+
+def compared(data: Path, seed: int, scratch: Path, chosen: list[str]) -> list[dict[str, Any]]:
+    """A row for each way of choosing."""
+    cases = cases_of(data)
+    names = sorted(cases)
+    shuffled = [str(name) for name in np.random.default_rng(seed).permutation(names)]
+    first = sorted(shuffled[:FIRST])
+    here = scratch / data.name / f"seed-{seed}"
+    third, half = round(len(names) / 3), round(len(names) / 2)
+    order_file = here / "order.json"
+    if not order_file.is_file():
+        package = fitted(data, first, here / "first", seed, chosen)
+        replace_file(order_file, json.dumps(ordered(cases, first, package)).encode())
+    order = json.loads(order_file.read_text())
+    groups = {
+        "third by rank": first + order[: third - FIRST],
+        "half at random": shuffled[:half],
+        "third at random": shuffled[:third],
+    }
+    rows = []
+    for way in WAYS:
+        out = here / way.replace(" ", "-")
+        scores_file = here / f"{out.name}.json"
+        package = out / "package"
+        if not scores_file.is_file():
+            package = fitted(data, groups[way], out, seed, chosen)
+        scores = scored(data, package, scores_file)
+        rows.append(
+            {"data": data.name, "seed": seed, "way": way, "images": len(groups[way]), **scores}
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def summary(rows: list[dict[str, Any]], measure: str) -> tuple[float, float]:
+    """Mean over seeds of what a third by rank has more than half at random, and its interval."""
+    by = {(row["way"], row["seed"]): row[measure] for row in rows if measure in row}
+    gains = [by[WAYS[0], seed] - by[WAYS[1], seed] for _, seed in by if (WAYS[0], seed) in by]
+    gains = gains[: len(gains) // len(WAYS)]
+    spread = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
+    return float(np.mean(gains)), float(4.303 * spread)  # Student's t of three seeds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, nargs="+", help="nnU-Net folders")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--scratch", type=Path, default=Path("runs/next-images"))
+    parser.add_argument("--json", type=Path)
+    options, fit = parser.parse_known_args()  # what is not known here is an option of training.fit
+    chosen = fit or ["--steps", "150", "--network", "resunet-xs"]
+    rows: list[dict[str, Any]] = []
+    bars = []
+    for data in options.data:
+        of_data = [
+            row
+            for seed in range(options.seeds)
+            for row in compared(data, seed, options.scratch, chosen)
+        ]
+        rows += of_data
+        for measure in ("dice", "ap_50"):
+            if measure in of_data[0]:
+                gain, within = summary(of_data, measure)
+                what = f"{data.name}: {measure}, third by rank less half at random"
+                rows.append({"what": what, "mean": gain, "ci95": [gain - within, gain + within]})
+                bars.append(bar(what, gain, 0.0, at_most=False))
+    report("next_images", rows, bars, ["torch", "onnxruntime"], options.json)
+
+
+if __name__ == "__main__":
+    main()
