@@ -14,6 +14,7 @@ from seg.files import replace_file
 from training.planning.command_line import DEFAULT_DATASET
 from training.studies.effects import (
     depth,
+    encoders,
     gates,
     gradients,
     landscape,
@@ -36,6 +37,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
             gradients.STUDY,
             vanishing.STUDY,
             thousand.STUDY,
+            encoders.STUDY,
             transformer.STUDY,
             lesion.STUDY,
             landscape.STUDY,

@@ -44,6 +44,10 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
                 "batch_size": 2,
             },
         ),
+        "encoders": Question(
+            "an encoder of 152 layers beside one of 34, after equal time and equal steps",
+            {"shortcuts": ("identity",), "layers": (34, 152), "steps": 300},
+        ),
         "transformer": Question(
             "attention at the bottom, with and without its shortcuts",
             {"shortcuts": ("identity",), "layers": (21,), "steps": 300},

@@ -5,9 +5,11 @@ import csv
 import pytest
 
 from data.phantom import draw
+from seg.errors import ConfigError
 from training.studies.__main__ import main
 from training.studies.arms import by_shortcut
 from training.studies.carried_out import STUDIES
+from training.studies.effects import encoders
 from training.studies.effects.thousand import Named
 from training.studies.plots import as_file
 from training.studies.questions import QUESTIONS
@@ -67,6 +69,35 @@ def test_networks_of_many_layers_are_trained_and_told(phantom, tmp_path, monkeyp
     told = study.say([{**job.columns, **row} for row in rows])
     assert "`plain-164`: the loss is not shown to fall" in told
     assert "one seed, no interval" in told
+
+
+def test_a_deep_encoder_gets_the_steps_that_take_as_long_as_those_of_a_shallow_one(
+    phantom, tmp_path, monkeypatch
+):
+    prices = {"resnet18": 1.0, "resnet34": 3.0}
+    monkeypatch.setattr(encoders, "SHALLOW", "resnet18")
+    monkeypatch.setattr(encoders, "DEEP", "resnet34")
+    monkeypatch.setattr(encoders, "LAYERS", {"resnet18": 18, "resnet34": 34})
+    monkeypatch.setattr(encoders, "LAST_STEPS", 1)
+    monkeypatch.setattr(
+        encoders,
+        "seconds_a_step",
+        lambda network, *_: prices["resnet34" if sum(network.config.blocks) > 8 else "resnet18"],
+    )
+    setting = Setting(data=phantom, shortcuts=("identity",), **{**TINY, "edge": 32, "steps": 3})
+    task = make_task(setting, tmp_path)
+    jobs = [job for job in encoders.STUDY.jobs(setting) if job.seed == 0]
+    table = [
+        {**job.columns, **row} for job in jobs for row in encoders.STUDY.measure(job, setting, task)
+    ]
+    assert [row["steps"] for row in table] == [3, 1, 3]
+    assert "`resnet34, same time`: 1 steps" in encoders.STUDY.say(table)
+
+
+def test_encoders_are_compared_with_one_shortcut(phantom):
+    setting = Setting(data=phantom, shortcuts=("none", "identity"), **TINY)
+    with pytest.raises(ConfigError, match="one shortcut, got 2"):
+        encoders.STUDY.jobs(setting)
 
 
 def test_a_training_that_diverges_is_told_as_that():

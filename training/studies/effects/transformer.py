@@ -13,11 +13,11 @@ from torch import nn
 from seg.networks import ResidualUNet
 from seg.networks.attention import TokenResidual
 from training.studies.arms import Arm
+from training.studies.beside import against_first, bars
 from training.studies.learning import dice_on, final_loss, learn
-from training.studies.plots import colour, name_axes, panels
 from training.studies.runs import Row, Study, StudyJob, Table, every_job, jobs_of
 from training.studies.setting import Setting
-from training.studies.tables import change, deepest, falls, in_words, mean, names, rises, where
+from training.studies.tables import deepest
 from training.studies.task import Task
 
 BLOCKS = 4
@@ -73,38 +73,12 @@ def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
 
 def draw(table: Table) -> Figure:
     """Bars with the spread over seeds."""
-    table = deepest(table)
-    figure, axes = panels(2)
-    for panel, column, title in zip(
-        axes, ("loss", "dice"), ("Final loss", "Held-back patches"), strict=True
-    ):
-        for place, network in enumerate(names(table)):
-            middle, spread = mean(where(table, network=network), column)
-            panel.barh(place, middle, xerr=spread, color=colour(network), capsize=3)
-        panel.set_yticks(range(len(names(table))), names(table))
-        panel.invert_yaxis()
-        name_axes(panel, "training loss, last steps" if column == "loss" else "Dice", "", title)
-    return figure
+    return bars(deepest(table))
 
 
 def say(table: Table) -> str:
     """What was seen, in a paragraph: each arm against the first, convolutions alone."""
-    table = deepest(table)
-    first, *others = names(table)
-    base = where(table, network=first)
-    text = f"`{first}`: loss {mean(base, 'loss')[0]:.3f}, Dice {mean(base, 'dice')[0]:.3f}."
-    for network in others:
-        rows = where(table, network=network)
-        loss, dice = (change(base, rows, column) for column in ("loss", "dice"))
-        better, worse = falls(loss) or rises(dice), rises(loss) or falls(dice)
-        verdict = "no difference is shown"
-        if better != worse:
-            verdict = "better" if better else "worse"
-        text += (
-            f" `{network}`: loss {mean(rows, 'loss')[0]:.3f} ({in_words(loss)}), Dice "
-            f"{mean(rows, 'dice')[0]:.3f} ({in_words(dice)}): {verdict}."
-        )
-    return text
+    return against_first(deepest(table))
 
 
 STUDY = Study(name="transformer", jobs=jobs, measure=measure, draw=draw, say=say)
