@@ -1,4 +1,4 @@
-"""Each measured figure of a table in README and docs is in the file that its section names."""
+"""Each measured figure in README and docs is in a file of results that its section names."""
 
 import csv
 import json
@@ -27,35 +27,56 @@ UNITS = (1.0, 100.0, 1000.0, 1e-3, 1 / 60, 1 / 1024, 1 / 1024**2, 1 / 1024**3)
 """Shares as percents, seconds as milliseconds or minutes, bytes as MiB or GiB."""
 
 
-class Table(NamedTuple):
+FINE = re.compile(r"\.\d{3,}$")
+"""What nobody writes who did not measure; settings stand as code."""
+
+
+class Place(NamedTuple):
+    """A table, or what is written around the tables of a section."""
+
     page: Path
     line: int
-    rows: list[str]
+    figures: list[str]
     files: list[Path]
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def figures(rows: list[str]) -> list[str]:
-    """Decimals of the cells, without those in code, links and versions."""
-    plain = [re.sub(r"`[^`]*`|\]\([^)]*\)", "", row) for row in rows]
-    return [figure for row in plain for figure in FIGURE.findall(row)]
+def figures(text: str) -> list[str]:
+    """Decimals, without those in code, links and versions."""
+    found: list[str] = FIGURE.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", text))
+    return found
 
 
-def tables() -> Iterator[Table]:
+def sections() -> Iterator[tuple[Path, int, str, list[Path]]]:
+    """Page, first line, text without blocks of code, files of results."""
     for page in PAGES:
-        sections = re.split(r"(?m)^(?=#)", page.read_text(encoding="utf-8"))
         line = 1
-        for section in sections:
+        for section in re.split(r"(?m)^(?=#)", page.read_text(encoding="utf-8")):
             files = [(page.parent / name).resolve() for name in FILE.findall(section)]
-            for found in re.finditer(r"(?m)(?:^\|.*\n?)+", section):
-                rows = found.group().splitlines()
-                start = line + section[: found.start()].count("\n")
-                head = rows[0].strip("| ").split(" | ")[0]
-                if head not in SETTINGS and len(figures(rows)) >= MEASURED:
-                    yield Table(page, start, rows, files)
+            code = re.compile(r"(?ms)^```.*?^```$")
+            yield page, line, code.sub(lambda m: "\n" * m.group().count("\n"), section), files
             line += section.count("\n")
+
+
+ROWS = re.compile(r"(?m)(?:^\|.*\n?)+")
+
+
+def tables() -> Iterator[Place]:
+    for page, line, section, files in sections():
+        for found in ROWS.finditer(section):
+            start = line + section[: found.start()].count("\n")
+            head = found.group().splitlines()[0].strip("| ").split(" | ")[0]
+            if head not in SETTINGS and len(figures(found.group())) >= MEASURED:
+                yield Place(page, start, figures(found.group()), files)
+
+
+def texts() -> Iterator[Place]:
+    for page, line, section, files in sections():
+        fine = [figure for figure in figures(ROWS.sub("", section)) if FINE.search(figure)]
+        if fine:
+            yield Place(page, line, fine, files)
 
 
 def numbers(content: object) -> Iterator[float]:
@@ -93,15 +114,16 @@ def is_known(figure: str, values: list[float]) -> bool:
     )
 
 
-ALL = list(tables())
+TABLES, TEXTS = list(tables()), list(texts())
 
 
-def test_tables_of_measurements_are_found():
-    assert len(ALL) > 10
+def test_tables_and_texts_with_measurements_are_found():
+    assert len(TABLES) > 10
+    assert len(TEXTS) > 5
 
 
-@pytest.mark.parametrize("table", ALL, ids=str)
-def test_every_figure_of_a_table_is_in_a_file_that_its_section_links(table):
-    assert table.files, "no file of results is linked in this section"
-    values = known(table.files)
-    assert [figure for figure in figures(table.rows) if not is_known(figure, values)] == []
+@pytest.mark.parametrize("place", TABLES + TEXTS, ids=str)
+def test_every_measured_figure_is_in_a_file_that_its_section_links(place):
+    assert place.files, "no file of results is linked in this section"
+    values = known(place.files)
+    assert [figure for figure in place.figures if not is_known(figure, values)] == []
