@@ -6,8 +6,7 @@ metrics can name it.
 
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -15,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-FILES = Path(__file__).parent / "static"
+from service.page.document import FILES, document_of, language_of
+
 INDEX = "index.html"
 PREFIX = "/page"
 
@@ -27,27 +27,11 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' blob: data:",  # data: are the glyphs and the material that NiiVue carries
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-"""The page runs its own scripts, asks its own service, and nobody else."""
-
 HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept, and asked for again by its tag: an update is seen at once
-    "Vary": "Accept-Encoding",
 }
 
 
@@ -66,42 +50,73 @@ def studio_page() -> Route:
     return Route("/studio", _answering(_File(FILES / "studio" / INDEX)))
 
 
+def policy(styles: Sequence[str] = (), scripts: Sequence[str] = ()) -> str:
+    """The page runs its own scripts, asks its own service, and nobody else.
+
+    What lies in the document itself is allowed by its hash alone.
+    """
+    return "; ".join(
+        (
+            "default-src 'none'",
+            " ".join(("script-src 'self'", *scripts)),
+            " ".join(("style-src 'self'", *styles)),
+            "connect-src 'self'",
+            "img-src 'self' blob: data:",  # data: are glyphs and material that NiiVue carries
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+class _Sent:
+    """A file as it is sent, packed."""
+
+    def __init__(self, content: bytes, media_type: str, more: Mapping[str, str]) -> None:
+        self.content = content
+        self.zipped = gzip.compress(content, mtime=0)
+        self.media_type = media_type
+        tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+        self.headers = {**HEADERS, **more, "ETag": tag}
+
+
 class _File:
-    """A file, read and packed when it is first asked for."""
+    """A file, read and packed when it is first asked for; a document once for each language."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.is_ready = False
-        self.media_type = MEDIA_TYPES.get(path.suffix, "text/plain")
+        self._sent: dict[str, _Sent] = {}
 
-    def prepare(self) -> None:
-        """Read and pack it."""
-        _ = self.zipped, self.tag
-        self.is_ready = True
+    async def sent(self, accepted_languages: str) -> _Sent:
+        """As it is sent to whoever accepts such languages."""
+        language = language_of(accepted_languages) if self._path.suffix == ".html" else ""
+        if language not in self._sent:  # once, in a thread; hundreds that ask later need none
+            self._sent[language] = await run_sync(self._prepared, language)
+        return self._sent[language]
 
-    @cached_property
-    def content(self) -> bytes:
-        return self._path.read_bytes()
-
-    @cached_property
-    def zipped(self) -> bytes:
-        return gzip.compress(self.content, mtime=0)
-
-    @cached_property
-    def tag(self) -> str:
-        return f'W/"{hashlib.sha256(self.content).hexdigest()[:32]}"'
+    def _prepared(self, language: str) -> _Sent:
+        media_type = MEDIA_TYPES.get(self._path.suffix, "text/plain")
+        if not language:
+            more = {"Content-Security-Policy": policy(), "Vary": "Accept-Encoding"}
+            return _Sent(self._path.read_bytes(), media_type, more)
+        document = document_of(self._path, language)
+        more = {
+            "Content-Security-Policy": policy(document.styles, document.scripts),
+            "Content-Language": language,
+            "Vary": "Accept-Encoding, Accept-Language",
+        }
+        return _Sent(document.text.encode(), media_type, more)
 
 
 def _answering(file: _File) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        if not file.is_ready:  # once, in a thread; hundreds that ask later need none
-            await run_sync(file.prepare)
-        headers = HEADERS | {"ETag": file.tag}
-        if request.headers.get("if-none-match") == file.tag:
+        sent = await file.sent(request.headers.get("accept-language", ""))
+        headers = dict(sent.headers)
+        if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return Response(file.zipped, headers=headers, media_type=file.media_type)
-        return Response(file.content, headers=headers, media_type=file.media_type)
+            return Response(sent.zipped, headers=headers, media_type=sent.media_type)
+        return Response(sent.content, headers=headers, media_type=sent.media_type)
 
     return answer

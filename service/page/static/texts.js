@@ -3,8 +3,8 @@
 import { remember, remembered } from "./choices.js";
 import english from "./texts/en.js";
 
-/** Languages of the page: a code, and how its speakers call it. Another one is a line here and a file in `texts`. */
-const LANGUAGES = { en: "English", de: "Deutsch" };
+/** Codes of the languages of the page, as the service found them: another one is a file in `texts`. */
+const languages = () => document.documentElement.dataset.languages.split(" ");
 const CHOSEN = "seg-language";
 let texts = english;
 
@@ -14,18 +14,17 @@ export let language = "en";
 /** Takes the language that was chosen, else the first of the browser's that there is a table for. */
 export async function speak(chosen = remembered(CHOSEN)) {
   const wanted = [chosen, ...navigator.languages.map((tag) => tag.split("-")[0])];
-  language = wanted.find((code) => Object.hasOwn(LANGUAGES, code)) ?? "en";
+  language = wanted.find((code) => languages().includes(code)) ?? "en";
   const table = language === "en" ? english : (await import(`./texts/${language}.js`)).default;
   texts = { ...english, ...table };
   document.documentElement.lang = language;
   fill(document);
-  document.documentElement.dataset.speaks = language;
+  delete document.documentElement.dataset.waits;
 }
 
-/** All languages as options of a control, the one that is spoken chosen. */
+/** The language that is spoken as the choice of a control, which has had all of them from the beginning. */
 export function offerLanguages(select) {
-  const options = Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code, false, code === language));
-  select.append(...options);
+  select.value = language;
 }
 
 /** As `speak`, and remembers it in this browser. */

@@ -1,5 +1,6 @@
 /** All that the page says, in German. Braces are filled in. */
 export default {
+  languageName: "Deutsch",
   title: "Segmentierung",
   skip: "Zum Bild",
   model: "Modell",

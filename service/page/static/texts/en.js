@@ -1,5 +1,6 @@
 /** All that the page says, in English. Braces are filled in. */
 export default {
+  languageName: "English",
   title: "Segmentation",
   skip: "To the image",
   model: "Model",
