@@ -31,7 +31,7 @@ FINE = re.compile(r"\.\d{3,}$")
 """What nobody writes who did not measure; settings stand as code."""
 
 
-class Place(NamedTuple):
+class Written(NamedTuple):
     """A table, or what is written around the tables of a section."""
 
     page: Path
@@ -63,20 +63,20 @@ def sections() -> Iterator[tuple[Path, int, str, list[Path]]]:
 ROWS = re.compile(r"(?m)(?:^\|.*\n?)+")
 
 
-def tables() -> Iterator[Place]:
+def tables() -> Iterator[Written]:
     for page, line, section, files in sections():
         for found in ROWS.finditer(section):
             start = line + section[: found.start()].count("\n")
             head = found.group().splitlines()[0].strip("| ").split(" | ")[0]
             if head not in SETTINGS and len(figures(found.group())) >= MEASURED:
-                yield Place(page, start, figures(found.group()), files)
+                yield Written(page, start, figures(found.group()), files)
 
 
-def texts() -> Iterator[Place]:
+def texts() -> Iterator[Written]:
     for page, line, section, files in sections():
         fine = [figure for figure in figures(ROWS.sub("", section)) if FINE.search(figure)]
         if fine:
-            yield Place(page, line, fine, files)
+            yield Written(page, line, fine, files)
 
 
 def numbers(content: object) -> Iterator[float]:

@@ -28,7 +28,7 @@ TIMED_STEPS = 6
 
 
 @dataclass(frozen=True)
-class Encoder(Arm):
+class NamedEncoder(Arm):
     """A preset as it is; its shortcut is the one that was asked for."""
 
     preset: str = ""
@@ -67,9 +67,9 @@ def jobs(setting: Setting) -> list[StudyJob]:
         )
     (shortcut,) = setting.shortcuts
     arms = (
-        Encoder(SHALLOW, shortcut, preset=SHALLOW),
-        Encoder(f"{DEEP}, same time", shortcut, preset=DEEP, as_long_as=SHALLOW),
-        Encoder(f"{DEEP}, same steps", shortcut, preset=DEEP),
+        NamedEncoder(SHALLOW, shortcut, preset=SHALLOW),
+        NamedEncoder(f"{DEEP}, same time", shortcut, preset=DEEP, as_long_as=SHALLOW),
+        NamedEncoder(f"{DEEP}, same steps", shortcut, preset=DEEP),
     )
     return [
         StudyJob(arm, LAYERS[arm.preset], seed) for seed in range(setting.seeds) for arm in arms
@@ -80,7 +80,7 @@ def measure(job: StudyJob, setting: Setting, task: Task) -> list[Row]:
     """Train one network; its final loss, and its Dice on held-back patches."""
     network = job.network(setting, task)
     arm = job.arm
-    assert isinstance(arm, Encoder)
+    assert isinstance(arm, NamedEncoder)
     if arm.as_long_as:
         other = encoder_of(arm.as_long_as, arm.shortcut, task.plan.patch, task.counts)
         share = seconds_a_step(other, task, setting) / seconds_a_step(network, task, setting)
