@@ -135,8 +135,16 @@ class Score(FrozenData):
     """Mean over cases with a bootstrap interval."""
 
     dice: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
+    """None of one case, which tells nothing of how others would do."""
     cases: int
+
+    @property
+    def interval_in_words(self) -> str:
+        """With three digits, or that there is none."""
+        if self.ci95 is None or self.cases < 2:
+            return "one case: none"
+        return f"{self.ci95[0]:.3f} to {self.ci95[1]:.3f}"
 
 
 class Weights(FrozenData):

@@ -122,8 +122,7 @@ def _difference(
 
 
 def _interval(test: PairedTest) -> Interval:
-    estimate = test.difference
-    return Interval(mean=estimate.mean, ci95=(estimate.low, estimate.high), cases=estimate.cases)
+    return Interval.of(test.difference)
 
 
 def _value(score: RegionScore, measure: Measure) -> float:
@@ -145,11 +144,12 @@ def _same_reference(region: str, a: CaseScore, b: CaseScore) -> tuple[RegionScor
 
 def _in_words(dice: Difference) -> str:
     """What a difference of Dice allows to say, and what it does not."""
-    mean, (low, high) = dice.difference.mean, dice.difference.ci95
+    mean, (low, high) = dice.difference.mean, dice.difference.ci95 or (-math.inf, math.inf)
     cases = "1 case" if dice.difference.cases == 1 else f"{dice.difference.cases} cases"
     if dice.p_value is None:
         return f"no difference in any of {cases}"
-    difference = f"B - A is {mean:+.4f} ({low:+.4f} to {high:+.4f}), p = {dice.p_value:.2g}"
+    spread = "" if dice.difference.ci95 is None else f" ({low:+.4f} to {high:+.4f})"
+    difference = f"B - A is {mean:+.4f}{spread}, p = {dice.p_value:.2g}"
     if dice.smallest_p > SIGNIFICANT:
         return (
             f"{difference}: {cases} are too few to say anything, the test cannot give less than "
@@ -165,6 +165,10 @@ def _in_words(dice: Difference) -> str:
     )
 
 
+def _range(ci95: tuple[float, float] | None) -> str:
+    return "-" if ci95 is None else f"{ci95[0]:+.4f} to {ci95[1]:+.4f}"
+
+
 def comparison_table(comparison: Comparison) -> str:
     """The differences for a terminal."""
     width = max(len("class"), *(len(row.region) for row in comparison.differences))
@@ -175,17 +179,16 @@ def comparison_table(comparison: Comparison) -> str:
         "p       B better  worse  cases"
     ]
     for row in comparison.differences:
-        low, high = row.difference.ci95
         p = "-" if row.p_value is None else f"{row.p_value:.2g}"
         lines.append(
             f"{row.region:{width}}  {by_name[row.measure].label:17}  {row.mean_a:<7.4g}  "
             f"{row.mean_b:<7.4g}  {row.difference.mean:<+7.4f}  "
-            f"{f'{low:+.4f} to {high:+.4f}':18}  {p:6}  {row.better:8}  {row.worse:5}  "
+            f"{_range(row.difference.ci95):18}  {p:6}  {row.better:8}  {row.worse:5}  "
             f"{row.difference.cases:5}"
         )
     lines += [
         f"{row.region:{width}}  {row.label:17}  {row.a:<7.4g}  {row.b:<7.4g}  "
-        f"{row.difference:<+7.4f}  {f'{row.ci95[0]:+.4f} to {row.ci95[1]:+.4f}':18}  "
+        f"{row.difference:<+7.4f}  {_range(row.ci95):18}  "
         f"objects, bootstrap over {row.cases} cases"
         for row in comparison.objects
     ]

@@ -178,7 +178,7 @@ def interval_of(values: Sequence[float | None]) -> Interval | None:
     estimate = bootstrap_mean(numbers, np.random.default_rng(SEED))
     if not estimate.cases:
         return None
-    return Interval(mean=estimate.mean, ci95=(estimate.low, estimate.high), cases=estimate.cases)
+    return Interval.of(estimate)
 
 
 def _reliability(counts: Counts | None) -> Reliability | None:

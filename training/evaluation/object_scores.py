@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int32, Integer, UInt8
+from jaxtyping import Float, Int32, Integer, UInt8
 
 from seg.frozen import FrozenData
 from seg.images import ClassInfo
@@ -79,7 +79,8 @@ class ObjectEstimate(FrozenData):
     """A score of all cases together, with its bootstrap interval over cases."""
 
     value: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
+    """None of one case."""
 
 
 class ObjectSummary(FrozenData):
@@ -202,9 +203,16 @@ def _estimates(counts: Sequence[ObjectCounts]) -> dict[str, ObjectEstimate]:
         drawn = values(name)
         drawn = drawn[np.isfinite(drawn)]
         if math.isfinite(value) and len(drawn):
-            low, high = np.quantile(drawn, [0.025, 0.975])
-            found[name] = ObjectEstimate(value=value, ci95=(float(low), float(high)))
+            found[name] = ObjectEstimate(value=value, ci95=_middle(drawn, len(counts)))
     return found
+
+
+def _middle(drawn: Float[np.ndarray, " n"], cases: int) -> tuple[float, float] | None:
+    """Where 95 % of the resamples of so many cases lie; one case has no other to be drawn."""
+    if cases < 2:
+        return None
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def bootstrapped(
@@ -231,7 +239,8 @@ class ObjectDifference(FrozenData):
     a: float
     b: float
     difference: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
+    """None of one case."""
     cases: int
 
 
@@ -251,14 +260,13 @@ def object_differences(
             differences = differences[np.isfinite(differences)]
             if not math.isfinite(b - a) or not len(differences):
                 continue
-            low, high = np.quantile(differences, [0.025, 0.975])
             yield ObjectDifference(
                 region=name,
                 label=measure.label,
                 a=a,
                 b=b,
                 difference=b - a,
-                ci95=(float(low), float(high)),
+                ci95=_middle(differences, len(both)),
                 cases=len(both),
             )
 

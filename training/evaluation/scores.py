@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from seg.frozen import FrozenData
-from seg.metrics import SelfAssessment
+from seg.metrics import Estimate, SelfAssessment
 from training.evaluation.object_scores import ObjectScore, ObjectSummary
 
 Unit = Literal["mm", "pixels", "mm or pixels"]
@@ -103,9 +103,16 @@ class Interval(FrozenData):
     """A mean over cases with its bootstrap interval."""
 
     mean: float
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
+    """None of one case, which tells nothing of how others would do."""
     cases: int
     """Cases that count."""
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> "Interval":
+        """What was drawn, as files have it."""
+        spread = (estimate.low, estimate.high) if estimate.cases > 1 else None
+        return cls(mean=estimate.mean, ci95=spread, cases=estimate.cases)
 
 
 class Reliability(FrozenData):
@@ -124,7 +131,7 @@ class Summary(FrozenData):
     dice: float | None
     """Mean over cases."""
     ci95: tuple[float, float] | None
-    """Bootstrap interval of ``dice`` over cases."""
+    """Bootstrap interval of ``dice`` over cases; None of one case."""
     iou: float | None
     """Mean over cases."""
     dice_pooled: float | None
@@ -143,7 +150,7 @@ class Summary(FrozenData):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """``ci95`` where it says something: drawn from one case it is that case's Dice twice."""
+        """``ci95`` where it says something; older files hold one case's Dice twice."""
         return self.ci95 if self.cases > 1 else None
 
 

@@ -136,9 +136,9 @@ def _ranges(rows: Sequence[tuple[_Number, ...]]) -> tuple[tuple[_Number, _Number
 def scores_of(evaluation: Evaluation) -> dict[str, Score]:
     """Mean Dice as a card has it, of the classes that count in a case."""
     return {
-        name: Score(dice=each.dice, ci95=each.ci95, cases=each.cases)
+        name: Score(dice=each.dice, ci95=each.interval, cases=each.cases)
         for name, each in evaluation.summary.items()
-        if each.dice is not None and each.ci95 is not None
+        if each.dice is not None
     }
 
 

@@ -1,5 +1,6 @@
 """Whether a comparison allows to put the second package in the place of the first."""
 
+import math
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -44,7 +45,7 @@ def verdict(comparison: Comparison) -> Verdict:
         if objects or all(not each.worse for each in dice):
             return Verdict("perhaps", f"it is better, and so few images are no proof: {figures}")
         return Verdict("not better", f"it is better on some and worse on others: {figures}")
-    if any(each.ci95[0] > 0 for each in objects) or any(
+    if any(each.ci95 and each.ci95[0] > 0 for each in objects) or any(
         _is_shown(each) and each.difference.mean > 0 for each in dice
     ):
         return Verdict("better", f"it is better: {figures}")
@@ -53,7 +54,7 @@ def verdict(comparison: Comparison) -> Verdict:
 
 def _is_shown(difference: Difference) -> bool:
     """Test and interval agree that there is one."""
-    low, high = difference.difference.ci95
+    low, high = difference.difference.ci95 or (-math.inf, math.inf)
     is_apart = low > 0 or high < 0
     return is_apart and difference.p_value is not None and difference.p_value <= SIGNIFICANT
 

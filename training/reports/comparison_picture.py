@@ -34,7 +34,8 @@ def draw_comparison(a: Evaluation, b: Evaluation, comparison: Comparison) -> byt
         spread.scatter(pairs[:, 1] - pairs[:, 0], heights, s=16, alpha=0.6, linewidths=0)
     dice = [each for each in comparison.differences if each.measure == "dice"]
     for row, each in enumerate(dice):
-        spread.plot(each.difference.ci95, (row, row), color=ink.text, linewidth=2.2)
+        if each.difference.ci95 is not None:
+            spread.plot(each.difference.ci95, (row, row), color=ink.text, linewidth=2.2)
         spread.plot(each.difference.mean, row, "o", color=ink.text, markersize=5)
     spread.set_yticks(range(len(regions)), regions)
     spread.set_ylim(len(regions) - 0.5, -0.5)

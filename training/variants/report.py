@@ -66,9 +66,10 @@ def _row(
         dice=point.dice,
         lost=_lost(variant, first),
         by_class={
-            name: f"{summary[name].dice:.3f} ({ci[0]:.3f} to {ci[1]:.3f})"
+            name: f"{dice:.3f}" + (f" ({ci[0]:.3f} to {ci[1]:.3f})" if ci else "")
             for name in classes
-            if (ci := summary[name].ci95) is not None
+            for dice, ci in [(summary[name].dice, summary[name].ci95)]
+            if dice is not None
         },
         milliseconds=point.milliseconds,
         speed=reference.milliseconds / point.milliseconds if is_timed else None,  # type: ignore[operator]

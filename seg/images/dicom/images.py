@@ -13,7 +13,7 @@ from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, parse, translated
 from seg.images.dicom.geometry import Stack, flat, missing_between, stack
 from seg.images.dicom.one_scan import check_one_scan, check_one_volume
-from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, value_type
+from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, unscaled, value_type
 from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import read_segmentation
 from seg.images.dicom.series import FoundSlice, chosen_series, is_segmentation, study_of
@@ -68,6 +68,7 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
         spacing=grid.spacing,
         affine=grid.affine,
         headers=(header,),
+        notes=unscaled(header),
     )
 
 
@@ -130,7 +131,7 @@ def _volume(slices: Sequence[FoundSlice], options: ReadOptions) -> Image:
         spacing=grid.spacing,
         affine=grid.affine,
         headers=tuple(headers[index] for index in grid.order),
-        notes=missing_between(headers, grid),
+        notes=(*missing_between(headers, grid), *unscaled(headers[0])),
     )
 
 

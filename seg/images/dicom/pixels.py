@@ -128,6 +128,18 @@ class Scale:
         return scale
 
 
+def unscaled(header: Dataset) -> tuple[str, ...]:
+    """What is to be said of a CT whose header does not tell its numbers' scale."""
+    scale = functional(header, 0, "PixelValueTransformationSequence")
+    is_told = any(each.get("RescaleIntercept") not in (None, "") for each in (header, scale))
+    if header.get("Modality") != "CT" or is_told or "ModalityLUTSequence" in header:
+        return ()
+    return (
+        "the DICOM header of this CT does not say how its numbers are scaled (RescaleIntercept), "
+        "so they were taken as Hounsfield units; if air is not near -1000, the mask is wrong",
+    )
+
+
 def value_type(layout: PixelLayout, header: Dataset, scales: Sequence[Scale]) -> np.dtype[Any]:
     """The smallest type that holds the values of all slices."""
     if layout.channels == 3:

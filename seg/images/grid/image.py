@@ -3,7 +3,6 @@
 Axis order is ``(c, z, y, x)``, without z in 2D. Letters: ``c`` channels.
 """
 
-import math
 from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Integer, Real, UInt8, UInt32
 
 from seg.errors import ImageError
+from seg.images.grid.plausible import check_affine, check_spacing, share_of_box
 
 Spacing = tuple[float, ...]
 """Millimetres a voxel, one number a spatial axis, in the order of the array: (z, y, x)."""
@@ -79,14 +79,9 @@ class _Grid:
                 f"an image has 2 or 3 spatial axes and no empty one, got {self.spatial_shape}"
             )
         if self.spacing is not None:
-            if len(self.spacing) != self.dims:
-                raise ImageError(
-                    f"spacing needs {self.dims} numbers, one a spatial axis, got {self.spacing}"
-                )
-            if not all(np.isfinite(mm) and mm > 0 for mm in self.spacing):
-                raise ImageError(f"spacing must be above 0 mm and finite, got {self.spacing}")
-        if self.affine is not None and not np.isfinite(self.affine).all():
-            raise ImageError("the affine holds NaN or infinite numbers; repair the file's header")
+            check_spacing(self.spacing, self.dims)
+        if self.affine is not None:
+            check_affine(self.affine, self.dims)
 
 
 def sheared_share(steps: Float[np.ndarray, "axis world"] | None) -> float:
@@ -97,7 +92,7 @@ def sheared_share(steps: Float[np.ndarray, "axis world"] | None) -> float:
     if steps is None:
         return 1.0
     sides = steps / np.linalg.norm(steps, axis=1, keepdims=True)
-    share = math.sqrt(max(0.0, float(np.linalg.det(sides @ sides.T))))
+    share = share_of_box(sides.T)
     return 1.0 if share > 1 - RIGHT_ANGLE else share
 
 

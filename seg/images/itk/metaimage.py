@@ -50,6 +50,8 @@ TYPES = {
 }
 
 ORIGINS = ("Offset", "Position", "Origin")
+ROUNDED = 1e-2
+"""How much longer or shorter than 1 a direction may be."""
 TURNS = ("TransformMatrix", "Rotation", "Orientation")
 LPS_TO_RAS = (-1, -1, 1)
 
@@ -140,6 +142,13 @@ def _world(fields: dict[str, str], axes: int, spatial: int) -> tuple[Spacing | N
         origin = numbers(origin_text, axes, "Offset")
     if turn_text is not None:  # one axis a row
         turn = numbers(turn_text, axes**2, "TransformMatrix").reshape(axes, axes)
+        lengths = np.linalg.norm(turn[:spatial], axis=1)
+        if (lengths > 0).all() and np.abs(lengths - 1).max() > ROUNDED:
+            raise ImageError(
+                "the MetaImage header's TransformMatrix must hold directions of length 1, got "
+                f"{', '.join(f'{length:.4g}' for length in lengths)}; repair it, sizes belong into "
+                "ElementSpacing"
+            )
     pad = (0, 3 - spatial)
     steps = [np.pad(turn[i, :spatial] * sizes[i], pad) * LPS_TO_RAS for i in range(spatial)]
     found, affine = grid(steps, np.pad(origin[:spatial] * mm, pad) * LPS_TO_RAS)

@@ -16,6 +16,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.image import Affine, Spacing
+from seg.images.grid.plausible import check_affine, check_spacing
 
 HEADER_BYTES = 540
 """Size of a NIfTI-2 header; a NIfTI-1 header is the first 348 of them."""
@@ -181,12 +182,13 @@ def world_of(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
     if header["sform_code"] == 0 and header["qform_code"] == 0:
         sizes = np.abs(header["pixdim"][1 : dims + 1])
         nothing_said = unit == "unknown" and bool((sizes == 1).all())
-        return (None if nothing_said else _shortest(sizes * mm)), None
+        if nothing_said:
+            return None, None
+        spacing = _shortest(sizes * mm)
+        check_spacing(spacing, dims)
+        return spacing, None
     affine = np.diag([mm, mm, mm, 1.0]) @ header.get_best_affine()
-    if not np.isfinite(affine).all():
-        raise ImageError("the NIfTI affine holds NaN or infinite numbers; repair the header")
-    if abs(np.linalg.det(affine[:3, :3])) == 0:
-        raise ImageError("the NIfTI affine maps the volume onto a plane; repair the header")
+    check_affine(affine, dims)
     return _shortest(np.linalg.norm(affine[:3, :dims], axis=0)), affine
 
 

@@ -19,6 +19,7 @@ from seg.errors import ImageError, ImageTooLargeError
 from seg.images.grid.axes import Axes
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.limits import ReadOptions
+from seg.images.grid.plausible import check_spacing
 from seg.images.grid.source import ImageSource
 from seg.images.storage.files import BinaryFile
 from seg.images.storage.zarr_library import zarr_library
@@ -140,6 +141,8 @@ class TiffSource:
         self._kept: tuple[tuple[slice, ...], np.ndarray] | None = None
         self.spatial_shape: tuple[int, ...] = opened.axes.spatial
         self.spacing: Spacing | None = opened.spacing
+        if opened.spacing is not None:
+            check_spacing(opened.spacing, len(opened.spacing))
         self.reduction: tuple[float, ...] | None = opened.reduction
         self.channels = len(self.read((slice(0, 1),) * opened.axes.dims))
 

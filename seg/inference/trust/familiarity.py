@@ -12,6 +12,7 @@ from jaxtyping import Real
 
 from seg.images import Image, ImageSource
 from seg.images.grid.orientation import axis_codes
+from seg.images.grid.plausible import is_steeper_than_a_gantry
 from seg.model_package import InputSpec, IntensityStatistics, TrainingFingerprint
 from seg.model_package.sides import in_words
 from seg.transforms.levels import MOST_VOXELS, Levels, noise_of, sample_of
@@ -80,6 +81,12 @@ def _orientation(image: ImageSource, spec: InputSpec, sided: Sequence[str]) -> I
         yield (
             f"the image lies in another plane (orientation {codes}) than those of the training "
             f"({wanted}), and was taken as it is stored{risk}"
+        )
+    affine = image.affine
+    if affine is not None and is_steeper_than_a_gantry(affine, len(image.spatial_shape)):
+        yield (
+            "the axes of the image are not at right angles to each other, by more than a tilted "
+            "gantry, so what it shows is sheared; are the directions in its header right?"
         )
 
 

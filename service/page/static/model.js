@@ -31,7 +31,7 @@ async function describe() {
   fillTable(find("scores"), [t("class"), t("cardDice"), t("cardInterval"), t("cardTestCases")],
     Object.entries(card.metrics).map(([title, { dice, ci95, cases }]) => ({
       head: title,
-      cells: [decimals(dice, 3), t("interval", { low: decimals(ci95[0], 3), high: decimals(ci95[1], 3) }), whole(cases)],
+      cells: [decimals(dice, 3), ci95 ? t("interval", { low: decimals(ci95[0], 3), high: decimals(ci95[1], 3) }) : "–", whole(cases)],
     })));
   const { cases, shape, spacing, intensity } = card.fingerprint;
   const range = ([low, high]) => (low === high ? fine(low) : `${fine(low)} – ${fine(high)}`);

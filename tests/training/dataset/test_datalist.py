@@ -8,7 +8,7 @@ import pytest
 
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
-from training.dataset import check_dataset, load_dataset
+from training.dataset import check_dataset, load_dataset, look_into
 
 
 def write_nifti(path, array):
@@ -114,6 +114,13 @@ def test_validation_cases_are_held_out_where_test_cases_have_no_masks(files):
 def test_fold_0_is_held_out(files):
     write_list(files, training=[listed(i, fold=i % 3) for i in range(5)])
     assert [c.name for c in load_dataset(files).test] == ["a0", "a3"]
+
+
+def test_entries_without_a_fold_among_others_are_told(files):
+    rows = [listed(0, fold=0), listed(1, fold=1), listed(2), listed(3), listed(4, fold=0)]
+    write_list(files, training=rows)
+    _, found = look_into(files)
+    assert [each.where for each in found if "in every fold" in each.problem] == ["2 of 5 entries"]
 
 
 def test_an_image_may_be_a_list_of_channels(files):

@@ -102,6 +102,12 @@ def test_a_class_that_is_in_neither_mask_counts_in_no_mean(evaluation):
     assert evaluation.summary["nucleus"].dice == pytest.approx(1 / 2)
 
 
+def test_one_case_has_no_interval(evaluation):
+    of_one = evaluation.summary["nucleus"]
+    assert of_one.ci95 is None
+    assert {each.ci95 for each in of_one.measures.values() if each.cases == 1} == {None}
+
+
 def test_the_summary_is_the_mean_over_cases_and_pools_over_voxels(evaluation):
     summary = evaluation.summary["cytoplasm"]
     assert summary.cases == 2

@@ -29,6 +29,12 @@ def test_cases_are_scored_together_with_an_interval_over_cases():
     assert "nucleus" in object_table({"nucleus": summary})
 
 
+def test_objects_of_one_case_have_no_interval():
+    assert summary_of_objects([score(9)]).measures["ap_50"].ci95 is None
+    alone = [({"cell": score(7)}, {"cell": score(9)})]
+    assert {each.ci95 for each in object_differences(alone)} == {None}
+
+
 def test_a_difference_is_paired_so_that_hard_cases_do_not_hide_it():
     hits = np.random.default_rng(0).integers(3, 9, 12)
     pairs = [({"cell": score(int(n))}, {"cell": score(int(n) + 1)}) for n in hits]

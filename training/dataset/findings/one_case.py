@@ -71,7 +71,7 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
         where = str(case.images[0])
         findings += [Finding("error", where, *wrong) for wrong in dataset.wrong_channels(image)]
         findings += _intensities(dataset, case, image)
-        look = "look whether the right files are left"
+        look = "look whether that is what was meant"
         findings += [Finding("warning", where, note, look) for note in image.notes]
     labels = frozenset(int(label) for label in np.unique(mask.array)) if mask else frozenset()
     if mask and not labels - {0, IGNORE}:

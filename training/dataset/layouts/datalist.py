@@ -90,6 +90,16 @@ def _cases(folder: Path, raw: Raw, survey: Survey) -> list[Case]:
     with_masks = [n for n in TEST_LISTS if listed[n] and all("label" in e for e in listed[n])]
     test = with_masks[0] if with_masks else None
     folds = {fold for entry in listed["training"] if (fold := _fold(entry)) is not None}
+    without = sum(_fold(entry) is None for entry in listed["training"])
+    if folds and without and not test:
+        survey.findings.append(
+            Finding(
+                "warning",
+                f"{without} of {len(listed['training'])} entries",
+                'they have no "fold" and the others do, so they are trained on in every fold',
+                'give each entry a "fold", or none',
+            )
+        )
     held_fold = min(folds, default=-1)  # of folds that are counted from 0, or from 1
     rows: list[tuple[Split, Raw]] = []
     for name in ("training", *with_masks):

@@ -211,9 +211,8 @@ def _cover(
 
 def _readme(card: ModelCard) -> str:
     rows = [
-        f"| {name} | {score.dice:.3f} | {low:.3f} to {high:.3f} | {score.cases} |"
+        f"| {name} | {score.dice:.3f} | {score.interval_in_words} | {score.cases} |"
         for name, score in card.metrics.items()
-        for low, high in [score.ci95]
     ]
     whole = "Images are normalised as a whole: programs that do it tile by tile get other masks."
     tell = "\n".join(f"{each[0].upper()}{each[1:]}." for each in differences(card))

@@ -134,9 +134,8 @@ def _readme(card: ModelCard, names: dict[str, str]) -> str:
         for name, file in names.items()
     )
     rows = [
-        f"| {name} | {score.dice:.3f} | {low:.3f} to {high:.3f} | {score.cases} |"
+        f"| {name} | {score.dice:.3f} | {score.interval_in_words} | {score.cases} |"
         for name, score in card.metrics.items()
-        for low, high in [score.ci95]
     ]
     scores = "\n".join(["| class | Dice | 95 % | cases |", "| --- | --- | --- | --- |", *rows])
     metadata = yaml.safe_dump(_metadata(card), sort_keys=False, allow_unicode=True)

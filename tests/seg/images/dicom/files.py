@@ -21,6 +21,7 @@ def slice_of(pixels, position=(0.0, 0, 0), *, orientation=AXIAL, spacing=(1.0, 1
     dataset.SeriesInstanceUID = SERIES
     dataset.StudyInstanceUID = SERIES
     dataset.Modality = "CT"
+    dataset.RescaleIntercept = 0
     dataset.ImagePositionPatient = [round(float(mm), 6) for mm in position]
     dataset.ImageOrientationPatient = list(orientation)
     dataset.PixelSpacing = list(spacing)

@@ -20,6 +20,8 @@ def of_two(**values):
         for number, each in enumerate(slices):
             if pair[number % 2] is not None:
                 setattr(each, name, pair[number % 2])
+            elif name in each:
+                delattr(each, name)
     return slices
 
 
@@ -96,3 +98,19 @@ def test_a_film_is_no_volume_though_it_says_nothing_of_time(kind):
     del film.ImagePositionPatient, film.ImageOrientationPatient
     with pytest.raises(UnsupportedImageError, match="one moment is needed"):
         read_image(content_of(film), dims=3)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_said"),
+    [
+        ({}, False),
+        ({"RescaleIntercept": ""}, True),
+        ({"RescaleIntercept": "", "Modality": "MR"}, False),
+    ],
+)
+def test_a_ct_that_does_not_state_its_scale_says_so(tmp_path, attributes, is_said):
+    slices = series_of(VOLUME, AFFINE, **attributes)
+    series = write_series(tmp_path / "series", slices)
+    for path in (series, next(series.iterdir())):
+        image = read_image(path)
+        assert any("Hounsfield" in note for note in image.notes) is is_said

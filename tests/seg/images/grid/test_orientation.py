@@ -12,6 +12,7 @@ from nibabel.orientations import aff2axcodes
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, open_channels, read_channels, write_image
+from seg.images.grid.image import sheared_share
 from seg.images.grid.orientation import (
     TurnedSource,
     are_axis_codes,
@@ -23,6 +24,7 @@ from seg.images.grid.orientation import (
     turned_image,
     turned_mask,
 )
+from seg.images.grid.plausible import STEEPEST
 from tests.orders import ORDERS, stored_in
 
 VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(1, 2, 3, 4)
@@ -98,7 +100,7 @@ def test_no_order_of_the_voxels_changes_what_a_volume_is_turned_to(numbers, orde
     affine = np.eye(4)
     affine[:3, :3] = np.array(numbers).reshape(3, 3)
     sizes = np.linalg.svd(affine[:3, :3], compute_uv=False)
-    if sizes.min() < 0.05:
+    if sizes.min() < 0.05 or sheared_share(affine[:3, :3].T) < STEEPEST:
         return
     here = turned_image(image(affine), turn_to(image(affine), "RAS"))
     stored = stored_in(image(affine), turn_between("RAS", order))

@@ -54,7 +54,7 @@ def test_an_image_keeps_its_channels_and_numbers(tmp_path, suffix, channels):
 def test_what_itk_cannot_hold_is_refused(tmp_path):
     with pytest.raises(UnsupportedImageError, match="got float16; convert to float32"):
         encode_itk(Image(np.zeros((1, 2, 2), np.float16)), ".nrrd")
-    flat = Image(np.zeros((1, 2, 2, 2)), (1.0, 1.0, 1.0), np.diag([1.0, 1.0, 0.0, 1.0]))
+    flat = Image(np.zeros((1, 2, 2)), (1.0, 1.0), np.diag([1.0, 1.0, 0.0, 1.0]))
     with pytest.raises(UnsupportedImageError, match="maps the volume onto a plane"):
         write_image(tmp_path / "i.nrrd", flat)
     assert not list(tmp_path.iterdir())

@@ -111,3 +111,11 @@ def test_percentiles_of_counted_integers_are_those_of_sorted_ones(voxels):
     expected = np.percentile(voxels.astype(np.float64), PERCENTILES)
     found = percentiles_of(voxels.ravel(), PERCENTILES)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("degrees", "is_warned"), [(25, False), (45, True)])
+def test_axes_that_no_gantry_shears_are_warned_of(degrees, is_warned):
+    affine = np.eye(4)
+    affine[0, 1] = np.tan(np.radians(degrees))
+    said = unfamiliar(Image(scan().array, affine=affine), spec(), SEEN)
+    assert any("right angles" in each for each in said) is is_warned
