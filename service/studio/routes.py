@@ -113,6 +113,7 @@ class Studio:
         if classes:
             told["objects"] = classes.are_objects
             told["ignores"] = classes.ignore is not None
+            told["ignore"] = classes.ignore if classes.are_objects else None
             told["classes"] = [
                 {"name": name, "color": list(classes.colors.get(name, ())) or None}
                 for name in classes.names

@@ -96,7 +96,7 @@ class StudioTrainings:
         return {
             "offered": trainings is not None,
             "minutes": trainings.minutes if trainings else None,
-            "training": task.told() if task else None,
+            "training": task.told() | task.spent if task else None,
             "proposal": _shown(trainings.proposal()) if trainings else None,
         }
 

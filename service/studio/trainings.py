@@ -59,6 +59,16 @@ class TrainingTask:
     ended: datetime | None = None
     details: list[str] = field(default_factory=list)
 
+    @property
+    def spent(self) -> dict[str, Any]:
+        """What it may take, and what it has taken."""
+        elapsed = (self.ended or datetime.now(UTC)) - self.started
+        return {
+            "minutes": self.minutes,
+            "steps": self.steps,
+            "elapsed_s": round(elapsed.total_seconds(), 1),
+        }
+
     def told(self) -> dict[str, Any]:
         """As clients read it."""
         return {
@@ -217,7 +227,7 @@ class Trainings:
             task.details.append("the first model is trained")
             self._command(task, ["training.fit", data, "--out", str(out), *length], folder)
             version = self._taken(FIRST, out / "package")
-            return f"{version.label} answers now, the first model of this folder"
+            return f"{version.label} answers now, the first model of this folder{_scores(out)}"
         label = task.version.label
         task.details.append(f"{label} is trained on and compared on held-back images")
         before = ["--from", str(task.version.folder)]
@@ -279,6 +289,18 @@ class Trainings:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = said[-1][:LONGEST_DETAIL] if said else f"status {status}"
             raise _FailedError(f"{arguments[0]}: {last}")
+
+
+def _scores(run: Path) -> str:
+    """What it scored on images that were held back, in words; nothing where that cannot be said."""
+    try:
+        read = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        dice = [f"{name} {each['dice']:.2f}" for name, each in read["summary"].items()]
+        cases = len(read["cases"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    images = "image" if cases == 1 else "images"
+    return f"; Dice on {cases} held-back {images}: {', '.join(dice)}"
 
 
 def _check_not_stopped(task: TrainingTask) -> None:

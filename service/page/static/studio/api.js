@@ -67,6 +67,10 @@ export async function restore(image, revision, on) {
   return (await ask(`${OF_IMAGE(image)}/restore?revision=${revision}`, { method: "POST", headers })).json();
 }
 
+export function removeImage(image) {
+  return ask(OF_IMAGE(image), { method: "DELETE" });
+}
+
 export async function addImage(image, file) {
   const form = new FormData();
   form.append("file", file, file.name);

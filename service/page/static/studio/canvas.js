@@ -4,6 +4,8 @@ import { hueOf } from "../view/layers.js";
 import { UNKNOWN } from "./label_map.js";
 
 const HATCH = 8;
+const HATCH_COLOR = [90, 130, 200];
+const CHOSEN_COLOR = [255, 255, 255];
 
 export class View {
   constructor(canvas) {
@@ -39,6 +41,7 @@ export class View {
     this.scale = Math.min(clientWidth / this.pixels.width, clientHeight / this.pixels.height) || 1;
     this.left = (clientWidth - this.scale * this.pixels.width) / 2;
     this.top = (clientHeight - this.scale * this.pixels.height) / 2;
+    this.draw();
   }
 
   /** The pixel under a place of the window. */
@@ -51,7 +54,7 @@ export class View {
   }
 
   zoom(factor, at = { x: this.canvas.clientWidth / 2, y: this.canvas.clientHeight / 2 }) {
-    const scale = Math.min(64, Math.max(0.05, this.scale * factor));
+    const scale = Math.min(64, Math.max(0.02, this.scale * factor));
     this.left = at.x - ((at.x - this.left) * scale) / this.scale;
     this.top = at.y - ((at.y - this.top) * scale) / this.scale;
     this.scale = scale;
@@ -64,37 +67,41 @@ export class View {
     this.draw();
   }
 
-  /** Mixes picture and numbers anew. */
-  paint() {
+  /** Mixes picture and numbers anew, within a box of left, top, right and bottom or everywhere. */
+  paint(box = [0, 0, this.map?.width, this.map?.height]) {
     if (!this.map) return;
     const { width, height } = this.map;
-    const image = new ImageData(width, height);
+    const left = Math.max(0, Math.floor(box[0]) - 1); // beside what changed edges do too
+    const top = Math.max(0, Math.floor(box[1]) - 1);
+    const right = Math.min(width, Math.ceil(box[2]) + 1);
+    const bottom = Math.min(height, Math.ceil(box[3]) + 1);
+    if (right <= left || bottom <= top) return;
+    const image = new ImageData(right - left, bottom - top);
     const { data } = image;
     const numbers = this.map.numbers.subarray(this.z * this.map.size, (this.z + 1) * this.map.size);
     const bytes = this.slice.length / numbers.length;
     const span = Math.max(1, this.high - this.low);
     const shade = Uint8ClampedArray.from({ length: 256 }, (_, value) => (255 * (value - this.low)) / span);
     const colors = new Map();
-    for (let at = 0; at < numbers.length; at += 1) {
-      const number = numbers[at];
-      const x = at % width;
-      for (let c = 0; c < 3; c += 1) data[4 * at + c] = shade[this.slice[bytes * at + (bytes === 3 ? c : 0)]];
-      data[4 * at + 3] = 255;
-      if (number === UNKNOWN) {
-        if ((x + Math.floor(at / width)) % HATCH === 0) this.#mix(data, at, [90, 130, 200], 0.5);
-      } else if (number) {
-        if (!colors.has(number)) colors.set(number, this.colors(number));
-        const isEdge = x === 0 || x === width - 1 || numbers[at - 1] !== number || numbers[at + 1] !== number
-          || numbers[at - width] !== number || numbers[at + width] !== number;
-        this.#mix(data, at, number === this.selected ? [255, 255, 255] : colors.get(number), isEdge ? 0.9 : 0.35);
+    let to = 0;
+    for (let y = top; y < bottom; y += 1) {
+      for (let x = left; x < right; x += 1, to += 4) {
+        const at = y * width + x;
+        const number = numbers[at];
+        for (let c = 0; c < 3; c += 1) data[to + c] = shade[this.slice[bytes * at + (bytes === 3 ? c : 0)]];
+        data[to + 3] = 255;
+        if (number === UNKNOWN) {
+          if ((x + y) % HATCH === 0) mix(data, to, HATCH_COLOR, 0.5);
+        } else if (number) {
+          if (!colors.has(number)) colors.set(number, number === this.selected ? CHOSEN_COLOR : this.colors(number));
+          const isEdge = x === 0 || x === width - 1 || numbers[at - 1] !== number || numbers[at + 1] !== number
+            || numbers[at - width] !== number || numbers[at + width] !== number;
+          mix(data, to, colors.get(number), isEdge ? 0.9 : 0.35);
+        }
       }
     }
-    this.pixels.getContext("2d").putImageData(image, 0, 0);
+    this.pixels.getContext("2d").putImageData(image, left, top);
     this.draw();
-  }
-
-  #mix(data, at, color, share) {
-    for (let c = 0; c < 3; c += 1) data[4 * at + c] = (1 - share) * data[4 * at + c] + share * color[c];
   }
 
   draw() {
@@ -127,4 +134,8 @@ export class View {
     context.restore();
     canvas.dataset.view = [this.scale, this.left, this.top].join(" ");
   }
+}
+
+function mix(data, at, color, share) {
+  for (let c = 0; c < 3; c += 1) data[at + c] = (1 - share) * data[at + c] + share * color[c];
 }

@@ -2,12 +2,21 @@
 
 export const UNKNOWN = 65535;
 const MOST_STEPS = 200;
+const MOST_BYTES = 512 * 1024 * 1024;
+const CHUNK_BITS = 8;
+const bytesOf = (step) => step.chunks.size << (CHUNK_BITS + 1);
 
 export class LabelMap {
-  /** @param shape sizes along y and x, or z, y and x. */
-  constructor(shape, numbers) {
+  /**
+   * @param shape sizes along y and x, or z, y and x.
+   * @param classes the class of each object by its number, where that is told.
+   * @param taken a number that no object may have, besides the usual ones.
+   */
+  constructor(shape, numbers, classes = {}, taken = UNKNOWN) {
     [this.depth, this.height, this.width] = shape.length === 3 ? shape : [1, ...shape];
     this.numbers = numbers;
+    this.classes = classes;
+    this.taken = taken;
     this.done = [];
     this.undone = [];
     this.open = null;
@@ -25,26 +34,49 @@ export class LabelMap {
     return x >= 0 && y >= 0 && x < this.width && y < this.height;
   }
 
-  /** All changes until `end` are one step; they remember what each voxel was. */
+  /** All changes until `end` are one step; it remembers the chunks of voxels that it touches as they were. */
   begin() {
-    this.open ??= new Map();
+    this.open ??= { chunks: new Map(), classes: this.classes };
+    this.chunk = -1;
   }
 
   end() {
     const step = this.open;
     this.open = null;
-    if (!step?.size) return false;
+    if (!step || (!step.chunks.size && step.classes === this.classes)) return false;
     this.done.push(step);
-    if (this.done.length > MOST_STEPS) this.done.shift();
+    let bytes = this.done.reduce((sum, each) => sum + bytesOf(each), 0);
+    while (this.done.length > 1 && (this.done.length > MOST_STEPS || bytes > MOST_BYTES)) {
+      bytes -= bytesOf(this.done.shift());
+    }
     this.undone = [];
     return true;
   }
 
+  /** What was begun did not happen. */
+  cancel() {
+    const step = this.open;
+    this.open = null;
+    if (step) this.#swapped(step);
+  }
+
+  /** An object is of a class. */
+  name(number, name) {
+    if (this.classes[number] !== name) this.classes = { ...this.classes, [number]: name };
+  }
+
   set(index, value) {
-    const was = this.numbers[index];
-    if (was === value) return;
-    if (!this.open.has(index)) this.open.set(index, was);
+    if (this.numbers[index] === value) return;
+    const chunk = index >> CHUNK_BITS;
+    if (chunk !== this.chunk) {
+      this.chunk = chunk;
+      if (!this.open.chunks.has(chunk)) this.open.chunks.set(chunk, this.#chunk(chunk));
+    }
     this.numbers[index] = value;
+  }
+
+  #chunk(chunk) {
+    return this.numbers.slice(chunk << CHUNK_BITS, (chunk + 1) << CHUNK_BITS);
   }
 
   undo() {
@@ -58,27 +90,46 @@ export class LabelMap {
   #swap(from, to) {
     const step = from.pop();
     if (!step) return false;
-    const back = new Map();
-    step.forEach((value, index) => {
-      back.set(index, this.numbers[index]);
-      this.numbers[index] = value;
-    });
-    to.push(back);
+    to.push(this.#swapped(step));
     return true;
   }
 
-  /** The next number that no object has. */
+  /** Puts back what a step remembers; what was there before. */
+  #swapped(step) {
+    const back = { chunks: new Map(), classes: this.classes };
+    step.chunks.forEach((numbers, chunk) => {
+      back.chunks.set(chunk, this.#chunk(chunk));
+      this.numbers.set(numbers, chunk << CHUNK_BITS);
+    });
+    this.classes = step.classes;
+    return back;
+  }
+
+  /** For each number whether anything has it. */
+  #there() {
+    const there = new Uint8Array(UNKNOWN + 1);
+    for (const number of this.numbers) there[number] = 1;
+    return there;
+  }
+
+  /** A number that no object has: the one above all, or where there is none the lowest that is free; else 0. */
   fresh() {
-    let highest = 0;
-    for (const number of this.numbers) if (number !== UNKNOWN && number > highest) highest = number;
-    return highest + 1;
+    const there = this.#there();
+    const highest = there.lastIndexOf(1, UNKNOWN - 1);
+    there[0] = there[this.taken] = there[UNKNOWN] = 1;
+    const above = there.indexOf(0, highest + 1);
+    return above > 0 ? above : Math.max(0, there.indexOf(0));
   }
 
   objects() {
-    const found = new Set(this.numbers);
-    found.delete(0);
-    found.delete(UNKNOWN);
-    return found;
+    const there = this.#there();
+    there[0] = there[UNKNOWN] = 0;
+    return there.reduce((sum, is) => sum + is, 0);
+  }
+
+  /** Whether any voxel has a number. */
+  has(number) {
+    return this.numbers.includes(number);
   }
 
   disc(z, x, y, radius, value) {
@@ -92,7 +143,7 @@ export class LabelMap {
     }
   }
 
-  /** A stroke from one place to another. */
+  /** A stroke from one place to another; the box that it changed. */
   stroke(z, from, to, radius, value) {
     const steps = Math.max(1, Math.ceil(Math.hypot(to.x - from.x, to.y - from.y) / Math.max(1, radius / 2)));
     for (let n = 0; n <= steps; n += 1) {
@@ -100,6 +151,8 @@ export class LabelMap {
       const y = Math.round(from.y + ((to.y - from.y) * n) / steps);
       this.disc(z, x, y, radius, value);
     }
+    const low = [Math.min(from.x, to.x) - radius, Math.min(from.y, to.y) - radius];
+    return [...low, Math.max(from.x, to.x) + radius + 1, Math.max(from.y, to.y) + radius + 1];
   }
 
   /** Pixels whose middles lie in a polygon of points (x, y). */
@@ -124,26 +177,41 @@ export class LabelMap {
   /** Indices of the part of one number that a pixel lies in, within its slice. */
   part(z, x, y) {
     const wanted = this.at(z, x, y);
-    const start = z * this.size + y * this.width + x;
-    const seen = new Set([start]);
-    const waiting = [start];
-    while (waiting.length) {
-      const index = waiting.pop();
-      const u = (index - z * this.size) % this.width;
-      const v = Math.floor((index - z * this.size) / this.width);
-      for (const [a, b] of [[u - 1, v], [u + 1, v], [u, v - 1], [u, v + 1]]) {
-        const next = z * this.size + b * this.width + a;
-        if (this.inside(a, b) && !seen.has(next) && this.numbers[next] === wanted) {
-          seen.add(next);
-          waiting.push(next);
+    const first = z * this.size;
+    const seen = new Uint8Array(this.size);
+    const found = [y * this.width + x];
+    seen[found[0]] = 1;
+    for (let at = 0; at < found.length; at += 1) {
+      const u = found[at] % this.width;
+      const near = [found[at] - this.width, found[at] + this.width];
+      if (u > 0) near.push(found[at] - 1);
+      if (u < this.width - 1) near.push(found[at] + 1);
+      for (const next of near) {
+        if (next >= 0 && next < this.size && !seen[next] && this.numbers[first + next] === wanted) {
+          seen[next] = 1;
+          found.push(next);
         }
       }
     }
-    return seen;
+    return found.map((index) => first + index);
   }
 
+  /** The part around a pixel becomes what `value` says, which is told the one object that encloses it, or 0. */
   fill(z, x, y, value) {
-    this.part(z, x, y).forEach((index) => this.set(index, value));
+    const part = this.part(z, x, y);
+    const wanted = this.at(z, x, y);
+    const around = new Set();
+    part.forEach((index) => {
+      const u = (index - z * this.size) % this.width;
+      const v = Math.floor((index - z * this.size) / this.width);
+      for (const [a, b] of [[u - 1, v], [u + 1, v], [u, v - 1], [u, v + 1]]) {
+        const next = this.inside(a, b) ? this.at(z, a, b) : 0;
+        if (next !== wanted || !this.inside(a, b)) around.add(next);
+      }
+    });
+    const [only] = around;
+    const number = value(around.size === 1 && only !== UNKNOWN ? only : 0);
+    part.forEach((index) => this.set(index, number));
   }
 
   /** What nobody annotated becomes another number, within a box of a slice or all of it. */
@@ -167,9 +235,9 @@ export class LabelMap {
   /** Cuts the object under the middle of a line along it; the smaller side gets a new number. */
   split(z, from, to) {
     const middle = { x: Math.round((from.x + to.x) / 2), y: Math.round((from.y + to.y) / 2) };
-    if (!this.inside(middle.x, middle.y)) return 0;
+    if (!this.inside(middle.x, middle.y)) return null;
     const number = this.at(z, middle.x, middle.y);
-    if (!number || number === UNKNOWN) return 0;
+    if (!number || number === UNKNOWN) return null;
     const sides = [[], []];
     this.part(z, middle.x, middle.y).forEach((index) => {
       const x = (index - z * this.size) % this.width;
@@ -178,10 +246,10 @@ export class LabelMap {
       sides[side].push(index);
     });
     const smaller = sides[0].length < sides[1].length ? sides[0] : sides[1];
-    if (!smaller.length) return 0;
-    const fresh = this.fresh();
+    const fresh = smaller.length ? this.fresh() : 0;
+    if (!fresh) return null;
     smaller.forEach((index) => this.set(index, fresh));
-    return fresh;
+    return { fresh, number };
   }
 
   /** A box of new numbers: `sides` are start and stop along each axis. */

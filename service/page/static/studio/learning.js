@@ -2,15 +2,21 @@
 
 import { ask, fetchJson } from "../asking/api.js";
 import { find } from "../dom.js";
-import { t } from "../texts.js";
+import { duration, t } from "../texts.js";
 import { sendJson } from "./api.js";
 
 const LOOK_MS = 2000;
+const USUAL_MINUTES = 5;
 
 export class Learning {
-  /** @param fail is told what does not go. */
-  constructor(fail) {
+  /**
+   * @param fail is told what does not go.
+   * @param changed is called when it may be otherwise than it was.
+   */
+  constructor(fail, changed) {
     this.fail = fail;
+    this.changed = changed;
+    this.hasModel = this.isTraining = this.isProposed = false;
     find("train").addEventListener("click", () => this.#do(() => this.#train()));
     find("stop").addEventListener("click", () => this.#do(() => ask("studio/train", { method: "DELETE" })));
     find("accept").addEventListener("click", () => this.#do(() => sendJson("studio/proposal", { accept: true })));
@@ -43,18 +49,22 @@ export class Learning {
     const { offered, minutes, training, proposal } = await fetchJson("studio/train");
     find("learning").hidden = !offered;
     if (!offered) return;
-    if (!find("minutes").value) find("minutes").value = minutes;
+    if (!find("minutes").value) find("minutes").value = Math.min(USUAL_MINUTES, minutes);
     find("minutes").max = minutes;
     const runs = training?.status === "RUNNING";
     find("train").disabled = runs;
     find("stop").hidden = !runs;
     find("training").dataset.state = training?.status ?? "";
-    find("training").textContent = training
-      ? `${t(`studioTraining_${training.status}`)} ${training.details.at(-1) ?? ""}`
-      : "";
+    find("training").textContent = training ? wordsOf(training) : "";
+    find("progress").hidden = !runs;
+    if (runs) find("progress").value = shareOf(training);
     find("proposal").hidden = !proposal;
     find("proposal-says").textContent = proposal ? t("studioProposal", { says: proposal.says }) : "";
     await this.#models();
+    this.hasModel = Boolean(this.model);
+    this.isTraining = runs;
+    this.isProposed = Boolean(proposal);
+    this.changed();
     this.timer = setTimeout(() => this.#look().catch(this.fail), LOOK_MS);
   }
 
@@ -69,5 +79,19 @@ export class Learning {
       ({ state, version }) => state !== "broken" && version < this.model.latest,
     );
     find("back").hidden = !older;
+    find("count-link").hidden = !this.model;
   }
+}
+
+/** How much of a training's time is over; of one that counts steps nobody knows. */
+function shareOf({ minutes, steps, elapsed_s: elapsed }) {
+  return steps ? 0 : Math.min(1, elapsed / (60 * minutes));
+}
+
+function wordsOf(training) {
+  const { status, details, minutes, steps, elapsed_s: elapsed } = training;
+  const isOver = status === "RUNNING" && !steps && elapsed > 60 * minutes;
+  const words = [t(isOver ? "studioTraining_MEASURED" : `studioTraining_${status}`), details.at(-1) ?? ""];
+  if (status === "RUNNING" && !isOver) words.push(t("studioElapsed", { n: duration(elapsed), all: duration(60 * minutes) }));
+  return words.filter(Boolean).join(" ");
 }

@@ -3,118 +3,42 @@
 import { fetchJson, useKey } from "../asking/api.js";
 import { takeTheme } from "../choices.js";
 import { element, find } from "../dom.js";
-import { choose, language, offerLanguages, speak, t, whole } from "../texts.js";
+import { choose, offerLanguages, speak, t } from "../texts.js";
 import { hueOf } from "../view/layers.js";
-import { aboutImage, addImage, labelOf, repair, restore, sendJson, sliceOf, suggestionFor } from "./api.js";
+import { aboutImage, removeImage, restore, sendJson } from "./api.js";
 import { View } from "./canvas.js";
-import { LabelMap, UNKNOWN } from "./label_map.js";
+import { Desk } from "./desk.js";
+import { Images } from "./images.js";
+import { useKeys } from "./keys.js";
 import { Learning } from "./learning.js";
+import { fail, say, showCount, showSaving, showVersions, showWhatNow } from "./panel.js";
+import { usePointers } from "./pointers.js";
 import { Saver } from "./saving.js";
 import { Hand, TOOLS } from "./tools.js";
 
 const view = new View(find("canvas"));
 const saver = new Saver(told);
-let dataset = null;
-let image = null;
-let slices = new Map();
-let chosen = 1;
-let seeds = null;
-
-const desk = {
-  view,
-  map: null,
-  z: 0,
-  radius: 8,
-  objects: {},
-  package: null,
-  get cleared() {
-    return dataset.ignores ? UNKNOWN : 0;
-  },
-  /** What a stroke that begins at a pixel paints; null begins something new. */
-  value(pixel) {
-    if (!chosen || !dataset.objects) return chosen;
-    const under = pixel && desk.map.inside(pixel.x, pixel.y) ? desk.map.at(desk.z, pixel.x, pixel.y) : 0;
-    if (under && under !== UNKNOWN) return under;
-    const fresh = desk.map.fresh();
-    desk.objects[fresh] = dataset.classes[chosen].name;
-    return fresh;
-  },
-  named(fresh, like) {
-    desk.objects[fresh] = desk.objects[like] ?? dataset.classes[Math.max(1, chosen)].name;
-  },
-  changed() {
-    saver.changed();
-    count();
-  },
-  forgetMarks() {
-    seeds = null;
-  },
-  async mark(points, isThis) {
-    const { map, z } = desk;
-    seeds ??= { numbers: new Uint16Array(map.numbers.length).fill(UNKNOWN) };
-    let number = 0;
-    if (isThis) {
-      number = dataset.objects ? seeds.number ?? map.fresh() : Math.max(1, chosen);
-      if (dataset.objects) {
-        seeds.number = number;
-        desk.objects[number] = dataset.classes[Math.max(1, chosen)].name;
-      }
-    }
-    points.filter(({ x, y }) => map.inside(x, y)).forEach(({ x, y }) => {
-      seeds.numbers[z * map.size + y * map.width + x] = number;
-    });
-    say("studioRepairs");
-    try {
-      const found = await repair(image, map.numbers, seeds.numbers);
-      say("");
-      if (desk.map !== map) return; // another image was opened meanwhile
-      map.begin();
-      map.paste(found.sides, found.numbers);
-      if (map.end()) desk.changed();
-      view.paint();
-    } catch (error) {
-      fail(error);
-    }
-  },
-};
+const desk = new Desk(view, saver, { say, fail, shown: showPlace, changed: () => showCount(desk) });
 const hand = new Hand(desk);
-const learning = new Learning(fail);
+const images = new Images({ open: (name) => open(name).catch(fail), changed: whatNow, say, fail });
+const learning = new Learning(fail, whatNow);
+let warned = null;
 
-function say(key, values) {
-  find("message").removeAttribute("data-bad");
-  find("message").textContent = key ? t(key, values) : "";
+function whatNow() {
+  showWhatNow(images.all, learning);
 }
 
-function fail(error) {
-  if (error.status === 401) find("key-form").hidden = false;
-  find("message").dataset.bad = "";
-  find("message").textContent = error.message;
-}
-
-/** What becomes of saving. */
 function told(what, about) {
-  find("saved").dataset.state = what;
-  find("conflict").hidden = what !== "conflict";
-  find("saved").textContent = what === "saved"
-    ? t(about.state === "done" ? "studioSavedDone" : "studioSaved", { n: about.revision })
-    : t({ unsaved: "studioUnsaved", conflict: "studioConflict", refused: "studioRefused" }[what]);
-  if (what === "refused") fail(about);
-  if (what === "saved") {
-    say("");
-    mention(image, about.state);
-    showVersions().catch(fail);
-  }
+  showSaving(what, about);
+  if (what !== "saved") return;
+  images.mention(desk.image, about.state);
+  refreshVersions().catch(fail);
 }
 
-function mention(name, state) {
-  const button = [...find("images").querySelectorAll("button")].find((each) => each.dataset.image === name);
-  if (button) button.textContent = `${name} · ${t(state === "done" ? "studioIsDone" : "studioIsDraft")}`;
-}
-
-function count() {
-  if (!desk.map) return;
-  const number = desk.map.objects().size;
-  find("count").textContent = dataset.objects ? t("studioObjects", { n: whole(number) }) : "";
+async function refreshVersions() {
+  const name = desk.image;
+  const { revisions } = await aboutImage(name);
+  if (name === desk.image) showVersions(revisions, (revision) => takeVersion(revision).catch(fail));
 }
 
 async function start() {
@@ -127,109 +51,63 @@ async function start() {
 }
 
 async function load() {
-  dataset = await fetchJson("studio/dataset");
+  const dataset = await fetchJson("studio/dataset");
+  desk.dataset = dataset;
   find("key-form").hidden = true;
   find("begin").hidden = dataset.classes !== null;
   find("work").hidden = dataset.classes === null;
   if (!dataset.classes) return;
   makeClasses();
   view.colors = (number) => (dataset.objects ? null : dataset.classes[number]?.color) ?? hueOf(number);
-  const names = await listImages();
+  const names = await images.list();
   learning.begin();
-  if (names.length && !image) await open(names[0]);
+  if (names.length && !desk.image) await open(names[0]);
 }
 
-async function listImages() {
-  const { images } = await fetchJson("studio/images");
-  find("images").replaceChildren(...images.map(({ id, state, done }) => {
-    const word = done ? "studioIsDone" : state ? "studioIsDraft" : null;
-    const button = element("button", { textContent: word ? `${id} · ${t(word)}` : id });
-    button.dataset.image = id;
-    button.setAttribute("aria-current", String(id === image));
-    button.addEventListener("click", () => open(id).catch(fail));
-    return element("li", {}, button);
-  }));
-  find("summary").textContent = t("studioSummary", { n: images.length, done: images.filter((i) => i.done).length });
-  return images.map(({ id }) => id);
-}
-
-/** Opens an image with the last version of what is drawn on it, or what this browser kept of it. */
 async function open(name) {
-  if (image && desk.map) await saver.save("draft");
   hand.cancel();
-  image = name;
-  slices = new Map();
-  seeds = null;
-  view.selected = 0;
-  const about = await aboutImage(name);
-  const voxels = about.shape.reduce((a, b) => a * b, 1);
-  let drawn = { numbers: new Uint16Array(voxels).fill(desk.cleared), objects: {} };
-  if (about.revision) drawn = await labelOf(name);
-  const kept = await saver.backup.get(name);
-  const isKept = kept?.numbers?.length === voxels;
-  if (isKept) drawn = kept;
-  if (image !== name) return;
-  desk.map = new LabelMap(about.shape, drawn.numbers);
-  desk.objects = drawn.objects;
-  desk.package = isKept ? kept.package : null;
-  saver.open(name, isKept ? kept.revision : about.revision, () => ({
-    numbers: desk.map.numbers, objects: dataset.classes.length > 2 ? desk.objects : {}, package: desk.package,
-  }));
-  desk.z = Math.floor(desk.map.depth / 2);
+  warned = null;
+  find("work").dataset.open = "";
+  const about = await desk.open(name);
+  if (!about) return;
+  images.mark(name);
   find("slices").hidden = desk.map.depth === 1;
   find("slice").max = desk.map.depth - 1;
-  await showSlice(desk.z);
-  view.fit();
-  view.paint();
-  find("images").querySelectorAll("button").forEach((button) => {
-    button.setAttribute("aria-current", String(button.dataset.image === name));
-  });
-  showRevisions(about.revisions);
+  find("slice").value = desk.z;
+  makeChannels(about);
+  showVersions(about.revisions, (revision) => takeVersion(revision).catch(fail));
   find("saved").textContent = "";
   find("conflict").hidden = true;
-  count();
+  showCount(desk);
+  say(about.replaced ? "studioReplaced" : "");
   find("canvas").dataset.image = name;
-  if (isKept) {
+  if (about.isKept) {
     say("studioKept");
     saver.changed();
   }
 }
 
-async function showSlice(z) {
-  const wanted = Math.max(0, Math.min(desk.map.depth - 1, z));
-  const known = slices;
-  desk.z = wanted;
-  find("slice").value = wanted;
-  find("slice-number").textContent = `${wanted + 1} / ${desk.map.depth}`;
-  if (!known.has(wanted)) known.set(wanted, await sliceOf(image, wanted));
-  if (known === slices && wanted === desk.z) view.show(known.get(wanted), desk.map, wanted);
+function showPlace() {
+  find("slice").value = desk.z;
+  find("slice-number").textContent = `${desk.z + 1} / ${desk.map.depth}`;
 }
 
-async function showVersions() {
-  const { revisions } = await aboutImage(image);
-  showRevisions(revisions);
-}
-
-function showRevisions(revisions) {
-  find("versions").replaceChildren(...revisions.slice().reverse().map((each) => {
-    const time = new Date(each.when).toLocaleString(language);
-    const button = element("button", { textContent: t("studioRestore", { n: each.revision }) });
-    button.addEventListener("click", () => takeVersion(each.revision).catch(fail));
-    const who = [time, each.who, each.package, t(each.state === "done" ? "studioIsDone" : "studioIsDraft")];
-    return element("li", {}, who.filter(Boolean).join(" · "), " ", button);
-  }));
+function makeChannels({ channels, is_color: isColor }) {
+  find("channels").hidden = channels < 2 || isColor;
+  find("channel").replaceChildren(...Array.from({ length: channels }, (_, at) => new Option(`${at + 1}`, at)));
+  find("channel").value = desk.channel;
 }
 
 async function takeVersion(revision) {
   if (!(await saver.save("draft"))) return;
-  await restore(image, revision, saver.revision);
+  await restore(desk.image, revision, saver.revision);
   await reopen();
 }
 
 async function reopen() {
-  const name = image;
-  await saver.backup.delete(name);
-  image = null;
+  const name = desk.image;
+  await saver.forget();
+  desk.image = null;
   await open(name);
 }
 
@@ -239,23 +117,24 @@ function makeTools() {
     button.dataset.tool = name;
     button.title = `${t(`studioTool_${name}`)} (${key})`;
     button.setAttribute("aria-keyshortcuts", key);
-    button.setAttribute("aria-pressed", String(name === hand.tool));
     button.addEventListener("click", () => take(name));
     return button;
   }));
+  take(hand.tool);
 }
 
 function take(name) {
   hand.take(name);
+  find("hint").textContent = t(`studioHint_${name}`);
   find("tools").querySelectorAll("button").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.tool === name));
   });
 }
 
 function makeClasses() {
-  find("classes").replaceChildren(...dataset.classes.map(({ name }, at) => {
-    const input = element("input", { type: "radio", name: "class", value: at, checked: at === chosen });
-    input.addEventListener("change", () => { chosen = at; });
+  find("classes").replaceChildren(...desk.dataset.classes.map(({ name }, at) => {
+    const input = element("input", { type: "radio", name: "class", value: at, checked: at === desk.chosen });
+    input.addEventListener("change", () => desk.pick(at));
     return element("label", {}, input, `${at}  ${at ? name : t("studioBackground")}`);
   }));
 }
@@ -263,157 +142,71 @@ function makeClasses() {
 function pick(at) {
   const input = find("classes").querySelectorAll("input")[at];
   if (!input) return;
-  chosen = at;
   input.checked = true;
+  desk.pick(at);
 }
 
-function step(way) {
-  if (!desk.map || !desk.map[way]()) return;
-  seeds = null;
-  view.selected = 0;
-  desk.changed();
-  view.paint();
-}
-
+/** Where training would learn nothing of it, says so once; who says it again means it. */
 async function done() {
-  if (!image) return;
-  saver.isChanged = true;
-  if (await saver.save("done")) await listImages();
+  if (!desk.map) return;
+  const lacks = desk.lacks;
+  if (lacks && warned !== lacks) {
+    warned = lacks;
+    fail(new Error(t(lacks === "nothing" ? "studioLacksAll" : "studioLacksBackground")));
+    return;
+  }
+  if (await saver.finish()) await images.list();
 }
 
 async function next() {
   await saver.save("draft");
+  say("studioAsks");
   const answer = await fetchJson("studio/next");
   const name = answer.images[0]?.id;
   if (name) await open(name);
   else say("studioAllDone");
 }
 
-async function suggest() {
-  const { map } = desk;
-  say("studioAsks");
-  const found = await suggestionFor(image);
-  say("");
-  if (desk.map !== map) return; // another image was opened meanwhile
-  map.begin();
-  found.numbers.forEach((number, index) => map.set(index, number));
-  desk.objects = found.objects;
-  desk.package = found.model;
-  if (map.end()) desk.changed();
-  view.paint();
+async function remove() {
+  const name = desk.image;
+  if (!name || !globalThis.confirm(t("studioRemoveSure", { name }))) return;
+  await removeImage(name);
+  desk.close();
+  find("work").removeAttribute("data-open");
+  const names = await images.list(null);
+  if (names.length) await open(names[0]);
 }
 
-const KEYS = {
-  d: () => done().catch(fail),
-  j: () => next().catch(fail),
-  m: () => suggest().catch(fail),
-  r: () => find("rest").click(),
-  "+": () => view.zoom(1.25),
-  "-": () => view.zoom(0.8),
-  PageUp: () => desk.map && showSlice(desk.z + 1),
-  PageDown: () => desk.map && showSlice(desk.z - 1),
-  Delete: () => hand.remove(),
-  Escape: () => hand.cancel(),
-  ...Object.fromEntries(TOOLS.map(({ name, key }) => [key, () => take(name)])),
+const doing = (act) => () => act().catch(fail);
+usePointers(desk, hand);
+useKeys(desk, hand, {
+  take, pick, done: doing(done), next: doing(next), suggest: doing(() => desk.suggest()),
+  slice: (z) => desk.showSlice(z).catch(fail),
+});
+
+const CLICKS = {
+  undo: () => desk.back("undo"),
+  redo: () => desk.back("redo"),
+  rest: () => desk.rest(),
+  suggest: doing(() => desk.suggest()),
+  done: doing(done),
+  next: doing(next),
+  remove: doing(remove),
+  "zoom-in": () => view.zoom(1.25),
+  "zoom-out": () => view.zoom(0.8),
+  "zoom-fit": () => view.fit(),
+  "take-theirs": doing(reopen),
+  "keep-mine": doing(async () => saver.goOn((await aboutImage(desk.image)).revision)),
 };
-const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-/** Arrows move a cursor over the picture, Enter or the space bar uses the tool there. */
-function steer(event) {
-  const { map } = desk;
-  if (!map) return false;
-  view.cursor ??= { x: Math.floor(map.width / 2), y: Math.floor(map.height / 2), radius: desk.radius };
-  if (event.key in WAYS) {
-    const length = event.shiftKey ? 1 : Math.max(1, Math.round(desk.radius / 2));
-    const [x, y] = WAYS[event.key];
-    view.cursor.x = Math.max(0, Math.min(map.width - 1, view.cursor.x + length * x));
-    view.cursor.y = Math.max(0, Math.min(map.height - 1, view.cursor.y + length * y));
-    view.cursor.radius = desk.radius;
-    view.draw();
-    return true;
-  }
-  if (event.key !== "Enter" && event.key !== " ") return false;
-  if (event.key === "Enter" && hand.points.length > 2) {
-    hand.finish();
-    return true;
-  }
-  const { x, y } = view.cursor;
-  if (hand.tool === "area" || hand.tool === "split") {
-    if (hand.from) hand.up({ x, y });
-    else hand.down({ x, y });
-  } else {
-    hand.down({ x, y }, { shift: event.shiftKey });
-    hand.up({ x, y });
-  }
-  return true;
-}
-
-document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input:not([type=range], [type=radio], [type=checkbox]), select, textarea")) return;
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") step(event.shiftKey ? "redo" : "undo");
-  else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "y") step("redo");
-  else if (event.ctrlKey || event.metaKey || event.altKey || find("work").hidden) return;
-  else if (event.target === view.canvas && steer(event)) { /* done */ }
-  else if (/^[0-9]$/.test(event.key)) pick(Number(event.key));
-  else if (event.key in KEYS) KEYS[event.key]();
-  else return;
-  event.preventDefault();
-});
-
-const pointers = new Map();
-
-function pinch() {
-  const [a, b] = [...pointers.values()];
-  return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
-}
-
-view.canvas.addEventListener("pointerdown", (event) => {
-  if (!desk.map) return;
-  view.canvas.setPointerCapture(event.pointerId);
-  pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-  view.cursor = null;
-  if (pointers.size > 1) {
-    if (hand.from && desk.map.open) {
-      desk.map.end();
-      desk.map.undo(); // the first finger of a pinch drew nothing
-      hand.from = null;
-      view.paint();
-    }
-  } else if (hand.tool !== "move" && event.button === 0) {
-    hand.down(view.pixelAt(event), { shift: event.shiftKey });
-  }
-});
-view.canvas.addEventListener("pointermove", (event) => {
-  const before = pointers.get(event.pointerId);
-  if (!before) return;
-  if (pointers.size > 1) {
-    const was = pinch();
-    pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-    const now = pinch();
-    view.zoom(now.apart / Math.max(1, was.apart), now);
-    view.move(now.x - was.x, now.y - was.y);
-    return;
-  }
-  pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-  if (hand.tool === "move" || event.buttons & 4) view.move(event.offsetX - before.x, event.offsetY - before.y);
-  else hand.drag(view.pixelAt(event));
-});
-["pointerup", "pointercancel"].forEach((kind) => view.canvas.addEventListener(kind, (event) => {
-  if (!pointers.delete(event.pointerId) || pointers.size) return;
-  if (kind === "pointerup") hand.up(view.pixelAt(event));
-  else hand.cancel();
-}));
-view.canvas.addEventListener("wheel", (event) => {
-  event.preventDefault();
-  view.zoom(event.deltaY < 0 ? 1.15 : 1 / 1.15, { x: event.offsetX, y: event.offsetY });
-}, { passive: false });
-view.canvas.addEventListener("dblclick", () => hand.finish());
+Object.entries(CLICKS).forEach(([id, act]) => find(id).addEventListener("click", act));
 
 find("language").addEventListener("change", async (event) => {
   await choose(event.target.value);
   makeTools();
+  if (!desk.dataset?.classes) return;
   makeClasses();
-  await listImages().catch(fail);
+  await images.list().catch(fail);
+  learning.begin();
 });
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -424,39 +217,15 @@ find("begin").addEventListener("submit", async (event) => {
   event.preventDefault();
   const names = find("class-names").value.split(",").map((name) => name.trim()).filter(Boolean);
   const body = { classes: names.map((name) => ({ name })), objects: find("of-objects").checked };
-  await sendJson("studio/dataset", body, "PUT").then(load).catch(fail);
+  await sendJson("studio/dataset", body, "PUT").then(() => say("")).then(load).catch(fail);
 });
-find("files").addEventListener("change", async (event) => {
-  for (const file of event.target.files) {
-    const name = file.name.replace(/(\.[A-Za-z0-9]+){1,2}$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").slice(0, 120);
-    await addImage(name.replace(/^[^A-Za-z0-9]+/, "") || "image", file).catch(fail);
-  }
-  event.target.value = "";
-  const names = await listImages();
-  if (!image && names.length) await open(names[0]);
-});
-find("slice").addEventListener("input", (event) => showSlice(Number(event.target.value)).catch(fail));
+find("slice").addEventListener("input", (event) => desk.showSlice(Number(event.target.value)).catch(fail));
+find("channel").addEventListener("change", (event) => desk.showSlice(desk.z, Number(event.target.value)).catch(fail));
 find("size").addEventListener("input", (event) => { desk.radius = Number(event.target.value); });
 ["low", "high"].forEach((id) => find(id).addEventListener("input", (event) => {
   view[id] = Number(event.target.value);
   view.paint();
 }));
-find("undo").addEventListener("click", () => step("undo"));
-find("redo").addEventListener("click", () => step("redo"));
-find("rest").addEventListener("click", () => {
-  desk.map.begin();
-  desk.map.rest(desk.z, 0);
-  if (desk.map.end()) desk.changed();
-  view.paint();
-});
-find("suggest").addEventListener("click", () => suggest().catch(fail));
-find("done").addEventListener("click", () => done().catch(fail));
-find("next").addEventListener("click", () => next().catch(fail));
-find("take-theirs").addEventListener("click", () => reopen().catch(fail));
-find("keep-mine").addEventListener("click", async () => {
-  const { revision } = await aboutImage(image);
-  await saver.goOn(revision);
-});
 globalThis.addEventListener("beforeunload", (event) => {
   if (saver.isChanged) event.preventDefault();
 });

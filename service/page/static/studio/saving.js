@@ -30,18 +30,21 @@ class Backup {
     }
   }
 
-  put(image, drawing) {
-    return this.#done("readwrite", (store) => store.put(drawing, image));
+  put(key, drawing) {
+    return this.#done("readwrite", (store) => store.put(drawing, key));
   }
 
-  get(image) {
-    return this.#done("readonly", (store) => store.get(image));
+  get(key) {
+    return this.#done("readonly", (store) => store.get(key));
   }
 
-  delete(image) {
-    return this.#done("readwrite", (store) => store.delete(image));
+  delete(key) {
+    return this.#done("readwrite", (store) => store.delete(key));
   }
 }
+
+/** Of the image itself: another one of that name, in this folder or in another, has nothing to do with it. */
+const keyOf = (image, content) => `${image} ${content}`;
 
 export class Saver {
   /** @param told is called with `saved`, `unsaved`, `conflict` or `refused`, and what belongs to it. */
@@ -53,8 +56,9 @@ export class Saver {
   }
 
   /** @param drawing gives `{ numbers, objects, package }` as they are now. */
-  open(image, revision, drawing) {
+  open(image, content, revision, drawing) {
     this.image = image;
+    this.content = content;
     this.revision = revision;
     this.drawing = drawing;
     this.begun = performance.now();
@@ -63,10 +67,25 @@ export class Saver {
     clearTimeout(this.timer);
   }
 
+  close() {
+    clearTimeout(this.timer);
+    this.isChanged = false;
+    this.image = null;
+  }
+
+  /** What this browser has of an image and the service has not. */
+  kept(image, content) {
+    return this.backup.get(keyOf(image, content));
+  }
+
+  forget() {
+    return this.backup.delete(keyOf(this.image, this.content));
+  }
+
   changed() {
     this.isChanged = true;
     this.told("unsaved");
-    this.backup.put(this.image, this.#kept());
+    this.backup.put(keyOf(this.image, this.content), this.#kept());
     this.#later(AFTER_MS);
   }
 
@@ -80,6 +99,12 @@ export class Saver {
     this.timer = setTimeout(() => this.save("draft"), milliseconds);
   }
 
+  /** It is done. */
+  finish() {
+    this.isChanged = true;
+    return this.save("done");
+  }
+
   /** Saves now, one after the other; false where it is not saved. */
   save(state) {
     const image = this.image;
@@ -91,17 +116,17 @@ export class Saver {
     if (!this.isChanged && state === "draft") return true;
     if (this.isStopped) return false;
     clearTimeout(this.timer);
-    const { image } = this;
+    const { image, content } = this;
     const { numbers, objects, package: from } = this.drawing();
     const seconds = Math.min(86_000, Math.round((performance.now() - this.begun) / 1000));
     this.isChanged = false;
     try {
       const saved = await saveLabel(image, numbers.slice(), this.revision, {
-        state, objects, seconds, ...(from ? { package: from } : {}),
+        state, objects, seconds, content, ...(from ? { package: from } : {}),
       });
       if (image !== this.image) return true;
       this.revision = saved.revision;
-      if (!this.isChanged) await this.backup.delete(image);
+      if (!this.isChanged) await this.forget();
       this.told("saved", saved);
       return true;
     } catch (error) {

@@ -17,7 +17,6 @@ export const TOOLS = [
 ];
 
 export class Hand {
-  /** @param desk what is drawn on: `map`, `z`, `view`, `value()`, `cleared`, `radius`, `changed()`, `mark()`. */
   constructor(desk) {
     this.desk = desk;
     this.tool = "brush";
@@ -34,8 +33,18 @@ export class Hand {
     this.points = [];
     this.from = null;
     this.desk.view.shapes = [];
-    if (this.desk.map) this.desk.map.end();
+    this.desk.map?.cancel();
+    this.desk.view.paint();
     this.desk.view.draw();
+  }
+
+  /** A stroke that was begun did not happen; corners of a polygon stay. */
+  cancelStroke() {
+    if (this.from && this.tool === "polygon") this.points.pop();
+    this.from = null;
+    if (!this.desk.map?.open) return;
+    this.desk.map.cancel();
+    this.desk.view.paint();
   }
 
   down(pixel, { shift = false } = {}) {
@@ -45,12 +54,9 @@ export class Hand {
     if (this.tool === "brush" || this.tool === "eraser") {
       map.begin();
       this.value = this.tool === "eraser" ? desk.cleared : desk.value(pixel);
-      map.stroke(z, pixel, pixel, desk.radius, this.value);
-      desk.view.paint();
+      desk.view.paint(map.stroke(z, pixel, pixel, desk.radius, this.value));
     } else if (this.tool === "polygon") {
       this.#corner(pixel);
-    } else if (this.tool === "fill" && map.inside(pixel.x, pixel.y)) {
-      this.#step(() => map.fill(z, pixel.x, pixel.y, desk.value(null)));
     } else if (this.tool === "object" && map.inside(pixel.x, pixel.y)) {
       this.#choose(map.at(z, pixel.x, pixel.y), shift);
     } else if (this.tool === "this" || this.tool === "notThis") {
@@ -62,8 +68,7 @@ export class Hand {
     const { desk } = this;
     if (!this.from) return;
     if (this.tool === "brush" || this.tool === "eraser") {
-      desk.map.stroke(desk.z, this.last, pixel, desk.radius, this.value);
-      desk.view.paint();
+      desk.view.paint(desk.map.stroke(desk.z, this.last, pixel, desk.radius, this.value));
     } else if (this.tool === "area") {
       const { x, y } = this.from;
       this.#outline([{ x, y }, { x: pixel.x, y }, pixel, { x, y: pixel.y }], true);
@@ -82,17 +87,19 @@ export class Hand {
     if (!from) return;
     if (this.tool === "brush" || this.tool === "eraser") {
       if (desk.map.end()) desk.changed();
+    } else if (this.tool === "fill" && desk.map.inside(pixel.x, pixel.y)) {
+      desk.step((map) => map.fill(desk.z, pixel.x, pixel.y, (around) => around || desk.value(null)));
     } else if (this.tool === "area") {
       const [left, right] = [from.x, pixel.x].sort((a, b) => a - b);
       const [top, bottom] = [from.y, pixel.y].sort((a, b) => a - b);
-      this.#step(() => desk.map.rest(desk.z, 0, [left, top, right + 1, bottom + 1]));
+      desk.step(() => desk.map.rest(desk.z, 0, [left, top, right + 1, bottom + 1]));
     } else if (this.tool === "split") {
-      this.#step(() => {
-        const fresh = desk.map.split(desk.z, from, pixel);
-        if (fresh) desk.named(fresh, desk.map.at(desk.z, from.x, from.y));
+      desk.step((map) => {
+        const cut = map.split(desk.z, from, pixel);
+        if (cut) map.name(cut.fresh, map.classes[cut.number]);
       });
     } else if (this.tool === "this" || this.tool === "notThis") {
-      desk.mark(this.marks, this.tool === "this");
+      desk.mark(this.marks, this.tool === "this").catch(desk.told.fail);
     }
     if (this.tool !== "polygon") this.#outline([]);
   }
@@ -103,7 +110,7 @@ export class Hand {
     const { points, desk } = this;
     this.points = [];
     desk.view.shapes = [];
-    this.#step(() => desk.map.polygon(desk.z, points, desk.value(null)));
+    desk.step(() => desk.map.polygon(desk.z, points, desk.value(null)));
   }
 
   /** Deletes what is selected. */
@@ -112,7 +119,7 @@ export class Hand {
     if (!desk.view.selected) return;
     const number = desk.view.selected;
     desk.view.selected = 0;
-    this.#step(() => desk.map.renumber(number, 0));
+    desk.step(() => desk.map.renumber(number, 0));
   }
 
   #corner(pixel) {
@@ -130,18 +137,10 @@ export class Hand {
     const before = desk.view.selected;
     const isObject = number && number !== UNKNOWN;
     if (joins && before && isObject && before !== number) {
-      this.#step(() => desk.map.renumber(number, before));
+      desk.step(() => desk.map.renumber(number, before));
       return;
     }
     desk.view.selected = isObject ? number : 0;
-    desk.view.paint();
-  }
-
-  #step(change) {
-    const { desk } = this;
-    desk.map.begin();
-    change();
-    if (desk.map.end()) desk.changed();
     desk.view.paint();
   }
 

@@ -1,0 +1,177 @@
+/** What is drawn on: the image that is open, its numbers, and what is painted. */
+
+import { aboutImage, labelOf, repair, sliceOf, suggestionFor } from "./api.js";
+import { LabelMap, UNKNOWN } from "./label_map.js";
+
+export class Desk {
+  /**
+   * @param view shows it.
+   * @param saver keeps it.
+   * @param told `say(key)`, `fail(error)` and `changed()`.
+   */
+  constructor(view, saver, told) {
+    this.view = view;
+    this.saver = saver;
+    this.told = told;
+    this.dataset = null;
+    this.image = null;
+    this.map = null;
+    this.z = 0;
+    this.channel = 0;
+    this.radius = 8;
+    this.chosen = 1;
+    this.package = null;
+    this.slices = new Map();
+    this.seeds = null;
+  }
+
+  /** What a voxel becomes of which nobody says anything. */
+  get cleared() {
+    return this.dataset.ignores ? UNKNOWN : 0;
+  }
+
+  /** Opens an image with the last version of what is drawn on it, or what this browser kept of it. */
+  async open(name) {
+    if (this.image && this.map) await this.saver.save("draft");
+    this.image = name;
+    this.slices = new Map();
+    this.forgetMarks();
+    this.view.selected = 0;
+    const about = await aboutImage(name);
+    const voxels = about.shape.reduce((a, b) => a * b, 1);
+    let drawn = { numbers: new Uint16Array(voxels).fill(this.cleared), objects: {} };
+    if (about.revision) drawn = await labelOf(name);
+    const kept = await this.saver.kept(name, about.content);
+    const isKept = kept?.numbers?.length === voxels;
+    if (isKept) drawn = kept;
+    if (this.image !== name) return null;
+    const map = new LabelMap(about.shape, drawn.numbers, drawn.objects, this.dataset.ignore ?? UNKNOWN);
+    this.map = map;
+    this.about = about;
+    this.package = isKept ? kept.package : null;
+    const namesClasses = this.dataset.classes.length > 2;
+    this.saver.open(name, about.content, isKept ? kept.revision : about.revision, () => ({
+      numbers: map.numbers, objects: namesClasses ? map.classes : {}, package: this.package,
+    }));
+    this.z = Math.floor(map.depth / 2);
+    this.channel = Math.min(this.channel, about.is_color ? 0 : about.channels - 1);
+    await this.showSlice(this.z);
+    this.view.fit();
+    return { ...about, isKept };
+  }
+
+  /** Nothing is open. */
+  close() {
+    this.saver.close();
+    this.image = this.map = this.view.map = null;
+    this.view.draw();
+  }
+
+  async showSlice(z, channel = this.channel) {
+    const { slices, map } = this;
+    this.z = Math.max(0, Math.min(map.depth - 1, z));
+    this.channel = channel;
+    const key = `${this.z} ${channel}`;
+    this.told.shown();
+    if (!slices.has(key)) slices.set(key, await sliceOf(this.image, this.z, channel));
+    if (slices === this.slices && key === `${this.z} ${this.channel}`) this.view.show(slices.get(key), map, this.z);
+  }
+
+  /** What a stroke that begins at a pixel paints; null begins something new. Nothing where no number is free. */
+  value(pixel) {
+    const { map, chosen } = this;
+    if (!chosen || !this.dataset.objects) return chosen;
+    const under = pixel && map.inside(pixel.x, pixel.y) ? map.at(this.z, pixel.x, pixel.y) : 0;
+    if (under && under !== UNKNOWN) return under;
+    const fresh = map.fresh();
+    map.name(fresh, this.dataset.classes[chosen].name);
+    return fresh;
+  }
+
+  /** One step of what is drawn. */
+  step(change) {
+    if (!this.map) return;
+    this.map.begin();
+    change(this.map);
+    this.#done();
+    this.view.paint();
+  }
+
+  #done() {
+    if (this.map.end()) this.changed();
+  }
+
+  changed() {
+    this.saver.changed();
+    this.told.changed();
+  }
+
+  /** Undo or redo. */
+  back(way) {
+    if (!this.map || !this.map[way]()) return;
+    this.forgetMarks();
+    this.view.selected = 0;
+    this.changed();
+    this.view.paint();
+  }
+
+  /** Paints a class from now on; an object that is selected becomes one of it. */
+  pick(at) {
+    this.chosen = at;
+    const { selected } = this.view;
+    if (at && selected && this.dataset.objects) this.step((map) => map.name(selected, this.dataset.classes[at].name));
+  }
+
+  rest() {
+    this.step((map) => map.rest(this.z, 0));
+  }
+
+  /** What "done" would leave unsaid: `nothing` is annotated, or there is no `background`. */
+  get lacks() {
+    const { map } = this;
+    if (!map || !map.has(UNKNOWN)) return null;
+    if (map.has(0)) return null;
+    return map.objects() ? "background" : "nothing";
+  }
+
+  async suggest() {
+    const { map } = this;
+    this.told.say("studioAsks");
+    const found = await suggestionFor(this.image);
+    this.told.say("");
+    if (this.map !== map) return; // another image was opened meanwhile
+    this.forgetMarks();
+    this.view.selected = 0;
+    this.package = found.model;
+    this.step(() => {
+      found.numbers.forEach((number, index) => map.set(index, number));
+      map.classes = found.objects;
+    });
+  }
+
+  forgetMarks() {
+    this.seeds = null;
+  }
+
+  /** Solves what is drawn again around a mark. */
+  async mark(points, isThis) {
+    const { map, z } = this;
+    this.seeds ??= { numbers: new Uint16Array(map.numbers.length).fill(UNKNOWN) };
+    const { seeds } = this;
+    let number = 0;
+    const name = this.dataset.classes[Math.max(1, this.chosen)].name;
+    if (isThis) number = this.dataset.objects ? seeds.number ?? map.fresh() : Math.max(1, this.chosen);
+    if (isThis && this.dataset.objects) seeds.number = number;
+    points.filter(({ x, y }) => map.inside(x, y)).forEach(({ x, y }) => {
+      seeds.numbers[z * map.size + y * map.width + x] = number;
+    });
+    this.told.say("studioRepairs");
+    const found = await repair(this.image, map.numbers, seeds.numbers);
+    this.told.say("");
+    if (this.map !== map) return; // another image was opened meanwhile
+    this.step(() => {
+      map.paste(found.sides, found.numbers);
+      if (number && this.dataset.objects) map.name(number, name);
+    });
+  }
+}
