@@ -2,7 +2,7 @@
 
 For each seed two images at random make a first package, which ranks the others. Then one is trained
 on a third of all training images, chosen by rank, and one on half of them, chosen at random, with
-as many steps; both are evaluated on the test images. A third at random says what ranking adds.
+as many steps; both are evaluated on the test images. With ``--control`` also a third at random.
 What is done lies in ``--scratch``: a run that was stopped goes on.
 """
 
@@ -28,7 +28,8 @@ from training.evaluation.trust.ranking import look_at
 
 FIRST = 2
 """Images that somebody annotates before anything is known."""
-WAYS = ("third by rank", "half at random", "third at random")
+WAYS = ("third by rank", "half at random")
+CONTROL = "third at random"
 
 
 def cases_of(data: Path) -> dict[str, list[Path]]:
@@ -95,7 +96,9 @@ def ordered(cases: dict[str, list[Path]], known: Sequence[str], package: Path) -
     return [each.name for each in ranked(left, [looks[name].described for name in known])]
 
 
-def compared(data: Path, seed: int, scratch: Path, chosen: list[str]) -> list[dict[str, Any]]:
+def compared(
+    data: Path, seed: int, scratch: Path, chosen: list[str], ways: Sequence[str]
+) -> list[dict[str, Any]]:
     """A row for each way of choosing."""
     cases = cases_of(data)
     names = sorted(cases)
@@ -111,10 +114,10 @@ def compared(data: Path, seed: int, scratch: Path, chosen: list[str]) -> list[di
     groups = {
         "third by rank": first + order[: third - FIRST],
         "half at random": shuffled[:half],
-        "third at random": shuffled[:third],
+        CONTROL: shuffled[:third],
     }
     rows = []
-    for way in WAYS:
+    for way in ways:
         out = here / way.replace(" ", "-")
         scores_file = here / f"{out.name}.json"
         package = out / "package"
@@ -131,8 +134,8 @@ def compared(data: Path, seed: int, scratch: Path, chosen: list[str]) -> list[di
 def summary(rows: list[dict[str, Any]], measure: str) -> tuple[float, float]:
     """Mean over seeds of what a third by rank has more than half at random, and its interval."""
     by = {(row["way"], row["seed"]): row[measure] for row in rows if measure in row}
-    gains = [by[WAYS[0], seed] - by[WAYS[1], seed] for _, seed in by if (WAYS[0], seed) in by]
-    gains = gains[: len(gains) // len(WAYS)]
+    seeds = sorted({seed for _, seed in by})
+    gains = [by[WAYS[0], seed] - by[WAYS[1], seed] for seed in seeds]
     spread = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
     return float(np.mean(gains)), float(4.303 * spread)  # Student's t of three seeds
 
@@ -141,17 +144,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="+", help="nnU-Net folders")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--control", action="store_true", help="a third at random as well")
     parser.add_argument("--scratch", type=Path, default=Path("runs/next-images"))
     parser.add_argument("--json", type=Path)
     options, fit = parser.parse_known_args()  # what is not known here is an option of training.fit
     chosen = fit or ["--steps", "150", "--network", "resunet-xs"]
+    ways = (*WAYS, CONTROL) if options.control else WAYS
     rows: list[dict[str, Any]] = []
     bars = []
     for data in options.data:
         of_data = [
             row
             for seed in range(options.seeds)
-            for row in compared(data, seed, options.scratch, chosen)
+            for row in compared(data, seed, options.scratch, chosen, ways)
         ]
         rows += of_data
         for measure in ("dice", "ap_50"):

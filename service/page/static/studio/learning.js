@@ -1,7 +1,7 @@
 /** Training on what is done, the model that it proposes, and the way back. */
 
 import { ask, fetchJson } from "../asking/api.js";
-import { find } from "../dom.js";
+import { capital, find } from "../dom.js";
 import { duration, t } from "../texts.js";
 import { sendJson } from "./api.js";
 
@@ -91,7 +91,9 @@ function shareOf({ minutes, steps, elapsed_s: elapsed }) {
 function wordsOf(training) {
   const { status, details, minutes, steps, elapsed_s: elapsed } = training;
   const isOver = status === "RUNNING" && !steps && elapsed > 60 * minutes;
-  const words = [t(isOver ? "studioTraining_MEASURED" : `studioTraining_${status}`), details.at(-1) ?? ""];
-  if (status === "RUNNING" && !isOver) words.push(t("studioElapsed", { n: duration(elapsed), all: duration(60 * minutes) }));
-  return words.filter(Boolean).join(" ");
+  if (isOver) return t("studioTraining_MEASURED");
+  const said = status === "RUNNING" && !steps
+    ? t("studioElapsed", { n: duration(elapsed), all: duration(60 * minutes) })
+    : capital(details.at(-1) ?? "");
+  return `${t(`studioTraining_${status}`)} ${said}`.trim();
 }
