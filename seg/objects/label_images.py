@@ -4,6 +4,7 @@ import colorsys
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 from seg.images import ClassInfo, Image, MadeBy, Mask, encode_objects
 from seg.images.dicom.write_segmentation import Kind, encode_dicom_objects
@@ -28,7 +29,7 @@ def encode_labels(objects: Objects, suffix: str, image: Image | None = None) -> 
 
 def encode_seg_nrrd(objects: Objects, image: Image | None = None) -> bytes:
     """A segmentation of 3D Slicer with a segment for each object."""
-    return encode_nrrd_objects(on_grid(objects, image), segments_of(objects))
+    return encode_nrrd_objects(on_grid(objects, image), Segments(objects))
 
 
 def encode_dicom(
@@ -40,7 +41,7 @@ def encode_dicom(
         ImageError: the image did not come from DICOM.
         UnsupportedImageError: there is no object, or more than it has room for.
     """
-    return encode_dicom_objects(on_grid(objects, image), segments_of(objects), image, made_by, kind)
+    return encode_dicom_objects(on_grid(objects, image), Segments(objects), image, made_by, kind)
 
 
 def encode_zarr(objects: Objects, image: Image | None = None) -> bytes:
@@ -52,26 +53,46 @@ def encode_zarr(objects: Objects, image: Image | None = None) -> bytes:
 
 def write_zarr(objects: Objects, target: Path | io.BytesIO) -> None:
     """The same into a file; labels may lie in one too."""
-    facts = [
+    facts = (
         {"class": objects.name_of(number), **({} if p != p else {"probability": round(p, 4)})}
         for number, p in enumerate(objects.probabilities.tolist(), start=1)
-    ]
-    write_label_zarr(target, objects.labels, segments_of(objects), facts, objects.spacing)
+    )
+    write_label_zarr(target, objects.labels, Segments(objects), facts, objects.spacing)
 
 
-def segments_of(objects: Objects) -> Sequence[ClassInfo]:
-    """For each object its class, called by its number, in a colour of its own."""
-    kinds = {info.index: info for info in objects.kinds}
-    return [
-        kinds[index].model_copy(
+class Segments(Sequence[ClassInfo]):
+    """For each object its class, called by its number, in a colour of its own.
+
+    Made when they are looked at: of a slide they would take more memory than its pixels.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        """Of these objects, object 1 first."""
+        self._classes = objects.classes
+        self._kinds = {info.index: info for info in objects.kinds}
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    @overload
+    def __getitem__(self, at: int) -> ClassInfo: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[ClassInfo]: ...
+    def __getitem__(self, at: int | slice) -> ClassInfo | list[ClassInfo]:
+        places = range(len(self))[at]
+        if isinstance(places, range):
+            return [self._of(place) for place in places]
+        return self._of(places)
+
+    def _of(self, place: int) -> ClassInfo:
+        kind, number = self._kinds[int(self._classes[place])], place + 1
+        return kind.model_copy(
             update={
-                "name": f"{kinds[index].name} {number}",
+                "name": f"{kind.name} {number}",
                 "color": color_of(number),
-                "type": type_of(kinds[index]),
+                "type": type_of(kind),
             }
         )
-        for number, index in enumerate(objects.classes.tolist(), start=1)
-    ]
 
 
 def color_of(number: int) -> tuple[int, int, int]:

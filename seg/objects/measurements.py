@@ -1,6 +1,6 @@
 """What can be measured of each object, by the names that scikit-image has for it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import isnan
 
 import numpy as np
@@ -11,6 +11,7 @@ from seg.images import Image, ImageSource
 from seg.images.grid.image import sheared_share
 from seg.objects.file_backed import let_go
 from seg.objects.objects import Objects
+from seg.objects.shapes import shapes_of
 
 Cell = str | int | float | bool | None
 
@@ -93,18 +94,12 @@ def _shapes_for(objects: Objects) -> Sequence[str]:
 
 
 def _properties(objects: Objects) -> dict[str, np.ndarray]:
-    from skimage.measure import regionprops_table
-
-    names = ("area", "num_pixels", "centroid", "bbox", *_shapes_for(objects))
     spacing = objects.spacing or (1.0,) * objects.dims
-    if objects.dims == 2 and objects.spacing:  # the perimeter wants equal numbers
-        spacing = (spacing[0],) * 2 if "perimeter" in names else spacing
-    labels = objects.labels.astype(np.int32)
-    table: Mapping[str, np.ndarray] = regionprops_table(labels, properties=names, spacing=spacing)
-    found = dict(table)
+    names = _shapes_for(objects)
+    if "perimeter" in names:  # which wants equal numbers
+        spacing = (spacing[0],) * 2
+    found = shapes_of(objects.labels, spacing, names)
     found["area"] = found["area"] * sheared_share(objects.mask.steps)
-    for axis in range(objects.dims):  # in voxels, as boxes are
-        found[f"centroid-{axis}"] = found[f"centroid-{axis}"] / spacing[axis]
     return found
 
 

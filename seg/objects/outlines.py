@@ -4,9 +4,11 @@ import io
 import json
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from math import prod
 from pathlib import Path
-from typing import cast
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -14,16 +16,22 @@ from jaxtyping import Bool
 from seg.errors import UnsupportedImageError
 from seg.images import Image
 from seg.images.outlines.coco import compressed
-from seg.images.outlines.polygons import outlines
 from seg.images.outlines.regions import Runs
 from seg.objects.measurements import Cell, measure_objects
 from seg.objects.objects import Box, Objects
+from seg.objects.rings import polygons_of
 
 MEASURED_IN_PLACES = ("label", "class", "probability", "unit", "centroid", "bbox")
 """Columns that are no measurements, or that QuPath has by itself."""
 COMPACT = (",", ":")
 DECIMALS = 3
 """Of a pixel of the file, where objects were found at another resolution."""
+BATCH = 512
+"""Objects whose outlines are found at once."""
+AT_ONCE = 2**22
+"""Pixels that are looked at for them."""
+Polygons = list[list[list[list[int | float]]]]
+Item = TypeVar("Item")
 _NAMESPACE = uuid.UUID("6f1b1d36-6b5a-5b0e-9a53-0c9f8a1d2b4e")
 
 
@@ -41,15 +49,16 @@ def encode_objects_geojson(objects: Objects, image: Image | None = None) -> byte
 def geojson_parts(objects: Objects, rows: Iterable[dict[str, Cell]]) -> Iterator[bytes]:
     """The same, a feature at a time; labels may lie in a file."""
     yield b'{"type":"FeatureCollection","features":['
-    for number, row in enumerate(rows):
-        feature = json.dumps(_feature(objects, row, _rings(objects, row)), separators=COMPACT)
-        yield (b"," if number else b"") + feature.encode()
+    separator = b""
+    for some in batched(rows):
+        for row, polygons in zip(some, _rings(objects, some), strict=True):
+            feature = json.dumps(_feature(objects, row, polygons), separators=COMPACT)
+            yield separator + feature.encode()
+            separator = b","
     yield b"]}"
 
 
-def _feature(
-    objects: Objects, row: dict[str, Cell], polygons: list[list[list[list[int | float]]]]
-) -> dict[str, object]:
+def _feature(objects: Objects, row: dict[str, Cell], polygons: Polygons) -> dict[str, object]:
     kind = next(info for info in objects.kinds if info.name == row["class"])
     measurements = {
         name: float(value)
@@ -74,29 +83,47 @@ def _feature(
     }
 
 
-def _rings(objects: Objects, row: Mapping[str, Cell]) -> list[list[list[list[int | float]]]]:
-    """Polygons of an object, each an outer ring and its holes, in pixels of the image's file."""
-    (box,) = boxes_in([row], 2)
-    polygons = _rings_within(objects, int(row["label"] or 0), box)
-    if objects.reduction is None:
-        return cast(list[list[list[list[int | float]]]], polygons)
-    y, x = objects.reduction
-    return [
-        [[[round(a * x, DECIMALS), round(b * y, DECIMALS)] for a, b in ring] for ring in rings]
-        for rings in polygons
-    ]
-
-
-def _rings_within(objects: Objects, number: int, box: Box) -> list[list[list[list[int]]]]:
-    inside = (objects.labels[box] == number).astype(np.uint8)
-    corner = np.array([box[1].start, box[0].start])
-    return [
-        [
-            (np.asarray(ring.coords) + corner).astype(int).tolist()
-            for ring in (polygon.exterior, *polygon.interiors)
+def _rings(objects: Objects, rows: Sequence[Mapping[str, Cell]]) -> Iterator[Polygons]:
+    """Of each object its polygons, in pixels of the image's file."""
+    numbers = [int(row["label"] or 0) for row in rows]
+    for polygons in rings_within(objects, numbers, list(boxes_in(rows, 2))):
+        if objects.reduction is None:
+            yield polygons
+            continue
+        y, x = objects.reduction
+        yield [
+            [[[round(a * x, DECIMALS), round(b * y, DECIMALS)] for a, b in ring] for ring in rings]
+            for rings in polygons
         ]
-        for _, polygon in outlines(inside)
-    ]
+
+
+def rings_within(
+    objects: Objects, numbers: Sequence[int], boxes: Sequence[Box]
+) -> Iterator[Polygons]:
+    """Of each of some objects its polygons, an outer ring and its holes each, in pixels.
+
+    Args:
+        objects: whose labels may lie in a file.
+        numbers: of those that are wanted, rising.
+        boxes: around them.
+    """
+    around = tuple(
+        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes))
+        for axis in (0, 1)
+    )
+    if len(numbers) > 1 and prod(side.stop - side.start for side in around) > AT_ONCE:
+        half = len(numbers) // 2
+        yield from rings_within(objects, numbers[:half], boxes[:half])
+        yield from rings_within(objects, numbers[half:], boxes[half:])
+        return
+    here = np.asarray(objects.labels[around])
+    new = np.zeros(numbers[-1] - numbers[0] + 2, np.uint32)  # the last one is of all others
+    new[np.array(numbers) - numbers[0]] = np.arange(1, len(numbers) + 1)
+    # of whole numbers without a sign, those before the first are very large ones
+    own = new[np.minimum(here - np.uint32(numbers[0]), np.uint32(len(new) - 1))]
+    top, left = (side.start for side in around)
+    for polygons in polygons_of(own, len(numbers)):
+        yield [[[[x + left, y + top] for x, y in ring] for ring in rings] for rings in polygons]
 
 
 def boxes_in(rows: Iterable[Mapping[str, Cell]], dims: int) -> Iterator[Box]:
@@ -209,12 +236,29 @@ def write_rois(objects: Objects, boxes: Iterable[Box | None], target: Path | io.
             "ImageJ's regions of interest end at 32767 pixels; ask for objects-geojson"
         )
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, box in enumerate(boxes, start=1):
-            assert box is not None  # every number occurs
-            polygons = _rings_within(objects, number, box)
-            ring = max((polygon[0] for polygon in polygons), key=len)
-            name = f"{number:06d}-{objects.name_of(number)}"
-            roi = ImagejRoi.frompoints(np.array(ring[:-1], np.int32), name=name)
-            roi.roitype = ROI_TYPE.POLYGON
-            entry = zipfile.ZipInfo(f"{name}.roi")  # with a fixed date: equal objects, equal files
-            archive.writestr(entry, roi.tobytes())
+        for some in batched(enumerate(boxes, start=1)):
+            numbers = [number for number, _ in some]
+            around = [box for _, box in some if box is not None]
+            assert len(around) == len(some)  # every number occurs
+            for number, polygons in zip(
+                numbers, rings_within(objects, numbers, around), strict=True
+            ):
+                ring = max((polygon[0] for polygon in polygons), key=_area)
+                name = f"{number:06d}-{objects.name_of(number)}"
+                roi = ImagejRoi.frompoints(np.array(ring[:-1], np.int32), name=name)
+                roi.roitype = ROI_TYPE.POLYGON
+                # with a fixed date: equal objects, equal files
+                archive.writestr(zipfile.ZipInfo(f"{name}.roi"), roi.tobytes())
+
+
+def _area(ring: list[list[int | float]]) -> float:
+    """Within a closed ring."""
+    x, y = np.array(ring).T
+    return abs(float(x[:-1] @ y[1:] - x[1:] @ y[:-1])) / 2
+
+
+def batched(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Some at a time, since outlines of many objects are found at once."""
+    left = iter(items)
+    while some := list(islice(left, BATCH)):
+        yield some

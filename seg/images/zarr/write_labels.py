@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def write_label_zarr(
     target: Path | io.BytesIO,
     numbers: Numbers,
     segments: Sequence[ClassInfo],
-    properties: Sequence[Mapping[str, object]] = (),
+    properties: Iterable[Mapping[str, object]],
     spacing: Spacing | None = None,
 ) -> None:
     """Write all levels; memory holds a chunk.
@@ -40,18 +40,19 @@ def write_label_zarr(
     Args:
         target: Receives the ZIP file.
         numbers: Of the objects, from 1; may lie in a file.
-        segments: Name and colour of each, object 1 first.
+        segments: Name and colour of each, object 1 first; may be made when they are looked at.
         properties: Further facts of each.
         spacing: In mm.
     """
     steps = list(_steps(numbers.shape))
     with zipfile.ZipFile(target, "w", allowZip64=True) as archive:
         _put(archive, ".zgroup", {"zarr_format": 2})
-        attributes = {
-            "multiscales": [_multiscale(steps, numbers.ndim, spacing)],
-            "image-label": _image_label(segments, properties),
-        }
-        _put(archive, ".zattrs", attributes)
+        # object by object: of a slide they are hundreds of thousands
+        with archive.open(_entry(".zattrs"), "w") as file:
+            multiscales = [_multiscale(steps, numbers.ndim, spacing)]
+            file.write(f'{{"multiscales": {json.dumps(multiscales)}, '.encode())
+            file.writelines(_image_label(segments, properties))
+            file.write(b"}")
         for level, step in enumerate(steps):
             # every second voxel: a mean of numbers would be another object's
             _write_level(archive, str(level), numbers[tuple(slice(None, None, n) for n in step)])
@@ -93,20 +94,26 @@ def _multiscale(
 
 
 def _image_label(
-    segments: Sequence[ClassInfo], properties: Sequence[Mapping[str, object]]
-) -> dict[str, object]:
-    further = properties or ({},) * len(segments)
-    return {
-        "version": "0.4",
-        "colors": [
-            {"label-value": number, "rgba": [*entry.color, 255]}
-            for number, entry in enumerate(segments, start=1)
-        ],
-        "properties": [
-            {"label-value": number, "name": entry.name, **facts}
-            for number, (entry, facts) in enumerate(zip(segments, further, strict=True), start=1)
-        ],
-    }
+    segments: Sequence[ClassInfo], properties: Iterable[Mapping[str, object]]
+) -> Iterator[bytes]:
+    colors = (
+        {"label-value": number, "rgba": [*entry.color, 255]}
+        for number, entry in enumerate(segments, start=1)
+    )
+    facts = (
+        {"label-value": number, "name": entry.name, **further}
+        for number, (entry, further) in enumerate(zip(segments, properties, strict=True), start=1)
+    )
+    yield b'"image-label": {"version": "0.4", "colors": ['
+    yield from _listed(colors)
+    yield b'], "properties": ['
+    yield from _listed(facts)
+    yield b"]}"
+
+
+def _listed(entries: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    for number, entry in enumerate(entries):
+        yield (b", " if number else b"") + json.dumps(entry).encode()
 
 
 def _write_level(archive: zipfile.ZipFile, name: str, numbers: Numbers) -> None:

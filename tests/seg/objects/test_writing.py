@@ -285,3 +285,16 @@ def test_axes_of_a_volume_s_objects_are_those_of_its_ellipsoid_in_mm():
     assert float(rows["1"]["axis_major_length"]) == pytest.approx(24, rel=0.05)
     assert float(rows["1"]["axis_minor_length"]) == pytest.approx(8, rel=0.05)
     json.loads(encode_instances(found, "objects"), parse_constant=pytest.fail)  # no NaN
+
+
+def test_an_object_in_pieces_is_the_largest_of_them_for_imagej(tmp_path):
+    labels = np.zeros((20, 20), np.uint32)
+    labels[2:12, 2:12] = 1
+    labels[[14, 15, 15, 16], [14, 14, 15, 15]] = 1  # smaller, with more corners
+    pieces = Objects(
+        labels=labels, classes=np.ones(1, np.uint8), probabilities=np.ones(1, np.float32),
+        kinds=(NUCLEUS,),
+    )  # fmt: skip
+    (tmp_path / "a.zip").write_bytes(encode_instances(pieces, "objects-rois"))
+    (roi,) = roifile.ImagejRoi.fromfile(tmp_path / "a.zip")
+    np.testing.assert_array_equal(np.unique(roi.coordinates()), [2, 12])
