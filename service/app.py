@@ -48,7 +48,7 @@ from service.routes.model_changes import ModelChanges
 from service.routes.models import Catalogue
 from service.routes.patches import PatchRoutes
 from service.routes.segment import FAILED_HEADER, PRECISION_HEADER, PublicRoutes
-from service.studio.all_routes import studio_routes
+from service.studio.all_routes import OPERATIONS, SCHEMAS, studio_routes
 from service.studio.trainings import Trainings
 
 
@@ -86,10 +86,11 @@ def create_app(
         *(Route(path, app) for path, app in (native or {}).items()),
         description.route(),
     ]
-    description.describe(routes)  # a front end is described by the program that it is for
     trainings = Trainings.offered(models)
     if settings.studio:
         routes += studio_routes(models, public, settings.studio, trainings)
+    # a front end is described by the program that it is for
+    description.describe(routes, OPERATIONS, SCHEMAS)
     if "monailabel" in settings.front_ends:
         routes += MonaiLabel(models, public, trainings).routes()
     if "oip" in settings.front_ends:

@@ -5,7 +5,7 @@ that the table does not know keeps the service from starting.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -45,23 +45,35 @@ SCHEMAS: tuple[type[BaseModel], ...] = (
 )  # fmt: skip
 
 
-def describe_routes(routes: Iterable[Route]) -> Json:
+def describe_routes(
+    routes: Iterable[Route],
+    more: Mapping[tuple[str, str], Operation] | None = None,
+    schemas: Sequence[type[BaseModel]] = (),
+) -> Json:
     """The document of these routes.
+
+    Args:
+        routes: of the application.
+        more: what is said of routes beside those of the table.
+        schemas: types that these name.
 
     Raises:
         KeyError: a route is not in the table.
     """
+    operations = {**OPERATIONS, **(more or {})}
     paths: Json = {}
     for route in routes:
         path = "/page/{file}" if route.path.startswith("/page/") else route.path
-        known = {method for method, of in OPERATIONS if of == path}
+        known = {method for method, of in operations if of == path}
         if not known:
             raise KeyError(path)
         for method in sorted((route.methods or known) - {"HEAD"}):
             entry = paths.setdefault(path, {})
-            entry[method.lower()] = _operation(path, method, route.endpoint)
+            described = operations[method, path]
+            entry[method.lower()] = _operation(path, method, route.endpoint, described)
     _, definitions = models_json_schema(
-        [(each, "serialization") for each in SCHEMAS], ref_template="#/components/schemas/{model}"
+        [(each, "serialization") for each in (*SCHEMAS, *schemas)],
+        ref_template="#/components/schemas/{model}",
     )
     return {
         "openapi": "3.1.0",
@@ -96,9 +108,14 @@ class OpenApi:
         """For an application."""
         return Route(PATH, self.show, methods=["GET"])
 
-    def describe(self, routes: Iterable[Route]) -> None:
-        """These are the routes."""
-        self._document = describe_routes(routes)
+    def describe(
+        self,
+        routes: Iterable[Route],
+        more: Mapping[tuple[str, str], Operation] | None = None,
+        schemas: Sequence[type[BaseModel]] = (),
+    ) -> None:
+        """These are the routes, as of ``describe_routes``."""
+        self._document = describe_routes(routes, more, schemas)
 
     async def show(self, request: Request) -> Response:
         """``GET /openapi.json``: this description."""
@@ -118,8 +135,7 @@ REQUEST_ID_HEADER: Json = {
 }
 
 
-def _operation(path: str, method: str, endpoint: Any) -> Json:
-    described = OPERATIONS[method, path]
+def _operation(path: str, method: str, endpoint: Any, described: Operation) -> Json:
     name = getattr(endpoint, "__name__", "native")
     first = (getattr(endpoint, "__doc__", None) or "").partition("\n")[0]
     summary = first.partition(": ")[2].rstrip(".") if name != "native" else ""

@@ -31,6 +31,7 @@ PAGE_FILES = sorted(
 
 PATH_PARAMETERS: Mapping[str, Json] = {
     "job": {"schema": TEXT, "example": "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"},
+    "id": {"schema": TEXT, "example": "well-7"},
     "name": {"schema": TEXT, "example": "nuclei"},
     "version": {"schema": TEXT, "example": "latest"},
     "number": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "example": "0"},

@@ -37,9 +37,11 @@ PROBLEMS: Mapping[int, str] = {
     406: "No format meets the Accept header.",
     408: "The body did not arrive in time, or its upload stood still.",
     409: "Not in this state: a job without result, a request on its way, a model that answers.",
+    412: "Another version is there than the one that this was made of.",
     413: "Too many bytes, or too many pixels or voxels after decoding.",
     415: "The content is no image, or of a format that is not read.",
     422: "The image is damaged or does not fit the model, or an option cannot be what it is.",
+    428: "Say of which version this was made: If-Match.",
     429: "This client asks too often, has too much in flight, or too much in its jobs.",
     500: "The service failed; its log has the place under the answer's X-Request-ID.",
     502: "The address of an image did not give it.",
@@ -75,6 +77,7 @@ SUMMARIES = {
     "/": "The web page",
     "/page/{file}": "A file of the web page",
     "/schema.json": "What clients of BentoML read",
+    "/studio": "The page in which people draw",
     "/docs.json": "BentoML's own description of /infer_patches",
 }
 

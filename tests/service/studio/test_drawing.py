@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from seg.images import Image, Mask, encode_mask, read_mask, write_image
 from seg.images.grid.classes import ClassInfo
@@ -248,6 +249,23 @@ def test_a_slice_is_shown_as_a_screen_shows_it(studio, folder):
     assert (shown.min(), shown.max()) == (0, 255)
     assert studio.get("/studio/images/a/slice?z=1").status_code == 422
     assert studio.get("/studio/images/none/slice").status_code == 404
+
+
+def test_all_that_the_studio_answers_is_described(studio):
+    document = studio.get("/openapi.json").json()
+    errors = list(OpenAPIV31SpecValidator(document).iter_errors())
+    assert not errors, errors[0]
+    paths = document["paths"]
+    assert {"get", "put", "delete"} <= set(paths["/studio/images/{id}"])
+    put_label = paths["/studio/images/{id}/label"]["put"]
+    assert {"412", "428"} <= set(put_label["responses"])
+    assert "`annotate`" in put_label["description"]
+    assert "`promote`" in paths["/studio/proposal"]["post"]["description"]
+    assert "`admin`" in paths["/studio/images/{id}"]["delete"]["description"]
+    of_studio = {path: of for path, of in paths.items() if path.startswith("/studio")}
+    assert all(
+        operation["summary"] != path for path, of in of_studio.items() for operation in of.values()
+    )
 
 
 def test_an_image_comes_and_another_in_its_place_is_refused(studio, folder):
