@@ -166,6 +166,32 @@ def _check_name(name: str) -> None:
         raise ValueError("ignore is no class; write ignore: VALUE beside classes")
 
 
+_CARDS_OF_OTHERS = (
+    *("classes", "class_names", "names", "labels", "label_map", "labelmap", "categories", "config"),
+    *("data", "info", "meta", "metadata", "splits"),
+)
+"""Names, without their ending, under which people tell other programs what is in a dataset."""
+_CARD_ENDINGS = (".yaml", ".yml", ".json", ".json5", ".toml", ".txt", ".csv", ".ini")
+_ALIKE = 0.75
+
+
+def cards_passed_over(folder: Path) -> list[Path]:
+    """Files that seem to say what is in a dataset and are not read, where no card is."""
+    if any(entry_called(folder, [name]) for name in NAMES):
+        return []
+    found = []
+    for entry in sorted(folder.iterdir()):
+        stem, *endings = entry.name.lower().split(".")
+        bare = stem.strip("_- ").removesuffix("_csv")
+        is_text = bool(endings) and f".{endings[-1]}" in _CARD_ENDINGS and entry.is_file()
+        is_near = bare in _CARDS_OF_OTHERS or bool(
+            get_close_matches(bare, ["dataset"], cutoff=_ALIKE)
+        )
+        if is_text and is_near:
+            found.append(entry)
+    return found
+
+
 def read_card(folder: Path) -> DatasetYaml:
     """The folder's ``dataset.yaml``; an empty one where there is none.
 

@@ -7,7 +7,7 @@ from PIL import Image as Picture
 from seg.errors import DatasetError
 from tests.datasets import mask_values, plain_folder, write_png
 from tests.seg.images.dicom.files import content_of, series_of
-from training.dataset import check_dataset, load_dataset
+from training.dataset import check_dataset, load_dataset, look_into
 
 
 def test_values_0_and_255_become_two_classes(tmp_path):
@@ -116,3 +116,21 @@ def test_a_folder_of_dicom_slices_is_an_image(tmp_path):
     before = dataset.sha256()
     (tmp_path / "images" / "a" / "9.dcm").write_bytes(content_of(series_of(volumes[1], affine)[0]))
     assert load_dataset(tmp_path).sha256() != before
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"),
+    [
+        ("dataset.yaml.txt", True),
+        ("datset.yml", True),
+        ("classes.txt", True),
+        ("README.txt", False),
+    ],
+)
+def test_files_that_seem_to_describe_a_dataset_and_are_not_read_are_told(tmp_path, name, is_told):
+    folder = plain_folder(tmp_path / "data", values=(1,))
+    (folder / name).write_text("classes: [background, cell]")
+    told = [each.where for each in look_into(folder)[1] if "is not read" in each.problem]
+    assert told == [str(folder / name)] * is_told
+    (folder / "dataset.yaml").write_text("classes: [background, cell]")
+    assert not any("is not read" in each.problem for each in look_into(folder)[1])

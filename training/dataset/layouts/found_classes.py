@@ -15,7 +15,8 @@ from training.dataset.cases import Case
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
 from training.dataset.layouts.files import CLASSES
-from training.dataset.layouts.undeclared import Shapes, Values, doubts
+from training.dataset.layouts.odd_masks import Values
+from training.dataset.layouts.undeclared import Shapes, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
 from training.dataset.splits import rows_at
@@ -259,10 +260,11 @@ def _values(
         labels = survey.mask(case, dims).array
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
-    if shapes is not None:
-        shapes.add(labels)
-    values = set(np.unique(labels).tolist())
-    return Values(case, frozenset(values - {card.ignore}))
+    is_one_piece = shapes is not None and shapes.add(labels)
+    values, counts = (each.tolist() for each in np.unique(labels, return_counts=True))
+    pixels = dict(zip(values, counts, strict=True))
+    pixels.pop(card.ignore, None)
+    return Values(case, pixels, is_one_piece)
 
 
 def channels_of_files(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seg.errors import DatasetError
 from training.dataset.cases import Case, Dataset, Split
-from training.dataset.dataset_yaml import DatasetYaml
+from training.dataset.dataset_yaml import CARD, DatasetYaml, cards_passed_over
 from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.files import (
     CLASSES,
@@ -61,6 +61,12 @@ def load_plain(
     Raises:
         DatasetError: a folder is missing, or ``dataset.yaml`` does not fit.
     """
+    for other in cards_passed_over(folder):
+        survey.warning(
+            str(other),
+            f"the file is not read: what a dataset is stands in {CARD}",
+            f"write what it says of classes, channels and split into {CARD}, or take it away",
+        )
     cases: list[Case] = []
     for part, split in _parts(folder, survey):
         cases += _cases(part, split, survey, card)

@@ -8,12 +8,10 @@ import numpy as np
 from jaxtyping import Int, Integer
 from scipy import ndimage, stats
 
-from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.finding import Finding
+from training.dataset.layouts.odd_masks import FEWEST_OBJECTS, SMALL, Values, listed, odd_masks
 
-SMALL = 16
-"""Up to this, numbers are counted from 0, as classes are; from twice this on, they are shades."""
 LOOKED_AT = 24
 """Masks that are looked into; all are asked for their values."""
 ONE_PIECE = 0.9
@@ -29,20 +27,6 @@ STEPS = 0.9
 """Share of a value's pixels with a lower and a higher value beside them, of interpolated edges."""
 FEWEST_STEPS = 2
 """A border of one value between a class and its background is a class."""
-FEWEST_OBJECTS = 3
-
-
-@dataclass(frozen=True)
-class Values:
-    """What a mask file holds."""
-
-    case: Case
-    values: frozenset[int]
-
-    @property
-    def foreground(self) -> list[int]:
-        """Values above 0."""
-        return sorted(self.values - {0})
 
 
 def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
@@ -66,12 +50,12 @@ def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
         yield _interpolated(masks[0], steps)
     elif shapes.are_objects():
         yield _objects(masks[0], foreground)
+    else:
+        yield from odd_masks(masks)
 
 
 def _two_scales(small: Sequence[Values], large: Sequence[Values]) -> Finding:
-    few, many = (
-        _listed(sorted({v for m in each for v in m.foreground})) for each in (small, large)
-    )
+    few, many = (listed(sorted({v for m in each for v in m.foreground})) for each in (small, large))
     return Finding(
         "error",
         str(large[0].case.mask),
@@ -85,7 +69,7 @@ def _ignored(mask: Values, beside: Sequence[int]) -> Finding:
     return Finding(
         "warning",
         str(mask.case.mask),
-        f"the value 255 stands beside the values {_listed(beside)}; it often marks what is to be "
+        f"the value 255 stands beside the values {listed(beside)}; it often marks what is to be "
         "ignored, such as rims of objects, and is taken for a class here",
         f"write ignore: 255 into {CARD}; or, if it is a class, list the classes there",
     )
@@ -95,7 +79,7 @@ def _smoothed(mask: Values, foreground: Sequence[int]) -> Finding:
     return Finding(
         "warning",
         str(mask.case.mask),
-        f"the values {_listed(foreground[:-1])} are nothing but rims around {foreground[-1]}, like "
+        f"the values {listed(foreground[:-1])} are nothing but rims around {foreground[-1]}, like "
         "edges that were smoothed when a mask was resized, and are taken for classes here",
         "resize masks without interpolation (nearest), or threshold them; or, if these are "
         f"classes, list them in {CARD}",
@@ -106,7 +90,7 @@ def _interpolated(mask: Values, steps: Sequence[int]) -> Finding:
     return Finding(
         "warning",
         str(mask.case.mask),
-        f"the values {_listed(steps)} stand nowhere but between lower and higher ones, like edges "
+        f"the values {listed(steps)} stand nowhere but between lower and higher ones, like edges "
         "that were interpolated when a mask was resized, and are taken for classes here",
         "resize masks without interpolation (nearest); or, if these are classes, list them in "
         f"{CARD}",
@@ -156,17 +140,18 @@ class Shapes:
     stepped: Int[np.ndarray, " values"] = field(default_factory=_by_value)
     """Those of them that have a lower and a higher value beside them."""
 
-    def add(self, labels: Integer[np.ndarray, "*spatial"]) -> None:
-        """Look into one more mask, unless enough were looked into."""
+    def add(self, labels: Integer[np.ndarray, "*spatial"]) -> bool:
+        """Look into one more mask, unless enough were looked into; is each value one piece?"""
         if self.masks == LOOKED_AT:
-            return
+            return False
         self.masks += 1
         between = (labels > 0) & (labels < labels.max())
         inner = ndimage.binary_erosion(between, np.ones((3,) * labels.ndim, bool))
         self.between += int(between.sum())
         self.inner += int(inner.sum())
         if labels.max() > np.iinfo(np.int32).max:
-            return
+            return False
+        first = len(self.pieces)
         if labels.max() <= MOST_OF_A_BYTE:
             around = (3,) * labels.ndim
             is_step = (ndimage.minimum_filter(labels, around) < labels) & (
@@ -179,6 +164,7 @@ class Shapes:
                 region = labels[place] == number
                 self.sizes[number].append(float(np.log(region.sum())))
                 self.pieces.append(int(ndimage.label(region, np.ones((3,) * region.ndim, bool))[1]))
+        return all(pieces == 1 for pieces in self.pieces[first:])
 
     def are_rims(self) -> bool:
         """What is between background and the highest value is thin everywhere."""
@@ -202,8 +188,3 @@ class Shapes:
         if all(np.ptp(sizes) == 0 for sizes in samples):
             return len({sizes[0] for sizes in samples}) == 1
         return bool(stats.f_oneway(*samples).pvalue > SAME_SIZE_P)
-
-
-def _listed(values: Sequence[int], most: int = 6) -> str:
-    text = ", ".join(map(str, values[:most]))
-    return f"{text} and {len(values) - most} more" if len(values) > most else text

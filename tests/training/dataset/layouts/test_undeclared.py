@@ -80,6 +80,30 @@ def problems(folder, make, cases=6):
             lambda s: discs(s, number=3 + s), "warning", "look like numbers of objects",
             "masks: instances", id="as many objects as there are",
         ),
+        pytest.param(
+            lambda s: 1 + (discs(s) > 0), "warning", "no mask holds 0",
+            "{name: background, value: 1}", id="counted from 1",
+        ),
+        pytest.param(
+            lambda s: 1 * (discs(s) > 0) + (s == 3), "warning", "1 of 6 masks, as this one",
+            "as the others", id="one mask counted from 1",
+        ),
+        pytest.param(
+            lambda s: (discs(s) > 0) * (128 if s % 2 else 255), "warning", "128 in 3, 255 in 3",
+            "one way", id="two shades of one thing",
+        ),
+        pytest.param(
+            lambda s: np.where(np.indices((96, 96)).min(0) < 3, 254, discs(s) > 0), "warning",
+            "254 stands far from the others", "ignore: 254", id="another value to ignore",
+        ),
+        pytest.param(
+            lambda s: discs(s) if s == 2 else discs(s) > 0, "warning",
+            "seem to number objects", "one way", id="objects are numbered in one mask",
+        ),
+        pytest.param(
+            lambda s: np.where((np.indices((96, 96)).sum(0) == 0) & (s == 2), 7, discs(s) > 0),
+            "warning", "stands in 1 pixel of this mask", "correct", id="a stray pixel",
+        ),
     ],
 )  # fmt: skip
 def test_values_that_are_hardly_classes_are_told_with_what_to_write(

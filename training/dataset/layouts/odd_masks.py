@@ -1,0 +1,151 @@
+"""Masks whose values are unlike those of the other masks, where nobody said what they mean."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from training.dataset.cases import Case
+from training.dataset.dataset_yaml import CARD
+from training.dataset.findings.finding import Finding
+
+SMALL = 16
+"""Up to this, numbers are counted from 0, as classes are; from twice this on, they are shades."""
+FEWEST_OBJECTS = 3
+STRAY = 10
+"""Pixels of a value in all masks together that no class has."""
+LISTED = 6
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a mask file holds."""
+
+    case: Case
+    pixels: Mapping[int, int]
+    """By value."""
+    is_one_piece: bool = False
+    """Each value above 0 is; as far as somebody looked."""
+
+    @property
+    def values(self) -> frozenset[int]:
+        """That stand in it."""
+        return frozenset(self.pixels)
+
+    @property
+    def foreground(self) -> list[int]:
+        """Values above 0."""
+        return sorted(self.values - {0})
+
+
+def odd_masks(masks: Sequence[Values]) -> Iterator[Finding]:
+    """Findings where some masks write a class in another way than others do."""
+    yield from _without_background(masks)
+    found = list(_two_ways(masks)) or list(_marker(masks)) or list(_numbered(masks))
+    yield from found or _stray(masks)
+
+
+def _without_background(masks: Sequence[Values]) -> Iterator[Finding]:
+    """One class everywhere is looked at by itself, case by case."""
+    without = [mask for mask in masks if 0 not in mask.values and len(mask.values) > 1]
+    if not without:
+        return
+    least = min(without[0].values)
+    if len(without) == len(masks):
+        problem = (
+            f"no mask holds 0, so no pixel is background; the value {least} is taken for a class"
+        )
+        advice = f"if {least} is background, say so in {CARD}: {{name: background, value: {least}}}"
+    else:
+        problem = (
+            f"{len(without)} of {len(masks)} masks, as this one, hold no 0 (background) and the "
+            f"values {listed(without[0].foreground)}: are they counted from {least}?"
+        )
+        advice = "write them as the others are written; keep them if they show no background"
+    yield Finding("warning", str(without[0].case.mask), problem, advice)
+
+
+def _two_ways(masks: Sequence[Values]) -> Iterator[Finding]:
+    """Masks of one thing each, of shades that differ, such as 128 in some and 255 in others."""
+    shown = [mask for mask in masks if mask.foreground]
+    counts = Counter(value for mask in shown for value in mask.foreground)
+    is_one_each = all(len(mask.foreground) == 1 for mask in shown)
+    if len(counts) < 2 or not is_one_each or max(counts) < 2 * SMALL:
+        return
+    told = ", ".join(f"{value} in {count}" for value, count in sorted(counts.items())[:LISTED])
+    rarest = min(counts, key=lambda value: (counts[value], value))
+    yield Finding(
+        "warning",
+        str(next(mask for mask in shown if rarest in mask.values).case.mask),
+        f"each mask holds one value beside 0, and not the same: {told}; each is taken for a class "
+        "of its own",
+        f"save all in one way where they are one class; or list the classes in {CARD}",
+    )
+
+
+def _marker(masks: Sequence[Values]) -> Iterator[Finding]:
+    """A value far above all others, which often is no class."""
+    foreground = sorted({value for mask in masks for value in mask.foreground})
+    if len(foreground) < 2 or foreground[-1] < 2 * SMALL or foreground[-2] > SMALL:
+        return
+    last = foreground[-1]
+    yield Finding(
+        "warning",
+        str(next(mask for mask in masks if last in mask.values).case.mask),
+        f"the value {last} stands far from the others, {listed(foreground[:-1])}; such a value "
+        "often marks what is to be ignored, and is taken for a class here",
+        f"write ignore: {last} into {CARD}; or, if it is a class, list the classes there",
+    )
+
+
+def _numbered(masks: Sequence[Values]) -> Iterator[Finding]:
+    """Masks that number objects among masks of one class."""
+    plain = [mask for mask in masks if len(mask.foreground) == 1]
+    numbered = [
+        mask
+        for mask in masks
+        if mask.is_one_piece
+        and len(mask.foreground) >= FEWEST_OBJECTS
+        and mask.foreground == list(range(1, len(mask.foreground) + 1))
+    ]
+    of_plain = {value for mask in plain for value in mask.foreground}
+    shown = sum(bool(mask.foreground) for mask in masks)
+    is_all = len(plain) + len(numbered) == shown
+    if not numbered or not is_all or len(plain) <= len(numbered) or len(of_plain) != 1:
+        return
+    yield Finding(
+        "warning",
+        str(numbered[0].case.mask),
+        f"{len(numbered)} of {shown} masks, as this one, hold the values 1 to "
+        f"{numbered[0].foreground[-1]}, each in one piece, where {len(plain)} others hold "
+        f"{min(of_plain)} alone: they seem to number objects, and each "
+        "number is taken for a class here",
+        f"save all masks in one way; or, if these are classes, list them in {CARD}",
+    )
+
+
+def _stray(masks: Sequence[Values]) -> Iterator[Finding]:
+    """Values of a few pixels in one mask: a slip of the pen."""
+    of_all: Counter[int] = Counter()
+    for mask in masks:
+        of_all.update(dict(mask.pixels))
+    foreground = [value for value in of_all if value]
+    for value in sorted(foreground):
+        where = [mask for mask in masks if value in mask.values]
+        if len(where) == 1 and len(masks) > 1 and of_all[value] < STRAY and len(foreground) > 1:
+            yield Finding(
+                "warning",
+                str(where[0].case.mask),
+                f"the value {value} stands in {_pixels(of_all[value])} of this mask and in no "
+                "other; it is taken for a class",
+                f"correct the mask; or, if it is a class, list the classes in {CARD}",
+            )
+
+
+def _pixels(count: int) -> str:
+    return "1 pixel" if count == 1 else f"{count} pixels"
+
+
+def listed(values: Sequence[int], most: int = LISTED) -> str:
+    """The first values, and how many more there are."""
+    text = ", ".join(map(str, values[:most]))
+    return f"{text} and {len(values) - most} more" if len(values) > most else text
