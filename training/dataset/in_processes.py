@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from seg.machine import cores
 from training.dataset.cases import Case
@@ -27,8 +27,20 @@ def spread(work: Callable[[Case], _Result], cases: Sequence[Case]) -> Iterator[_
     if processes < 2 or _size(cases) < BYTES_FOR_PROCESSES:
         yield from map(work, cases)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        yield from pool.map(work, cases)
+    # the work holds the dataset: sent with each case, it would grow as the square of the cases
+    with ProcessPoolExecutor(processes, get_context("spawn"), _take, (work,)) as pool:
+        yield from pool.map(_do, cases)
+
+
+_taken: list[Callable[[Case], Any]] = []
+
+
+def _take(work: Callable[[Case], Any]) -> None:
+    _taken[:] = [work]
+
+
+def _do(case: Case) -> Any:
+    return _taken[0](case)
 
 
 def _size(cases: Sequence[Case]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, read_image, read_mask, stem_of
@@ -68,9 +68,7 @@ class MaskFiles:
         self, values: Integer[np.ndarray, "*spatial"], legend: Legend
     ) -> UInt8[np.ndarray, "*spatial"]:
         label_of = self.label_of or {label: label for label in range(legend.num_labels)}
-        listed = np.array(sorted(label_of))
-        position = np.searchsorted(listed, values).clip(max=len(listed) - 1)
-        found = listed[position] == values
+        labels, found = _looked_up(values, label_of)
         if not found.all():
             unknown = [self._in_words(int(value)) for value in np.unique(values[~found])]
             what = "colors" if self.kind == "colors" else "values"
@@ -82,11 +80,26 @@ class MaskFiles:
                 f"the mask holds the {what} {_listed(unknown)}, which no class has; the classes "
                 f"are {legend_in_words}"
             )
-        labels = np.array([label_of[int(value)] for value in listed], dtype=np.uint8)
-        return labels.take(position)
+        return labels
 
     def _in_words(self, value: int) -> str:
         return str(list(value.to_bytes(3, "big"))) if self.kind == "colors" else str(value)
+
+
+def _looked_up(
+    values: Integer[np.ndarray, "*spatial"], label_of: Mapping[int, int]
+) -> tuple[UInt8[np.ndarray, "*spatial"], Bool[np.ndarray, "*spatial"]]:
+    """Labels, and where a value has one; of few possible values by a table, in a byte a voxel."""
+    listed = np.array(sorted(label_of))
+    labels = np.array([label_of[int(value)] for value in listed], np.uint8)
+    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
+        size = int(np.iinfo(values.dtype).max) + 1
+        inside = (listed >= 0) & (listed < size)
+        table, is_known = np.zeros(size, np.uint8), np.zeros(size, bool)
+        table[listed[inside]], is_known[listed[inside]] = labels[inside], True
+        return table[values], is_known[values]
+    position = np.searchsorted(listed, values).clip(max=len(listed) - 1)
+    return labels.take(position), listed[position] == values
 
 
 def packed(color: Color) -> int:

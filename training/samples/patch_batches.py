@@ -43,8 +43,8 @@ class PatchBatches(IterableDataset[Batch]):
         """Batches from ``first_batch`` on; ``part`` is which of how many equal parts of each."""
         self.cases = cases
         self.shown_by = {
-            label: [case for case in cases if label in case.locations]
-            for label in sorted(set().union(*(case.locations for case in cases)))
+            label: [case for case in cases if label in case.shown]
+            for label in sorted(set().union(*(case.foreground for case in cases)))
         }
         """The cases that show each foreground label, however few."""
         self.plan = plan
@@ -90,7 +90,7 @@ class PatchBatches(IterableDataset[Batch]):
         if show_class and self.shown_by:  # each label as often as any other, however rare it is
             label = int(rng.choice(list(self.shown_by)))
             case = self.shown_by[label][int(rng.integers(len(self.shown_by[label])))]
-            places: np.ndarray | None = case.locations[label]
+            places: np.ndarray | None = case.places_of(label)
         else:
             case = self.cases[int(rng.integers(len(self.cases)))]
             places = case.annotated

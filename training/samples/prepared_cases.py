@@ -1,12 +1,14 @@
 """Cases on the network's grid, prepared once and kept on disk."""
 
 import collections
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Integer, UInt8
+from scipy import ndimage
 from tqdm import tqdm
 
 from seg.files import written_whole
@@ -29,21 +31,58 @@ from training.samples.object_targets import (
 
 LOCATIONS_A_CLASS = 10_000
 """Voxels of each class that are remembered as centres for patches."""
+OPEN_FILES = 32
+"""Of all cases in each process: a map keeps its file open, and a process may open 1024 or so."""
+IMAGE, LABELS, DEPTHS = "image.npy", "labels.npy", "depths.npy"
+PLACES, SHOWN = "places.npy", "shown.npy"
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """A training case on the network's grid, memory-mapped."""
+    """A training case on the network's grid; its files are mapped while patches are cut from them.
 
-    image: Float32[np.ndarray, "c *grid"]
-    labels: UInt8[np.ndarray, "*grid"]
-    """Where the network learns borders of objects, these have labels of their own."""
-    depths: UInt8[np.ndarray, "*grid"] | None
-    """How deep each voxel lies in its object, in 255ths; None where nobody learns it."""
-    locations: dict[int, np.ndarray]
-    """For each foreground label that occurs: some of its voxels, ``(n, dims)``, memory-mapped."""
-    annotated: np.ndarray | None
-    """Some annotated voxels, ``(n, dims)``; None where all voxels are annotated."""
+    Only the ``OPEN_FILES`` that were used last stay open, so that any number of cases can be
+    trained on.
+    """
+
+    folder: Path
+    shown: dict[int, slice]
+    """For each label that occurs, but background: where its voxels stand in the file of places."""
+
+    @property
+    def image(self) -> Float32[np.ndarray, "c *grid"]:
+        """Intensities."""
+        return _mapped(self, IMAGE)
+
+    @property
+    def labels(self) -> UInt8[np.ndarray, "*grid"]:
+        """Where the network learns borders of objects, these have labels of their own."""
+        return _mapped(self, LABELS)
+
+    @property
+    def depths(self) -> UInt8[np.ndarray, "*grid"] | None:
+        """How deep each voxel lies in its object, in 255ths; None where nobody learns it."""
+        return _mapped(self, DEPTHS) if (self.folder / DEPTHS).is_file() else None
+
+    @property
+    def foreground(self) -> list[int]:
+        """The labels that occur, but background and what nobody annotated."""
+        return [label for label in self.shown if label != IGNORE]
+
+    def places_of(self, label: int) -> Int32[np.ndarray, "n dims"]:
+        """Some voxels of a label that occurs."""
+        return np.asarray(_mapped(self, PLACES)[self.shown[label]])
+
+    @property
+    def annotated(self) -> Int32[np.ndarray, "n dims"] | None:
+        """Some annotated voxels; None where all voxels are annotated."""
+        return self.places_of(IGNORE) if IGNORE in self.shown else None
+
+
+@lru_cache(OPEN_FILES)
+def _mapped(case: PreparedCase, name: str) -> np.ndarray:
+    mapped: np.ndarray = np.load(case.folder / name, mmap_mode="r")
+    return mapped
 
 
 def prepare_case(
@@ -72,19 +111,34 @@ def prepare_case(
         inner = resample_labels(turn.there(objects), array.shape[1:])[None]
         numbers = surround(inner, plan.margin, plan.patch)[0]
         if learns_depths(plan):
-            np.save(folder / "depths.npy", depths(numbers, plan.spacing or (1.0,) * plan.dims))
+            np.save(folder / DEPTHS, depths(numbers, plan.spacing or (1.0,) * plan.dims))
         if learns_borders(plan):
             labels = with_borders(labels, numbers, classes, widths(plan))
-    np.save(folder / "image.npy", surround(array, plan.margin, plan.patch))
-    np.save(folder / "labels.npy", labels)
-    rng = np.random.default_rng(plan.seed)
-    places = folder / "places"
-    places.mkdir()
-    for label in np.unique(labels):
-        if label not in (0, IGNORE):
-            np.save(places / f"{label}.npy", _some(labels == label, rng))
+    np.save(folder / IMAGE, surround(array, plan.margin, plan.patch))
+    np.save(folder / LABELS, labels)
+    _save_places(labels, folder, np.random.default_rng(plan.seed))
+
+
+def _save_places(
+    labels: UInt8[np.ndarray, "*grid"], folder: Path, rng: np.random.Generator
+) -> None:
+    """Places of all labels in one file, since classes times cases are many files."""
+    places: list[np.ndarray] = [np.empty((0, labels.ndim), np.int32)]
+    shown: list[tuple[int, int, int]] = []
+    boxes: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(labels)
+    for label, box in enumerate(boxes, start=1):
+        if box is None:
+            continue
         if label == IGNORE:
-            np.save(folder / "annotated.npy", _some(labels != IGNORE, rng))
+            found = _some(labels != IGNORE, rng)
+        else:  # a class fills a small part of a body, and is looked for there alone
+            found = _some(labels[box] == label, rng)
+            found += np.array([side.start for side in box], np.int32)
+        first = shown[-1][2] if shown else 0
+        shown.append((label, first, first + len(found)))
+        places.append(found)
+    np.save(folder / PLACES, np.concatenate(places))
+    np.save(folder / SHOWN, np.array(shown, np.int64).reshape(-1, 3))
 
 
 def on_the_network_s_grid(
@@ -110,19 +164,9 @@ def _labels_on_grid(
 
 
 def open_case(folder: Path) -> PreparedCase:
-    """A preprocessed case, of which nothing is read yet."""
-    annotated = folder / "annotated.npy"
-    depths_file = folder / "depths.npy"
-    return PreparedCase(
-        image=np.load(folder / "image.npy", mmap_mode="r"),
-        labels=np.load(folder / "labels.npy", mmap_mode="r"),
-        depths=np.load(depths_file, mmap_mode="r") if depths_file.is_file() else None,
-        locations={
-            int(file.stem): np.load(file, mmap_mode="r")
-            for file in sorted((folder / "places").iterdir(), key=lambda file: int(file.stem))
-        },
-        annotated=np.load(annotated, mmap_mode="r") if annotated.is_file() else None,
-    )
+    """A preprocessed case, of which only the labels that occur are read yet."""
+    shown = np.load(folder / SHOWN).tolist()
+    return PreparedCase(folder, {label: slice(first, stop) for label, first, stop in shown})
 
 
 def _some(
@@ -139,7 +183,7 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
 
     Those that objects are tuned on are prepared too, and not among them.
     """
-    if not folder.exists():
+    if not all((folder / case.name / SHOWN).is_file() for case in dataset.train):
         with written_whole(folder) as beside:
             done = spread(partial(_prepare, dataset, plan, beside), dataset.train)
             bar = tqdm(done, total=len(dataset.train), desc="preparing", unit="case", disable=None)

@@ -160,10 +160,19 @@ def test_weights_that_are_a_pickle_are_refused(made, trap, canary, tmp_path):
 
 
 def test_a_cached_case_that_is_a_pickle_is_refused(trap, canary, tmp_path):
-    for name in ("image.npy", "labels.npy"):
+    np.save(tmp_path / "shown.npy", np.array([[1, 0, 1]]))
+    case = open_case(tmp_path)
+    for name in ("image.npy", "labels.npy", "depths.npy", "places.npy", "shown.npy"):
         (tmp_path / name).write_bytes(object_array(trap))
-    with pytest.raises(ValueError, match=r"Array can't be memory-mapped|allow_pickle"):
-        open_case(tmp_path)
+    for read in (
+        lambda: case.image,
+        lambda: case.labels,
+        lambda: case.depths,
+        lambda: case.places_of(1),
+        lambda: open_case(tmp_path),
+    ):
+        with pytest.raises(ValueError, match=r"Array can't be memory-mapped|allow_pickle"):
+            read()
     assert not canary.exists()
 
 

@@ -6,7 +6,7 @@ Letters: ``n``, ``m`` images, ``d`` numbers of a thumbnail.
 import hashlib
 
 import numpy as np
-from jaxtyping import Float32, Int, Real
+from jaxtyping import Float32, Float64, Int, Real
 
 EDGE = {2: 32, 3: 16}
 """Numbers along each axis of a thumbnail, by number of dimensions."""
@@ -54,15 +54,46 @@ def thumbnail(array: Real[np.ndarray, "c *spatial"]) -> Float32[np.ndarray, " d"
 
     Two thumbnails' product is their correlation, which brightness and contrast do not change.
     """
-    small = array.mean(axis=0, dtype=np.float64) if len(array) > 1 else array[0].astype(np.float64)
-    small = np.where(np.isfinite(small), small, 0.0)
-    for axis, size in enumerate(small.shape):
-        edges = np.linspace(0, size, EDGE[small.ndim] + 1).astype(int)
-        # where an axis has fewer voxels than the grid, some of them are taken more than once
+    blocks, dims = _row_blocks(array.shape[1:]), array.ndim - 1
+    sums = np.stack([_sum_of_rows(array, rows) for rows in blocks])
+    small = _divided(sums, _edges(array.shape[1], dims), axis=0)
+    for axis in range(1, dims):
+        size = small.shape[axis]
+        edges = _edges(size, dims)
         sums = np.add.reduceat(small, np.minimum(edges[:-1], size - 1), axis=axis)
-        small = np.moveaxis(np.moveaxis(sums, axis, -1) / np.maximum(np.diff(edges), 1), -1, axis)
+        small = _divided(sums, edges, axis)
     centred = (small - small.mean()).ravel()
     length = float(np.linalg.norm(centred))
     scale = float(np.abs(small).max())
     is_flat = length <= 1e-9 * max(scale, 1e-30) * len(centred)
     return np.zeros(len(centred), np.float32) if is_flat else (centred / length).astype(np.float32)
+
+
+def _edges(size: int, dims: int) -> Int[np.ndarray, " edges"]:
+    """Where an axis is cut; where it has fewer voxels than the grid, some are taken twice."""
+    return np.linspace(0, size, EDGE[dims] + 1).astype(int)
+
+
+def _divided(
+    sums: Float64[np.ndarray, "*grid"], edges: Int[np.ndarray, " edges"], axis: int
+) -> Float64[np.ndarray, "*grid"]:
+    return np.moveaxis(np.moveaxis(sums, axis, -1) / np.maximum(np.diff(edges), 1), -1, axis)
+
+
+def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
+    """Rows that come together along the first axis, so that a volume is widened part by part."""
+    edges = _edges(shape[0], len(shape))
+    firsts = np.minimum(edges[:-1], shape[0] - 1).tolist()
+    lasts = edges[1:].tolist()
+    return [slice(a, max(a + 1, b)) for a, b in zip(firsts, lasts, strict=True)]
+
+
+def _sum_of_rows(
+    array: Real[np.ndarray, "c *spatial"], rows: slice
+) -> Float64[np.ndarray, "*rest"]:
+    part = array[:, rows]
+    wide = part.mean(axis=0, dtype=np.float64) if len(part) > 1 else part[0].astype(np.float64)
+    if array.dtype.kind == "f":
+        wide[~np.isfinite(wide)] = 0.0
+    found: np.ndarray = np.add.reduceat(wide, [0], axis=0)[0]
+    return found
