@@ -28,12 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the files are there, 2 when they cannot be."""
     parser = argparse.ArgumentParser(
         prog="python -m data.draw",
-        description=__doc__,
+        description=(
+            "Draw files to try a tutorial with. They look like what people have, and show nothing "
+            "real."
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(f"  {kind:6} {shows}" for kind, shows in KINDS.items()),
     )
     parser.add_argument("kind", choices=KINDS, metavar="KIND", help="one of those below")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="default: this one")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), metavar="FOLDER", help="default: here"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return exit_status(partial(_run, options), log.error)

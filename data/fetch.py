@@ -101,9 +101,15 @@ def _overview(cards: "Mapping[str, Card]") -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the dataset is there, 2 when it cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m data.fetch", description=__doc__)
-    parser.add_argument("name", nargs="?", help="a dataset; without it, all are listed")
-    parser.add_argument("--out", type=Path, default=Path("datasets"), help="default: datasets/")
+    parser = argparse.ArgumentParser(
+        prog="python -m data.fetch", description="Bring a dataset into a folder."
+    )
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a dataset; without it, all are listed"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("datasets"), metavar="DIR", help="default: datasets/"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     return exit_status(partial(_run, options), log.error)

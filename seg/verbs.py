@@ -25,6 +25,9 @@ VERBS = {
     "calibrate": ("training.calibrate", "fit a package's temperature on other images"),
     "export": ("training.export", "a run as a package, or for other software"),
     "adopt": ("training.adopt", "a model of other software as a package"),
+    "rank": ("training.rank", "which images to annotate next"),
+    "improve": ("training.improve", "go on learning from corrected masks"),
+    "card": ("training.model_card", "the model card of a package"),
     "doctor": ("training.doctor", "which blocks of a network do nothing"),
     "studies": ("training.studies", "what shortcuts do, measured and drawn"),
     "predict": ("seg.predict", "segment files"),
@@ -32,9 +35,11 @@ VERBS = {
     "serve": ("bentoml", "serve a package over HTTP: SEG_PACKAGE=DIR seg serve --port 3000"),
     "dicom": ("service.dicom", "receive series by C-STORE, segment, send the results"),
     "build": ("service.build", "a bento that carries a package"),
+    "size": ("service.size", "memory and cores that serving a package needs"),
     "keys": ("service.keys", "keys of the service"),
     "fetch": ("data.fetch", "bring a dataset into a folder"),
     "draw": ("data.draw", "draw files to try a tutorial with"),
+    "demo": ("training.demo", "all of it once, on real images"),
 }
 
 SERVICE = "service.bento:Segmenter"

@@ -112,10 +112,20 @@ def build_image(bento: "bentoml.Bento", name: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when a bento is built, 2 when a user must repair something."""
-    parser = argparse.ArgumentParser(prog="python -m service.build", description=__doc__)
-    parser.add_argument("package", type=Path, help="folder of the model package")
-    parser.add_argument("--gpu", action="store_true", help="for an NVIDIA GPU; larger")
-    parser.add_argument("--image", help="name and tag of an image to build as well: segmenter:1")
+    parser = argparse.ArgumentParser(
+        prog="python -m service.build",
+        description=(
+            "A bento that carries a model package, and an image of it. Code, package and "
+            "bentofile.yaml are laid side by side in a temporary folder and built there."
+        ),
+    )
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder")
+    parser.add_argument(
+        "--gpu", action="store_true", help="for an NVIDIA GPU: with CUDA and cuDNN, some gigabytes"
+    )
+    parser.add_argument(
+        "--image", metavar="NAME", help="build an image as well, such as segmenter:1"
+    )
     return exit_status(partial(_run, parser.parse_args(arguments)))
 
 

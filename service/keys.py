@@ -100,11 +100,16 @@ def _remove(path: Path, arguments: argparse.Namespace) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when it is done, 2 when a user must repair something."""
-    parser = argparse.ArgumentParser(prog="python -m service.keys", description=__doc__)
-    parser.add_argument("--file", type=Path, default=os.environ.get("SEG_KEYS_FILE", "keys.json"))
+    parser = argparse.ArgumentParser(
+        prog="python -m service.keys",
+        description="API keys: add, rotate, list and remove them. The file holds hashes alone.",
+    )
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", default=os.environ.get("SEG_KEYS_FILE", "keys.json")
+    )
     commands = parser.add_subparsers(required=True)
     add = commands.add_parser("add", help="print a new key; it is shown this once")
-    add.add_argument("name", help="whom it is for")
+    add.add_argument("name", metavar="NAME", help="whom it is for")
     add.add_argument("--scopes", type=_scopes, default=("segment",), help=",".join(SCOPES))
     add.add_argument("--per-minute", type=int, help="most requests a minute")
     add.add_argument("--days", type=_positive, help="after which it ends by itself")

@@ -264,10 +264,22 @@ resources:  # Kubernetes
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when it was measured, 2 when a user must repair something."""
-    parser = argparse.ArgumentParser(prog="python -m service.size", description=__doc__)
-    parser.add_argument("package", type=Path, help="folder of the model package")
-    parser.add_argument("--image", type=Path, help="an image; else one as large as in training")
-    parser.add_argument("--per-second", type=_positive, default=1.0, help="images a second: 1")
+    parser = argparse.ArgumentParser(
+        prog="python -m service.size",
+        description=(
+            "The memory and cores that serving a package needs for a load. Nothing is guessed "
+            "from the network: the service is started with it on this machine, asked for masks "
+            "one at a time and several at once, and watched. What is told holds for images of one "
+            "size: yours with --image."
+        ),
+    )
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder")
+    parser.add_argument(
+        "--image", type=Path, metavar="FILE", help="an image; else one as large as in training"
+    )
+    parser.add_argument(
+        "--per-second", type=_positive, default=1.0, metavar="N", help="images a second: 1"
+    )
     parser.add_argument("--at-once", type=int, choices=range(2, 65), default=4, metavar="N",
                         help="images in memory at the same time, 2 to 64: 4")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for programs")

@@ -14,10 +14,17 @@ log = logging.getLogger("training")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 when a mask came back over HTTP."""
-    parser = argparse.ArgumentParser(prog="python -m training.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the run")
-    parser.add_argument("--data", type=Path, help="dataset folder (default: fetched once)")
-    parser.add_argument("--minutes", type=float, help="when training ends")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.demo",
+        description="The whole way once: train, serve, segment an image over HTTP.",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="of the run"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="PATH", help="dataset folder (default: fetched once)"
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="when training ends")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)

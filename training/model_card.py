@@ -17,7 +17,13 @@ FILE = RunFolder(Path()).model_card.name
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 2 where there is no package."""
-    parser = argparse.ArgumentParser(prog="python -m training.model_card", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.model_card",
+        description=(
+            "A model card for people. What model.json knows is filled in, what only people know "
+            "is marked. Each fit writes one beside its report."
+        ),
+    )
     parser.add_argument("package", type=Path, metavar="PACKAGE")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FILE} beside PACKAGE")
     options = parser.parse_args(arguments)

@@ -13,8 +13,14 @@ from seg.commands import exit_status
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m seg.model_package", description=__doc__)
-    parser.add_argument("package", type=Path, help="folder with model.json")
+    parser = argparse.ArgumentParser(
+        prog="python -m seg.model_package",
+        description=(
+            "Take a model.json that people have changed: licence and intended use are theirs to "
+            "fill in. It is checked, and its hash written anew."
+        ),
+    )
+    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
     options = parser.parse_args(arguments)
     return exit_status(lambda: _accept(options.package))
 

@@ -130,7 +130,9 @@ def command_line() -> argparse.ArgumentParser:
 
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
     """Which variant runs, and where: the same for every command that takes a package."""
-    parser.add_argument("--variant", help="variant of the package (default: its first)")
+    parser.add_argument(
+        "--variant", metavar="NAME", help="variant of the package (default: its first)"
+    )
     parser.add_argument(
         "--provider",
         choices=PROVIDERS,
@@ -154,7 +156,10 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
         "package's)",
     )
     parser.add_argument(
-        "--threads", type=_positive, help="CPU threads of the network (default: all cores)"
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="CPU threads of the network (default: all cores)",
     )
 
 

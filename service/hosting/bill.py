@@ -77,7 +77,10 @@ def _model(package: Path) -> list[Component]:
 
 def main() -> None:
     """The command."""
-    argparse.ArgumentParser(prog="python -m service.hosting.bill", description=__doc__).parse_args()
+    argparse.ArgumentParser(
+        prog="python -m service.hosting.bill",
+        description="What the image that it is called in consists of, as CycloneDX 1.5.",
+    ).parse_args()
     # readers of images take a second: only what is asked for waits for them
     from service.settings import PACKAGED
 

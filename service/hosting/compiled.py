@@ -35,7 +35,8 @@ SERVING = ("service.bento", "service.app", "seg.inference", "seg.images", "seg.o
 def main() -> None:
     """The command."""
     argparse.ArgumentParser(
-        prog="python -m service.hosting.compiled", description=__doc__
+        prog="python -m service.hosting.compiled",
+        description="Write the bytecode of all that serving imports.",
     ).parse_args()
     for name in (*SERVING, *IMPORTED_LATER):  # an image without them would not start: say so now
         importlib.import_module(name)

@@ -42,7 +42,9 @@ def stripped(content: bytes) -> bytes:
 
 def main() -> None:
     """The command: strip all modules below a folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description="Take symbols and debugging sections out of compiled modules."
+    )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     for path in parser.parse_args().folder.rglob("*.so"):
         if any(part.endswith(".libs") for part in path.parts) or path.is_symlink():

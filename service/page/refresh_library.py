@@ -90,7 +90,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m service.page.refresh_library")
     parser.add_argument("name", choices=LIBRARIES)
-    parser.add_argument("version", help="on npm")
+    parser.add_argument("version", metavar="VERSION", help="on npm")
     options = parser.parse_args()
     refresh(options.name, options.version)
 
