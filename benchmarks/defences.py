@@ -582,7 +582,7 @@ DEFENCES = (
     Defence(
         "scripts in our page",
         "service/page/routes.py",
-        '    "Content-Security-Policy": CONTENT_SECURITY_POLICY,\n',
+        '"Content-Security-Policy": policy(document.styles, document.scripts),',
         "",
         f"{TESTS}/page/test_files.py::test_the_page_runs_its_own_scripts_and_asks_nobody_else",
     ),
@@ -600,6 +600,54 @@ DEFENCES = (
         "Path(url.database).chmod(0o600)",
         "Path(url.database).chmod(0o644)",
         f"{TESTS}/jobs/test_jobs.py::test_the_database_is_its_owner_s_alone",
+    ),
+    Defence(
+        "JSON of Label Studio that grows",
+        "service/requests/json_bodies.py",
+        "if found > most:",
+        "if False:",
+        f"{TESTS}/frontends/labelstudio/test_label_studio.py"
+        "::test_json_that_grows_is_refused_before_it_is_read",
+    ),
+    Defence(
+        "long requests side by side",
+        "service/requests/json_bodies.py",
+        "SIDE_BY_SIDE)",
+        "1000)",
+        f"{TESTS}/frontends/labelstudio/test_label_studio.py"
+        "::test_long_requests_wait_for_each_other_on_disk",
+    ),
+    Defence(
+        "label maps beside what is decoded",
+        "service/decoding/image_decoder.py",
+        "lease.take(size)",
+        "pass",
+        f"{TESTS}/studio/test_drawing.py"
+        "::test_label_maps_have_their_share_of_the_room_for_decoding",
+    ),
+    Defence(
+        "GET of what costs work",
+        ACCESS,
+        'or scope["path"].startswith(WORKING)',
+        "",
+        f"{TESTS}/middleware/test_access.py"
+        "::test_a_client_has_so_many_requests_in_flight_and_no_more",
+    ),
+    Defence(
+        "a channel of another image",
+        "service/studio/folder.py",
+        "if (read_as := _id_of(target)) != identity:",
+        "if False:",
+        f"{TESTS}/studio/test_drawing.py"
+        "::test_a_file_that_would_be_a_channel_of_another_image_is_not_taken",
+    ),
+    Defence(
+        "a training that cannot be told",
+        "service/frontends/monailabel/params.py",
+        "allow_nan=False",
+        "allow_nan=True",
+        f"{TESTS}/frontends/monailabel/test_training.py"
+        "::test_parameters_that_cannot_be_told_again_order_no_training",
     ),
     Defence(
         "breaking out of the process",

@@ -220,6 +220,21 @@ class ImageDecoder:
             return content.data  # type: ignore[no-any-return]
 
     @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """So many bytes of what decoding may take, for what is made of images.
+
+        Raises:
+            ImageTooLargeError: there never are so many.
+            DecodingFullError: others have them now.
+        """
+        lease = self.budget.lease()
+        try:
+            lease.take(size)
+            yield
+        finally:
+            lease.release()
+
+    @contextmanager
     def _done(self, task: _Task) -> Iterator[tuple[Any, Lease]]:
         lease = self.budget.lease()
         try:

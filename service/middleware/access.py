@@ -75,6 +75,10 @@ LASTING = "/events"
 """End of paths whose answers last as long as a job."""
 
 
+WORKING = ("/studio/", "/datastore/", "/session/", "/info/")
+"""Folders whose answers to GET cost work, as those to POST do."""
+
+
 CHANGES = frozenset({"PUT", "PATCH", "DELETE", "POST"})
 """Methods below ``/models`` that decide what everybody is answered: they need ``admin``."""
 
@@ -174,7 +178,7 @@ class Gate:
                 self._take(client, caller)
                 with self._in_flight(client):
                     await _Upload(self, scope, receive, send).run(self._app)
-            elif scope["path"].endswith(LASTING):
+            elif scope["path"].endswith(LASTING) or scope["path"].startswith(WORKING):
                 with self._in_flight(client):
                     await self._app(scope, receive, send)
             else:

@@ -16,16 +16,24 @@ from service.studio.drawn import from_bin
 Params = TypeVar("Params", bound=BaseModel)
 
 
+BYTES_EACH = 12
+"""That reading and writing a label map takes for each of its voxels."""
+
+
 def as_bin(numbers: UInt16[np.ndarray, "*spatial"]) -> bytes:
     """As it goes over the wire."""
     return numbers.astype("<u2").tobytes()
 
 
+def packed(content: bytes) -> bytes:
+    """A label map for `bin_response`: most of it is one number."""
+    return gzip.compress(content, compresslevel=1, mtime=0)
+
+
 def bin_response(content: bytes, headers: dict[str, str]) -> Response:
-    """A label map, packed: most of it is one number."""
-    packed = gzip.compress(content, compresslevel=1, mtime=0)
+    """A label map that is packed."""
     return Response(
-        packed,
+        content,
         headers={**headers, "Content-Encoding": "gzip"},
         media_type="application/octet-stream",
     )

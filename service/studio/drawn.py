@@ -1,6 +1,6 @@
 """Masks that people drew, as a client sends them, brought to the numbers of the dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ SAME_PLACE = 0.1
 UNKNOWN = 65_535
 """In what the page sends and reads: nobody said what this voxel is."""
 MOST_OBJECTS = 65_534
+HIGHEST = (1 << 31) - 1
+PART = 1 << 20
+"""Voxels that are looked at together."""
 
 
 def from_bin(content: bytes, image: Image) -> Image:
@@ -58,7 +61,7 @@ def as_file(
     if classes.are_objects:
         return _of_objects(numbers, image, info, classes)
     table = _table(info, classes)
-    strange = sorted(set(np.unique(numbers).tolist()) - table.keys())
+    strange = sorted(_numbers_in(numbers) - table.keys())
     if strange:
         raise Problem(
             422, f"the label holds {strange[:5]}, and nothing says which class that is: label_info"
@@ -95,10 +98,11 @@ def from_page(
             "the dataset has no value for what nobody annotated: write ignore: VALUE into its "
             "dataset.yaml, or say what the rest of the image is",
         )
-    there = set(np.unique(numbers[~unknown]).tolist()) - {0}
+    there = _numbers_in(numbers) - {0, UNKNOWN}
+    highest = max(classes.ignore or 0, *classes.values.values())
     if classes.are_objects:
-        found = numbers.astype(np.uint32)
-        found[unknown] = 0
+        highest = max(highest, *there, 0)
+        found = np.where(unknown, 0, numbers).astype(np.min_scalar_type(highest))
         if classes.ignore in there:
             raise Problem(422, f"an object has the number {classes.ignore}, which means ignored")
         named = _classes_of(there, objects, classes)
@@ -106,13 +110,12 @@ def from_page(
         values = tuple(classes.values.values())
         if there and max(there) >= len(values):
             raise Problem(422, f"classes have the numbers 0 to {len(values) - 1}")
-        table = np.zeros(UNKNOWN + 1, np.uint32)
+        table = np.zeros(UNKNOWN + 1, np.min_scalar_type(highest))
         table[: len(values)] = values
-        found, named = table[numbers], {}
+        found, named = _looked_up(table, numbers), {}
     if classes.ignore is not None:
         found[unknown] = classes.ignore
-    highest = max(int(found.max()), classes.ignore or 0, *classes.values.values())
-    return _drawn(found.astype(np.min_scalar_type(highest)), image, named)
+    return _drawn(found, image, named)
 
 
 def for_page(
@@ -203,8 +206,34 @@ def _check_place(label: Image, image: Image) -> None:
 def _whole(array: Real[np.ndarray, "1 *spatial"]) -> Integer[np.ndarray, "*spatial"]:
     if array.dtype.kind == "f" and not np.array_equal(array, np.round(array)):
         raise Problem(422, "a label holds whole class numbers, this one has fractions")
-    numbers: Integer[np.ndarray, "*spatial"] = array[0].astype(np.int64)
+    numbers: Integer[np.ndarray, "*spatial"] = array[0]
+    if array.dtype.kind not in "iu":
+        if array.size and not -HIGHEST <= array.min() <= array.max() <= HIGHEST:
+            raise Problem(422, f"numbers of a label lie between 0 and {HIGHEST}")
+        numbers = array[0].astype(np.int32)
     return numbers
+
+
+def _parts(array: np.ndarray) -> Iterator[slice]:
+    """Of its first axis: what is looked up in a table takes 8 bytes a voxel."""
+    rows = max(1, PART * len(array) // max(1, array.size))
+    return (slice(start, start + rows) for start in range(0, len(array), rows))
+
+
+def _numbers_in(array: Integer[np.ndarray, "*spatial"]) -> set[int]:
+    found: set[int] = set()
+    for part in _parts(array):
+        found.update(np.unique(array[part]).tolist())
+    return found
+
+
+def _looked_up(
+    table: Integer[np.ndarray, " entries"], numbers: UInt16[np.ndarray, "*spatial"]
+) -> Integer[np.ndarray, "*spatial"]:
+    found = np.empty(numbers.shape, table.dtype)
+    for part in _parts(numbers):
+        found[part] = table[numbers[part]]
+    return found
 
 
 def _table(info: Sequence[Mapping[str, Any]] | None, classes: DrawnClasses) -> Mapping[int, int]:

@@ -80,7 +80,7 @@ class StudioFolder:
         """The files of each image by its id, one a channel or one for all."""
         found: dict[str, list[Path]] = {}
         for path in images_at(self._images) if self._images.is_dir() else []:
-            found.setdefault(CHANNEL.sub("", stem_of(path)), []).append(path)
+            found.setdefault(_id_of(path), []).append(path)
         return found
 
     def files_of(self, identity: str) -> list[Path]:
@@ -98,7 +98,8 @@ class StudioFolder:
         """Take an image in, whole or not at all.
 
         Raises:
-            Problem: 422, no such id or no ending of an image; 409, another image has this id.
+            Problem: 422, no such id or no ending of an image, or both together are the name of
+                another; 409, another image has this id.
         """
         if not IDENTITY.fullmatch(identity) or CHANNEL.search(identity):
             raise Problem(
@@ -108,9 +109,14 @@ class StudioFolder:
             )
         if not ending:
             raise Problem(422, "the file's name must end as an image's does, such as .nii.gz")
+        target = self._images / f"{identity}{ending}"
+        if (read_as := _id_of(target)) != identity:
+            raise Problem(
+                422, f"{target.name} is a file of the image {read_as}; give this one another id"
+            )
         self._images.mkdir(parents=True, exist_ok=True)
         known = self.images().get(identity)
-        with replaced_file(self._images / f"{identity}{ending}", mode=0o600) as part:
+        with replaced_file(target, mode=0o600) as part:
             file.seek(0)
             with part.open("wb") as copy:
                 shutil.copyfileobj(file, copy, 1 << 20)
@@ -125,7 +131,7 @@ class StudioFolder:
 
     def masks(self) -> dict[str, Path]:
         """What is done, by the id of its image."""
-        return _by_name(self._masks)
+        return by_name(self._masks)
 
     def classes(self) -> DrawnClasses | None:
         """What masks hold; None where nobody said it yet.
@@ -357,12 +363,18 @@ class StudioFolder:
         return self.folder / ASIDE / "records" / f"{identity}.json"
 
 
+def _id_of(file: Path) -> str:
+    """The image that a file is, or is a channel of."""
+    return CHANNEL.sub("", stem_of(file))
+
+
 def called(folder: Path, identity: str) -> Path | None:
     """The image of that name in a folder."""
-    return _by_name(folder).get(identity)
+    return by_name(folder).get(identity)
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def by_name(folder: Path) -> dict[str, Path]:
+    """All images of a folder by their names."""
     try:
         found = images_at(folder) if folder.is_dir() else []
     except ImageError:

@@ -16,12 +16,13 @@ from starlette.routing import Route
 from seg.frozen import FrozenData
 from seg.images import Image
 from seg.inference.repair import LONGEST_REACH, NO_SEED, box_of, repaired
+from service.decoding.image_decoder import Check
 from service.middleware.accounting import MODEL_HEADER
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.forms import whole_form
 from service.routes.segment import PublicRoutes
-from service.studio.bodies import as_bin, bin_response, checked, numbers_of
+from service.studio.bodies import BYTES_EACH, as_bin, bin_response, checked, numbers_of, packed
 from service.studio.classes import DrawnClasses
 from service.studio.drawn import UNKNOWN
 from service.studio.routes import IMAGE, Studio
@@ -69,7 +70,9 @@ class StudioModels:
         headers = {MODEL_HEADER: found.model, "X-Objects": json.dumps(found.objects)}
         if found.predicted_dice is not None:
             headers[PREDICTED_DICE] = f"{found.predicted_dice:.4f}"
-        return bin_response(await run_sync(as_bin, found.numbers), headers)
+        numbers = found.numbers
+        content = await self._studio.images.in_thread(request, lambda _: packed(as_bin(numbers)))
+        return bin_response(content, headers)
 
     async def repair(self, request: Request) -> Response:
         """``POST /studio/images/ID/repair``: the label map once marks are obeyed.
@@ -84,21 +87,29 @@ class StudioModels:
             if not isinstance(text, str):
                 raise Problem(422, "params is a field without a file name")
             opened = await self._studio.images.get(request, request.path_params["id"])
-            drawn, marks = (
-                numbers_of(part.file, (part.filename or "").lower(), opened.image)
-                for part in (label, seeds)
-            )
-            marked = _Marked(drawn, marks, checked(RepairParams, text.encode(), "a repair"))
+            params = checked(RepairParams, text.encode(), "a repair")
+
+            def read(_: Check) -> _Marked:
+                drawn, marks = (
+                    numbers_of(part.file, (part.filename or "").lower(), opened.image)
+                    for part in (label, seeds)
+                )
+                return _Marked(drawn, marks, params)
+
+            marked = await self._studio.images.drawing(request, opened.image, BYTES_EACH, read)
         found = await self._found(request, marked.params.model)
         classes = await run_sync(self._studio.classes)
-        box, numbers = await self._studio.images.in_thread(
-            request, lambda _: _repaired(marked, found, opened.image, classes.are_objects)
+        box, content = await self._studio.images.drawing(
+            request,
+            opened.image,
+            BYTES_EACH,
+            lambda _: _repaired(marked, found, opened.image, classes.are_objects),
         )
         headers = {
             MODEL_HEADER: found.model,
             BOX: ",".join(f"{side.start}:{side.stop}" for side in box),
         }
-        return bin_response(as_bin(numbers), headers)
+        return bin_response(content, headers)
 
     async def _found(self, request: Request, model: str | None) -> Suggestion:
         classes: DrawnClasses = await run_sync(self._studio.classes)
@@ -107,7 +118,8 @@ class StudioModels:
 
 def _repaired(
     marked: _Marked, found: Suggestion, image: Image, are_objects: bool
-) -> tuple[tuple[slice, ...], UInt16[np.ndarray, "*box"]]:
+) -> tuple[tuple[slice, ...], bytes]:
+    """The box that may have changed, and its label map, packed."""
     seeds = marked.seeds.astype(np.int32)
     seeds[marked.seeds == UNKNOWN] = NO_SEED
     if not (seeds != NO_SEED).any():
@@ -125,7 +137,7 @@ def _repaired(
     )
     changed = np.argwhere(new != labels)
     if not len(changed):
-        return tuple(slice(0, 0) for _ in around), np.zeros((0,) * labels.ndim, np.uint16)
+        return tuple(slice(0, 0) for _ in around), packed(b"")
     inner = tuple(
         slice(int(low), int(high) + 1)
         for low, high in zip(changed.min(axis=0), changed.max(axis=0), strict=True)
@@ -134,4 +146,4 @@ def _repaired(
         slice(part.start + side.start, part.start + side.stop)
         for part, side in zip(around, inner, strict=True)
     )
-    return box, new[inner].astype(np.uint16)
+    return box, packed(as_bin(new[inner].astype(np.uint16)))

@@ -1,6 +1,7 @@
 """Images of the studio's folder, decoded once and kept while somebody is at them."""
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -65,8 +66,13 @@ class OpenImage:
         if self.is_color:
             return np.ascontiguousarray(np.moveaxis(flat, 0, -1))
         low, high = self.windows[channel]
-        share = (flat[channel].astype(np.float32) - low) / max(float(high - low), 1e-9)
-        return np.asarray(np.rint(255 * np.clip(np.nan_to_num(share), 0, 1)), np.uint8)
+        shown = np.empty(flat[channel].shape, np.uint8)
+        rows = max(1, LOOKED_AT // shown.shape[1])
+        for start in range(0, len(shown), rows):  # a whole slide would take 16 bytes a pixel
+            part = flat[channel, start : start + rows].astype(np.float32)
+            share = (part - low) / max(float(high - low), 1e-9)
+            shown[start : start + rows] = np.rint(255 * np.clip(np.nan_to_num(share), 0, 1))
+        return shown
 
 
 class OpenImages:
@@ -129,6 +135,31 @@ class OpenImages:
             too_late=f"it took longer than {timeout_s:g} s and was stopped",
             limiter=self._limiter,
         )
+
+    async def drawing(
+        self, request: Request, image: Image, bytes_each: int, do: Callable[[Check], T]
+    ) -> T:
+        """What ``do`` makes on an image's grid, in a thread, in the room that decoding shares.
+
+        Args:
+            request: whose body has come.
+            image: whose grid it is.
+            bytes_each: that it takes for a voxel.
+            do: makes it.
+
+        Raises:
+            Problem: 504, the time is up.
+            ImageTooLargeError: it takes more than there is.
+            DecodingFullError: it would beside others.
+        """
+        needed = bytes_each * math.prod(image.spatial_shape)
+
+        def within(check: Check) -> T:
+            check()
+            with self._models.decoder.room(needed):
+                return do(check)
+
+        return await self.in_thread(request, within)
 
     def _open(self, paths: Sequence[Path], check: Check) -> OpenImage:
         with ExitStack() as stack:

@@ -6,6 +6,7 @@ background and 65535 what nobody annotated. ``ETag`` and ``If-Match`` are the ve
 """
 
 import json
+from functools import partial
 from typing import Annotated, Any, BinaryIO
 
 from anyio.to_thread import run_sync
@@ -17,13 +18,14 @@ from starlette.routing import Route
 
 from seg.frozen import FrozenData
 from seg.images import IMAGE_ENDINGS, Image, read_mask
+from service.decoding.image_decoder import Check
 from service.middleware.caller import name_of
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.forms import whole_form
 from service.requests.numbers import whole_number
-from service.studio.bodies import as_bin, bin_response, checked, numbers_of
+from service.studio.bodies import BYTES_EACH, as_bin, bin_response, checked, numbers_of, packed
 from service.studio.classes import DrawnClasses
 from service.studio.drawn import as_file, for_page, from_page
 from service.studio.drawn_polygons import from_geojson
@@ -187,9 +189,10 @@ class Studio:
         """``GET /studio/images/ID/slice``: 8 bits a pixel, or 24 of a picture in colour."""
         opened = await self.images.get(request, request.path_params["id"])
         z, channel = (_number(request, name) for name in ("z", "channel"))
-        pixels = await run_sync(opened.shown, z, channel)
-        headers = {"X-Slice-Size": f"{pixels.shape[1]},{pixels.shape[0]}"}
-        return Response(pixels.tobytes(), headers=headers, media_type="application/octet-stream")
+        pixels = await self.images.in_thread(request, lambda _: opened.shown(z, channel).tobytes())
+        width, height = opened.image.spatial_shape[:-3:-1]
+        headers = {"X-Slice-Size": f"{width},{height}"}
+        return Response(pixels, headers=headers, media_type="application/octet-stream")
 
     async def label(self, request: Request) -> Response:
         """``GET /studio/images/ID/label``: the last version of what is drawn, or ``revision``."""
@@ -199,17 +202,18 @@ class Studio:
         opened = await self.images.get(request, identity)
         classes = await run_sync(self.classes)
 
-        def read() -> bytes:
+        def read(_: Check) -> bytes:
             mask = read_mask(path, dims=opened.image.dims, image=opened.image)
             if mask.spatial_shape != opened.image.spatial_shape:
                 raise Problem(409, "the mask in the folder has another size than its image")
-            return as_bin(for_page(mask.array, classes))
+            return packed(as_bin(for_page(mask.array, classes)))
 
         objects = dict(revision.objects)
         if classes.table and revision.source == "outside":
             objects = objects_in(self.folder.folder / classes.table, identity)
         headers = {"ETag": f'"{revision.revision}"', "X-Objects": json.dumps(objects)}
-        return bin_response(await run_sync(read), headers)
+        content = await self.images.drawing(request, opened.image, BYTES_EACH, read)
+        return bin_response(content, headers)
 
     async def put_label(self, request: Request) -> Response:
         """``PUT /studio/images/ID/label``: keep what somebody drew, as a draft or as done.
@@ -256,15 +260,20 @@ class Studio:
     ) -> DrawnMask:
         (name, file), image = sent, opened.image
         if name.endswith((".bin", ".bin.gz")):
-            return await run_sync(_from_bin, file, name, params, image, classes)
+            drawn = partial(_from_bin, file, name, params, image, classes)
+            return await self.images.drawing(request, image, BYTES_EACH, drawn)
         if name.endswith("json"):
             decoder, is_rest_ignored = self._models.decoder, params.rest == "ignore"
-            return await self.images.in_thread(
+            return await self.images.drawing(
                 request,
+                image,
+                BYTES_EACH,
                 lambda check: from_geojson(file, image, is_rest_ignored, classes, decoder, check),
             )
         label = await self.images.decoded(request, file, image.dims)
-        return await run_sync(as_file, label, image, None, classes)
+        return await self.images.drawing(
+            request, image, BYTES_EACH, lambda _: as_file(label, image, None, classes)
+        )
 
     async def restore(self, request: Request) -> Response:
         """``POST /studio/images/ID/restore?revision=N``: an earlier version once more."""
@@ -295,7 +304,7 @@ class Studio:
 
 
 def _from_bin(
-    file: BinaryIO, name: str, params: DrawnParams, image: Image, classes: DrawnClasses
+    file: BinaryIO, name: str, params: DrawnParams, image: Image, classes: DrawnClasses, _: Check
 ) -> DrawnMask:
     return from_page(numbers_of(file, name, image), image, params.objects, classes)
 

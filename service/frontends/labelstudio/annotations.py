@@ -7,6 +7,7 @@ The dataset's mask is the one that counts: ground truth before others, then what
 import base64
 import json
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,15 +52,18 @@ class Annotations:
         assert counting is not None
         return counting
 
-    def forget(self, annotation: int) -> str | None:
-        """Let an annotation count no more; the image that it was of."""
+    def forget(self, annotations: Collection[int]) -> list[str]:
+        """Let annotations count no more; the images that they were of."""
+        gone = {str(number) for number in annotations}
         with self._lock:
-            for file in (self.folder.folder / ASIDE).glob(f"*/{annotation}.json"):
-                image = file.parent.name
+            files = [
+                file for file in (self.folder.folder / ASIDE).glob("*/*.json") if file.stem in gone
+            ]
+            for file in files:
                 file.unlink()
+            for image in {file.parent.name for file in files}:
                 self._settle(image)
-                return image
-        return None
+        return [file.parent.name for file in files]
 
     def _settle(self, image: str) -> int | None:
         """Make the annotation that counts the dataset's mask, or take that away where none does."""

@@ -61,18 +61,14 @@ class LabelConfig:
                 f'{control.tag} needs a name, and as toName that of an <Image value="$..."/> with '
                 "one image a task",
             )
-        meant = {
-            label: names
-            for tag in READ
-            for each in root.iter(tag)
-            for label, names in _labels_of(each).items()
-        }
+        labels = _labels_of(root)
+        meant = {label: names for tag in READ for label, names in labels[tag].items()}
         return cls(
             from_name=control.get("name", ""),
             to_name=to_name,
             key=value.removeprefix("$"),
             kind=DRAWN[control.tag],
-            drawn=tuple(_labels_of(control)),
+            drawn=tuple(_labels_of(control)[control.tag]),
             meant=meant,
         )
 
@@ -109,12 +105,22 @@ class LabelConfig:
         }
 
 
-def _labels_of(control: ElementTree.Element) -> dict[str, tuple[str, ...]]:
-    """Labels as annotations hold them, and by what each may be meant."""
-    found = {}
-    for each in control.iter("Label"):
-        value, alias = each.get("value", ""), each.get("alias")
-        others = each.get("predicted_values", "").split(",")
-        names = (value, *([alias] if alias else []), *others)
-        found[alias or value] = tuple(name.strip().lower() for name in names if name.strip())
+def _labels_of(root: ElementTree.Element) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Of each tag that is read, the labels that annotations hold, and by what each may be meant.
+
+    A label is that of the control next around it: each is looked at once, however deep they lie.
+    """
+    found: dict[str, dict[str, tuple[str, ...]]] = {tag: {} for tag in READ}
+    waiting = [(root, "")]
+    while waiting:
+        each, control = waiting.pop()
+        if each.tag in found:
+            control = each.tag
+        elif each.tag == "Label" and control:
+            value, alias = each.get("value", ""), each.get("alias")
+            others = each.get("predicted_values", "").split(",")
+            names = (value, *([alias] if alias else []), *others)
+            meant = tuple(name.strip().lower() for name in names if name.strip())
+            found[control][alias or value] = meant
+        waiting += [(child, control) for child in reversed(each)]
     return found

@@ -6,14 +6,14 @@
 import io
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from asyncio import sleep
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from anyio.to_thread import run_sync
-from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -25,6 +25,15 @@ from service.decoding.image_decoder import Check, ImageDecoder
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
 from service.frontends.labelstudio.annotations import Annotations
 from service.frontends.labelstudio.label_config import LabelConfig
+from service.frontends.labelstudio.messages import (
+    SentAnnotation,
+    SentEvent,
+    SentPredict,
+    SentProject,
+    SentSetup,
+    SentTask,
+    parsed,
+)
 from service.frontends.labelstudio.regions import regions_of
 from service.frontends.labelstudio.tasks import TaskImages
 from service.frontends.monailabel.numbering import Numbering
@@ -34,7 +43,7 @@ from service.middleware.caller import name_of
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.problems.response import Problem, status_and_detail
-from service.requests.bodies import short_body
+from service.requests.json_bodies import JsonBodies
 from service.requests.options import RequestOptions
 from service.requests.order import order_of
 from service.requests.uploads import IN_MEMORY
@@ -43,51 +52,12 @@ from service.studio.classes import DrawnClasses
 from service.studio.drawn_polygons import from_shapes
 from service.studio.folder import Author, DrawnMask, StudioFolder
 
-Body = TypeVar("Body", bound=BaseModel)
-Item = TypeVar("Item")
-
-MOST_BODY = 16_000_000
-"""Bytes of a request; images come by their addresses."""
+MOST_ANSWERED = 64_000_000
+"""Bytes of the regions of all tasks of a request."""
 PASSING = frozenset({408, 429, 503})
 """Statuses of what may succeed when all is asked again."""
 DRAWN = frozenset({"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED"})
 DELETED = frozenset({"ANNOTATION_DELETED", "ANNOTATIONS_DELETED"})
-
-
-class _Setup(BaseModel):
-    label_config: str = Field(alias="schema")
-    extra_params: Any = None
-
-
-class _Predict(BaseModel):
-    tasks: list[dict[str, Any]]
-    label_config: str
-    params: dict[str, Any] | None = None
-
-
-class _Project(BaseModel):
-    id: int
-    label_config: str
-
-
-class _Task(BaseModel):
-    id: int
-    data: dict[str, Any]
-
-
-class _Annotation(BaseModel):
-    id: int
-    result: list[Any] = []
-    was_cancelled: bool = False
-    ground_truth: bool = False
-
-
-class _Event(BaseModel):
-    action: str
-    project: _Project | None = None
-    task: _Task | list[_Task] = []
-    annotation: _Annotation | list[_Annotation] = []
-    annotations: list[_Annotation] = []
 
 
 class LabelStudio:
@@ -98,6 +68,7 @@ class LabelStudio:
         self._models = models
         self._public = public
         self._images = TaskImages(settings)
+        self._bodies = JsonBodies(settings.timeout_s)
         folder = settings.drawn_folder
         self._kept = Annotations(StudioFolder(folder)) if folder else None
 
@@ -125,26 +96,46 @@ class LabelStudio:
 
     async def setup(self, request: Request) -> Response:
         """``POST /setup``: a project asks whether we can answer it."""
-        asked = await _read(request, _Setup)
-        version = self._version(request)
-        if asked.extra_params:
-            raise Problem(422, "this backend takes no extra parameters; leave them empty")
-        LabelConfig.parsed(asked.label_config).label_of(version.card.classes)
+        async with self._bodies.whole(request) as body:
+            asked = await run_sync(parsed, body, SentSetup)
+            version = self._version(request)
+            if asked.extra_params:
+                raise Problem(422, "this backend takes no extra parameters; leave them empty")
+            config = await run_sync(LabelConfig.parsed, asked.label_config)
+            config.label_of(version.card.classes)
         return JSONResponse({"model_version": version.label})
 
     async def predict(self, request: Request) -> Response:
         """``POST /predict``: the regions of each task; of one that fails, why."""
-        asked = await _read(request, _Predict)
-        version = self._version(request)
-        config = LabelConfig.parsed(asked.label_config)
+        async with self._bodies.whole(request) as body:
+            asked = await run_sync(parsed, body, SentPredict)
+            version = self._version(request)
+            config = await run_sync(LabelConfig.parsed, asked.label_config)
+            if (asked.params or {}).get("context"):
+                raise Problem(422, "this model draws by itself and takes no clicks")
+            results = await self._predictions(request, version, asked.tasks, config)
+        content = b'{"results": [' + b", ".join(results) + b"]}"
+        headers = {MODEL_HEADER: version.label}
+        return Response(content, headers=headers, media_type="application/json")
+
+    async def _predictions(
+        self,
+        request: Request,
+        version: ModelVersion,
+        tasks: Sequence[dict[str, Any]],
+        config: LabelConfig,
+    ) -> list[bytes]:
+        """The JSON of each task's answer.
+
+        Raises:
+            Problem: all failed, or one that may succeed later; 413, they are too long together.
+        """
         label_of = config.label_of(version.card.classes)
-        if (asked.params or {}).get("context"):
-            raise Problem(422, "this model draws by itself and takes no clicks")
-        results: list[dict[str, Any]] = []
+        results: list[bytes] = []
         failed: list[Problem] = []
-        for task in asked.tasks:
+        for task in tasks:
             try:
-                results.append(await self._predicted(request, version, task, config, label_of))
+                told = await self._predicted(request, version, task, config, label_of)
             except (Problem, SegError) as error:
                 problem = _as_problem(error)
                 if problem.status_code in PASSING:
@@ -152,10 +143,14 @@ class LabelStudio:
                 failed.append(problem)
                 # Without a result Label Studio passes over it: an empty one would say that there is
                 # nothing in the image.
-                results.append({"error": problem.detail, "status": problem.status_code})
+                told = {"error": problem.detail, "status": problem.status_code}
+                await sleep(0)  # one that fails at once lets others have their turn too
+            results.append((await run_sync(json.dumps, told)).encode())
+            if sum(map(len, results)) > MOST_ANSWERED:
+                raise Problem(413, "the answer grows too long; ask for fewer tasks at a time")
         if failed and len(failed) == len(results):
             raise failed[0]
-        return JSONResponse({"results": results}, headers={MODEL_HEADER: version.label})
+        return results
 
     async def _predicted(
         self,
@@ -185,38 +180,42 @@ class LabelStudio:
 
     async def webhook(self, request: Request) -> Response:
         """``POST /webhook``: what somebody drew or deleted."""
-        event = await _read(request, _Event)
-        if event.action == "START_TRAINING":
-            raise Problem(
-                501, "nothing is trained from here; the annotations are a dataset: training.fit"
-            )
-        if event.action not in DRAWN | DELETED:
-            return JSONResponse({"status": "Unknown event"})
-        if self._kept is None:
-            return JSONResponse({"status": "not kept: SEG_STUDIO names no folder"})
+        async with self._bodies.whole(request) as body:
+            event = await run_sync(parsed, body, SentEvent)
+            if event.action == "START_TRAINING":
+                raise Problem(
+                    501, "nothing is trained from here; the annotations are a dataset: training.fit"
+                )
+            if event.action not in DRAWN | DELETED:
+                return JSONResponse({"status": "Unknown event"})
+            if self._kept is None:
+                return JSONResponse({"status": "not kept: SEG_STUDIO names no folder"})
+            return JSONResponse({"result": await self._told(request, event), "status": "ok"}, 201)
+
+    async def _told(self, request: Request, event: SentEvent) -> object:
+        """Do what an event says."""
+        assert self._kept is not None
         if event.action in DELETED:
-            gone = event.annotations or _listed(event.annotation)
-            images = [await run_sync(self._kept.forget, each.id) for each in gone]
-            return JSONResponse({"result": {"forgotten": images}, "status": "ok"}, 201)
-        tasks, annotations = _listed(event.task), _listed(event.annotation)
-        if event.project is None or len(tasks) != len(annotations):
+            gone = event.annotations or event.annotation
+            numbers = [each.id for each in gone]
+            return {"forgotten": await run_sync(self._kept.forget, numbers)}
+        if event.project is None or len(event.task) != len(event.annotation):
             raise Problem(422, "an annotation comes with its task and its project: send_payload")
-        pairs = list(zip(tasks, annotations, strict=True))
-        kept = [await self._keep(request, event.project, *pair) for pair in pairs]
-        return JSONResponse({"result": kept, "status": "ok"}, 201)
+        pairs = list(zip(event.task, event.annotation, strict=True))
+        return [await self._keep(request, event.project, *pair) for pair in pairs]
 
     async def _keep(
-        self, request: Request, project: _Project, task: _Task, annotation: _Annotation
+        self, request: Request, project: SentProject, task: SentTask, annotation: SentAnnotation
     ) -> dict[str, Any]:
         """Make an annotation a mask of the dataset; one that was skipped is none."""
         assert self._kept is not None
         kept = self._kept
         name = f"ls-{project.id}-{task.id}"
         if annotation.was_cancelled:
-            await run_sync(kept.forget, annotation.id)
+            await run_sync(kept.forget, [annotation.id])
             return {"image": name, "annotation": annotation.id, "counts": None}
         version = self._version(request)
-        config = LabelConfig.parsed(project.label_config)
+        config = await run_sync(LabelConfig.parsed, project.label_config)
         names = [{"name": name} for name in Numbering.of(version.card).labels]
         begin = partial(kept.folder.begin, names, are_objects=version.card.instances is not None)
         classes = await run_sync(begin)
@@ -297,29 +296,9 @@ def _mask_of(
     return from_shapes(names, order, image, False, classes)
 
 
-async def _read(request: Request, kind: type[Body]) -> Body:
-    """A JSON body.
-
-    Raises:
-        Problem: 400, it is none; 413, it is too long.
-    """
-    too_long = Problem(413, f"a request has {MOST_BODY / 1e6:g} MB of JSON at most")
-    body = await short_body(request, MOST_BODY, too_long)
-    try:
-        return await run_sync(kind.model_validate_json, body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))[:80] or "the request"
-        raise Problem(400, f"{where}: {first['msg'].lower()}") from None
-
-
 def _as_problem(error: Problem | SegError) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestCancelledError | SchedulerClosedError | DecodingFullError):
         raise error
     return Problem(*status_and_detail(error))
-
-
-def _listed(found: Item | list[Item]) -> list[Item]:
-    return found if isinstance(found, list) else [found]

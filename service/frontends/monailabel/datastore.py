@@ -3,9 +3,10 @@
 import hashlib
 import math
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -19,21 +20,24 @@ from starlette.routing import Route
 from seg.errors import ImageError
 from seg.files import sha256_of
 from service.answers.streams import CHUNK
+from service.decoding.image_decoder import Check
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import json_object
 from service.frontends.monailabel.results import mean_dice
 from service.frontends.monailabel.sessions import ending_of
 from service.frontends.monailabel.studies import FINAL, Studies, ending_at
 from service.middleware.caller import name_of
+from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.forms import whole_form
-from service.routes.asking import content_of, decoded, segmented
+from service.routes.asking import content_of, segmented
 from service.routes.segment import PublicRoutes
-from service.studio.classes import CARD
+from service.studio.bodies import BYTES_EACH
+from service.studio.classes import CARD, DrawnClasses
 from service.studio.drawn import as_file, from_bin
 from service.studio.files import opened
-from service.studio.folder import Author
+from service.studio.folder import Author, DrawnMask
 
 STRATEGIES: Mapping[str, str] = {
     "predicted_dice": "The image of which the model expects the worst mask",
@@ -42,6 +46,19 @@ STRATEGIES: Mapping[str, str] = {
 }
 LOOKING_S = 30.0
 """Seconds that the choice of the next image may take for images that no model has seen."""
+
+
+@dataclass(frozen=True)
+class _SentMask:
+    """A mask that somebody sends."""
+
+    files: Sequence[BinaryIO]
+    """Of the image that it was drawn on."""
+    label: BinaryIO
+    is_bin: bool
+    """It is OHIF's ``label.bin``."""
+    info: Any
+    """``label_info``: what its numbers mean."""
 
 
 class Datastore:
@@ -74,12 +91,11 @@ class Datastore:
 
     def stats(self) -> dict[str, Any]:
         """How many images there are, and how many of them are annotated."""
-        images = self.studies.images()
+        labels = self.studies.all_labels()
         tags: dict[str, int] = {}
-        for identity in images:
-            for tag in self.studies.labels(identity):
-                tags[tag] = tags.get(tag, 0) + 1
-        return {"total": len(images), "completed": tags.get(FINAL, 0), "label_tags": tags}
+        for tag in (tag for each in labels.values() for tag in each):
+            tags[tag] = tags.get(tag, 0) + 1
+        return {"total": len(labels), "completed": tags.get(FINAL, 0), "label_tags": tags}
 
     async def show(self, request: Request) -> Response:
         """``GET /datastore/``: numbers, or everything by ``output=all`` or ``train``."""
@@ -110,15 +126,17 @@ class Datastore:
         return JSONResponse(pairs)
 
     def _objects(self) -> dict[str, Any]:
+        labels = self.studies.all_labels()
         return {
             identity: {
                 "image": {"ext": ending_at(files[0]), "info": _facts(files[0])},
                 "labels": {
                     tag: {"ext": ending_at(path), "info": _facts(path)}
-                    for tag, path in self.studies.labels(identity).items()
+                    for tag, path in labels[identity].items()
                 },
             }
             for identity, files in self.studies.images().items()
+            if identity in labels  # it may have come meanwhile
         }
 
     async def image(self, request: Request) -> Response:
@@ -174,19 +192,31 @@ class Datastore:
             version = self._models.choose()
             fresh = Numbering.of(version.card).labels
             classes = await run_sync(self.studies.drawn_classes, fresh)
-            decode = partial(decoded, self._models, self._public, request, version)
             with self._public.admission.admitted(self._public.side_by_side):
-                image = await decode(files)
-                if (part.filename or "").lower().endswith(".bin"):
-                    most = 2 * math.prod(image.spatial_shape)
-                    content = await run_sync(part.file.read, most + 1)
-                    label = await run_sync(from_bin, content, image)
-                else:
-                    label = await decode([part.file])
-            mask = await run_sync(as_file, label, image, info, classes)
+                async with self._models.memory.lease(version) as model:
+                    is_bin = (part.filename or "").lower().endswith(".bin")
+                    sent = _SentMask(files, part.file, is_bin, info)
+                    drawn = partial(self._drawn, model, sent, classes)
+                    mask = await self._public.decoded(request, model, drawn)
             author = Author(who=name_of(request), source="monailabel")
             await run_sync(self.studies.put_label, identity, tag, mask, author)
         return JSONResponse({"image": identity, "label": identity})
+
+    def _drawn(
+        self, model: ReadyModel, sent: "_SentMask", classes: DrawnClasses, check: Check
+    ) -> DrawnMask:
+        """What somebody drew on an image; in a thread."""
+        decoder = self._models.decoder
+        dims = model.package.card.input.dims
+        read = partial(decoder.image, dims=dims, limits=model.limits, check=check)
+        image = read(sent.files)
+        voxels = math.prod(image.spatial_shape)
+        with decoder.room(BYTES_EACH * voxels):
+            if sent.is_bin:
+                drawn = from_bin(sent.label.read(2 * voxels + 1), image)
+            else:
+                drawn = read([sent.label])
+            return as_file(drawn, image, sent.info, classes)
 
     async def remove_label(self, request: Request) -> Response:
         """``DELETE /datastore/label``: forget a mask."""
@@ -200,7 +230,8 @@ class Datastore:
         if strategy not in STRATEGIES:
             raise Problem(404, f"strategies are {', '.join(STRATEGIES)}")
         images = await run_sync(self.studies.images)
-        left = [each for each in images if FINAL not in await run_sync(self.studies.labels, each)]
+        masks = await run_sync(self.studies.masks)
+        left = [each for each in images if each not in masks]
         if not left:
             return JSONResponse({})
         more: dict[str, Any] = {}
@@ -272,4 +303,13 @@ def _new_id(file: BinaryIO) -> str:
 
 def _facts(path: Path) -> dict[str, object]:
     facts: dict[str, object] = {"ts": int(path.stat().st_mtime), "name": path.name}
-    return facts | ({"checksum": f"SHA256:{sha256_of(path)}"} if path.is_file() else {})
+    if not path.is_file():
+        return facts
+    about = path.stat()
+    return facts | {"checksum": f"SHA256:{_sha256_of(path, about.st_mtime_ns, about.st_size)}"}
+
+
+@lru_cache(4096)
+def _sha256_of(path: Path, _changed: int, _size: int) -> str:
+    """Read again only where the file has changed: whoever lists a dataset asks for all of them."""
+    return sha256_of(path)

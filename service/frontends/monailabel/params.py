@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from service.problems.response import Problem
 
@@ -90,10 +91,7 @@ def json_object(text: str) -> Mapping[str, Any]:
     Raises:
         Problem: 422, it is none.
     """
-    try:
-        found = json.loads(text or "{}")
-    except (ValueError, RecursionError):
-        found = None
+    found = _parsed(text)
     if not isinstance(found, dict):
         raise Problem(422, "params is a JSON object, as text in a field without a file name")
     return found
@@ -105,10 +103,17 @@ def training_params(body: bytes) -> dict[str, Any]:
     Raises:
         Problem: 422, they are no JSON object.
     """
-    try:
-        params = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        params = None
+    params = _parsed(body)
     if not isinstance(params, dict):
         raise Problem(422, "the parameters of a training are a JSON object")
     return params
+
+
+def _parsed(text: str | bytes) -> object:
+    """What can be sent back as it came: no NaN, no half of a letter, not nested without end."""
+    try:
+        found: object = from_json(text or b"{}", allow_inf_nan=False)
+        json.dumps(found, allow_nan=False)  # 1e999 is infinite too
+    except ValueError:
+        return None
+    return found

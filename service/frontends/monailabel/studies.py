@@ -13,7 +13,7 @@ from seg.files import replace_file
 from seg.images import stem_of
 from service.problems.response import Problem
 from service.studio.classes import DrawnClasses
-from service.studio.folder import Author, DrawnMask, StudioFolder, called
+from service.studio.folder import Author, DrawnMask, StudioFolder, by_name, called
 
 FINAL = "final"
 """The tag of what a person drew."""
@@ -30,6 +30,16 @@ class Studies(StudioFolder):
         found = {path.name: called(path, identity) for path in self._tag_folders()}
         found[FINAL] = self.mask(identity)
         return {tag: path for tag, path in found.items() if path is not None}
+
+    def all_labels(self) -> dict[str, dict[str, Path]]:
+        """The same of every image; each folder is listed once."""
+        found: dict[str, dict[str, Path]] = {identity: {} for identity in self.images()}
+        masks = {path.name: by_name(path) for path in self._tag_folders()}
+        masks[FINAL] = self.masks()
+        for tag, paths in masks.items():
+            for identity in found.keys() & paths.keys():
+                found[identity][tag] = paths[identity]
+        return found
 
     def label(self, identity: str, tag: str) -> Path:
         """One of them.

@@ -244,6 +244,8 @@ def test_a_client_has_so_many_requests_in_flight_and_no_more(guarded, keys):
         assert int(refused.headers["Retry-After"]) >= 1
         followed = guarded.get("/jobs/none/events", headers=bearer(token))
         assert "2 of your requests" in problem(followed, 429)
+        drawn = guarded.get("/studio/images/none/slice", headers=bearer(token))
+        assert "2 of your requests" in problem(drawn, 429)
         assert ask(keys[1]["segment"]).status_code == 200
     finally:
         stop.set()

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from itertools import pairwise
 
 import anyio
@@ -11,13 +12,20 @@ import pytest
 import tifffile
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.testclient import TestClient
 
 from seg.images import Image, Mask, encode_mask, read_mask, write_image
 from seg.images.grid.classes import ClassInfo
+from service.app import create_app
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
+from service.settings import Settings
+from service.studio.bodies import BYTES_EACH
 from service.studio.drawn import UNKNOWN
 from service.studio.folder import Author, DrawnMask, StudioFolder
 from service.studio.revisions import read_record, write_record
 from tests.instances import cells
+from tests.service.conftest import png
 from tests.service.studio.conftest import SIZE, label, named, put
 from training.dataset import load_dataset
 from training.dataset.legend import IGNORE
@@ -293,3 +301,30 @@ def test_a_volume_is_drawn_on_too(folder, studio):
     assert (kept.array[3] == 255).all()
     np.testing.assert_allclose(kept.affine, affine)
     assert studio.get("/studio/images/v/slice?z=3").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["a.ome", "d_0001.ome"])
+def test_a_file_that_would_be_a_channel_of_another_image_is_not_taken(studio, folder, name):
+    sent = {"file": ("x.tif", (folder / "images" / "b.tif").read_bytes())}
+    refused = studio.put(f"/studio/images/{name}", files=sent)
+    assert refused.status_code == 422
+    assert "is a file of the image" in refused.json()["detail"]
+    assert studio.get("/studio/images/a").json()["channels"] == 1
+    assert len(studio.get("/studio/images").json()["images"]) == 3
+
+
+def test_label_maps_have_their_share_of_the_room_for_decoding(folder, tmp_path):
+    (tmp_path / "models").mkdir()
+    too_little = BYTES_EACH * math.prod(SIZE) / 2e6
+    settings = Settings(models=tmp_path / "models", studio=folder, max_decoding_mb=too_little)
+    registry = ModelRegistry(settings, Metrics())
+    try:
+        studio = TestClient(create_app(registry))
+        named(studio, "nucleus")
+        sent = folder / "images" / "a.png"
+        (folder / "images" / "a.tif").unlink()
+        sent.write_bytes(png(np.zeros(SIZE, np.uint8)))  # a small one takes none of it
+        refused = put(studio, "a", np.zeros(SIZE))
+        assert (refused.status_code, "SEG_MAX_DECODING_MB" in refused.text) == (413, True)
+    finally:
+        registry.close()

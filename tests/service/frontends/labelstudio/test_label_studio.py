@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -14,9 +15,11 @@ from starlette.testclient import TestClient
 
 from seg.errors import ConfigError
 from service.app import create_app
+from service.frontends.labelstudio.label_config import LabelConfig
 from service.middleware.key_file import new_key, write_keys
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
+from service.requests.json_bodies import SIDE_BY_SIDE
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png
@@ -308,6 +311,55 @@ def test_of_several_tasks_one_that_fails_says_why_and_costs_no_other(backend):
 def test_a_project_that_cannot_be_answered_is_told_at_once(backend, xml, says):
     body = {"project": "3.17", "schema": xml, "hostname": "", "access_token": ""}
     assert says in error(backend.post("/label-studio/setup", json=body), 422)
+
+
+@pytest.mark.parametrize(
+    ("grows", "status"),
+    [("[]", 413), ("{}", 413), ('""', 413), ("0", 413), ("{},", 400)],
+)
+def test_json_that_grows_is_refused_before_it_is_read(backend, grows, status):
+    few = grows.endswith(",")  # of tasks
+    many = ",".join([grows.strip(",")] * (1001 if few else 1_000_001))
+    body = f'{{"label_config": "<View/>", "tasks": [{many}]}}'
+    refused = backend.post("/label-studio/predict", content=body)
+    assert refused.status_code == status, refused.text
+    assert ("1000 items" if few else "at most") in refused.text
+
+
+def test_long_requests_wait_for_each_other_on_disk(backend, monkeypatch):
+    together, most = 0, 0
+
+    class Watched(LabelConfig):
+        @classmethod
+        def parsed(cls, text):
+            nonlocal together, most
+            together += 1
+            most = max(most, together)
+            time.sleep(0.1)
+            together -= 1
+            return LabelConfig.parsed(text)
+
+    monkeypatch.setattr("service.frontends.labelstudio.routes.LabelConfig", Watched)
+    xml = config() + " " * 200_000
+    body = json.dumps({"schema": xml, "extra_params": None, "more": "x" * (1 << 20)})
+    threads = [
+        threading.Thread(
+            target=backend.post, args=["/label-studio/setup"], kwargs={"content": body}
+        )
+        for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == SIDE_BY_SIDE
+
+
+def test_a_label_is_one_of_the_control_next_around_it():
+    inner = '<PolygonLabels name="p" toName="img"><Label value="Cytoplasm"/></PolygonLabels>'
+    found = LabelConfig.parsed(config("Brush", f'<Label value="Nucleus"/>{inner}'))
+    assert found.drawn == ("Nucleus",)
+    assert found.meant.keys() == {"Nucleus", "Cytoplasm"}
 
 
 def test_set_up_and_asked_whether_it_is_there(backend):

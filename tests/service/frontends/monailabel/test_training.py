@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from seg.images import Image, Mask, write_image, write_mask
+from service.frontends.monailabel.params import training_params
+from service.problems.response import Problem
 from tests.packages import CLASSES, write_package
 from tests.service.conftest import served, until, until_status
 
@@ -42,9 +44,16 @@ def test_monai_label_s_client_orders_follows_and_stops_a_training(peer, place, t
         assert task["status"] == "RUNNING"
         assert client.train_status(check_if_running=True)
         assert front.post(f"/train/{model}", json={}).status_code == 429
-        assert front.post("/train/", content=b"[]").status_code == 422
         client.train_stop()
         until(lambda: front.get("/train/").json()["status"] == "STOPPED")
         assert not client.train_status(check_if_running=True)
         until(lambda: not list((place / "studies" / ".studio" / "training").iterdir()))
         assert len(front.get("/models").json()["models"][0]["versions"]) == 1
+
+
+@pytest.mark.parametrize(
+    "params", ["[]", '{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', "[" * 9999, "{}}"]
+)
+def test_parameters_that_cannot_be_told_again_order_no_training(params):
+    with pytest.raises(Problem, match="JSON object"):
+        training_params(params.encode())
