@@ -27,6 +27,10 @@ STIFFNESS = 1000.0
 """How much an edge stops the walker: ``beta`` of scikit-image."""
 IMAGE_WEIGHT = 0.5
 """Of the image beside the network's probabilities."""
+SMOOTHED = 1.0
+"""Voxels, standard deviation: noise of the image that is no edge."""
+STANDS_OUT = 4.0
+"""Deviations of what is around that a mark's intensity is another than usual there."""
 APART = 1.3
 """Depths of a mark in its part that another core lies away from it."""
 THICKNESS = 2.0
@@ -77,7 +81,7 @@ def repaired(  # noqa: PLR0913 - all that a repair goes by
     if free.any():
         features = [probabilities[(slice(None), *box)]]
         if image is not None:
-            features.append(_scaled(image[(slice(None), *box)]))
+            features.append(_scaled(image[(slice(None), *box)], free, against[box]))
         if are_objects:
             free &= ~_kept_cores(inner, free, marked[box], steps)
         free = _widened(inner, free, marked[box], steps)
@@ -190,12 +194,29 @@ def _free(
     return free
 
 
-def _scaled(image: Float32[np.ndarray, "c *spatial"]) -> Float32[np.ndarray, "c *spatial"]:
-    """Each channel from 0 to ``IMAGE_WEIGHT`` within what is solved."""
-    axes = tuple(range(1, image.ndim))
-    low, high = np.percentile(image, (1, 99), axis=axes, keepdims=True)
-    share = (image - low) / np.maximum(high - low, 1e-9)
-    return np.asarray(IMAGE_WEIGHT * np.clip(np.nan_to_num(share), 0, 1), np.float32)
+def _scaled(
+    image: Float32[np.ndarray, "c *spatial"],
+    free: Bool[np.ndarray, "*spatial"],
+    against: Bool[np.ndarray, "*spatial"],
+) -> Float32[np.ndarray, "c *spatial"]:
+    """Each channel from what is usual around the marks to what is marked, where these differ.
+
+    A pale object beside bright ones has an edge then; the walker would not see it in a range that
+    the bright ones set. Else from 0 to ``IMAGE_WEIGHT`` within what is solved.
+    """
+    scaled = np.empty(image.shape, np.float32)
+    finger = ndimage.binary_dilation(against, iterations=int(THICKNESS))
+    for channel, out in zip(np.nan_to_num(image), scaled, strict=True):
+        smooth = ndimage.gaussian_filter(channel, SMOOTHED)
+        around, there = smooth[free], smooth[finger]
+        usual, marked = float(np.median(around)), float(np.median(there))
+        spread = 1.48 * float(np.median(np.abs(around - usual)))  # of normal noise one deviation
+        if abs(marked - usual) > STANDS_OUT * spread:
+            out[...] = np.clip((smooth - usual) / (marked - usual), 0, 1)
+            continue
+        low, high = np.percentile(channel, (1, 99))
+        out[...] = IMAGE_WEIGHT * np.clip((channel - low) / max(high - low, 1e-9), 0, 1)
+    return scaled
 
 
 def _walked(

@@ -103,3 +103,19 @@ def test_a_reach_of_nothing_is_refused():
     seeds = seeds_at(TRUTH.shape, ((24, 70), 0))
     with pytest.raises(ConfigError, match="above 0"):
         repaired(TRUTH, seeds, probabilities_of(TRUTH), reach=0.0)
+
+
+def test_a_pale_object_beside_bright_ones_is_brought_back_by_one_mark():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:80, :80]
+    pale = (y - 40) ** 2 + (x - 26) ** 2 < 11**2
+    bright = (y - 40) ** 2 + (x - 60) ** 2 < 11**2
+    image = rng.normal(100 + 25 * pale + 2000 * bright, 4).astype(np.float32)[None]
+    nothing = np.where(bright, 0.9, 0.02).astype(np.float32)
+    labels = bright.astype(np.int32)
+    seeds = np.full(labels.shape, NO_SEED)
+    seeds[40, 26] = 2
+    new = repaired(labels, seeds, np.stack([1 - nothing, nothing]), image, are_objects=True)
+    found = new == 2
+    assert (found & pale).sum() / (found | pale).sum() > 0.8
+    np.testing.assert_array_equal(new == 1, bright)
