@@ -101,11 +101,14 @@ def from_page(
     there = _numbers_in(numbers) - {0, UNKNOWN}
     highest = max(classes.ignore or 0, *classes.values.values())
     if classes.are_objects:
-        highest = max(highest, *there, 0)
+        free = min(set(range(1, len(there) + 3)) - there - {classes.ignore})
+        highest = max(highest, free, *there)
         found = np.where(unknown, 0, numbers).astype(np.min_scalar_type(highest))
-        if classes.ignore in there:
-            raise Problem(422, f"an object has the number {classes.ignore}, which means ignored")
         named = _classes_of(there, objects, classes)
+        if classes.ignore in there:  # an object that has it gets another number
+            found[numbers == classes.ignore] = free
+            if named:
+                named = {free if n == classes.ignore else n: name for n, name in named.items()}
     else:
         values = tuple(classes.values.values())
         if there and max(there) >= len(values):

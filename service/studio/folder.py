@@ -5,12 +5,14 @@
 no training looks into.
 """
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -124,6 +126,19 @@ class StudioFolder:
                 len(known) == 1 and known[0].is_file() and sha256_of(known[0]) == sha256_of(part)
             ):
                 raise Problem(409, "another image has this id; give this one its own")
+
+    def check_new(self, identity: str, file: BinaryIO) -> None:
+        """Whether an image is here by no other id: once to train on, and once to measure with.
+
+        Raises:
+            Problem: 409, it is.
+        """
+        size = file.seek(0, SEEK_END)
+        for name, files in self.images().items():
+            if name == identity or len(files) > 1 or not files[0].is_file():
+                continue
+            if files[0].stat().st_size == size and sha256_of(files[0]) == _sha256_of(file):
+                raise Problem(409, f"the same image is here already: {name}")
 
     def mask(self, identity: str) -> Path | None:
         """What is done of an image; None where nothing is."""
@@ -270,6 +285,9 @@ class StudioFolder:
         files = self.files_of(identity)
         with self._locked():
             self._forget_mask(identity)
+            classes = read_classes(self.folder)
+            if classes and classes.table:
+                note_objects(self.folder / classes.table, identity, {})
             shutil.rmtree(self._versions(identity), ignore_errors=True)
             self._record_file(identity).unlink(missing_ok=True)
         for path in files:
@@ -380,6 +398,11 @@ def by_name(folder: Path) -> dict[str, Path]:
     except ImageError:
         return {}
     return {stem_of(path): path for path in reversed(found)}  # of two of a name the first
+
+
+def _sha256_of(file: BinaryIO) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_settled(record: Record, mask: Path | None) -> bool:

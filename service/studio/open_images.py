@@ -105,7 +105,13 @@ class OpenImages:
                 self._kept.popitem(last=False)
         return found
 
-    async def decoded(self, request: Request, file: BinaryIO, dims: int) -> Image:
+    @property
+    def dims(self) -> int | None:
+        """Of the images here, as models say; None where there is no model."""
+        version = next(iter(self._models.versions()), None)
+        return version.card.input.dims if version else None
+
+    async def decoded(self, request: Request, file: BinaryIO, dims: int | None) -> Image:
         """A file that came with a request.
 
         Raises:
@@ -164,8 +170,7 @@ class OpenImages:
     def _open(self, paths: Sequence[Path], check: Check) -> OpenImage:
         with ExitStack() as stack:
             files = [opened(path, stack) for path in paths]
-            version = next(iter(self._models.versions()), None)
-            image = self._decoded(files, version.card.input.dims if version else None, check)
+            image = self._decoded(files, self.dims, check)
         windows = np.array([_window(channel) for channel in image.array])
         return OpenImage(image, windows, _content_of(image))
 

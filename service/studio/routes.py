@@ -115,7 +115,6 @@ class Studio:
         if classes:
             told["objects"] = classes.are_objects
             told["ignores"] = classes.ignore is not None
-            told["ignore"] = classes.ignore if classes.are_objects else None
             told["classes"] = [
                 {"name": name, "color": list(classes.colors.get(name, ())) or None}
                 for name in classes.names
@@ -169,7 +168,7 @@ class Studio:
         return JSONResponse(told, headers={"ETag": f'"{record.number}"'})
 
     async def add(self, request: Request) -> Response:
-        """``PUT /studio/images/ID``: take an image in; the part is named file."""
+        """``PUT /studio/images/ID``: take an image in, if it is one; the part is named file."""
         async with whole_form(request) as form:
             part = form.get("file")
             if not isinstance(part, UploadFile):
@@ -177,6 +176,9 @@ class Studio:
             name = (part.filename or "").lower()
             ending = next((each for each in IMAGE_ENDINGS if name.endswith(each)), "")
             identity = request.path_params["id"]
+            if ending:  # what has none is refused in other words
+                await self.images.decoded(request, part.file, self.images.dims)
+            await run_sync(self.folder.check_new, identity, part.file)
             await run_sync(self.folder.add, identity, ending, part.file)
         return JSONResponse({"id": identity}, 201)
 

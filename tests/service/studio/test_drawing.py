@@ -186,12 +186,27 @@ def test_objects_of_several_classes_have_their_classes_in_a_table(studio, folder
     objects = {int(n): ("debris" if n == 1 else "nucleus") for n in np.unique(numbers) if n}
     refused = put(studio, "a", numbers, state="done", objects={"1": "debris"})
     assert refused.status_code == 422
-    for name in "ab":
+    for name in "abc":
         put(studio, name, numbers, state="done", objects=objects)
+    studio.delete("/studio/images/c")
+    assert "\nc," not in (folder / "objects.csv").read_text()
     assert json.loads(label(studio, "a")[1]["X-Objects"]) == {str(k): v for k, v in objects.items()}
     dataset = load_dataset(folder)
     _, mask = dataset.read(dataset.cases[0])
     np.testing.assert_array_equal(mask.array == 2, numbers == 1)
+
+
+def test_an_object_that_has_the_number_of_what_is_ignored_gets_another(studio, folder):
+    (folder / "dataset.yaml").write_text(
+        "classes: [background, nucleus]\nmasks: instances\nignore: 2\nunannotated: left out\n"
+    )
+    numbers = np.zeros(SIZE, np.uint16)
+    numbers[5:9, 5:9], numbers[20:25, 5:9], numbers[30:] = 1, 2, UNKNOWN
+    assert put(studio, "a", numbers, state="done").status_code == 200
+    back, _ = label(studio, "a")
+    np.testing.assert_array_equal(back == UNKNOWN, numbers == UNKNOWN)
+    assert set(np.unique(back)) == {0, 1, 3, UNKNOWN}
+    np.testing.assert_array_equal(back == 3, numbers == 2)
 
 
 def test_classes_by_value_keep_their_values_and_what_nobody_annotated(studio, folder):
@@ -277,11 +292,15 @@ def test_all_that_the_studio_answers_is_described(studio):
 
 
 def test_an_image_comes_and_another_in_its_place_is_refused(studio, folder):
-    content = (folder / "images" / "a.tif").read_bytes()
     other = (folder / "images" / "b.tif").read_bytes()
-    for name, sent, status in (("d", content, 201), ("d", other, 409), ("e/f", other, 404)):
+    tifffile.imwrite(folder / "new.tif", np.eye(40, dtype=np.uint8))
+    content = (folder / "new.tif").read_bytes()
+    for name, sent, status in (
+        *(("d", content, 201), ("d", content, 201), ("d", other, 409)),
+        *(("e/f", content, 404), ("e", content, 409), ("e", b"none", 415), ("e", b"", 422)),
+    ):
         answer = studio.put(f"/studio/images/{name}", files={"file": ("x.tif", sent)})
-        assert answer.status_code == status
+        assert answer.status_code == status, answer.text
     assert len(studio.get("/studio/images").json()["images"]) == 4
     assert studio.delete("/studio/images/d").status_code == 204
     assert len(studio.get("/studio/images").json()["images"]) == 3

@@ -45,7 +45,7 @@ export class Desk {
     const isKept = kept?.numbers?.length === voxels;
     if (isKept) drawn = kept;
     if (this.image !== name) return null;
-    const map = new LabelMap(about.shape, drawn.numbers, drawn.objects, this.dataset.ignore ?? UNKNOWN);
+    const map = new LabelMap(about.shape, drawn.numbers, drawn.objects);
     this.map = map;
     this.about = about;
     this.package = isKept ? kept.package : null;

@@ -1,9 +1,9 @@
 /** The list of images: opened, added by a button or dropped, taken away. */
 
-import { ask, fetchJson } from "../asking/api.js";
+import { fetchJson } from "../asking/api.js";
 import { element, find } from "../dom.js";
 import { t } from "../texts.js";
-import { addImage, removeImage } from "./api.js";
+import { addImage } from "./api.js";
 
 const ENDING = /(\.(nii|ome))?\.[A-Za-z0-9]+$/i;
 const MOST_LETTERS = 100;
@@ -111,7 +111,6 @@ export class Images {
       const id = idOf(file.name);
       try {
         await addImage(id, file);
-        await this.#look(id);
         first ??= id;
       } catch (error) {
         refused.push(`${file.name}: ${error.message}`);
@@ -122,16 +121,5 @@ export class Images {
     if (refused.length) this.told.fail(new Error(refused.join("\n")));
     else this.told.say("studioAdded", { n: files.length });
     if (first && !this.current) await this.told.open(first);
-  }
-
-  /** One that cannot be read is no image: it is taken away again, and why is told. */
-  async #look(id) {
-    const known = this.all.some((each) => each.id === id);
-    try {
-      await ask(`studio/images/${encodeURIComponent(id)}`);
-    } catch (error) {
-      if (!known && (error.status === 415 || error.status === 422)) await removeImage(id).catch(() => {});
-      throw error;
-    }
   }
 }

@@ -10,13 +10,11 @@ export class LabelMap {
   /**
    * @param shape sizes along y and x, or z, y and x.
    * @param classes the class of each object by its number, where that is told.
-   * @param taken a number that no object may have, besides the usual ones.
    */
-  constructor(shape, numbers, classes = {}, taken = UNKNOWN) {
+  constructor(shape, numbers, classes = {}) {
     [this.depth, this.height, this.width] = shape.length === 3 ? shape : [1, ...shape];
     this.numbers = numbers;
     this.classes = classes;
-    this.taken = taken;
     this.done = [];
     this.undone = [];
     this.open = null;
@@ -116,7 +114,7 @@ export class LabelMap {
   fresh() {
     const there = this.#there();
     const highest = there.lastIndexOf(1, UNKNOWN - 1);
-    there[0] = there[this.taken] = there[UNKNOWN] = 1;
+    there[0] = there[UNKNOWN] = 1;
     const above = there.indexOf(0, highest + 1);
     return above > 0 ? above : Math.max(0, there.indexOf(0));
   }
