@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
+import tifffile
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.result import bar, report
@@ -30,6 +32,21 @@ FIRST = 2
 """Images that somebody annotates before anything is known."""
 WAYS = ("third by rank", "half at random")
 CONTROL = "third at random"
+
+
+def thinned(data: Path, target: Path) -> Path:
+    """Every second pixel of a nnU-Net folder in 2D or of slices: four times as fast."""
+    if (target / "dataset.json").is_file():
+        return target
+    for folder in ("imagesTr", "labelsTr", "instancesTr", "imagesTs", "labelsTs", "instancesTs"):
+        (target / folder).mkdir(parents=True, exist_ok=True)
+        for path in (data / folder).iterdir() if (data / folder).is_dir() else ():
+            if path.name.endswith(".nii.gz"):
+                nibabel.save(nibabel.load(path).slicer[::2, ::2], target / folder / path.name)
+            else:
+                tifffile.imwrite(target / folder / path.name, tifffile.imread(path)[::2, ::2])
+    shutil.copy(data / "dataset.json", target / "dataset.json")
+    return target
 
 
 def cases_of(data: Path) -> dict[str, list[Path]]:
@@ -145,6 +162,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+", help="nnU-Net folders")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--control", action="store_true", help="a third at random as well")
+    parser.add_argument("--thin", action="store_true", help="every second pixel of the images")
     parser.add_argument("--scratch", type=Path, default=Path("runs/next-images"))
     parser.add_argument("--json", type=Path)
     options, fit = parser.parse_known_args()  # what is not known here is an option of training.fit
@@ -152,7 +170,8 @@ def main() -> None:
     ways = (*WAYS, CONTROL) if options.control else WAYS
     rows: list[dict[str, Any]] = []
     bars = []
-    for data in options.data:
+    for each in options.data:
+        data = thinned(each, options.scratch / "thinned" / each.name) if options.thin else each
         of_data = [
             row
             for seed in range(options.seeds)
