@@ -96,12 +96,18 @@ class StudioFolder:
             raise Problem(404, "there is no such image; GET /datastore/?output=all lists them")
         return found
 
-    def add(self, identity: str, ending: str, file: BinaryIO) -> None:
+    def add(self, identity: str, ending: str, file: BinaryIO, *, once: bool = False) -> None:
         """Take an image in, whole or not at all.
+
+        Args:
+            identity: of the image.
+            ending: of the file's name.
+            file: the image.
+            once: by one id alone, not once to train on and once to measure with.
 
         Raises:
             Problem: 422, no such id or no ending of an image, or both together are the name of
-                another; 409, another image has this id.
+                another; 409, another image has this id, or the same image another one.
         """
         if not IDENTITY.fullmatch(identity) or CHANNEL.search(identity):
             raise Problem(
@@ -116,6 +122,8 @@ class StudioFolder:
             raise Problem(
                 422, f"{target.name} is a file of the image {read_as}; give this one another id"
             )
+        if once:
+            self._check_new(identity, file)
         self._images.mkdir(parents=True, exist_ok=True)
         known = self.images().get(identity)
         with replaced_file(target, mode=0o600) as part:
@@ -127,12 +135,7 @@ class StudioFolder:
             ):
                 raise Problem(409, "another image has this id; give this one its own")
 
-    def check_new(self, identity: str, file: BinaryIO) -> None:
-        """Whether an image is here by no other id: once to train on, and once to measure with.
-
-        Raises:
-            Problem: 409, it is.
-        """
+    def _check_new(self, identity: str, file: BinaryIO) -> None:
         size = file.seek(0, SEEK_END)
         for name, files in self.images().items():
             if name == identity or len(files) > 1 or not files[0].is_file():

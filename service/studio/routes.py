@@ -178,8 +178,7 @@ class Studio:
             identity = request.path_params["id"]
             if ending:  # what has none is refused in other words
                 await self.images.decoded(request, part.file, self.images.dims)
-            await run_sync(self.folder.check_new, identity, part.file)
-            await run_sync(self.folder.add, identity, ending, part.file)
+            await run_sync(lambda: self.folder.add(identity, ending, part.file, once=True))
         return JSONResponse({"id": identity}, 201)
 
     async def remove(self, request: Request) -> Response:
