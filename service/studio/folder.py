@@ -405,7 +405,10 @@ def by_name(folder: Path) -> dict[str, Path]:
 
 def _sha256_of(file: BinaryIO) -> str:
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _is_settled(record: Record, mask: Path | None) -> bool:
