@@ -15,6 +15,7 @@ from seg.networks.foreign.names import (
     has_2d_encoder,
     is_whole_network,
     our_parts,
+    unknown_network,
 )
 from seg.networks.foreign.network import default_strides, multiple_of, strides_for
 from seg.networks.layers import Axes, chosen
@@ -151,7 +152,9 @@ def preset(
         config = _around(name, in_channels, num_classes)
         _check_same_size(config, strides)
         return config
-    layout = chosen(PRESETS, name, "preset")
+    if name not in PRESETS:
+        raise unknown_network(name, list(PRESETS))
+    layout = PRESETS[name]
     if spatial_dims not in layout.features:
         raise ConfigError(f"spatial_dims is 2 or 3, got {spatial_dims}")
     stages = len(strides or layout.features[spatial_dims])

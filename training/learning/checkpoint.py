@@ -74,7 +74,7 @@ def trained_in(run: RunFolder, plan: Plan, legend: Legend) -> Trained:
         for name, value in saved.averaged_weights.items()
         if name.startswith(_PREFIX)
     }
-    network = make_network(plan.network_config(outputs_of(legend, plan)))
+    network = make_network(plan.network_config(outputs_of(legend, plan.instances)))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -46,7 +46,7 @@ class SegmentationModule(pl.LightningModule):
         # in a tuple, so that its weights are no part of this module
         self._teachers = () if teacher is None else (teacher.eval(),)
         self.plan = plan
-        self.network = make_network(plan.network_config(outputs_of(legend, plan))).to(
+        self.network = make_network(plan.network_config(outputs_of(legend, plan.instances))).to(
             memory_format=memory_format(plan)
         )
         self.loss = make_loss(

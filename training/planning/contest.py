@@ -26,6 +26,7 @@ from training.run.clock import Clock
 from training.run.device import Device
 from training.run.plan import Plan, changed_plan
 from training.run.plan_fields import Contender
+from training.samples.object_targets import outputs_of
 
 AUTO = "auto"
 """As ``--weights``."""
@@ -173,7 +174,9 @@ def contest(
     for rival in rivals_at_hand()[:MOST_RIVALS]:
         try:
             plan = plan_of(rival.fields)
-            rehearse_export(rival.network, plan.network_config(len(dataset.classes)))
+            rehearse_export(
+                rival.network, plan.network_config(outputs_of(dataset.legend, plan.instances))
+            )
             tried.append(_tried(plan, few, device, clock))
         except SegError as error:
             log.warning("trial     %s is left out: %s", rival.network, error)

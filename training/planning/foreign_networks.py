@@ -17,11 +17,11 @@ from training.dataset.fingerprint import Fingerprint
 from training.planning.contest import AUTO, check_contest
 from training.planning.rehearsal import rehearse_export
 from training.run.plan import Plan
+from training.samples.object_targets import outputs_of
 
 LARGEST_BYTE = 255.0
 GENTLE_ENCODER = 0.1
 """Of the learning rate: what was learnt on millions of pictures should last."""
-PROBED_CLASSES = 2
 
 log = logging.getLogger("training")
 
@@ -50,7 +50,10 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
         log.warning("network   %s: its code is run; use only what you have read", name)
     channels = len(dataset.channels)
     config = network_config(
-        name, spatial_dims=dataset.dims, in_channels=channels, num_classes=PROBED_CLASSES
+        name,
+        spatial_dims=dataset.dims,
+        in_channels=channels,
+        num_classes=_outputs(chosen, dataset),
     )
     encoder = encoder_of(name)
     if chosen.get("sandwich_share") and not make_network(config).droppable_blocks(reshaping=True):
@@ -73,7 +76,9 @@ def network_fields(plan: Plan | None) -> dict[str, Any]:
     """What a plan that was handed over says of another library's network, to be checked."""
     if plan is None or not is_foreign(plan.network):
         return {}
-    return {name: getattr(plan, name) for name in ("network", "weights", "sandwich_share")}
+    return {
+        name: getattr(plan, name) for name in ("network", "weights", "sandwich_share", "instances")
+    }
 
 
 def foreign_fields(
@@ -93,7 +98,7 @@ def foreign_fields(
             name,
             spatial_dims=dataset.dims,
             in_channels=len(dataset.channels),
-            num_classes=PROBED_CLASSES,
+            num_classes=_outputs(chosen, dataset),
         )
         fields["strides"] = config.strides
         fields["kernel_sizes"] = ((3,) * dataset.dims,) * len(config.strides)
@@ -105,6 +110,12 @@ def foreign_fields(
     fields |= {"encoder_rate": GENTLE_ENCODER, "frozen_statistics": True}
     rules = normalisation_of(intensities_of(encoder, weights), dataset.channels, fingerprint)
     return fields | ({"normalisation": rules} if rules else {})
+
+
+def _outputs(chosen: Mapping[str, Any], dataset: Dataset) -> int:
+    """Channels that the network must make: a network of one's own may have no other number."""
+    tells_apart = dataset.has_objects and dataset.legend.task == "exclusive"
+    return outputs_of(dataset.legend, chosen.get("instances", "auto") if tells_apart else "none")
 
 
 def normalisation_of(

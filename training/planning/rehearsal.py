@@ -4,11 +4,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from seg.errors import ConfigError
 from seg.inference import OnnxBackend
 from seg.networks import UNetConfig, make_network
 from seg.networks.foreign.config import ForeignConfig
+from seg.networks.foreign.own_code import names_own_code
 from training.onnx_files.proof import reference_logits
 from training.onnx_files.write import SAMPLES_A_BATCH, write_onnx
 
@@ -40,12 +42,22 @@ def rehearse_export(name: str, config: UNetConfig | ForeignConfig) -> None:
             f"{name} cannot be written as ONNX, which a package is made of ({reason}); take "
             "another encoder, docs/encoders.md lists some that can"
         ) from error
+    if names_own_code(name) and _are_probabilities(wanted):
+        raise ConfigError(
+            f"{name} returns probabilities, between 0 and 1; return what goes into its last "
+            "softmax or sigmoid: the loss and the service apply it"
+        )
     difference = np.abs(logits - wanted).max() / max(1.0, np.abs(wanted).max())
     if not difference <= AGREEMENT:
         raise ConfigError(
             f"{name} gives other logits as ONNX than in torch, off by {difference:.1g} of the "
             "largest; take another encoder, docs/encoders.md lists some that agree"
         )
+
+
+def _are_probabilities(outputs: Float32[np.ndarray, "b k *patch"]) -> bool:
+    """Logits of random weights for random images have both signs, and values above 1."""
+    return bool(outputs.min() >= 0 and outputs.max() <= 1 and outputs.std() > 0)
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -108,7 +108,7 @@ def _steps(
     layout = memory_format(plan)
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
     scaler = torch.amp.GradScaler(kind, enabled=half is torch.float16)
-    network = make_network(plan.network_config(outputs_of(legend, plan)))
+    network = make_network(plan.network_config(outputs_of(legend, plan.instances)))
     network = network.to(kind).to(memory_format=layout)
     legend = learnt_legend(legend, plan)
     loss = make_loss(legend, plan.loss, plan.class_weights)

@@ -19,14 +19,18 @@ FULL = 255
 """Depth of an object's middle."""
 
 
+WITH_BORDERS, WITH_DEPTHS = ("border", "auto"), ("distance", "auto")
+"""Ways to tell objects apart."""
+
+
 def learns_borders(plan: Plan) -> bool:
     """Whether a border is a class of its own."""
-    return plan.instances in ("border", "auto")
+    return plan.instances in WITH_BORDERS
 
 
 def learns_depths(plan: Plan) -> bool:
     """Whether depth has channels."""
-    return plan.instances in ("distance", "auto")
+    return plan.instances in WITH_DEPTHS
 
 
 def learnt_legend(legend: Legend, plan: Plan) -> Legend:
@@ -39,10 +43,10 @@ def learnt_legend(legend: Legend, plan: Plan) -> Legend:
     return Legend(make_classes([*names, *borders], colors), ignores=legend.ignores)
 
 
-def outputs_of(legend: Legend, plan: Plan) -> int:
+def outputs_of(legend: Legend, instances: str) -> int:
     """Channels of the network: classes, their borders, their depths."""
-    depths = len(legend.classes) - 1 if learns_depths(plan) else 0
-    return learnt_legend(legend, plan).outputs + depths
+    times = (instances in WITH_BORDERS) + (instances in WITH_DEPTHS)
+    return legend.outputs + times * (len(legend.classes) - 1)
 
 
 def with_borders(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import safetensors
 import safetensors.torch
@@ -86,6 +87,13 @@ def make(name: str, in_channels: int, weights: str | None = None) -> nn.Module:
     bare = name.removeprefix(SMP)
     settings = hub_weights(bare)
     if weights is not None and weights not in settings:
+        if Path(weights).suffix or Path(weights).exists():
+            raise ConfigError(
+                f"{weights} is no .safetensors file: weights in pickles (.pth, .pt, .bin, .ckpt) "
+                "run code as they are read; where you trust it, turn it into one: "
+                "safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
+                "'FILE.safetensors')"
+            )
         raise ConfigError(
             f"{name} has no weights called {weights!r}; known are {', '.join(settings) or 'none'}, "
             "or give the path of a .safetensors file"
@@ -129,11 +137,21 @@ def _within_reach(needed: bool) -> Iterator[None]:
     from huggingface_hub import constants
 
     offline = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = offline or not _answers(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = offline or not _answers(_first_hop(constants.ENDPOINT))
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = offline
+
+
+def _first_hop(address: str) -> str:
+    """The proxy that leads there, where the environment names one; else the address itself."""
+    parts = urlsplit(address)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return address
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _answers(address: str) -> bool:
@@ -243,13 +261,21 @@ def load_weights(encoder: nn.Module, file: Path, name: str) -> None:
                 f"{file} does not hold the weights of {name}: {own_name} of shape "
                 f"{tuple(own.shape)} is missing there; name the encoder that the file belongs to"
             )
+        if not tensor.isfinite().all():
+            raise ConfigError(f"{file} is damaged: {own_name} holds values that are not finite")
         filled[own_name] = tensor
     encoder.load_state_dict(filled, strict=False)
 
 
+WRAPPERS = ("encoder.", "model.", "module.", "backbone.", "network.", "net.")
+"""What those who trained an encoder keep it in, smp and DistributedDataParallel among them."""
+
+
 def _key(name: str) -> str:
     """A weight's name as timm's classifiers, its feature extractors and smp all spell it."""
-    return name.removeprefix("encoder.").removeprefix("model.").replace(".", "_")
+    while name.startswith(WRAPPERS):
+        name = name.partition(".")[2]
+    return name.replace(".", "_")
 
 
 def _adapted(tensor: Tensor | None, own: Tensor) -> Tensor | None:

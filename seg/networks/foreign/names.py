@@ -1,11 +1,11 @@
 """How networks of other libraries are named; nothing heavy is imported to read a name."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from seg.errors import ConfigError
-from seg.networks.foreign.own_code import LIBRARIES, names_own_code
+from seg.networks.foreign.own_code import names_own_code
 
 SMP, TIMM, MONAI, OURS = "smp:", "tu-", "monai:", "seg:"
 DEFAULT_ARCHITECTURE = "unet"
@@ -79,9 +79,46 @@ def check_name(name: str) -> None:
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> ConfigError:
     """The sentence for a name that is not known: completed, or corrected by the nearest."""
-    begins = sorted((each for each in known if each.startswith(name)), key=len)
-    near = begins[:3] or get_close_matches(name, known, n=3, cutoff=0.4) or list(known[:3])
-    return ConfigError(f"no {kind} is called {name!r}; did you mean {' or '.join(near)}?")
+    by_spelling = {_spelt(each): each for each in reversed(known)}
+    wanted = _spelt(name)
+    begins = sorted((each for each in by_spelling if each.startswith(wanted)), key=len)
+    near = begins[:3] or get_close_matches(wanted, by_spelling, n=3, cutoff=0.4)
+    told = [by_spelling[each] for each in near] or list(known[:3])
+    return ConfigError(f"no {kind} is called {name!r}; did you mean {' or '.join(told)}?")
+
+
+def unknown_network(name: str, presets: Sequence[str]) -> ConfigError:
+    """The sentence for a name that is no preset, and does not say of which library it is."""
+    library, _, bare = name.strip().rpartition(":")
+    if "/" in bare:
+        return ConfigError(f"no network is called {name!r}; did you mean {SMP}{bare.lower()}?")
+    known = {each: _spelt(bare_name) for each, bare_name in _named(library.lower(), presets)}
+    wanted = _spelt(bare)
+    near = [wanted] if wanted in known.values() else get_close_matches(wanted, known.values(), n=3)
+    told = [each for spelt in dict.fromkeys(near) for each in known if known[each] == spelt]
+    return ConfigError(
+        f"no network is called {name!r}; did you mean {' or '.join(told[:3] or presets)}?"
+    )
+
+
+def _named(library: str, presets: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Networks and encoders of a library, or of all; and what others call them."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if not library:
+        yield from ((preset, preset) for preset in presets)
+    if library in ("", "monai"):
+        yield from ((MONAI + network, network) for network in MONAI_NETWORKS)
+    if library in ("", "smp"):
+        yield from ((SMP + encoder, encoder) for encoder in smp.encoders.encoders)
+    if library in ("", "timm", "tu"):
+        yield from ((TIMM + model, model) for model in timm.list_models())
+
+
+def _spelt(name: str) -> str:
+    """In small letters, since papers, their code and users differ in all else."""
+    return name.strip().lower().replace("+", "plus").replace("_", "-")
 
 
 def _check_architecture(name: str) -> None:
@@ -89,6 +126,11 @@ def _check_architecture(name: str) -> None:
 
     architecture, encoder = smp_parts(name)
     known = list(smp.MODEL_ARCHITECTURES_MAPPING)
+    if not encoder or ("/" not in name and encoder in known):
+        shown = encoder or (architecture if "/" in name else DEFAULT_ARCHITECTURE)
+        raise ConfigError(
+            f"{name} names no encoder; write smp:ARCHITECTURE/ENCODER, such as smp:{shown}/resnet34"
+        )
     if architecture in REFUSED:
         raise ConfigError(f"{name} cannot be trained here: {REFUSED[architecture]}")
     if architecture not in known:
@@ -103,7 +145,7 @@ def _check_module(name: str) -> None:
     except (ImportError, ValueError):
         found = None
     if found is None:
-        near = get_close_matches(module, LIBRARIES, n=1, cutoff=0.4)
+        near = get_close_matches(module, ("smp", "monai", "seg"), n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]}:{name.partition(':')[2]}?" if near else ""
         raise ConfigError(f"no module {module!r} can be imported for {name}{hint}")
 

@@ -12,12 +12,14 @@ from seg.errors import ConfigError
 from seg.networks.foreign.config import ForeignConfig
 from seg.networks.foreign.encoders import hub_weights, without_warnings
 from seg.networks.foreign.names import MONAI, SMP, smp_parts
-from seg.networks.foreign.own_code import build_own
+from seg.networks.foreign.own_code import build_own, names_own_code
 from seg.networks.layers import Axes
 from seg.networks.network import SegmentationNetwork
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 3, 6, 12, 24, 48, 96, 7, 14, 28, 56, 112, 224, 256)
 """Tried in this order: what the sizes of an input must be multiples of."""
+ANY_MULTIPLES = (*MULTIPLES, *(n for n in range(5, 256) if n not in MULTIPLES))
+"""Of a network that a user wrote."""
 PROBES = (1, 3, 5)
 """Times a multiple. A network that takes the last two takes all that are larger: what divides 3n
 and 5n divides n. The first is for those that take no small images."""
@@ -90,7 +92,8 @@ def multiple_of(config: ForeignConfig) -> int:
 
 def _multiple(network: nn.Module, config: ForeignConfig, device: str) -> int:
     reason = ""
-    for multiple in MULTIPLES:
+    is_own = names_own_code(config.name) and device == "meta"
+    for multiple in ANY_MULTIPLES if is_own else MULTIPLES:
         for times in PROBES:
             size = (multiple * times,) * config.spatial_dims
             image = torch.zeros(2, config.in_channels, *size, device=device)
@@ -100,13 +103,18 @@ def _multiple(network: nn.Module, config: ForeignConfig, device: str) -> int:
             except NotImplementedError:
                 raise
             except Exception as error:  # what a network says to a size that it does not take
+                if device == "meta" and device in str(error):  # it asks for numbers
+                    raise NotImplementedError from error
                 reason = f"{type(error).__name__}: {error}"
                 break
             if not isinstance(logits, Tensor) or logits.shape[:2] != (2, config.num_classes):
                 got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise ConfigError(
                     f"{config.name} must map images (b, {config.in_channels}, *patch) to logits "
-                    f"(b, {config.num_classes}, *patch), got {got} for {tuple(image.shape)}"
+                    f"(b, {config.num_classes}, *patch), got {got} for {tuple(image.shape)}; the "
+                    "channels are one a class, background included (none for background where "
+                    "classes overlap), and where objects are told apart one more for the border "
+                    "and the depth of each class (--instances none leaves these out)"
                 )
             if logits.shape[2:] != image.shape[2:]:
                 reason = f"it makes {tuple(logits.shape[2:])} of {size}"

@@ -13,19 +13,20 @@ import sys
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from seg.errors import ConfigError
 
 ALLOWED = "SEG_RUN_CODE"
 """Environment variable with the one name whose code may run; other processes inherit it."""
-LIBRARIES = ("smp", "monai", "seg")
-"""What stands before a colon elsewhere."""
+LIBRARIES = ("smp", "monai", "seg", "timm", "tu")
+"""What stands before a colon elsewhere, or is written there for ``tu-``."""
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def names_own_code(name: str) -> bool:
     """Whether a name has the form ``package.module:function``."""
-    return _NAME.fullmatch(name) is not None and name.partition(":")[0] not in LIBRARIES
+    return _NAME.fullmatch(name) is not None and name.partition(":")[0].lower() not in LIBRARIES
 
 
 def allow(name: str) -> None:
@@ -71,7 +72,15 @@ def build_own(name: str, **about: Any) -> nn.Module:
     try:
         network = function(**{k: v for k, v in about.items() if takes_all or k in accepted})
     except Exception as error:  # code that we do not know
-        raise ConfigError(f"{name} fails: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"{name} fails: {type(error).__name__}: {error} (it is given those of "
+            f"{', '.join(about)} that it has as parameters)"
+        ) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{name} must return a torch.nn.Module, got {type(network).__name__}")
+    if any(is_lazy(each) for each in network.parameters()):
+        raise ConfigError(
+            f"{name} has lazy layers, whose weights have no shape before an image has gone "
+            "through; give them the channels that they take (nn.Conv2d in place of nn.LazyConv2d)"
+        )
     return network

@@ -134,7 +134,7 @@ def test_the_command_times_and_draws(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["resunet"], "no preset is called 'resunet'"),
+        (["resunet"], "no network is called 'resunet'"),
         (["resunet-s", "--patch", "64"], "a patch has 2 numbers"),
         (["resunet-s", "--patch", "60", "60"], "multiples of"),
         (["--draw", "net.svg"], "--draw draws one network, got 0 names"),

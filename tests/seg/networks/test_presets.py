@@ -31,7 +31,7 @@ def test_a_planner_decides_the_stages_of_a_preset(spatial_dims):
 
 
 def test_an_unknown_preset_is_told_with_the_nearest():
-    with pytest.raises(ConfigError, match="no preset is called 'resunet'; did you mean resunet-"):
+    with pytest.raises(ConfigError, match="no network is called 'resunet'; did you mean resunet-"):
         preset("resunet", spatial_dims=2, in_channels=1, num_classes=2)
 
 

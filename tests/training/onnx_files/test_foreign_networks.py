@@ -91,6 +91,7 @@ def own_module(tmp_path, monkeypatch):
         "class FickleNetwork(torch.nn.Module):\n"
         "    def forward(self, x):\n"
         "        return x if torch.compiler.is_compiling() else 2 * x\n"
+        "def likely(): return torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1), torch.nn.Softmax(1))\n"
         "def odd(): return OddNetwork()\n"
         "def fickle(): return FickleNetwork()\n"
     )
@@ -100,7 +101,11 @@ def own_module(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("function", "words"),
-    [("odd", "cannot be written as ONNX"), ("fickle", "other logits as ONNX than in torch")],
+    [
+        ("odd", "cannot be written as ONNX"),
+        ("fickle", "other logits as ONNX than in torch"),
+        ("likely", "returns probabilities, .* return what goes into its last softmax"),
+    ],
 )
 def test_a_network_that_no_package_can_hold_is_told_before_it_is_trained(
     function, words, own_module, monkeypatch

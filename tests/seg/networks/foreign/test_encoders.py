@@ -104,6 +104,47 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
         ResidualUNet(replace(config_of("smp:resnet18"), weights=str(file)))
 
 
+def test_weights_that_are_not_finite_are_refused(classifier, tmp_path):
+    network, _ = classifier
+    damaged = {name: value.clone() for name, value in network.state_dict().items()}
+    damaged["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    safetensors.torch.save_file(damaged, tmp_path / "damaged.safetensors")
+    with pytest.raises(ConfigError, match=r"layer1\.0\.conv1\.weight holds values .* not finite"):
+        ResidualUNet(
+            replace(config_of("smp:resnet18"), weights=str(tmp_path / "damaged.safetensors"))
+        )
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "backbone.", "model.encoder."])
+def test_an_encoder_may_be_stored_as_a_part_of_another_module(wrapper, classifier, tmp_path):
+    network, _ = classifier
+    file = tmp_path / "wrapped.safetensors"
+    stored = {wrapper + name: value for name, value in network.state_dict().items()}
+    safetensors.torch.save_file(stored, file)
+    encoder = ResidualUNet(replace(config_of("smp:resnet18"), weights=str(file))).encoder
+    torch.testing.assert_close(encoder.model.conv1.weight, network.conv1.weight)
+
+
+def test_pickled_weights_are_told_how_to_become_safetensors():
+    with pytest.raises(ConfigError, match=r"best\.pth is no \.safetensors file.*weights_only=True"):
+        ResidualUNet(replace(config_of("smp:resnet18"), weights="best.pth"))
+
+
+def test_behind_a_proxy_it_is_the_proxy_that_must_answer(monkeypatch):
+    asked = []
+    monkeypatch.setenv("https_proxy", "http://proxy.hospital:3128")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+    def connect(address, timeout):
+        asked.append(address)
+        raise OSError("nobody there")
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(ConfigError, match="neither on the hub within reach nor in its cache"):
+        ResidualUNet(replace(config_of("smp:resnet18"), weights="imagenet"))
+    assert asked == [("proxy.hospital", 3128)]
+
+
 def test_weights_that_the_hub_does_not_have_are_told_with_those_it_has():
     with pytest.raises(ConfigError, match="no weights called 'imagnet'; known are imagenet, ssl"):
         ResidualUNet(replace(config_of("smp:resnet18"), weights="imagnet"))

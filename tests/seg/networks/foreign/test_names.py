@@ -55,6 +55,15 @@ def test_dynunet_takes_the_strides_of_the_plan():
         ("smp:dpt/resnet34", 2, "cannot be trained here: it needs .* vision transformers"),
         ("monai:segres", 2, "did you mean monai:segresnet"),
         ("snp:resnet34", 2, "did you mean smp:resnet34"),
+        ("smp:unet", 2, "names no encoder; write smp:ARCHITECTURE/ENCODER"),
+        ("smp:fpn/", 2, "such as smp:fpn/resnet34"),
+        ("smp:UnetPlusPlus/resnet34", 2, "did you mean smp:unetplusplus/resnet34"),
+        ("smp:deeplabv3+/resnet34", 2, r"did you mean smp:deeplabv3plus/resnet34\?"),
+        ("smp:unet/ResNet34", 2, r"did you mean smp:resnet34\?"),
+        ("unet/resnet34", 2, r"did you mean smp:unet/resnet34\?"),
+        ("timm:resnet18", 2, r"did you mean tu-resnet18\?"),
+        ("MONAI:segresnet", 2, r"did you mean monai:segresnet\?"),
+        ("convnext_atto", 2, r"did you mean tu-convnext_atto\?"),
         ("seg:resnet34", 2, r"write seg:PRESET\+ENCODER"),
         ("seg:resnet3+resnet18", 2, "no preset is called"),
         ("smp:resnet34", 3, "is an encoder for 2D images, these have 3 dimensions"),
@@ -77,6 +86,15 @@ def own_module(tmp_path, monkeypatch):
         " nn.Upsample(scale_factor=6))\n"
         "def shrinking(in_channels, num_classes):\n"
         "    return nn.Conv2d(in_channels, num_classes, 3)\n"
+        "def lazy(num_classes): return nn.LazyConv2d(num_classes, 1)\n"
+        "def four(): return nn.Conv2d(3, 4, 1)\n"
+        "def twenty(in_channels, num_classes):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, num_classes, 20, 20),"
+        " nn.Upsample(scale_factor=20))\n"
+        "class Choosing(nn.Conv2d):\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x) if x.mean() > 0 else 2 * super().forward(x)\n"
+        "def choosing(in_channels, num_classes): return Choosing(in_channels, num_classes, 1)\n"
         "def none(): return 1\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -101,6 +119,8 @@ def test_one_s_own_network_runs_only_where_it_was_asked_for(own_module, monkeypa
     [
         ("shrinking", "takes no 2D patch .* it makes"),
         ("none", "must return a torch.nn.Module, got int"),
+        ("four", r"must map .* to logits \(b, 2, \*patch\), got \(2, 4, 1, 1\)"),
+        ("lazy", "lazy layers"),
         ("absent", "cannot be used: .*absent"),
     ],
 )
@@ -108,3 +128,13 @@ def test_one_s_own_network_must_keep_the_size(own_module, function, words, monke
     monkeypatch.setenv(ALLOWED, f"{own_module}:{function}")
     with pytest.raises(ConfigError, match=words):
         config_of(f"{own_module}:{function}")
+
+
+@pytest.mark.parametrize(
+    ("function", "multiple"), [("twenty", 20), pytest.param("choosing", 1, id="asks for numbers")]
+)
+def test_whatever_multiple_one_s_own_network_has_is_found(
+    own_module, function, multiple, monkeypatch
+):
+    monkeypatch.setenv(ALLOWED, f"{own_module}:{function}")
+    assert config_of(f"{own_module}:{function}").total_stride == (multiple, multiple)
