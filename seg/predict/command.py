@@ -20,7 +20,7 @@ from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_st
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.long_table import LongTable
 from seg.predict.overlapped import run_here
-from seg.predict.plate import Plate, PlateLayout
+from seg.predict.plate import Plate, PlateLayout, write_label_plates
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
 from seg.predict.work import SETTINGS, CaseWork, Outcome, PredictionJob, Worker, files_of
@@ -34,6 +34,8 @@ MOST_NAMED = 10
 """Files that a message names."""
 OBJECTS_FILE = "objects.csv"
 PLATE_FILE = "plate.csv"
+LABEL_IMAGES = "instances-zarr"
+"""Of which a plate is made."""
 STORED_FORMAT = "dicom-seg"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
@@ -146,7 +148,8 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
         for table in tables.values():
             table.save()
     if plate is not None:
-        _write_plate(plate, cases, failures, tables, work.out / PLATE_FILE)
+        files = {case.name: files_of(work, case, card.input.dims) for case in cases}
+        _write_plate(plate, files, failures, tables, work.out)
     if missed:
         _say(_left_out_in_words(missed))
     return _Predicted(cases, failures, missed)
@@ -162,19 +165,23 @@ def _plate(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> Plat
 
 def _write_plate(
     plate: Plate,
-    cases: Sequence[PredictionCase],
+    files: Mapping[str, Mapping[str, Path]],
     failures: Sequence[Outcome],
     tables: Mapping[str, Table | LongTable],
-    path: Path,
+    out: Path,
 ) -> None:
     failed = {outcome.case for outcome in failures}
-    for case in cases:
-        if case.name in failed:
-            plate.put_failed(case.name)
+    for case in files:
+        if case in failed:
+            plate.put_failed(case)
         else:
-            counts = next(iter(tables["quality"].rows_of(case.name)), {})
-            plate.put(case.name, counts, tables["objects"].rows_of(case.name))
-    plate.write(path)
+            counts = next(iter(tables["quality"].rows_of(case)), {})
+            plate.put(case, counts, tables["objects"].rows_of(case))
+    plate.write(out / PLATE_FILE)
+    label_images = {
+        case: formats[LABEL_IMAGES] for case, formats in files.items() if LABEL_IMAGES in formats
+    }
+    write_label_plates(label_images, failed, out)
     if plate.without_well:
         named = ", ".join(plate.without_well[:MOST_NAMED])
         count = len(plate.without_well)

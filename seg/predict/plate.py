@@ -3,12 +3,13 @@
 import csv
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 from seg.errors import ConfigError
+from seg.images.zarr.write_plate import write_label_plate
 from seg.predict.tables import Row, write_rows
 
 _PLACE = r"{start}(?:[Ww]ell ?)?{row}(?: ?- ?)?{column}(?![0-9A-Za-z])"
@@ -32,6 +33,10 @@ WORDS = re.compile(r"[_\s.]+")
 MEASURED = ("area", "intensity_mean-")
 """Columns of objects, by what they begin with, whose mean a well gets."""
 WELL, PLATE = "well", "plate"
+LABEL_PLATE = ".instances.ome.zarr"
+"""Ending of a plate of label images."""
+IMAGE_NAME = re.compile("[A-Za-z0-9]+")
+"""Of an image of a well, as OME-Zarr wants it."""
 
 
 @dataclass(frozen=True)
@@ -235,3 +240,36 @@ class Plate:
         """Write the table, whole or not at all."""
         rows = self.rows()
         write_rows(path, list(rows[0]) if rows else [WELL], rows)
+
+
+def write_label_plates(files: Mapping[str, Path], failed: Collection[str], out: Path) -> None:
+    """Write a folder for each plate with the label images of its wells.
+
+    An image of a well keeps its name where all of them have one of letters and digits; else they
+    are numbered, those that failed too, so that a second run gives the same numbers.
+
+    Args:
+        files: by case its label image, an OME-Zarr in a ZIP file.
+        failed: cases without one.
+        out: the folder of the plates.
+    """
+    cases_of: dict[Well, list[str]] = defaultdict(list)
+    for case in files:
+        well = well_of(case)
+        if well is not None:
+            cases_of[well].append(case)
+    plates: dict[str, dict[tuple[str, int], dict[str, Path]]] = defaultdict(dict)
+    for well in sorted(cases_of, key=lambda well: well.order):
+        cases = cases_of[well]
+        names = [case.rpartition("/")[2] for case in cases]
+        if len(set(names)) < len(names) or not all(map(IMAGE_NAME.fullmatch, names)):
+            names = [str(number) for number in range(len(cases))]
+        images = {
+            name: files[case] for name, case in zip(names, cases, strict=True) if case not in failed
+        }
+        if images:
+            plates[well.plate][well.row, well.column] = images
+    for plate, wells in plates.items():
+        name = plate or "plate"
+        rows = list(dict.fromkeys(row for row, _ in wells))
+        write_label_plate(out / f"{name}{LABEL_PLATE}", name, wells, rows)

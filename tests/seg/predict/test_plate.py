@@ -8,11 +8,13 @@ import tifffile
 import zarr
 
 from seg.errors import ConfigError
-from seg.images import Image
+from seg.images import Image, read_image
+from seg.images.zarr.plates import fields_of_plate
+from seg.images.zarr.write_labels import write_label_zarr
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from seg.predict.__main__ import main
-from seg.predict.plate import Plate, PlateLayout, well_of
+from seg.predict.plate import Plate, PlateLayout, well_of, write_label_plates
 from tests.instances import cells
 from tests.packages import write_package
 
@@ -126,7 +128,8 @@ def test_the_wells_of_an_ome_zarr_plate_are_segmented_and_added_up(tmp_path, cap
             files[f"{well[0]}{int(well[2:]):02d}/{n}"] = cells(n)[0]
     package = write_package(tmp_path / "package", objects=True)
     out = tmp_path / "out"
-    command = [str(package), str(root), "--out", str(out), "--format", "instances", "--plate"]
+    formats = ["instances", "--format", "instances-zarr"]
+    command = [str(package), str(root), "--out", str(out), "--plate", "--format", *formats]
     assert main(command) == 1
     assert "screen/C03/0" in capsys.readouterr().err
     predictor = Predictor(ModelPackage.load(package))
@@ -136,12 +139,36 @@ def test_the_wells_of_an_ome_zarr_plate_are_segmented_and_added_up(tmp_path, cap
         read = tifffile.imread(out / "screen" / f"{name}.tif")
         np.testing.assert_array_equal(read, expected.labels)
         counts[name[:3]] = counts.get(name[:3], 0) + len(expected)
+    labelled = out / "screen.instances.ome.zarr"
+    fields = fields_of_plate(labelled)
+    assert [f"{field.well}/{field.name}" for field in fields] == list(files)  # without C03
+    for field in fields:
+        for place in (field.folder, field.folder / "labels/objects"):
+            read = read_image(place, dims=2).array[0]
+            expected = tifffile.imread(out / "screen" / field.well / f"{field.name}.tif")
+            np.testing.assert_array_equal(read, expected)
     first, second, third = csv.DictReader((out / "plate.csv").open())
     assert [first["plate"], first["well"], second["well"]] == ["screen", "A01", "B12"]
     for row in (first, second):
         found = sum(int(row[name]) for name in row if name.startswith("objects_"))
         assert found == counts[row["well"]]
     assert (third["well"], third["images"], third["images_failed"]) == ("C03", "0", "1")
+
+
+def test_label_images_of_files_become_a_plate_by_their_wells(tmp_path):
+    files = {}
+    for case in ("B02_s1", "B02_s2", "A10_s1", "blank"):
+        files[case] = tmp_path / f"{case}.zip"
+        labels = np.full((3, 4), len(files), np.uint32)
+        write_label_zarr(files[case], labels, [], [])
+    write_label_plates(files, ["B02_s1"], tmp_path)
+    fields = fields_of_plate(tmp_path / "plate.instances.ome.zarr")
+    # the first image of B02 failed, and the second keeps its number
+    assert [(field.well, field.name) for field in fields] == [("A10", "0"), ("B02", "1")]
+    assert [int(read_image(field.folder, dims=2).array.max()) for field in fields] == [3, 2]
+    told = zarr.open_group(tmp_path / "plate.instances.ome.zarr", mode="r").attrs["plate"]
+    assert told["wells"][1] == {"path": "B/2", "rowIndex": 1, "columnIndex": 0}
+    assert told["columns"] == [{"name": "2"}, {"name": "10"}]
 
 
 @pytest.mark.parametrize(
