@@ -65,7 +65,10 @@ def _put(image: Path, source: Path) -> None:
     _group(labels, {"labels": [LABELS]})
     with zipfile.ZipFile(source) as archive:
         archive.extractall(labels / LABELS)
-    (multiscale,) = json.loads((labels / LABELS / ".zattrs").read_text("utf-8"))["multiscales"]
+    attributes = json.loads((labels / LABELS / ".zattrs").read_text("utf-8"))
+    attributes["image-label"]["source"] = {"image": "../../"}
+    _group(labels / LABELS, attributes)
+    (multiscale,) = attributes["multiscales"]
     for level in multiscale["datasets"]:
         level["path"] = f"labels/{LABELS}/{level['path']}"
     _group(image, {"multiscales": [multiscale]})

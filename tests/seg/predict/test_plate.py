@@ -166,6 +166,8 @@ def test_label_images_of_files_become_a_plate_by_their_wells(tmp_path):
     # the first image of B02 failed, and the second keeps its number
     assert [(field.well, field.name) for field in fields] == [("A10", "0"), ("B02", "1")]
     assert [int(read_image(field.folder, dims=2).array.max()) for field in fields] == [3, 2]
+    label = zarr.open_group(fields[0].folder / "labels/objects", mode="r")
+    assert label.attrs["image-label"]["source"] == {"image": "../../"}
     told = zarr.open_group(tmp_path / "plate.instances.ome.zarr", mode="r").attrs["plate"]
     assert told["wells"][1] == {"path": "B/2", "rowIndex": 1, "columnIndex": 0}
     assert told["columns"] == [{"name": "2"}, {"name": "10"}]
