@@ -7,6 +7,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -24,6 +25,7 @@ from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.apart import DecidedPart, are_apart, decided_parts
 from seg.inference.tiling.blending import Slab, rows_at_once
 from seg.inference.tiling.empty import background_logits, emptiness
+from seg.inference.tiling.likely import likely_labels
 from seg.inference.tiling.region import PartOfRows, around, within
 from seg.inference.tiling.restoring import embedded, restored
 from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
@@ -34,8 +36,10 @@ from seg.inference.trust.quality import QualityMeter, Segmentation
 from seg.model_package import ModelCard, ModelPackage
 from seg.names import MapName
 from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits, splitting_warning
-from seg.transforms import Rows, prepare_rows
+from seg.transforms import Rows, prepare_rows, resampled_shape
 
+MANY_LOGITS = 2**30
+"""Numbers from which the logits of an image are resampled only where they decide."""
 NEIGHBOURS = 2
 """Rows of the network's grid that an interpolated row of the image may depend on."""
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
@@ -291,19 +295,14 @@ class Predictor:
         """
         turn = self.turn_of(source)
         turned = turned_source(source, turn)
-        labelled = self._labelled(self.backend, turned, progress, counts)
+        parts = self._parts(self.backend, turned, progress, observe, counts)
         if turn.keeps_rows:
-            for _, slab, rows in labelled:
-                if observe:
-                    observe(slab, rows)
-                yield slab.start, turn.back(rows)
+            yield from ((start, turn.back(rows)) for start, rows in parts)
             return
         with tempfile.TemporaryFile() as file:
             labels = np.memmap(file, np.uint8, "w+", shape=turned.spatial_shape)
-            for _, slab, rows in labelled:
-                if observe:
-                    observe(slab, rows)
-                labels[slab.start : slab.stop] = rows
+            for start, rows in parts:
+                labels[start : start + len(rows)] = rows
             stored = turn.back(labels)
             at_once = rows_at_once(1, stored.shape[1:])
             for start in range(0, len(stored), at_once):
@@ -365,13 +364,79 @@ class Predictor:
                     if observe:
                         observe.take_decided(*part)
                 return self.finished(labels)
+        if objects is None:
+            for start, rows in self._parts(backend, image, progress, observe, counts):
+                labels[start : start + len(rows)] = rows
+            return self.finished(labels)
         for raw, slab, rows in self._labelled(backend, image, progress, counts):
             labels[slab.start : slab.stop] = rows
             if observe:
                 observe(slab, rows)
-            if objects:
-                objects.take(raw.start, raw.logits, rows)
+            objects.take(raw.start, raw.logits, rows)
         return self.finished(labels)
+
+    def _parts(
+        self,
+        backend: Backend,
+        source: ImageSource,
+        progress: Progress | None,
+        observe: Observe | None,
+        counts: WindowCounts | None,
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
+        """First row and labels of each part, which ``observe`` has seen."""
+        if self._may_be_likely(source, observe):
+            yield from self._likely(backend, source, progress, observe, counts)
+            return
+        for _, slab, rows in self._labelled(backend, source, progress, counts):
+            if observe:
+                observe(slab, rows)
+            yield slab.start, rows
+
+    def _may_be_likely(self, source: ImageSource, observe: Observe | None) -> bool:
+        """Whether the logits of all classes need not be resampled, and are many."""
+        card, wanted = self.package.card, self.selection
+        shape, spec = tuple(source.spatial_shape), card.input.preprocessing
+        meter_needs_all = observe is not None and not (
+            isinstance(observe, QualityMeter) and not observe.maps
+        )
+        return (
+            card.task == "exclusive"
+            and wanted.threshold is None
+            and len(shape) == card.input.dims == 3
+            and not meter_needs_all
+            and card.outputs * prod(shape) >= MANY_LOGITS
+            and resampled_shape(shape, source.spacing, spec.spacing) != shape
+        )
+
+    def _likely(
+        self,
+        backend: Backend,
+        source: ImageSource,
+        progress: Progress | None,
+        observe: Observe | None,
+        counts: WindowCounts | None,
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
+        """The labels of ``_labelled``; quality is told of the network's own grid."""
+        card, shape = self.package.card, tuple(source.spatial_shape)
+        image, slabs = self._grid_slabs(None, backend, source, progress, counts)
+        box = image.box or tuple(slice(0, n) for n in shape)
+        kept = tuple(side.stop - side.start for side in box)
+        if isinstance(observe, QualityMeter):
+            observe.voxels_each = prod(shape) / prod(image.shape[1:])
+        around = np.zeros((box[0].start, *shape[1:]), np.uint8)
+        if len(around):
+            yield 0, around
+        own = (replace(s, logits=class_logits(s.logits, card)[: card.outputs]) for s in slabs)
+        for slab, start, rows in likely_labels(own, image.shape[1:], kept, image.nearest_axis):
+            if observe:
+                observe(slab, decided(slab.logits, card, self.selection))
+            if kept != shape:
+                around = np.zeros((len(rows), *shape[1:]), np.uint8)
+                around[(slice(None), *box[1:])] = rows
+                rows = around
+            yield box[0].start + start, rows
+        if box[0].stop < shape[0]:
+            yield box[0].stop, np.zeros((shape[0] - box[0].stop, *shape[1:]), np.uint8)
 
     def _decided(
         self,
@@ -454,6 +519,31 @@ class Predictor:
         first: int = 0,
     ) -> Iterator[Slab]:
         """Logits on the image's own grid, in the memory of one patch's depth; see ``Tiling``."""
+        shape = tuple(source.spatial_shape)
+        image, slabs = self._grid_slabs(box, backend, source, progress, counts, first)
+        background = self._background(backend)
+        if box is not None and image.box is None:
+            box = around(box, shape, image.shape[1:], backend.patch)
+            slabs = embedded(slabs, box, image.shape[1:], background)
+        if image.box is None:
+            yield from restored(slabs, image.shape[1:], shape)
+            return
+        kept = tuple(side.stop - side.start for side in image.box)
+        slabs = restored(slabs, image.shape[1:], kept, image.nearest_axis)
+        if kept != shape:
+            slabs = embedded(slabs, image.box, shape, background)
+        yield from slabs
+
+    def _grid_slabs(
+        self,
+        box: tuple[slice, ...] | None,
+        backend: Backend,
+        source: ImageSource,
+        progress: Progress | None,
+        counts: WindowCounts | None = None,
+        first: int = 0,
+    ) -> tuple[Rows, Iterator[Slab]]:
+        """The prepared image, and logits on the network's grid, of a part where a box is given."""
         spec = self.package.card.input
         shape = tuple(source.spatial_shape)
         if len(shape) != spec.dims:
@@ -473,16 +563,7 @@ class Predictor:
         slabs = predict_slabs(backend, part, tiling, progress, counts)
         if spec.stands_out and is_on_scale(part, spec.preprocessing.normalisation):
             slabs = where_something_stands_out(slabs, part, self.package.card, background, counts)
-        if box is not None and part is not image:
-            slabs = embedded(slabs, box, image.shape[1:], background)
-        if image.box is None:
-            yield from restored(slabs, image.shape[1:], shape)
-            return
-        kept = tuple(side.stop - side.start for side in image.box)
-        slabs = restored(slabs, image.shape[1:], kept, image.nearest_axis)
-        if kept != shape:
-            slabs = embedded(slabs, image.box, shape, background)
-        yield from slabs
+        return image, slabs
 
     def _first_of(
         self, first: int, shape: Sequence[int], image: Rows, box: tuple[slice, ...] | None

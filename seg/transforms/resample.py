@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer, Real
+from jaxtyping import Float, Float32, Int, Integer, Real
 from scipy import ndimage
 
 from seg.images.grid.image import Spacing
@@ -109,7 +109,7 @@ def resample_nearest(
     """Nearest neighbour along every axis."""
     for axis, size in enumerate(shape):
         if array.shape[axis] != size:
-            low, high, share = _neighbours(array.shape[axis], size)
+            low, high, share = neighbours(array.shape[axis], size)
             array = np.take(array, np.where(share < HALF, low, high), axis=axis)
     return array
 
@@ -137,33 +137,45 @@ def resample_rows(
     for axis, size in enumerate(shape, start=1):
         if axis == 1:
             low, high, share = (
-                part[rows.start : rows.stop] for part in _neighbours(window.size, size)
+                part[rows.start : rows.stop] for part in neighbours(window.size, size)
             )
             low, high = low - window.first, high - window.first
         elif logits.shape[axis] == size:
             continue
         else:
-            low, high, share = _neighbours(logits.shape[axis], size)
+            low, high, share = neighbours(logits.shape[axis], size)
         if axis - 1 == nearest_axis:
             logits = np.take(logits, np.where(share < HALF, low, high), axis=axis)
             continue
-        column = share.reshape([-1 if i == axis else 1 for i in range(logits.ndim)])
-        lower, logits = np.take(logits, low, axis=axis), np.take(logits, high, axis=axis)
-        logits -= lower
-        logits *= column
-        logits += lower
+        logits = between(logits, low, high, share, axis)
     return logits
+
+
+def between(
+    logits: Float32[np.ndarray, "k *window"],
+    low: Int[np.ndarray, " n"],
+    high: Int[np.ndarray, " n"],
+    share: Float32[np.ndarray, " n"],
+    axis: int,
+) -> Float32[np.ndarray, "k *part"]:
+    """Linear interpolation along an axis, at places that ``neighbours`` gives."""
+    column = share.reshape([-1 if i == axis else 1 for i in range(logits.ndim)])
+    lower, upper = np.take(logits, low, axis=axis), np.take(logits, high, axis=axis)
+    upper -= lower
+    upper *= column
+    upper += lower
+    return upper
 
 
 def rows_within(size_in: int, size_out: int, known: int) -> int:
     """How many rows of a result ``resample_rows`` can compute when ``known`` rows of input are."""
     if known >= size_in:
         return size_out
-    _, high, _ = _neighbours(size_in, size_out)
+    _, high, _ = neighbours(size_in, size_out)
     return int(np.searchsorted(high, known))
 
 
-def _neighbours(
+def neighbours(
     size_in: int, size_out: int
 ) -> tuple[np.ndarray, np.ndarray, Float32[np.ndarray, " n"]]:
     """For each output index: the two input indices beside it and the share of the upper one."""

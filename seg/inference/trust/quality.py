@@ -98,6 +98,8 @@ class QualityMeter:
         self._unsure = np.zeros(2)
         self._foreground = 0
         self._voxels = 0
+        self.voxels_each = 1.0
+        """Voxels of the image for each that is told of."""
         sizes: dict[MapName, int] = {
             "probabilities": len(self._channels), "uncertainty": 1, "disagreement": 1,
         }  # fmt: skip
@@ -158,7 +160,7 @@ class QualityMeter:
         strangeness = strangeness_of(counts.heard, card)
         predicted = {
             classes[channel]: known[classes[channel]].predict(
-                float(expected[channel]), strangeness, self._voxels
+                float(expected[channel]), strangeness, round(self._voxels * self.voxels_each)
             )
             for channel in self._channels
             if classes[channel] in known and np.isfinite(expected[channel])
