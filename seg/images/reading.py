@@ -37,6 +37,7 @@ from seg.images.storage.folders import (
 from seg.images.tiff.whole import read_tiff
 from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
+from seg.sentences import Sentence
 
 OFF_WHOLE = 1e-4
 """How far class numbers that are kept as float may be from whole ones."""
@@ -105,7 +106,8 @@ def _read_only_image(
     left_out = files - 1
     if not left_out:
         return image
-    note = f"{left_out} {'file' if left_out == 1 else 'files'} left out: no images"
+    sentence = f"{left_out} {'file' if left_out == 1 else 'files'} left out: no images"
+    note = Sentence(sentence, "files_left_out", count=left_out)
     return replace(image, notes=(*image.notes, note))
 
 

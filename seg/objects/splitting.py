@@ -22,16 +22,19 @@ from scipy import ndimage
 from seg.model_package import ModelCard, SplitRule, Splitting
 from seg.objects.blocks import Decoded
 from seg.objects.file_backed import bands, let_go
+from seg.sentences import Sentence
 
 USUAL = SplitRule(core=2.0)
 """In voxels, where a package has no values of its own."""
-NO_VALUES = (
+NO_VALUES = Sentence(
     "the model was exported without values for splitting: usual ones split its objects, which "
-    "were fitted on no data"
+    "were fitted on no data",
+    "split_by_usual_values",
 )
-NOTHING_TO_SPLIT = (
+NOTHING_TO_SPLIT = Sentence(
     "the training had too few objects of any class to learn how they are split: what hangs "
-    "together is one object"
+    "together is one object",
+    "nothing_to_split",
 )
 LARGEST = 2**26
 """Voxels of the box around an object; a larger one stays whole."""

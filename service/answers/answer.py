@@ -17,6 +17,7 @@ from seg.images import Image, encode_mask
 from seg.inference import MapName, Predictor, Segmentation, encode_output, written_together
 from seg.inference.tiling.sliding_window import Progress
 from seg.objects import counts_in_json
+from seg.sentences import Sentence
 from service.answers.containers import Add, opened_container
 from service.answers.quality_header import (
     as_header,
@@ -39,7 +40,9 @@ from service.requests.order import Order
 Content = Callable[[], AbstractContextManager[IO[bytes]]]
 """Opens a file when its turn has come."""
 
-CUT_OFF = "its sender broke off and did not come back, so slices may be missing at an end"
+CUT_OFF = Sentence(
+    "its sender broke off and did not come back, so slices may be missing at an end", "cut_off"
+)
 """Of a series that was sent."""
 REPORT = "report.json"
 MEASUREMENTS = "measurements.csv"

@@ -5,6 +5,7 @@ from typing import Any
 
 from seg.inference import Quality, Segmentation
 from seg.objects import Objects, counts_in_json
+from seg.sentences import coded
 
 QUALITY_HEADER = "X-Segmentation-Quality"
 OBJECTS_HEADER = "X-Segmentation-Objects"
@@ -14,9 +15,12 @@ DIGITS = 4
 
 
 def as_header(found: Segmentation) -> str:
-    """JSON of ASCII letters in one line; without the classes where they are too many."""
+    """JSON of ASCII letters in one line; without codes and classes where they are too many."""
     plain = as_plain(found)
     text = json.dumps(plain)
+    if len(text) > MOST_HEADER_BYTES:
+        del plain["warning_codes"]
+        text = json.dumps(plain)
     if len(text) > MOST_HEADER_BYTES:
         text = json.dumps(plain | {"predicted_dice": {}, "see": "?format=json"})
     return text
@@ -53,6 +57,7 @@ def as_plain(found: Segmentation) -> dict[str, Any]:
         },
         "uncertainty": _rounded(quality.uncertainty),
         "warnings": quality.warnings,
+        "warning_codes": coded(quality.warnings),
     }
     if quality.strangeness is not None:
         plain["strangeness"] = _rounded(quality.strangeness)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from seg.images.dicom.file import header_from, header_to_bytes, is_header
+from seg.sentences import Sentence
 from service.decoding.channel import Buffer, Message, memory_file
 
 ROOM = "seg.images."
@@ -30,6 +31,9 @@ class _Packing:
     files: list[int] = field(default_factory=list)
 
     def of(self, value: Any) -> Any:
+        if isinstance(value, Sentence):
+            filled = self.of(value.parameters)
+            return {"sentence": str(value), "code": value.code, "filled": filled}
         if value is None or isinstance(value, bool | int | float | str):
             return value
         if isinstance(value, np.generic):
@@ -38,10 +42,9 @@ class _Packing:
             return {"bytes": self._kept(value)}
         if isinstance(value, np.ndarray):
             return self._array(value)
-        if isinstance(value, tuple):
-            return {"tuple": [self.of(each) for each in value]}
-        if isinstance(value, list):
-            return [self.of(each) for each in value]
+        if isinstance(value, tuple | list):
+            parts = [self.of(each) for each in value]
+            return {"tuple": parts} if isinstance(value, tuple) else parts
         if isinstance(value, Mapping) and not is_header(value):
             return {"mapping": [[self.of(key), self.of(each)] for key, each in value.items()]}
         if is_header(value):
@@ -85,6 +88,8 @@ class _Unpacking:
             return tuple(self.of(each) for each in plain["tuple"])
         if "mapping" in plain:
             return {self.of(key): self.of(each) for key, each in plain["mapping"]}
+        if "sentence" in plain:
+            return Sentence(plain["sentence"], plain["code"], **self.of(plain["filled"]))
         if "bytes" in plain:
             return bytes(self.buffers[plain["bytes"]])
         if "header" in plain:

@@ -159,15 +159,15 @@ class ImageDecoder:
         dims: int,
         limits: Limits,
         check: Check,
-        wish: Mapping[str, Any] | None,
+        task: str,
+        wish: Mapping[str, Any],
     ) -> tuple[memoryview, str, tuple[int, int]]:
         """What a browser can show of an image, its media type, and the image's size; as `image`.
 
-        ``wish`` has ``numbers``, ``box``, ``longest`` and ``frame`` of
-        ``service.decoding.pictures.show``; None asks in JSON of which frames it is a stack.
+        ``task`` and ``wish`` are a function of ``service.decoding.pictures``, as ``worker`` names
+        it, and what it takes beside sources, dims and limits.
         """
-        arguments = {"dims": dims, "limits": asdict(limits), **(wish or {})}
-        task = "stacks" if wish is None else "picture"
+        arguments = {"dims": dims, "limits": asdict(limits), **wish}
         with self._done(_Task(task, arguments, files, check)) as (done, lease):
             content, kind, size = done
             lease.release()

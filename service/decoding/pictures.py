@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from seg.images.tiff.reduced import Box, read_reduced, sampled
 from seg.names import FRAME_AXES, FrameAxis
 from service.decoding.tasks import read
 
+FRAME_BYTES = 64_000_000
+"""Of an answer with frames, after which the next request goes on."""
 COARSE = 1024
 """Pixels along an edge of that from which grey is stretched, so that all parts are alike."""
 
@@ -82,6 +85,32 @@ def stacks(sources: Sequence[Source], *, dims: int, limits: Limits) -> tuple[Any
             continue  # its frames are no such images, or nothing says which axis it is
     body = np.frombuffer(json.dumps({"stacks": told}).encode(), np.uint8)
     return body, "application/json", []
+
+
+def frames(
+    sources: Sequence[Source], *, dims: int, limits: Limits, first: tuple[FrameAxis, int]
+) -> tuple[Any, str, list[int]]:
+    """Frames of a stack as TIFF files of their own, from one on, as a ZIP file.
+
+    As many as fit into ``FRAME_BYTES``, one at least: a stack is sent once for all of these, and
+    each frame by itself from then on. Their pixels and spacing are those of the stack.
+
+    Raises:
+        ImageError: as ``read``; frames of volumes are not told apart so.
+    """
+    if dims != 2:
+        raise UnsupportedImageError("frames are files of their own where the model is flat")
+    axis, number = first
+    count = frames_in(sources[0], axis, limits)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        while True:
+            image = read(sources, dims=dims, limits=limits, frame=(axis, number))
+            archive.writestr(f"{axis}{number}.tif", encode_image(image, ".tif"))
+            number += 1
+            if number >= count or file.tell() >= FRAME_BYTES:
+                break
+    return np.frombuffer(file.getbuffer(), np.uint8), "application/zip", []
 
 
 def _of_whole(

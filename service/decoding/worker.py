@@ -24,6 +24,7 @@ TASKS: Mapping[str, Callable[..., Any]] = {
     "image": tasks.read,
     "picture": pictures.show,
     "stacks": pictures.stacks,
+    "frames": pictures.frames,
     "instance": tasks.tell,
     "patches": tasks.parse_patches,
     "tensors": tasks.parse_tensors,

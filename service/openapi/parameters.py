@@ -90,8 +90,13 @@ PICTURE_AS: Json = {
     "name": "as",
     "in": "query",
     "description": "npy: the numbers of a flat image, of shape (c, y, x), in place of its picture; "
-    "stacks: as JSON, of which frames it is a stack.",
-    "schema": {"type": "string", "enum": ["picture", "npy", "stacks"], "default": "picture"},
+    "stacks: as JSON, of which frames it is a stack; frames: from `frame` on those that fit into "
+    "64 MB, a TIFF file each, as a ZIP file.",
+    "schema": {
+        "type": "string",
+        "enum": ["picture", "npy", "stacks", "frames"],
+        "default": "picture",
+    },
     "example": "npy",
 }
 PICTURE_PARAMETERS: tuple[Json, ...] = (

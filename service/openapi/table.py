@@ -188,6 +188,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
                     "image__png": BINARY,
                     "application__x-nifti": BINARY,
                     "application__x-npy": BINARY,
+                    "application__zip": BINARY,
                     "application__json": _STACKS,
                 },
             )

@@ -7,7 +7,7 @@ from typing import Any
 from service.problems.response import Problem
 from service.requests.options import frame_in
 
-PICTURE, NUMBERS, STACKS = "picture", "npy", "stacks"
+PICTURE, NUMBERS, STACKS, FRAMES = "picture", "npy", "stacks", "frames"
 """What ``POST /picture`` answers with."""
 
 LONGEST_PICTURE = 4096
@@ -16,17 +16,21 @@ LONGEST_PICTURE = 4096
 MOST_DIGITS = 9
 
 
-def picture_wish(query: Mapping[str, str]) -> dict[str, Any] | None:
-    """The wish of a query; None where it asks of which frames the image is a stack.
+def picture_wish(query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """What a query asks for: a task of ``service.decoding.worker``, and what it is told.
 
     Raises:
         Problem: 422, it is none.
     """
     kind = query.get("as", PICTURE)
-    if kind not in (PICTURE, NUMBERS, STACKS):
-        raise Problem(422, f"as must be {PICTURE}, {NUMBERS} or {STACKS}")
+    if kind not in (PICTURE, NUMBERS, STACKS, FRAMES):
+        raise Problem(422, f"as must be {PICTURE}, {NUMBERS}, {STACKS} or {FRAMES}")
     if kind == STACKS:
-        return None
+        return STACKS, {}
+    if kind == FRAMES:
+        if "frame" not in query:
+            raise Problem(422, "as=frames needs the first of them, as in frame=t:0")
+        return FRAMES, {"first": frame_in(query["frame"])}
     longest = _numbers(query.get("longest", str(LONGEST_PICTURE)), 1)
     if longest is None or not 1 <= longest[0] <= LONGEST_PICTURE:
         raise Problem(422, f"longest must be a number from 1 to {LONGEST_PICTURE}")
@@ -34,7 +38,8 @@ def picture_wish(query: Mapping[str, str]) -> dict[str, Any] | None:
     if "region" in query and (box is None or min(box[2:]) < 1):
         raise Problem(422, "region must be left,top,width,height in pixels of the image")
     frame = frame_in(query["frame"]) if "frame" in query else None
-    return {"numbers": kind == NUMBERS, "longest": longest[0], "box": box, "frame": frame}
+    wish = {"numbers": kind == NUMBERS, "longest": longest[0], "box": box, "frame": frame}
+    return PICTURE, wish
 
 
 def _numbers(text: str, count: int) -> list[int] | None:

@@ -151,7 +151,7 @@ class PublicRoutes:
 
     async def picture(self, request: Request) -> Response:
         """``POST /picture``: an image in, the same image as a browser can show it out."""
-        wish = picture_wish(request.query_params)
+        task, wish = picture_wish(request.query_params)
         version = self._models.choose(request.query_params.get("model"))
         self.admission.require_place(self.side_by_side)
         async with self._uploads.images_of(request) as images:
@@ -159,18 +159,20 @@ class PublicRoutes:
                 raise Problem(422, "a picture is made of one image: fields named image")
             with self.admission.admitted(self.side_by_side):
                 async with self._models.memory.lease(version) as model:
-                    return await self._picture(request, model, images[0], wish)
+                    return await self._picture(request, model, images[0], task, wish)
 
     async def _picture(
         self,
         request: Request,
         model: ReadyModel,
         channels: Sequence[BinaryIO],
-        wish: Mapping[str, Any] | None,
+        task: str,
+        wish: Mapping[str, Any],
     ) -> Response:
         dims = model.package.card.input.dims
+        decoder = self._models.decoder
         show = partial(
-            self._models.decoder.picture, channels, dims=dims, limits=model.limits, wish=wish
+            decoder.picture, channels, dims=dims, limits=model.limits, task=task, wish=wish
         )
         body, media_type, size = await self.decoded(request, model, lambda check: show(check=check))
         headers = {PICTURE_SIZE: ",".join(map(str, size))} if size else {}

@@ -15,6 +15,7 @@ from seg.images.dicom.file import Dataset
 from seg.images.dicom.planes import SAME, UNEVEN, Plane, Vector
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.world import LPS_TO_RAS
+from seg.sentences import Sentence
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,8 +83,13 @@ def missing_between(headers: Sequence[Dataset], grid: Stack) -> tuple[str, ...]:
     if not 0 < usual * 1.5 < mm:
         return ()
     return (
-        f"the DICOM header says {usual:.4g} mm between slices, which lie {mm:.4g} mm apart: slices "
-        "may be missing",
+        Sentence(
+            f"the DICOM header says {usual:.4g} mm between slices, which lie {mm:.4g} mm apart: "
+            "slices may be missing",
+            "slices_missing",
+            stated=usual,
+            here=mm,
+        ),
     )
 
 

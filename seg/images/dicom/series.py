@@ -15,6 +15,7 @@ from seg.images.dicom.file import Dataset, is_dicom, parse, translated
 from seg.images.dicom.planes import SAME, Plane, plane_of
 from seg.images.dicom.read_segmentation import SEGMENTATION
 from seg.images.storage.folders import Entry
+from seg.sentences import Sentence
 
 SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class, and the beginning of those of several frames, of what was drawn on a screen."""
@@ -239,4 +240,5 @@ def _in_words(left_out: Counter[str]) -> tuple[str, ...]:
         return ()
     total = left_out.total()
     parts = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
-    return (f"{total} {'file' if total == 1 else 'files'} left out: {parts}",)
+    sentence = f"{total} {'file' if total == 1 else 'files'} left out: {parts}"
+    return (Sentence(sentence, "files_left_out", count=total),)

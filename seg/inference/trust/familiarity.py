@@ -15,6 +15,7 @@ from seg.images.grid.orientation import axis_codes
 from seg.images.grid.plausible import is_steeper_than_a_gantry
 from seg.model_package import InputSpec, IntensityStatistics, TrainingFingerprint
 from seg.model_package.sides import in_words
+from seg.sentences import Sentence
 from seg.transforms.levels import MOST_VOXELS, Levels, noise_of, sample_of
 
 SPACING_FACTOR = 1.25
@@ -67,20 +68,30 @@ def _orientation(image: ImageSource, spec: InputSpec, sided: Sequence[str]) -> I
     risk = f": {in_words(sided)} may have changed places" if sided else ""
     if wanted is None:
         if sided and codes is not None:
-            yield (
+            yield Sentence(
                 "the package does not say in which voxel order (orientation) it was trained, so "
-                f"the image was taken as it is stored, {codes}{risk}"
+                f"the image was taken as it is stored, {codes}{risk}",
+                "orientation_unknown_to_model",
+                stored=codes,
+                sided=in_words(sided),
             )
     elif codes is None:
-        yield (
+        yield Sentence(
             "the image does not state how its voxels lie in the world (it has no affine), so it "
             f"was taken to be stored in {wanted}, the model's orientation; if it is not, the mask "
-            f"is wrong{risk}"
+            f"is wrong{risk}",
+            "orientation_not_stated",
+            wanted=wanted,
+            sided=in_words(sided),
         )
     elif codes != wanted:
-        yield (
+        yield Sentence(
             f"the image lies in another plane (orientation {codes}) than those of the training "
-            f"({wanted}), and was taken as it is stored{risk}"
+            f"({wanted}), and was taken as it is stored{risk}",
+            "other_plane",
+            stored=codes,
+            wanted=wanted,
+            sided=in_words(sided),
         )
     affine = image.affine
     if affine is not None and is_steeper_than_a_gantry(affine, len(image.spatial_shape)):
@@ -98,17 +109,23 @@ def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> 
             wanted = " x ".join(
                 "any" if mm is None else f"{mm:.3g}" for mm in spec.preprocessing.spacing
             )
-            yield (
+            yield Sentence(
                 "the image does not state its spacing, so it was taken as if it had the model's "
-                f"{wanted} mm; a wrong scale gives a wrong mask"
+                f"{wanted} mm; a wrong scale gives a wrong mask",
+                "spacing_not_stated",
+                wanted=wanted,
             )
         return
     axes = "zyx"[-len(image.spatial_shape) :]
     for axis, mm, (low, high) in zip(axes, image.spacing, seen.spacing, strict=True):
         if not low / SPACING_FACTOR <= mm <= high * SPACING_FACTOR:
-            yield (
+            yield Sentence(
                 f"the spacing along {axis} is {mm:.3g} mm, the model was trained on "
-                f"{_range(low, high)} mm"
+                f"{_range(low, high)} mm",
+                "other_spacing",
+                axis=axis,
+                here=mm,
+                trained=(low, high),
             )
 
 
@@ -130,9 +147,13 @@ def _size(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Ite
     for axis, n, mm, (fewest, most), (finest, coarsest) in axes:
         size, low, high = n * mm, fewest * finest, most * coarsest
         if not low / SIZE_FACTOR <= size <= high * SIZE_FACTOR:
-            yield (
+            yield Sentence(
                 f"the image measures {size:.4g} {unit} along {axis}, the model was trained on "
-                f"{_range(low, high)} {unit}"
+                f"{_range(low, high)} {unit}",
+                f"other_size_{unit}",
+                axis=axis,
+                here=size,
+                trained=(low, high),
             )
 
 
@@ -150,61 +171,92 @@ def _intensity(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -
         strict=True,
     )
     for channel, rule, voxels, (low, high), usual in channels:
-        where = f" in {channel.name}" if len(spec.channels) > 1 else ""
+        named = channel.name if len(spec.channels) > 1 else ""
+        where = f" in {named}" if named else ""
         levels = Levels.of(sample_of(voxels))
         bottom, top = (float(levels.percentiles[at]) for at in (0, -1))
         if bottom == top:
-            yield f"almost all intensities{where} are {bottom:.4g}: the image seems to be empty"
+            yield Sentence(
+                f"almost all intensities{where} are {bottom:.4g}: the image seems to be empty",
+                "empty_image",
+                channel=named,
+                here=bottom,
+            )
             continue
         if rule.kind in PER_IMAGE and usual is None:
             continue
         slack = (SHARE_ON_A_SCALE if rule.scale else INTENSITY_SHARE) * (high - low)
         if bottom < low - slack or top > high + slack:
-            yield (
+            yield Sentence(
                 f"intensities{where} go from {bottom:.4g} to {top:.4g}, the model was trained on "
-                f"{_range(low, high)}; another unit or another scanner?"
+                f"{_range(low, high)}; another unit or another scanner?",
+                "other_intensities",
+                channel=named,
+                here=(bottom, top),
+                trained=(low, high),
             )
         elif top - bottom < FLAT_SHARE * (high - low):
-            yield (
+            yield Sentence(
                 f"intensities{where} go from {bottom:.4g} to {top:.4g} only, the model was "
-                f"trained on {_range(low, high)}; another unit, or an empty image?"
+                f"trained on {_range(low, high)}; another unit, or an empty image?",
+                "narrow_intensities",
+                channel=named,
+                here=(bottom, top),
+                trained=(low, high),
             )
         elif rule.scale is not None and not levels.lies_on(rule.scale):
-            yield (
+            yield Sentence(
                 f"intensities{where} have the median {levels.median:.4g}, the model was trained on "
                 f"{_range(*rule.scale.middle)}; they were brought to that scale by their own "
-                "median and spread"
+                "median and spread",
+                "other_scale",
+                channel=named,
+                here=levels.median,
+                trained=rule.scale.middle,
             )
         elif usual is not None:
-            yield from _unlike(voxels, usual, seen.cases, where)
+            yield from _unlike(voxels, usual, seen.cases, named)
 
 
 def _unlike(
-    voxels: Real[np.ndarray, "*spatial"], statistics: IntensityStatistics, cases: int, where: str
+    voxels: Real[np.ndarray, "*spatial"], statistics: IntensityStatistics, cases: int, channel: str
 ) -> Iterator[str]:
     """What quantiles do not show: how much of the image stands out, and from how much noise."""
+    where = f" in {channel}" if channel else ""
     factor = STATISTICS_FACTOR * (1 + 1 / cases)  # few images show little of what is usual
     sample = sample_of(voxels).astype(np.float64)
     mean, deviation = float(sample.mean()), float(sample.std())
     share = noise_of(voxels) / deviation if deviation else 0.0
     low, high = statistics.deviation
     if share > factor * statistics.noise_share[1]:
-        yield (
+        yield Sentence(
             f"{share:.0%} of the contrast{where} is noise, {statistics.noise_share[1]:.0%} at most "
-            "in training: an image that is nearly empty, or much noisier?"
+            "in training: an image that is nearly empty, or much noisier?",
+            "much_noise",
+            channel=channel,
+            here_percent=100 * share,
+            trained_percent=100 * statistics.noise_share[1],
         )
     elif not low / factor <= deviation <= high * factor:
         kind = "an image that is nearly empty?" if deviation < low else "bright spots or fibres?"
-        yield (
+        yield Sentence(
             f"intensities{where} deviate by {deviation:.4g} from their mean, the model was trained "
-            f"on {_range(low, high)}: another contrast, or {kind}"
+            f"on {_range(low, high)}: another contrast, or {kind}",
+            "less_contrast" if deviation < low else "more_contrast",
+            channel=channel,
+            here=deviation,
+            trained=(low, high),
         )
     elif (
         not statistics.mean[0] - high * factor / 2 <= mean <= statistics.mean[1] + high * factor / 2
     ):
-        yield (
+        yield Sentence(
             f"the mean intensity{where} is {mean:.4g}, the model was trained on "
-            f"{_range(*statistics.mean)}; another unit or another exposure?"
+            f"{_range(*statistics.mean)}; another unit or another exposure?",
+            "other_mean",
+            channel=channel,
+            here=mean,
+            trained=statistics.mean,
         )
 
 

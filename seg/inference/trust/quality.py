@@ -24,6 +24,7 @@ from seg.metrics import PredictedDice, expected_dice
 from seg.model_package import ModelCard, Task
 from seg.names import MapName
 from seg.objects import Objects
+from seg.sentences import Sentence
 
 UNFOUNDED = 0.1
 """Share of the foreground's voxels, from which on it is a warning that more were background."""
@@ -168,9 +169,13 @@ class QualityMeter:
         warnings += tuple(_doubts(predicted, strangeness, card))
         if counts.unfounded > UNFOUNDED * self._foreground:
             warnings += (
-                f"the network saw objects in {counts.unfounded} voxels where nothing stands out as "
-                "those of the training do, and they were taken for background: an image that is "
-                "nearly empty, or one with fainter objects?",
+                Sentence(
+                    f"the network saw objects in {counts.unfounded} voxels where nothing stands "
+                    "out as those of the training do, and they were taken for background: an "
+                    "image that is nearly empty, or one with fainter objects?",
+                    "unfounded_objects",
+                    voxels=counts.unfounded,
+                ),
             )
         uncertainty, disagreement = (
             float(each / self._foreground) if self._foreground else None for each in self._unsure
@@ -229,16 +234,22 @@ def _doubts(
 ) -> Iterator[str]:
     statistics = card.quality.features if card.quality else None
     if statistics is not None and strangeness > statistics.largest:
-        yield (
+        yield Sentence(
             f"what the network sees lies {strangeness:.1f} times as far from the images of the "
             f"training as usual, held-back ones lay {statistics.largest / ALLOWANCE:.1f} times as "
-            "far at most: an image unlike those of the training"
+            "far at most: an image unlike those of the training",
+            "strange_image",
+            here=strangeness,
+            held_back=statistics.largest / ALLOWANCE,
         )
     for name, each in predicted.items():
         if each.left < LITTLE:
-            yield (
+            yield Sentence(
                 f"the network is so unsure of {name} that a Dice of {each.dice:.2f} is expected, "
-                "less than half of the usual: a poor image, or one without it?"
+                "less than half of the usual: a poor image, or one without it?",
+                "unsure_class",
+                name=name,
+                dice=each.dice,
             )
 
 
