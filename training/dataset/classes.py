@@ -1,8 +1,10 @@
 """Classes from names and colours."""
 
-import colorsys
 from collections.abc import Mapping, Sequence
+from functools import cache
 
+import numpy as np
+from jaxtyping import Float, Int
 from pydantic import ValidationError
 
 from seg.errors import DatasetError
@@ -19,7 +21,8 @@ _FIRST_COLORS = (
 
 Source: Okabe and Ito, Color Universal Design, 2008.
 """
-_GOLDEN_RATIO = 0.618034
+DARKEST = 35
+"""Lightness, of 100: what is darker is not seen on a dark image."""
 
 
 def make_classes(
@@ -67,9 +70,34 @@ def distinct_color(index: int) -> tuple[int, int, int]:
     """A colour for a class that names none, unlike those of the classes before it."""
     if index < len(_FIRST_COLORS):
         return _FIRST_COLORS[index]
-    # Steps of the golden ratio never come close to an earlier hue.
-    hue = (index * _GOLDEN_RATIO) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(
-        hue, 0.9 - 0.3 * (index % 2), 1.0 - 0.3 * (index % 3) / 2
-    )
-    return round(255 * red), round(255 * green), round(255 * blue)
+    return _distinct_colors()[index]
+
+
+@cache
+def _distinct_colors() -> tuple[tuple[int, int, int], ...]:
+    """The first ones, then of a grid always the one that looks least like all before it.
+
+    Distances are those of CIELAB, in which equal ones look equally large; of 105 no two are nearer
+    than 16, where hues in steps of the golden ratio gave two that no eye tells apart.
+    """
+    steps = np.arange(40, 256, 12)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    places = _lab(grid)
+    is_bright = places[:, 0] > DARKEST
+    grid, places = grid[is_bright], places[is_bright]
+    colors = list(_FIRST_COLORS)
+    first = _lab(np.array(_FIRST_COLORS))
+    nearest = np.linalg.norm(places[:, None] - first, axis=-1).min(axis=1)
+    while len(colors) < MOST_CLASSES:
+        farthest = int(nearest.argmax())
+        red, green, blue = grid[farthest].tolist()
+        colors.append((red, green, blue))
+        nearest = np.minimum(nearest, np.linalg.norm(places - places[farthest], axis=-1))
+    return tuple(colors)
+
+
+def _lab(colors: Int[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    from skimage.color import rgb2lab
+
+    lab: np.ndarray = rgb2lab(colors[np.newaxis] / 255)[0]
+    return lab
