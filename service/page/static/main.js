@@ -1,10 +1,10 @@
 /** The page: which model, which image, how far it is, what came out. */
 
-import { analyse, framesOf, resultOf } from "./asking/analysis.js";
+import { analyse, filesOfFrames, framesOf, resultOf } from "./asking/analysis.js";
 import { ask, fetchJson, useKey } from "./asking/api.js";
 import { kindOf } from "./bar/downloads.js";
 import { toggleClass } from "./bar/facts.js";
-import { find, save } from "./dom.js";
+import { element, find, save } from "./dom.js";
 import { archiveOf, tableOf } from "./images/all.js";
 import { imagesOf, takeFiles } from "./images/intake.js";
 import { Case, Queue } from "./images/queue.js";
@@ -15,7 +15,7 @@ import { clear, draw, isDrawn, nextMode, raise, redraw, rewrite, toggleMask } fr
 import { choose as chooseLanguage, t } from "./texts.js";
 
 const store = new Store();
-const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (items) => store.forget(items) });
+const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (items) => store.forget(items), canBeTried });
 const MOST_FRAMES = 500;
 let card = null;
 let example = null;
@@ -63,8 +63,10 @@ async function chooseModel() {
   const name = find("model").value;
   card = await fetchJson(name ? `model?model=${encodeURIComponent(name)}` : "model");
   const channels = card.input.channels.map((channel) => channel.name);
-  find("model-line").textContent =
-    `${card.name} ${card.version}` + (channels.length > 1 ? `, ${t("channelsOf", { channels: channels.join(", ") })}` : "");
+  find("model-line").replaceChildren(
+    element("span", { className: "name" }, `${card.name} `),
+    t("version", { version: card.version }) + (channels.length > 1 ? `, ${t("channelsOf", { channels: channels.join(", ") })}` : ""),
+  );
   const link = find("model-card");
   link.href = `models/${encodeURIComponent(card.name)}`;
   link.hidden = false;
@@ -145,18 +147,28 @@ async function run(item) {
   } catch (error) {
     if (error.status === 401 && !item.signal.aborted) return waitForKey(item, error);
     const stack = [415, 422].includes(error.status) && !item.frame ? await framesOf(item) : null;
-    if (stack?.count <= MOST_FRAMES && queue.has(item)) return takeApart(item, stack);
-    item.state = item.signal.aborted ? "cancelled" : "failed";
-    item.error = item.signal.aborted ? null : error;
+    if (stack?.count <= MOST_FRAMES && queue.has(item)) return takeApart(item, stack).catch((failed) => end(item, failed));
+    return end(item, error);
   }
+  end(item);
+}
+
+function end(item, error = null) {
+  if (error) item.state = item.signal.aborted ? "cancelled" : "failed";
+  item.error = item.signal.aborted ? null : error;
   if (!queue.has(item)) return; // removed while it was worked on
   store.keep(item, orderOf(item));
   queue.changed(item);
 }
 
 /** A stack becomes its frames. */
-function takeApart(item, stack) {
-  addCases(item.framesOf(stack), item); // it is removed with that
+async function takeApart(item, stack) {
+  const files = await filesOfFrames(item, stack, (done) => {
+    item.progress = { text: t("takingApart", { done, count: stack.count }), fraction: done / stack.count };
+    queue.changed(item);
+  });
+  if (!queue.has(item)) return; // removed meanwhile
+  addCases(item.framesOf(stack, files), item); // it is removed with that
   say(t("takenApart", { name: item.name, count: stack.count }));
 }
 
@@ -188,10 +200,11 @@ function render(item) {
   if (looked !== item) looked?.rest();
   looked = item;
   if (item?.state === "done" && !item.result && !item.isOpening) present(item);
-  find("again-line").hidden = !["failed", "cancelled"].includes(item?.state);
+  find("again-line").hidden = !canBeTried(item);
   find("intake").hidden = Boolean(item) && find("key-choice").hidden;
   find("result").hidden = !item?.picture;
-  find("bar").hidden = !item?.result;
+  find("bar").hidden = !item || (!item.result && ["failed", "cancelled"].includes(item.state)); // its place is kept, so that the image stays where it is when the mask comes
+  find("bar").classList.toggle("waits", !item?.result);
   document.body.classList.toggle("with-images", Boolean(item));
   document.body.classList.toggle("with-result", Boolean(item?.picture));
   if (!item) {
@@ -199,10 +212,9 @@ function render(item) {
     tell(null);
     say("");
     find("progress").hidden = true;
-    find("warnings").hidden = true;
     return;
   }
-  tell(item.error);
+  tell(item.error, item.name);
   const isUnder = item.state === "waiting" || item.state === "working";
   if (isUnder) say(item.progress.text);
   else if (item.state !== "done") say(item.state === "cancelled" ? t("cancelledNow") : "");
@@ -212,8 +224,13 @@ function render(item) {
   if (item.progress.fraction === null) bar.removeAttribute("value");
   else bar.value = item.progress.fraction;
   find("detail").textContent = item.progress.detail ?? "";
-  if (!item.result) find("warnings").hidden = true;
   draw(item);
+}
+
+const OF_THE_FILE = [415, 422]; // what the service says of a file it says of it again
+
+function canBeTried(item) {
+  return item?.state === "cancelled" || (item?.state === "failed" && !OF_THE_FILE.includes(item.error?.status));
 }
 
 /** Objects of a model that knows classes alone, split by their shape. */
@@ -254,7 +271,7 @@ function connect() {
   });
   find("again").addEventListener("click", () => queue.again(queue.shown));
   find("again-all").addEventListener("click", () =>
-    queue.again(...queue.items.filter(({ state }) => ["failed", "cancelled"].includes(state))));
+    queue.again(...queue.items.filter(canBeTried)));
   find("fold").addEventListener("click", foldBar);
   find("apart").addEventListener("click", () =>
     busily(find("apart"), t("networkWorks"), () => tellApart(queue.shown)));

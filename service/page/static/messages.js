@@ -2,21 +2,23 @@
 
 import { Problem } from "./asking/api.js";
 import { capital, find } from "./dom.js";
-import { t } from "./texts.js";
+import { has, t } from "./texts.js";
 
 /** A live region speaks when its text changes, so the same text is not set again. */
 export function say(text) {
   if (find("status").textContent !== text) find("status").textContent = text;
 }
 
-export function tell(error) {
-  const text = !error ? "" : sentence(error);
+/** @param name of the image that it is about */
+export function tell(error, name = null) {
+  const text = !error ? "" : [name, sentence(error)].filter(Boolean).join(": ");
   if (find("alert").textContent !== text) find("alert").textContent = text;
 }
 
 function sentence(error) {
   if (!(error instanceof Problem)) return error.message;
-  const text = capital(error.message);
+  const own = `refused_${error.status}`; // in languages that the service does not speak, before its own sentence
+  const text = [has(own) ? t(own) : "", capital(error.message)].filter(Boolean).join(" ");
   return error.status >= 500 && error.requestId ? `${text} ${t("request", { id: error.requestId })}` : text;
 }
 

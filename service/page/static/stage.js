@@ -4,6 +4,7 @@ import { channelsOf, download, partOf, probabilitiesOf, uncertaintyOf } from "./
 import { showChannels } from "./bar/channels.js";
 import { showDownloads } from "./bar/downloads.js";
 import { markRow, showClasses, showMeasurements, showObjects, showQuality, showWarnings } from "./bar/facts.js";
+import { showFinder } from "./bar/finder.js";
 import { showPoint } from "./bar/point.js";
 import { element, find, save } from "./dom.js";
 import { stemOf } from "./images/all.js";
@@ -94,7 +95,13 @@ async function drawNow(item) {
     await view.showMask(item.result.mask, item.model.classes);
     equip(item);
   }
-  if (item.state === "done") say(t("isThere", { name: item.name }));
+  if (item.state === "done") announce(item);
+}
+
+/** That the mask is there, and whether to look at it with doubt. */
+function announce({ name, result }) {
+  const count = result?.quality?.warnings.length ?? 0;
+  say(t(count === 0 ? "isThere" : count === 1 ? "isThereOneWarning" : "isThereWarnings", { name, count }));
 }
 
 /** Nothing is looked at. */
@@ -116,7 +123,9 @@ function describe(item) {
   showClasses(find("classes"), model.classes, look, (change) => setLook(Object.assign(look, change)));
   showMeasurements(find("measurements"), find("measured-hint"), item);
   showQuality(find("quality"), item);
-  showWarnings(find("warnings"), result.quality?.warnings ?? []);
+  const indices = new Map(model.classes.map((each) => [each.name, each.index]));
+  showFinder(find("finder"), model.classes.slice(1), (title) => result.counts[indices.get(title)] > 0);
+  showWarnings(find("warnings"), result.quality ?? {});
   showObjects(find("objects"), result.rows, (row) => findObject(item, row));
   find("apart").hidden = Boolean(model.instances) || Boolean(item.split);
   showDownloads(find("bar"), item, (format, button) =>
@@ -171,7 +180,7 @@ async function setMode(mode) {
       await needs(item);
       if (shown() !== item) return;
       drawn.layers[mode] = true;
-      say(t("isThere", { name: item.name }));
+      announce(item);
     } catch (error) {
       tell(error);
       find("mode").value = views.flat.look.mode;

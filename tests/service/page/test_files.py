@@ -1,3 +1,4 @@
+import ast
 import base64
 import hashlib
 import io
@@ -11,11 +12,13 @@ import tifffile
 
 from seg.files import sha256_of
 from service.page.document import FILES, language_of, tables
-from tests.service.conftest import png
+from tests.service.conftest import ROOT, png
 from tests.service.routes.test_errors import problem
 
 SHIPPED = ("niivue/", "fflate/")
 """What others have written."""
+SPOKEN_BY_SERVICE = ("warning_", "refused_")
+"""In English the service's own sentences are shown."""
 NAMES = [path.relative_to(FILES).as_posix() for path in FILES.rglob("*") if path.is_file()]
 
 
@@ -132,14 +135,45 @@ def test_every_language_says_all_that_the_page_says():
 
     texts = {path.stem: keys(path) for path in (FILES / "texts").glob("*.js")}
     assert len(texts) >= 2
-    assert all(table == texts["en"] for table in texts.values())
+    for table in texts.values():
+        assert [key for key in table if not key.startswith(SPOKEN_BY_SERVICE)] == texts["en"]
     said = set(texts["en"])
     for path in FILES.glob("*.html"):
         assert set(re.findall(r'data-(?:text|label|hint)="(\w+)"', path.read_text())) <= said
     for name in NAMES:
         if name.endswith(".js") and not name.startswith((*SHIPPED, "texts/")):
             named = set(re.findall(r'\bt\("(\w+)"', (FILES / name).read_text()))
-            assert named <= said, name
+            assert {key for key in named if not key.startswith(SPOKEN_BY_SERVICE)} <= said, name
+
+
+def test_every_warning_that_has_a_code_is_said_in_every_language():
+    codes = {}
+    for file in [*(ROOT / "seg").rglob("*.py"), *(ROOT / "service").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Sentence":
+                filled = {each.arg for each in node.keywords}
+                codes |= dict.fromkeys(codes_in(node.args[1]), filled)
+    assert len(codes) > 20
+    for language, texts in tables().items():
+        if language == "en":
+            continue
+        said = {key.removeprefix("warning_"): text for key, text in texts.items()
+                if key.startswith("warning_")}  # fmt: skip
+        assert said.keys() == codes.keys() | {"where", "risk"}
+        for code, filled in codes.items():
+            known = filled | {"where" for _ in filled & {"channel"}}
+            assert set(re.findall(r"\{(\w+)\}", said[code])) <= known | {
+                "risk" for _ in filled & {"sided"}
+            }
+
+
+def codes_in(node):
+    """The codes that an expression may be: what is chosen from, or filled in."""
+    if isinstance(node, ast.JoinedStr):
+        return [f"other_size_{unit}" for unit in ("mm", "pixels", "voxels")]
+    if isinstance(node, ast.IfExp):
+        return [node.body.value, node.orelse.value]
+    return [node.value] if isinstance(node, ast.Constant) else []  # else one that is made again
 
 
 def test_every_text_is_said_somewhere():

@@ -1,28 +1,19 @@
-"""The page in Debian's Firefox, which is driven by WebDriver BiDi.
+"""The page in Debian's Firefox: what browsers do differently, in one tab after the other."""
 
-Source: https://w3c.github.io/webdriver-bidi/. Playwright's own driver wants a Firefox that it has
-patched, and newer commands than Firefox's long-term releases know.
-"""
-
-import asyncio
-import itertools
+import io
 import json
-import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import aiohttp
 import numpy as np
 import pytest
+import tifffile
+from axe_playwright_python.base import AXE_FILE_PATH
 
-from tests.service.conftest import PATIENCE_S, labels_of, png
+from tests.packages import write_package
+from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.page.firefox import firefox
 from tests.service.page.test_flat import BANDS, blended, picture_of
+from tests.service.routes.test_objects import touching_nuclei
 
-FIREFOX = ("firefox-esr", "firefox")
-LISTENS = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
 OF_THE_FLAT_VIEW = """() => {
     const canvas = document.querySelector("#flat canvas");
     const [scale, left, top, density] = canvas.dataset.view.split(" ").map(Number);
@@ -38,106 +29,91 @@ OF_THE_FLAT_VIEW = """() => {
 }"""
 
 
-class Tab:
-    """A tab of Firefox."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, socket) -> None:
-        self._loop, self._socket = loop, socket
-        self._numbers = itertools.count(1)
-        self.complaints: list[str] = []
-        self.send("session.new", capabilities={})
-        self.send("session.subscribe", events=["log.entryAdded"])
-        self._id = self.send("browsingContext.getTree")["contexts"][0]["context"]
-
-    def send(self, method: str, **parameters):
-        """A command and its answer."""
-        number = next(self._numbers)
-
-        async def asked():
-            await self._socket.send_json({"id": number, "method": method, "params": parameters})
-            while True:
-                told = await self._socket.receive_json(timeout=PATIENCE_S)
-                if told.get("id") == number:
-                    return told
-                if told.get("params", {}).get("level") == "error":
-                    self.complaints.append(told["params"]["text"])
-
-        told = self._loop.run_until_complete(asked())
-        assert told["type"] == "success", told
-        return told["result"]
-
-    def open(self, url: str) -> None:
-        self.send("browsingContext.navigate", context=self._id, url=url, wait="complete")
-
-    def ask(self, function: str, **options):
-        """What a function of the page returns."""
-        answer = self.send(
-            "script.callFunction",
-            functionDeclaration=function,
-            target={"context": self._id},
-            awaitPromise=True,
-            **options,
-        )
-        assert answer["type"] == "success", answer
-        return answer["result"].get("value")
-
-    def until(self, function: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not self.ask(function):
-            assert time.monotonic() < deadline, function
-            time.sleep(0.1)
-
-    def give(self, file) -> None:
-        """Choose a file."""
-        found = self.send(
-            "browsingContext.locateNodes",
-            context=self._id,
-            locator={"type": "css", "value": "#files"},
-        )
-        element = {"sharedId": found["nodes"][0]["sharedId"]}
-        self.send("input.setFiles", context=self._id, element=element, files=[str(file)])
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """A client of a server whose model knows objects."""
+    folder = tmp_path_factory.mktemp("cells")
+    with served(write_package(folder / "package", objects=True), folder / "log.txt") as client:
+        until_status(client, "/readyz", 200)
+        yield client
 
 
-@contextmanager
-def firefox(folder) -> Iterator[Tab]:
-    """A Firefox that has kept nothing."""
-    path = next(filter(None, map(shutil.which, FIREFOX)), None)
-    if path is None:
-        pytest.skip("no Firefox here: make browser")
-    command = [path, "--headless", "--no-remote", "--remote-debugging-port", "0"]
-    process = subprocess.Popen(
-        [*command, "--profile", str(folder)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    loop = asyncio.new_event_loop()
-    try:
-        address = next(filter(None, map(LISTENS.search, process.stderr)))[1].decode()
-        client = loop.run_until_complete(_started())
-        socket = loop.run_until_complete(client.ws_connect(f"{address}/session", max_msg_size=0))
-        yield Tab(loop, socket)
-        loop.run_until_complete(socket.close())
-        loop.run_until_complete(client.close())
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)
-        process.stderr.close()
-        loop.close()
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    """A tab that prefers German and a dark look."""
+    folder = tmp_path_factory.mktemp("profile")
+    wishes = {"intl.accept_languages": "de-DE, en", "ui.systemUsesDarkTheme": 1}
+    with firefox(folder, **wishes) as tab:
+        yield tab
 
 
-async def _started() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession()
+def opened(tab, client):
+    tab.open(str(client.base_url))
+    tab.until_says("#model-line", "nearest")
+    return tab
 
 
-def test_firefox_shows_the_mask_that_the_service_gives(client, tmp_path):
+def test_firefox_shows_the_mask_that_the_service_gives(client, tab, tmp_path):
     (tmp_path / "scan.png").write_bytes(png(BANDS))
-    (tmp_path / "profile").mkdir()
-    with firefox(tmp_path / "profile") as tab:
-        tab.open(str(client.base_url))
-        tab.until("() => document.querySelector('#model-line').textContent.includes('nearest')")
-        tab.give(tmp_path / "scan.png")
-        tab.until("() => document.querySelector('#status').textContent.includes('is there')")
-        tab.until("() => Boolean(document.querySelector('#flat canvas').dataset.view)")
-        seen = np.array(json.loads(tab.ask(OF_THE_FLAT_VIEW))).reshape(40, 90, 3)
-        assert not tab.complaints
+    opened(tab, client)
+    tab.give(tmp_path / "scan.png")
+    tab.until_says("#status", "ist da")
+    tab.until("() => Boolean(document.querySelector('#flat canvas').dataset.view)")
+    seen = np.array(json.loads(tab.ask(OF_THE_FLAT_VIEW))).reshape(40, 90, 3)
     labels = labels_of(client.post("/segment", content=png(BANDS)).content)
     expected = blended(picture_of(client, png(BANDS)), labels, 0.5)
     assert np.abs(seen - expected).max() <= 2
+    assert not tab.complaints
+
+
+def test_firefox_speaks_german_is_dark_and_nothing_is_in_the_way_of_anybody(cells, tab, tmp_path):
+    (tmp_path / "leer.png").write_bytes(png(np.zeros((48, 72))))
+    opened(tab, cells)
+    assert tab.ask("() => document.documentElement.lang") == "de"
+    tab.give(tmp_path / "leer.png")
+    tab.until_says("#status", "ist da, mit einer Warnung")
+    assert tab.text("#warnings li") == "Fast alle Werte sind 0: Das Bild scheint leer zu sein."
+    dark = tab.ask("() => getComputedStyle(document.body).backgroundColor")
+    assert dark == "rgb(15, 21, 27)"
+    tab.ask(f"() => {{ {AXE_FILE_PATH.read_text()} }}")
+    found = tab.ask("async () => JSON.stringify((await axe.run()).violations)")
+    assert json.loads(found) == []
+    tab.click("#clear")
+    assert not tab.complaints
+
+
+def test_firefox_tells_objects_apart_keeps_them_over_a_reload_and_obeys_keys(cells, tab, tmp_path):
+    (tmp_path / "nuclei.png").write_bytes(png(touching_nuclei()))
+    opened(tab, cells)
+    tab.give(tmp_path / "nuclei.png")
+    tab.until_says("#status", "nuclei.png ist da")
+    count = cells.post("/segment?format=objects", content=png(touching_nuclei())).json()
+    rows = "() => document.querySelectorAll('#objects tbody tr').length"
+    assert tab.ask(rows) == len(count["objects"])
+    tab.click("#objects tbody tr")
+    tab.until("() => document.querySelector('#mode').value === 'objects'")
+    tab.press("m")
+    tab.until("() => document.querySelector('#mode').value === 'uncertainty'")
+    tab.press("f")
+    assert tab.ask("() => document.body.classList.contains('folded')")
+    opened(tab, cells)
+    tab.until_says("#status", "nuclei.png ist da")
+    assert tab.ask(rows) == len(count["objects"])
+    tab.click("#clear")
+    assert not tab.complaints
+
+
+def test_firefox_takes_a_stack_apart_and_says_what_it_cannot_read(cells, tab, tmp_path):
+    file = io.BytesIO()
+    frames = np.stack([touching_nuclei(), touching_nuclei()[::-1]])
+    tifffile.imwrite(file, frames, imagej=True, metadata={"axes": "TYX"})
+    (tmp_path / "film.tif").write_bytes(file.getvalue())
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    opened(tab, cells)
+    tab.give(tmp_path / "film.tif", tmp_path / "broken.png")
+    tab.until("() => document.querySelectorAll('#queue [data-state=done]').length === 2")
+    tab.until("() => document.querySelectorAll('#queue [data-state=failed]').length === 1")
+    tab.press("j", "j")
+    tab.until_says("#alert", "broken.png: Diese Datei kann der Dienst nicht lesen. PNG, JPEG")
+    tab.click("#clear")
+    assert not tab.complaints

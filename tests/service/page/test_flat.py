@@ -162,7 +162,7 @@ def test_an_error_is_said_in_the_words_of_the_service(client, page):
     give(page, ("letter.txt", text))
     alert = page.get_by_role("alert")
     detail = client.post("/segment", content=text).json()["detail"]
-    expect(alert).to_have_text(detail[0].upper() + detail[1:])
+    expect(alert).to_have_text(f"letter.txt: {detail[0].upper()}{detail[1:]}")
     expect(page.locator("#result")).to_be_hidden()
     give(page, ("scan.png", png(BANDS)))
     until_done(page)
@@ -314,7 +314,7 @@ def test_the_model_that_is_chosen_answers(tmp_path, open_page):
         page = open_page(str(client.base_url))
         expect(page.get_by_label("Model", exact=True)).to_have_value("nearest-level")
         page.get_by_label("Model", exact=True).select_option("another-level")
-        expect(page.locator("#model-line")).to_have_text("another-level 1")
+        expect(page.locator("#model-line")).to_have_text("another-level version 1")
         with page.expect_response(lambda answer: "/segment" in answer.url) as answer:
             give(page, ("scan.png", png(BANDS)))
         assert answer.value.headers["x-segmentation-model"] == "another-level:1"

@@ -96,7 +96,7 @@ def test_hostile_names_are_text_wherever_they_come(hostile, open_page):
     )
     expect(page.locator("#queue li[data-state=done]")).to_have_count(2)
     until_done(page)
-    expect(page.locator("#model-line")).to_have_text(f"{HOSTILE} 1")
+    expect(page.locator("#model-line")).to_have_text(f"{HOSTILE} version 1")
     for where in ("#classes", "#measurements", "#objects tbody"):
         expect(page.locator(where)).to_contain_text(HOSTILE)
     with page.expect_download() as started:
@@ -127,6 +127,8 @@ def test_a_stack_becomes_its_frames_and_each_is_answered(hostile, open_page):
     file = io.BytesIO()
     tifffile.imwrite(file, frames, imagej=True, metadata={"axes": "TYX"})
     page = open_page(str(hostile.base_url))
+    sent = []
+    page.on("request", lambda request: sent.append(request.url))
     give(page, ("film.tif", file.getvalue()))
     expect(page.locator("#queue li[data-state=done]")).to_have_count(2)
     names = page.locator("#queue .case span:not(.state)").all_inner_texts()
@@ -135,6 +137,9 @@ def test_a_stack_becomes_its_frames_and_each_is_answered(hostile, open_page):
     expect(page.locator("#status")).to_contain_text("film_t1.tif is there")
     with page.expect_download() as started:
         page.locator("#download-best").click()
+    of_whole = [url for url in sent if "frame=" in url]
+    assert len(of_whole) == 1, "the whole is taken apart once; each frame is sent alone"
+    assert "as=frames" in of_whole[0]
     path = f"/segment?format=instances&frame=t:1&model={quote(HOSTILE)}"
     found = tifffile.imread(io.BytesIO(hostile.post(path, content=file.getvalue()).content))
     np.testing.assert_array_equal(tifffile.imread(started.value.path()), found)

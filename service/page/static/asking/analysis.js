@@ -1,7 +1,8 @@
 /** What is asked of the service for an image, in which order. */
 
-import { picture, segment, stacksIn, values } from "./api.js";
+import { framesFrom, picture, segment, stacksIn, values } from "./api.js";
 import { segmentAsJob } from "./jobs.js";
+import { zipper } from "../images/zip.js";
 import { duration, t } from "../texts.js";
 import { countLabels, isNifti, readArray, readLabels } from "../view/nifti.js";
 import { readNpy } from "../view/npy.js";
@@ -76,6 +77,27 @@ function pause(milliseconds, signal) {
 export async function framesOf({ files, model, signal }) {
   const stacks = await stacksIn(files, { model, signal }).catch(() => []);
   return stacks.find(({ channels }) => channels === model.input.channels.length) ?? null;
+}
+
+/**
+ * Each frame of a stack as a file of its own, so that it is sent alone from then on; null of a service that gives none.
+ * `onCount` hears how many are there.
+ */
+export async function filesOfFrames({ files, model, signal }, { axis, count }, onCount) {
+  const found = [];
+  const { unzipSync } = await zipper();
+  while (found.length < count) {
+    const frame = { axis, number: found.length };
+    const blob = await framesFrom(files, { model, frame, signal }).catch((error) => {
+      if ([415, 422].includes(error.status)) return null;
+      throw error;
+    });
+    const inside = blob && Object.entries(unzipSync(new Uint8Array(await blob.arrayBuffer())));
+    if (!inside?.length) return null;
+    found.push(...inside.map(([name, bytes]) => new File([bytes], name))); // in their order
+    onCount(found.length);
+  }
+  return found;
 }
 
 /** What is drawn and measured, out of the files that the service sent. */

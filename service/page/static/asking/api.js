@@ -124,6 +124,11 @@ export async function stacksIn(files, { signal, ...which }) {
   return JSON.parse(await blob.text()).stacks;
 }
 
+/** Files of the frames of a stack from `frame` on, as many as fit into one answer, as a ZIP. */
+export async function framesFrom(files, { signal, ...which }) {
+  return (await post(`picture?as=frames&${whichOf(which)}`, files, { signal })).blob;
+}
+
 function formOf(files) {
   const form = new FormData();
   files.forEach((file) => form.append("image", file, "image"));

@@ -58,6 +58,7 @@ function rowOf(setting, name, onChange) {
   const sliders = ["low", "high"].map((end) => {
     const slider = element("input", { type: "range", min: 0, max: STEPS });
     slider.setAttribute("aria-label", t(end, { name }));
+    const shown = element("span", {}, t(end === "low" ? "lowEnd" : "highEnd"), slider);
     const place = () => {
       slider.value = (STEPS * (setting[end] - setting.least)) / span;
       slider.setAttribute("aria-valuetext", String(+setting[end].toPrecision(4)));
@@ -68,10 +69,10 @@ function rowOf(setting, name, onChange) {
       onChange();
     });
     place();
-    return { slider, place };
+    return { shown, place };
   });
   const row = element("div", { className: "channel" }, element("label", {}, box, element("span", {}, name)), hue,
-    ...sliders.map(({ slider }) => slider));
+    element("div", { className: "ends" }, ...sliders.map(({ shown }) => shown)));
   row.addEventListener("reset", () => sliders.forEach(({ place }) => place()));
   return row;
 }

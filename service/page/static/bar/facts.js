@@ -1,7 +1,7 @@
 /** What stands beside the picture: can it be trusted, classes, measurements, objects. */
 
 import { capital, element } from "../dom.js";
-import { decimals, fine, percent, t, whole } from "../texts.js";
+import { decimals, fine, has, percent, t, whole } from "../texts.js";
 
 const MOST_ROWS = 200;
 const BINS = 24;
@@ -29,7 +29,7 @@ export function showClasses(fieldset, classes, { hidden, colors: before, opaciti
       opacities[index] = strength.value / 100;
       onChange({ opacities: { ...opacities } });
     });
-    return element("div", { className: "class" }, element("label", {}, box, element("span", {}, name)), hue, strength);
+    return named(element("div", { className: "class" }, element("label", {}, box, element("span", {}, ...broken(name))), hue, strength), name);
   });
   fieldset.replaceChildren(legend, ...rows);
   fieldset.onchange = (event) => {
@@ -37,6 +37,11 @@ export function showClasses(fieldset, classes, { hidden, colors: before, opaciti
     const off = fieldset.querySelectorAll("input[type=checkbox]:not(:checked)");
     onChange({ hidden: new Set(Array.from(off, (box) => Number(box.value))) });
   };
+}
+
+/** A long name in parts between which a line may end. */
+function broken(name) {
+  return name.split(/(?<=[_\-])/).flatMap((part) => [element("wbr"), part]);
 }
 
 /** Switches the n-th class, as a click would. */
@@ -73,15 +78,33 @@ export function showQuality(root, { model, result }) {
   root.querySelector("#quality-hint").textContent = knows ? t("trustHint") : t("trustUnknown");
 }
 
-export function showWarnings(root, warnings) {
+/** Sentences about an image, in the language of the page where it has them. */
+export function showWarnings(root, { warnings = [], warning_codes: codes = [] } = {}) {
   root.hidden = warnings.length === 0;
   root.querySelector("#warnings-count").textContent = `(${whole(warnings.length)})`;
-  root.querySelector("ul").replaceChildren(...warnings.map((text) => element("li", {}, capital(text))));
+  root.querySelector("ul").replaceChildren(...warnings.map((text, at) => {
+    const said = translated(codes[at]);
+    return said === null ? element("li", { lang: "en" }, capital(text)) : element("li", {}, said);
+  }));
+}
+
+/** What a code tells of; null where this language has no words for it. A pair of numbers is a range. */
+function translated({ code, parameters = {} } = {}) {
+  if (!code || !has(`warning_${code}`)) return null;
+  const filled = Object.entries(parameters).map(([name, value]) => [name, Array.isArray(value) ? rangeText(value)
+    : typeof value === "number" ? fine(value) : value]);
+  const { channel, sided } = parameters;
+  filled.push(["where", channel ? t("warning_where", { channel }) : ""], ["risk", sided ? t("warning_risk", { sided }) : ""]);
+  return t(`warning_${code}`, Object.fromEntries(filled));
+}
+
+function rangeText([low, high]) {
+  return low === high ? fine(low) : t("interval", { low: fine(low), high: fine(high) });
 }
 
 function trustRow(name, entry) {
   const title = element("span", { className: "name" }, name);
-  if (!entry) return element("li", {}, title, element("span", { className: "hint" }, t("trustRefused")));
+  if (!entry) return named(element("li", {}, title, element("span", { className: "hint" }, t("trustRefused"))), name);
   const { dice, expected_error: error } = entry;
   const lowest = dice - (error ?? 0);
   const level = lowest >= LIKELY ? "High" : lowest >= USABLE ? "Middle" : "Low";
@@ -95,6 +118,12 @@ function trustRow(name, entry) {
     : t("predictedError", { dice: decimals(dice), error: decimals(error) });
   const row = element("li", {}, title, element("span", { className: "word" }, t(`trust${level}`)), bar, element("span", { className: "hint" }, numbers));
   row.dataset.level = level.toLowerCase();
+  return named(row, name);
+}
+
+/** Rows of several lists that are about a class are found by its name. */
+function named(row, name) {
+  row.dataset.head = name;
   return row;
 }
 

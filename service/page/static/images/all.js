@@ -2,14 +2,7 @@
 
 import { download } from "../asking/analysis.js";
 import { fitting } from "../bar/downloads.js";
-
-const MODULE = "../fflate/fflate.js";
-
-/** fflate, fetched from the service when an archive is read or written. */
-export async function zipper() {
-  if (!globalThis.fflate) await import(MODULE);
-  return globalThis.fflate;
-}
+import { zipper } from "./zip.js";
 
 /** The sizes of all classes of all images, as CSV. */
 export async function tableOf(items) {

@@ -1,6 +1,6 @@
 /** How images come in: chosen, or dropped anywhere on the page; files, folders and archives. */
 
-import { zipper } from "./all.js";
+import { zipper } from "./zip.js";
 
 const DICOM_AT = 128;
 const HIDDEN = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|DICOMDIR$)/;

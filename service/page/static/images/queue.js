@@ -51,13 +51,18 @@ export class Case {
     this.result = this.channels = this.thoughts = null;
   }
 
-  /** Each frame of a stack as a case of its own, named as `seg.predict` names them. */
-  framesOf({ axis, count }) {
+  /**
+   * Each frame of a stack as a case of its own, named as `seg.predict` names them.
+   * @param files of each frame alone; null where only the whole stack has them
+   */
+  framesOf({ axis, count }, files) {
     const [stem, ...endings] = this.name.split(".");
     const digits = String(count - 1).length;
     return Array.from({ length: count }, (_, number) => {
       const name = [`${stem}_${axis[0]}${String(number).padStart(digits, "0")}`, ...endings].join(".");
-      return new Case(this.files, this.model, { name, frame: { axis, number } });
+      return files
+        ? new Case([files[number]], this.model, { name })
+        : new Case(this.files, this.model, { name, frame: { axis, number } });
     });
   }
 }
@@ -71,11 +76,16 @@ export class Queue {
   #run;
   #onShown;
   #onRemoved;
+  #canBeTried;
   #isBusy = false;
 
-  /** `run` segments a case, `onShown` hears whenever another one is looked at or it has changed. */
-  constructor(root, { run, onShown, onRemoved }) {
+  /**
+   * `run` segments a case, `onShown` hears whenever another one is looked at or it has changed, `canBeTried` says
+   * whether one that was not done may be another time.
+   */
+  constructor(root, { run, onShown, onRemoved, canBeTried }) {
     this.#root = root;
+    this.#canBeTried = canBeTried;
     this.#list = root.querySelector("ol");
     this.#run = run;
     this.#onShown = onShown;
@@ -185,7 +195,7 @@ export class Queue {
       inState("failed").length && t("failedOf", { failed: inState("failed").length }),
       left && times.length && t("minutesLeft", { time: duration(left * mean) }),
     ].filter(Boolean).join(", ");
-    this.#root.querySelector("#again-all").hidden = inState("failed").length + inState("cancelled").length === 0;
+    this.#root.querySelector("#again-all").hidden = !items.some(this.#canBeTried);
     this.#root.querySelectorAll("[data-of-all]").forEach((button) => {
       button.disabled = inState("done").length === 0;
     });

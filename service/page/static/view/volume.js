@@ -139,7 +139,7 @@ export class VolumeView {
       multiplanarForceRender: true,
       multiplanarLayout: 2, // a grid of two by two
       isNearestInterpolation: true, // voxels as they are: between two classes there is no third
-      backColor: [0, 0, 0, 1],
+      backColor: [10 / 255, 13 / 255, 16 / 255, 1], // as the stage is
       crosshairColor: [1, 1, 1, 0.4],
       crosshairWidthUnit: "mm",
       multiplanarPadPixels: 6,
