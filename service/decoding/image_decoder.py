@@ -101,9 +101,7 @@ class ImageDecoder:
 
     def __init__(self, settings: Settings) -> None:
         self.seconds = settings.max_decoding_s
-        chosen = settings.max_decoding_mb
-        total = _memory() // SHARE if chosen is None else int(chosen * 1e6)
-        self.budget = DecodingBudget(total, SharedMemory.of_this_service())
+        self.budget = DecodingBudget(decoding_bytes(settings), SharedMemory.of_this_service())
         self._closed = threading.Event()
 
     def start(self) -> None:
@@ -312,6 +310,12 @@ class ImageDecoder:
                 raise SchedulerClosedError("the service is shutting down")
             if monotonic() > until:
                 raise _too_slow(self.seconds)
+
+
+def decoding_bytes(settings: Settings) -> int:
+    """Bytes that all decoding may take together."""
+    chosen = settings.max_decoding_mb
+    return _memory() // SHARE if chosen is None else int(chosen * 1e6)
 
 
 def _memory() -> int:

@@ -3,6 +3,8 @@
 So keys, limits, counts and logs are those of every request.
 """
 
+from typing import BinaryIO
+
 from anyio.to_thread import run_sync
 from google.protobuf.message import Message
 from open_inference.grpc import protocol
@@ -13,6 +15,7 @@ from starlette.routing import Route
 from seg.version import VERSION
 from service.batching.request_backend import SharedBackend
 from service.frontends.oip.bodies import body_of
+from service.frontends.oip.grpc_bounds import check_message
 from service.frontends.oip.grpc_messages import (
     MEDIA_TYPE,
     M,
@@ -30,6 +33,8 @@ from service.routes.segment import PublicRoutes
 
 MOST_SMALL = 64 * 1024
 """Bytes of a message that holds no tensors."""
+PUT_ASIDE = "put_aside"
+"""In a request's state: is called when its message is no longer in memory, from any thread."""
 
 
 class GrpcProtocol:
@@ -82,17 +87,27 @@ class GrpcProtocol:
         settings = self._models.settings
         self._public.admission.require_place(self._public.side_by_side)
         async with body_of(request, settings.max_body_bytes, settings.timeout_s) as body:
-            message = parsed(protocol.ModelInferRequest, await run_sync(body.read))
-            target = self._protocol.target(message.model_name, message.model_version or None)
+            messages = [await run_sync(_read, body)]
+            name, version = messages[0].model_name, messages[0].model_version
+            target = self._protocol.target(name, version or None)
 
             def parse(keep: Keep, _: SharedBackend) -> Asked:
-                return asked_of_message(message, target.input, target.most_items, keep)
+                asked = asked_of_message(messages.pop(), target.input, target.most_items, keep)
+                # what it holds lies on disk by now: another message may come
+                request.scope["state"].get(PUT_ASIDE, lambda: None)()
+                return asked
 
             def encode(call: InferenceCall, tensors: list[AnswerTensor], quality: Parameters,
                        _: SharedBackend) -> Response:  # fmt: skip
                 return message_of(call, target.label, tensors, quality)
 
             return await self._protocol.answered(request, target, parse, encode)
+
+
+def _read(body: BinaryIO) -> protocol.ModelInferRequest:
+    content = body.read()
+    check_message(content)
+    return parsed(protocol.ModelInferRequest, content)
 
 
 async def _message(request: Request, kind: type[M]) -> M:

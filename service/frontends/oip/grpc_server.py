@@ -19,12 +19,24 @@ from starlette.types import ASGIApp, Message, Scope
 
 from seg.dicomweb.credentials import Credentials
 from seg.errors import ConfigError
+from service.decoding.image_decoder import decoding_bytes
+from service.frontends.oip.grpc_routes import PUT_ASIDE
 from service.middleware.access import GRPC
 from service.settings import Settings
 
 GET = frozenset({"ServerLive", "ServerReady", "ServerMetadata"})
 """Methods of which the message says nothing."""
 METHODS = frozenset({*GET, "ModelReady", "ModelMetadata", "ModelInfer"})
+SMALL = METHODS - {"ModelInfer"}
+"""Those whose messages hold no tensors."""
+FEWEST_MESSAGES = 4
+"""That may be in memory together, however little decoding may have."""
+COPIES = 2
+"""Of a message, while it is read."""
+WINDOW = 1 << 19
+"""Bytes that a client may send before they are asked for."""
+PLACE_S = 10.0
+"""Seconds that a message waits for others; an upload may stand still for longer by default."""
 OURS = frozenset(
     {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "upgrade"}
     | {"connection", "expect", "te"}
@@ -83,15 +95,20 @@ async def listening(app: ASGIApp, settings: Settings, *, shared: bool) -> AsyncI
     Raises:
         ConfigError: nobody can listen there.
     """
-    most = settings.max_body_bytes + MORE_THAN_TENSORS
+    room = decoding_bytes(settings)
+    most = min(settings.max_body_bytes, room // FEWEST_MESSAGES // COPIES) + MORE_THAN_TENSORS
+    places = asyncio.Semaphore(max(FEWEST_MESSAGES, room // COPIES // most))
     server = grpc.aio.server(
-        handlers=[_Methods(app, settings)],
+        handlers=[_Methods(app, settings, places)],
         maximum_concurrent_rpcs=2 * settings.max_requests + 64,
         options=[
             ("grpc.max_receive_message_length", most),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", settings.max_client_requests),
             ("grpc.max_connection_idle_ms", 300_000),
+            # Else a window grows to what a fast client sends, before anybody has asked for it.
+            ("grpc.http2.bdp_probe", 0),
+            ("grpc.http2.lookahead_bytes", WINDOW),
             ("grpc.so_reuseport", int(shared)),
         ],
     )
@@ -132,9 +149,10 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no types
     """Those of the protocol; all others are not implemented."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, places: asyncio.Semaphore) -> None:
         self._app = app
         self._settings = settings
+        self._places = places
 
     def service(self, details: Any) -> Any:
         service, _, method = details.method.rpartition("/")
@@ -144,8 +162,11 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no t
         return grpc.stream_unary_rpc_method_handler(partial(self._answer, method))
 
     async def _answer(self, method: str, messages: Any, context: Any) -> bytes:
-        call = _Call(messages)
+        call = _Call(messages, None if method in SMALL else self._places)
         scope = self._scope(method, context)
+        scope["state"][PUT_ASIDE] = partial(
+            asyncio.get_running_loop().call_soon_threadsafe, call.put_aside
+        )
         answering = asyncio.ensure_future(self._app(scope, call.receive, call.send))
         try:
             await asyncio.shield(answering)
@@ -154,6 +175,12 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no t
             with suppress(Exception):
                 await answering
             raise
+        finally:
+            call.put_aside()
+        if call.found_no_place:
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, "other messages leave no room; try again later"
+            )
         headers = Headers(raw=call.headers)
         told = tuple((name, headers[name]) for name in PASSED_ON if name in headers)
         if call.status != 200:
@@ -190,9 +217,12 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no t
 class _Call:
     """A call as the application sees it: a body that comes, an answer that is collected."""
 
-    def __init__(self, messages: Any) -> None:
+    def __init__(self, messages: Any, places: asyncio.Semaphore | None) -> None:
         self._messages = messages
+        self._places = places
+        self._holds_place = False
         self._has_come = False
+        self.found_no_place = False
         self.left = asyncio.Event()
         self.status = 500
         self.headers: list[tuple[bytes, bytes]] = []
@@ -201,12 +231,31 @@ class _Call:
     async def receive(self) -> Message:
         if not self._has_come:
             self._has_come = True
+            if not await self._place():
+                return {"type": "http.disconnect"}
             message = await anext(aiter(self._messages), None)
             if message is not None:
                 return {"type": "http.request", "body": message, "more_body": False}
         else:
             await self.left.wait()
         return {"type": "http.disconnect"}
+
+    async def _place(self) -> bool:
+        """Wait for one of those whose messages are in memory."""
+        if self._places is None:
+            return True
+        try:
+            async with asyncio.timeout(PLACE_S):
+                self._holds_place = await self._places.acquire()
+        except TimeoutError:
+            self.found_no_place = True
+        return self._holds_place
+
+    def put_aside(self) -> None:
+        """The message is in memory no more."""
+        if self._places is not None and self._holds_place:
+            self._holds_place = False
+            self._places.release()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,15 +1,21 @@
 """KServe's protocol over gRPC, by Triton's own client on a server that runs."""
 
+import asyncio
 import json
 import socket
 import subprocess
 import sys
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from open_inference.grpc import protocol
 
 from seg.errors import ConfigError
 from seg.model_package import ModelPackage
+from service.frontends.oip.grpc_bounds import check_message
+from service.frontends.oip.grpc_server import _Call
+from service.problems.response import Problem
 from service.settings import Settings
 from tests.orthanc import free_port
 from tests.service.conftest import labels_of, png, served, until_status
@@ -109,3 +115,71 @@ def test_a_port_that_is_taken_and_tls_without_a_certificate_are_said_at_once(tmp
     (tmp_path / "tls.json").write_text('{"token": "x"}')
     with pytest.raises(ConfigError, match="SEG_GRPC_TLS_FILE names no certificate"):
         check_listening(Settings(grpc_port=port, grpc_tls_file=tmp_path / "tls.json"))
+
+
+def bytes_of(**fields):
+    return protocol.ModelInferRequest(model_name="a", **fields).SerializeToString()
+
+
+def tensor(**fields):
+    return protocol.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", **fields)
+
+
+CONTENTS = protocol.InferTensorContents
+
+
+def test_ordinary_messages_pass_whatever_they_hold():
+    given = protocol.InferParameter(string_param="x" * 1000)
+    check_message(b"")
+    check_message(bytes_of(raw_input_contents=[bytes(200_000)], inputs=[tensor(shape=[1])]))
+    check_message(bytes_of(inputs=[tensor(contents=CONTENTS(fp32_contents=[1.5] * 100_000))]))
+    check_message(bytes_of(inputs=[tensor(contents=CONTENTS(bytes_contents=[bytes(90_000)]))]))
+    check_message(bytes_of(parameters={"a": given}, inputs=[tensor(parameters={"b": given})]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        bytes_of(inputs=[tensor()] * 10_001),
+        bytes_of(inputs=[tensor(contents=CONTENTS(bytes_contents=[b""] * 10_001))]),
+        bytes_of(inputs=[tensor(contents=CONTENTS(int64_contents=[1] * 70_000))]),
+        bytes_of(inputs=[tensor(shape=[1] * 70_000)]),
+        bytes_of(id="x" * 70_000),
+        bytes_of(raw_input_contents=[b""] * 10_001),
+        b"\x18\x01" * 10_001,  # fields that nobody knows
+    ],
+    ids=["tensors", "texts", "integers", "sizes", "id", "raw", "unknown"],
+)
+def test_a_message_that_would_grow_is_refused_before_it_is_parsed(content):
+    with pytest.raises(Problem, match="at most") as refusal:
+        check_message(content)
+    assert refusal.value.status_code == 413
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 20, b"\x0a\x05ab", b"\x0b", b"\x2a\x02\x0a\x7f"])
+def test_what_is_no_message_is_said_to_be_none(content):
+    with pytest.raises(Problem, match="no ModelInferRequest"):
+        check_message(content)
+
+
+def test_no_more_messages_are_in_memory_than_there_is_room_for():
+    async def call(places, put_aside):
+        async def messages():
+            yield b"x"
+
+        call = _Call(messages(), places)
+        body = (await call.receive()).get("body")
+        if put_aside:
+            call.put_aside()
+            call.put_aside()  # once more changes nothing
+        return body
+
+    async def calls():
+        places = asyncio.Semaphore(2)
+        assert [await call(places, True) for _ in range(5)] == [b"x"] * 5
+        held = [await call(places, False) for _ in range(2)]
+        return held, await call(places, False)
+
+    with patch("service.frontends.oip.grpc_server.PLACE_S", 0.05):
+        held, refused = asyncio.run(calls())
+    assert (held, refused) == ([b"x"] * 2, None)
