@@ -602,6 +602,30 @@ DEFENCES = (
         f"{TESTS}/jobs/test_jobs.py::test_the_database_is_its_owner_s_alone",
     ),
     Defence(
+        "messages of gRPC that grow",
+        "service/frontends/oip/grpc_bounds.py",
+        "if fields > MOST_FIELDS:",
+        "if False:",
+        f"{TESTS}/frontends/oip/test_grpc.py"
+        "::test_a_message_that_would_grow_is_refused_before_it_is_parsed",
+    ),
+    Defence(
+        "long texts in messages of gRPC",
+        "service/frontends/oip/grpc_bounds.py",
+        "elif inner is not DATA and at - begin > MOST_SMALL:",
+        "elif False:",
+        f"{TESTS}/frontends/oip/test_grpc.py"
+        "::test_a_message_that_would_grow_is_refused_before_it_is_parsed",
+    ),
+    Defence(
+        "messages of gRPC in memory together",
+        "service/frontends/oip/grpc_server.py",
+        "if not await self._place():",
+        "if False:",
+        f"{TESTS}/frontends/oip/test_grpc.py"
+        "::test_no_more_messages_are_in_memory_than_there_is_room_for",
+    ),
+    Defence(
         "JSON of Label Studio that grows",
         "service/requests/json_bodies.py",
         "if found > most:",
