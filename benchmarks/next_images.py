@@ -1,4 +1,4 @@
-"""Images chosen by rank beside images chosen at random: ``python -m benchmarks.next_images DATA``.
+"""Images chosen by rank beside images chosen at random: ``python benchmarks/next_images.py DATA``.
 
 For each seed two images at random make a first package, which ranks the others. Then one is trained
 on a third of all training images, chosen by rank, and one on half of them, chosen at random, with

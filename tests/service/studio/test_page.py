@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -192,3 +193,73 @@ def test_two_people_on_one_image_are_told(place, open_page):  # noqa: F811
         page.locator("#versions button").last.click()
         expect(page.locator("#saved")).to_have_text("")
         until(lambda: numbers_in(client, "a")[30, 30] == 1)
+
+
+def touch_screen(page):
+    """Sends what a touch screen does; places are pixels of the image."""
+    session = page.context.new_cdp_session(page)
+
+    def fingers(kind, *places):
+        points = [dict(zip("xy", spot(page, *place), strict=True)) for place in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    return fingers
+
+
+def test_a_volume_is_drawn_on_by_fingers_and_by_keys_in_the_frame_of_its_file(place, open_page):  # noqa: F811
+    shutil.rmtree(place / "drawn" / "images")
+    (place / "drawn" / "images").mkdir()
+    affine = np.array([[0, -2, 0, 10], [0, 0, 3, 20], [1.5, 0, 0, -5], [0, 0, 0, 1.0]])
+    source = np.arange(40 * 30 * 6, dtype=np.float32).reshape(40, 30, 6)
+    nibabel.save(nibabel.Nifti1Image(source, affine), place / "drawn" / "images" / "v.nii.gz")
+    folders = {"SEG_STUDIO": str(place / "drawn"), "SEG_MODELS": str(place / "none")}
+    (place / "none").mkdir()
+    with served("", place / "log.txt", **folders) as client:
+        until_status(client, "/livez", 200)
+        client.put("/studio/dataset", json={"classes": [{"name": "cell"}]})
+        phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+        page = open_page(str(client.base_url), "/studio", ready=False, **phone)
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "v")
+        depth, height, width = client.get("/studio/images/v").json()["shape"]
+        expect(page.locator("#slice-number")).to_have_text(f"{depth // 2 + 1} / {depth}")
+        page.locator("#size").fill("2")
+        page.locator("#canvas").scroll_into_view_if_needed()
+        fingers = touch_screen(page)
+        fingers("touchStart", (4, 5))
+        fingers("touchMove", (9, 5))
+        fingers("touchEnd")
+        expect(page.locator("#count")).to_have_text("1 objects")
+        before = page.locator("#canvas").get_attribute("data-view")
+        fingers("touchStart", (12, 12))
+        fingers("touchStart", (12, 12), (16, 16))
+        fingers("touchMove", (10, 10), (20, 20))
+        fingers("touchEnd")
+        expect(page.locator("#canvas")).not_to_have_attribute("data-view", before)
+        expect(page.locator("#count")).to_have_text("1 objects")
+        page.tap("#undo")
+        expect(page.locator("#count")).to_have_text("0 objects")
+        page.tap("#redo")
+        page.focus("#canvas")
+        page.keyboard.press("PageUp")
+        expect(page.locator("#slice-number")).to_have_text(f"{depth // 2 + 2} / {depth}")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        page.keyboard.press("r")
+        page.keyboard.press("d")
+        expect(page.locator("#count")).to_have_text("2 objects")
+        expect(page.locator("#saved")).to_contain_text("Done")
+        assert not Axe().run(page).response["violations"]
+        answer = client.get("/studio/images/v/label").content
+        numbers = np.frombuffer(answer, "<u2").reshape(depth, height, width)
+        assert numbers[depth // 2, 5, 6] == 1
+        assert numbers[depth // 2 + 1, height // 2, width // 2 - 1] == 2
+        assert numbers[0, 0, 0] == UNKNOWN
+        mask = nibabel.load(place / "drawn" / "masks" / "v.nii.gz")
+        np.testing.assert_allclose(mask.affine, affine)
+        drawn = np.asarray(mask.dataobj) == 1
+        shown = page.request.get(f"{client.base_url}/studio/images/v/slice?z={depth // 2}").body()
+        brightest = np.frombuffer(shown, np.uint8).reshape(height, width)
+        at = source[drawn].mean() / source.max()
+        assert abs(brightest[numbers[depth // 2] == 1].mean() / 255 - at) < 0.02, "the same voxels"
+        page.reload()
+        expect(page.locator("#count")).to_have_text("2 objects")

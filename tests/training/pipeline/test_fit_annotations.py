@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -58,3 +59,27 @@ def test_classes_that_overlap_train_and_each_is_scored(phantom, tmp_path):
     _, mask = dataset.read(dataset.test[0])
     assert score.classes["cell"].voxels_reference == np.count_nonzero(mask.array > 0)
     assert score.classes["nucleus"].voxels_reference == np.count_nonzero(mask.array == 2)
+
+
+def test_objects_outlined_on_one_slice_of_each_volume_are_enough_to_train_on(tmp_path):
+    data = tmp_path / "drawn"
+    (data / "images").mkdir(parents=True)
+    (data / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    affine = np.array([[0, -1, 0, 3], [0, 0, 2, 5], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    for name in "abc":
+        numbers = np.zeros((24, 28, 8), np.uint16)  # as NIfTI has it: x, y and z
+        numbers[3:11, 4:12, 2:6], numbers[13:21, 14:24, 2:7] = 1, 2
+        image = rng.normal(100 + 80 * (numbers > 0), 10).astype(np.float32)
+        numbers[:, :, [*range(4), *range(5, 8)]] = 65535
+        nibabel.save(nibabel.Nifti1Image(image, affine), data / "images" / f"{name}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(numbers, affine), data / "masks" / f"{name}.nii.gz")
+    (data / "dataset.yaml").write_text(
+        "classes: [background, cell]\nmasks: instances\nignore: 65535\nsplit: {test: [c]}\n"
+    )
+    run = tmp_path / "run"
+    small = ["--patch", "8", "16", "16", "--batch-size", "2", "--precision", "float32"]
+    assert main([str(data), "--out", str(run), *small, "--steps", "3"]) == 0
+    (score,) = read_metrics(run / "metrics.json").cases
+    assert score.classes["cell"].voxels_reference == 8 * 8 + 8 * 10
+    assert score.classes["cell"].voxels_predicted <= 24 * 28
