@@ -190,9 +190,13 @@ class NamedAlike:
 def subjects_in(names: Sequence[str]) -> NamedAlike | None:
     """Subjects that names seem to speak of; None where they speak of none.
 
-    Names are cut at separators, and where a letter follows on a digit. What counts is the shortest
+    A word such as patient with a number counts wherever it stands. Else
+    names are cut at separators, and where a letter follows on a digit. What counts is the shortest
     beginning that differs by a number, and that several names share.
     """
+    said = _named_subjects(names)
+    if said is not None:
+        return said
     cut = {name: [match.end() for match in _TOKEN.finditer(name)] for name in names}
     shortest = min(map(len, cut.values()), default=0)
     for tokens in range(1, shortest):
@@ -205,6 +209,30 @@ def subjects_in(names: Sequence[str]) -> NamedAlike | None:
             return None
         return NamedAlike(subject_of, _pattern_of(subject_of))
     return None
+
+
+_SUBJECT = (
+    r"(?:patient|subject|subj|sub|participant|volunteer|donor|mouse|animal|specimen|pat|pid)"
+    r"[-_. ]?[0-9]+"
+)
+
+
+def _named_subjects(names: Sequence[str]) -> NamedAlike | None:
+    """By the word that says what a subject is; None where not all names hold it, or none share."""
+    matches = {name: re.search(rf"(?<![^\W\d_])({_SUBJECT})", name, re.I) for name in names}
+    subject_of = {name: match[1] for name, match in matches.items() if match}
+    count = len(set(subject_of.values()))
+    if len(subject_of) < len(names) or not 2 <= count <= len(names) / 1.5:
+        return None
+    words = {re.sub(r"[0-9]+", "[0-9]+", re.escape(each)) for each in subject_of.values()}
+    if len(words) > 1:
+        return NamedAlike(subject_of, None)
+    word = words.pop().replace("\\-", "-")
+    is_first = all(name.startswith(subject) for name, subject in subject_of.items())
+    pattern = f"({word}).*" if is_first else f".*?({word}).*"
+    found = {name: re.match(pattern, name) for name in names}
+    fits = all((match := found[name]) and match[1] == subject_of[name] for name in names)
+    return NamedAlike(subject_of, pattern if fits else None)
 
 
 _TOKEN = re.compile(r"[^\W\d_]*\d+|[^\W\d_]+")

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import CARD
-from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike
+from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike, turned
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.one_case import InspectedCase
 from training.dataset.findings.scales import other_scales
@@ -174,7 +174,28 @@ def _duplicates(cases: Sequence[InspectedCase]) -> list[Finding]:
             nearest = train[int(place)]
             if likeness >= NEARLY_THE_SAME and nearest.content != look.content:
                 findings.append(_look_alike(nearest.case, look.case, float(likeness)))
+        findings += _turned_copies(train, test)
     return findings
+
+
+def _turned_copies(train: Sequence[InspectedCase], test: Sequence[InspectedCase]) -> list[Finding]:
+    """Test images that are those of training, mirrored, turned or inverted."""
+    ours, theirs = _stacked(test), _stacked(train)
+    _, plain = most_alike(ours, theirs)
+    best, places = np.zeros(len(test)), np.zeros(len(test), int)
+    for way in [ours, *turned(ours, len(test[0].shape))]:
+        where, likeness = most_alike(way, theirs, signed=False)
+        better = likeness > best
+        best, places = np.where(better, likeness, best), np.where(better, where, places)
+    return [
+        _look_alike(
+            train[place].case, look.case, likeness, "mirrored, turned or inverted, the image "
+        )
+        for look, place, likeness, as_it_is in zip(
+            test, places.tolist(), best.tolist(), plain.tolist(), strict=True
+        )
+        if likeness >= NEARLY_THE_SAME > as_it_is
+    ]
 
 
 def _alike_in_training(train: Sequence[InspectedCase]) -> list[Finding]:
@@ -220,11 +241,11 @@ def _twice(first: Case, other: Case) -> Finding:
     return Finding("error", where, problem, "remove it from train or from test")
 
 
-def _look_alike(train: Case, test: Case, correlation: float) -> Finding:
+def _look_alike(train: Case, test: Case, correlation: float, how: str = "") -> Finding:
     return Finding(
         "warning",
         str(test.images[0]),
-        f"the image looks like that of train case {train.name} (correlation {correlation:.3f}), so "
-        "its score may be too good",
+        f"{how or 'the image '}looks like that of train case {train.name} (correlation "
+        f"{correlation:.3f}), so its score may be too good",
         f"if both show the same, put them on one side: subjects or split in {CARD}",
     )

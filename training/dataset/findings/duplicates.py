@@ -4,6 +4,7 @@ Letters: ``n``, ``m`` images, ``d`` numbers of a thumbnail.
 """
 
 import hashlib
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Real
@@ -42,6 +43,20 @@ def most_alike(
     return np.concatenate(places), np.concatenate(likeness)
 
 
+def turned(thumbnails: Float32[np.ndarray, "n d"], dims: int) -> list[Float32[np.ndarray, "n d"]]:
+    """The thumbnails mirrored along every axis and, of images, turned by quarters; not as they are.
+
+    A copy that was turned is as much a copy.
+    """
+    grid = thumbnails.reshape(-1, *(EDGE[dims],) * dims)
+    axes = range(1, dims + 1)
+    ways = [each for count in range(dims + 1) for each in combinations(axes, count)]
+    found = [np.flip(grid, way) for way in ways]
+    if dims == 2:
+        found += [np.swapaxes(each, 1, 2) for each in found]
+    return [each.reshape(thumbnails.shape) for each in found[1:]]
+
+
 def content_hash(array: Real[np.ndarray, "c *spatial"]) -> str:
     """Hex digest of the intensities, whatever the file's name, format or compression."""
     digest = hashlib.sha256(f"{array.shape} {array.dtype.kind}".encode())
@@ -70,8 +85,11 @@ def thumbnail(array: Real[np.ndarray, "c *spatial"]) -> Float32[np.ndarray, " d"
 
 
 def _edges(size: int, dims: int) -> Int[np.ndarray, " edges"]:
-    """Where an axis is cut; where it has fewer voxels than the grid, some are taken twice."""
-    return np.linspace(0, size, EDGE[dims] + 1).astype(int)
+    """Where an axis is cut, alike from both ends, so that a mirrored copy has a mirrored thumbnail.
+
+    Where the axis has fewer voxels than the grid, some are taken twice.
+    """
+    return np.rint(np.linspace(0, size, EDGE[dims] + 1)).astype(int)
 
 
 def _divided(

@@ -184,6 +184,23 @@ def test_nearly_the_same_image_in_train_and_test_is_a_warning(tmp_path):
     assert problem.startswith("the image looks like that of train case a (correlation 0.99")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x[:, ::-1], lambda x: x[::-1, ::-1], np.rot90, lambda x: 255 - x],
+    ids=["mirrored", "half a turn", "a quarter", "inverted"],
+)
+def test_a_test_image_that_is_one_of_training_the_other_way_round_is_a_warning(tmp_path, change):
+    pictures(tmp_path)
+    image = ndimage.gaussian_filter(default_rng(9).normal(0, 900, (40, 48)), 3).clip(-99, 99) + 99
+    write_png(tmp_path / "images" / "a.png", image)
+    write_png(tmp_path / "images" / "e.png", change(image))
+    mask = np.asarray(Picture.open(tmp_path / "masks" / "e.png"))
+    write_png(tmp_path / "masks" / "e.png", np.resize(mask, change(image).shape))
+    ((severity, file, problem),) = said(tmp_path)
+    assert (severity, file) == ("warning", "e.png")
+    assert problem.startswith("mirrored, turned or inverted, the image looks like that of train")
+
+
 @given(st.integers(0, 100), st.floats(0.1, 10), st.floats(-100, 100))
 def test_brightness_and_contrast_do_not_change_a_thumbnail(seed, contrast, brightness):
     image = default_rng(seed).normal(size=(2, 30, 50))
@@ -249,6 +266,11 @@ def test_names_of_slices_are_told_with_the_line_to_write(tmp_path):
         ([f"frame_{i}" for i in range(9)], None, None),
         ([f"2024-01-{i:02d}" for i in range(9)], None, None),
         (["liver_1", "liver_2", "spleen_1", "spleen_2"], None, None),
+        (
+            ["slice0_patient1", "slice1_patient1", "slice0_patient2", "slice1_patient2"],
+            2,
+            ".*?(patient[0-9]+).*",
+        ),
     ],
 )
 def test_subjects_are_seen_in_names_that_share_a_numbered_beginning(names, subjects, pattern):
