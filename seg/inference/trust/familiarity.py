@@ -32,6 +32,13 @@ FLAT_SHARE = 0.05
 STATISTICS_FACTOR = 1.5
 """Deviation, and the noise's share of it, may leave those of training by that factor; by twice as
 much where one image was all that was seen."""
+PURE_NOISE = 0.985
+"""Share of the deviation that is noise, from which on hardly anything else is in a channel: what
+else varies does so by less than a sixth of the noise."""
+NOTHING_SHOWN = (
+    "no channel shows more than background and noise: the image seems to be empty, or in another "
+    "unit, and what the mask shows is hardly there"
+)
 BANDS = 8
 """Of rows, that are read of an image which stays in its file."""
 PER_IMAGE = ("zscore", "percentile", "minmax")
@@ -54,11 +61,19 @@ def unfamiliar(
         seen: of the model's card.
         sided: classes that have a side.
     """
+    shown = _shown_of(image) if image.channels == len(spec.channels) else None
+    of_channels = () if shown is None else tuple(_intensity(shown, spec, seen))
+    # each channel that shows nothing has had its sentence
     return (
         *_orientation(image, spec, sided),
         *_spacing(image, spec, seen),
         *_size(image, spec, seen),
-        *_intensity(image, spec, seen),
+        *of_channels,
+        *(
+            (NOTHING_SHOWN,)
+            if shown is not None and len(of_channels) == len(shown) and _is_empty(shown, spec, seen)
+            else ()
+        ),
     )
 
 
@@ -157,15 +172,41 @@ def _size(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Ite
             )
 
 
-def _intensity(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
+def _is_empty(
+    shown: Real[np.ndarray, "c *part"], spec: InputSpec, seen: TrainingFingerprint
+) -> bool:
+    """Whether every channel is flat or noise alone, on the scale that the network knows.
+
+    An image in another unit may be flat beside those of the training, and show all that they do.
+    """
+    rules = spec.preprocessing.normalisation
+    statistics = seen.statistics or (None,) * len(rules)
+    for rule, voxels, (low, high), usual in zip(
+        rules, shown, seen.intensity, statistics, strict=True
+    ):
+        levels = Levels.of(sample_of(voxels))
+        extent = float(levels.percentiles[-1] - levels.percentiles[0])
+        is_on_scale = (
+            rule.kind not in PER_IMAGE if rule.scale is None else levels.lies_on(rule.scale)
+        )
+        if extent == 0 or (is_on_scale and extent < FLAT_SHARE * (high - low)):
+            continue
+        deviation = float(sample_of(voxels).astype(np.float64).std())
+        share = noise_of(voxels) / deviation if deviation else 0.0
+        if usual is None or share < max(PURE_NOISE, usual.noise_share[1]):
+            return False
+    return True
+
+
+def _intensity(
+    shown: Real[np.ndarray, "c *part"], spec: InputSpec, seen: TrainingFingerprint
+) -> Iterator[str]:
     """One sentence a channel at most, of the plainest difference."""
-    if image.channels != len(spec.channels):
-        return
     statistics = seen.statistics or (None,) * len(spec.channels)
     channels = zip(
         spec.channels,
         spec.preprocessing.normalisation,
-        _shown_of(image),
+        shown,
         seen.intensity,
         statistics,
         strict=True,

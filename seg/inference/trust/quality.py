@@ -20,6 +20,7 @@ from seg.inference.labels.entropy import probabilities_and_entropy
 from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.sliding_window import WindowCounts
+from seg.inference.trust.familiarity import NOTHING_SHOWN
 from seg.metrics import PredictedDice, expected_dice
 from seg.model_package import ModelCard, Task
 from seg.names import MapName
@@ -166,6 +167,8 @@ class QualityMeter:
             for channel in self._channels
             if classes[channel] in known and np.isfinite(expected[channel])
         }
+        if NOTHING_SHOWN in warnings:
+            predicted = {name: _of_nothing(each) for name, each in predicted.items()}
         warnings += tuple(_doubts(predicted, strangeness, card))
         if counts.unfounded > UNFOUNDED * self._foreground:
             warnings += (
@@ -218,6 +221,12 @@ class QualityMeter:
         if "disagreement" in self.maps:
             self.maps["disagreement"][0, rows] = logits[outputs]
             self._unsure[1] += _sum_where(logits[outputs], inside)
+
+
+def _of_nothing(said: PredictedDice) -> PredictedDice:
+    """What is to be expected of a mask of an image that shows nothing: 0, or what was said."""
+    most = said.interval[1] if said.interval else said.dice
+    return PredictedDice(0.0, said.dice, (0.0, most) if said.interval else None, 0.0)
 
 
 def strangeness_of(heard: Sequence[Heard], card: ModelCard) -> float:

@@ -9,7 +9,7 @@ from numpy.random import default_rng
 
 from seg.images import Image
 from seg.inference import Predictor
-from seg.inference.trust.familiarity import unfamiliar
+from seg.inference.trust.familiarity import NOTHING_SHOWN, unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
 from seg.transforms import CommonScale, Normalisation, Preprocessing
 from seg.transforms.levels import PERCENTILES, percentiles_of
@@ -71,8 +71,9 @@ def test_brighter_objects_on_the_scale_of_the_training_are_no_other_unit(high, w
     ],
 )
 def test_what_is_unlike_the_training_is_said_with_numbers(image, sentence):
-    (warning,) = unfamiliar(image, spec(), SEEN)
+    warning, *others = unfamiliar(image, spec(), SEEN)
     assert re.search(sentence, warning), warning
+    assert set(others) <= {NOTHING_SHOWN}
 
 
 def test_intensities_that_each_image_is_normalised_by_draw_no_warning():
@@ -119,3 +120,23 @@ def test_axes_that_no_gantry_shears_are_warned_of(degrees, is_warned):
     affine[0, 1] = np.tan(np.radians(degrees))
     said = unfamiliar(Image(scan().array, affine=affine), spec(), SEEN)
     assert any("right angles" in each for each in said) is is_warned
+
+
+@pytest.mark.parametrize(
+    ("array", "is_empty"),
+    [
+        (np.full((1, 60, 220, 220), 40.0), True),
+        (default_rng(0).normal(40, 1, (1, 60, 220, 220)), True),
+        (np.linspace(-900, 500, 60)[None, :, None, None] * np.ones((1, 60, 220, 220)), False),
+    ],
+    ids=["one number", "faint noise", "full range"],
+)
+def test_an_image_that_shows_nothing_is_called_empty(array, is_empty):
+    said = unfamiliar(Image(array.astype(np.float32), spacing=(2.0, 0.8, 0.8)), spec(), SEEN)
+    assert (NOTHING_SHOWN in said) is is_empty
+
+
+def test_an_image_in_another_unit_is_not_called_empty():
+    zscore = Normalisation(kind="zscore")
+    said = unfamiliar(scan(low=0, high=1), spec(zscore), SEEN)
+    assert NOTHING_SHOWN not in said

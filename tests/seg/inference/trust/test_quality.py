@@ -111,10 +111,22 @@ def test_only_calibrated_classes_of_the_mask_get_a_predicted_dice(package):
         "nucleus": DiceCalibration(),
     }
     calibrated = Predictor(assessed(package, dice=dice))
-    grey = calibrated.segment(Image(np.full((1, 40, 40), 128, np.uint8))).quality
+    mottled = default_rng(0).integers(112, 144, (1, 40, 40)).astype(np.uint8)
+    grey = calibrated.segment(Image(mottled)).quality
     assert set(grey.predicted_dice) == {"cytoplasm"}
     assert grey.expected_error == {"cytoplasm": 0.05}
     assert Predictor(package).segment(image()).quality.predicted_dice == {}
+
+
+def test_of_an_image_that_shows_nothing_nothing_is_expected(package):
+    dice = {"cytoplasm": DiceCalibration(offset=-1, expected_error=0.05)}
+    said = Predictor(assessed(package, dice=dice)).segment(
+        Image(np.full((1, 40, 40), 128, np.uint8))
+    )
+    assert (said.mask.array > 0).any()
+    assert said.quality.predicted_dice == {"cytoplasm": 0}
+    assert said.quality.expected_error["cytoplasm"] > 0.05
+    assert any("seems to be empty" in each for each in said.quality.warnings)
 
 
 def test_an_empty_mask_has_no_uncertainty_to_speak_of(package):
