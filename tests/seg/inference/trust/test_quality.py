@@ -32,7 +32,7 @@ def test_both_at_once_are_what_they_are_alone(logits, task):
     probabilities, unsure = probabilities_and_entropy(logits, task)
     np.testing.assert_allclose(probabilities, probabilities_of(logits, task), atol=1e-6)
     expected = voxel_entropy(probabilities_of(logits.astype(np.float64), task), task)
-    np.testing.assert_allclose(unsure, expected, atol=1e-6)
+    np.testing.assert_allclose(unsure, expected, atol=5e-6)  # float32 against float64
 
 
 @pytest.mark.parametrize("classes", [2, 3, 20])
