@@ -72,9 +72,17 @@ def noise_of(channel: Real[np.ndarray, "*spatial"]) -> float:
     """
     step = sampling_step(channel.shape)
     flat = channel.reshape(-1)
-    right = flat[1::step].astype(np.float64)
-    differences = np.abs(right - flat[::step][: len(right)].astype(np.float64))
-    return float(np.median(differences) / (0.6745 * np.sqrt(2))) if len(right) else 0.0
+    right = flat[1::step]
+    left = flat[::step][: len(right)]
+    if not len(right):
+        return 0.0
+    if channel.dtype.kind in "iu" and channel.dtype.itemsize <= 2:
+        differences = np.abs(right.astype(np.int32) - left).astype(np.uint16)
+        middle = float(percentiles_of(differences, (50.0,))[0])
+    else:
+        wide = np.abs(right.astype(np.float64) - left.astype(np.float64))
+        middle = float(np.median(wide))
+    return float(middle / (0.6745 * np.sqrt(2)))
 
 
 def percentiles_of(

@@ -110,3 +110,13 @@ def test_percentiles_are_numpy_s_whatever_the_type(sample):
 def test_an_image_lies_on_a_scale_within_all_of_its_limits(bottom, median, top, lies):
     levels = Levels(np.array([0, bottom, bottom, median, top, top, 9999], float))
     assert levels.lies_on(SCALE) is lies
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize("shape", [(40, 37), (6, 9, 11), (1, 2)])
+def test_noise_is_the_median_difference_of_neighbours_whatever_the_type(kind, shape):
+    largest = np.iinfo(kind).max if np.issubdtype(kind, np.integer) else 1000
+    lowest = np.iinfo(kind).min if np.issubdtype(kind, np.integer) else -1000
+    channel = np.random.default_rng(0).uniform(lowest, largest, shape).astype(kind)
+    differences = np.abs(np.diff(channel.reshape(-1).astype(np.float64)))
+    assert noise_of(channel) == np.median(differences) / (0.6745 * np.sqrt(2))
