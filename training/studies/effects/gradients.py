@@ -5,6 +5,8 @@
 Letters: ``b`` batch, ``c`` channels, ``t`` points of a path between images.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -20,6 +22,7 @@ from training.studies.tables import curve, mean, names, values, where
 from training.studies.task import Batch, Loss, Task
 
 NORM, CORRELATION = "gradient norm", "input gradient correlation"
+RATIO = "gradient norm, first block over last"
 PATH_POINTS = 24
 PATH_LENGTH = 1.0
 """Of the way between two images; in units of their z-scores."""
@@ -102,11 +105,18 @@ def draw(table: Table) -> Figure:
     return figure
 
 
-def first_to_last(table: Table, network: str, layers: int, time: str) -> float:
-    """Gradient norm at the first block over that at the last."""
-    rows = where(table, network=network, layers=layers, time=time, quantity=NORM)
-    norms = curve(rows, "block", "value")
-    return float(norms.mean[0] / norms.mean[-1])
+def condensed(table: Table) -> Table:
+    """What norms and correlations come to: two rows a network, seed and time."""
+    rows: list[Row] = []
+    for row in table:
+        if row["quantity"] == CORRELATION:
+            rows.append(row)
+        elif row["block"] == 1:
+            same = {key: row[key] for key in ("network", "layers", "seed", "time")}
+            norms = [float(each["value"]) for each in where(table, quantity=NORM, **same)]
+            ratio = norms[0] / norms[-1] if norms[-1] else math.inf
+            rows.append({**row, "quantity": RATIO, "block": 0, "value": ratio})
+    return rows
 
 
 def say(table: Table) -> str:
@@ -115,8 +125,10 @@ def say(table: Table) -> str:
     low, high = depths[0], depths[-1]
     sentences = []
     for network in names(table):
-        ratio = [first_to_last(table, network, high, time) for time in (START, END)]
-        rows = where(table, network=network, quantity=CORRELATION)
+        here = where(condensed(table), network=network)
+        ratios = where(here, quantity=RATIO, layers=high)
+        ratio = [mean(where(ratios, time=time), "value")[0] for time in (START, END)]
+        rows = where(here, quantity=CORRELATION)
         near, far = (mean(where(rows, layers=n, time=START), "value")[0] for n in (low, high))
         sentences.append(
             f"`{network}`: the first block's gradient is {ratio[0]:.2g} times the last one's "
@@ -126,4 +138,6 @@ def say(table: Table) -> str:
     return f"At {high} layers. " + "; ".join(sentences) + "."
 
 
-STUDY = Study(name="gradients", jobs=every_job, measure=measure, draw=draw, say=say)
+STUDY = Study(
+    name="gradients", jobs=every_job, measure=measure, draw=draw, say=say, condensed=condensed
+)
