@@ -34,7 +34,7 @@ def from_geojson(
         check: is called many times a second; what it raises ends that.
 
     Raises:
-        Problem: 422, it names what is no class, or holds what encloses nothing.
+        Problem: 422, it names what is no class, or holds what encloses nothing or is covered.
         ImageError: it is no GeoJSON, or a polygon does not lie on this image.
     """
     labels, left_out, order = decoder.drawing(
@@ -43,6 +43,13 @@ def from_geojson(
     if left_out:
         what = ", ".join(left_out)
         raise Problem(422, f"only polygons enclose something; the file holds {what} as well")
+    covered = sorted(set(range(1, len(labels) + 1)) - set(np.unique(order).tolist()))
+    if classes.are_objects and covered:
+        raise Problem(
+            422,
+            f"{len(covered)} of {len(labels)} shapes lie wholly under those after them (the first "
+            f"is number {covered[0]}), so that their objects would be lost: send the smaller last",
+        )
     only = classes.names[1] if len(classes.names) == 2 else None
     names = [only if label == OBJECT and only else label for label in labels]
     return from_shapes(names, order, image, is_rest_ignored, classes)

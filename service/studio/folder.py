@@ -93,7 +93,7 @@ class StudioFolder:
         """
         found = self.images().get(identity)
         if found is None:
-            raise Problem(404, "there is no such image; GET /datastore/?output=all lists them")
+            raise Problem(404, "there is no such image; GET /studio/images lists them")
         return found
 
     def add(self, identity: str, ending: str, file: BinaryIO, *, once: bool = False) -> None:

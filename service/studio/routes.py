@@ -7,7 +7,7 @@ background and 65535 what nobody annotated. ``ETag`` and ``If-Match`` are the ve
 
 import json
 from functools import partial
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Literal
 
 from anyio.to_thread import run_sync
 from pydantic import Field
@@ -72,7 +72,7 @@ class DrawnParams(FrozenData):
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     content: Annotated[str, Field(max_length=64)] | None = None
     """Of the image that it was drawn on, as ``GET /studio/images/ID`` says it."""
-    rest: str = "background"
+    rest: Literal["background", "ignore"] = "background"
     """Of polygons: what lies in none, ``background`` or ``ignore``."""
 
 

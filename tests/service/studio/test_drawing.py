@@ -239,6 +239,21 @@ def test_polygons_of_qupath_land_in_the_same_folder(studio, folder):
     wrong = {"label": ("q.geojson", encode_mask(Mask(apart), "geojson", [liver]))}
     refused = studio.put(url, files=wrong, data=told, headers={"If-Match": '"1"'})
     assert "'liver' is no class here" in refused.json()["detail"]
+    odd = {"params": json.dumps({"rest": "ignored"})}
+    assert studio.put(url, files=sent, data=odd, headers={"If-Match": '"1"'}).status_code == 422
+    square = [[2, 2], [20, 2], [20, 20], [2, 20]]
+    features = [
+        {
+            "type": "Feature",
+            "properties": {},
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+        }
+        for ring in ([[4, 4], [9, 4], [9, 9]], square)
+    ]
+    content = json.dumps({"type": "FeatureCollection", "features": features})
+    covered = {"label": ("q.geojson", content)}
+    refused = studio.put(url, files=covered, data=told, headers={"If-Match": '"1"'})
+    assert "the first is number 1" in refused.json()["detail"], refused.text
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def test_objects_outlined_on_one_slice_of_each_volume_are_enough_to_train_on(tmp
     )
     run = tmp_path / "run"
     small = ["--patch", "8", "16", "16", "--batch-size", "2", "--precision", "float32"]
-    assert main([str(data), "--out", str(run), *small, "--steps", "3"]) == 0
+    small += ["--instances", "distance", "--steps", "2"]
+    assert main([str(data), "--out", str(run), *small]) == 0
     (score,) = read_metrics(run / "metrics.json").cases
     assert score.classes["cell"].voxels_reference == 8 * 8 + 8 * 10
     assert score.classes["cell"].voxels_predicted <= 24 * 28
