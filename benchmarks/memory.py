@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--streamed-only", action="store_true", help="leave the naive way out")
     parser.add_argument("--kind", choices=[kind.name for kind in KINDS], action="append")
     parser.add_argument("--most", type=float, default=1e9, help="million pixels of an image")
+    parser.add_argument("--least", type=float, default=0, help="million pixels of an image")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a picture of the curves, PNG or SVG")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -123,7 +124,7 @@ def main() -> None:
 def measure(kind: Kind, arguments: argparse.Namespace, folder: Path):
     package = package_for(kind, folder / "package")
     for size in kind.full_sizes if arguments.full else kind.sizes:
-        if np.prod(size) > 1e6 * arguments.most:
+        if not arguments.least <= np.prod(size) / 1e6 <= arguments.most:
             continue
         image = folder / f"image{kind.suffix}"
         draw(image, size, cells=kind.objects)

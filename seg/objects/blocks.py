@@ -3,15 +3,20 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
-from jaxtyping import Int64, UInt8, UInt32
+from jaxtyping import Int32, Int64, UInt8, UInt32
 
+from seg.errors import ImageTooLargeError
 from seg.objects.file_backed import let_go
 from seg.objects.flooding import Flooded, SeedRule, flooded
 
 BLOCK = {2: 1024, 3: 128}
 """Edge in voxels, by number of dimensions."""
+
+MOST = 2**28
+"""Voxels that are looked at at once, in some thirty bytes each, where an object is that large."""
 
 Box = tuple[slice, ...]
 
@@ -35,7 +40,7 @@ class Decoded:
     first: Int64[np.ndarray, " n"]
     """Index of its first voxel in the image, which rises from label to label."""
     again: int = 0
-    """Blocks that had to be decoded with a larger halo."""
+    """How often a block had to be decoded with a larger halo, which may have served others too."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,6 +86,9 @@ def decode(
         block: edge in voxels, or one number an axis; None for what is usual.
         halo: in voxels; about two diameters of an object are seldom too few.
         journal: is told of each block, and tells where an earlier run stopped.
+
+    Raises:
+        ImageTooLargeError: an object is larger than what can be looked at at once.
     """
     journal = journal or Journal()
     shape = evidence.classes.shape
@@ -93,13 +101,13 @@ def decode(
     if done is not None:
         numbers = {first: number for number, first in enumerate(done.first.tolist(), start=1)}
         classes, again, start = done.classes.tolist(), done.again, done.blocks
+    seen: _Seen | None = None
     for place, box in enumerate(boxes[start:], start=start + 1):
-        part, origin, tries = _settled(evidence, rules, box, halo)
-        again += tries > 0
-        inner = tuple(
-            slice(side.start - at, side.stop - at) for side, at in zip(box, origin, strict=True)
-        )
-        labels = part.labels[inner]
+        if seen is None or not seen.settles(box):
+            seen, tries = _settled(evidence, rules, box, halo)
+            again += tries > 0
+        part, origin = seen.part, seen.origin
+        labels = seen.labels_of(box)
         table = np.zeros(len(part.classes) + 1, np.uint32)
         firsts = _in_image(part.first, part.labels.shape, origin, shape)
         for label in np.unique(labels[labels > 0]).tolist():
@@ -129,29 +137,61 @@ def blocks_of(shape: Sequence[int], edges: Sequence[int]) -> Iterator[Box]:
         )
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Seen:
+    """A part of an image that was decoded."""
+
+    part: Flooded
+    around: Box
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """Where it begins."""
+        return tuple(side.start for side in self.around)
+
+    def labels_of(self, box: Box) -> Int32[np.ndarray, "*box"]:
+        """Of a box within it."""
+        return self.part.labels[
+            tuple(
+                slice(side.start - at, side.stop - at)
+                for side, at in zip(box, self.origin, strict=True)
+            )
+        ]
+
+    def settles(self, box: Box) -> bool:
+        """Whether all in a box is as in the whole image."""
+        if any(
+            inner.start < outer.start or inner.stop > outer.stop
+            for inner, outer in zip(box, self.around, strict=True)
+        ):
+            return False
+        labels = np.unique(self.labels_of(box))
+        return bool(self.part.complete[labels[labels > 0] - 1].all()) and not (labels < 0).any()
+
+
 def _settled(
     evidence: Evidence, rules: Mapping[int, SeedRule], box: Box, halo: int
-) -> tuple[Flooded, tuple[int, ...], int]:
-    """A block with as much around it as settles what is in it, and where that begins."""
+) -> tuple[_Seen, int]:
+    """A block with as much around it as settles what is in it, and how often it was enlarged."""
     tries = 0
     while True:
         around = tuple(
             slice(max(0, side.start - halo), min(size, side.stop + halo))
             for side, size in zip(box, evidence.classes.shape, strict=True)
         )
+        if tries and prod(side.stop - side.start for side in around) > MOST:
+            raise ImageTooLargeError(
+                f"an object reaches over more than {MOST // 10**6} million pixels of the image, "
+                "too many to be told from others; segment a part of it, or at a coarser resolution"
+            )
         sides = [
             (side.start > 0, side.stop < size)
             for side, size in zip(around, evidence.classes.shape, strict=True)
         ]
         part = flooded(evidence.classes[around], evidence.heights[around], rules, sides)
-        inner = tuple(
-            slice(side.start - out.start, side.stop - out.start)
-            for side, out in zip(box, around, strict=True)
-        )
-        labels = np.unique(part.labels[inner])
-        is_settled = not (labels < 0).any() and part.complete[labels[labels > 0] - 1].all()
-        if is_settled:
-            return part, tuple(side.start for side in around), tries
+        seen = _Seen(part, around)
+        if seen.settles(box):
+            return seen, tries
         halo = max(1, 2 * halo)
         tries += 1
 

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer, UInt32
 from scipy import ndimage
 
+from seg.objects.file_backed import bands
+
 Columns = dict[str, np.ndarray]
 
 _PERIMETER = np.zeros(50)
@@ -18,6 +20,8 @@ the border goes on."""
 _PERIMETER[[5, 7, 15, 17, 25, 27]] = 1
 _PERIMETER[[21, 33]] = np.sqrt(2)
 _PERIMETER[[13, 23]] = (1 + np.sqrt(2)) / 2
+ROWS = 2**20
+"""Voxels whose places are in memory at once."""
 _ROUND = 1e-12
 """Relative difference below which two moments are one."""
 _POINTS_OF_ROW = np.array([(0, -1, 0), (1, 1, 0), (0, 0, -1), (0, 0, 1), (1, 0, -1), (1, 0, 1)])
@@ -34,22 +38,15 @@ def shapes_of(
         spacing: in which areas and lengths are told.
         wanted: names beside ``area``, ``num_pixels``, ``centroid-*`` (in voxels) and ``bbox-*``.
     """
-    places = np.nonzero(labels)
-    numbers = labels[places].astype(np.int64) - 1
     boxes = _boxes(labels)
-    sizes = np.bincount(numbers)
-    found: Columns = {"area": sizes * float(np.prod(spacing)), "num_pixels": sizes}
     corner = boxes[:, : labels.ndim].astype(float)
-    # from the corner of each, as sums of large numbers lose their last digits
-    within = [place - corner[numbers, axis] for axis, place in enumerate(places)]
-    means = [np.bincount(numbers, each) / sizes for each in within]
-    found |= {f"centroid-{axis}": corner[:, axis] + mean for axis, mean in enumerate(means)}
+    sizes, sums, squares = _sums(labels, corner)
+    means = sums / sizes[:, None]
+    found: Columns = {"area": sizes * float(np.prod(spacing)), "num_pixels": sizes}
+    found |= {f"centroid-{axis}": each for axis, each in enumerate((corner + means).T)}
     found |= {f"bbox-{number}": edge for number, edge in enumerate(boxes.T)}
-    away = [
-        (each - mean[numbers]) * edge
-        for each, mean, edge in zip(within, means, spacing, strict=True)
-    ]
-    found |= _ellipses(_second_moments(numbers, away, sizes))
+    moments = squares / sizes[:, None, None] - means[:, :, None] * means[:, None, :]
+    found |= _ellipses(moments * np.multiply.outer(spacing, spacing))
     if "perimeter" in wanted:
         found["perimeter"] = _perimeters(labels, len(sizes)) * spacing[0]
     if "solidity" in wanted:
@@ -68,17 +65,32 @@ def _boxes(labels: UInt32[np.ndarray, "*spatial"]) -> Int64[np.ndarray, "n edges
     ).reshape(-1, 2 * labels.ndim)
 
 
-def _second_moments(
-    numbers: Int64[np.ndarray, " p"],
-    away: Sequence[Float64[np.ndarray, " p"]],
-    sizes: Int64[np.ndarray, " n"],
-) -> Float64[np.ndarray, "n d d"]:
-    """Central ones, a voxel."""
-    moments = np.zeros((len(sizes), len(away), len(away)))
-    for a, one in enumerate(away):
-        for b, other in enumerate(away[: a + 1]):
-            moments[:, a, b] = moments[:, b, a] = np.bincount(numbers, one * other) / sizes
-    return moments
+def _sums(
+    labels: UInt32[np.ndarray, "*spatial"], corner: Float64[np.ndarray, "n d"]
+) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, "n d"], Float64[np.ndarray, "n d d"]]:
+    """Of each object: its voxels, and sums of their places and of the products of these.
+
+    Places are told from the corner of its box, as sums of large numbers lose their last digits.
+    """
+    count, dims = corner.shape
+    sizes = np.zeros(count, np.int64)
+    sums, squares = np.zeros((count, dims)), np.zeros((count, dims, dims))
+    for rows in bands(ROWS, labels):
+        part = labels[rows]
+        places = np.nonzero(part)
+        numbers = part[places].astype(np.int64) - 1
+        sizes += np.bincount(numbers, minlength=count)
+        start = (rows.start,) + (0,) * (dims - 1)
+        within = [
+            place + first - corner[numbers, axis]
+            for axis, (place, first) in enumerate(zip(places, start, strict=True))
+        ]
+        for a, one in enumerate(within):
+            sums[:, a] += np.bincount(numbers, one, count)
+            for b, other in enumerate(within[: a + 1]):
+                squares[:, a, b] += np.bincount(numbers, one * other, count)
+    lower = np.tril(squares, -1)
+    return sizes, sums, squares + np.swapaxes(lower, 1, 2)
 
 
 def _ellipses(moments: Float64[np.ndarray, "n d d"]) -> Columns:
@@ -117,8 +129,10 @@ def _perimeters(labels: UInt32[np.ndarray, "y x"], count: int) -> Float64[np.nda
     width = padded.shape[1]
     sides = np.array([-width, -1, 1, width])
     corners = np.array([-width - 1, -width + 1, width - 1, width + 1])
-    there = np.flatnonzero(flat)
-    border = there[np.any([flat[there + side] != flat[there] for side in sides], axis=0)]
+    inner = padded[1:-1, 1:-1]
+    near = (padded[:-2, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:], padded[2:, 1:-1])
+    is_border = np.pad((inner > 0) & np.any([each != inner for each in near], axis=0), 1)
+    border = np.flatnonzero(is_border)
     edges = np.zeros_like(flat)
     edges[border] = flat[border]
     kind = np.ones(len(border), np.int64)

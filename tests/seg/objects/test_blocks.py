@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from seg.errors import ImageTooLargeError
 from seg.objects.blocks import Evidence, decode
 from seg.objects.flooding import SeedRule, flooded
 
@@ -39,6 +41,17 @@ def test_objects_are_the_same_whatever_the_blocks(seed, shape, block, halo, roug
     np.testing.assert_array_equal(labels, whole.labels)
     np.testing.assert_array_equal(found.classes, whole.classes)
     np.testing.assert_array_equal(found.first, whole.first)
+
+
+def test_an_object_over_the_whole_image_is_looked_at_once_for_all_blocks(monkeypatch):
+    evidence = Evidence(np.ones((64, 64), np.uint8), np.full((64, 64), 200, np.uint8))
+    labels = np.zeros((64, 64), np.uint32)
+    found = decode(evidence, {1: SeedRule(100)}, labels, block=8, halo=2)
+    assert (labels == 1).all()
+    assert found.again == 1
+    monkeypatch.setattr("seg.objects.blocks.MOST", 63 * 63)
+    with pytest.raises(ImageTooLargeError, match="coarser resolution"):
+        decode(evidence, {1: SeedRule(100)}, labels, block=8, halo=2)
 
 
 def test_two_cores_in_one_region_share_it_at_the_valley_between():
