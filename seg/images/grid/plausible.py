@@ -81,7 +81,7 @@ def is_steeper_than_a_gantry(affine: Float[np.ndarray, "4 4"], dims: int) -> boo
     return share_of_box(axes / np.linalg.norm(axes, axis=0)) < OF_A_GANTRY
 
 
-def share_of_box(directions: Float[np.ndarray, "3 axes"]) -> float:
+def share_of_box(directions: Float[np.ndarray, "world axes"]) -> float:
     """Volume, or area, that unit vectors span: 1 where they are at right angles."""
     return float(np.sqrt(max(0.0, np.linalg.det(directions.T @ directions))))
 
