@@ -5,8 +5,9 @@
 Pieces of the dataset's test images are degraded as the world does it, in other places and with
 other strengths than those that the package was taught with at its export, and segmented. What the
 package says of each, its predicted Dice, its interval and its warnings, is held against the truth.
-Whole test images, as they are, must be called unlike the training's by no warning. Several packages
-of the same classes are compared by their Dice under each degradation.
+Whole test images, as they are, must be called unlike the training's by no warning. Of several
+packages of the same classes the later ones are held against the first: how much of what it loses
+under each degradation they lose, and what that costs on pieces as they are.
 """
 
 import argparse
@@ -31,6 +32,9 @@ from training.evaluation.trust.shifted_cases import (
 )
 
 ERROR, COVERED, RANKED, FALSE_WARNINGS = 0.05, (0.85, 0.97), 0.95, 0.05
+LOSS_LEFT, CLEAN_LOST = 0.5, 0.003
+SLIGHT = 0.02
+"""Dice whose loss is not worth a ratio."""
 LITTLE = 0.5
 """Of the usual Dice: less is what a warning should be of."""
 Row = dict[str, Any]
@@ -53,6 +57,8 @@ def main() -> None:
         rows += [{"package": name, **row} for row in found]
         for line in _by_way(found):
             print(line, flush=True)
+    for each in options.package[1:]:
+        bars += _against(options.package[0].parent.name, each.parent.name, rows)
     report("shift", rows, bars, ("onnxruntime", "scipy"), options.json)
 
 
@@ -107,6 +113,34 @@ def _bars(name: str, rows: Sequence[Row], warned: Sequence[bool]) -> list[Row]:
     if bad.any() and not bad.all():
         ranked = area_under_roc(-said * relative, bad)
         found.append(bar(f"{name}: AUROC of a Dice below half", ranked, RANKED, at_most=False))
+    return found
+
+
+def _against(first: str, other: str, rows: Sequence[Row]) -> list[Row]:
+    """What is lost under each degradation by two packages, on the same pieces."""
+    classes = sorted({row["class"] for row in rows})
+    found = []
+    for kind in classes:
+        dice = {
+            (name, way): float(np.mean([
+                row["dice"] for row in rows
+                if (row["package"], row["way"], row["class"]) == (name, way, kind)
+            ] or [np.nan]))
+            for name in (first, other) for way in dict.fromkeys(row["way"] for row in rows)
+        }  # fmt: skip
+        clean = {name: dice[name, CLEAN] for name in (first, other)}
+        lost = clean[first] - clean[other]
+        found.append(
+            bar(f"{other}: Dice of {kind} lost on pieces as they are", lost, CLEAN_LOST,
+                at_most=True)
+        )  # fmt: skip
+        for way in dict.fromkeys(row["way"] for row in rows):
+            before, after = (clean[name] - dice[name, way] for name in (first, other))
+            if way != CLEAN and before > SLIGHT:
+                found.append(
+                    bar(f"{other}: share of the {before:.3f} Dice of {kind} that {first} loses, "
+                        f"{way}", after / before, LOSS_LEFT, at_most=True)
+                )  # fmt: skip
     return found
 
 

@@ -8,11 +8,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 
-from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
+from tifffile import TiffFile, TiffFileError, TiffFrame, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images.storage.files import BinaryFile
+from seg.images.storage.files import DAMAGE, BinaryFile
 
 MAX_PAGES = 20_000
 """A page costs a header to be read, whatever its size."""
@@ -75,6 +76,20 @@ def check_pages(file: BinaryFile) -> None:
             f"page {len(seen) + 1} of the TIFF lies outside of the file; send the whole file"
         ) from error
     file.seek(0)
+
+
+def nameless_pages(path: Path) -> int:
+    """How many pages of a TIFF nothing in it names: they may be channels, slices or moments.
+
+    Of other files, and of what cannot be read, 0: a reader says what is wrong.
+    """
+    try:
+        with path.open("rb") as file, TiffFile(file, name="image.tif", _multifile=False) as tiff:
+            series = main_series(tiff)
+            axes = zip(series.get_axes(squeeze=False), series.get_shape(squeeze=False), strict=True)
+            return max((length for axis, length in axes if axis not in "TCZYXS"), default=0)
+    except (*DAMAGE, TiffFileError, ImageError):
+        return 0
 
 
 def main_series(tiff: TiffFile) -> TiffPageSeries:

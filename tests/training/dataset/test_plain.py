@@ -1,6 +1,7 @@
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from numpy.random import default_rng
 from PIL import Image as Picture
 
@@ -134,3 +135,20 @@ def test_files_that_seem_to_describe_a_dataset_and_are_not_read_are_told(tmp_pat
     assert told == [str(folder / name)] * is_told
     (folder / "dataset.yaml").write_text("classes: [background, cell]")
     assert not any("is not read" in each.problem for each in look_into(folder)[1])
+
+
+@pytest.mark.parametrize(
+    ("pages", "axes", "is_told"),
+    [(3, None, True), (10, None, True), (2, None, False), (3, "CYX", False)],
+)
+def test_pages_that_nothing_names_are_told_and_no_photo(tmp_path, pages, axes, is_told):
+    folder = plain_folder(tmp_path / "data", values=(1,))
+    for file in sorted((folder / "images").iterdir()):
+        stack = default_rng(pages).integers(0, 255, (pages, 4, 6)).astype(np.uint8)
+        named = {"axes": axes} if axes else None
+        tifffile.imwrite(file.with_suffix(".tif"), stack, photometric="minisblack", metadata=named)
+        file.unlink()
+    dataset, findings = look_into(folder)
+    assert any(f"names its {pages} pages" in each.problem for each in findings) is is_told
+    assert len(dataset.channels) == pages
+    assert (dataset.channels[0].name == "channel_0") is (is_told or pages == 2)

@@ -9,6 +9,7 @@ import numpy as np
 from seg.errors import DatasetError, ImageError
 from seg.images import ClassInfo
 from seg.images.outlines.drawing import OBJECT
+from seg.images.tiff.structure import nameless_pages
 from seg.model_package import Channel
 from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.cases import Case
@@ -24,6 +25,8 @@ from training.dataset.survey import Survey, each_that_reads
 
 MOST_FOUND_CLASSES = 32
 """More values than this in undeclared masks are no classes: JPEG noise or object numbers."""
+FEWEST_PAGES = 3
+"""Two pages without a name are two stains; more may be a photo, a volume or a film as well."""
 BINARY = (1, 255)
 """How programs write a mask of one thing."""
 
@@ -278,8 +281,25 @@ def channels_of_files(
     if card.channels:
         return tuple(Channel(name=c) if isinstance(c, str) else c for c in card.channels)
     count, is_one_file = survey.channels_of(cases, dims), len(cases[0].images) == 1
-    photo = ("red", "green", "blue") if count == 3 and is_one_file and dims == 2 else None
+    is_guessed = is_one_file and dims == 2 and _tell_pages(cases, survey)
+    is_photo = count == 3 and is_one_file and dims == 2 and not is_guessed
+    photo = ("red", "green", "blue") if is_photo else None
     return tuple(
         Channel(name=photo[index], modality="photo") if photo else Channel(name=f"channel_{index}")
         for index in range(count)
     )
+
+
+def _tell_pages(cases: Sequence[Case], survey: Survey) -> bool:
+    """Whether pages that nothing names were taken for channels; if so, it is told."""
+    file = cases[0].images[0]
+    pages = nameless_pages(file) if file.is_file() else 0
+    if pages < FEWEST_PAGES:
+        return False
+    survey.warning(
+        str(file),
+        f"nothing in the file names its {pages} pages, so they were taken as channels of one image",
+        f"name the channels in {CARD} if they are; if they are slices of a volume or moments of a "
+        "film, save each as an image of its own, or name the axes in the file",
+    )
+    return True
