@@ -5,6 +5,7 @@ ImageNet's weights, the same encoder from random weights, and the preset `resune
 the time that the core computed for the training, so that other programs change nothing. Each seed
 draws its own training images (where there are more than it takes), the weights and the patches.
 Scored are whole test images: their mean Dice. A difference has a Student's interval over the seeds.
+Trainings of several lengths may lie in one folder; each has rows of its own.
 
 Usage: python benchmarks/encoders_evidence.py --work DIR --json FILE [--data DIR]
     [--minutes M] [--seconds S] [DATASET=IMAGES ...]
@@ -72,6 +73,8 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "resunet-s": {"network": "resunet-s"},
 }
 GROUP_NORM, GROUPS = "group norm", 8
+SETTING = ("dataset", "images", "core_minutes")
+"""What the trainings of a row have in common."""
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "batch statistics": PRETRAINED | {"frozen_statistics": False},
     GROUP_NORM: PRETRAINED | {"frozen_statistics": False},
@@ -113,8 +116,8 @@ def main() -> None:
         print(json.dumps(row), flush=True)
     if options.figure:
         draw(runs, options.figure)
-    ahead = max(row["pretrained - random"]["ci95"][0] for row in rows)
-    behind = max(row["pretrained - resunet-s"]["ci95"][0] for row in rows)
+    ahead = _best_lower_end(rows, "random")
+    behind = _best_lower_end(rows, "resunet-s")
     bars = [
         bar("pretrained less random weights, best lower end of an interval", ahead, 0,
             at_most=False),
@@ -137,7 +140,8 @@ class CoreClock(Clock):
 
 def train_one(options: argparse.Namespace, name: str, images: int, arm: str, seed: int) -> None:
     """One training and its scores, as a file."""
-    target = options.work / f"{name}-{images}-{arm}-{seed}.json"
+    length = f"{options.steps}steps" if options.steps else f"{options.minutes:g}min"
+    target = options.work / f"{name}-{images}-{length}-{arm}-{seed}.json"
     if target.exists():
         return
     data = load_dataset(fetch(name, options.data))
@@ -204,15 +208,15 @@ def with_few(dataset: Dataset, images: int, seed: int) -> Dataset:
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each dataset and number of images."""
+    """A row for each dataset, number of images and length of training."""
     rows = []
-    for setting in dict.fromkeys((run["dataset"], run["images"]) for run in runs):
-        own = [run for run in runs if (run["dataset"], run["images"]) == setting]
+    for setting in dict.fromkeys(_setting(run) for run in runs):
+        own = [run for run in runs if _setting(run) == setting]
         arms = [*ARMS, *(way for way in WAYS if any(run["arm"] == way for run in own))]
         by_arm = {arm: {r["seed"]: r for r in own if r["arm"] == arm} for arm in arms}
         seeds = sorted(set.intersection(*(set(each) for each in by_arm.values())))
         dice = {arm: np.array([each[s]["dice"] for s in seeds]) for arm, each in by_arm.items()}
-        row: dict[str, Any] = {"dataset": setting[0], "images": setting[1], "seeds": len(seeds)}
+        row: dict[str, Any] = dict(zip(SETTING, setting, strict=True)) | {"seeds": len(seeds)}
         for arm in arms:
             row[arm] = float(dice[arm].mean()) if seeds else None
             row[f"{arm}, steps"] = float(np.mean([by_arm[arm][s]["steps"] for s in seeds] or [0]))
@@ -222,22 +226,43 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def _setting(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(run[key] for key in SETTING)
+
+
+def _best_lower_end(rows: Sequence[Mapping[str, Any]], other: str) -> float:
+    """Of the intervals of the pretrained encoder's lead."""
+    return max((row[f"pretrained - {other}"]["ci95"][0] for row in rows), default=float("-inf"))
+
+
 def draw(runs: Sequence[Mapping[str, Any]], target: Path) -> None:
     """Every training as a dot, and their means, against the number of images."""
     names = list(dict.fromkeys(run["dataset"] for run in runs))
-    figure, panels = plt.subplots(1, len(names), figsize=(3 * len(names), 3), squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(3 * len(names), 3.4), squeeze=False, layout="constrained"
+    )
     for panel, name in zip(panels[0], names, strict=True):
         for place, arm in enumerate(ARMS):
             own = [run for run in runs if (run["dataset"], run["arm"]) == (name, arm)]
-            counts = sorted({run["images"] for run in own})
-            means = [np.mean([r["dice"] for r in own if r["images"] == n]) for n in counts]
-            panel.plot(counts, means, "o-", color=f"C{place}", label=arm)
-            dots = [run["images"] for run in own], [run["dice"] for run in own]
-            panel.plot(*dots, ".", color=f"C{place}", alpha=0.5)
-        panel.set(title=name, xlabel="training images", xticks=counts)
+            lengths = sorted({run["core_minutes"] for run in own if run["core_minutes"]})
+            for length, style in zip(lengths, ("o-", "s--", "^:"), strict=False):
+                same = [run for run in own if run["core_minutes"] == length]
+                counts = sorted({run["images"] for run in same})
+                means = [np.mean([r["dice"] for r in same if r["images"] == n]) for n in counts]
+                label = f"{arm}, {60 * length:g} s"
+                panel.plot(counts, means, style, color=f"C{place}", label=label)
+                dots = [run["images"] for run in same], [run["dice"] for run in same]
+                panel.plot(*dots, ".", color=f"C{place}", alpha=0.5)
+        images = sorted({run["images"] for run in runs if run["dataset"] == name})
+        panel.set(title=name, xlabel="training images", xticks=images)
     panels[0][0].set_ylabel("Dice of test images")
-    panels[0][0].legend(fontsize="small")
-    figure.tight_layout()
+    labelled = {
+        label: line
+        for panel in panels[0]
+        for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    place = "outside lower center"
+    figure.legend([*labelled.values()], [*labelled], fontsize="small", ncols=len(ARMS), loc=place)
     figure.savefig(target, dpi=120)
 
 

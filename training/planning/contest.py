@@ -25,7 +25,7 @@ from training.planning.rehearsal import rehearse_export
 from training.run.clock import Clock
 from training.run.device import Device
 from training.run.plan import Plan, changed_plan
-from training.run.plan_fields import Contender
+from training.run.plan_fields import ENCODER_LEAD, Contender
 from training.samples.object_targets import outputs_of
 
 AUTO = "auto"
@@ -189,6 +189,7 @@ def contest(
             steps=each.trial.steps,
             dice=None if math.isnan(each.trial.mean) else each.trial.mean,
             cases=len(few.test),
+            minutes=None if each.trial.plan.steps else _trial_seconds(each.trial.plan.minutes) / 60,
         )
         for each in tried
     )
@@ -226,8 +227,14 @@ def _tried(plan: Plan, few: Dataset, device: Device, clock: Clock) -> _Tried:
 
 
 def winner(trials: Sequence[Trial]) -> Trial:
-    """The best on cases held back; the first where none is better than it."""
-    return max(trials, key=lambda trial: -1.0 if math.isnan(trial.mean) else trial.mean)
+    """The best on cases held back; the first where no other is ahead of it by ``ENCODER_LEAD``."""
+    first = trials[0]
+    ahead = [
+        trial
+        for trial in trials[1:]
+        if not math.isnan(trial.mean) and not trial.mean < first.mean + ENCODER_LEAD
+    ]
+    return max(ahead, key=lambda trial: trial.mean, default=first)
 
 
 def _clock_of(plan: Plan) -> Clock:

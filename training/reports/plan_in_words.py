@@ -10,6 +10,7 @@ from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
 from training.run.plan import Plan
+from training.run.plan_fields import ENCODER_LEAD
 
 Row = tuple[str, str]
 """What, and what about it."""
@@ -71,14 +72,20 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
 
 def _contest_in_words(plan: Plan) -> str:
     """What was tried, and what decided."""
-    cases = plan.contest[0].cases
+    first = plan.contest[0]
+    cases, minutes = first.cases, first.minutes
+    each_time = "equal shares of the steps" if minutes is None else f"{minutes:.2g} minutes each"
     tried = "; ".join(
         f"{each.network} with {each.weights or 'random'} weights: "
         + ("no class was seen" if each.dice is None else f"{each.dice:.3f}")
         + f" after {each.steps} steps"
         for each in plan.contest
     )
-    return f"Dice on {cases} training case{'s' * (cases > 1)} held back, after equal time: {tried}"
+    return (
+        f"Dice on {cases} training case{'s' * (cases > 1)} held back, after {each_time}: {tried}; "
+        f"an encoder is taken where it is ahead of {first.network} by {ENCODER_LEAD:g}, since "
+        "what starts faster need not end higher"
+    )
 
 
 def _stages_in_words(plan: Plan) -> str:

@@ -19,6 +19,11 @@ from training.run.names import (
     TrackerName,
 )
 
+ENCODER_LEAD = 0.01
+"""Of Dice, by which a pretrained encoder must be ahead of what is planned without one: what starts
+faster need not end higher (with two images of hela it was .09 ahead after 24 s, .015 after 2
+minutes)."""
+
 
 class Contender(FrozenData):
     """A network that was tried in the planning, and how it did on training cases held back."""
@@ -30,6 +35,8 @@ class Contender(FrozenData):
     """Mean over classes and cases; None where no case shows a class."""
     cases: int
     """That were held back."""
+    minutes: float | None = None
+    """Of training; None where steps were counted."""
 
 
 class PlanFields(BaseModel):

@@ -20,9 +20,10 @@ MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 3, 6, 12, 24, 48, 96, 7, 14, 28, 56, 1
 """Tried in this order: what the sizes of an input must be multiples of."""
 ANY_MULTIPLES = (*MULTIPLES, *(n for n in range(5, 256) if n not in MULTIPLES))
 """Of a network that a user wrote."""
-PROBES = (1, 3, 5)
+PROBES = (2, 3, 5)
 """Times a multiple. A network that takes the last two takes all that are larger: what divides 3n
-and 5n divides n. The first is for those that take no small images."""
+and 5n divides n. The first is for those that take no small images; some norms want more than one
+voxel at the bottleneck, so that the multiple itself need not be a size."""
 SEGRESNET_FILTERS, SWIN_FEATURES, DYNUNET_FILTERS = 16, 24, (32, 64, 128, 256, 320, 320, 320, 320)
 
 

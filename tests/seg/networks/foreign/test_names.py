@@ -25,6 +25,7 @@ def config_of(name, dims=2, channels=3, **more):
         ("smp:unet/tu-mobilenetv3_small_050", 2, 3, 32),
         ("seg:resnet34+tu-resnet10t", 2, 1, 32),
         ("monai:segresnet", 3, 1, 8),
+        ("monai:swinunetr", 2, 1, 32),
         ("monai:dynunet", 3, 2, 16),
     ],
 )
@@ -119,7 +120,7 @@ def test_one_s_own_network_runs_only_where_it_was_asked_for(own_module, monkeypa
     [
         ("shrinking", "takes no 2D patch .* it makes"),
         ("none", "must return a torch.nn.Module, got int"),
-        ("four", r"must map .* to logits \(b, 2, \*patch\), got \(2, 4, 1, 1\)"),
+        ("four", r"must map .* to logits \(b, 2, \*patch\), got \(2, 4, 2, 2\)"),
         ("lazy", "lazy layers"),
         ("absent", "cannot be used: .*absent"),
     ],
