@@ -44,7 +44,7 @@ def write_package(
     else:
         onnx.save(two_convolutions(patch, channels, classes), file)
     patches = np.random.default_rng(0).uniform(size=(1, channels, *patch)).astype(np.float32)
-    (logits,) = ort.InferenceSession(file).run(None, {"patches": patches})
+    (logits,) = ort.InferenceSession(file).run(["logits"], {"patches": patches})
     golden = write_golden(folder, GoldenSamples(patches, logits))
     rule = Normalisation(kind="rescale", low=0, high=255)
     card = ModelCard(
