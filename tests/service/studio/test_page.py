@@ -169,6 +169,11 @@ def test_objects_are_joined_split_taken_away_and_repaired(place, open_page):  # 
         expect(page.locator("#message")).to_have_text("")
         expect(page.locator("#count")).to_have_text("0 objects")
         assert client.get("/studio/images/b").json()["revision"] == 0, "that was of another image"
+        page.route("**/images/a/label*", lambda route: route.abort())
+        page.locator("#images button").nth(0).click()
+        expect(page.locator("#message")).to_have_attribute("data-bad", "")
+        with page.expect_request("**/b/suggestion"):
+            page.click("#suggest")
 
 
 def test_two_people_on_one_image_are_told(place, open_page):  # noqa: F811

@@ -32,11 +32,8 @@ export class Desk {
 
   /** Opens an image with the last version of what is drawn on it, or what this browser kept of it. */
   async open(name) {
+    this.opening = name; // until all of it is there the image before stays open, whole
     if (this.image && this.map) await this.saver.save("draft");
-    this.image = name;
-    this.slices = new Map();
-    this.forgetMarks();
-    this.view.selected = 0;
     const about = await aboutImage(name);
     const voxels = about.shape.reduce((a, b) => a * b, 1);
     let drawn = { numbers: new Uint16Array(voxels).fill(this.cleared), objects: {} };
@@ -44,8 +41,19 @@ export class Desk {
     const kept = await this.saver.kept(name, about.content);
     const isKept = kept?.numbers?.length === voxels;
     if (isKept) drawn = kept;
-    if (this.image !== name) return null;
     const map = new LabelMap(about.shape, drawn.numbers, drawn.objects);
+    const z = Math.floor(map.depth / 2);
+    const channel = Math.min(this.channel, about.is_color ? 0 : about.channels - 1);
+    const slices = new Map([[`${z} ${channel}`, await sliceOf(name, z, channel)]]);
+    if (this.image && this.saver.isChanged) {
+      if (this.image === name) return null;
+      await this.saver.save("draft");
+    }
+    if (this.opening !== name) return null;
+    this.image = name;
+    this.slices = slices;
+    this.forgetMarks();
+    this.view.selected = 0;
     this.map = map;
     this.about = about;
     this.package = isKept ? kept.package : null;
@@ -53,9 +61,7 @@ export class Desk {
     this.saver.open(name, about.content, isKept ? kept.revision : about.revision, () => ({
       numbers: map.numbers, objects: namesClasses ? map.classes : {}, package: this.package,
     }));
-    this.z = Math.floor(map.depth / 2);
-    this.channel = Math.min(this.channel, about.is_color ? 0 : about.channels - 1);
-    await this.showSlice(this.z);
+    await this.showSlice(z, channel);
     this.view.fit();
     return { ...about, isKept };
   }
