@@ -14,7 +14,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.drills import attacks, clients, clinic, files, limits, outages, proxies, training
+from benchmarks.drills import (
+    attacks,
+    clients,
+    clinic,
+    files,
+    key_holder,
+    limits,
+    outages,
+    proxies,
+    training,
+)
 from benchmarks.drills.drill import Drill
 from benchmarks.result import show, write
 
@@ -28,6 +38,7 @@ DRILLS: dict[str, Callable[[Drill], None]] = {
     "clock_jumps": outages.clock_jumps,
     "limits": limits.limits,
     "attacks": attacks.attacks,
+    "key_holder": key_holder.key_holder,
     "crowd": clients.crowd,
     "slow_loris": clients.slow_loris,
     "memory": clients.memory,

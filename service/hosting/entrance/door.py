@@ -7,6 +7,7 @@ are taken at once, which costs little, and what they begin with says who goes fi
 
 import asyncio
 import socket
+import ssl
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -23,6 +24,10 @@ MOST_TAKEN = 256
 TAKING_S = 0.004
 """Seconds of CPU for that: those that stand behind others in the system are not seen."""
 PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
+HANDSHAKE_S = 10.0
+"""Seconds for a handshake of TLS, as for headers."""
+MOST_HANDSHAKES = 1024
+"""Handshakes that are begun and not done; the oldest makes room."""
 NO_FILES_S = 0.2
 """Seconds without another look where there are no more open files."""
 TELL_S = 5.0
@@ -59,6 +64,7 @@ class Door:
         listening: the socket.
         protocol: makes a protocol for a connection.
         backlog: connections that the system keeps for us.
+        tls: which connections speak; a probe is known only when it has shaken hands.
     """
 
     def __init__(
@@ -67,8 +73,11 @@ class Door:
         listening: socket.socket,
         protocol: Callable[[], Any],
         backlog: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._loop, self._socket, self._protocol = loop, listening, protocol
+        self._tls = tls
+        self._handshakes: dict[Any, socket.socket] = {}
         self._turns: Turns = turns_of(loop)
         self._is_open = True
         self._refused, self._told, self._crowded = 0, 0.0, _crowded()
@@ -117,12 +126,25 @@ class Door:
         connection.setblocking(False)
         protocol = self._protocol()
         protocol.let_in()
-        _go_on(self._loop.connect_accepted_socket(lambda: protocol, connection))
+        connect = self._loop.connect_accepted_socket
+        if self._tls is None:
+            _go_on(connect(lambda: protocol, connection))
+            return
+        shaking = connect(
+            lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=HANDSHAKE_S
+        )
+        self._handshakes[shaking] = connection
+        if len(self._handshakes) > MOST_HANDSHAKES:
+            oldest = next(iter(self._handshakes))
+            with suppress(OSError):
+                self._handshakes.pop(oldest).shutdown(socket.SHUT_RDWR)
+        _go_on(shaking, lambda: self._handshakes.pop(shaking, None))
 
     def send_away(self, connection: socket.socket) -> None:
         """One that others crowd out."""
         with connection, suppress(OSError):
-            connection.send(self._crowded, socket.MSG_DONTWAIT)
+            if self._tls is None:
+                connection.send(self._crowded, socket.MSG_DONTWAIT)
             connection.shutdown(socket.SHUT_WR)
         self._refused += 1
         if monotonic() > self._told + TELL_S:
@@ -140,14 +162,17 @@ class Door:
         self._loop.call_later(NO_FILES_S, go_on)
 
 
-def _go_on(making: Coroutine[asyncio.Future[None], None, object]) -> None:
+def _go_on(
+    making: Coroutine[asyncio.Future[None], None, object], done: Callable[[], object] = lambda: None
+) -> None:
     """Take up a connection now; as a task that would be in the next round of the loop."""
     try:
         waits = making.send(None)
     except (StopIteration, OSError):  # it is made, or had gone already
+        done()
         return
     waits._asyncio_future_blocking = False  # as a task does, PEP 3156
-    waits.add_done_callback(lambda _: _go_on(making))
+    waits.add_done_callback(lambda _: _go_on(making, done))
 
 
 def _crowded() -> bytes:
@@ -156,16 +181,17 @@ def _crowded() -> bytes:
 
 
 def loop_of(usual: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEventLoop]:
-    """A kind of event loop whose servers have such a door, where they speak without TLS."""
+    """A kind of event loop whose servers have such a door."""
 
     class LoopWithDoor(usual):  # type: ignore[misc, valid-type]  # it is known when this runs
         async def create_server(
             self, protocol_factory: Any, *arguments: Any, **options: Any
         ) -> Any:
             listening = options.get("sock")
-            if listening is None or options.get("ssl"):
+            if listening is None:
                 return await super().create_server(protocol_factory, *arguments, **options)
-            return Door(self, listening, protocol_factory, options["backlog"])
+            tls = options.get("ssl")
+            return Door(self, listening, protocol_factory, options["backlog"], tls)
 
     return LoopWithDoor
 

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import socket
+import ssl
 import time
 from contextlib import ExitStack
 from typing import ClassVar
+from unittest.mock import patch
 
 import pytest
 
@@ -187,3 +189,68 @@ def test_who_is_sent_away_at_the_door_is_told_so_in_a_sentence(loop):
 
 def test_a_loop_has_one_order_of_turns(loop):
     assert turns_of(loop) is turns_of(loop)
+
+
+def greeted(certificate, do, **bounds):
+    """What ``do`` finds as a client of a server that speaks TLS, beside it in a thread."""
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    client_side = ssl.create_default_context(cafile=str(certificate))
+    client_side.check_hostname = False
+
+    def shake(address):
+        plain = socket.create_connection(address, timeout=20)
+        with client_side.wrap_socket(plain) as client:
+            client.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+            return client.recv(64)
+
+    async def run():
+        with socket.socket() as listening, ExitStack() as changed:
+            for name, value in bounds.items():
+                changed.enter_context(patch(f"service.hosting.entrance.door.{name}", value))
+            listening.bind(("127.0.0.1", 0))
+            server = await asyncio.get_running_loop().create_server(
+                Answering, sock=listening, backlog=64, ssl=server_side
+            )
+            address = listening.getsockname()
+            try:
+                return await asyncio.to_thread(do, address, lambda: shake(address))
+            finally:
+                server.close()
+
+    loop = new_loop()()
+    try:
+        return loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+def test_handshakes_that_nobody_ends_keep_no_other_waiting_and_end(certificates):
+    def do(address, shake):
+        with ExitStack() as open_ones:
+            silent = [
+                open_ones.enter_context(socket.create_connection(address, timeout=20))
+                for _ in range(50)
+            ]
+            answer = shake()
+            return answer, {each.recv(64) for each in silent}
+
+    answer, ends = greeted(certificates["trusted"], do, HANDSHAKE_S=0.3)
+    assert answer == b"answer"
+    assert ends == {b""}
+
+
+def test_of_too_many_handshakes_the_oldest_makes_room(certificates):
+    def do(address, shake):
+        with ExitStack() as open_ones:
+            silent = [
+                open_ones.enter_context(socket.create_connection(address, timeout=5))
+                for _ in range(4)
+            ]
+            first = silent[0].recv(64), silent[1].recv(64)
+            silent[3].settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                silent[3].recv(64)
+            return first, shake()
+
+    assert greeted(certificates["trusted"], do, MOST_HANDSHAKES=2) == ((b"", b""), b"answer")
