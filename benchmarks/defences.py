@@ -602,6 +602,21 @@ DEFENCES = (
         f"{TESTS}/jobs/test_jobs.py::test_the_database_is_its_owner_s_alone",
     ),
     Defence(
+        "handshakes that nobody ends",
+        "service/hosting/entrance/door.py",
+        "ssl_handshake_timeout=HANDSHAKE_S",
+        "ssl_handshake_timeout=60",
+        f"{TESTS}/hosting/test_entrance.py"
+        "::test_handshakes_that_nobody_ends_keep_no_other_waiting_and_end",
+    ),
+    Defence(
+        "handshakes without end",
+        "service/hosting/entrance/door.py",
+        "if len(self._handshakes) > MOST_HANDSHAKES:",
+        "if False:",
+        f"{TESTS}/hosting/test_entrance.py::test_of_too_many_handshakes_the_oldest_makes_room",
+    ),
+    Defence(
         "messages of gRPC that grow",
         "service/frontends/oip/grpc_bounds.py",
         "if fields > MOST_FIELDS:",

@@ -83,7 +83,8 @@ class CrowdedProtocol(HttpToolsProtocol):
         self, transport: asyncio.Transport
     ) -> None:
         """A client has come."""
-        transport.set_write_buffer_limits(high=0)  # so that we know what nobody reads
+        # So that we know what nobody reads. Not 0: TLS would wait for what is sent already.
+        transport.set_write_buffer_limits(high=1)
         if UNSENT and (connection := transport.get_extra_info("socket")):
             with suppress(OSError):  # no TCP
                 connection.setsockopt(socket.IPPROTO_TCP, UNSENT, UNSENT_BYTES)

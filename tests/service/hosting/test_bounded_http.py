@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -43,7 +44,7 @@ def port(monkeypatch):
 
 
 @contextmanager
-def serving(app):
+def serving(app, **more):
     """A server of this process: the port where it listens, and itself."""
     config = uvicorn.Config(
         app,
@@ -52,6 +53,7 @@ def serving(app):
         lifespan="off",
         log_level="error",
         timeout_keep_alive=0,
+        **more,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -62,6 +64,22 @@ def serving(app):
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_over_tls_an_answer_comes_whole_and_at_once(certificates, loop):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(300_000), "more_body": True})
+        await send({"type": "http.response.body", "body": b"end"})
+
+    trusted = certificates["trusted"]
+    files = {"ssl_certfile": trusted, "ssl_keyfile": trusted.with_suffix(".key"), "loop": loop}
+    context = ssl.create_default_context(cafile=str(trusted))
+    with serving(app, **files) as (port, _), httpx.Client(verify=context, timeout=10) as client:
+        for _ in range(2):
+            answer = client.get(f"https://127.0.0.1:{port}/")
+            assert (len(answer.content), answer.content[-3:]) == (300_003, b"end")
 
 
 def told(port: int, *words: bytes) -> bytes:
