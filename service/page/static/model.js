@@ -28,6 +28,8 @@ async function describe() {
     swatch.style.backgroundColor = `rgb(${color.join(" ")})`;
     return element("li", {}, swatch, title);
   }));
+  find("unscored").hidden = Object.keys(card.metrics).length > 0;
+  find("scores").hidden = !find("unscored").hidden;
   fillTable(find("scores"), [t("class"), t("cardDice"), t("cardInterval"), t("cardTestCases")],
     Object.entries(card.metrics).map(([title, { dice, ci95, cases }]) => ({
       head: title,

@@ -27,6 +27,7 @@ LOOKS = {
     "contrast": {"contrast": "more"},
     "phone": {**PHONE, "locale": "de-DE"},
 }
+MANY = 104
 BLOCKS = 16
 """A page is compared as so many mean colours along its longer edge: fonts differ by machine."""
 
@@ -49,6 +50,11 @@ def hostile(tmp_path_factory):
     pictures = [CasePictures(rank, dice, *[drawn.getvalue()] * 3) for rank, dice in ranks]
     add_pictured_cases(package, pictures)
     other = write_package(folder / "models" / "two")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.packages.LEVELS", tuple(np.linspace(0, 1, MANY + 1)))
+        named = [{"index": n, "name": f"class_{n}", "color": (n, 9, 9)} for n in range(MANY + 1)]
+        many = write_package(folder / "models" / "many", classes=named)
+    write_card(many, read_card(many).model_copy(update={"name": "many"}))
     settings = {"SEG_MODELS": str(folder / "models"), "SEG_DEFAULT_MODEL": HOSTILE}
     with served(other, folder / "log.txt", **settings) as client:
         until_status(client, f"/model?model={quote(HOSTILE)}", 200)
@@ -120,6 +126,32 @@ def test_hostile_names_are_text_wherever_they_come(hostile, open_page):
     expect(page.locator("#queue li[data-state=done]")).to_have_count(2)
     assert not [url for url in asked if url.endswith("/x")], "a name was taken for HTML"
     assert page.title() not in ("1", 1)
+
+
+def test_many_classes_are_searched_in_all_lists_and_the_image_stays_where_it_is(hostile, open_page):
+    page = open_page(str(hostile.base_url), "/?model=many", ready=False)
+    expect(page.locator("#model-line")).to_have_text("many version 1")
+    held = []
+    page.route("**/segment?**", lambda route: held.append(route))
+    with page.expect_request("**/segment?**"):
+        give(page, ("ramp.png", png(np.arange(128, dtype=np.uint8)[np.newaxis].repeat(40, 0))))
+    stage = page.locator("#flat .stage")
+    expect(page.locator("#progress")).to_be_visible()
+    expect(stage).to_be_visible()
+    before = stage.bounding_box()
+    held[0].continue_()
+    until_done(page)
+    assert stage.bounding_box() == before
+    lists = [page.locator(f"{name}:visible") for name in (".class", "#measurements tbody tr")]
+    expect(page.locator("#found")).to_have_text(re.compile("^5[0-9] of 104 classes$"))
+    page.get_by_label("Find a class").fill("CLASS_10")
+    for found in lists:
+        expect(found).to_have_count(6)  # 10 and 100 to 104, though the mask has no 100
+    page.get_by_label("Find a class").fill("")
+    page.get_by_label("Only those in this mask").uncheck()
+    for found in lists:
+        expect(found).to_have_count(MANY)
+    assert not Axe().run(page).response["violations"]
 
 
 def test_a_stack_becomes_its_frames_and_each_is_answered(hostile, open_page):
