@@ -77,28 +77,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, help="of the first paint")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         package = write_package(folder / "package", patch=(512, 512), channels=3)
         slide, picture = folder / "slide.tif", folder / "picture.tif"
         write_slide(slide, SLIDE_EDGE)
         tifffile.imwrite(picture, field(EDGE), photometric="rgb", compression="zlib")
         limits = {"SEG_MAX_PIXELS": "500000000", "SEG_MAX_BODY_MB": "2000"}
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
         with served(package, folder / "log.txt", **limits) as client:
             until_status(client, "/readyz", 200)
             url = str(client.base_url)
-            first_paint(browser, url)  # the service reads and packs its files for the first
-            rows = [told(first_paint(browser, url)) for _ in range(arguments.runs)]
-            paints = list(rows)
-            rows += [told(plain_paint(browser, url)) for _ in range(arguments.runs)]
-            rows.append(moving := told(frames_a_second(browser, url, picture)))
-            rows.append(opened := told(open_slide(browser, url, slide)))
-            browser.close()
-            others = [told(row) for row in in_firefox(folder, url, picture)]
-            rows += others
+            paints, plain, moving, opened = in_chromium(url, arguments.runs, picture, slide)
+            others = in_firefox(folder, url, picture)  # has an event loop, as Playwright has
+    rows: list[dict[str, Any]] = [*paints, *plain, moving, opened, *others]
     bars = [
         bar("kB on the wire until the page is usable",
             max(row["kb"] for row in paints), FIRST_PAINT_KB, at_most=True),
@@ -116,6 +107,21 @@ def main() -> None:
             bars.append(bar(f"frames a second in Firefox, {EDGE} x {EDGE}, moved and zoomed",
                             row["frames"], FRAMES - 1, at_most=False))  # fmt: skip
     report("page", rows, bars, ("playwright", "tifffile", "bentoml"), arguments.json)
+
+
+def in_chromium(url: str, runs: int, picture: Path, slide: Path) -> tuple[Any, Any, Any, Any]:
+    """First paints, those of a text file, frames, and a slide."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        first_paint(browser, url)  # the service reads and packs its files for the first
+        paints = [told(first_paint(browser, url)) for _ in range(runs)]
+        plain = [told(plain_paint(browser, url)) for _ in range(runs)]
+        moving = told(frames_a_second(browser, url, picture))
+        opened = told(open_slide(browser, url, slide))
+        browser.close()
+    return paints, plain, moving, opened
 
 
 def told(row: dict[str, Any]) -> dict[str, Any]:
@@ -186,11 +192,10 @@ def in_firefox(folder: Path, url: str, file: Path) -> list[dict[str, Any]]:
         tab.give(file)
         tab.until_says("#status", "is there")
         time.sleep(1)
-        move = f"() => ({MOVE})({MOVED_S})"
-        times = json.loads(tab.ask(move))
+        times = json.loads(tab.ask(f"() => ({MOVE})({MOVED_S})"))
     return [
-        {"what": "Firefox, first paint, once", "paint_ms": paint["paint_ms"], "kb": paint["kb"]},
-        {"what": "Firefox, moved", "edge": EDGE, **frames_in(times)},
+        told({"what": "first paint in Firefox", "paint_ms": paint["paint_ms"]}),
+        told({"what": "moved in Firefox", "edge": EDGE, **frames_in(times)}),
     ]
 
 
@@ -244,7 +249,10 @@ def field(edge: int) -> np.ndarray:
 def write_slide(file: Path, edge: int) -> None:
     """A pyramid of tiles in JPEG, as scanners write it."""
     whole = field(edge)
-    options: dict[str, Any] = {"tile": (512, 512), "photometric": "rgb", "compression": "jpeg"}
+    options: dict[str, Any] = {
+        "tile": (512, 512), "photometric": "rgb",
+        "compression": "jpeg", "compressionargs": {"level": 80},
+    }  # fmt: skip
     with tifffile.TiffWriter(file) as writer:
         writer.write(whole, subifds=6, **options)
         for level in range(1, 7):
