@@ -86,6 +86,7 @@ async function restore() {
       : await fetchJson(`models/${encodeURIComponent(model)}/versions/${encodeURIComponent(version)}`).catch(() => null);
     if (!itsCard) continue;
     const item = new Case(files, itsCard, { name, id, frame });
+    item.order = known.order;
     if (known.state === "done") Object.assign(item, known);
     if (known.state === "cancelled") item.state = known.state; // what failed is tried once more
     items.push(item);
@@ -115,17 +116,9 @@ async function take(promise) {
 
 /** At the end, or in the place of another. */
 function addCases(items, instead = null) {
-  if (instead) items.forEach((item, at) => orders.set(item, orderOf(instead) + (at + 1) / 1e8));
-  items.forEach((item) => store.keep(item, orderOf(item)));
+  if (instead) store.place(items, instead);
+  items.forEach((item) => store.keep(item));
   queue.add(items, instead);
-}
-
-let order = 0;
-const orders = new WeakMap();
-
-function orderOf(item) {
-  if (!orders.has(item)) orders.set(item, Date.now() + (order += 1) / 1e4);
-  return orders.get(item);
 }
 
 async function takeExample() {
@@ -157,7 +150,7 @@ function end(item, error = null) {
   if (error) item.state = item.signal.aborted ? "cancelled" : "failed";
   item.error = item.signal.aborted ? null : error;
   if (!queue.has(item)) return; // removed while it was worked on
-  store.keep(item, orderOf(item));
+  store.keep(item);
   queue.changed(item);
 }
 
@@ -244,7 +237,7 @@ async function tellApart(item) {
     throw error;
   }
   item.downloads = {};
-  store.keep(item, orderOf(item));
+  store.keep(item);
   redraw(item);
   queue.changed(item);
 }

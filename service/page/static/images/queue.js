@@ -15,6 +15,7 @@ export class Case {
   result = null; // what is made of it
   error = null;
   downloads = {};
+  order = null; // among all that are kept
   seconds = null;
   channels = null; // numbers of the image, as long as it is looked at
   thoughts = null; // and probabilities

@@ -13,6 +13,8 @@ export class Store {
   #database = null;
   #tab = null;
 
+  #count = 0;
+
   /** Cases of this tab, in their order, as `keep` was given them. */
   async open() {
     try {
@@ -31,9 +33,22 @@ export class Store {
     }
   }
 
+  /** Cases in the place of another. */
+  place(items, instead) {
+    items.forEach((item, at) => {
+      item.order = this.#orderOf(instead) + (at + 1) / 1e8;
+    });
+  }
+
+  #orderOf(item) {
+    item.order ??= Date.now() + (this.#count += 1) / 1e4;
+    return item.order;
+  }
+
   /** A case as it is now; a full disk costs no mask. */
-  keep(item, order) {
+  keep(item) {
     const { id, name, files, model, state, picture, pictureSize, answer, kind, split, frame } = item;
+    const order = this.#orderOf(item);
     const what = { id, tab: this.#tab, order, name, files, model: model.name, version: model.version, state, picture, pictureSize, answer, kind, split, frame };
     return this.#try(() => settled(this.#store("readwrite").put(what)));
   }
