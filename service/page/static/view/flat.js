@@ -6,6 +6,7 @@
  * `layers`, `runs`, `nifti` and `npy` want nothing, the others the texts of `texts.js`.
  */
 
+import { Blend } from "./blend.js";
 import { Camera } from "./camera.js";
 import { Detail } from "./detail.js";
 import { packed, paintHeat, paintLabels, paintObjects } from "./layers.js";
@@ -36,6 +37,7 @@ export class FlatView {
   #chosen = 0;
   #classes = [];
   #layer = null; // a Pyramid of what lies over the picture
+  #blend = null; // of picture and layer, as they are now
   #aspect = 1; // height of a pixel over its width
   #look = LOOK;
   #waits = false;
@@ -76,12 +78,14 @@ export class FlatView {
   /** Lets go of all that it shows. */
   drop() {
     this.#detail.drop();
+    this.#unblend();
     for (const each of [this.#picture, this.#mixed, this.#layer]) each?.close();
     this.#picture = this.#mixed = this.#layer = this.#mask = this.#objects = this.#heat = null;
   }
 
   /** Another look at the same picture: its channels mixed. */
   showMixed(image) {
+    this.#unblend();
     this.#mixed?.close();
     this.#mixed = image ? new Pyramid(canvasOf(image)) : null;
     this.#drawSoon();
@@ -117,6 +121,7 @@ export class FlatView {
 
   setLook(change) {
     this.#look = { ...this.#look, ...change };
+    this.#unblend();
     if ("beside" in change) this.#resized();
     if (["hidden", "mode", "colors", "opacities"].some((name) => name in change)) this.#repaint();
     else this.#drawSoon();
@@ -164,6 +169,7 @@ export class FlatView {
   }
 
   #repaint() {
+    this.#unblend();
     this.#layer?.close();
     const image = this.#picture && this.#painted();
     this.#layer = image && new Pyramid(canvasOf(image), { isOfLines: this.#look.mode === "outline" });
@@ -238,11 +244,22 @@ export class FlatView {
     barFor(this.#bar, (this.#mask?.spacing?.[0] * this.step) / scale);
   }
 
+  #unblend() {
+    this.#blend?.close();
+    this.#blend = null;
+  }
+
   #drawPane(split, size) {
     const context = this.#context;
     const { width, height } = this.#picture;
+    const below = this.#mixed ?? this.#picture;
+    const alpha = this.#look.mode === "outline" ? 1 : this.#look.opacity;
     context.globalAlpha = 1;
-    (this.#mixed ?? this.#picture).draw(context, size);
+    if (split === 1 && !this.#detail.box && this.#layer?.width === width && below.width === width) {
+      this.#blend ??= new Blend(below, this.#layer, alpha);
+      if (this.#blend.draw(context, size)) return;
+    }
+    below.draw(context, size);
     const fine = this.#mixed || !this.#detail.box ? null : this.#detail;
     const place = fine && [...fine.box.slice(0, 2), fine.step * fine.picture.width, fine.step * fine.picture.height]
       .map((pixels) => pixels / this.step);
@@ -253,7 +270,7 @@ export class FlatView {
     context.beginPath();
     context.rect(0, 0, edge, height);
     context.clip();
-    context.globalAlpha = this.#look.mode === "outline" ? 1 : this.#look.opacity;
+    context.globalAlpha = alpha;
     if (fine?.layer) {
       context.drawImage(fine.layer, ...place);
       context.beginPath();

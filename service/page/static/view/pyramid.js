@@ -18,15 +18,20 @@ export class Pyramid {
     return this.#levels[0].height;
   }
 
-  /** Draws all of it into a context whose units are the pixels of the source, each as large as `scale` on the screen. */
-  draw(context, scale) {
+  /** What is drawn where a pixel of the source is as large as `scale`, and how many of them a pixel of it takes. */
+  levelFor(scale) {
     const { width, height } = this;
     let level = 0;
     for (let size = scale; 2 * size <= 1 && Math.min(width, height) >> (level + 1); size *= 2) level += 1;
     while (this.#levels.length <= level) this.#levels.push(this.#halve(this.#levels.at(-1)));
-    const drawn = this.#levels[level];
-    const times = 2 ** level; // sizes are rounded up: the last pixel reaches beyond the edge
-    if (level === 0) context.drawImage(drawn, 0, 0);
+    return { drawn: this.#levels[level], times: 2 ** level };
+  }
+
+  /** Draws all of it into a context whose units are the pixels of the source, each as large as `scale` on the screen. */
+  draw(context, scale) {
+    const { width, height } = this;
+    const { drawn, times } = this.levelFor(scale); // sizes are rounded up: the last pixel reaches beyond the edge
+    if (times === 1) context.drawImage(drawn, 0, 0);
     else context.drawImage(drawn, 0, 0, width / times, height / times, 0, 0, width, height);
   }
 
