@@ -41,6 +41,7 @@ def key_holder(drill: Drill) -> None:
     settings = {
         **SETTINGS,
         **drill.jobs(),
+        "SEG_PACKAGE": "",
         "SEG_MODELS": str(models),
         "SEG_STUDIO": str(home / "studio"),
         "SEG_SESSIONS": str(home / "sessions"),
