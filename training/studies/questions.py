@@ -46,7 +46,7 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
         ),
         "encoders": Question(
             "an encoder of 152 layers beside one of 34, after equal time and equal steps",
-            {"shortcuts": ("identity",), "layers": (34, 152), "steps": 300},
+            {"shortcuts": ("identity",), "layers": (34, 152), "steps": 200},
         ),
         "transformer": Question(
             "attention at the bottom, with and without its shortcuts",
