@@ -21,6 +21,7 @@ from training.evaluation.object_scores import summaries_of
 from training.evaluation.regions import Region
 from training.evaluation.scores import (
     MEASURES,
+    NOTHING_KNOWN,
     CaseScore,
     Evaluation,
     Interval,
@@ -144,7 +145,7 @@ def summary_of_region(scores: Sequence[RegionScore], calibration: Counts | None 
     voxels = sum(each.voxels_predicted + each.voxels_reference for each in scores)
     return Summary(
         dice=dice.mean if dice else None,
-        ci95=dice.ci95 if dice else None,
+        ci95=(dice.ci95 or NOTHING_KNOWN) if dice else None,
         iou=iou.mean if iou else None,
         dice_pooled=2 * sum(each.hits for each in scores) / voxels if voxels else None,
         cases=dice.cases if dice else 0,

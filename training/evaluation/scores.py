@@ -125,13 +125,17 @@ class Reliability(FrozenData):
     """Share of its voxels that have the class."""
 
 
+NOTHING_KNOWN = (0.0, 1.0)
+
+
 class Summary(FrozenData):
     """One class, or all foreground classes together, over all cases."""
 
     dice: float | None
     """Mean over cases."""
     ci95: tuple[float, float] | None
-    """Bootstrap interval of ``dice`` over cases; None of one case."""
+    """Bootstrap interval of ``dice`` over cases; of one case all that a Dice can be, as programs
+    read two numbers here."""
     iou: float | None
     """Mean over cases."""
     dice_pooled: float | None

@@ -68,7 +68,7 @@ def _row(
         by_class={
             name: f"{dice:.3f}" + (f" ({ci[0]:.3f} to {ci[1]:.3f})" if ci else "")
             for name in classes
-            for dice, ci in [(summary[name].dice, summary[name].ci95)]
+            for dice, ci in [(summary[name].dice, summary[name].interval)]
             if dice is not None
         },
         milliseconds=point.milliseconds,

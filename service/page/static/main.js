@@ -92,8 +92,10 @@ async function restore() {
     items.push(item);
   }
   if (!items.length) return;
+  const { shown } = queue; // somebody was faster than the store
   queue.add(items);
   items.forEach((item) => queue.changed(item));
+  if (shown) queue.show(shown);
 }
 
 async function take(promise) {

@@ -71,7 +71,7 @@ def test_firefox_speaks_german_is_dark_and_nothing_is_in_the_way_of_anybody(cell
     opened(tab, cells)
     assert tab.ask("() => document.documentElement.lang") == "de"
     tab.give(tmp_path / "leer.png")
-    tab.until_says("#status", "ist da, mit einer Warnung")
+    tab.until_says("#status", "ist da, mit 2 Warnungen")
     assert tab.text("#warnings li") == "Fast alle Werte sind 0: Das Bild scheint leer zu sein."
     dark = tab.ask("() => getComputedStyle(document.body).backgroundColor")
     assert dark == "rgb(15, 21, 27)"

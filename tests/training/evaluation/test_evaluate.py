@@ -104,7 +104,8 @@ def test_a_class_that_is_in_neither_mask_counts_in_no_mean(evaluation):
 
 def test_one_case_has_no_interval(evaluation):
     of_one = evaluation.summary["nucleus"]
-    assert of_one.ci95 is None
+    assert of_one.interval is None
+    assert of_one.ci95 == (0, 1), "two numbers, which programs read"
     assert {each.ci95 for each in of_one.measures.values() if each.cases == 1} == {None}
 
 

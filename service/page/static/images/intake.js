@@ -7,11 +7,13 @@ const HIDDEN = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|DICOMDIR$)/;
 
 /** `onFiles` gets a promise of files: folders and archives take a while. */
 export function takeFiles({ input, zone, onFiles }) {
-  input.addEventListener("change", () => {
+  const chosen = () => {
     const files = [...input.files];
     input.value = ""; // so that the same file can be chosen again
     if (files.length) onFiles(Promise.resolve(files));
-  });
+  };
+  input.addEventListener("change", chosen);
+  chosen(); // before this script ran: the page is there earlier
   let depth = 0; // entering a child comes before leaving its parent
   const mark = (change) => {
     depth = Math.max(0, depth + change);

@@ -13,7 +13,7 @@ from seg.images import ClassInfo, Mask, encode_mask
 CLASSES = [ClassInfo(index=i, name=f"class {i}", color=(i, 0, 9)) for i in range(4)]
 shapes = st.lists(st.integers(1, 9), min_size=2, max_size=3).map(tuple)
 masks = shapes.flatmap(lambda shape: arrays.arrays(np.uint8, shape, elements=st.integers(0, 3)))
-millimetres = st.floats(1e-4, 50)
+millimetres = st.floats(1e-3, 50)
 
 
 def features(mask, classes=CLASSES, format="geojson"):

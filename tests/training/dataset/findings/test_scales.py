@@ -81,8 +81,10 @@ def test_images_of_one_scale_are_left_alone(change, tmp_path):
 
 
 def test_channels_that_are_copies_are_told(tmp_path):
-    (problem,) = images(tmp_path / "two", lambda image, i: np.stack([image, image, image[::-1]]))
-    assert problem == "channel 1 is a copy of channel 0 in all images"
+    told = images(tmp_path / "two", lambda image, i: np.stack([image, image, image[::-1]]))
+    assert [each for each in told if "copy" in each] == [
+        "channel 1 is a copy of channel 0 in all images"
+    ]
     several = images(tmp_path / "few", lambda image, i: np.stack([image, image[:: 1 if i else -1]]))
     assert several == []
 
