@@ -364,15 +364,8 @@ class Predictor:
                     if observe:
                         observe.take_decided(*part)
                 return self.finished(labels)
-        if objects is None:
-            for start, rows in self._parts(backend, image, progress, observe, counts):
-                labels[start : start + len(rows)] = rows
-            return self.finished(labels)
-        for raw, slab, rows in self._labelled(backend, image, progress, counts):
-            labels[slab.start : slab.stop] = rows
-            if observe:
-                observe(slab, rows)
-            objects.take(raw.start, raw.logits, rows)
+        for start, rows in self._parts(backend, image, progress, observe, counts, objects):
+            labels[start : start + len(rows)] = rows
         return self.finished(labels)
 
     def _parts(
@@ -382,14 +375,17 @@ class Predictor:
         progress: Progress | None,
         observe: Observe | None,
         counts: WindowCounts | None,
+        objects: SlabTaker | None = None,
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
-        """First row and labels of each part, which ``observe`` has seen."""
-        if self._may_be_likely(source, observe):
+        """First row and labels of each part, which ``observe`` and ``objects`` have seen."""
+        if objects is None and self._may_be_likely(source, observe):
             yield from self._likely(backend, source, progress, observe, counts)
             return
-        for _, slab, rows in self._labelled(backend, source, progress, counts):
+        for raw, slab, rows in self._labelled(backend, source, progress, counts):
             if observe:
                 observe(slab, rows)
+            if objects:
+                objects.take(raw.start, raw.logits, rows)
             yield slab.start, rows
 
     def _may_be_likely(self, source: ImageSource, observe: Observe | None) -> bool:

@@ -1,8 +1,16 @@
-"""Bodies that are short, and read whole."""
+"""Bodies that are short and read whole, and long ones that come within limits."""
 
+import math
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import BinaryIO
+
+import anyio
 from starlette.requests import Request
 
 from service.problems.response import Problem
+from service.requests.uploads import IN_MEMORY
 
 
 async def short_body(request: Request, most: int, too_long: Problem) -> bytes:
@@ -22,3 +30,33 @@ async def short_body(request: Request, most: int, too_long: Problem) -> bytes:
         if len(body) > most:
             raise too_long
     return bytes(body)
+
+
+@asynccontextmanager
+async def in_time(
+    receive: Callable[[BinaryIO], Awaitable[None]], seconds: float
+) -> AsyncIterator[BinaryIO]:
+    """What ``receive`` writes into a file, wound back: in memory as long as it is short.
+
+    Raises:
+        Problem: 408, it takes longer; and what ``receive`` raises.
+    """
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as spooled:
+        file: BinaryIO = spooled  # type: ignore[assignment]  # one in all but name
+        with anyio.move_on_after(seconds) as upload:
+            await receive(file)
+            upload.deadline = math.inf
+        if upload.cancelled_caught:
+            raise Problem(408, "the request did not arrive in time", {"Connection": "close"})
+        file.seek(0)
+        yield file
+
+
+def require_fits(piece: bytes, target: BinaryIO, most: int, too_long: str) -> None:
+    """Pass where a body has so many bytes at most with this piece.
+
+    Raises:
+        Problem: 413, it has more; ``too_long`` is what is said.
+    """
+    if target.tell() + len(piece) > most:
+        raise Problem(413, too_long, {"Connection": "close"})

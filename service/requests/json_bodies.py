@@ -3,15 +3,18 @@
 Sixteen megabytes of empty lists are gigabytes of them, and a parser lets nobody else run.
 """
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from os import SEEK_END
+from typing import BinaryIO
 
 import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from service.problems.response import Problem
+from service.requests.bodies import in_time, require_fits
 from service.requests.uploads import IN_MEMORY
 
 MOST_BYTES = 16_000_000
@@ -38,19 +41,8 @@ class JsonBodies:
             Problem: 408, it does not arrive in time; 413, it is too long, or holds too much; 503,
                 others that are long take their time.
         """
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-            with anyio.move_on_after(self._seconds) as upload:
-                async for chunk in request.stream():
-                    if file.tell() + len(chunk) > MOST_BYTES:
-                        raise Problem(
-                            413,
-                            f"a request has {MOST_BYTES / 1e6:g} MB of JSON at most",
-                            {"Connection": "close"},
-                        )
-                    file.write(chunk)
-            if upload.cancelled_caught:
-                raise Problem(408, "the request did not arrive in time", {"Connection": "close"})
-            is_long = file.tell() > IN_MEMORY
+        async with in_time(partial(_receive, request), self._seconds) as file:
+            is_long = file.seek(0, SEEK_END) > IN_MEMORY
             file.seek(0)
             if not is_long:
                 body = file.read()
@@ -68,6 +60,13 @@ class JsonBodies:
                 yield body
             finally:
                 places.release_on_behalf_of(request)
+
+
+async def _receive(request: Request, target: BinaryIO) -> None:
+    too_long = f"a request has {MOST_BYTES / 1e6:g} MB of JSON at most"
+    async for chunk in request.stream():
+        require_fits(chunk, target, MOST_BYTES, too_long)
+        target.write(chunk)
 
 
 def _check_counts(text: bytes) -> None:

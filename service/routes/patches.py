@@ -19,6 +19,7 @@ from service.batching.request_backend import SharedBackend
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
+from service.requests.bodies import require_fits
 from service.requests.forms import MOST_TEXT, whole_form
 from service.requests.uploads import IN_MEMORY
 from service.routes.segment import PublicRoutes
@@ -114,10 +115,6 @@ async def _receive(request: Request, target: BinaryIO, most: int) -> None:
 
 
 def _write(target: BinaryIO, chunk: bytes, most: int) -> None:
-    if target.tell() + len(chunk) > most:
-        raise Problem(
-            413,
-            f"{MOST_PATCHES} patches take {most / 1e6:.3g} MB at most, this body has more",
-            {"Connection": "close"},
-        )
+    too_long = f"{MOST_PATCHES} patches take {most / 1e6:.3g} MB at most, this body has more"
+    require_fits(chunk, target, most, too_long)
     target.write(chunk)

@@ -1,16 +1,17 @@
 """Bodies of requests: received within limits, unpacked, and parted into JSON and tensors' bytes."""
 
-import math
 import tempfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import BinaryIO
 
 import anyio
 from starlette.requests import Request
 
 from service.problems.response import Problem
+from service.requests.bodies import in_time, require_fits
 from service.requests.numbers import whole_number
 from service.requests.uploads import IN_MEMORY
 
@@ -35,31 +36,21 @@ async def body_of(request: Request, most: int, seconds: float) -> AsyncIterator[
     Raises:
         Problem: 408, it did not; 413, it is longer; 415, 422, it cannot be unpacked.
     """
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-        with anyio.move_on_after(seconds) as upload:
-            await _receive(request, file, most)  # type: ignore[arg-type]  # one in all but name
-            upload.deadline = math.inf
-        if upload.cancelled_caught:
-            raise Problem(408, "the request did not arrive in time", {"Connection": "close"})
-        file.seek(0)
-        yield file  # type: ignore[misc]
+    async with in_time(partial(_receive, request, most), seconds) as file:
+        yield file
 
 
-async def _receive(request: Request, target: BinaryIO, most: int) -> None:
+async def _receive(request: Request, most: int, target: BinaryIO) -> None:
     packing = request.headers.get("content-encoding", "identity").strip().lower()
     if packing not in (*PACKED, "identity"):
         raise Problem(415, f"a body comes as it is or as {' or '.join(PACKED)}")
+    too_long = f"a request of this model has {most / 1e6:.3g} MB at most, this one has more"
     unpacking = None if packing == "identity" else zlib.decompressobj(_EITHER)
     # The gate counts what comes, which is less than what is kept of it.
     reserve = request.scope.get("state", {}).get("reserve", lambda _: None)
     async for chunk in request.stream():
         for piece in [chunk] if unpacking is None else _unpacked(unpacking, chunk):
-            if target.tell() + len(piece) > most:
-                raise Problem(
-                    413,
-                    f"a request of this model has {most / 1e6:.3g} MB at most, this one has more",
-                    {"Connection": "close"},
-                )
+            require_fits(piece, target, most, too_long)
             if unpacking is not None:
                 reserve(len(piece))
                 await anyio.sleep(0)  # a few bytes may become many: others have their turn

@@ -75,7 +75,7 @@ def _two_ways(masks: Sequence[Values]) -> Iterator[Finding]:
     rarest = min(counts, key=lambda value: (counts[value], value))
     yield Finding(
         "warning",
-        str(next(mask for mask in shown if rarest in mask.values).case.mask),
+        _first_with(rarest, shown),
         f"each mask holds one value beside 0, and not the same: {told}; each is taken for a class "
         "of its own",
         f"save all in one way where they are one class; or list the classes in {CARD}",
@@ -90,7 +90,7 @@ def _marker(masks: Sequence[Values]) -> Iterator[Finding]:
     last = foreground[-1]
     yield Finding(
         "warning",
-        str(next(mask for mask in masks if last in mask.values).case.mask),
+        _first_with(last, masks),
         f"the value {last} stands far from the others, {listed(foreground[:-1])}; such a value "
         "often marks what is to be ignored, and is taken for a class here",
         f"write ignore: {last} into {CARD}; or, if it is a class, list the classes there",
@@ -139,6 +139,10 @@ def _stray(masks: Sequence[Values]) -> Iterator[Finding]:
                 "other; it is taken for a class",
                 f"correct the mask; or, if it is a class, list the classes in {CARD}",
             )
+
+
+def _first_with(value: int, masks: Sequence[Values]) -> str:
+    return str(next(mask for mask in masks if value in mask.values).case.mask)
 
 
 def _pixels(count: int) -> str:

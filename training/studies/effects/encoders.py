@@ -9,7 +9,6 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import nn
 
 from seg.errors import ConfigError
@@ -106,11 +105,6 @@ def seconds_a_step(network: nn.Module, task: Task, setting: Setting) -> float:
     return float(np.median(np.diff(ends)[1:]))
 
 
-def draw(table: Table) -> Figure:
-    """Bars with the spread over seeds."""
-    return bars(table)
-
-
 def say(table: Table) -> str:
     """What was seen, in a paragraph: each against the shallow encoder."""
     spent = (
@@ -121,4 +115,4 @@ def say(table: Table) -> str:
     return f"{'; '.join(spent)} of one core. {against_first(table)}"
 
 
-STUDY = Study(name="encoders", jobs=jobs, measure=measure, draw=draw, say=say)
+STUDY = Study(name="encoders", jobs=jobs, measure=measure, draw=bars, say=say)
