@@ -11,8 +11,9 @@ from jaxtyping import UInt8
 
 from seg.images import ImageSource, write_mask_parts
 from seg.images.writing_parts import Known
-from seg.inference.predictor import Observe, Predictor
+from seg.inference.predictor import Predictor
 from seg.inference.resolution import open_at
+from seg.inference.slab_labels import Observe
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
 

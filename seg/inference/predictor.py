@@ -5,9 +5,8 @@ Evaluation, ``python -m seg.predict`` and the service all call this. Letters: ``
 
 import secrets
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -17,32 +16,21 @@ from seg.images import Image, ImageSource, MadeBy, Mask
 from seg.images.grid.orientation import Turn, turn_to, turned_image, turned_source
 from seg.inference.backends.combined import MirrorBackend
 from seg.inference.backends.loading import load_backend
-from seg.inference.backends.onnx import Backend, DecidingBackend
+from seg.inference.backends.onnx import Backend
 from seg.inference.backends.ways import way_of
-from seg.inference.labels.decision import decided, probabilities_of
+from seg.inference.labels.decision import probabilities_of
 from seg.inference.labels.postprocess import postprocess
 from seg.inference.labels.selection import EVERYTHING, Selection
-from seg.inference.tiling.apart import DecidedPart, are_apart, decided_parts
-from seg.inference.tiling.blending import Slab, rows_at_once
-from seg.inference.tiling.empty import background_logits, emptiness
-from seg.inference.tiling.likely import likely_labels
-from seg.inference.tiling.region import PartOfRows, around, within
-from seg.inference.tiling.restoring import embedded, restored
-from seg.inference.tiling.sliding_window import Progress, Tiling, WindowCounts, predict_slabs
-from seg.inference.tiling.standing import is_on_scale, where_something_stands_out
+from seg.inference.slab_labels import Observe, SlabLabels
+from seg.inference.slab_logits import SlabLogits
+from seg.inference.tiling.blending import rows_at_once
+from seg.inference.tiling.sliding_window import Progress, WindowCounts
 from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.familiarity import unfamiliar
 from seg.inference.trust.quality import QualityMeter, Segmentation
 from seg.model_package import ModelCard, ModelPackage
 from seg.names import MapName
 from seg.objects import Objects, ObjectsMeter, SlabTaker, class_logits, splitting_warning
-from seg.transforms import Rows, prepare_rows, resampled_shape
-
-MANY_LOGITS = 2**30
-"""Numbers from which the logits of an image are resampled only where they decide."""
-NEIGHBOURS = 2
-"""Rows of the network's grid that an interpolated row of the image may depend on."""
-Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
 
 
 class Predictor:
@@ -87,6 +75,10 @@ class Predictor:
         self.overlap = package.card.input.overlap if overlap is None else overlap
         if not 0 <= self.overlap < 1:
             raise ConfigError(f"windows overlap by 0 to below 1 of their size, got {overlap:g}")
+        self._logits = SlabLogits(
+            card=package.card, selection=selection, overlap=self.overlap, skip_empty=skip_empty
+        )
+        self._slab_labels = SlabLabels(self._logits)
 
     @property
     def made_by(self) -> MadeBy:
@@ -269,7 +261,9 @@ class Predictor:
             ImageError: as ``predict``.
         """
         card = self.package.card
-        for raw, slab, rows in self._labelled(self.backend, turned, progress, counts, first):
+        for raw, slab, rows in self._slab_labels.labelled(
+            self.backend, turned, progress, counts, first
+        ):
             if observe:
                 observe(slab, rows)
             taker.take(raw.start, raw.logits, rows)
@@ -295,7 +289,7 @@ class Predictor:
         """
         turn = self.turn_of(source)
         turned = turned_source(source, turn)
-        parts = self._parts(self.backend, turned, progress, observe, counts)
+        parts = self._slab_labels.parts(self.backend, turned, progress, observe, counts)
         if turn.keeps_rows:
             yield from ((start, turn.back(rows)) for start, rows in parts)
             return
@@ -339,7 +333,7 @@ class Predictor:
         turn = self.turn_of(image)
         turned = turned_image(image, turn)
         probabilities = np.empty((card.outputs, *turned.spatial_shape), np.float32)
-        for slab in self._slabs(self.backend, turned, progress):
+        for slab in self._logits.slabs(self.backend, turned, progress):
             logits = class_logits(slab.logits, card)
             found = probabilities_of(logits / temperature, card.task)
             probabilities[:, slab.start : slab.stop] = found
@@ -354,248 +348,9 @@ class Predictor:
         counts: WindowCounts | None = None,
         objects: SlabTaker | None = None,
     ) -> UInt8[np.ndarray, "*spatial"]:
-        """Of an image that is turned already."""
-        labels = np.empty(image.spatial_shape, np.uint8)
-        if objects is None and (observe is None or isinstance(observe, QualityMeter)):
-            parts = self._decided(backend, image, progress, counts, observe)
-            if parts is not None:
-                for part in parts:
-                    labels[part.where] = part.decided.labels
-                    if observe:
-                        observe.take_decided(*part)
-                return self.finished(labels)
-        for start, rows in self._parts(backend, image, progress, observe, counts, objects):
-            labels[start : start + len(rows)] = rows
+        """Of an image that is turned already, after postprocessing."""
+        labels = self._slab_labels.of_image(backend, image, progress, observe, counts, objects)
         return self.finished(labels)
-
-    def _parts(
-        self,
-        backend: Backend,
-        source: ImageSource,
-        progress: Progress | None,
-        observe: Observe | None,
-        counts: WindowCounts | None,
-        objects: SlabTaker | None = None,
-    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
-        """First row and labels of each part, which ``observe`` and ``objects`` have seen."""
-        if objects is None and self._may_be_likely(source, observe):
-            yield from self._likely(backend, source, progress, observe, counts)
-            return
-        for raw, slab, rows in self._labelled(backend, source, progress, counts):
-            if observe:
-                observe(slab, rows)
-            if objects:
-                objects.take(raw.start, raw.logits, rows)
-            yield slab.start, rows
-
-    def _may_be_likely(self, source: ImageSource, observe: Observe | None) -> bool:
-        """Whether the logits of all classes need not be resampled, and are many."""
-        card, wanted = self.package.card, self.selection
-        shape, spec = tuple(source.spatial_shape), card.input.preprocessing
-        meter_needs_all = observe is not None and not (
-            isinstance(observe, QualityMeter) and not observe.maps
-        )
-        return (
-            card.task == "exclusive"
-            and wanted.threshold is None
-            and len(shape) == card.input.dims == 3
-            and not meter_needs_all
-            and card.outputs * prod(shape) >= MANY_LOGITS
-            and resampled_shape(shape, source.spacing, spec.spacing) != shape
-        )
-
-    def _likely(
-        self,
-        backend: Backend,
-        source: ImageSource,
-        progress: Progress | None,
-        observe: Observe | None,
-        counts: WindowCounts | None,
-    ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
-        """The labels of ``_labelled``; quality is told of the network's own grid."""
-        card, shape = self.package.card, tuple(source.spatial_shape)
-        image, slabs = self._grid_slabs(None, backend, source, progress, counts)
-        box = image.box or tuple(slice(0, n) for n in shape)
-        kept = tuple(side.stop - side.start for side in box)
-        if isinstance(observe, QualityMeter):
-            observe.voxels_each = prod(shape) / prod(image.shape[1:])
-        around = np.zeros((box[0].start, *shape[1:]), np.uint8)
-        if len(around):
-            yield 0, around
-        own = (replace(s, logits=class_logits(s.logits, card)[: card.outputs]) for s in slabs)
-        for slab, start, rows in likely_labels(own, image.shape[1:], kept, image.nearest_axis):
-            if observe:
-                observe(slab, decided(slab.logits, card, self.selection))
-            if kept != shape:
-                around = np.zeros((len(rows), *shape[1:]), np.uint8)
-                around[(slice(None), *box[1:])] = rows
-                rows = around
-            yield box[0].start + start, rows
-        if box[0].stop < shape[0]:
-            yield box[0].stop, np.zeros((shape[0] - box[0].stop, *shape[1:]), np.uint8)
-
-    def _decided(
-        self,
-        backend: Backend,
-        image: Image,
-        progress: Progress | None,
-        counts: WindowCounts | None,
-        meter: QualityMeter | None,
-    ) -> Iterator[DecidedPart] | None:
-        """Labels that are taken where the network runs; None where they need its logits here."""
-        card = self.package.card
-        needs_logits = (
-            card.task != "exclusive"
-            or card.logits != card.outputs
-            or self.selection.threshold is not None
-            or self.selection.region is not None
-            or (meter is not None and meter.needs_logits)
-            or len(image.spatial_shape) != card.input.dims
-        )
-        if needs_logits or not isinstance(backend, DecidingBackend) or not backend.decides:
-            return None
-        if not are_apart(image.spatial_shape, backend.patch, self.overlap):
-            return None  # as most large images are: known before their rows are prepared
-        rows = prepare_rows(image, card.input.preprocessing)
-        if rows.box is not None or tuple(rows.shape[1:]) != tuple(image.spatial_shape):
-            return None
-        rule = card.input.stands_out
-        if rule and is_on_scale(rows, card.input.preprocessing.normalisation):
-            return None  # what objects stand on is looked at beside the logits
-        temperature = card.quality.temperature if card.quality else 1.0
-        tiling = self._tiling(backend, rows)
-        return decided_parts(backend, rows, tiling, temperature, progress, counts)
-
-    def _labelled(
-        self,
-        backend: Backend,
-        source: ImageSource,
-        progress: Progress | None,
-        counts: WindowCounts | None,
-        first: int = 0,
-    ) -> Iterator[tuple[Slab, Slab, UInt8[np.ndarray, "*slab"]]]:
-        """All channels, those of the classes, and labels, from row ``first`` on."""
-        card = self.package.card
-        for raw in self._slabs(backend, source, progress, counts, first):
-            if raw.stop <= first:
-                continue
-            slab = replace(raw, logits=class_logits(raw.logits, card))
-            yield raw, slab, decided(slab.logits[: card.outputs], card, self.selection)
-
-    def _slabs(
-        self,
-        backend: Backend,
-        source: ImageSource,
-        progress: Progress | None,
-        counts: WindowCounts | None = None,
-        first: int = 0,
-    ) -> Iterator[Slab]:
-        """Logits on the image's own grid, background outside of the region that is wanted."""
-        region, shape = self.selection.region, tuple(source.spatial_shape)
-        if region is None or len(shape) != self.package.card.input.dims:
-            yield from self._slabs_of_box(None, backend, source, progress, counts, first)
-            return
-        region = region.on(source.spacing, source.reduction)
-        box = region.box(*shape)
-        if box is None:
-            raise ImageError(
-                f"the region lies outside of this image of {shape[1]} x {shape[0]} pixels, or "
-                "holds no pixel's centre; is it in the unit of its coordinates, pixels?"
-            )
-        slabs = self._slabs_of_box(box, backend, source, progress, counts, first)
-        yield from within(slabs, region, shape[1], self._background(backend))
-
-    def _slabs_of_box(
-        self,
-        box: tuple[slice, ...] | None,
-        backend: Backend,
-        source: ImageSource,
-        progress: Progress | None,
-        counts: WindowCounts | None = None,
-        first: int = 0,
-    ) -> Iterator[Slab]:
-        """Logits on the image's own grid, in the memory of one patch's depth; see ``Tiling``."""
-        shape = tuple(source.spatial_shape)
-        image, slabs = self._grid_slabs(box, backend, source, progress, counts, first)
-        background = self._background(backend)
-        if box is not None and image.box is None:
-            box = around(box, shape, image.shape[1:], backend.patch)
-            slabs = embedded(slabs, box, image.shape[1:], background)
-        if image.box is None:
-            yield from restored(slabs, image.shape[1:], shape)
-            return
-        kept = tuple(side.stop - side.start for side in image.box)
-        slabs = restored(slabs, image.shape[1:], kept, image.nearest_axis)
-        if kept != shape:
-            slabs = embedded(slabs, image.box, shape, background)
-        yield from slabs
-
-    def _grid_slabs(
-        self,
-        box: tuple[slice, ...] | None,
-        backend: Backend,
-        source: ImageSource,
-        progress: Progress | None,
-        counts: WindowCounts | None = None,
-        first: int = 0,
-    ) -> tuple[Rows, Iterator[Slab]]:
-        """The prepared image, and logits on the network's grid, of a part where a box is given."""
-        spec = self.package.card.input
-        shape = tuple(source.spatial_shape)
-        if len(shape) != spec.dims:
-            raise ImageError(
-                f"this model segments {spec.dims}D images, got one of {len(shape)} dimensions "
-                f"with size {shape}"
-            )
-        image = prepare_rows(source, spec.preprocessing)
-        background = self._background(backend)
-        part: Rows = image
-        if box is not None and image.box is None:
-            box = around(box, shape, image.shape[1:], backend.patch)
-            part = PartOfRows(image, box)
-        tiling = self._tiling(backend, part)
-        if first:
-            tiling = replace(tiling, first=self._first_of(first, shape, image, box))
-        slabs = predict_slabs(backend, part, tiling, progress, counts)
-        if spec.stands_out and is_on_scale(part, spec.preprocessing.normalisation):
-            slabs = where_something_stands_out(slabs, part, self.package.card, background, counts)
-        return image, slabs
-
-    def _first_of(
-        self, first: int, shape: Sequence[int], image: Rows, box: tuple[slice, ...] | None
-    ) -> int:
-        """The row of the part that the network sees on which image row ``first`` depends."""
-        rule = self.package.card.input.stands_out
-        cut, size = (0, shape[0]) if image.box is None else (image.box[0].start, _length(image.box))
-        row = (first - cut) * image.shape[1] // size
-        row -= NEIGHBOURS + (max(rule.reach) if rule else 0)
-        return max(0, row - (0 if box is None else box[0].start))
-
-    def _tiling(self, backend: Backend, image: Rows) -> Tiling:
-        spec = self.package.card.input
-        overlap, margin = self.overlap, spec.preprocessing.margin
-        convention = spec.preprocessing.convention
-        if spec.empty is None or not self.skip_empty:
-            return Tiling(overlap=overlap, margin=margin, convention=convention)
-        return Tiling(
-            overlap=overlap,
-            margin=margin,
-            is_empty=emptiness(spec.empty, image.scalings),
-            background=self._background(backend),
-            convention=convention,
-        )
-
-    def _background(self, backend: Backend) -> Float32[np.ndarray, " k"]:
-        """What is said of voxels that no network is asked about."""
-        card = self.package.card
-        background = background_logits(card.logits, card.task, card.votes)
-        if isinstance(backend, DisagreementBackend):  # nobody disagrees where nobody is asked
-            background = np.append(background, np.float32(0))
-        return background
-
-
-def _length(box: tuple[slice, ...]) -> int:
-    return int(box[0].stop - box[0].start)
 
 
 def _mirrors(card: ModelCard) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from seg.errors import ConfigError, DatasetError, ImageError
 from seg.images import MASK_FORMATS, Image, Mask, write_mask, write_objects
 from seg.images.grid.orientation import turned_image, turned_mask
 from seg.inference import Predictor
-from seg.inference.predictor import Observe
+from seg.inference.slab_labels import Observe
 from seg.inference.tiling.blending import Slab
 from seg.model_package import ModelCard
 from seg.objects import LABEL_SUFFIX, Objects

@@ -23,7 +23,7 @@ def smooth(shape):
 
 @pytest.fixture
 def streaming():
-    with patch("seg.inference.predictor.prepare_rows", partial(prepare_rows, whole_bytes=0)):
+    with patch("seg.inference.slab_logits.prepare_rows", partial(prepare_rows, whole_bytes=0)):
         yield
 
 

@@ -98,7 +98,7 @@ def test_maps_lie_where_the_mask_lies(package, image, order):
 )
 def test_from_files_that_are_streamed(package, image, order, rules, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "seg.inference.predictor.prepare_rows", partial(prepare_rows, whole_bytes=0)
+        "seg.inference.slab_logits.prepare_rows", partial(prepare_rows, whole_bytes=0)
     )
     card = package.card.model_copy(update={"postprocessing": rules})
     predictor = Predictor(ModelPackage(package.path, card))

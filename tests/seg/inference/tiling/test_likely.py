@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from seg.images import Image
-from seg.inference import Predictor, predictor
+from seg.inference import Predictor, slab_labels
 from seg.inference.labels.decision import labels_of
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.likely import BLOCK, likely_labels
@@ -87,10 +87,10 @@ def test_a_large_volume_gets_the_mask_of_a_small_one_and_nearly_its_quality(
     image = volume()
     small = asked.segment(image)
     calls = []
-    likely = predictor.likely_labels
-    monkeypatch.setattr(predictor, "MANY_LOGITS", 0)
+    likely = slab_labels.likely_labels
+    monkeypatch.setattr(slab_labels, "MANY_LOGITS", 0)
     monkeypatch.setattr(
-        predictor, "likely_labels", lambda *given: calls.append(given) or likely(*given)
+        slab_labels, "likely_labels", lambda *given: calls.append(given) or likely(*given)
     )
     large = asked.segment(image)
     assert len(calls) == 1
@@ -104,6 +104,6 @@ def test_a_large_volume_gets_the_mask_of_a_small_one_and_nearly_its_quality(
 def test_maps_of_a_large_volume_are_those_of_a_small_one(tmp_path, monkeypatch):
     asked = Predictor(package_in(tmp_path / "package"))
     small = asked.segment(volume(), maps=["uncertainty"])
-    monkeypatch.setattr(predictor, "MANY_LOGITS", 0)
+    monkeypatch.setattr(slab_labels, "MANY_LOGITS", 0)
     large = asked.segment(volume(), maps=["uncertainty"])
     assert np.array_equal(small.maps["uncertainty"].array, large.maps["uncertainty"].array)

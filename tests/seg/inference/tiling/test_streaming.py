@@ -89,7 +89,7 @@ def test_a_streamed_image_gets_the_mask_of_the_whole_image(
     whole = predictor.predict_probabilities(image)
     in_parts = partial(prepare_rows, whole_bytes=0)
     with (
-        patch("seg.inference.predictor.prepare_rows", in_parts),
+        patch("seg.inference.slab_logits.prepare_rows", in_parts),
         patch("seg.transforms.rows.PART_BYTES", 500),
         patch("seg.inference.tiling.blending.SLAB_BYTES", 500),
     ):
