@@ -13,6 +13,7 @@ from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike, tu
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.one_case import InspectedCase
 from training.dataset.findings.scales import other_scales
+from training.dataset.findings.sketches import shared_parts
 from training.dataset.findings.wrong_masks import wrong_masks
 from training.dataset.legend import IGNORE
 from training.dataset.splits import subjects_in
@@ -30,6 +31,7 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
         *_subjects_on_both_sides(dataset),
         *_subjects_in_names(dataset),
         *_duplicates(cases),
+        *_shared_parts(cases),
         *wrong_masks(cases),
         *other_scales(cases),
     ]
@@ -222,6 +224,52 @@ def _alike_in_training(train: Sequence[InspectedCase]) -> list[Finding]:
             f"if they show the same, name the subjects in {CARD}, or remove one of each",
         )
     ]
+
+
+def _shared_parts(cases: Sequence[InspectedCase]) -> list[Finding]:
+    """Crops, shifted copies and tiles that overlap: told once across the split, once for folds."""
+    cases = [look for look in cases if look.sketch is not None]
+    across: list[tuple[Case, Case, float]] = []
+    in_training: list[tuple[Case, Case, float]] = []
+    for first, second, share in shared_parts([look.sketch for look in cases if look.sketch]):
+        one, other = sorted((cases[first], cases[second]), key=lambda look: look.case.split)
+        if one.content == other.content or _look_the_same(one, other):
+            continue  # told already
+        if one.case.split != other.case.split:
+            across.append((other.case, one.case, share))
+        elif one.case.split == "train" and one.case.group != other.case.group:
+            in_training.append((one.case, other.case, share))
+    advice = f"name the subjects in {CARD}, or put images of one source on one side of the split"
+    return [
+        *_parts(across, "a test case shows what a training case shows, so its score is too good",
+                advice),
+        *_parts(in_training, "with folds, one would be held back where the other is trained on",
+                advice),
+    ]  # fmt: skip
+
+
+def _parts(pairs: Sequence[tuple[Case, Case, float]], risk: str, advice: str) -> list[Finding]:
+    if not pairs:
+        return []
+    first, second, share = max(pairs, key=lambda pair: pair[2])
+    whose = f"{first.split} case {first.name} and {second.split} case {second.name}"
+    return [
+        Finding(
+            "warning",
+            str(second.images[0]),
+            f"{_count_pairs(len(pairs))} of images share a part, crops, tiles or shifted copies of "
+            f"one image, as {whose} do ({share:.0%} of the smaller one): {risk}",
+            advice,
+        )
+    ]
+
+
+def _look_the_same(one: InspectedCase, other: InspectedCase) -> bool:
+    if one.thumbnail is None or other.thumbnail is None:
+        return False
+    if len(one.thumbnail) != len(other.thumbnail):
+        return False
+    return float(one.thumbnail @ other.thumbnail) >= NEARLY_THE_SAME
 
 
 def _count_pairs(number: int) -> str:

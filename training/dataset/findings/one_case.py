@@ -15,6 +15,7 @@ from training.dataset.cases import Case, Dataset, misfits, turned_onto
 from training.dataset.findings.duplicates import content_hash, thumbnail
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.objects import object_findings, shapes_that_join
+from training.dataset.findings.sketches import Sketch, sketch_of
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
 
@@ -34,6 +35,7 @@ class InspectedCase:
     """Axis codes."""
     content: str | None = None
     thumbnail: Float32[np.ndarray, " d"] | None = None
+    sketch: Sketch | None = None
     foreground: Float32[np.ndarray, " d"] | None = None
     """Thumbnail of where classes are."""
     foreground_share: float = 0.0
@@ -100,6 +102,7 @@ def _with_image(seen: InspectedCase, image: Image) -> InspectedCase:
         orientation=axis_codes(image),
         content=content_hash(image.array),
         thumbnail=thumbnail(image.array),
+        sketch=sketch_of(image.array),
         shape=image.spatial_shape,
         levels=_levels(image),
         number_type=str(image.array.dtype),

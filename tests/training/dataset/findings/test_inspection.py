@@ -201,6 +201,28 @@ def test_a_test_image_that_is_one_of_training_the_other_way_round_is_a_warning(t
     assert problem.startswith("mirrored, turned or inverted, the image looks like that of train")
 
 
+def test_parts_of_one_image_on_both_sides_and_in_two_folds_are_told_once_each(tmp_path):
+    pictures(tmp_path)
+    wide = default_rng(9).integers(0, 255, (40, 200))
+    for name, left in {"a": 0, "b": 30, "c": 60, "e": 90}.items():
+        write_png(tmp_path / "images" / f"{name}.png", wide[:, left : left + 48])
+    across, in_training = said(tmp_path)
+    assert across[:2] == ("warning", "e.png")
+    assert across[2].startswith("one pair of images share a part, crops, tiles or shifted copies")
+    assert "train case c and test case e do" in across[2]
+    assert in_training[2].startswith("2 pairs of images share a part")
+    assert "with folds" in in_training[2]
+
+
+def test_parts_of_one_subject_on_one_side_are_no_finding(tmp_path):
+    names = ("a1", "a2", "c", "d", "e", "f")
+    pictures(tmp_path, names, card='subjects: {pattern: "(.)"}\n')
+    wide = default_rng(9).integers(0, 255, (40, 200))
+    for name, left in {"a1": 0, "a2": 30}.items():
+        write_png(tmp_path / "images" / f"{name}.png", wide[:, left : left + 48])
+    assert not said(tmp_path)
+
+
 @given(st.integers(0, 100), st.floats(0.1, 10), st.floats(-100, 100))
 def test_brightness_and_contrast_do_not_change_a_thumbnail(seed, contrast, brightness):
     image = default_rng(seed).normal(size=(2, 30, 50))
