@@ -367,4 +367,9 @@ def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial
     if low < 0 or high >= 2**32:
         hint = "; where -1 stands for what nobody annotated, save 255 instead" if low == -1 else ""
         raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}{hint}")
+    if labels.dtype.kind == "f" and high >= (exact := 2 ** (np.finfo(labels.dtype).nmant + 1)):
+        raise ImageError(
+            f"floats of {8 * labels.itemsize} bits do not tell numbers from {exact} on apart, and "
+            f"the mask goes up to {high:.0f}; save it with whole numbers of 32 bits"
+        )
     return labels.astype(np.min_scalar_type(int(high)))

@@ -90,7 +90,7 @@ def _listed(folder: Path, split: SplitLists, cases: Sequence[Case]) -> tuple[Cas
 def _names(folder: Path, listed: tuple[str, ...] | str, known: Sequence[str]) -> set[str]:
     if isinstance(listed, str):
         listed = tuple(line for raw in _text(folder / listed).splitlines() if (line := raw.strip()))
-    listed = tuple(_case_called(name, known) for name in listed)
+    listed = tuple(case_called(name, known) for name in listed)
     for name in listed:
         if name not in known:
             raise DatasetError(
@@ -123,7 +123,7 @@ def _subjects(folder: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
 def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str, str]:
     rows = rows_at(path)
     columns = list(rows[0]) if rows else []
-    case, subject = (_column(name, columns) for name in (card.case, card.subject))
+    case, subject = (column_called(name, columns) for name in (card.case, card.subject))
     if case is None or subject is None:
         lacking = card.case if case is None else card.subject
         raise DatasetError(
@@ -132,7 +132,7 @@ def _from_table(path: Path, card: Subjects, names: Sequence[str]) -> Mapping[str
         )
     found: dict[str, str] = {}
     for row in rows:
-        name, of = _case_called(row[case] or "", names), (row[subject] or "").strip()
+        name, of = case_called(row[case] or "", names), (row[subject] or "").strip()
         if found.setdefault(name, of) != of:
             raise DatasetError(f"{path} says two subjects of case {name}: {found[name]} and {of}")
     for name in names:
@@ -152,13 +152,13 @@ def rows_at(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(lines, delimiter=max(",;\t", key=head.count)))
 
 
-def _column(name: str, columns: Sequence[str]) -> str | None:
+def column_called(name: str, columns: Sequence[str]) -> str | None:
     """The column of that name; capitals and spaces around do not count where none is the same."""
     alike = [each for each in columns if each.strip().lower() == name.lower()]
     return name if name in columns else alike[0] if len(alike) == 1 else None
 
 
-def _case_called(written: str, known: Sequence[str]) -> str:
+def case_called(written: str, known: Sequence[str]) -> str:
     """A case's name, which may be written as that of its file."""
     name = composed(written.strip())
     stem = stem_of(Path(name)) if name else name

@@ -43,6 +43,8 @@ WRITABLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "f
 
 ALPHA = (1, 2)
 MAX_BYTE = 255
+TIFFFILE = "tifffile.py"
+"""What it calls itself in the files that it writes."""
 
 PLAIN = (
     PHOTOMETRIC.MINISWHITE,
@@ -241,11 +243,16 @@ def _palette(
 def as_seen(
     tiff: TiffFile, page: TiffPage, pixels: Shaped[np.ndarray, "c *spatial"], labels: bool
 ) -> Real[np.ndarray, "c *spatial"]:
-    """One-bit pictures as bytes, white where the file says that 0 is white, ImageJ's values."""
+    """One-bit pictures as bytes, white where the file says that 0 is white, ImageJ's values.
+
+    tifffile writes arrays of truth values as they are, and says that 0 is white; it, and what reads
+    by it (scikit-image, napari), gives them back as they were.
+    """
     if tiff.is_imagej and pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         pixels = calibrated(pixels, tiff.imagej_metadata or {})
     bilevel = pixels.dtype == bool
-    inverted = page.photometric == PHOTOMETRIC.MINISWHITE and not tiff.is_imagej
+    as_stored = tiff.is_imagej or (bilevel and page.software == TIFFFILE)
+    inverted = page.photometric == PHOTOMETRIC.MINISWHITE and not as_stored
     if bilevel:
         pixels = (pixels != inverted).astype(np.uint8)
         return pixels if labels else pixels * np.uint8(255)

@@ -159,6 +159,7 @@ def test_a_mask_as_jpeg_is_refused():
         (np.array([[0, 0.5]], np.float32), "whole class numbers, got fractions"),
         (np.array([[0, np.nan]], np.float32), "whole class numbers, got fractions or NaN"),
         (np.array([[0, np.inf]], np.float32), "class numbers lie between 0 and"),
+        (np.array([[0, 2**24 + 2]], np.float32), "from 16777216 on apart"),
         (np.array([[0, -1]], np.int16), "class numbers lie between 0 and 4294967295, got -1 to 0"),
     ],
 )

@@ -55,7 +55,10 @@ def make(folder, title):
         shape = (12, 10, 6) if line.endswith(".nii.gz") else (24, 20)
         if title == "Medical Segmentation Decathlon" and not is_mask:
             shape = (*shape, 2)
-        write(path, values[rng.integers(len(values), size=shape)].astype(np.uint8))
+        drawn = values[rng.integers(len(values), size=shape)].astype(np.uint8)
+        if is_mask and title == "Masks of object numbers":  # each hangs together
+            drawn = np.sort(drawn, axis=None).reshape(shape)
+        write(path, drawn)
     for name, content in WRITTEN.findall(text):
         (folder / name).write_text(content)
         (json.loads if name.endswith(".json") else yaml.safe_load)(content)

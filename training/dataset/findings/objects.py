@@ -1,5 +1,6 @@
 """What is odd about numbered objects: each finding says how many, and of which kind."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ FEW_VOXELS = 10
 """Objects smaller than this are seldom meant."""
 SHARE_AT_THE_EDGE = 0.5
 """Of the objects; from there on their sizes say little."""
+SPECK = 0.1
+"""Of the largest piece of an object; smaller ones are slips of the pen."""
 
 
 def object_findings(
@@ -92,11 +95,28 @@ def _in_two_classes(
 
 def _in_pieces(numbers: Integer[np.ndarray, "*spatial"], count: int) -> int:
     """Objects of more than one component; corners join, as people draw."""
+    return sum(len(sizes) > 1 for sizes in _pieces(numbers, count))
+
+
+def _pieces(
+    numbers: Integer[np.ndarray, "*spatial"], count: int
+) -> Iterator[Integer[np.ndarray, " pieces"]]:
+    """Voxels of the components of each object."""
     near = np.ones((3,) * numbers.ndim)
-    several = 0
     for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1):
-        several += ndimage.label(numbers[box] == number, near)[1] > 1
-    return several
+        if box is not None:
+            yield np.bincount(ndimage.label(numbers[box] == number, near)[0].ravel())[1:]
+
+
+def scattered(numbers: Integer[np.ndarray, "*spatial"]) -> tuple[int, int]:
+    """Objects of several pieces none of which is a speck beside another, and all objects.
+
+    Args:
+        numbers: from 1, without gaps.
+    """
+    count = int(numbers.max(initial=0))
+    several = [(sizes >= SPECK * sizes.max()).sum() > 1 for sizes in _pieces(numbers, count)]
+    return sum(several), len(several)
 
 
 SEAM_VOXELS = 12

@@ -11,10 +11,10 @@ from seg.images.grid.orientation import axis_codes
 from seg.images.outlines.drawing import AnnotatedDrawing
 from seg.transforms.levels import percentiles_of, sample_of
 from training.dataset.case_numbers import CaseNumbers, numbers_of
-from training.dataset.cases import Case, Dataset, misfits, turned_onto
+from training.dataset.cases import Case, Dataset, misfits, numbered_objects, turned_onto
 from training.dataset.findings.duplicates import content_hash, thumbnail
 from training.dataset.findings.finding import Finding
-from training.dataset.findings.objects import object_findings, shapes_that_join
+from training.dataset.findings.objects import object_findings, scattered, shapes_that_join
 from training.dataset.findings.sketches import Sketch, sketch_of
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
@@ -49,6 +49,8 @@ class InspectedCase:
     joined: tuple[int, int] = (0, 0)
     """Objects that were drawn one by one and touch another of their class, and all of them; where
     nobody asked to tell them apart."""
+    in_pieces: tuple[int, int] = (0, 0)
+    """Numbered objects that lie in several pieces, and all of them."""
     numbers: CaseNumbers | None = None
     """For the fingerprint; of sound cases that train, where it is asked for."""
 
@@ -67,8 +69,10 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
     if image and mask:
         mask = turned_onto(image, mask)
         findings += [Finding("error", str(case.mask), *wrong) for wrong in misfits(image, mask)]
+    in_pieces = (0, 0)
     if image and mask and case.objects and not findings:
-        findings += _objects(dataset, case, image, mask)
+        found, in_pieces = _objects(dataset, case, image, mask)
+        findings += found
     if image:
         where = str(case.images[0])
         findings += [Finding("error", where, *wrong) for wrong in dataset.wrong_channels(image)]
@@ -84,7 +88,7 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
         findings += _lost(case, case.drawing, image)
     is_sound = not any(finding.severity == "error" for finding in findings)
     is_measured = bool(voxels) and is_sound and case.split == "train"
-    seen = InspectedCase(case, findings, labels)
+    seen = InspectedCase(case, findings, labels, in_pieces=in_pieces)
     if image:
         seen = _with_image(seen, image)
     if image and mask and is_sound:
@@ -129,12 +133,22 @@ def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
     )
 
 
-def _objects(dataset: Dataset, case: Case, image: Image, mask: Mask) -> list[Finding]:
+def _objects(
+    dataset: Dataset, case: Case, image: Image, mask: Mask
+) -> tuple[list[Finding], tuple[int, int]]:
+    """What is odd about them; how many lie in several pieces, and how many there are."""
     where = case.objects or case.mask
     try:
-        return object_findings(where, dataset.stored_numbers(case, image), mask.array)
+        numbers = dataset.stored_numbers(case, image)
     except ImageError as error:
-        return [_unreadable(str(where), error, "correct the file, or remove the case")]
+        return [_unreadable(str(where), error, "correct the file, or remove the case")], (0, 0)
+    findings = object_findings(where, numbers, mask.array)
+    rows = (dataset.masks.classes_of_objects or {}).get(case.name, {})
+    if lacking := len(set(rows) - set(np.unique(numbers).tolist()) - {0}):
+        problem = f"{lacking} of {len(rows)} rows of the table are of numbers that are not there"
+        advice = "look whether table and numbers belong together"
+        findings.append(Finding("warning", str(where), problem, advice))
+    return findings, scattered(numbered_objects(numbers, mask.array))
 
 
 def _joined(case: Case, image: Image, mask: Mask) -> tuple[int, int]:

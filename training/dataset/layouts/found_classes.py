@@ -16,11 +16,11 @@ from training.dataset.cases import Case
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
 from training.dataset.layouts.files import CLASSES
+from training.dataset.layouts.object_table import object_table
 from training.dataset.layouts.odd_masks import Values
 from training.dataset.layouts.undeclared import Shapes, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
-from training.dataset.splits import rows_at
 from training.dataset.survey import Survey, each_that_reads
 
 MOST_FOUND_CLASSES = 32
@@ -62,7 +62,7 @@ def legend_of(
             as_values = card.model_copy(update={"masks": "values", "objects": None})
             return legend_of(as_values, cases, dims, survey, given)
         names = names or ["background", OBJECT]
-        table = _table(cases, card.objects, names) if card.objects else None
+        table = object_table(cases, card.objects, names, survey) if card.objects else None
         if len(names) != 2 and table is None:
             raise DatasetError(
                 f"{CARD} says masks: instances and names {len(names)} classes: "
@@ -186,30 +186,6 @@ def coded(legend: Legend, card: DatasetYaml) -> Legend:
     }
     classes = tuple(each.model_copy(update=codes.get(each.name, {})) for each in legend.classes)
     return replace(legend, classes=classes)
-
-
-def _table(
-    cases: Sequence[Case], file: str, names: Sequence[str]
-) -> Mapping[str, Mapping[int, int]]:
-    """By case and number of an object its label."""
-    folder = next(p for p in cases[0].mask.parents if (p / CARD).is_file())
-    rows = rows_at(folder / file)
-    columns = list(rows[0]) if rows else []
-    for column in ("case", "label", "class"):
-        if column not in columns:
-            raise DatasetError(
-                f"{folder / file} needs a column {column}, it has {', '.join(columns) or 'no rows'}"
-            )
-    table: dict[str, dict[int, int]] = {}
-    for row in rows:
-        if row["class"] not in names:
-            raise DatasetError(
-                f"{folder / file} names the class {row['class']!r}; {CARD} has {', '.join(names)}"
-            )
-        if not str(row["label"]).isdecimal():
-            raise DatasetError(f"{folder / file}: a label is a whole number, got {row['label']!r}")
-        table.setdefault(row["case"], {})[int(row["label"])] = names.index(row["class"])
-    return table
 
 
 def _ignored(card: DatasetYaml) -> dict[int, int]:

@@ -103,9 +103,16 @@ def test_white_is_bright_whatever_number_stands_for_it(photometric):
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_one_bit_is_black_and_white_in_an_image_and_zero_and_one_in_a_mask(photometric):
     seen = np.array([[True, False, True]])
-    content = saved(seen != (photometric == "miniswhite"), photometric=photometric)
+    stored = seen != (photometric == "miniswhite")
+    content = saved(stored, photometric=photometric, software="a scanner")
     assert read_image(content).array.tolist() == [[[255, 0, 255]]]
     assert read_mask(content).array.tolist() == [[1, 0, 1]]
+
+
+def test_truth_values_that_tifffile_wrote_are_what_they_were():
+    content = saved(np.array([[True, False, True]]))  # which says that 0 is white
+    assert read_mask(content).array.tolist() == [[1, 0, 1]]
+    assert read_image(content).array.tolist() == [[[255, 0, 255]]]
 
 
 @pytest.mark.parametrize(

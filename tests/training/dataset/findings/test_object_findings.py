@@ -8,6 +8,7 @@ from seg.errors import DatasetError
 from tests.instances import cells, instance_folder
 from training.dataset import inspect, load_dataset
 from training.dataset.findings.objects import object_findings
+from training.dataset.look import check_folder
 
 FILE = Path("a.tif")
 
@@ -111,3 +112,39 @@ def test_classes_of_objects_come_from_a_table(tmp_path):
 def test_several_classes_without_a_word_on_the_objects_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="say the class of each object"):
         load_dataset(instance_folder(tmp_path / "cells", text=CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        pytest.param("well_0,1,large", "two classes of object 1 of case well_0", id="twice"),
+        pytest.param("well_0,0,large", "0 is what belongs to no object", id="background"),
+        pytest.param("well_0,one,large", "a label is a whole number", id="word"),
+        pytest.param("well_0,1,huge", "names the class 'huge'", id="class"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(row, words, tmp_path):
+    folder = instance_folder(tmp_path / "cells", cases=2, text=CLASSES + "objects: kinds.csv\n")
+    (folder / "kinds.csv").write_text(f"case,label,class\nwell_0,1,small\n{row}\n")
+    with pytest.raises(DatasetError, match=words):
+        load_dataset(folder)
+
+
+def test_a_table_may_name_files_and_what_it_says_too_much_is_told(tmp_path):
+    folder = instance_folder(tmp_path / "cells", cases=2, text=CLASSES + "objects: kinds.csv\n")
+    rows = [f"well_{case}.tif,{n}.0, small" for case in range(2) for n in range(1, 40)]
+    (folder / "kinds.csv").write_text("\n".join(["Case,label,class", *rows, "else,1,small"]))
+    dataset = load_dataset(folder)
+    assert dataset.read(dataset.cases[0])[1].array.max() == 1
+    said = [finding.problem for finding in check_folder(folder, progress=False).findings]
+    assert any("1 cases of the table are not there, such as else" in each for each in said)
+    assert any("rows of the table are of numbers that are not there" in each for each in said)
+
+
+def test_black_and_white_masks_are_no_numbered_objects(tmp_path):
+    folder = instance_folder(tmp_path / "cells", cases=3)
+    for path in (folder / "masks").iterdir():
+        tifffile.imwrite(path, (tifffile.imread(path) > 0).astype(np.uint8) * 255)
+    first = inspect(load_dataset(folder), progress=False)[0]
+    assert first.severity == "error"
+    assert "3 of 3 objects lie in several pieces" in first.problem
