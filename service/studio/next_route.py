@@ -18,8 +18,9 @@ from service.studio.files import state_of
 from service.studio.model_routes import StudioModels
 from service.studio.routes import Studio
 
-LOOKING_S = 20.0
-"""Seconds that images may take which the model has not seen; the others come after them."""
+LOOKING_S = 2.0
+"""Seconds that images may take which the model has not seen. The others come after them and are
+counted in ``not_seen``; whoever asks again learns more."""
 
 
 class NextImages:

@@ -3,12 +3,12 @@
 Letters: ``f`` numbers that describe an image, ``k`` channels of probabilities.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 from seg.images import Image
 from seg.metrics.predicted_dice import expected_dice
@@ -24,6 +24,11 @@ SECONDS_AN_IMAGE = 15.0
 """To open it and to look at it."""
 SECONDS_AN_OBJECT = 5.0
 """For each that is predicted to be wrong."""
+CHOSEN_BY_ALL = 500
+"""Images that are chosen by a look at all others each; those after them keep the order that they
+have then, since nobody comes to them before the next model."""
+COMPARED = 500
+"""Images whose distances from each other tell the usual one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,28 +148,42 @@ def ranked(
     unlike = np.ones(len(names))
     for known in place[len(names) :]:
         unlike = np.minimum(unlike, _distances(own, known) / usual)
-    need = [looks[name].need for name in names]
-    left = list(range(len(names)))
+    need = np.array([looks[name].need for name in names])
     order: list[RankedImage] = []
     spent = 0.0
-    while left:
-        best = max(left, key=lambda at: (need[at] * unlike[at], need[at]))
-        look = looks[names[best]]
+    for at, apart in _one_by_one(need, unlike, own / usual):
+        look = looks[names[at]]
         spent += look.seconds
         if order and seconds is not None and spent > seconds:
             break
         order.append(
             RankedImage(
-                name=names[best],
-                need=look.need,
-                unlike=float(unlike[best]),
-                seconds=look.seconds,
-                look=look,
+                name=names[at], need=look.need, unlike=apart, seconds=look.seconds, look=look
             )
         )
-        left.remove(best)
-        unlike = np.minimum(unlike, _distances(own, own[best]) / usual)
     return order
+
+
+def _one_by_one(
+    need: Float64[np.ndarray, " n"],
+    unlike: Float64[np.ndarray, " n"],
+    place: Float64[np.ndarray, "n f"],
+) -> Iterator[tuple[int, float]]:
+    """Images and how far each lies from those before it, the one that is worth most first."""
+    left = np.arange(len(need))
+    for _ in range(min(CHOSEN_BY_ALL, len(need))):
+        best = _by_worth(need, unlike, left)[0]
+        yield int(best), float(unlike[best])
+        left = left[left != best]
+        unlike = np.minimum(unlike, _distances(place, place[best]))
+    for at in _by_worth(need, unlike, left):
+        yield int(at), float(unlike[at])
+
+
+def _by_worth(
+    need: Float64[np.ndarray, " n"], unlike: Float64[np.ndarray, " n"], some: Int[np.ndarray, " m"]
+) -> Int[np.ndarray, " m"]:
+    return some[np.lexsort((-need[some], -(need * unlike)[some]))]
 
 
 def _distances(
@@ -179,8 +198,9 @@ def _on_one_scale(numbers: Float64[np.ndarray, "n f"]) -> Float64[np.ndarray, "n
 
 
 def _usual_distance(place: Float64[np.ndarray, "n f"]) -> float:
-    """Median of the distances of all pairs."""
+    """Median of the distances of all pairs; of many images, of some that are spread over them."""
     if len(place) < 2:
         return 1.0
+    place = place[:: -(-len(place) // COMPARED)]
     apart = np.linalg.norm(place[:, None] - place[None], axis=2)
     return float(np.median(apart[np.triu_indices(len(place), 1)])) or 1.0

@@ -11,7 +11,7 @@ from service.app import create_app
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
-from service.studio import suggestions
+from service.studio import next_route, suggestions
 from service.studio.drawn import UNKNOWN
 from tests.packages import write_package
 from tests.service.studio.conftest import SIZE, named, put
@@ -103,3 +103,14 @@ def test_images_come_in_order_of_need_and_a_model_looks_at_each_once(helped, fol
     rest = [each["id"] for each in helped.get("/studio/next").json()["images"]]
     assert sorted([worst, *rest]) == ["a", "b", "c"]
     assert len(rest) == 2
+
+
+def test_nobody_waits_for_all_images_to_be_looked_at(helped, monkeypatch):
+    named(helped, "nucleus")
+    clock = iter(range(0, 1000, 3))
+    monkeypatch.setattr(next_route, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(next_route, "LOOKING_S", 4)
+    for unseen in (2, 1, 0, 0):
+        told = helped.get("/studio/next").json()
+        assert told["not_seen"] == unseen
+        assert sorted(each["id"] for each in told["images"]) == ["a", "b", "c"]

@@ -5,6 +5,7 @@ import { takeTheme } from "../choices.js";
 import { element, find } from "../dom.js";
 import { choose, offerLanguages, speak, t } from "../texts.js";
 import { hueOf } from "../view/layers.js";
+import { lookAhead } from "./ahead.js";
 import { aboutImage, removeImage, restore, sendJson } from "./api.js";
 import { View } from "./canvas.js";
 import { Desk } from "./desk.js";
@@ -26,6 +27,7 @@ let warned = null;
 
 function whatNow() {
   showWhatNow(images.all, learning);
+  lookAhead(learning);
 }
 
 function told(what, about) {

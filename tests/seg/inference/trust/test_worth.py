@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seg.images import Image
+from seg.inference.trust import worth
 from seg.inference.trust.worth import ImageLook, described, ranked, soft_dice_of
 
 
@@ -64,6 +65,18 @@ def test_a_budget_is_kept_and_its_images_begin_the_whole_order(dices, seconds):
     assert sorted(names(every)) == sorted(looks)
     assert names(every)[: len(some)] == names(some)
     assert len(some) == 1 or sum(each.seconds for each in some) <= seconds
+
+
+def test_of_very_many_images_the_first_are_those_of_the_whole_order(monkeypatch):
+    rng = np.random.default_rng(0)
+    looks = {f"{n}": look(rng.random(), *rng.random(2)) for n in range(40)}
+    every = names(ranked(looks))
+    monkeypatch.setattr(worth, "CHOSEN_BY_ALL", 5)
+    monkeypatch.setattr(worth, "COMPARED", 40)
+    some = names(ranked(looks))
+    assert some[:6] == every[:6]
+    assert sorted(some) == sorted(every)
+    assert some != every
 
 
 def test_images_are_described_alike_where_they_are_alike():
