@@ -38,7 +38,7 @@ ASKED = {"docker": "info", "kubectl": "cluster-info"}
 READY_S = 120.0
 SHORTER = {
     r"--minutes [\d.]+": "--steps 12",
-    r"make demo\b": "python -m training.demo --minutes 0.2",  # after it: the demo has no --steps
+    r"make demo\b": "python -m training.demo --steps 12",
     r"make test\b": "true",
     r"--distil [\d.]+": "--distil 0.1",
     r"(training\.studies \w+)": r"\1 --data datasets/phantom --steps 4 --seeds 1 --layers 9",

@@ -52,7 +52,7 @@ def test_port_and_minutes_are_replaced(tmp_path):
         f"fit data --steps 12; seg serve --port {run.port}; "
         f"curl localhost:{run.port} 127.0.0.1:{run.port} -p 13000"
     )
-    assert run.as_run("make demo") == "python -m training.demo --minutes 0.2"
+    assert run.as_run("make demo") == "python -m training.demo --steps 12"
 
 
 def test_a_line_that_serves_stands_alone():

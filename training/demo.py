@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--data", type=Path, metavar="PATH", help="dataset folder (default: fetched once)"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="when training ends")
+    parser.add_argument("--steps", type=int, metavar="N", help="in place of minutes")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
@@ -38,7 +39,9 @@ def _run(options: argparse.Namespace) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
     from training.pipeline.demonstration import demonstrate
 
-    demonstrate(options.out, options.data, options.minutes)
+    chosen = {"minutes": options.minutes, "steps": options.steps}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    demonstrate(options.out, options.data, given)
     return 0
 
 

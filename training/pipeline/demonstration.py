@@ -32,16 +32,21 @@ SECONDS_TO_READY = 120
 log = logging.getLogger("training")
 
 
-def demonstrate(out: Path, data: Path | None, minutes: float | None) -> None:
+def demonstrate(out: Path, data: Path | None, chosen: dict[str, float]) -> None:
     """Train into a folder, serve the package and segment one of the held-back images.
+
+    Args:
+        out: folder of the run.
+        data: of a dataset; fetched if none is named.
+        chosen: what of the plan is asked for, ``minutes`` or ``steps``.
 
     Raises:
         SegError: a step of it cannot be taken.
     """
-    _segment_over_http(_trained(out, data, minutes))
+    _segment_over_http(_trained(out, data, chosen))
 
 
-def _trained(out: Path, data: Path | None, minutes: float | None) -> RunFolder:
+def _trained(out: Path, data: Path | None, chosen: dict[str, float]) -> RunFolder:
     run = RunFolder(out)
     if run.report.is_file():
         shutil.rmtree(out)  # the demo's own folder: a finished one makes room for the next
@@ -50,7 +55,6 @@ def _trained(out: Path, data: Path | None, minutes: float | None) -> RunFolder:
         return resume(out)
     if out.exists():
         shutil.rmtree(out)
-    chosen = {} if minutes is None else {"minutes": minutes}
     return fit(PlanOptions(data=data, out=out, chosen=chosen), "make demo")
 
 

@@ -19,7 +19,7 @@ from seg.machine import cores
 from seg.networks import SHORTCUTS, ResidualUNet
 from seg.networks.layers import chosen
 from training.studies.arms import Arm, by_shortcut
-from training.studies.setting import Setting, blocks_a_stage
+from training.studies.setting import CHOICE_OF_RUNS, Setting, blocks_a_stage
 from training.studies.task import Task, make_task, open_task
 
 Row = Mapping[str, str | int | float]
@@ -132,18 +132,21 @@ def _take(done: "Future[None]") -> None:
 
 def _claim(folder: Path, study: Study, setting: Setting) -> None:
     mark = folder / "setting.json"
-    content = json.dumps(
-        {"study": study.name, **setting.model_dump(mode="json")}, indent=2
-    ).encode()
+    content = {"study": study.name, **setting.model_dump(mode="json")}
     if not mark.is_file():
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} holds something else; name another folder with --out")
-        replace_file(mark, content)
-    elif mark.read_bytes() != content:
+    elif _sizes(json.loads(mark.read_bytes())) != _sizes(content):
         raise ConfigError(
             f"{folder} holds a study of other sizes (setting.json); repeat its options to go on "
             "with it, or name another folder with --out"
         )
+    replace_file(mark, json.dumps(content, indent=2).encode())
+
+
+def _sizes(content: Mapping[str, object]) -> Mapping[str, object]:
+    """What a run depends on; a file's name says of which network, depth and seed it is."""
+    return {key: value for key, value in content.items() if key not in CHOICE_OF_RUNS}
 
 
 def _result(folder: Path, job: StudyJob) -> Path:

@@ -11,10 +11,12 @@ from seg.networks import UNetConfig
 STAGES = 2
 """The image is halved by the stem and once more: deep stages where a step is cheap."""
 CONVOLUTIONS_A_BLOCK = 2
+CHOICE_OF_RUNS = ("seeds", "layers", "shortcuts")
+"""What may grow later: runs that are there are kept."""
 
 
 class Setting(BaseModel):
-    """Sizes of a study; two runs into one folder must agree in all of them."""
+    """Sizes of a study; those into one folder agree in all but ``CHOICE_OF_RUNS``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

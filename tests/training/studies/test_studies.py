@@ -1,6 +1,7 @@
 """Each study on a drawn dataset, with sizes that a test can afford."""
 
 import csv
+import shutil
 
 import pytest
 
@@ -150,6 +151,16 @@ def test_a_study_that_was_killed_does_only_what_is_left(written, phantom):
     assert lost.read_bytes() == before
     for path, written_at in results.items():
         assert (path.stat().st_mtime_ns == written_at) == (path != lost)
+
+
+def test_a_study_that_is_given_more_seeds_keeps_the_runs_that_it_has(written, phantom, tmp_path):
+    out = shutil.copytree(written, tmp_path / "depth")
+    results = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}
+    more = [*OPTIONS, "--seeds", "2", "--layers", "9"]
+    assert main(["depth", "--data", str(phantom), "--out", str(out), *more]) == 0
+    assert all(path.stat().st_mtime_ns == written_at for path, written_at in results.items())
+    rows = list(csv.DictReader((out / "depth.csv").open()))
+    assert {(row["layers"], row["seed"]) for row in rows} == {("9", "0"), ("9", "1")}
 
 
 def test_other_sizes_do_not_mix_with_an_earlier_study(written, phantom, caplog):
