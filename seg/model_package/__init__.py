@@ -11,25 +11,14 @@ from seg.late import late_names
 if TYPE_CHECKING:
     from seg.model_package.card import (
         CASE_PICTURES,
-        PROBABILITY_TOLERANCE,
         Averaging,
         CaseRank,
-        Channel,
         Example,
-        InputSpec,
-        IntensityStatistics,
         ModelCard,
         PicturedCase,
         Postprocessing,
-        Pretraining,
-        Provenance,
-        Score,
         Task,
-        Tolerance,
         Touching,
-        TrainingFingerprint,
-        Variant,
-        Weights,
     )
     from seg.model_package.empty import Empty
     from seg.model_package.example import add_example
@@ -52,6 +41,7 @@ if TYPE_CHECKING:
         write_card,
         write_golden,
     )
+    from seg.model_package.input_spec import Channel, InputSpec
     from seg.model_package.instances import (
         CountCalibration,
         Encoding,
@@ -62,7 +52,20 @@ if TYPE_CHECKING:
         Splitting,
     )
     from seg.model_package.pictured_cases import CasePictures, add_pictured_cases
+    from seg.model_package.provenance import (
+        IntensityStatistics,
+        Pretraining,
+        Provenance,
+        TrainingFingerprint,
+    )
     from seg.model_package.standing import ObjectLevel, StandsOut
+    from seg.model_package.variants import (
+        PROBABILITY_TOLERANCE,
+        Score,
+        Tolerance,
+        Variant,
+        Weights,
+    )
 
 __all__ = [
     "CARD_FILE",
@@ -118,6 +121,9 @@ __all__ = [
 __getattr__ = late_names(
     __name__,
     "empty",
+    "input_spec",
+    "variants",
+    "provenance",
     "card",
     "instances",
     "standing",
