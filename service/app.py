@@ -4,7 +4,7 @@ The event loop reads headers and streams bodies; images are decoded, segmented a
 threads, so that a large one does not hold up a probe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
-from service.errors import NotReadyError
+from service.errors import NotReadyError, let_go
 from service.frontends.dicomweb.routes import STOW, DicomWeb
 from service.frontends.labelstudio.routes import LabelStudio
 from service.frontends.monailabel.routes import MonaiLabel
@@ -50,6 +50,8 @@ from service.routes.patches import PatchRoutes
 from service.routes.segment import FAILED_HEADER, PRECISION_HEADER, PublicRoutes
 from service.studio.all_routes import OPERATIONS, SCHEMAS, studio_routes
 from service.studio.trainings import Trainings
+
+_Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def create_app(
@@ -105,16 +107,7 @@ def create_app(
         routes += DicomWeb(models, jobs).routes()
     app = Starlette(
         routes=routes,
-        exception_handlers={
-            HTTPException: problems.on_http_exception,
-            **dict.fromkeys(problems.STATUS_OF_ERROR, problems.on_error),
-            NotReadyError: _on_not_ready,
-            ClientDisconnect: _on_left,
-            DatabaseUnavailableError: _on_database_unavailable,
-            FilesUnavailableError: _on_files_unavailable,
-            OSError: problems.on_os_error,
-            Exception: problems.on_error,
-        },
+        exception_handlers={kind: _letting_go(handler) for kind, handler in _HANDLERS.items()},
     )
     app.router.redirect_slashes = False
     public_app: ASGIApp = Gate(app, settings) if guarded else app
@@ -153,6 +146,17 @@ def _open_to(origins: str, app: ASGIApp, front_ends: bool) -> ASGIApp:
     )
 
 
+def _letting_go(handler: _Handler) -> _Handler:
+    """Bodies and images that a route held when it failed are free once it is answered."""
+
+    async def handled(request: Request, error: Exception) -> Response:
+        response = await handler(request, error)
+        let_go(error)
+        return response
+
+    return handled
+
+
 async def _on_not_ready(request: Request, error: Exception) -> Response:
     note_fault(request.scope, "not_ready")
     return problems.problem_response(503, str(error), {"Retry-After": "1"})
@@ -173,3 +177,15 @@ async def _on_files_unavailable(_: Request, error: Exception) -> Response:
     LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
     detail = "the files of jobs cannot be reached now; try again later"
     return problems.problem_response(503, detail, {"Retry-After": "5"})
+
+
+_HANDLERS: Mapping[type[Exception], _Handler] = {
+    HTTPException: problems.on_http_exception,
+    **dict.fromkeys(problems.STATUS_OF_ERROR, problems.on_error),
+    NotReadyError: _on_not_ready,
+    ClientDisconnect: _on_left,
+    DatabaseUnavailableError: _on_database_unavailable,
+    FilesUnavailableError: _on_files_unavailable,
+    OSError: problems.on_os_error,
+    Exception: problems.on_error,
+}

@@ -124,8 +124,9 @@ class _Attacks:
             ),
             "an answer in each form": lambda: self.asked("POST", "/infer/small", files=picture),
             "16 MB of tensors over gRPC": self._called(b"\x2a\x00" * 8_000_000),
-            "95 MB over gRPC": self._called(b"\x3a\xc0\xa8\xa6\x2d" + bytes(95_000_000)),
-            "30 MB over gRPC": self._called(b"\x3a\x80\x87\xa7\x0e" + bytes(30_000_000)),
+            "95 MB over gRPC": self._called(_raw(95_000_000)),
+            "30 MB over gRPC": self._called(_raw(30_000_000)),
+            "18 MB over gRPC": self._called(_raw(18_000_000)),
             "512 MiB as a series": lambda: self.asked(
                 "POST", "/dicom-web/studies", content=series,
                 headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=X'},
@@ -169,6 +170,14 @@ class _Attacks:
                 return "OK"
 
         return call
+
+
+def _raw(size: int) -> bytes:
+    """``raw_input_contents`` of a message: its field, its length, its bytes."""
+    length, left = b"", size
+    while left > 127:
+        length, left = length + bytes([left & 127 | 128]), left >> 7
+    return b"\x3a" + length + bytes([left]) + bytes(size)
 
 
 def _zeros(sides: tuple[int, int]) -> bytes:

@@ -62,7 +62,10 @@ class Scaling:
 
     def apply(self, x: Real[np.ndarray, "*spatial"]) -> Float32[np.ndarray, "*spatial"]:
         """The intensities that the network sees."""
-        x = x.astype(np.float32)
+        return self.apply_in_place(x.astype(np.float32))
+
+    def apply_in_place(self, x: Float32[np.ndarray, "*spatial"]) -> Float32[np.ndarray, "*spatial"]:
+        """The same where nobody needs what there was."""
         if self.low is not None and self.high is not None:
             np.clip(x, self.low, self.high, out=x)
         x -= self.mean

@@ -51,8 +51,9 @@ def prepare(image: Image, spec: Preprocessing) -> Prepared:
     array = resample_image(image.array, shape, image.spacing)
     check_finite(array)
     scalings = tuple(scaling_of(x, r) for x, r in zip(array, spec.normalisation, strict=True))
-    scaled = np.stack([scaling.apply(x) for scaling, x in zip(scalings, array, strict=True)])
-    return Prepared(scaled, image.spatial_shape, scalings)
+    for scaling, x in zip(scalings, array, strict=True):
+        scaling.apply_in_place(x)
+    return Prepared(array, image.spatial_shape, scalings)
 
 
 def _prepare_as_nnunet(image: Image, spec: Preprocessing) -> Prepared:

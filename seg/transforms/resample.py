@@ -40,13 +40,15 @@ def resample_image(
 ) -> Float32[np.ndarray, "c *grid"]:
     """Cubic interpolation; nearest neighbour along an axis that is far coarser than the others.
 
+    What is returned is the caller's own, also where nothing is resampled.
+
     Args:
         array: intensities.
         shape: the new size in voxels.
         spacing: mm of ``array``, to find a coarse axis.
     """
     if array.shape[1:] == shape:
-        return array.astype(np.float32)
+        return array.astype(np.float32, order="C")
     window = Window(0, array.shape[1])
     return resample_image_rows(array, window, shape, range(shape[0]), spacing)
 

@@ -16,7 +16,12 @@ from seg.errors import ArchiveAwayError, ArchiveError
 from service.answers.answer import Content, Work, answer
 from service.archives.destinations import Destinations
 from service.batching.request_backend import SharedBackend
-from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
+from service.errors import (
+    DecodingFullError,
+    RequestCancelledError,
+    SchedulerClosedError,
+    keeping_nothing,
+)
 from service.jobs.archived import ArchivedJobs, in_words
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
@@ -137,7 +142,8 @@ class JobRunner:
         backend = model.backend(background=True)
         with self._kept(held, backend):
             try:
-                result = self._answered(held, model, backend)
+                with keeping_nothing():
+                    result = self._answered(held, model, backend)
             except (RequestCancelledError, SchedulerClosedError):
                 self._stopped(held)
             except ArchiveError as error:

@@ -8,7 +8,7 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import RequestCancelledError
+from service.errors import RequestCancelledError, keeping_nothing
 from service.problems.response import Problem
 
 T = TypeVar("T")
@@ -37,9 +37,14 @@ async def until_useless(
         ClientDisconnect: the client has left.
         Problem: 504, the time is up.
     """
+
+    def done() -> T:
+        with keeping_nothing():
+            return work()
+
     watch = asyncio.create_task(_cancel_when_useless(request, cancel, timeout_s))
     try:
-        return await run_sync(work, limiter=limiter)
+        return await run_sync(done, limiter=limiter)
     except RequestCancelledError:
         if await watch:
             raise ClientDisconnect from None

@@ -3,8 +3,7 @@
 So keys, limits, counts and logs are those of every request.
 """
 
-from typing import BinaryIO
-
+import anyio
 from anyio.to_thread import run_sync
 from google.protobuf.message import Message
 from open_inference.grpc import protocol
@@ -14,7 +13,6 @@ from starlette.routing import Route
 
 from seg.version import VERSION
 from service.batching.request_backend import SharedBackend
-from service.frontends.oip.bodies import body_of
 from service.frontends.oip.grpc_bounds import check_message
 from service.frontends.oip.grpc_messages import (
     MEDIA_TYPE,
@@ -86,26 +84,41 @@ class GrpcProtocol:
         """``ModelInfer``: a tensor in, tensors out."""
         settings = self._models.settings
         self._public.admission.require_place(self._public.side_by_side)
-        async with body_of(request, settings.max_body_bytes, settings.timeout_s) as body:
-            messages = [await run_sync(_read, body)]
-            name, version = messages[0].model_name, messages[0].model_version
-            target = self._protocol.target(name, version or None)
+        chunks = await _whole(request, settings.max_body_bytes, settings.timeout_s)
+        messages = [await run_sync(_read, chunks)]
+        name, version = messages[0].model_name, messages[0].model_version
+        target = self._protocol.target(name, version or None)
 
-            def parse(keep: Keep, _: SharedBackend) -> Asked:
-                asked = asked_of_message(messages.pop(), target.input, target.most_items, keep)
-                # what it holds lies on disk by now: another message may come
-                request.scope["state"].get(PUT_ASIDE, lambda: None)()
-                return asked
+        def parse(keep: Keep, _: SharedBackend) -> Asked:
+            asked = asked_of_message(messages.pop(), target.input, target.most_items, keep)
+            # what it holds lies on disk by now: another message may come
+            request.scope["state"].get(PUT_ASIDE, lambda: None)()
+            return asked
 
-            def encode(call: InferenceCall, tensors: list[AnswerTensor], quality: Parameters,
-                       _: SharedBackend) -> Response:  # fmt: skip
-                return message_of(call, target.label, tensors, quality)
+        def encode(call: InferenceCall, tensors: list[AnswerTensor], quality: Parameters,
+                   _: SharedBackend) -> Response:  # fmt: skip
+            return message_of(call, target.label, tensors, quality)
 
-            return await self._protocol.answered(request, target, parse, encode)
+        return await self._protocol.answered(request, target, parse, encode)
 
 
-def _read(body: BinaryIO) -> protocol.ModelInferRequest:
-    content = body.read()
+async def _whole(request: Request, most: int, seconds: float) -> list[bytes]:
+    """A message, which is in memory as one piece already.
+
+    Raises:
+        Problem: 408, it did not come in time; 413, it is longer.
+    """
+    with anyio.move_on_after(seconds):
+        chunks = [chunk async for chunk in request.stream() if chunk]
+        if sum(map(len, chunks)) > most:
+            raise Problem(413, f"a message has {most / 1e6:.3g} MB at most, this one has more")
+        return chunks
+    raise Problem(408, "the message did not arrive in time")
+
+
+def _read(chunks: list[bytes]) -> protocol.ModelInferRequest:
+    content = b"".join(chunks)
+    chunks.clear()
     check_message(content)
     return parsed(protocol.ModelInferRequest, content)
 

@@ -7,7 +7,7 @@ for longer than an upload may take.
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -31,8 +31,8 @@ SMALL = METHODS - {"ModelInfer"}
 """Those whose messages hold no tensors."""
 FEWEST_MESSAGES = 4
 """That may be in memory together, however little decoding may have."""
-COPIES = 2
-"""Of a message, while it is read."""
+COPIES = 4
+"""Of a message, while it is read: as it came, parsed, its elements, and these in their files."""
 WINDOW = 1 << 19
 """Bytes that a client may send before they are asked for."""
 PLACE_S = 10.0
@@ -161,8 +161,9 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no t
         # One message as a stream of one: another handler would be called once all of it is there.
         return grpc.stream_unary_rpc_method_handler(partial(self._answer, method))
 
-    async def _answer(self, method: str, messages: Any, context: Any) -> bytes:
-        call = _Call(messages, None if method in SMALL else self._places)
+    async def _answer(self, method: str, _: Any, context: Any) -> bytes:
+        # Not by the iterator: it would keep the message for as long as it is worked on.
+        call = _Call(context.read, None if method in SMALL else self._places)
         scope = self._scope(method, context)
         scope["state"][PUT_ASIDE] = partial(
             asyncio.get_running_loop().call_soon_threadsafe, call.put_aside
@@ -217,8 +218,8 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no t
 class _Call:
     """A call as the application sees it: a body that comes, an answer that is collected."""
 
-    def __init__(self, messages: Any, places: asyncio.Semaphore | None) -> None:
-        self._messages = messages
+    def __init__(self, read: Callable[[], Any], places: asyncio.Semaphore | None) -> None:
+        self._read = read
         self._places = places
         self._holds_place = False
         self._has_come = False
@@ -233,8 +234,8 @@ class _Call:
             self._has_come = True
             if not await self._place():
                 return {"type": "http.disconnect"}
-            message = await anext(aiter(self._messages), None)
-            if message is not None:
+            message = await self._read()
+            if message is not grpc.aio.EOF:
                 return {"type": "http.request", "body": message, "more_body": False}
         else:
             await self.left.wait()

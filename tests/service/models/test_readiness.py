@@ -1,3 +1,4 @@
+import gc
 import gzip
 import io
 import shutil
@@ -152,6 +153,17 @@ def test_a_segmentation_that_takes_too_long_is_stopped(loaded):
     answer = client.post("/segment", content=png(np.zeros((3000, 3000))))
     assert "0.05 s" in problem(answer, 504)
     assert sum(m.scheduler.waiting for m in model.memory.models()) == 0
+
+
+def test_what_was_stopped_keeps_no_memory(loaded):
+    model = loaded(timeout_s=1)
+    gc.disable()
+    try:
+        client = TestClient(create_app(model))
+        assert client.post("/segment", content=png(np.zeros((5000, 3000)))).status_code == 504
+        assert model.decoder.budget.used == 0
+    finally:
+        gc.enable()
 
 
 def test_a_picture_that_takes_too_long_is_stopped(loaded):

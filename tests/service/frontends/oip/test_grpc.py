@@ -164,10 +164,10 @@ def test_what_is_no_message_is_said_to_be_none(content):
 
 def test_no_more_messages_are_in_memory_than_there_is_room_for():
     async def call(places, put_aside):
-        async def messages():
-            yield b"x"
+        async def read():
+            return b"x"
 
-        call = _Call(messages(), places)
+        call = _Call(read, places)
         body = (await call.receive()).get("body")
         if put_aside:
             call.put_aside()
