@@ -674,7 +674,7 @@ DEFENCES = (
     ),
     Defence(
         "a channel of another image",
-        "service/studio/folder.py",
+        "service/studio/on_disk/studio_folder.py",
         "if (read_as := _id_of(target)) != identity:",
         "if False:",
         f"{TESTS}/studio/test_drawing.py"

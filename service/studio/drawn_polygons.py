@@ -10,9 +10,9 @@ from seg.images import Image
 from seg.images.outlines.drawing import OBJECT
 from service.decoding.image_decoder import Check, ImageDecoder
 from service.problems.response import Problem
-from service.studio.classes import DrawnClasses
 from service.studio.drawn import UNKNOWN, from_page
-from service.studio.folder import DrawnMask
+from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.studio_folder import DrawnMask
 
 
 def from_geojson(

@@ -23,8 +23,8 @@ from service.problems.response import Problem
 from service.requests.forms import whole_form
 from service.routes.segment import PublicRoutes
 from service.studio.bodies import BYTES_EACH, as_bin, bin_response, checked, numbers_of, packed
-from service.studio.classes import DrawnClasses
 from service.studio.drawn import UNKNOWN
+from service.studio.on_disk.classes import DrawnClasses
 from service.studio.routes import IMAGE, Studio
 from service.studio.suggestions import Suggestion, Suggestions
 

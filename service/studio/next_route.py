@@ -14,8 +14,8 @@ from seg.errors import ImageError
 from seg.inference.trust.worth import ImageLook, described, ranked, soft_dice_of
 from service.errors import NotReadyError
 from service.problems.response import Problem
-from service.studio.files import state_of
 from service.studio.model_routes import StudioModels
+from service.studio.on_disk.files import state_of
 from service.studio.routes import Studio
 
 LOOKING_S = 2.0

@@ -23,8 +23,8 @@ from service.errors import RequestCancelledError
 from service.models.ready_model import limits_of
 from service.models.registry import ModelRegistry
 from service.routes.until_useless import until_useless
-from service.studio.files import opened, state_of
-from service.studio.folder import StudioFolder
+from service.studio.on_disk.files import opened, state_of
+from service.studio.on_disk.studio_folder import StudioFolder
 
 T = TypeVar("T")
 

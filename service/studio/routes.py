@@ -26,14 +26,14 @@ from service.requests.bodies import short_body
 from service.requests.forms import whole_form
 from service.requests.numbers import whole_number
 from service.studio.bodies import BYTES_EACH, as_bin, bin_response, checked, numbers_of, packed
-from service.studio.classes import DrawnClasses
 from service.studio.drawn import as_file, for_page, from_page
 from service.studio.drawn_polygons import from_geojson
-from service.studio.folder import Author, DrawnMask, StudioFolder
-from service.studio.held_back import held_back
-from service.studio.object_table import objects_in
+from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.held_back import held_back
+from service.studio.on_disk.object_table import objects_in
+from service.studio.on_disk.revisions import DrawnState, Revision
+from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
 from service.studio.open_images import OpenImage, OpenImages
-from service.studio.revisions import DrawnState, Revision
 
 MOST_JSON = 64 * 1024
 IMAGE = "/studio/images/{id}"

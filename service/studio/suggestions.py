@@ -20,10 +20,10 @@ from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.routes.asking import content_of, segmented
 from service.routes.segment import PublicRoutes
-from service.studio.classes import DrawnClasses
 from service.studio.drawn import MOST_OBJECTS
-from service.studio.files import opened, state_of
-from service.studio.folder import StudioFolder
+from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.files import opened, state_of
+from service.studio.on_disk.studio_folder import StudioFolder
 
 KEPT = 2
 """Images whose probabilities stay in memory."""

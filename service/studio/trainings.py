@@ -29,7 +29,7 @@ from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.observability.logs import LOGGER, where_it_failed
 from service.problems.response import Problem
-from service.studio.folder import ASIDE
+from service.studio.on_disk.studio_folder import ASIDE
 
 TrainingState = Literal["RUNNING", "DONE", "ERROR", "STOPPED"]
 NICENESS = 10

@@ -48,9 +48,9 @@ from service.requests.options import RequestOptions
 from service.requests.order import order_of
 from service.requests.uploads import IN_MEMORY
 from service.routes.segment import PublicRoutes, at_hand
-from service.studio.classes import DrawnClasses
 from service.studio.drawn_polygons import from_shapes
-from service.studio.folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
 
 MOST_ANSWERED = 64_000_000
 """Bytes of the regions of all tasks of a request."""

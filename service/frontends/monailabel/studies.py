@@ -12,8 +12,9 @@ from pathlib import Path
 from seg.files import replace_file
 from seg.images import stem_of
 from service.problems.response import Problem
-from service.studio.classes import DrawnClasses
-from service.studio.folder import Author, DrawnMask, StudioFolder, by_name, called
+from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.image_files import by_name, called
+from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
 
 FINAL = "final"
 """The tag of what a person drew."""

@@ -22,8 +22,8 @@ from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.studio.bodies import BYTES_EACH
 from service.studio.drawn import UNKNOWN
-from service.studio.folder import Author, DrawnMask, StudioFolder
-from service.studio.revisions import read_record, write_record
+from service.studio.on_disk.revisions import read_record, write_record
+from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
 from tests.instances import cells
 from tests.service.conftest import png
 from tests.service.studio.conftest import SIZE, label, named, put

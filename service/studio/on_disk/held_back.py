@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seg.files import replace_file
 from seg.held_out import held_out, most_held_out
-from service.studio.classes import CARD, HELD_BACK, split_of, write_split
+from service.studio.on_disk.classes import CARD, HELD_BACK, split_of, write_split
 
 TEST_FOLDERS = ("test", "val")
 

@@ -5,33 +5,29 @@
 no training looks into.
 """
 
-import hashlib
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from os import SEEK_END
 from pathlib import Path
-from typing import BinaryIO
 
 from filelock import FileLock
 
-from seg.errors import ImageError
-from seg.files import replace_file, replaced_file, sha256_of
-from seg.images import images_at, stem_of
+from seg.files import replace_file, sha256_of
+from seg.images import stem_of
 from service.problems.response import Problem
-from service.studio.classes import (
+from service.studio.on_disk.classes import (
     CARD,
     DrawnClasses,
     allow_unannotated,
     read_classes,
     write_classes,
 )
-from service.studio.held_back import forget_held_back, hold_back
-from service.studio.object_table import note_objects
-from service.studio.revisions import (
+from service.studio.on_disk.held_back import forget_held_back, hold_back
+from service.studio.on_disk.image_files import ImageFiles, by_name, called
+from service.studio.on_disk.object_table import note_objects
+from service.studio.on_disk.revisions import (
     DrawnBy,
     DrawnState,
     Record,
@@ -40,8 +36,6 @@ from service.studio.revisions import (
     write_record,
 )
 
-IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-CHANNEL = re.compile(r"_\d{4}$")
 ASIDE = ".studio"
 TOGETHER = timedelta(minutes=10)
 """Drafts that one person saves within so long are one version."""
@@ -71,77 +65,13 @@ class Author:
     """Of the image that was drawn on."""
 
 
-class StudioFolder:
+class StudioFolder(ImageFiles):
     """The folder; any method may be called from any thread, and by several processes."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.folder = folder
-        self._images, self._masks = folder / "images", folder / "masks"
-
-    def images(self) -> dict[str, list[Path]]:
-        """The files of each image by its id, one a channel or one for all."""
-        found: dict[str, list[Path]] = {}
-        for path in images_at(self._images) if self._images.is_dir() else []:
-            found.setdefault(_id_of(path), []).append(path)
-        return found
-
-    def files_of(self, identity: str) -> list[Path]:
-        """The files of an image.
-
-        Raises:
-            Problem: 404, there is none of that id.
-        """
-        found = self.images().get(identity)
-        if found is None:
-            raise Problem(404, "there is no such image; GET /studio/images lists them")
-        return found
-
-    def add(self, identity: str, ending: str, file: BinaryIO, *, once: bool = False) -> None:
-        """Take an image in, whole or not at all.
-
-        Args:
-            identity: of the image.
-            ending: of the file's name.
-            file: the image.
-            once: by one id alone, not once to train on and once to measure with.
-
-        Raises:
-            Problem: 422, no such id or no ending of an image, or both together are the name of
-                another; 409, another image has this id, or the same image another one.
-        """
-        if not IDENTITY.fullmatch(identity) or CHANNEL.search(identity):
-            raise Problem(
-                422,
-                "an image's id has up to 128 letters, digits, dots, dashes and underscores, and "
-                "does not end in _0000",
-            )
-        if not ending:
-            raise Problem(422, "the file's name must end as an image's does, such as .nii.gz")
-        target = self._images / f"{identity}{ending}"
-        if (read_as := _id_of(target)) != identity:
-            raise Problem(
-                422, f"{target.name} is a file of the image {read_as}; give this one another id"
-            )
-        if once:
-            self._check_new(identity, file)
-        self._images.mkdir(parents=True, exist_ok=True)
-        known = self.images().get(identity)
-        with replaced_file(target, mode=0o600) as part:
-            file.seek(0)
-            with part.open("wb") as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
-            if known and not (
-                len(known) == 1 and known[0].is_file() and sha256_of(known[0]) == sha256_of(part)
-            ):
-                raise Problem(409, "another image has this id; give this one its own")
-
-    def _check_new(self, identity: str, file: BinaryIO) -> None:
-        size = file.seek(0, SEEK_END)
-        for name, files in self.images().items():
-            if name == identity or len(files) > 1 or not files[0].is_file():
-                continue
-            if files[0].stat().st_size == size and sha256_of(files[0]) == _sha256_of(file):
-                raise Problem(409, f"the same image is here already: {name}")
+        self._masks = folder / "masks"
 
     def mask(self, identity: str) -> Path | None:
         """What is done of an image; None where nothing is."""
@@ -382,33 +312,6 @@ class StudioFolder:
 
     def _record_file(self, identity: str) -> Path:
         return self.folder / ASIDE / "records" / f"{identity}.json"
-
-
-def _id_of(file: Path) -> str:
-    """The image that a file is, or is a channel of."""
-    return CHANNEL.sub("", stem_of(file))
-
-
-def called(folder: Path, identity: str) -> Path | None:
-    """The image of that name in a folder."""
-    return by_name(folder).get(identity)
-
-
-def by_name(folder: Path) -> dict[str, Path]:
-    """All images of a folder by their names."""
-    try:
-        found = images_at(folder) if folder.is_dir() else []
-    except ImageError:
-        return {}
-    return {stem_of(path): path for path in reversed(found)}  # of two of a name the first
-
-
-def _sha256_of(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _is_settled(record: Record, mask: Path | None) -> bool:
