@@ -10,7 +10,8 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from seg.images import Image, encode_image, read_image, read_mask
 from service.studio.on_disk.classes import FRESH_IGNORE
-from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.drawing import Author, DrawnMask
+from service.studio.on_disk.studio_folder import StudioFolder
 
 MARGIN = 12
 """Pixels around outlined objects in which a person sees that there is nothing else."""

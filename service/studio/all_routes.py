@@ -11,10 +11,11 @@ from service.openapi.parameters import TEXT, Json
 from service.openapi.table import BINARY, Operation
 from service.page.routes import studio_page
 from service.routes.segment import PublicRoutes
+from service.studio.bodies import DrawnParams, NewDataset
 from service.studio.model_routes import BOX, PREDICTED_DICE, RepairParams, StudioModels
 from service.studio.next_route import NextImages
 from service.studio.on_disk.studio_folder import StudioFolder
-from service.studio.routes import IMAGE, DrawnParams, NewDataset, Studio
+from service.studio.routes import IMAGE, Studio
 from service.studio.training_routes import ProposalAnswer, StudioTrainings, TrainingOrder
 from service.studio.trainings import Trainings
 

@@ -2,22 +2,61 @@
 
 import gzip
 import zlib
-from typing import BinaryIO, TypeVar
+from typing import Annotated, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import UInt16
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
+from seg.frozen import FrozenData
 from seg.images import Image
 from service.problems.response import Problem
 from service.studio.drawn import from_bin
+from service.studio.on_disk.revisions import DrawnState
 
 Params = TypeVar("Params", bound=BaseModel)
 
 
 BYTES_EACH = 12
 """That reading and writing a label map takes for each of its voxels."""
+
+
+class NamedClass(FrozenData):
+    """A class that somebody names."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f,]+$")]
+    color: (
+        tuple[
+            Annotated[int, Field(ge=0, le=255)],
+            Annotated[int, Field(ge=0, le=255)],
+            Annotated[int, Field(ge=0, le=255)],
+        ]
+        | None
+    ) = None
+
+
+class NewDataset(FrozenData):
+    """``PUT /studio/dataset``."""
+
+    classes: Annotated[tuple[NamedClass, ...], Field(min_length=1, max_length=200)]
+    """Without the background."""
+    objects: bool = True
+    """Objects are told apart."""
+
+
+class DrawnParams(FrozenData):
+    """``params`` of ``PUT /studio/images/ID/label``."""
+
+    state: DrawnState = "draft"
+    objects: dict[int, str] = Field(default_factory=dict)
+    """Class of each object, where there is more than one class of them."""
+    package: Annotated[str, Field(max_length=200)] | None = None
+    seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    content: Annotated[str, Field(max_length=64)] | None = None
+    """Of the image that it was drawn on, as ``GET /studio/images/ID`` says it."""
+    rest: Literal["background", "ignore"] = "background"
+    """Of polygons: what lies in none, ``background`` or ``ignore``."""
 
 
 def as_bin(numbers: UInt16[np.ndarray, "*spatial"]) -> bytes:

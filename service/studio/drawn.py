@@ -9,7 +9,7 @@ from jaxtyping import Integer, Real, UInt16
 from seg.images import Image, encode_image
 from service.problems.response import Problem
 from service.studio.on_disk.classes import IGNORE, DrawnClasses
-from service.studio.on_disk.studio_folder import DrawnMask
+from service.studio.on_disk.drawing import DrawnMask
 
 SAME_PLACE = 0.1
 """Of the smallest voxel side: what corners of a mask may lie beside its image's."""

@@ -12,7 +12,7 @@ from service.decoding.image_decoder import Check, ImageDecoder
 from service.problems.response import Problem
 from service.studio.drawn import UNKNOWN, from_page
 from service.studio.on_disk.classes import DrawnClasses
-from service.studio.on_disk.studio_folder import DrawnMask
+from service.studio.on_disk.drawing import DrawnMask
 
 
 def from_geojson(

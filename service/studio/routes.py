@@ -7,16 +7,14 @@ background and 65535 what nobody annotated. ``ETag`` and ``If-Match`` are the ve
 
 import json
 from functools import partial
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from anyio.to_thread import run_sync
-from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from seg.frozen import FrozenData
 from seg.images import IMAGE_ENDINGS, Image, read_mask
 from service.decoding.image_decoder import Check
 from service.middleware.caller import name_of
@@ -25,55 +23,28 @@ from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.forms import whole_form
 from service.requests.numbers import whole_number
-from service.studio.bodies import BYTES_EACH, as_bin, bin_response, checked, numbers_of, packed
+from service.studio.bodies import (
+    BYTES_EACH,
+    DrawnParams,
+    NewDataset,
+    as_bin,
+    bin_response,
+    checked,
+    numbers_of,
+    packed,
+)
 from service.studio.drawn import as_file, for_page, from_page
 from service.studio.drawn_polygons import from_geojson
 from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.held_back import held_back
 from service.studio.on_disk.object_table import objects_in
-from service.studio.on_disk.revisions import DrawnState, Revision
-from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.revisions import Revision
+from service.studio.on_disk.studio_folder import StudioFolder
 from service.studio.open_images import OpenImage, OpenImages
 
 MOST_JSON = 64 * 1024
 IMAGE = "/studio/images/{id}"
-
-
-class NamedClass(FrozenData):
-    """A class that somebody names."""
-
-    name: Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f,]+$")]
-    color: (
-        tuple[
-            Annotated[int, Field(ge=0, le=255)],
-            Annotated[int, Field(ge=0, le=255)],
-            Annotated[int, Field(ge=0, le=255)],
-        ]
-        | None
-    ) = None
-
-
-class NewDataset(FrozenData):
-    """``PUT /studio/dataset``."""
-
-    classes: Annotated[tuple[NamedClass, ...], Field(min_length=1, max_length=200)]
-    """Without the background."""
-    objects: bool = True
-    """Objects are told apart."""
-
-
-class DrawnParams(FrozenData):
-    """``params`` of ``PUT /studio/images/ID/label``."""
-
-    state: DrawnState = "draft"
-    objects: dict[int, str] = Field(default_factory=dict)
-    """Class of each object, where there is more than one class of them."""
-    package: Annotated[str, Field(max_length=200)] | None = None
-    seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
-    content: Annotated[str, Field(max_length=64)] | None = None
-    """Of the image that it was drawn on, as ``GET /studio/images/ID`` says it."""
-    rest: Literal["background", "ignore"] = "background"
-    """Of polygons: what lies in none, ``background`` or ``ignore``."""
 
 
 class Studio:

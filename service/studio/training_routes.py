@@ -14,7 +14,8 @@ from service.middleware.caller import may
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.studio.bodies import checked
-from service.studio.trainings import Trainings, TrainingTask
+from service.studio.training_task import TrainingTask
+from service.studio.trainings import Trainings
 
 MOST_JSON = 10_000
 

@@ -14,11 +14,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
-from uuid import uuid4
+from typing import Any, Self
 
 from seg.errors import SegError
 from seg.files import replace_file
@@ -30,8 +28,8 @@ from service.models.versions import ModelVersion
 from service.observability.logs import LOGGER, where_it_failed
 from service.problems.response import Problem
 from service.studio.on_disk.studio_folder import ASIDE
+from service.studio.training_task import TrainingState, TrainingTask
 
-TrainingState = Literal["RUNNING", "DONE", "ERROR", "STOPPED"]
 NICENESS = 10
 LONGEST_DETAIL = 300
 """Letters of what a command said last."""
@@ -40,45 +38,6 @@ LONGEST_DETAIL = 300
 FIRST = "studio"
 """Name of a model that nobody had before."""
 PROPOSAL = "proposal.json"
-
-
-@dataclass
-class TrainingTask:
-    """A training that was ordered."""
-
-    version: ModelVersion | None
-    """That it goes on with; None makes the first model."""
-    request: Mapping[str, Any]
-    minutes: float = 0.0
-    steps: int | None = None
-    promotes: bool = False
-    """A new model answers by itself where it is surely better."""
-    id: str = field(default_factory=lambda: str(uuid4()))
-    status: TrainingState = "RUNNING"
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    ended: datetime | None = None
-    details: list[str] = field(default_factory=list)
-
-    @property
-    def spent(self) -> dict[str, Any]:
-        """What it may take, and what it has taken."""
-        elapsed = (self.ended or datetime.now(UTC)) - self.started
-        return {
-            "minutes": self.minutes,
-            "steps": self.steps,
-            "elapsed_s": round(elapsed.total_seconds(), 1),
-        }
-
-    def told(self) -> dict[str, Any]:
-        """As clients read it."""
-        return {
-            "id": self.id,
-            "status": self.status,
-            "request": dict(self.request),
-            "start_ts": _clock(self.started),
-            "end_ts": None if self.ended is None else _clock(self.ended),
-            "details": self.details,
-        }
 
 
 class _StoppedError(Exception):
@@ -306,10 +265,6 @@ def _scores(run: Path) -> str:
 def _check_not_stopped(task: TrainingTask) -> None:
     if task.status == "STOPPED":
         raise _StoppedError
-
-
-def _clock(time: datetime) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _be_nice(process: int) -> None:

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 from seg.files import replace_file
 from seg.images.endings import IMAGE_ENDINGS
 from seg.images.reading import HEAD_BYTES, format_of
-from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.drawing import Author, DrawnMask
+from service.studio.on_disk.studio_folder import StudioFolder
 
 ASIDE = ".label-studio"
 _ENDINGS = {"JPEG": ".jpg", "TIFF": ".tif"}

@@ -50,7 +50,8 @@ from service.requests.uploads import IN_MEMORY
 from service.routes.segment import PublicRoutes, at_hand
 from service.studio.drawn_polygons import from_shapes
 from service.studio.on_disk.classes import DrawnClasses
-from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.drawing import Author, DrawnMask
+from service.studio.on_disk.studio_folder import StudioFolder
 
 MOST_ANSWERED = 64_000_000
 """Bytes of the regions of all tasks of a request."""

@@ -36,8 +36,8 @@ from service.routes.segment import PublicRoutes
 from service.studio.bodies import BYTES_EACH
 from service.studio.drawn import as_file, from_bin
 from service.studio.on_disk.classes import CARD, DrawnClasses
+from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.files import opened
-from service.studio.on_disk.studio_folder import Author, DrawnMask
 
 STRATEGIES: Mapping[str, str] = {
     "predicted_dice": "The image of which the model expects the worst mask",

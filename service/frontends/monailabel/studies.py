@@ -13,8 +13,9 @@ from seg.files import replace_file
 from seg.images import stem_of
 from service.problems.response import Problem
 from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.image_files import by_name, called
-from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.studio_folder import StudioFolder
 
 FINAL = "final"
 """The tag of what a person drew."""

@@ -4,7 +4,7 @@
 down before the dataset's own mask is replaced, so that a killed process is finished by the next.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +18,9 @@ DrawnBy = Literal["studio", "monailabel", "label-studio", "geojson", "outside"]
 """Where it was drawn; ``outside``: somebody replaced the file in the folder."""
 DrawnState = Literal["draft", "done"]
 """A draft is kept for whoever goes on; what is done is the dataset's mask."""
+
+TOGETHER = timedelta(minutes=10)
+"""Drafts that one person saves within so long are one version."""
 
 
 class Revision(FrozenData):
@@ -40,6 +43,14 @@ class Revision(FrozenData):
     """Tells the image that it was drawn on from another one in its place."""
     objects: dict[int, str] = Field(default_factory=dict)
     """Class of each object, where the dataset has a table of them."""
+
+    def follows(self, before: "Revision") -> bool:
+        """Both are of one sitting."""
+        return (
+            before.state == "draft"
+            and (before.who, before.source) == (self.who, self.source)
+            and self.when - before.when < TOGETHER
+        )
 
 
 class Record(FrozenData):
@@ -79,6 +90,21 @@ class Record(FrozenData):
             if each.revision == revision:
                 return each
         raise Problem(404, f"this image has no version {revision}")
+
+    def check_last(self, expected: int | None) -> None:
+        """Pass where this version is the last one, or none is named.
+
+        Raises:
+            Problem: 412, another one is there by now.
+        """
+        if expected is not None and expected != self.number:
+            by = f" by {self.last.who}" if self.last and self.last.who else ""
+            raise Problem(
+                412,
+                f"version {self.number} of this image was saved{by} while you drew on version "
+                f"{expected}; yours is not saved: load that one, or save yours on top of it",
+                {"ETag": f'"{self.number}"'},
+            )
 
 
 def read_record(path: Path) -> Record:

@@ -8,8 +8,8 @@ no training looks into.
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,11 +24,11 @@ from service.studio.on_disk.classes import (
     read_classes,
     write_classes,
 )
+from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.held_back import forget_held_back, hold_back
 from service.studio.on_disk.image_files import ImageFiles, by_name, called
 from service.studio.on_disk.object_table import note_objects
 from service.studio.on_disk.revisions import (
-    DrawnBy,
     DrawnState,
     Record,
     Revision,
@@ -37,32 +37,7 @@ from service.studio.on_disk.revisions import (
 )
 
 ASIDE = ".studio"
-TOGETHER = timedelta(minutes=10)
-"""Drafts that one person saves within so long are one version."""
 LOCKED_S = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnMask:
-    """A mask as the dataset has it, and where it comes from."""
-
-    content: bytes
-    ending: str
-    objects: Mapping[int, str]
-    """Class of each object, where the dataset has a table of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Author:
-    """Who drew, by what, and for how long."""
-
-    who: str = ""
-    """Name of the key."""
-    source: DrawnBy = "studio"
-    package: str | None = None
-    seconds: float | None = None
-    content: str | None = None
-    """Of the image that was drawn on."""
 
 
 class StudioFolder(ImageFiles):
@@ -165,7 +140,7 @@ class StudioFolder(ImageFiles):
         self.files_of(identity)
         with self._locked():
             record = self._settled(identity)
-            _check_expected(record, expected)
+            record.check_last(expected)
             before = record.last
             number = record.number + 1
             now = datetime.now(UTC)
@@ -185,7 +160,7 @@ class StudioFolder(ImageFiles):
                 objects=dict(mask.objects),
             )
             kept = record.revisions
-            is_followed = before is not None and _follows(before, revision)
+            is_followed = before is not None and revision.follows(before)
             if is_followed:
                 kept = kept[:-1]
             record = record.model_copy(update={"revisions": (*kept, revision)})
@@ -320,24 +295,3 @@ def _is_settled(record: Record, mask: Path | None) -> bool:
     if record.done.revision > abs(record.applied):
         return False
     return mask is None or (mask.is_file() and sha256_of(mask) == record.done.sha256)
-
-
-def _check_expected(record: Record, expected: int | None) -> None:
-    if expected is not None and expected != record.number:
-        last = record.last
-        by = f" by {last.who}" if last and last.who else ""
-        raise Problem(
-            412,
-            f"version {record.number} of this image was saved{by} while you drew on version "
-            f"{expected}; yours is not saved: load that one, or save yours on top of it",
-            {"ETag": f'"{record.number}"'},
-        )
-
-
-def _follows(before: Revision, after: Revision) -> bool:
-    """Both are of one sitting."""
-    return (
-        before.state == "draft"
-        and (before.who, before.source) == (after.who, after.source)
-        and after.when - before.when < TOGETHER
-    )

@@ -22,8 +22,9 @@ from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.studio.bodies import BYTES_EACH
 from service.studio.drawn import UNKNOWN
+from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.revisions import read_record, write_record
-from service.studio.on_disk.studio_folder import Author, DrawnMask, StudioFolder
+from service.studio.on_disk.studio_folder import StudioFolder
 from tests.instances import cells
 from tests.service.conftest import png
 from tests.service.studio.conftest import SIZE, label, named, put

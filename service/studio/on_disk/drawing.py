@@ -1,0 +1,29 @@
+"""What somebody drew, and who it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.studio.on_disk.revisions import DrawnBy
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnMask:
+    """A mask as the dataset has it, and where it comes from."""
+
+    content: bytes
+    ending: str
+    objects: Mapping[int, str]
+    """Class of each object, where the dataset has a table of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """Who drew, by what, and for how long."""
+
+    who: str = ""
+    """Name of the key."""
+    source: DrawnBy = "studio"
+    package: str | None = None
+    seconds: float | None = None
+    content: str | None = None
+    """Of the image that was drawn on."""
