@@ -60,5 +60,7 @@ def paint(
         return labels, sorted(left_out), np.zeros(shape, np.int32)
     image = Image(np.zeros((1, *shape), np.uint8), spacing=spacing)
     if lost := drawing.lost(image):
-        raise ImageError(f"{lost} shapes hold no pixel of this image: they lie beside it")
+        raise ImageError(
+            f"{lost} shapes hold no pixel of this image: they lie beside it, or between its pixels"
+        )
     return labels, [], drawing.numbered(image) if are_objects else drawing.ordered(image)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer, Real, UInt16
+from jaxtyping import Bool, Integer, Real, UInt16
+from scipy import ndimage
 
 from seg.images import Image, encode_image
 from service.problems.response import Problem
@@ -160,13 +161,29 @@ def _of_objects(
         )
     if numbers.min() < 0 or numbers.max() > UNKNOWN:
         raise Problem(422, f"numbers of objects lie between 0 and {MOST_OBJECTS}")
+    there = _numbers_in(numbers) - {0, classes.ignore}
+    if len(there) == 1 and (pieces := _pieces(numbers == min(there))) > 1:
+        raise Problem(
+            422,
+            f"all of this mask has the number {min(there)}, in {pieces} pieces, and every object "
+            "has a number of its own here: number them",
+        )
     return _drawn(numbers.astype(np.uint16), image)
+
+
+def _pieces(where: Bool[np.ndarray, "*spatial"]) -> int:
+    return int(ndimage.label(where, np.ones((3,) * where.ndim))[1])
 
 
 def _classes_of(
     there: set[int], objects: Mapping[int, str], classes: DrawnClasses
 ) -> Mapping[int, str]:
     """Of each object that is there its class, where the dataset has a table."""
+    strange = sorted(set(objects.values()) - set(classes.names[1:]))
+    if strange:
+        raise Problem(
+            422, f"{strange[0][:40]!r} is no class here; they are {', '.join(classes.names[1:])}"
+        )
     if not classes.table:
         return {}
     lacking = sorted(number for number in there if objects.get(number) not in classes.names[1:])

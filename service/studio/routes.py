@@ -6,6 +6,7 @@ background and 65535 what nobody annotated. ``ETag`` and ``If-Match`` are the ve
 """
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -215,8 +216,8 @@ class Studio:
             source="geojson" if name.endswith("json") else "studio",
             package=params.package,
             seconds=params.seconds,
-            content=opened.content,
         )
+        mask = replace(mask, drawn_on=opened.content)
         revision = await run_sync(
             lambda: self.folder.keep(identity, mask, author, state=params.state, expected=expected)
         )

@@ -17,7 +17,7 @@ from seg.images.grid.image import Image
 
 Ring = Float[np.ndarray, "_ 2"]
 Polygon = tuple[Ring, ...]
-"""Rings of one polygon: a point is inside where an odd number of them holds it."""
+"""An outer ring and its holes; of a shape that ``is_composite`` rings of either kind."""
 
 Number = float | int
 """Of a file in JSON."""
@@ -70,6 +70,8 @@ class Shape:
     """Shapes of one group are one object; None is an object by itself."""
     is_crowd: bool = False
     """Several objects, which nobody outlined one by one."""
+    is_composite: bool = False
+    """A point is inside a polygon where an odd number of its rings holds it."""
 
 
 class Drawn(Protocol):
@@ -204,12 +206,15 @@ def _paint(shape: Shape, plane: Integer[np.ndarray, "y x"], label: int, image: I
             )
         plane[shape.runs.pixels()] = label
     for polygon in _in_pixels(shape, image):
-        _fill(plane, polygon, label)
+        box, inside = _pixels_of(polygon, plane.shape, shape.is_composite)
+        plane[box][inside] = label
 
 
 def _holds_a_pixel(shape: Shape, image: Image) -> bool:
     size = image.spatial_shape[-2:]
-    if any(_pixels_of(each, size)[1].any() for each in _in_pixels(shape, image)):
+    if any(
+        _pixels_of(each, size, shape.is_composite)[1].any() for each in _in_pixels(shape, image)
+    ):
         return True
     return shape.runs is not None and bool(shape.runs.pixels().any())
 
@@ -223,22 +228,18 @@ def _in_pixels(shape: Shape, image: Image) -> tuple[Polygon, ...]:
     return tuple(tuple(ring / across for ring in polygon) for polygon in shape.polygons)
 
 
-def _fill(plane: Integer[np.ndarray, "y x"], polygon: Polygon, label: int) -> None:
-    """Give the label to all pixels whose centres lie in the polygon."""
-    box, inside = _pixels_of(polygon, plane.shape)
-    plane[box][inside] = label
-
-
 def _pixels_of(
-    polygon: Polygon, size: tuple[int, ...]
+    polygon: Polygon, size: tuple[int, ...], is_composite: bool
 ) -> tuple[tuple[slice, slice], Bool[np.ndarray, "y x"]]:
     """A box within an image of that size, and the pixels in it whose centres the polygon holds."""
     points = np.concatenate(polygon)
     low = np.clip(np.floor(points.min(axis=0)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(points.max(axis=0)), low, size[::-1]).astype(int)
-    inside = np.zeros(tuple((high - low)[::-1]), bool)
-    for ring in polygon if inside.size else ():
-        inside ^= _inside(ring - low, inside.shape)
+    shape = tuple((high - low)[::-1].tolist())
+    inside = np.zeros(shape, bool)
+    for at, ring in enumerate(polygon if inside.size else ()):
+        within = _inside(ring - low, shape)
+        inside = inside & ~within if at and not is_composite else inside ^ within
     return (slice(low[1], high[1]), slice(low[0], high[0])), inside
 
 

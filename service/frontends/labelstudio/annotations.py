@@ -42,6 +42,7 @@ class Annotations:
             "who": author.who,
             "ending": mask.ending,
             "objects": dict(mask.objects),
+            "drawn_on": mask.drawn_on,
             "mask": base64.b64encode(mask.content).decode(),
         }
         with self._lock:
@@ -81,6 +82,7 @@ class Annotations:
             content=base64.b64decode(kept["mask"]),
             ending=kept["ending"],
             objects={int(number): name for number, name in kept["objects"].items()},
+            drawn_on=kept.get("drawn_on"),  # those kept before do not say it
         )
         there = self.folder.mask(image)
         if there is None or there.read_bytes() != mask.content:

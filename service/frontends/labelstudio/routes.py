@@ -9,6 +9,7 @@ import tempfile
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -52,6 +53,7 @@ from service.studio.drawn_polygons import from_shapes
 from service.studio.on_disk.classes import DrawnClasses
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.studio_folder import StudioFolder
+from service.studio.open_images import content_of
 
 MOST_ANSWERED = 64_000_000
 """Bytes of the regions of all tasks of a request."""
@@ -294,7 +296,8 @@ def _mask_of(
         )  # fmt: skip
     class_of = config.class_of(classes.names)
     names = [class_of.get(label, label) for label in labels]
-    return from_shapes(names, order, image, False, classes)
+    mask = from_shapes(names, order, image, False, classes)
+    return replace(mask, drawn_on=content_of(image))
 
 
 def _as_problem(error: Problem | SegError) -> Problem:

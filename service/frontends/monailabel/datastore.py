@@ -5,7 +5,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
@@ -38,6 +38,7 @@ from service.studio.drawn import as_file, from_bin
 from service.studio.on_disk.classes import CARD, DrawnClasses
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.files import opened
+from service.studio.open_images import content_of as image_content
 
 STRATEGIES: Mapping[str, str] = {
     "predicted_dice": "The image of which the model expects the worst mask",
@@ -216,7 +217,8 @@ class Datastore:
                 drawn = from_bin(sent.label.read(2 * voxels + 1), image)
             else:
                 drawn = read([sent.label])
-            return as_file(drawn, image, sent.info, classes)
+            mask = as_file(drawn, image, sent.info, classes)
+        return replace(mask, drawn_on=image_content(image))
 
     async def remove_label(self, request: Request) -> Response:
         """``DELETE /datastore/label``: forget a mask."""

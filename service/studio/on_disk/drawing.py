@@ -14,6 +14,8 @@ class DrawnMask:
     ending: str
     objects: Mapping[int, str]
     """Class of each object, where the dataset has a table of them."""
+    drawn_on: str | None = None
+    """Content of the image; None where nobody knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,5 +27,3 @@ class Author:
     source: DrawnBy = "studio"
     package: str | None = None
     seconds: float | None = None
-    content: str | None = None
-    """Of the image that was drawn on."""

@@ -8,7 +8,6 @@ no training looks into.
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -156,7 +155,7 @@ class StudioFolder(ImageFiles):
                 file=file,
                 sha256=sha256_of(self._versions(identity) / file),
                 seconds=author.seconds,
-                content=author.content,
+                content=mask.drawn_on,
                 objects=dict(mask.objects),
             )
             kept = record.revisions
@@ -180,8 +179,9 @@ class StudioFolder(ImageFiles):
         """
         old, path = self.version(identity, revision)
         ending = path.name[len(stem_of(path)) :]
-        mask = DrawnMask(content=path.read_bytes(), ending=ending, objects=old.objects)
-        author = replace(author, content=old.content)
+        mask = DrawnMask(
+            content=path.read_bytes(), ending=ending, objects=old.objects, drawn_on=old.content
+        )
         return self.keep(identity, mask, author, state=old.state, expected=expected)
 
     def remove(self, identity: str) -> None:

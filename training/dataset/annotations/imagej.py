@@ -4,6 +4,7 @@ import re
 import struct
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from roifile import ROI_TYPE, ImagejRoi
@@ -62,11 +63,12 @@ def read_imagej(path: Path) -> Annotated:
                 left_out[roi.roitype.name.lower()] += 1
                 continue
             plane = (roi.z_position or roi.position) - 1
-            shapes.append(Shape(_class_of(roi), (polygon,), plane=plane if plane >= 0 else None))
+            plane_or_none = plane if plane >= 0 else None
+            shapes.append(Shape(_class_of(roi), (polygon,), plane=plane_or_none, is_composite=True))
     except (zipfile.BadZipFile, ValueError, IndexError, struct.error, EOFError) as error:
         raise ImageError(f"{path} is no file of ImageJ's regions: {error}") from error
     if len({shape.label for shape in shapes}) > _MOST_NAMES:
-        shapes = [Shape(OBJECT, shape.polygons, plane=shape.plane) for shape in shapes]
+        shapes = [replace(shape, label=OBJECT) for shape in shapes]
     return Annotated("ImageJ", {"": AnnotatedDrawing(tuple(shapes))}, left_out=left_out)
 
 
