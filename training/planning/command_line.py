@@ -27,6 +27,7 @@ def options_from(arguments: argparse.Namespace) -> PlanOptions:
 def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
     """Fields of the plan that the command line sets."""
     from seg.networks.foreign.own_code import allow, names_own_code
+    from seg.networks.foreign.weights_file import is_file
     from training.run.plan import Plan, elastic_fields
 
     names = set(vars(arguments)) & set(Plan.model_fields) - {"data"}
@@ -35,7 +36,7 @@ def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if chosen.get("weights") == NO_WEIGHTS:
         chosen["weights"] = None  # not even those that a trial would choose
-    elif chosen.get("weights", "").endswith(".safetensors"):
+    elif is_file(chosen.get("weights", "")):
         chosen["weights"] = str(Path(chosen["weights"]).resolve())
     if names_own_code(chosen.get("network", "")):
         allow(chosen["network"])

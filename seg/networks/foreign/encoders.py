@@ -5,17 +5,13 @@ Both libraries are imported only when one of their encoders is asked for.
 
 import contextlib
 import logging
-import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import safetensors
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,6 +19,7 @@ from torch import Tensor, nn
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
 from seg.networks.foreign.names import SMP, TIMM, unknown
+from seg.networks.foreign.weights_file import check_values, is_file, load_weights
 from seg.networks.layers import Axes
 from seg.version import installed_with
 
@@ -38,7 +35,7 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         weights = config.weights
-        file = Path(weights) if weights is not None and weights.endswith(".safetensors") else None
+        file = Path(weights) if weights is not None and is_file(weights) else None
         self.model = make(config.encoder, config.in_channels, None if file else weights)
         if file is not None:
             load_weights(self.model, file, config.encoder)
@@ -137,31 +134,22 @@ def _within_reach(needed: bool) -> Iterator[None]:
     from huggingface_hub import constants
 
     offline = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = offline or not _answers(_first_hop(constants.ENDPOINT))
+    constants.HF_HUB_OFFLINE = offline or not _answers(constants.ENDPOINT)
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = offline
 
 
-def _first_hop(address: str) -> str:
-    """The proxy that leads there, where the environment names one; else the address itself."""
-    parts = urlsplit(address)
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.hostname or ""):
-        return address
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
 def _answers(address: str) -> bool:
-    parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    """Through the proxy and with the certificates that the hub's library itself would use."""
+    from huggingface_hub import get_session
+
     try:
-        with socket.create_connection((parts.hostname or "", port), timeout=HUB_SECONDS):
-            return True
-    except OSError:
+        answer = get_session().head(address, timeout=HUB_SECONDS)
+    except Exception:  # of its HTTP library, of TLS, of sockets
         return False
+    return bool(answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 @dataclass(frozen=True)
@@ -200,7 +188,7 @@ def fill(encoder: nn.Module, name: str, in_channels: int, weights: str) -> None:
     Raises:
         ConfigError: they are not known, out of reach, or of another encoder.
     """
-    if weights.endswith(".safetensors"):
+    if is_file(weights):
         load_weights(encoder, Path(weights), name)
         return
     filled = make(name, in_channels, weights).state_dict()
@@ -208,6 +196,7 @@ def fill(encoder: nn.Module, name: str, in_channels: int, weights: str) -> None:
     missing = [key for key in own if key not in filled or filled[key].shape != own[key].shape]
     if missing:
         raise ConfigError(f"the weights {weights!r} of {name} lack {missing[0]} of this network")
+    check_values(filled, f"what the hub has as {weights!r} of {name}")
     encoder.load_state_dict({key: filled[key] for key in own})
 
 
@@ -233,60 +222,3 @@ def hub_weights(bare: str) -> Mapping[str, str | bool]:
 def _own_features(encoder: nn.Module, image: Tensor) -> list[Tensor]:
     """What the encoder made: neither the image again nor features without channels."""
     return [f for f in encoder(image) if f is not image and f.shape[1] > 0]
-
-
-def load_weights(encoder: nn.Module, file: Path, name: str) -> None:
-    """Fill an encoder from a safetensors file of the encoder or of the whole classifier.
-
-    The first convolution is adapted where the file's takes three channels and the encoder's
-    another number: their sum for one channel; for more they are repeated and scaled, so that
-    activations keep their size (Wightman, timm).
-
-    Raises:
-        ConfigError: the file is no safetensors file, or of another encoder.
-    """
-    try:
-        stored = safetensors.torch.load_file(file)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ConfigError(f"weights must be a safetensors file, {file} is not: {error}") from error
-    by_key = {_key(stored_name): tensor for stored_name, tensor in stored.items()}
-    wanted = encoder.state_dict()
-    filled = {}
-    for own_name, own in wanted.items():
-        if own_name.endswith("num_batches_tracked"):
-            continue
-        tensor = _adapted(by_key.get(_key(own_name)), own)
-        if tensor is None:
-            raise ConfigError(
-                f"{file} does not hold the weights of {name}: {own_name} of shape "
-                f"{tuple(own.shape)} is missing there; name the encoder that the file belongs to"
-            )
-        if not tensor.isfinite().all():
-            raise ConfigError(f"{file} is damaged: {own_name} holds values that are not finite")
-        filled[own_name] = tensor
-    encoder.load_state_dict(filled, strict=False)
-
-
-WRAPPERS = ("encoder.", "model.", "module.", "backbone.", "network.", "net.")
-"""What those who trained an encoder keep it in, smp and DistributedDataParallel among them."""
-
-
-def _key(name: str) -> str:
-    """A weight's name as timm's classifiers, its feature extractors and smp all spell it."""
-    while name.startswith(WRAPPERS):
-        name = name.partition(".")[2]
-    return name.replace(".", "_")
-
-
-def _adapted(tensor: Tensor | None, own: Tensor) -> Tensor | None:
-    """The stored tensor in the shape of the encoder's own, or None where that cannot be."""
-    if tensor is None or tensor.shape == own.shape:
-        return tensor
-    images = 3
-    others_agree = tensor.ndim == 4 and tensor[:, :1].shape == own[:, :1].shape
-    if not others_agree or tensor.shape[1] != images:
-        return None
-    if own.shape[1] == 1:
-        return tensor.sum(dim=1, keepdim=True)
-    channels = torch.arange(own.shape[1]) % images
-    return tensor[:, channels] * (images / own.shape[1])

@@ -8,6 +8,7 @@ import safetensors
 
 from seg.networks.foreign.encoders import hub_weights
 from seg.networks.foreign.names import SMP, TIMM
+from seg.networks.foreign.weights_file import is_file
 
 NOT_STATED = "not stated"
 
@@ -28,7 +29,7 @@ def origin_of(encoder: str, weights: str) -> WeightsOrigin:
     Raises:
         ConfigError: the encoder is not known.
     """
-    if weights.endswith(".safetensors"):
+    if is_file(weights):
         return _of_a_file(Path(weights))
     bare = encoder.removeprefix(SMP)
     name = hub_weights(bare).get(weights)

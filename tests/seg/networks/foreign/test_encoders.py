@@ -1,10 +1,13 @@
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import safetensors.torch
 import timm
 import torch
 import torchvision
+from huggingface_hub import close_session
 
 from seg.errors import ConfigError
 from seg.networks import ResidualUNet, preset
@@ -97,52 +100,57 @@ def test_a_file_of_another_encoder_is_refused(classifier):
         ResidualUNet(replace(config_of("smp:resnet34"), weights=str(file)))
 
 
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
-    file = tmp_path / "weights.safetensors"
-    file.write_bytes(b"pickled?")
-    with pytest.raises(ConfigError, match="must be a safetensors file"):
-        ResidualUNet(replace(config_of("smp:resnet18"), weights=str(file)))
-
-
-def test_weights_that_are_not_finite_are_refused(classifier, tmp_path):
-    network, _ = classifier
-    damaged = {name: value.clone() for name, value in network.state_dict().items()}
-    damaged["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
-    safetensors.torch.save_file(damaged, tmp_path / "damaged.safetensors")
-    with pytest.raises(ConfigError, match=r"layer1\.0\.conv1\.weight holds values .* not finite"):
-        ResidualUNet(
-            replace(config_of("smp:resnet18"), weights=str(tmp_path / "damaged.safetensors"))
-        )
-
-
-@pytest.mark.parametrize("wrapper", ["module.", "backbone.", "model.encoder."])
-def test_an_encoder_may_be_stored_as_a_part_of_another_module(wrapper, classifier, tmp_path):
-    network, _ = classifier
-    file = tmp_path / "wrapped.safetensors"
-    stored = {wrapper + name: value for name, value in network.state_dict().items()}
-    safetensors.torch.save_file(stored, file)
-    encoder = ResidualUNet(replace(config_of("smp:resnet18"), weights=str(file))).encoder
-    torch.testing.assert_close(encoder.model.conv1.weight, network.conv1.weight)
-
-
 def test_pickled_weights_are_told_how_to_become_safetensors():
     with pytest.raises(ConfigError, match=r"best\.pth is no \.safetensors file.*weights_only=True"):
         ResidualUNet(replace(config_of("smp:resnet18"), weights="best.pth"))
 
 
-def test_behind_a_proxy_it_is_the_proxy_that_must_answer(monkeypatch):
-    asked = []
-    monkeypatch.setenv("https_proxy", "http://proxy.hospital:3128")
+@pytest.fixture
+def own_client(monkeypatch):
+    """The hub's library keeps one client, which read the environment when it was made."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    close_session()
+    yield
+    close_session()
 
-    def connect(address, timeout):
-        asked.append(address)
-        raise OSError("nobody there")
 
-    monkeypatch.setattr("socket.create_connection", connect)
+@pytest.fixture
+def broken_server():
+    """Answers whatever is asked by an error of its own; tells what that was."""
+    asked = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(self.requestline)
+            self.send_error(503)
+
+        def do_CONNECT(self):
+            self.do_HEAD()
+
+        def log_message(self, *_):
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_behind_a_proxy_it_is_the_proxy_that_must_answer(own_client, broken_server, monkeypatch):
+    address, asked = broken_server
+    monkeypatch.setenv("https_proxy", address)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.test")
     with pytest.raises(ConfigError, match="neither on the hub within reach nor in its cache"):
         ResidualUNet(replace(config_of("smp:resnet18"), weights="imagenet"))
-    assert asked == [("proxy.hospital", 3128)]
+    assert asked == ["CONNECT hub.test:443 HTTP/1.1"]
+
+
+def test_a_hub_that_is_out_of_order_is_asked_once(own_client, broken_server, monkeypatch):
+    address, asked = broken_server
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    with pytest.raises(ConfigError, match="neither on the hub within reach nor in its cache"):
+        ResidualUNet(replace(config_of("smp:resnet18"), weights="imagenet"))
+    assert asked == ["HEAD / HTTP/1.1"]
 
 
 def test_weights_that_the_hub_does_not_have_are_told_with_those_it_has():
