@@ -260,4 +260,10 @@ def encode_instances(
     if format not in OBJECT_FORMATS:
         names = ", ".join(("instances", *OBJECT_FORMATS))
         raise UnsupportedImageError(f"objects are written as {names}, got {format!r}")
-    return OBJECT_FORMATS[format].encode(objects, image, made_by)
+    entry = OBJECT_FORMATS[format]
+    if objects.dims not in entry.dims:
+        raise UnsupportedImageError(
+            f"{format} holds objects of {entry.dims[0]}D images, these {objects.dims}D; ask for "
+            "instances, or a table"
+        )
+    return entry.encode(objects, image, made_by)

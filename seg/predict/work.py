@@ -285,9 +285,12 @@ class Worker:
 
     def _write(self, case: PredictionCase, image: Image, found: Segmentation) -> Outcome:
         found = written_together(found, self.work.formats)
-        if found.objects is not None:
+        counts: Mapping[str, Count] = {}
+        objects: Sequence[Row] = ()
+        if found.objects is not None:  # of none, too: that there are 0 is known
             named = replace(found.objects, source=case.files[0].name)
             found = replace(found, objects=named)
+            counts, objects = named.counts, measure_objects(named, image)
         for name, target in files_of(self.work, case, image.dims).items():
             replace_file(target, encode_output(found, self.outputs[name], image))
         rows: list[Row] = []
@@ -297,12 +300,9 @@ class Worker:
         return Outcome(
             case.name,
             warnings=found.quality.warnings + self._about_objects(found.objects),
-            quality={
-                **self._quality_row(found.quality, found.windows),
-                **_counts(found.objects.counts if found.objects else {}),
-            },
+            quality={**self._quality_row(found.quality, found.windows), **_counts(counts)},
             measurements=rows,
-            objects=measure_objects(found.objects, image) if found.objects else (),
+            objects=objects,
         )
 
     def _about_objects(self, objects: Objects | None) -> tuple[str, ...]:

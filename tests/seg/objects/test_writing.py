@@ -147,6 +147,12 @@ def test_imagej_s_reader_gets_every_object_but_its_holes(objects, tmp_path):
         assert (filled & (objects.labels == number)).sum() == (objects.labels == number).sum()
 
 
+@pytest.mark.parametrize("format", ["objects-geojson", "objects-rois"])
+def test_outlines_of_volumes_are_refused_in_words(volume, format):
+    with pytest.raises(UnsupportedImageError, match="holds objects of 2D images, these 3D"):
+        encode_instances(volume, format)
+
+
 def test_an_image_of_another_size_is_refused(objects):
     with pytest.raises(ImageError, match="cannot be measured"):
         rows_of(objects, Image(np.zeros((1, 5, 5))))

@@ -155,6 +155,16 @@ def test_the_wells_of_an_ome_zarr_plate_are_segmented_and_added_up(tmp_path, cap
     assert (third["well"], third["images"], third["images_failed"]) == ("C03", "0", "1")
 
 
+def test_that_there_is_none_is_known_of_a_well(tmp_path):
+    package = write_package(tmp_path / "package", objects=True)
+    tifffile.imwrite(tmp_path / "A01.tif", np.zeros((30, 40), np.uint8))
+    command = [str(package), str(tmp_path / "A01.tif"), "--plate", "--format", "objects"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    for table in ("quality.csv", "plate.csv"):
+        row = next(csv.DictReader((tmp_path / "out" / table).open()))
+        assert [row[f"{name}_nucleus"] for name in ("objects", "low", "high")] == ["0", "0", "2"]
+
+
 def test_label_images_of_files_become_a_plate_by_their_wells(tmp_path):
     files = {}
     for case in ("B02_s1", "B02_s2", "A10_s1", "blank"):
