@@ -55,6 +55,8 @@ class DrawnParams(FrozenData):
     seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     content: Annotated[str, Field(max_length=64)] | None = None
     """Of the image that it was drawn on, as ``GET /studio/images/ID`` says it."""
+    sitting: Annotated[str, Field(max_length=64)] = ""
+    """A name that a client gives itself: its drafts that follow each other are one version."""
     rest: Literal["background", "ignore"] = "background"
     """Of polygons: what lies in none, ``background`` or ``ignore``."""
 

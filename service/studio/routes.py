@@ -216,6 +216,7 @@ class Studio:
             source="geojson" if name.endswith("json") else "studio",
             package=params.package,
             seconds=params.seconds,
+            sitting=params.sitting,
         )
         mask = replace(mask, drawn_on=opened.content)
         revision = await run_sync(

@@ -27,3 +27,5 @@ class Author:
     source: DrawnBy = "studio"
     package: str | None = None
     seconds: float | None = None
+    sitting: str = ""
+    """Of the drawing, where the client named it."""

@@ -20,7 +20,7 @@ DrawnState = Literal["draft", "done"]
 """A draft is kept for whoever goes on; what is done is the dataset's mask."""
 
 TOGETHER = timedelta(minutes=10)
-"""Drafts that one person saves within so long are one version."""
+"""Drafts of one sitting that are saved within so long are one version."""
 
 
 class Revision(FrozenData):
@@ -41,14 +41,18 @@ class Revision(FrozenData):
     """That a person was at it."""
     content: str | None = None
     """Tells the image that it was drawn on from another one in its place."""
+    sitting: str = ""
+    """Tells whoever draws from others of the same name, or of none; nothing where nobody said."""
     objects: dict[int, str] = Field(default_factory=dict)
     """Class of each object, where the dataset has a table of them."""
 
     def follows(self, before: "Revision") -> bool:
-        """Both are of one sitting."""
+        """Both are drafts of one sitting; of two that nobody can be told by, neither is."""
+        sitting = (self.who, self.source, self.sitting)
         return (
             before.state == "draft"
-            and (before.who, before.source) == (self.who, self.source)
+            and bool(self.who or self.sitting)
+            and (before.who, before.source, before.sitting) == sitting
             and self.when - before.when < TOGETHER
         )
 

@@ -123,8 +123,8 @@ class StudioFolder(ImageFiles):
     ) -> Revision:
         """Keep what was drawn as a new version, and as the dataset's mask where it is done.
 
-        Drafts of one person that follow each other within minutes are one version; nothing else is
-        ever lost.
+        Drafts of one sitting that follow each other within minutes are one version; nothing else
+        is ever lost.
 
         Args:
             identity: of the image.
@@ -155,6 +155,7 @@ class StudioFolder(ImageFiles):
                 file=file,
                 sha256=sha256_of(self._versions(identity) / file),
                 seconds=author.seconds,
+                sitting=author.sitting,
                 content=mask.drawn_on,
                 objects=dict(mask.objects),
             )

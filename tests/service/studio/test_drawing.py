@@ -60,19 +60,31 @@ def test_outlines_become_a_dataset_in_which_the_rest_is_ignored(studio, folder):
 
 def test_a_draft_is_kept_and_no_training_sees_it(studio, folder):
     named(studio, "nucleus")
-    assert put(studio, "a", drawn(0)).json()["state"] == "draft"
+    assert put(studio, "a", drawn(0), sitting="mine").json()["state"] == "draft"
     assert not (folder / "masks").exists()
     np.testing.assert_array_equal(label(studio, "a")[0], drawn(0))
     sent = {"label": ("label.bin.gz", gzip.compress(drawn(1).astype("<u2").tobytes()))}
-    studio.put("/studio/images/a/label", files=sent, headers={"If-Match": '"1"'})
+    told = {"params": json.dumps({"sitting": "mine"})}
+    studio.put("/studio/images/a/label", files=sent, data=told, headers={"If-Match": '"1"'})
     np.testing.assert_array_equal(label(studio, "a")[0], drawn(1))
     about = studio.get("/studio/images/a").json()
     assert [each["revision"] for each in about["revisions"]] == [2], "of one sitting"
-    put(studio, "a", drawn(2), on=2, state="done", package="cells:1", seconds=31)
+    more = {"package": "cells:1", "seconds": 31, "sitting": "mine"}
+    put(studio, "a", drawn(2), on=2, state="done", **more)
     versions = studio.get("/studio/images/a").json()["revisions"]
     assert [(v["revision"], v["state"]) for v in versions] == [(3, "done")]
     assert (versions[0]["package"], versions[0]["seconds"]) == ("cells:1", 31)
     assert read_mask(folder / "masks" / "a.tif").array.max() == drawn(2).max()
+
+
+@pytest.mark.parametrize("sittings", [("", ""), ("mine", "theirs"), ("mine", "")])
+def test_a_draft_of_somebody_else_stays_a_version(studio, sittings):
+    named(studio, "nucleus")
+    for on, sitting in enumerate(sittings):
+        put(studio, "a", drawn(on), on=on, sitting=sitting)
+    versions = studio.get("/studio/images/a").json()["revisions"]
+    assert [each["revision"] for each in versions] == [1, 2]
+    np.testing.assert_array_equal(label(studio, "a", 1)[0], drawn(0))
 
 
 def test_whoever_drew_on_an_older_version_is_told_and_loses_nothing(studio, folder):

@@ -1,7 +1,9 @@
 """The studio in a real browser: drawn, undone, saved, found again, learned from, gone back from."""
 
 import json
+import os
 import shutil
+import signal
 
 import nibabel
 import numpy as np
@@ -58,8 +60,8 @@ def drag(page, *places):
     page.mouse.up()
 
 
-def numbers_in(client, image):
-    answer = client.get(f"/studio/images/{image}/label")
+def numbers_in(client, image, revision=0):
+    answer = client.get(f"/studio/images/{image}/label?revision={revision}")
     assert answer.status_code == 200, answer.text
     return np.frombuffer(answer.content, "<u2").reshape(SIZE)
 
@@ -85,6 +87,7 @@ def test_drawing_lives_through_a_killed_service_and_a_new_model_comes_and_goes(p
         assert drawn[16, 16] == 1
         assert drawn[47, 57] == 2
         assert drawn[30, 30] == UNKNOWN
+        os.killpg(int(client.headers["X-Test-Server"]), signal.SIGKILL)
     page.keyboard.press("p")
     for corner in ((30, 4), (44, 4), (44, 16), (30, 16)):
         page.mouse.click(*spot(page, *corner))
@@ -176,28 +179,33 @@ def test_objects_are_joined_split_taken_away_and_repaired(place, open_page):  # 
             page.click("#suggest")
 
 
-def test_two_people_on_one_image_are_told(place, open_page):  # noqa: F811
+def test_two_browsers_on_one_image_are_both_told_and_nothing_is_lost(place, open_page):  # noqa: F811
     with started(place) as client:
         until_status(client, "/readyz", 200)
         client.put("/studio/dataset", json={"classes": [{"name": "cell"}]})
-        page = open_page(str(client.base_url), "/studio", ready=False)
-        expect(page.locator("#canvas")).to_have_attribute("data-image", "a")
-        theirs = np.full(SIZE, 1, "<u2").tobytes()
-        client.put(
-            "/studio/images/a/label",
-            files={"label": ("l.bin", theirs)},
-            headers={"If-Match": '"0"'},
-            data={"params": json.dumps({"state": "done"})},
-        )
-        drag(page, (12, 12), (20, 20))
-        expect(page.locator("#conflict")).to_be_visible()
-        page.click("#keep-mine")
-        expect(page.locator("#conflict")).to_be_hidden()
-        until(lambda: client.get("/studio/images/a").json()["revision"] == 2)
-        assert numbers_in(client, "a")[30, 30] == UNKNOWN
-        page.locator("#versions button").last.click()
-        expect(page.locator("#saved")).to_have_text("")
-        until(lambda: numbers_in(client, "a")[30, 30] == 1)
+        one, other = (open_page(str(client.base_url), "/studio", ready=False) for _ in range(2))
+        for page in (one, other):
+            expect(page.locator("#canvas")).to_have_attribute("data-image", "a")
+        drag(one, (12, 12), (20, 20))
+        expect(one.locator("#saved")).to_have_attribute("data-state", "saved")
+        drag(other, (54, 45), (60, 50))
+        expect(other.locator("#conflict")).to_be_visible()
+        assert numbers_in(client, "a")[47, 57] == UNKNOWN, "the first one's is there still"
+        other.click("#keep-mine")
+        expect(other.locator("#conflict")).to_be_hidden()
+        expect(other.locator("#saved")).to_have_attribute("data-state", "saved")
+        drag(one, (30, 30), (36, 30))
+        expect(one.locator("#conflict")).to_be_visible()
+        revisions = client.get("/studio/images/a").json()["revisions"]
+        assert [each["revision"] for each in revisions] == [1, 2]
+        assert numbers_in(client, "a", 1)[16, 16] == 1, "a version of its own"
+        drawn = numbers_in(client, "a")
+        assert (drawn[47, 57], drawn[16, 16]) == (1, UNKNOWN)
+        one.click("#take-theirs")
+        expect(one.locator("#conflict")).to_be_hidden()
+        expect(one.locator("#count")).to_have_text("1 objects")
+        one.locator("#versions button:visible").last.click()
+        until(lambda: numbers_in(client, "a")[16, 16] == 1)
 
 
 def touch_screen(page):

@@ -6,6 +6,9 @@ const AFTER_MS = 1200;
 const AGAIN_MS = 3000;
 const STORE = "drawings";
 
+/** Tells this page from others that draw under the same name, or under none: their drafts are other versions. */
+const SITTING = Array.from(crypto.getRandomValues(new Uint32Array(2)), (each) => each.toString(36)).join("");
+
 /** Drawings that the service does not have yet, by image. */
 class Backup {
   async #store(mode) {
@@ -122,7 +125,7 @@ export class Saver {
     this.isChanged = false;
     try {
       const saved = await saveLabel(image, numbers.slice(), this.revision, {
-        state, objects, seconds, content, ...(from ? { package: from } : {}),
+        state, objects, seconds, content, sitting: SITTING, ...(from ? { package: from } : {}),
       });
       if (image !== this.image) return true;
       this.revision = saved.revision;
