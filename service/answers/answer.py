@@ -19,6 +19,7 @@ from seg.inference.tiling.sliding_window import Progress
 from seg.objects import counts_in_json
 from seg.sentences import Sentence
 from service.answers.containers import Add, opened_container
+from service.answers.footprint import room_for
 from service.answers.quality_header import (
     as_header,
     as_plain,
@@ -216,10 +217,9 @@ def segmented(work: Work, files: Sequence[Content]) -> SegmentedImage:
     predictor = Predictor(
         work.rung.package, backend, mirror=order.mirror, selection=order.selection
     )
-    with _predicting(work):
-        found = predictor.segment(
-            image, work.on_tile, maps, with_objects=_tells_objects_apart(work)
-        )
+    apart, card = _tells_objects_apart(work), work.rung.package.card
+    with room_for(work.decoder, card, image, maps, with_objects=apart), _predicting(work):
+        found = predictor.segment(image, work.on_tile, maps, with_objects=apart)
     backend.raise_if_cancelled()
     return SegmentedImage(image, written_together(found, order.formats, work.lowest_dice))
 

@@ -59,13 +59,21 @@ class DecodingBudget:
             if lease.place is None:
                 lease.place = self._place(lease)
             memory.used[memory.column, lease.place] = used
-            if used > self.total:
-                raise ImageTooLargeError(
-                    f"the image takes more than the {self.total >> 20:,} MiB that decoding may "
-                    "have here; crop it, make it coarser, or raise SEG_MAX_DECODING_MB"
-                )
+            self.require_ever(used)
             if used > FREE_BYTES and memory.stays(lambda: self._before(lease) + used > self.total):
                 raise DecodingFullError
+
+    def require_ever(self, used: int) -> None:
+        """Pass where one image may have so many bytes when nobody else has any.
+
+        Raises:
+            ImageTooLargeError: it never may.
+        """
+        if used > self.total:
+            raise ImageTooLargeError(
+                f"the image takes more than the {self.total >> 20:,} MiB that decoding may "
+                "have here; crop it, make it coarser, or raise SEG_MAX_DECODING_MB"
+            )
 
     def release(self, lease: Lease) -> None:
         """As `Lease.release`."""

@@ -41,6 +41,8 @@ SMALL_PICTURE = 1 << 20
 """Pixels of an image from PNG files that is decoded here, in all channels: 8 MB at most."""
 SHARE = 2
 """Of the memory that there is, decoding may have one part in so many."""
+OWN_SHARE = 2
+"""What is made of an image takes about as much again; both are gone when it is."""
 POLL_S = 0.02
 """Between two looks at what a decoder takes, and whether somebody waits for it."""
 IDLE_FACTOR = 10
@@ -145,8 +147,7 @@ class ImageDecoder:
         arguments = {"dims": dims, "limits": asdict(limits), **chosen}
         with self._done(_Task("image", arguments, files, check, background)) as (done, lease):
             image: Image = done
-            # What is made of an image takes about as much again; both are gone when it is.
-            lease.take(2 * image.array.nbytes)
+            lease.take(OWN_SHARE * image.array.nbytes)
             weakref.finalize(image, lease.release)
             return image
 
@@ -218,8 +219,12 @@ class ImageDecoder:
             return content.data  # type: ignore[no-any-return]
 
     @contextmanager
-    def room(self, size: int) -> Iterator[None]:
+    def room(self, size: int, image: Image | None = None) -> Iterator[None]:
         """So many bytes of what decoding may take, for what is made of images.
+
+        Args:
+            size: bytes.
+            image: one that was decoded here, whose room is taken as well.
 
         Raises:
             ImageTooLargeError: there never are so many.
@@ -227,6 +232,8 @@ class ImageDecoder:
         """
         lease = self.budget.lease()
         try:
+            if image is not None:
+                self.budget.require_ever(size + OWN_SHARE * image.array.nbytes)
             lease.take(size)
             yield
         finally:

@@ -55,7 +55,7 @@ class StudioModels:
 
     def __init__(self, models: ModelRegistry, public: PublicRoutes, studio: Studio) -> None:
         self._studio = studio
-        self.suggestions = Suggestions(models, public, studio.folder)
+        self.suggestions = Suggestions(models, public, studio.folder, studio.images)
 
     def routes(self) -> list[Route]:
         """For an application."""

@@ -1,5 +1,6 @@
 """``GET /studio/next``: which images are worth a person's time now."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -31,6 +32,7 @@ class NextImages:
         self._suggestions = helped.suggestions
         self._looks: dict[str, tuple[object, ImageLook]] = {}
         """Of each image the last look, and what it was of: the model and the state of its files."""
+        self._looking = asyncio.Lock()
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -44,7 +46,8 @@ class NextImages:
         done = [name for name in images if name in masks]
         left = [name for name in images if name not in masks]
         self._looks = {name: look for name, look in self._looks.items() if name in images}
-        seen = await self._seen(request, images, left + done) if left else {}
+        async with self._looking:  # whoever comes meanwhile finds what was seen
+            seen = await self._seen(request, images, left + done) if left else {}
         looks = {name: look for name, look in seen.items() if name not in masks}
         known = [look.described for name, look in seen.items() if name in masks]
         seconds = None if minutes is None else 60 * minutes

@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from seg.images import read_mask
 from seg.model_package import ModelCard
+from service.decoding.image_decoder import Check
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.routes.asking import content_of, segmented
@@ -24,9 +25,12 @@ from service.studio.drawn import MOST_OBJECTS
 from service.studio.on_disk.classes import DrawnClasses
 from service.studio.on_disk.files import opened, state_of
 from service.studio.on_disk.studio_folder import StudioFolder
+from service.studio.open_images import OpenImages
 
 KEPT = 2
 """Images whose probabilities stay in memory."""
+SHARE = 8
+"""Of what decoding may take, they have one part in so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +47,26 @@ class Suggestion:
     warnings: int
     """Ways in which the image is unlike those that the model knows."""
 
+    @property
+    def bytes(self) -> int:
+        """In memory."""
+        return self.numbers.nbytes + self.probabilities.nbytes
+
 
 class Suggestions:
     """Those that were asked for last."""
 
-    def __init__(self, models: ModelRegistry, public: PublicRoutes, folder: StudioFolder) -> None:
+    def __init__(
+        self,
+        models: ModelRegistry,
+        public: PublicRoutes,
+        folder: StudioFolder,
+        images: OpenImages,
+    ) -> None:
         self._models = models
         self._public = public
         self._folder = folder
+        self._images = images
         self._kept: OrderedDict[tuple[object, ...], Suggestion] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -90,12 +106,24 @@ class Suggestions:
             files = [await run_sync(opened, path, stack) for path in paths]
             answer = await segmented(self._public, request, query, files)
         content = await content_of(answer)
-        found = await run_sync(_read, content, version.label, card, classes)
+
+        def read(_: Check) -> Suggestion:
+            with self._models.decoder.room(_unpacked_bytes(content)):
+                return _read(content, version.label, card, classes)
+
+        found = await self._images.in_thread(request, read)
         with self._lock:
             self._kept[key] = found
-            while len(self._kept) > KEPT:
+            room = self._models.decoder.budget.total // SHARE
+            while len(self._kept) > KEPT or sum(each.bytes for each in self._kept.values()) > room:
                 self._kept.popitem(last=False)
         return found
+
+
+def _unpacked_bytes(content: bytes) -> int:
+    """That reading an answer takes: all of its files, and once more what they hold."""
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        return len(content) + 2 * sum(part.file_size for part in parts.infolist())
 
 
 def _read(content: bytes, model: str, card: ModelCard, classes: DrawnClasses) -> Suggestion:
@@ -128,7 +156,7 @@ def _read(content: bytes, model: str, card: ModelCard, classes: DrawnClasses) ->
         model=model,
         numbers=numbers,
         objects={number: name for number, name in objects.items() if name != classes.names[0]},
-        probabilities=probabilities.astype(np.float16),
+        probabilities=probabilities.astype(np.float16, copy=False),
         predicted_dice=sum(dice) / len(dice) if dice else None,
         warnings=len(summary.get("quality", {}).get("warnings", [])),
     )

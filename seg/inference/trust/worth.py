@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float32, Float64, Int
 
 from seg.images import Image
 from seg.metrics.predicted_dice import expected_dice
@@ -16,6 +16,8 @@ from seg.metrics.predicted_dice import expected_dice
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 LOOKED_AT = 100_000
 """Voxels of a channel that are described."""
+PART = 1 << 20
+"""Voxels whose probabilities are looked at together."""
 UNFAMILIAR = 0.2
 """Dice that an image unlike the training counts worse."""
 UNKNOWN_DICE = 0.5
@@ -97,10 +99,12 @@ def described(image: Image, probabilities: Any | None = None) -> Float64[np.ndar
         numbers += list(np.quantile(values, QUANTILES)) if values.size else [0.0] * len(QUANTILES)
         numbers.append(float(values.std()) if values.size else 0.0)
     if probabilities is not None:
-        axes = tuple(range(1, probabilities.ndim))
-        shares = np.asarray(probabilities, np.float32)
-        numbers += list(shares.mean(axis=axes))
-        numbers.append(float(np.mean(shares.max(axis=0) < 0.9)))
+        sums, unsure = np.zeros(len(probabilities)), 0
+        for shares in _parts(probabilities):
+            sums += shares.sum(axis=1, dtype=np.float64)
+            unsure += int(np.count_nonzero(shares.max(axis=0) < 0.9))
+        voxels = np.prod(probabilities.shape[1:])
+        numbers += [*(sums / voxels), unsure / voxels]
     return np.array(numbers, np.float64)
 
 
@@ -113,12 +117,21 @@ def soft_dice_of(probabilities: Float[np.ndarray, "k *spatial"]) -> float | None
         probabilities: of each class, background first.
     """
     k = len(probabilities)
-    shares = np.asarray(probabilities, np.float32).reshape(k, -1)
-    labels = shares.argmax(axis=0)
-    predicted = np.bincount(labels, minlength=k).astype(np.float64)
-    overlap = np.bincount(labels, shares.max(axis=0), minlength=k)
-    dice = expected_dice(overlap, shares.sum(axis=1, dtype=np.float64), predicted)[1:]
+    overlap, sums, predicted = np.zeros((3, k))
+    for shares in _parts(probabilities):
+        labels = shares.argmax(axis=0)
+        predicted += np.bincount(labels, minlength=k)
+        overlap += np.bincount(labels, shares.max(axis=0), minlength=k)
+        sums += shares.sum(axis=1, dtype=np.float64)
+    dice = expected_dice(overlap, sums, predicted)[1:]
     return float(np.nanmean(dice)) if np.isfinite(dice).any() else None
+
+
+def _parts(probabilities: Any) -> Iterator[Float32[np.ndarray, "k n"]]:
+    """Of all voxels, some at a time: those of a large image as float32 would be a gigabyte."""
+    flat = np.asarray(probabilities).reshape(len(probabilities), -1)
+    for start in range(0, flat.shape[1], PART):
+        yield flat[:, start : start + PART].astype(np.float32)
 
 
 def ranked(

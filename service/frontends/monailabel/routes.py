@@ -49,6 +49,8 @@ from service.studio.trainings import Trainings
 MOST_SLICES = 10_000
 """Files of a session: the slices of a series."""
 NO_STATS = {"total": 0, "completed": 0, "label_tags": {}}
+MASK_BYTES = 6
+"""Of a voxel, while a mask is written: its number, that in the type asked for, and the file."""
 MOST_LOGIN = 10_000
 """Bytes of a log-in, and of the parameters of a training."""
 TRAINER = {
@@ -214,7 +216,12 @@ class MonaiLabel:
         kind = FileKind(ending, params.result_dtype, params.result_compress)
         background = next(entry for entry in card.classes if not entry.index)
         grid = await decoded(self._models, self._public, request, version, [io.BytesIO(nifti)])
-        file = await run_sync(mask_file, grid, shown, background, kind)
+
+        def written() -> bytes:
+            with self._models.decoder.room(MASK_BYTES * grid.array.size, grid):
+                return mask_file(grid, shown, background, kind)
+
+        file = await run_sync(written)
         if output == "image":
             headers["Content-Disposition"] = f'attachment; filename="mask{ending}"'
             return Response(file, headers=headers, media_type="application/octet-stream")

@@ -166,6 +166,13 @@ def test_what_was_stopped_keeps_no_memory(loaded):
         gc.enable()
 
 
+def test_what_is_made_of_an_image_has_its_share_of_the_room_for_decoding(loaded):
+    client = TestClient(create_app(loaded(max_decoding_mb=60)))
+    answer = client.post("/segment", content=png(np.zeros((3000, 3000))))
+    assert "raise SEG_MAX_DECODING_MB" in problem(answer, 413)
+    assert client.post("/segment", content=IMAGE).status_code == 200
+
+
 def test_a_picture_that_takes_too_long_is_stopped(loaded):
     client = TestClient(create_app(loaded(timeout_s=0.01)))
     answer = client.post("/picture", content=png(np.zeros((3000, 3000))))
