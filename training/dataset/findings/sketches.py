@@ -75,6 +75,8 @@ def sketch_of(array: Real[np.ndarray, "c *spatial"]) -> Sketch:
 
 def shared_parts(sketches: Sequence[Sketch]) -> Iterator[SharedPart]:
     """Every pair of images that shares a part."""
+    if not sketches:
+        return
     owners: dict[tuple[int, int], int] = defaultdict(int)
     hashes = np.concatenate([each.hashes for each in sketches])
     images = np.repeat(np.arange(len(sketches)), [len(each.hashes) for each in sketches])

@@ -79,3 +79,7 @@ def test_a_large_image_keeps_few_points_and_knows_a_small_part():
     sketch = sketch_of(image)
     assert len(sketch.hashes) == MOST_POINTS
     assert len(list(shared_parts([sketch, sketch_of(image[:, 300:600, 300:600])]))) == 1
+
+
+def test_no_images_share_nothing():
+    assert not list(shared_parts([]))
