@@ -137,7 +137,7 @@ def surfaces(table: Table) -> list[tuple[str, int, int, Float64[np.ndarray, "p p
 def draw(table: Table) -> Figure:
     """A contour and a surface of each network, those of the first seed."""
     shown = [each for each in surfaces(table) if each[2] == 0]
-    figure = Figure(figsize=(3.6 * len(shown), 7.2), layout="constrained", dpi=120)
+    figure = Figure(figsize=(3.6 * len(shown), 6.6), layout="constrained", dpi=120)
     ways = np.linspace(-REACH, REACH, POINTS)
     lowest = min(float(loss.min()) for *_, loss in shown)
     levels = np.linspace(lowest, HIGHEST_DRAWN, 18)
@@ -153,12 +153,14 @@ def draw(table: Table) -> Figure:
         flat.set_ylabel("direction 2" if column == 0 else "")
         flat.set_aspect("equal")
         deep = figure.add_subplot(2, len(shown), len(shown) + column + 1, projection="3d")
-        deep.plot_surface(*np.meshgrid(ways, ways), cut, cmap="viridis", linewidth=0)
+        deep.plot_surface(*np.meshgrid(ways, ways), cut, cmap="viridis", linewidth=0,
+                          vmin=lowest, vmax=HIGHEST_DRAWN)  # fmt: skip
+        deep.set_box_aspect(None, zoom=1.2)
         deep.set_zlim(lowest, HIGHEST_DRAWN)
         deep.set_xlabel("direction 1", fontsize=8)
         deep.set_ylabel("direction 2", fontsize=8)
         deep.tick_params(labelsize=7)
-    figure.colorbar(drawn, ax=figure.axes[0::2], label="loss", shrink=0.7)
+    figure.colorbar(drawn, ax=figure.axes[0::2], label="loss", shrink=0.7, format="%.1f")
     return figure
 
 
