@@ -20,7 +20,9 @@ from seg.metrics.predicted_dice import (
     PredictedDice,
     SelfAssessment,
     ShiftCalibration,
+    Spread,
     expected_dice,
+    spread_of,
 )
 from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 
@@ -36,6 +38,7 @@ __all__ = [
     "PredictedDice",
     "SelfAssessment",
     "ShiftCalibration",
+    "Spread",
     "bootstrap_mean",
     "confusion_matrix",
     "count_objects",
@@ -51,6 +54,7 @@ __all__ = [
     "overlaps",
     "paired_test",
     "reliability",
+    "spread_of",
     "surface_dice",
     "surface_scores",
 ]

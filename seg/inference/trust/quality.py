@@ -21,7 +21,7 @@ from seg.inference.labels.selection import EVERYTHING, Selection
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.sliding_window import WindowCounts
 from seg.inference.trust.familiarity import NOTHING_SHOWN
-from seg.metrics import PredictedDice, expected_dice
+from seg.metrics import PredictedDice, expected_dice, spread_of
 from seg.model_package import ModelCard, Task
 from seg.names import MapName
 from seg.objects import Objects
@@ -157,12 +157,15 @@ class QualityMeter:
         """What the slabs told, and what the networks saw meanwhile."""
         counts = counts or WindowCounts()
         card, known = self._card, self._known
-        expected = expected_dice(*self._sums)
+        expected, spread = expected_dice(*self._sums), spread_of(*self._sums)
         classes = [info.name for info in card.classes[len(card.classes) - card.outputs :]]
         strangeness = strangeness_of(counts.heard, card)
         predicted = {
             classes[channel]: known[classes[channel]].predict(
-                float(expected[channel]), strangeness, round(self._voxels * self.voxels_each)
+                float(expected[channel]),
+                strangeness,
+                round(self._voxels * self.voxels_each),
+                spread[channel],
             )
             for channel in self._channels
             if classes[channel] in known and np.isfinite(expected[channel])

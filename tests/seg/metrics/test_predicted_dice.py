@@ -6,8 +6,8 @@ from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
 from scipy.special import expit, logit
 
-from seg.metrics import DiceCalibration, dice, expected_dice
-from seg.metrics.predicted_dice import ShiftCalibration
+from seg.metrics import DiceCalibration, Spread, dice, expected_dice, spread_of
+from seg.metrics.predicted_dice import SPREAD_EDGE, ShiftCalibration
 
 masks = arrays(bool, (6, 7))
 shares = st.floats(0, 1)
@@ -67,6 +67,44 @@ def test_doubt_and_strangeness_take_of_the_dice_and_add_to_the_error():
     # below the lowest that was seen, the plain calibration is not asked
     assert told.dice == pytest.approx(left * expit(1.2 * logit(0.8) - 0.1))
     assert told.expected_error == pytest.approx(0.01 + 0.02 + 0.03 + 0.05 * 4 * left * (1 - left))
+
+
+WITH_SPREAD = SHIFTED.model_copy(
+    update={
+        "shift": SHIFT.model_copy(
+            update={
+                "usual_spread": Spread(0.9, 0.1),
+                "by_inside": 2.0,
+                "by_more_outside": 1.0,
+                "by_less_outside": 3.0,
+            }
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("spread", "doubt"),
+    [
+        (Spread(0.95, 0.1), 0.0),
+        (Spread(0.6, 0.1), 2 * (logit(0.9) - logit(0.6))),
+        (Spread(0.9, 0.4), np.log((0.4 + SPREAD_EDGE) / (0.1 + SPREAD_EDGE))),
+        (Spread(0.9, 0.0), 3 * np.log((0.1 + SPREAD_EDGE) / SPREAD_EDGE)),
+        (None, 0.0),
+    ],
+    ids=["surer inside", "less sure inside", "more outside", "nothing outside", "not known"],
+)
+def test_where_the_probability_lies_takes_of_the_dice(spread, doubt):
+    told = WITH_SPREAD.predict(0.9, 1.0, 400, spread)
+    assert told.left == pytest.approx(expit(3.0 - doubt) / expit(3.0))
+    assert SHIFTED.predict(0.9, 1.0, 400, spread).left == 1  # made before it was looked at
+
+
+def test_the_spread_of_a_class_is_what_lies_in_its_mask_and_beside_it():
+    overlap, probability, predicted = np.array([[8.0, 0.0], [9.0, 3.0], [10.0, 0.0]])
+    inside, nowhere = spread_of(overlap, probability, predicted)
+    assert inside == pytest.approx((0.8, 0.1))
+    assert np.isnan(nowhere).all()
 
 
 def test_an_interval_ends_at_0_and_1_and_unknown_strangeness_takes_nothing():

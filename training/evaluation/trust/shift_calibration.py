@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize, nnls
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from seg.inference.trust.quality import ALLOWANCE
-from seg.metrics import DiceCalibration, SelfAssessment, ShiftCalibration
+from seg.metrics import DiceCalibration, SelfAssessment, ShiftCalibration, Spread
 from seg.metrics.features import FeatureStatistics
-from seg.metrics.predicted_dice import EDGE
+from seg.metrics.predicted_dice import EDGE, Doubts, doubts_of
 from training.evaluation.trust.shifted_cases import CLEAN, ShiftedCase
 
 FEWEST = 10
@@ -24,8 +24,11 @@ CLEAN_WEIGHT = 0.5
 """Of all pieces as they are, where all degraded ones together have 1."""
 PRIOR = 1e-4
 """Weight of the squared distance to ``EXPECTED``, so that few pieces cannot bend much."""
-EXPECTED = (4.0, 2.0, 0.0)
-"""Level, by doubt, by strangeness."""
+EXPECTED = (4.0, 0.5, 0.5, 0.5, 0.5, 0.5)
+"""Level, and the weights of the doubts."""
+SHARP = 0.01
+"""Errors beyond this count as they are, not by their squares: what nobody can tell, as the Dice of
+a mask of two objects, does not bend the rest."""
 COVERED = 0.96
 """Of the pieces that a fit has not seen, whose Dice lies within the interval. Other places differ
 from a dozen of them by more than these do from each other: 0.88 to 0.96 of others is held so."""
@@ -36,8 +39,7 @@ class _Pieces:
     """What a fit takes of the pieces that show a class."""
 
     way: np.ndarray
-    doubt: Float[np.ndarray, " n"]
-    far: Float[np.ndarray, " n"]
+    doubts: Float[np.ndarray, "n doubts"]
     at_best: Float[np.ndarray, " n"]
     reached: Float[np.ndarray, " n"]
 
@@ -50,9 +52,12 @@ class _Pieces:
         of_clean, of_others = CLEAN_WEIGHT / max(1, clean.sum()), 1 / max(1, (~clean).sum())
         return np.asarray(np.where(clean, of_clean, of_others))
 
-    def left(self, level: float, by_doubt: float, by_far: float) -> Float[np.ndarray, " n"]:
-        share = expit(level - by_doubt * self.doubt - by_far * self.far)
-        return np.asarray(share / expit(level))
+    def predicted(self, parameters: Float[np.ndarray, " p"]) -> Float[np.ndarray, " n"]:
+        return np.asarray(self.at_best * self.left(parameters))
+
+    def left(self, parameters: Float[np.ndarray, " p"]) -> Float[np.ndarray, " n"]:
+        level, *weights = parameters
+        return np.asarray(expit(level - self.doubts @ weights) / expit(level))
 
 
 def with_shift(
@@ -96,60 +101,81 @@ def _with_shift(
         for piece in pieces
         if math.isfinite(piece.expected[name]) and math.isfinite(piece.dice[name])
     ]
-    clean = [piece.expected[name] for piece in shown if piece.way == CLEAN]
+    clean = [piece for piece in shown if piece.way == CLEAN]
     if not clean or len(shown) - len(clean) < FEWEST:
         return calibration
-    usual = float(np.median(clean))
-    expected = np.clip([piece.expected[name] for piece in shown], EDGE, 1 - EDGE)
-    strange = [features.strangeness(piece.features) if features else 1.0 for piece in shown]
+    usual = float(np.median([piece.expected[name] for piece in clean]))
+    usual_spread = Spread(*np.median([piece.spread[name] for piece in clean], axis=0).tolist())
+    doubts = [
+        doubts_of(
+            piece.expected[name],
+            piece.spread[name],
+            features.strangeness(piece.features) if features else math.nan,
+            usual,
+            usual_spread,
+        )
+        for piece in shown
+    ]
+    expected = np.array([piece.expected[name] for piece in shown])
     seen = _Pieces(
         way=np.array([piece.way for piece in shown]),
-        doubt=np.maximum(0, logit(np.clip(usual, EDGE, 1 - EDGE)) - logit(expected)),
-        far=np.log(np.maximum(1, strange)),
+        doubts=np.array(doubts),
         at_best=calibration.predicted(np.maximum(expected, lowest)),
         reached=np.array([piece.dice[name] for piece in shown]),
     )
-    level, by_doubt, by_far = _fit(seen)
+    found = _fit(seen)
     residuals = _unseen_residuals(seen)
-    left = seen.left(level, by_doubt, by_far)
-    terms = np.stack([np.ones_like(left), seen.far, 4 * left * (1 - left)], axis=1)
+    left = seen.left(found)
+    strangeness = np.array([each.strangeness for each in doubts])
+    terms = np.stack([np.ones_like(left), strangeness, 4 * left * (1 - left)], axis=1)
     root = np.sqrt(seen.weights)
-    found, _ = nnls(terms * root[:, None], residuals * root)
+    errors, _ = nnls(terms * root[:, None], residuals * root)
     # what no piece showed may still be: the stranger an image, the less is known of it
-    error = np.array([found[0], max(found[:2]), found[2]])
+    error = np.array([errors[0], max(errors[:2]), errors[2]])
     expected_error = (calibration.expected_error or 0.0) + terms @ error
     ratios = residuals / np.maximum(expected_error, EDGE)
+    level, *weights = found.tolist()
+    by = Doubts(*weights)
     shift = ShiftCalibration(
         usual=usual,
+        usual_spread=usual_spread,
         lowest=lowest,
         level=level,
-        by_doubt=by_doubt,
-        by_strangeness=by_far,
+        by_doubt=by.dice,
+        by_inside=by.inside,
+        by_more_outside=by.more_outside,
+        by_less_outside=by.less_outside,
+        by_strangeness=by.strangeness,
         error=(float(error[0]), float(error[1]), float(error[2])),
         interval=max(EDGE, float(np.quantile(ratios, COVERED))),
         pieces=len(shown),
-        voxels=int(np.median([piece.voxels for piece in shown if piece.way == CLEAN])),
+        voxels=int(np.median([piece.voxels for piece in clean])),
         mean_error=float(residuals.mean()),
     )
     return calibration.model_copy(update={"shift": shift})
 
 
-def _fit(pieces: _Pieces) -> tuple[float, float, float]:
-    weights = pieces.weights
+def _fit(pieces: _Pieces) -> Float[np.ndarray, " p"]:
+    """Level and weights under which the weighted absolute errors are least."""
+    weights, first = pieces.weights, np.array(EXPECTED)
 
-    def loss(parameters: Float[np.ndarray, "3"]) -> float:
-        misfit = weights @ (pieces.at_best * pieces.left(*parameters) - pieces.reached) ** 2
-        return float(misfit + PRIOR * ((parameters - EXPECTED) ** 2).sum())
+    def loss(parameters: Float[np.ndarray, " p"]) -> tuple[float, Float[np.ndarray, " p"]]:
+        error = pieces.predicted(parameters) - pieces.reached
+        size = np.sqrt(error**2 + SHARP**2)
+        left, level = pieces.left(parameters), expit(parameters[0])
+        by_inner = pieces.at_best * left * (1 - left * level)
+        pull = weights * error / size
+        slope = np.concatenate(
+            [
+                [pull @ (by_inner - pieces.at_best * left * (1 - level))],
+                -(pull * by_inner) @ pieces.doubts,
+            ]
+        )
+        off = parameters - first
+        return float(weights @ size + PRIOR * (off**2).sum()), slope + 2 * PRIOR * off
 
-    bounds = [(1, 10), (0, 20), (0, 20)]
-    tried = [
-        minimize(loss, np.array([EXPECTED[0], by_doubt, by_far]), bounds=bounds)
-        for by_doubt in (1.0, 3.0)
-        for by_far in (0.0, 2.0)
-    ]
-    best = min(tried, key=lambda each: float(each.fun))
-    level, by_doubt, by_far = (float(each) for each in best.x)
-    return level, by_doubt, by_far
+    bounds = [(1, 10)] + [(0, 20)] * (len(first) - 1)
+    return np.asarray(minimize(loss, first, jac=True, bounds=bounds).x)
 
 
 def _unseen_residuals(pieces: _Pieces) -> Float[np.ndarray, " n"]:
@@ -159,5 +185,5 @@ def _unseen_residuals(pieces: _Pieces) -> Float[np.ndarray, " n"]:
         part = pieces.way == way
         found = _fit(pieces if way == CLEAN else pieces.where(~part))
         here = pieces.where(part)
-        residuals[part] = np.abs(here.at_best * here.left(*found) - here.reached)
+        residuals[part] = np.abs(here.predicted(found) - here.reached)
     return residuals

@@ -5,6 +5,7 @@ Letters: ``k`` channels of logits, ``f`` features.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -16,13 +17,15 @@ from seg.inference import Predictor, WindowCounts
 from seg.inference.labels.decision import probabilities_of
 from seg.inference.tiling.blending import Slab
 from seg.inference.trust.quality import add_sums
-from seg.metrics import dice, expected_dice
+from seg.metrics import Spread, dice, expected_dice, spread_of
 from seg.model_package import ModelCard
 from training.dataset import Case, Dataset
 from training.dataset.legend import IGNORE
 from training.evaluation.measure import predicted_regions
 from training.evaluation.regions import regions
 from training.evaluation.trust.degradations import degradations_of, degraded
+
+_T = TypeVar("_T")
 
 CLEAN = "as it is"
 PIECES = {2: 12, 3: 4}
@@ -38,6 +41,8 @@ class ShiftedCase:
     """``CLEAN``, or a name of ``DEGRADATIONS``."""
     expected: Mapping[str, float]
     """Expected Dice by class, NaN where the class is not in the mask."""
+    spread: Mapping[str, Spread]
+    """Of the probability of each class."""
     dice: Mapping[str, float]
     """What was reached, NaN where the class is nowhere."""
     voxels: int
@@ -112,7 +117,8 @@ def _seen(predictor: Predictor, dataset: Dataset, piece: DegradedPiece) -> Shift
     features = [each.features for each in counts.heard if each.network == network]
     return ShiftedCase(
         way=piece.way,
-        expected=sums.by_class(),
+        expected=sums.by_class(list(expected_dice(*sums.sums))),
+        spread=sums.by_class(spread_of(*sums.sums)),
         dice=dice_of_classes(predicted, piece.reference, dataset),
         voxels=piece.reference.array.size,
         network=network,
@@ -133,17 +139,18 @@ class _ShiftSums:
 
     def __init__(self, card: ModelCard) -> None:
         self._card = card
-        self._sums = np.zeros((3, card.outputs))
+        self.sums = np.zeros((3, card.outputs))
+        """Those that ``expected_dice`` takes."""
 
     def __call__(self, slab: Slab, labels: UInt8[np.ndarray, "*slab"]) -> None:
         task = self._card.task
-        add_sums(self._sums, probabilities_of(slab.logits, task), labels, task)
+        add_sums(self.sums, probabilities_of(slab.logits, task), labels, task)
 
-    def by_class(self) -> dict[str, float]:
-        """Expected Dice of the foreground's classes."""
+    def by_class(self, of_channels: Sequence[_T]) -> dict[str, _T]:
+        """Of the foreground's classes."""
         classes = self._card.classes[len(self._card.classes) - self._card.outputs :]
-        pairs = zip(classes, expected_dice(*self._sums), strict=True)
-        return {info.name: float(value) for info, value in pairs if info.index > 0}
+        pairs = zip(classes, of_channels, strict=True)
+        return {info.name: each for info, each in pairs if info.index > 0}
 
 
 def _piece(

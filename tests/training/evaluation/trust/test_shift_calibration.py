@@ -5,7 +5,7 @@ import pytest
 from numpy.random import default_rng
 from scipy.special import expit
 
-from seg.metrics import DiceCalibration, SelfAssessment
+from seg.metrics import DiceCalibration, SelfAssessment, Spread
 from training.evaluation.trust.shift_calibration import with_shift
 from training.evaluation.trust.shifted_cases import CLEAN, ShiftedCase
 
@@ -28,6 +28,7 @@ def pieces(seed, count=12):
                 ShiftedCase(
                     way=way,
                     expected={"cell": expected},
+                    spread={"cell": Spread(expected, 1 - expected)},
                     dice={"cell": float(np.clip(reached, 0, 1))},
                     voxels=10_000,
                     network="full.onnx",
@@ -45,7 +46,9 @@ def assessment():
 
 def said(assessment, piece):
     strangeness = assessment.features.strangeness(piece.features)
-    return assessment.dice["cell"].predict(piece.expected["cell"], strangeness, piece.voxels)
+    return assessment.dice["cell"].predict(
+        piece.expected["cell"], strangeness, piece.voxels, piece.spread["cell"]
+    )
 
 
 def test_unseen_degraded_images_get_nearly_the_dice_that_was_predicted(assessment):
@@ -102,6 +105,35 @@ def test_an_image_as_those_of_training_keeps_its_prediction(assessment):
     plain = float(calibration.predicted(np.array([0.975]))[0])
     assert calibration.predict(0.975, 1.0, 10_000).dice == pytest.approx(plain, abs=0.01)
     assert calibration.predict(0.975, math.nan, 10_000).dice == pytest.approx(plain, abs=0.01)
+
+
+def test_a_network_that_is_too_sure_of_a_bad_mask_is_seen_by_what_lies_beside_it():
+    """Of probabilities that all lie in the mask the expected Dice is high, whatever is true."""
+    seen = pieces(0)
+    for piece in seen:
+        if piece.way == "noise":
+            piece.expected["cell"] = expit(3.5)
+            piece.spread["cell"] = Spread(expit(3.5), 0.001)
+            piece.dice["cell"] = 0.4
+    plain = SelfAssessment(dice={"cell": DiceCalibration(offset=-0.5, expected_error=0.01)})
+    taught = with_shift(plain, {"cell": 0.96}, seen)
+    told = [said(taught, piece).dice for piece in seen if piece.way == "noise"]
+    usual = [said(taught, piece).dice for piece in seen if piece.way == CLEAN]
+    assert np.mean(told) == pytest.approx(0.4, abs=0.05)
+    assert np.mean(usual) > 0.85
+
+
+def test_pieces_that_nobody_can_tell_apart_do_not_bend_the_rest():
+    seen = pieces(0)
+    rng = default_rng(5)
+    wild = [piece for piece in seen if piece.way == "light"]
+    for piece in wild:
+        piece.dice["cell"] = float(rng.integers(2))
+    plain = SelfAssessment(dice={"cell": DiceCalibration(offset=-0.5, expected_error=0.01)})
+    taught = with_shift(plain, {"cell": 0.96}, seen)
+    others = [piece for piece in pieces(1) if piece.way != "light"]
+    errors = [said(taught, piece).dice - piece.dice["cell"] for piece in others]
+    assert np.abs(errors).mean() < 0.06
 
 
 def test_older_packages_say_what_they_said():
