@@ -148,7 +148,8 @@ class _Notes(Journal):
         if not self.rows:
             return
         counts = self.counts
-        counts.total, counts.unfounded, counts.unfounded_to = map(int, known["numbers"])
+        numbers = map(int, known["numbers"])
+        counts.total, counts.unfounded, counts.founded, counts.unfounded_to = numbers
         counts.skipped_at = known["skipped_at"].tolist()
         counts.skipped = len(counts.skipped_at)
         for number in range(int(known["told"])):
@@ -164,7 +165,12 @@ class _Notes(Journal):
         told = list(counts.told)
         facts: dict[str, Any] = {
             "rows": rows,
-            "numbers": (counts.total, counts.unfounded, counts.unfounded_to),
+            "numbers": (
+                counts.total,
+                counts.unfounded,
+                counts.founded,
+                counts.unfounded_to,
+            ),
             "skipped_at": np.array(counts.skipped_at, np.int64),
             "told": len(told),
         }

@@ -124,6 +124,15 @@ class ModelCard(FrozenData):
         return self
 
     @model_validator(mode="after")
+    def _what_stands_out_is_a_class(self) -> "ModelCard":
+        rule = self.input.stands_out
+        if rule is None or rule.classes is None:
+            return self
+        if self.task != "exclusive" or max(rule.classes, default=0) >= len(self.classes):
+            raise ValueError("what stands out needs indices of classes that exclude each other")
+        return self
+
+    @model_validator(mode="after")
     def _ensemble_is_of_variants(self) -> "ModelCard":
         unknown = set(self.ensemble) - {variant.name for variant in self.variants}
         if unknown or len(set(self.ensemble)) != len(self.ensemble):

@@ -33,3 +33,6 @@ class StandsOut(FrozenData):
     and is smaller is a speck."""
     reach: tuple[Annotated[int, Field(ge=0)], ...]
     """Voxels within which of a voxel of an object such a box is centred, one number an axis."""
+    classes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Indices of the classes whose objects it is about, where those of others do not stand out;
+    None for all."""

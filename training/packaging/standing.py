@@ -41,13 +41,36 @@ _Case = tuple[Float32[np.ndarray, "c *grid"], UInt8[np.ndarray, "*grid"]]
 def standing_out(dataset: Dataset, plan: Plan) -> StandsOut | None:
     """How objects stand out; None where they do not, or where images share no scale.
 
+    Where those of all classes together do not, as the faint cytoplasm around bright nuclei, it is
+    about the classes of which each does by itself.
+
     Raises:
         DatasetError: a case cannot be read.
     """
     rules = plan.preprocessing.normalisation
     if not plan.empty_share or any(rule.kind != "reference" for rule in rules):
         return None
-    return rule_of(_cases(dataset, plan), plan.spacing or (1.0,) * plan.dims)
+    cases, spacing = _cases(dataset, plan), plan.spacing or (1.0,) * plan.dims
+    rule = rule_of(cases, spacing)
+    if rule is not None or dataset.legend.task != "exclusive":
+        return rule
+    return rule_of_some(cases, spacing)
+
+
+def rule_of_some(cases: Sequence[_Case], spacing: Sequence[float]) -> StandsOut | None:
+    """The rule of those classes whose objects stand out of background and all other classes."""
+    shown = sorted(set().union(*(np.unique(labels).tolist() for _, labels in cases)))
+    classes = [each for each in shown if 0 < each < IGNORE]
+    clear = [each for each in classes if rule_of(_of_classes(cases, [each]), spacing)]
+    if len(clear) == len(classes):
+        return None
+    rule = rule_of(_of_classes(cases, clear), spacing)
+    return rule and rule.model_copy(update={"classes": tuple(clear)})
+
+
+def _of_classes(cases: Sequence[_Case], classes: Sequence[int]) -> list[_Case]:
+    kept = [*classes, IGNORE]
+    return [(image, np.where(np.isin(labels, kept), labels, 0)) for image, labels in cases]
 
 
 def _cases(dataset: Dataset, plan: Plan) -> list[_Case]:

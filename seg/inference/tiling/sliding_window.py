@@ -52,7 +52,7 @@ class WindowCounts:
     skipped_at: list[int] = field(default_factory=list)
     """First rows of the windows that were skipped."""
     unfounded_to: int = 0
-    """Row of the network's grid up to which unfounded voxels are counted."""
+    """Row of the network's grid up to which unfounded and founded voxels are counted."""
 
     def forget(self, depth: int, first: int) -> None:
         """What windows told that a run will ask again which wants row ``first`` and later ones.
@@ -80,6 +80,8 @@ class WindowCounts:
 
     unfounded: int = 0
     """Voxels that the network took for objects where nothing stands out: they are background."""
+    founded: int = 0
+    """Voxels that it took for such objects and that stay."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

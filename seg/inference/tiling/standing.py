@@ -1,7 +1,7 @@
 """Background where nothing stands out. Letters: ``c`` channels, ``k`` channels of logits."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -12,6 +12,7 @@ from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.sliding_window import WindowCounts
 from seg.model_package import ModelCard, ObjectLevel, StandsOut
 from seg.objects import class_logits
+from seg.objects.evidence import channels_of_objects
 from seg.transforms import Normalisation, Rows
 from seg.transforms.intensity import reference_scaling
 
@@ -31,19 +32,23 @@ def where_something_stands_out(
 ) -> Iterator[Slab]:
     """The logits, and those of background where the network's objects do not stand out.
 
+    A rule of some classes takes these only: what else is likeliest there stays.
+
     Rows wait until as many beyond them are known as the rule looks at, and of the image they are
     read once more. In ``counts`` is noted what the network said there.
     """
     rule = card.input.stands_out
     assert rule is not None
     steps = max(rule.reach)
+    channels = None if rule.classes is None else channels_of(card, rule.classes)
     empty = background.reshape(-1, *(1,) * (len(image.shape) - 1))
     waiting: deque[Slab] = deque()
     objects, first = np.zeros((0, *image.shape[2:]), bool), 0
     for slab in slabs:
         waiting.append(slab)
         labels = labels_of(class_logits(slab.logits, card)[: card.outputs], card.task)
-        objects = np.concatenate([objects, labels > 0])
+        own_classes = labels > 0 if rule.classes is None else np.isin(labels, rule.classes)
+        objects = np.concatenate([objects, own_classes])
         while waiting and min(waiting[0].stop + steps, image.shape[1]) <= slab.stop:
             ready = waiting.popleft()
             low, high = max(0, ready.start - steps), min(image.shape[1], ready.stop + steps)
@@ -54,10 +59,34 @@ def where_something_stands_out(
             unfounded = (shown & ~kept)[own]
             if counts is not None and ready.start >= counts.unfounded_to:
                 counts.unfounded += int(np.count_nonzero(unfounded))
+                counts.founded += int(np.count_nonzero(kept[own]))
                 counts.unfounded_to = ready.stop
             gone = unfounded | ~near[own]
-            logits = np.where(gone, empty, ready.logits) if gone.any() else ready.logits
-            yield Slab(ready.start, ready.stop, logits)
+            yield Slab(ready.start, ready.stop, _without(ready.logits, gone, empty, channels))
+
+
+def channels_of(card: ModelCard, classes: Collection[int]) -> list[int]:
+    """The channels of exclusive classes, and of their borders."""
+    borders = channels_of_objects(card, "border")
+    return [*classes, *(channel for index, channel in borders.items() if index in classes)]
+
+
+def _without(
+    logits: Float32[np.ndarray, "k *rows"],
+    gone: Bool[np.ndarray, "*rows"],
+    empty: Float32[np.ndarray, "k *ones"],
+    channels: Sequence[int] | None,
+) -> Float32[np.ndarray, "k *rows"]:
+    """Background there, or of the other channels' classes the likeliest."""
+    if not gone.any():
+        return logits
+    if channels is None:
+        return np.where(gone, empty, logits)
+    least = np.minimum(logits.min(axis=0), empty.min())
+    left = logits.copy()
+    for channel in channels:
+        left[channel] = np.where(gone, least, logits[channel])
+    return left
 
 
 def founded(

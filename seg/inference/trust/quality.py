@@ -28,7 +28,8 @@ from seg.objects import Objects
 from seg.sentences import Sentence
 
 UNFOUNDED = 0.1
-"""Share of the foreground's voxels, from which on it is a warning that more were background."""
+"""Share of the voxels of objects that stand out, from which on it is a warning that others were
+background."""
 LITTLE = 0.5
 """Share of the usual Dice below which its prediction is a warning."""
 ALLOWANCE = 1.5
@@ -173,7 +174,7 @@ class QualityMeter:
         if NOTHING_SHOWN in warnings:
             predicted = {name: _of_nothing(each) for name, each in predicted.items()}
         warnings += tuple(_doubts(predicted, strangeness, card))
-        if counts.unfounded > UNFOUNDED * self._foreground:
+        if counts.unfounded > UNFOUNDED * counts.founded:
             warnings += (
                 Sentence(
                     f"the network saw objects in {counts.unfounded} voxels where nothing stands "

@@ -6,7 +6,7 @@ from numpy.random import default_rng
 from scipy import ndimage
 
 from seg.inference.tiling.standing import founded, plain_extremes, reaching
-from training.packaging.standing import rule_of
+from training.packaging.standing import rule_of, rule_of_some
 
 SIZE = 128
 
@@ -62,6 +62,23 @@ def test_the_reach_is_as_far_in_mm_along_every_axis():
     coarse = rule_of(cases, (2.0, 2.0))
     assert fine.reach == coarse.reach
     assert fine.reach[0] <= 10
+
+
+def test_kernels_stand_out_of_faint_cells_by_themselves():
+    def case(seed):
+        image, kernels = well(seed, 12)
+        return image, np.where(
+            kernels > 0, 2, ndimage.binary_dilation(kernels > 0, iterations=4)
+        ).astype(np.uint8)
+
+    cases = [case(seed) for seed in range(4)]
+    assert rule_of(cases, (1.0, 1.0)) is None
+    rule = rule_of_some(cases, (1.0, 1.0))
+    assert rule.classes == (2,)
+    image, labels = case(9)
+    assert kept(rule, image, labels == 2).sum() >= 0.999 * (labels == 2).sum()
+    empty, _ = well(10, 0)
+    assert not kept(rule, empty, np.ones((SIZE, SIZE))).any()
 
 
 def test_a_channel_that_shows_nothing_does_not_matter():

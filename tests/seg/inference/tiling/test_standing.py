@@ -38,7 +38,7 @@ def card(tiny_package):
 
 def kept_of(objects, intensities, card, cuts=(), counts=None):
     """Labels that are left of these, of slabs that are cut there."""
-    logits = np.stack([np.where(objects == k, 5.0, -5.0) for k in range(card.outputs)])
+    logits = -np.abs(objects - np.arange(card.outputs, dtype=float).reshape(-1, 1, 1))
     rows = len(objects)
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < rows), rows]
     slabs = (Slab(a, b, logits[:, a:b].astype(np.float32)) for a, b in pairwise(edges))
@@ -82,6 +82,18 @@ def test_objects_on_bright_ground_are_dark(card):
     objects = boxes((40, 40), (4, 4, 8), (25, 25, 6))
     kept = kept_of(objects, 2 - 2.0 * boxes((40, 40), (4, 4, 8)), dark)
     np.testing.assert_array_equal(kept, boxes((40, 40), (4, 4, 8)))
+
+
+def test_a_rule_of_one_class_leaves_the_others_as_they_are(card):
+    """The kernel of a cell that does not stand out is the cell's; that of noise too."""
+    of_kernels = card_with_rule(card, RULE.model_copy(update={"classes": (2,)}))
+    cells = boxes((40, 40), (2, 2, 14), (22, 22, 14))
+    kernels = boxes((40, 40), (5, 5, 8), (25, 25, 8))
+    counts = WindowCounts()
+    bright = 2.0 * boxes((40, 40), (5, 5, 8))
+    kept = kept_of(cells + kernels, bright, of_kernels, counts=counts)
+    np.testing.assert_array_equal(kept, cells + boxes((40, 40), (5, 5, 8)))
+    assert (counts.unfounded, counts.founded) == (64, 64)
 
 
 def card_with_rule(card, rule):
@@ -128,7 +140,11 @@ def test_only_where_intensities_mean_what_they_meant_is_an_object_let_go(tmp_pat
     assert bool(found.windows.unfounded) is is_on_scale
 
 
-def test_a_rule_that_does_not_fit_the_model_is_refused(tmp_path):
-    rule = RULE.model_copy(update={"reach": (4, 4, 4)})
-    with pytest.raises((PackageError, ValueError), match="one number an axis"):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"reach": (4, 4, 4)}, "one number an axis"), ({"classes": (3,)}, "indices of classes")],
+)
+def test_a_rule_that_does_not_fit_the_model_is_refused(tmp_path, change, words):
+    rule = RULE.model_copy(update=change)
+    with pytest.raises((PackageError, ValueError), match=words):
         write_package(tmp_path / "package", stands_out=rule.model_dump())
