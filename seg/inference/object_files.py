@@ -16,6 +16,7 @@ from jaxtyping import UInt32
 from seg.files import replaced_file
 from seg.images import ImageSource, Mask, write_objects_parts
 from seg.images.grid.orientation import turned_source
+from seg.images.storage.file_backed import let_go
 from seg.inference.backends.features import Heard
 from seg.inference.predictor import Predictor
 from seg.inference.resolution import open_at
@@ -24,7 +25,6 @@ from seg.inference.trust.quality import QualityMeter
 from seg.inference.unfinished import Unfinished
 from seg.objects import Count, Objects, ObjectsMeter, columns_of, object_parts
 from seg.objects.blocks import DecodedBlocks, Journal
-from seg.objects.file_backed import let_go
 from seg.objects.label_images import write_zarr
 from seg.objects.measurements import Cell, measure_in_bands
 from seg.objects.outlines import boxes_in, write_rois
@@ -206,7 +206,7 @@ def _write(objects: Objects, format: str, target: Path, source: ImageSource, row
         labels, flat = objects.labels, (slice(None),) * (objects.dims - 2)
         write_objects_parts(
             target,
-            lambda n: _slabs(labels[(*flat, slice(None, None, n), slice(None, None, n))]),
+            lambda n: _slabs(labels[(*flat, slice(None, None, n), slice(None, None, n))], n),
             source,
         )
         return
@@ -233,8 +233,11 @@ def rows_in(path: Path) -> Iterator[dict[str, Cell]]:
             yield json.loads(line)
 
 
-def _slabs(labels: UInt32[np.ndarray, "*spatial"]) -> Iterator[UInt32[np.ndarray, "*slab"]]:
-    at_once = max(1, SLAB_VOXELS // max(1, prod(labels.shape[1:])))
+def _slabs(
+    labels: UInt32[np.ndarray, "*spatial"], step: int
+) -> Iterator[UInt32[np.ndarray, "*slab"]]:
+    """Of every so many voxels along the last axes; the file is read in slabs of one size."""
+    at_once = max(1, SLAB_VOXELS // (step**2 * max(1, prod(labels.shape[1:]))))
     for start in range(0, len(labels), at_once):
         yield np.array(labels[start : start + at_once])
         let_go(labels)

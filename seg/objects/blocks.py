@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt8, UInt32
 
 from seg.errors import ImageTooLargeError
-from seg.objects.file_backed import let_go
+from seg.images.storage.file_backed import let_go
 from seg.objects.flooding import Flooded, SeedRule, flooded
 
 BLOCK = {2: 1024, 3: 128}

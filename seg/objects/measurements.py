@@ -9,7 +9,7 @@ from jaxtyping import Int64, UInt32
 from seg.errors import ImageError
 from seg.images import Image, ImageSource
 from seg.images.grid.image import sheared_share
-from seg.objects.file_backed import let_go
+from seg.images.storage.file_backed import let_go
 from seg.objects.objects import Objects
 from seg.objects.shapes import shapes_of
 

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Float, UInt8, UInt32
 
 from seg.images import Mask
+from seg.images.storage.file_backed import bands, let_go
 from seg.model_package import ModelCard
 from seg.objects.blocks import BLOCK, Decoded, Evidence, Journal, decode
 from seg.objects.counting import count_of, probabilities_of_objects
 from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
-from seg.objects.file_backed import bands, let_go
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
 from seg.objects.splitting import shapings, split

@@ -17,6 +17,7 @@ from seg.errors import UnsupportedImageError
 from seg.images import Image
 from seg.images.outlines.coco import compressed
 from seg.images.outlines.regions import Runs
+from seg.images.storage.file_backed import let_go
 from seg.objects.measurements import Cell, measure_objects
 from seg.objects.objects import Box, Objects
 from seg.objects.rings import polygons_of
@@ -116,7 +117,8 @@ def rings_within(
         yield from rings_within(objects, numbers[:half], boxes[:half])
         yield from rings_within(objects, numbers[half:], boxes[half:])
         return
-    here = np.asarray(objects.labels[around])
+    here = np.array(objects.labels[around])
+    let_go(objects.labels)
     new = np.zeros(numbers[-1] - numbers[0] + 2, np.uint32)  # the last one is of all others
     new[np.array(numbers) - numbers[0]] = np.arange(1, len(numbers) + 1)
     # of whole numbers without a sign, those before the first are very large ones
@@ -172,7 +174,9 @@ def _annotations(objects: Objects, boxes: Iterable[Box | None]) -> Iterator[dict
     height, width = objects.labels.shape[-2:]
     for number, box in enumerate(boxes, start=1):
         assert box is not None  # every number occurs
-        inside = objects.labels[box] == number
+        inside = np.asarray(objects.labels[box] == number)
+        if number % BATCH == 0:
+            let_go(objects.labels)
         planes = inside if objects.dims == 3 else inside[np.newaxis]
         first = box[0].start if objects.dims == 3 else 0
         probability = float(objects.probabilities[number - 1])

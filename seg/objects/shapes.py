@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Integer, UInt32
 from scipy import ndimage
 
-from seg.objects.file_backed import bands
+from seg.images.storage.file_backed import bands
 
 Columns = dict[str, np.ndarray]
 

@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt32
 from scipy import ndimage
 
+from seg.images.storage.file_backed import bands, let_go
 from seg.model_package import ModelCard, SplitRule, Splitting
 from seg.objects.blocks import Decoded
-from seg.objects.file_backed import bands, let_go
 from seg.sentences import Sentence
 
 USUAL = SplitRule(core=2.0)

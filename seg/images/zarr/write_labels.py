@@ -17,6 +17,7 @@ from jaxtyping import UInt32
 
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Spacing
+from seg.images.storage.file_backed import let_go
 
 CHUNK = {2: 512, 3: 64}
 """Edge, by dimensions."""
@@ -133,7 +134,8 @@ def _write_level(archive: zipfile.ZipFile, name: str, numbers: Numbers) -> None:
     counts = [-(-size // edge) for size, edge in zip(numbers.shape, chunk, strict=True)]
     for place in product(*map(range, counts)):
         box = tuple(slice(n * edge, (n + 1) * edge) for n, edge in zip(place, chunk, strict=True))
-        inner = numbers[box]
+        inner = np.array(numbers[box])
+        let_go(numbers)
         if not inner.any():  # what is missing is 0
             continue
         part = np.zeros(chunk, "<u4")
