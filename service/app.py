@@ -85,7 +85,7 @@ def create_app(
         Route("/picture", public.picture, methods=["POST"]),
         Route("/infer_patches", PatchRoutes(models, public).infer, methods=["POST"]),
         *page_routes(),
-        *(Route(path, app) for path, app in (native or {}).items()),
+        *(Route(path, app, methods=["GET"]) for path, app in (native or {}).items()),
         description.route(),
     ]
     trainings = Trainings.offered(models)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.hosting.bounded_http import CLIENT_LEFT
 from service.hosting.stand_in import ANSWER_BEGINS
 from service.middleware.access import GRPC
+from service.middleware.ambiguity import ambiguity
 from service.middleware.caller import caller_of
 from service.observability.audit import NAMED, AuditLog
 from service.observability.failure_kinds import fault_of
@@ -174,6 +175,9 @@ class _Exchange:
             return
         if Headers(scope=self._scope).get("upgrade", "").lower() == "websocket":
             await self._answer(400, NO_WEBSOCKETS, {"Connection": "close"})
+            return
+        if refusal := ambiguity(self._scope):
+            await self._answer(*refusal, {"Connection": "close"})
             return
         try:
             await app(self._scope, self._counted_receive, self._labelled_send)

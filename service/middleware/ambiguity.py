@@ -1,0 +1,30 @@
+"""Requests that two programs may read in two ways: refused before anybody asks who sent them.
+
+A proxy that takes the first of two keys and a service that takes the last one disagree on who asks.
+Source: RFC 9110, 5.3 and 8.4; RFC 9112, 3.2 and 6.1.
+"""
+
+from collections import Counter
+
+from starlette.types import Scope
+
+ONCE = frozenset({"host", "authorization", "x-api-key", "idempotency-key", "content-type"})
+"""Headers that are no lists."""
+AS_IT_IS = frozenset({"", "identity", "gzip", "x-gzip"})
+"""Codings of a body that change nothing here: gzip is what many programs say of a ``.nii.gz``."""
+UNPACKS = "/v2/"
+"""Where bodies are unpacked."""
+
+
+def ambiguity(scope: Scope) -> tuple[int, str] | None:
+    """Status and sentence of the refusal of a request; None of those that are read in one way."""
+    names = Counter(name.decode("latin-1") for name, _ in scope["headers"])
+    if twice := sorted(name for name in ONCE if names[name] > 1):
+        return 400, f"a request has one header {twice[0].title()}, this one has several"
+    values = {name: value.decode("latin-1").strip().lower() for name, value in scope["headers"]}
+    if values.get(b"transfer-encoding", "chunked") != "chunked":
+        return 400, "a body comes as it is or chunked; leave other values of Transfer-Encoding out"
+    coding = values.get(b"content-encoding", "")
+    if coding not in AS_IT_IS and not scope["path"].startswith(UNPACKS):
+        return 415, "a body is taken as it is; send it without Content-Encoding"
+    return None
