@@ -3,6 +3,7 @@
 """Networks that are foreign throughout. Letters: ``b`` batch, ``c`` channels, ``k`` classes."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -43,8 +44,10 @@ class ForeignNetwork(SegmentationNetwork):
         encoder = getattr(self.model, "encoder", None)
         return encoder if self.config.name.startswith(SMP) else None
 
-    def forward(self, x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b k *patch"]:
-        """Return logits.
+    def forward(
+        self, x: Float[Tensor, "b c *patch"]
+    ) -> Float[Tensor, "b k *patch"] | Sequence[Float[Tensor, "b k *_"]]:
+        """Return logits; while it trains one's own may return a list of them, finest first.
 
         Raises:
             ConfigError: a size is no multiple of ``config.total_stride``.

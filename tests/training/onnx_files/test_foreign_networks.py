@@ -85,15 +85,33 @@ def test_what_takes_images_of_one_size_only_is_refused_by_name(name, words):
 def own_module(tmp_path, monkeypatch):
     (tmp_path / "my_odd_networks.py").write_text(
         "import torch\n"
-        "class OddNetwork(torch.nn.Module):\n"
+        "class OddNetwork(torch.nn.Conv2d):\n"
         "    def forward(self, x):\n"
+        "        x = super().forward(x)\n"
         "        return x * torch.linalg.svdvals(x.flatten(1)).amax()\n"
-        "class FickleNetwork(torch.nn.Module):\n"
+        "class FickleNetwork(torch.nn.Conv2d):\n"
         "    def forward(self, x):\n"
+        "        x = super().forward(x)\n"
         "        return x if torch.compiler.is_compiling() else 2 * x\n"
+        "class Training(torch.nn.Conv2d):\n"
+        "    made = staticmethod(lambda y: y)\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x)\n"
+        "        return self.made(y) if self.training else y\n"
+        "def training(made):\n"
+        "    network = Training(2, 2, 1)\n"
+        "    network.made = made\n"
+        "    return network\n"
+        "pool = torch.nn.AvgPool2d(2)\n"
+        "def named(): return training(lambda y: {'out': y, 'aux': y})\n"
+        "def stacked(): return training(lambda y: torch.stack([y, y], 1))\n"
+        "def halved(): return training(lambda y: pool(y))\n"
+        "def coarse_first(): return training(lambda y: [pool(y), y])\n"
+        "def deep(): return training(lambda y: [y, pool(y)])\n"
+        "def frozen(): return training(lambda y: y).requires_grad_(False)\n"
         "def likely(): return torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1), torch.nn.Softmax(1))\n"
-        "def odd(): return OddNetwork()\n"
-        "def fickle(): return FickleNetwork()\n"
+        "def odd(): return OddNetwork(2, 2, 1)\n"
+        "def fickle(): return FickleNetwork(2, 2, 1)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     return "my_odd_networks"
@@ -105,6 +123,11 @@ def own_module(tmp_path, monkeypatch):
         ("odd", "cannot be written as ONNX"),
         ("fickle", "other logits as ONNX than in torch"),
         ("likely", "returns probabilities, .* return what goes into its last softmax"),
+        ("named", "cannot be trained: .*it returns dict"),
+        ("stacked", r"cannot be trained: .*it returns \[\(2, 2, 2, 2, 2\)\], .* begin with"),
+        ("halved", r"cannot be trained: .*it returns \[\(2, 2, 1, 1\)\]"),
+        ("coarse_first", "cannot be trained: .* which should begin with"),
+        ("frozen", "cannot be trained: .*no weight learns"),
     ],
 )
 def test_a_network_that_no_package_can_hold_is_told_before_it_is_trained(
@@ -115,3 +138,9 @@ def test_a_network_that_no_package_can_hold_is_told_before_it_is_trained(
     config = network_config(name, spatial_dims=2, in_channels=2, num_classes=2)
     with pytest.raises(ConfigError, match=words):
         rehearse_export(name, config)
+
+
+def test_one_s_own_deep_supervision_is_taken_with_the_finest_logits_first(own_module, monkeypatch):
+    name = f"{own_module}:deep"
+    monkeypatch.setenv(ALLOWED, name)
+    rehearse_export(name, network_config(name, spatial_dims=2, in_channels=2, num_classes=2))

@@ -13,6 +13,7 @@ from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from seg.networks.foreign.encoders import make
 from seg.networks.foreign.own_code import ALLOWED
+from tests.service.conftest import labels_of, served, until_status
 from training.fit import main
 from training.learning.callbacks import CHECKPOINT_FILE
 from training.learning.checkpoint import read_checkpoint
@@ -42,11 +43,21 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("my_tiny_network", None)
 
 
-def predicted(package, phantom):
+def channels_of(phantom):
     channels = sorted((phantom / "imagesTr").iterdir())
-    case = [path for path in channels if path.name.startswith(channels[0].name[:-9])]
-    image = read_channels(case, dims=2)
-    return Predictor(package).predict(image), image
+    return [path for path in channels if path.name.startswith(channels[0].name[:-9])]
+
+
+def predicted(package, phantom):
+    image = read_channels(channels_of(phantom), dims=2)
+    return Predictor(ModelPackage.load(package)).predict(image), image
+
+
+def labels_over_http(package, phantom, folder):
+    files = [("image", (path.name, path.read_bytes())) for path in channels_of(phantom)]
+    with served(package, folder / "log.txt", SEG_PROVIDER="cpu") as client:
+        until_status(client, "/readyz", 200)
+        return labels_of(client.post("/segment?format=png", files=files).content)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +75,7 @@ def test_a_named_network_is_trained_proven_and_predicts(
     assert main([str(phantom), "--out", str(run), "--network", name, *more, *SMALL]) == 0
     plan = read_plan(run / "plan.yaml")
     assert (plan.sandwich_share, plan.stochastic_depth) == (sandwich_share, 0.0)
-    package = ModelPackage.load(run / "package")
-    mask, image = predicted(package, phantom)
+    mask, image = predicted(run / "package", phantom)
     assert mask.array.shape == image.array.shape[1:]
 
 
@@ -75,7 +85,7 @@ def test_one_s_own_network_is_run_from_the_command_line_alone(
     run = tmp_path / "run"
     assert main([str(phantom), "--out", str(run), "--network", own_module, *SMALL]) == 0
     assert "its code is run" in caplog.text
-    mask, image = predicted(ModelPackage.load(run / "package"), phantom)
+    mask, image = predicted(run / "package", phantom)
     assert mask.array.shape == image.array.shape[1:]
 
 
@@ -111,6 +121,8 @@ def test_weights_of_a_file_begin_a_gentle_training_in_the_encoder_s_intensities(
         **about,
     }
     assert "a laboratory, licence: CC-BY-4.0" in (run / "MODEL_CARD.md").read_text()
+    mask, _ = predicted(run / "package", phantom)
+    assert labels_over_http(run / "package", phantom, tmp_path).tolist() == mask.array.tolist()
     own = read_checkpoint(run / CHECKPOINT_FILE).averaged_weights
     for key, value in stored.items():
         mine = own[f"network.model.encoder.{key}"]
