@@ -5,6 +5,7 @@ zeros. Each row is a process of its own. ``cases``: the look at a dataset, its f
 cache and some training steps; ``a large case``: one volume of 512 x 512 x 512; ``classes`` and
 ``voxels``: a volume that is resampled, through a network that costs nothing; ``requests``: one
 after the other through the service's own way, in one process.
+Rows that the JSON has already are not measured again, so that it goes on where it was stopped.
 Usage: python benchmarks/scale.py [--cases 125 250 500 1000] [--large] [--json FILE] [--plot FILE]
 """
 
@@ -23,7 +24,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.result import bar, peak_mib, report
+from benchmarks.result import bar, forget_peak, peak_mib, show, write
 
 EDGE, LARGE, ORGAN = 64, 512, 16
 ORGANS = 2
@@ -32,6 +33,7 @@ VOXELS = ((60, 192, 192), (120, 192, 192), (240, 192, 192), (480, 192, 192))
 REQUESTS = (250, 500, 1000, 2000)
 PATCH = (32, 96, 96)
 STEPS = 20
+LIBRARIES = ("numpy", "torch", "onnxruntime-gpu")
 GROWTH_MIB, FILES = 150, 120
 """More memory for eight times the cases, and open files of a process that trains."""
 STRAIGHT = 1.25
@@ -50,7 +52,6 @@ def main() -> None:
     if options.child:
         print(json.dumps(CHILDREN[options.child[0]](json.loads(options.child[1]))))
         return
-    rows = []
     asked = {
         "cases": [{"cases": n, "edge": EDGE} for n in options.cases],
         "classes": [{"classes": n, "shape": SHAPE} for n in CLASSES],
@@ -59,13 +60,27 @@ def main() -> None:
     }
     if options.large:
         asked["cases"].append({"cases": 2, "edge": LARGE})
+    known = known_rows(options.json)
+    rows = []
     for axis, works in asked.items():
-        for work in works if options.only in (None, axis) else ():
-            rows.append({"axis": axis, **work, **in_a_process(axis, work)})
-            print(rows[-1], flush=True)
-    report("scale", rows, list(bars(rows)), ("numpy", "torch", "onnxruntime-gpu"), options.json)
+        for work in works:
+            row = {"axis": axis, **json.loads(json.dumps(work))}
+            found = next((each for each in known if row.items() <= each.items()), None)
+            if found is None and options.only in (None, axis):
+                found = row | in_a_process(axis, work)
+                print(found, flush=True)
+            rows += [found] if found else []
+            if options.json:
+                write("scale", rows, list(bars(rows)), LIBRARIES, options.json)
+    show(bars(rows))
     if options.plot:
         plot(rows, options.plot)
+
+
+def known_rows(file: Path | None) -> list[dict]:
+    if file is None or not file.is_file():
+        return []
+    return json.loads(file.read_text(encoding="utf-8"))["rows"]
 
 
 def in_a_process(axis: str, work: dict) -> dict:
@@ -197,9 +212,12 @@ def a_volume(work: dict) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         package = write_package(Path(folder) / "p", PATCH, 1, work["classes"], (2.0, 2.0, 2.0))
         predictor = Predictor(package)
+        image = Image(voxels[np.newaxis], spacing=(1.0, 1.0, 1.0))
+        del noise, smooth
+        forget_peak()
         before = peak_mib()
         with stages.stage("segment"):
-            predictor.segment(Image(voxels[np.newaxis], spacing=(1.0, 1.0, 1.0)))
+            predictor.segment(image)
     return {**stages.found, "before_mib": round(before), "peak_mib": round(peak_mib())}
 
 

@@ -58,8 +58,8 @@ class WayCost(FrozenData):
             self.cases >= FEWEST_CASES
             and self.dice_lost < MOST_DICE_LOST
             and self.ci95[1] < MOST_DICE_LOST_AT_WORST
-            and max(self.class_lost.values(), default=0.0) < MOST_LOST_OF_A_CLASS
-            and not (objects_count and (self.objects_changed or 0.0) > MOST_OBJECTS_CHANGED)
+            and all(lost < MOST_LOST_OF_A_CLASS for lost in self.class_lost.values())
+            and (not objects_count or (self.objects_changed or 0.0) <= MOST_OBJECTS_CHANGED)
         )
 
 
@@ -101,10 +101,15 @@ class FasterWays(FrozenData):
     """On which cases, in words."""
 
     def precision(
-        self, precision: Precision, instead_of: tuple[str, ...], variant: str | None = None
+        self,
+        precision: Precision,
+        provider: str,
+        instead_of: tuple[str, ...],
+        variant: str | None = None,
     ) -> PrecisionCost | None:
-        """What is known of one precision of a network; None where it was not measured."""
+        """What is known of one precision of a network in one library; None if not measured."""
+        asked = (precision, provider, instead_of, variant)
         for each in self.precisions:
-            if (each.precision, each.instead_of, each.variant) == (precision, instead_of, variant):
+            if (each.precision, each.provider, each.instead_of, each.variant) == asked:
                 return each
         return None

@@ -35,7 +35,8 @@ class PooledDice(nn.Module):
         else:
             shape = (1, -1, *[1] * (logits.ndim - 2))
             classes = torch.arange(1, self.outputs, device=logits.device).view(shape)
-            predicted = logits.argmax(dim=1, keepdim=True) == classes
+            # max: torch's argmax takes nine times as long over a few channels, 5 % of a small step
+            predicted = logits.max(dim=1, keepdim=True).indices == classes
         predicted = predicted & (labels != IGNORE)[:, None]
         both, ours, theirs = (
             members.transpose(0, 1).flatten(1).sum(dim=1)

@@ -51,9 +51,10 @@ def fastest(
     Raises:
         BackendError: none of them can be loaded and agrees.
     """
-    facts = threads or cores(), cuda_devices(), chosen_device()
-    place = place_of("backends", package, variant, *map(str, candidates), *facts)
     given = {each if isinstance(each, Way) else Way(each): each for each in candidates}
+    allowed = [tolerance_of(package.card, variant, way) for way in given]
+    facts = threads or cores(), cuda_devices(), chosen_device(), *allowed
+    place = place_of("backends", package, variant, *map(str, candidates), *facts)
 
     def load_in(way: Way) -> Backend:
         return load(given[way])

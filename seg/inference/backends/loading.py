@@ -44,8 +44,6 @@ def load_backend(  # noqa: PLR0913 - all that a user may choose of how a network
     def load(way: Way) -> Backend:
         return load_way(package, way, variant, batch_size, threads)
 
-    if len(ways) == 1 and provider != "auto":
-        return load(ways[0])
     return fastest(package, variant, load, ways, threads, on_fallback)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from seg.cuda_driver import cuda_devices
 from seg.errors import BackendError, ConfigError
 from seg.inference.backends.openvino_core import openvino_core
-from seg.model_package import ModelCard, Precision, Tolerance, Variant
+from seg.model_package import ModelCard, Precision, PrecisionCost, Tolerance, Variant
 from seg.names import PRECISION_VARIABLE, PRECISIONS, AskedPrecision, Provider
 from seg.version import installed_with
 
@@ -99,19 +99,27 @@ def tolerance_of(card: ModelCard, variant: str | None, way: Way) -> Tolerance:
     """How far golden probabilities may be off when it runs that way."""
     if way.precision != "bfloat16":
         return card.tolerance(way.variant or variant)
-    known = card.faster_ways and card.faster_ways.precision(
-        way.precision, card.members(variant), way.variant
-    )
+    known = _known(card, variant, way)
     return Tolerance(known.tolerance, known.mean_tolerance) if known else UNMEASURED
 
 
 def _is_proven(card: ModelCard, variant: str | None, way: Way) -> bool:
     if way.precision == "bfloat16" and not has_bfloat16():
         return False
-    known = card.faster_ways and card.faster_ways.precision(
-        way.precision, card.members(variant), way.variant
-    )
+    known = _known(card, variant, way)
     return bool(known and known.is_small(objects_count=card.instances is not None))
+
+
+def _known(card: ModelCard, variant: str | None, way: Way) -> PrecisionCost | None:
+    """What a way was measured to lose, in the library that was measured: another rounds otherwise.
+
+    None where nobody measured it.
+    """
+    if card.faster_ways is None:
+        return None
+    return card.faster_ways.precision(
+        way.precision, way.provider, card.members(variant), way.variant
+    )
 
 
 def _faster(card: ModelCard, variant: str | None) -> list[Way]:

@@ -144,7 +144,8 @@ def test_one_that_disagrees_is_not_taken_however_fast(package, cache):
     assert type(backend) is Slow
 
 
-def test_where_none_agrees_the_reasons_are_told(package, cache, tmp_path):
+@pytest.mark.parametrize("provider", ["auto", "cpu"])
+def test_where_none_agrees_the_reasons_are_told(package, cache, tmp_path, provider):
     changed = shutil.copytree(package.path, tmp_path / "package")
     golden = package.golden()
     sha256 = write_golden(changed, GoldenSamples(golden.patches, golden.logits[:, ::-1]))
@@ -152,7 +153,7 @@ def test_where_none_agrees_the_reasons_are_told(package, cache, tmp_path):
     (changed / "model.json").write_text(json.dumps(card))
     accept_card(changed)
     with pytest.raises(BackendError, match=r"no backend runs this package here; .*disagrees"):
-        load_backend(ModelPackage.load(changed))
+        load_backend(ModelPackage.load(changed), provider=provider)
 
 
 def test_a_choice_that_cannot_be_kept_is_made_again(package, monkeypatch, tmp_path):

@@ -71,8 +71,9 @@ def test_what_loses_nothing_may_run_where_the_hardware_has_it(package, capable, 
         {"cases": 2},
         {"class_lost": {"cytoplasm": 0.0, "nucleus": 0.01}},
         {"instead_of": ("another",)},
+        {"provider": "cpu"},
     ],
-    ids=["mean", "interval", "few-cases", "a-class", "another-network"],
+    ids=["mean", "interval", "few-cases", "a-class", "another-network", "another-library"],
 )
 def test_what_loses_more_than_the_bounds_is_not_taken(package, capable, changes):
     assert BFLOAT16 not in ways_of(measured(package, **changes).card)
@@ -116,6 +117,17 @@ def test_a_machine_that_disagrees_more_than_the_measured_one_keeps_float32(packa
     assert way_of(backend).precision == "float32"
     assert "openvino bfloat16: OpenVINO in bfloat16 disagrees" in refused[0]
     verify_golden(strict, backend)
+
+
+@needs_bfloat16
+def test_what_was_remembered_is_asked_again_where_the_record_became_stricter(package, monkeypatch):
+    monkeypatch.setattr("seg.inference.backends.fastest.patches_a_second", bfloat16_wins)
+    assert way_of(load_backend(measured(package))) == BFLOAT16
+    assert way_of(load_backend(measured(package, mean_tolerance=1e-9))).precision == "float32"
+
+
+def bfloat16_wins(backend: object, *_: object) -> float:
+    return 2.0 if way_of(backend) == BFLOAT16 else 1.0
 
 
 def test_an_overlap_that_cannot_be_is_refused(package):
