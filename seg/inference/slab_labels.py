@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from seg.images import Image, ImageSource
 from seg.inference.backends.onnx import Backend
 from seg.inference.labels.decision import decided
-from seg.inference.slab_logits import SlabLogits
+from seg.inference.slab_logits import MANY_LOGITS, SlabLogits
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.likely import likely_labels
 from seg.inference.tiling.sliding_window import Progress, WindowCounts
@@ -18,8 +18,6 @@ from seg.inference.trust.quality import QualityMeter
 from seg.objects import SlabTaker, class_logits
 from seg.transforms import resampled_shape
 
-MANY_LOGITS = 2**30
-"""Numbers from which the logits of an image are resampled only where they decide."""
 Observe = Callable[[Slab, UInt8[np.ndarray, "*slab"]], None]
 
 

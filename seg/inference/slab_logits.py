@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from jaxtyping import Float32
@@ -24,7 +25,10 @@ from seg.inference.trust.disagreement import DisagreementBackend
 from seg.inference.trust.quality import QualityMeter
 from seg.model_package import ModelCard
 from seg.transforms import Rows, prepare_rows
+from seg.transforms.rows import WHOLE_BYTES
 
+MANY_LOGITS = 2**30
+"""Numbers from which the logits of an image are resampled only where they decide."""
 NEIGHBOURS = 2
 """Rows of the network's grid that an interpolated row of the image may depend on."""
 
@@ -103,7 +107,7 @@ class SlabLogits:
                 f"this model segments {spec.dims}D images, got one of {len(shape)} dimensions "
                 f"with size {shape}"
             )
-        image = prepare_rows(source, spec.preprocessing)
+        image = prepare_rows(source, spec.preprocessing, whole_bytes=self._whole_bytes(shape))
         background = self._background(backend)
         part: Rows = image
         if box is not None and image.box is None:
@@ -148,6 +152,11 @@ class SlabLogits:
         temperature = card.quality.temperature if card.quality else 1.0
         tiling = self._tiling(backend, rows)
         return decided_parts(backend, rows, tiling, temperature, progress, counts)
+
+    def _whole_bytes(self, shape: Sequence[int]) -> int:
+        """The sums of a hundred classes leave less room for the image."""
+        is_many = self.card.logits * prod(shape) >= MANY_LOGITS
+        return WHOLE_BYTES // 2 if is_many else WHOLE_BYTES
 
     def _first_of(
         self, first: int, shape: Sequence[int], image: Rows, box: tuple[slice, ...] | None

@@ -117,8 +117,11 @@ class _Sums:
         """Add a window that starts at the first row at hand."""
         assert self._logits is not None
         where = tuple(slice(s, s + p) for s, p in zip(at[1:], self._patch[1:], strict=True))
-        self._weighted = np.multiply(logits, self._weights, out=self._weighted, dtype=np.float32)
-        self._logits[(slice(None), slice(None), *where)] += self._weighted
+        for sums, channel in zip(self._logits, logits, strict=True):  # which stays in the cache
+            self._weighted = np.multiply(
+                channel, self._weights, out=self._weighted, dtype=np.float32
+            )
+            sums[(slice(None), *where)] += self._weighted
         self._starts.append(at)
 
     def moved_to(self, row: int, classes: int) -> Iterator[Slab]:

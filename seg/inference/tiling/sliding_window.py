@@ -29,6 +29,9 @@ from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
 """Runs that wait beside those in work, so that the network never waits for the blending."""
+LARGE_ANSWER = 2**26
+"""Bytes of a run's logits from which one run waits: of a hundred classes they are most of what is
+held beside the sums, and blending them takes a fraction of the network's time."""
 SLABS_AHEAD = 3
 """Slabs that wait while earlier ones are resampled, labelled and written."""
 
@@ -339,20 +342,21 @@ def in_turn(
 ) -> Iterator[tuple[_Start, Answer]]:
     """Where each window starts and its answer, in order, with so many at work."""
     waiting: deque[tuple[Batch, Future[Iterable[Answer]]]] = deque()
-    done = 0
+    done, most = 0, AHEAD + callers
     with ThreadPoolExecutor(callers, thread_name_prefix="network") as pool:
         try:
-            for batch in itertools.chain(batches, itertools.repeat(None)):
+            for batch in itertools.chain(batches, [None]):
                 if batch is not None:
                     waiting.append((batch, pool.submit(ask, batch)))
-                    if len(waiting) < AHEAD + callers:
-                        continue
-                if not waiting:
-                    break
-                finished, answers = waiting.popleft()
-                yield from zip(finished.starts, answers.result(), strict=True)
-                done += len(finished.starts)
-                progress(min(done + counts.skipped + counts.before, counts.total), counts.total)
+                while waiting and (batch is None or len(waiting) >= most):
+                    finished, running = waiting.popleft()
+                    answers = running.result()
+                    if isinstance(answers, np.ndarray) and answers.nbytes >= LARGE_ANSWER:
+                        most = 1 + callers
+                    yield from zip(finished.starts, answers, strict=True)
+                    del answers, running  # before the next is waited for
+                    done += len(finished.starts)
+                    progress(min(done + counts.skipped + counts.before, counts.total), counts.total)
         finally:
             for _, future in waiting:
                 future.cancel()

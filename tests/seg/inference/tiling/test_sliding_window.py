@@ -8,8 +8,9 @@ from numpy.random import default_rng
 
 from seg.errors import BackendError
 from seg.inference import Tiling, predict_slabs
+from seg.inference.tiling import sliding_window
 from seg.inference.tiling.blending import blend_windows, gaussian_weights
-from seg.inference.tiling.sliding_window import window_starts
+from seg.inference.tiling.sliding_window import Batch, WindowCounts, in_turn, window_starts
 from seg.transforms import Prepared, border
 
 
@@ -159,3 +160,20 @@ def test_the_network_s_error_reaches_the_caller():
 
     with pytest.raises(BackendError, match="out of memory"):
         stitched(Broken((8, 8)), np.zeros((1, 30, 30), np.float32))
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_large_answers_do_not_pile_up(monkeypatch, size):
+    monkeypatch.setattr(sliding_window, "LARGE_ANSWER", 0 if size == "large" else 2**40)
+    taken = []
+
+    def batches():
+        for number in range(9):
+            taken.append(number)
+            yield Batch([(number,)], np.zeros((1, 1, 4), np.float32))
+
+    counts = WindowCounts(total=9)
+    answers = in_turn(lambda batch: batch.patches, 1, batches(), counts, lambda *_: None)
+    waiting = [len(taken) - number for number, _ in enumerate(answers)]
+    assert len(waiting) == 9
+    assert max(waiting[1:]) == (2 if size == "large" else 3)
