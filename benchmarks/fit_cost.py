@@ -28,7 +28,8 @@ FASTER_THAN_PLAIN, OF_BARE = 1.25, 1.0
 """Steps a second, by CPU time, over a plain Lightning loop's and over the bare one's."""
 START_S, PLANNING = 25.0, 0.05
 """CPU seconds to the first step, and the share of the minutes that planning may take."""
-SHORT, LONG = 4, 24
+SHORT, LONG = 24, 72
+"""Steps, with as many looks at held-back patches in both."""
 WORKERS = 1
 BATCHES_IN_MEMORY = 6
 
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["loops", "start"])
     parser.add_argument("--network", default="resunet-s")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
