@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from seg.control_groups import cpu_quota
+from seg.control_groups import cpu_quota, memory_limit
 
 SPINS = "10000"
 """Of libgomp. Measured, 60 steps of a small network on two cores: 19.6 steps a second quiet and 5.9
@@ -23,6 +23,12 @@ def cores() -> int:
     shown = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota = cpu_quota()
     return min(shown or 1, shown or 1 if quota is None else max(1, math.ceil(quota)))
+
+
+def memory_here() -> int:
+    """Bytes of memory that the container has, or the machine."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, memory_limit() or machine)
 
 
 def tell_openmp() -> None:

@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from seg import errors
-from seg.control_groups import memory_limit
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import Image, Limits, read_channels
 from seg.images.dicom.instance_facts import InstanceFacts
+from seg.machine import memory_here
 from service.decoding.budget import DecodingBudget, Lease
 from service.decoding.channel import ClosedError, Message
 from service.decoding.crossing import packed, unpacked
@@ -322,13 +322,7 @@ class ImageDecoder:
 def decoding_bytes(settings: Settings) -> int:
     """Bytes that all decoding may take together."""
     chosen = settings.max_decoding_mb
-    return _memory() // SHARE if chosen is None else int(chosen * 1e6)
-
-
-def _memory() -> int:
-    """Bytes that this process and its decoders may take together."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(machine, memory_limit() or machine)
+    return memory_here() // SHARE if chosen is None else int(chosen * 1e6)
 
 
 def _told(answer: Message) -> Any:

@@ -24,6 +24,7 @@ from seg.model_package import read_card
 from service.models.arrival import arrived, folder_name
 from service.models.registry import ModelRegistry
 from service.models.rules import ServingRule, version_before
+from service.models.trial import try_out
 from service.models.versions import LATEST, ModelVersion, named
 from service.problems.response import Problem
 from service.requests.bodies import short_body
@@ -114,6 +115,11 @@ class ModelChanges:
                         409,
                         f"model {name} has a version {card.version} already; it is not replaced",
                     )
+                try_out(
+                    staged.absolute(),
+                    [variant.file for variant in card.variants],
+                    seconds=self._settings.timeout_s,
+                )
                 before = self._models.rules.of(name)
                 if share is not None:
                     self._change(name, {"candidate": card.version, "share": share})

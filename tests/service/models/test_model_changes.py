@@ -29,8 +29,13 @@ def root(tmp_path, tiny_package):
 
 
 @pytest.fixture
-def client(root):
-    """A service over a folder of models; it looks at the folder seldom."""
+def client(root, monkeypatch):
+    """A service over a folder of models; it looks at the folder seldom.
+
+    What is put is not run in a process of its own, which costs a second each time: that is
+    test_trial's, and the server's below.
+    """
+    monkeypatch.setattr("service.routes.model_changes.try_out", lambda *_, **__: None)
     registry = ModelRegistry(Settings(models=root, models_poll_s=60), Metrics())
     registry.start()
     registry.wait()

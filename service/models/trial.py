@@ -1,0 +1,110 @@
+"""A package that came over the network runs first where it can be ended: in a process of its own.
+
+A network may ask for any memory and go on for ever, and its golden samples may unpack to anything.
+Whether it says what it should is looked at afterwards, by `ReadyModel`'s own proof. Files outside
+of its folder, operators that nobody knows and weights larger than they are onnxruntime refuses.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from seg.device_memory import lacks_memory
+from seg.errors import PackageError
+from seg.machine import memory_here
+
+GOLDEN_FILE = "golden.npz"
+"""As ``seg.model_package`` names it, which would take a second to import."""
+LACKS_MEMORY = 3
+"""Status of a process that had too little."""
+
+
+def try_out(
+    folder: Path, networks: Sequence[str], *, seconds: float, memory: int | None = None
+) -> None:
+    """Run each network once on a golden sample.
+
+    Args:
+        folder: of the package.
+        networks: its ONNX files.
+        seconds: that this may take.
+        memory: bytes that it may take; None is most of what the container or the machine has.
+
+    Raises:
+        PackageError: it takes more, or crashes.
+    """
+    memory = memory or memory_here() * 3 // 4
+    limits = json.dumps({"memory": memory, "seconds": seconds})
+    command = [sys.executable, "-m", __name__, limits, str(folder), *networks]
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+        status = done.returncode
+    except subprocess.TimeoutExpired:
+        status = -signal.SIGXCPU
+    if status == -signal.SIGXCPU:
+        raise PackageError(
+            f"a patch takes the package longer than {seconds:g} s (SEG_TIMEOUT_S) on a core here"
+        )
+    if status in (LACKS_MEMORY, -signal.SIGKILL):
+        raise PackageError(
+            f"a patch takes the package more than the {memory / 1e6:,.0f} MB that there are here"
+        )
+    if status < 0:
+        raise PackageError(f"onnxruntime crashes over the package ({signal.Signals(-status).name})")
+
+
+def main() -> int:
+    """Run the networks named on the command line; what merely fails is told by the proof."""
+    limits, folder, *networks = sys.argv[1:]
+    _limit(**json.loads(limits))
+    try:
+        for name in networks:
+            _run(Path(folder) / name, Path(folder) / GOLDEN_FILE)
+    except Exception as error:
+        return LACKS_MEMORY if isinstance(error, MemoryError) or lacks_memory(error) else 0
+    return 0
+
+
+def _run(network: Path, golden: Path) -> None:
+    import numpy as np
+    import onnxruntime as ort
+
+    with np.load(golden, allow_pickle=False) as arrays:
+        patches = arrays["patches"][:1]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+    session.run(None, {session.get_inputs()[0].name: patches})
+
+
+def _limit(memory: int, seconds: float) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    until = int(seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (until, until + 1))
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
