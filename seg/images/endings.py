@@ -115,6 +115,8 @@ def is_image_file(path: Path) -> bool:
         return False
     if name.endswith(IMAGE_ENDINGS):
         return True
+    if not path.is_file():  # a pipe without a name would be waited for
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -85,17 +85,9 @@ def left_out(inputs: Sequence[str | Path], search: CaseSearch) -> list[Path]:
     """The files in the folders among the inputs that are no images that are read."""
     found: dict[Path, None] = {}
     for path in map(Path, inputs):
-        if not path.is_dir():
-            continue
-        found |= dict.fromkeys(left_out_at(path, search.dims))
-        if search.recursive and not is_image_folder(path, search.dims):
-            out = search.out.resolve() if search.out else None
-            inner = [
-                each
-                for each in sorted(path.iterdir())
-                if each.is_dir() and not each.name.startswith(".") and each.resolve() != out
-            ]
-            found |= dict.fromkeys(left_out(inner, search))
+        folders = _folders(path, search) if search.recursive else iter([path])
+        for folder in folders:
+            found |= dict.fromkeys(left_out_at(folder, search.dims))
     return [
         path
         for path in found
@@ -208,11 +200,31 @@ def _before_magic(path: Path) -> Path:
 def _images(path: Path, search: CaseSearch) -> Iterator[Path]:
     if not path.exists():
         raise DatasetError(f"{path} does not exist")
-    direct = images_at(path, search.dims)
-    yield from direct
-    if not search.recursive or direct == [path]:
+    if not search.recursive or not path.is_dir():
+        yield from images_at(path, search.dims)
         return
-    for folder in sorted(set(path.iterdir()) - set(direct)):
-        is_out = search.out is not None and folder.resolve() == search.out.resolve()
-        if folder.is_dir() and not folder.name.startswith(".") and not is_out:
-            yield from _images(folder, search)
+    for folder in _folders(path, search):
+        yield from images_at(folder, search.dims)
+
+
+def _folders(
+    path: Path, search: CaseSearch, above: frozenset[Path] = frozenset()
+) -> Iterator[Path]:
+    """A folder and all within it, but not those within an image, nor where links lead in a circle.
+
+    Args:
+        path: that of a file leads to no folder.
+        search: what for.
+        above: the folders, without links, on the way to this one.
+    """
+    own = path.resolve()
+    if own in above or not path.is_dir():
+        return
+    yield path
+    if is_image_folder(path, search.dims):
+        return
+    out = search.out.resolve() if search.out else None
+    for inner in sorted(path.iterdir()):
+        is_wanted = not inner.name.startswith(".") and not is_image_folder(inner, search.dims)
+        if is_wanted and inner.is_dir() and inner.resolve() != out:
+            yield from _folders(inner, search, above | {own})

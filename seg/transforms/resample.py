@@ -5,19 +5,24 @@ The grids share their outer edges, so a voxel's index maps to ``(i + 0.5) * in /
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Integer, Real
 from scipy import ndimage
 
+from seg.errors import ImageTooLargeError
 from seg.images.grid.image import Spacing
+from seg.images.grid.limits import DEFAULT_LIMITS
 
 CUBIC: Literal[3] = 3
 SPLINE_REACH = 16
 """Rows beyond which a cubic spline does not feel an input: 0.27 ** 16 is below 1e-9."""
 HALF = 0.5
 """Share of the upper neighbour from which it is the nearest."""
+MOST_FINER = 64
+"""Voxels that one voxel of a file may become, where they are more than any file may hold."""
 ANISOTROPY = 3.0
 """Spacing ratio beyond which an axis is resampled by nearest neighbour, since an interpolation
 between far slices invents anatomy. Source: Isensee et al., nnU-Net, Nature Methods 18 (2021)."""
@@ -26,13 +31,27 @@ between far slices invents anatomy. Source: Isensee et al., nnU-Net, Nature Meth
 def resampled_shape(
     shape: Sequence[int], spacing: Spacing | None, target: Sequence[float | None] | None
 ) -> tuple[int, ...]:
-    """Size in voxels after a change of spacing (mm); the size itself where one is not known."""
+    """Size in voxels after a change of spacing (mm); the size itself where one is not known.
+
+    Raises:
+        ImageTooLargeError: the spacing makes a small image an enormous one.
+    """
     if spacing is None or target is None:
         return tuple(shape)
-    return tuple(
+    grid = tuple(
         n if new is None else max(1, round(n * old / new))
         for n, old, new in zip(shape, spacing, target, strict=True)
     )
+    if prod(grid) > max(DEFAULT_LIMITS.max_voxels, MOST_FINER * prod(shape)):
+        raise ImageTooLargeError(
+            f"with voxels of {_listed(spacing)} mm the image would have {_listed(grid)} voxels at "
+            f"the {_listed(target)} mm that are wanted; is the unit of its spacing right?"
+        )
+    return grid
+
+
+def _listed(numbers: Sequence[float | int | None]) -> str:
+    return " x ".join("any" if number is None else f"{number:.4g}" for number in numbers)
 
 
 def resample_image(

@@ -13,7 +13,9 @@ from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, parse, translated
 from seg.images.dicom.geometry import Stack, flat, missing_between, stack
 from seg.images.dicom.one_scan import check_one_scan, check_one_volume
-from seg.images.dicom.pixels import PixelLayout, Scale, decode_into, unscaled, value_type
+from seg.images.dicom.pixels.decoding import decode_into
+from seg.images.dicom.pixels.layout import PixelLayout
+from seg.images.dicom.pixels.scale import Scale, unscaled, value_type
 from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import read_segmentation
 from seg.images.dicom.series import FoundSlice, chosen_series, is_segmentation, study_of

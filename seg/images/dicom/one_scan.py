@@ -10,7 +10,7 @@ from typing import Any
 
 from seg.errors import ImageError
 from seg.images.dicom.file import Dataset
-from seg.images.dicom.pixels import Scale
+from seg.images.dicom.pixels.scale import Scale
 from seg.images.dicom.planes import functional
 
 IDENTITY = {
@@ -36,6 +36,7 @@ KIND_OF_FRAMES = {
     ("FrameContentSequence", "TemporalPositionIndex"): "moments",
     ("MREchoSequence", "EffectiveEchoTime"): "echo times",
     ("MRDiffusionSequence", "DiffusionBValue"): "b values",
+    ("MRImageFrameTypeSequence", "ComplexImageComponent"): "parts of a complex image",
 }
 """The same of frames in one file, by the functional group. Source: DICOM PS3.3, C.7.6.16."""
 
@@ -72,10 +73,16 @@ def check_one_volume(header: Dataset, frames: int) -> None:
     """Whether the frames of a file may make a volume.
 
     Raises:
-        ImageError: they are of several stacks, moments, echoes, ...
+        ImageError: they are of several stacks, moments, echoes, ..., or more or fewer than told.
     """
-    if not header.get("PerFrameFunctionalGroupsSequence"):
+    groups = header.get("PerFrameFunctionalGroupsSequence")
+    if not groups:
         return
+    if len(groups) != frames:
+        raise ImageError(
+            f"the DICOM file announces {frames} frames and describes {len(groups)}; send the file "
+            "as it came from the scanner"
+        )
     for (group, name), what in KIND_OF_FRAMES.items():
         each = (functional(header, frame, group).get(name) for frame in range(frames))
         values = {_value(value) for value in each} - {""}

@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer, UInt16
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.file import Dataset, parse, pydicom, translated
 from seg.images.dicom.geometry import Stack, stack, stack_with_gaps
-from seg.images.dicom.pixels import check_frames, decoders_of
+from seg.images.dicom.pixels.decoding import check_frames, decoders_of
 from seg.images.dicom.planes import SAME, UNEVEN, Plane, planes_of
 from seg.images.grid.image import Image
 from seg.images.grid.limits import ReadOptions

@@ -130,13 +130,13 @@ def _world(fields: dict[str, str], axes: int, spatial: int) -> tuple[Spacing | N
     if sizes_text is None:
         return None, None
     mm = MM[_unit(fields)]
-    sizes = np.abs(numbers(sizes_text, axes, "ElementSpacing"))[:spatial] * mm
-    if not (sizes > 0).all():
-        raise ImageError("the MetaImage header's ElementSpacing must be above 0; repair it")
+    sizes = numbers(sizes_text, axes, "ElementSpacing")[:spatial] * mm
+    if not sizes.all():
+        raise ImageError("the MetaImage header's ElementSpacing must not be 0; repair it")
     origin_text = next((fields[name] for name in ORIGINS if name in fields), None)
     turn_text = next((fields[name] for name in TURNS if name in fields), None)
     if origin_text is None and turn_text is None:
-        return tuple(float(size) for size in sizes[::-1]), None
+        return tuple(abs(float(size)) for size in sizes[::-1]), None
     origin, turn = np.zeros(axes), np.eye(axes)
     if origin_text is not None:
         origin = numbers(origin_text, axes, "Offset")
@@ -149,7 +149,7 @@ def _world(fields: dict[str, str], axes: int, spatial: int) -> tuple[Spacing | N
                 f"{', '.join(f'{length:.4g}' for length in lengths)}; repair it, sizes belong into "
                 "ElementSpacing"
             )
-    pad = (0, 3 - spatial)
+    pad = (0, 3 - spatial)  # a negative size turns its axis round, as ITK has it
     steps = [np.pad(turn[i, :spatial] * sizes[i], pad) * LPS_TO_RAS for i in range(spatial)]
     found, affine = grid(steps, np.pad(origin[:spatial] * mm, pad) * LPS_TO_RAS)
     return found, affine

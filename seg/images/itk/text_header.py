@@ -178,9 +178,12 @@ def beside(name: str, options: ReadOptions, kind: str) -> BinaryFile:
     below = PurePosixPath(name.replace("\\", "/"))  # without "./"
     if below.is_absolute() or PureWindowsPath(name).drive or ".." in below.parts:
         raise ImageError(f"the {kind} header must name a file beside it, not a path elsewhere")
+    path = options.folder / below
     try:
-        return (options.folder / below).open("rb")
+        if path.is_file():  # nor a pipe, which would be waited for
+            return path.open("rb")
     except (OSError, ValueError) as error:
         raise ImageError(
-            f"the {kind} header names a file for the voxels that is not beside it"
+            f"the {kind} header names a file for the voxels that cannot be opened"
         ) from error
+    raise ImageError(f"the {kind} header names a file for the voxels that is not beside it")

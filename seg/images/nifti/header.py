@@ -28,9 +28,16 @@ ROUNDED = 1e-3
 """How much too long a quaternion may be."""
 
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
+UNIT_CODES = dict(enumerate(("unknown", "meter", "mm", "micron")))
 UNITS_OF_MM = {1e3: "meter", 1.0: "mm", 1e-3: "micron"}
 UNITS = {"meter": "m", "mm": "mm", "micron": "um", "unknown": "mm"}
 """NIfTI's units by the names that other formats have for them."""
+
+WAY_OUT = {
+    **dict.fromkeys(("complex64", "complex128", "complex256"), "save its magnitude"),
+    **dict.fromkeys(("RGB", "RGBA"), "save each colour as a channel, along a fourth axis"),
+}
+"""What to do about voxels of other types."""
 
 PLACE = (
     *("pixdim", "xyzt_units", "toffset", "qform_code", "sform_code"),
@@ -85,7 +92,7 @@ def places_of(nifti: bytes) -> list[Affine]:
     Programs differ in which of two forms they take, and so in what they write into a mask.
     """
     header = parse_header(nifti)
-    mm = MM[header.get_xyzt_units()[0]]
+    mm = MM[unit_of(header)]
     forms = [header.get_best_affine()]
     forms += [header.get_sform()] if header["sform_code"] else []
     with contextlib.suppress(ValueError, HeaderDataError):  # a quaternion may be none
@@ -108,6 +115,8 @@ def parse_header(block: bytes) -> Any:
     if abs(header["pixdim"][0]) != 1:  # the side of the z axis; the standard reads others as 1
         header["pixdim"][0] = 1
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])  # a size; what turns axes is the form
+    for code in ("qform_code", "sform_code"):
+        header[code] = max(int(header[code]), 0)  # none below 0 is a form, the standard has it
     _mend_quaternion(header)
     if bytes(header["magic"])[:2] != b"n+":
         raise UnsupportedImageError(
@@ -130,6 +139,21 @@ def _mend_quaternion(header: Any) -> None:
             header[name] = np.nextafter(np.float32(part), np.float32(0))
 
 
+def unit_of(header: Any) -> str:
+    """The unit of length that a header names, a key of ``MM``.
+
+    Raises:
+        ImageError: there is none of that number.
+    """
+    code = int(header["xyzt_units"]) % 8
+    if code not in UNIT_CODES:
+        raise ImageError(
+            f"the NIfTI header names a unit of length by number {code} (xyzt_units), and there are "
+            "0 to 3: unknown, meter, mm and micron; repair it"
+        )
+    return UNIT_CODES[code]
+
+
 def layout_of(header: Any, dims: int | None) -> Layout:
     """Where the header says that the voxels are."""
     code = int(header["datatype"])
@@ -137,9 +161,10 @@ def layout_of(header: Any, dims: int | None) -> Layout:
         raise ImageError(f"the NIfTI header names voxel type {code}, which is none; repair it")
     dtype = header.get_data_dtype()
     if dtype.kind not in "uif" or dtype.itemsize > 8:
+        name = header.get_value_label("datatype")
         raise UnsupportedImageError(
-            f"a NIfTI file of whole or real numbers up to 64 bits is needed, got {dtype}; "
-            "save magnitude, or one channel a file"
+            f"a NIfTI file of whole or real numbers up to 64 bits is needed, got {name}; "
+            + WAY_OUT.get(name, "save it as float32")
         )
     offset = int(header.get_data_offset())
     if not 0 <= offset <= MAX_EXTENSION_BYTES:
@@ -177,7 +202,7 @@ def _shape(shape: tuple[int, ...], dims: int | None) -> tuple[int, ...]:
 
 def world_of(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
     """Spacing (z, y, x) and affine, in mm."""
-    unit = header.get_xyzt_units()[0]
+    unit = unit_of(header)
     mm = MM[unit]
     if header["sform_code"] == 0 and header["qform_code"] == 0:
         sizes = np.abs(header["pixdim"][1 : dims + 1])

@@ -20,6 +20,7 @@ from seg.images.nifti.header import (
     Layout,
     layout_of,
     parse_header,
+    unit_of,
     world_of,
 )
 from seg.images.nifti.whole import STREAM_ERRORS, read_to_end
@@ -87,7 +88,7 @@ class NiftiSource:
         self._file, self._layout = file, layout
         self.spacing, self.affine = world_of(header, layout.dims)
         self.reduction: tuple[float, ...] | None = None
-        self.unit, self.nifti = UNITS[header.get_xyzt_units()[0]], header.binaryblock
+        self.unit, self.nifti = UNITS[unit_of(header)], header.binaryblock
         self.spatial_shape: tuple[int, ...] = layout.shape[-2::-1]
         self.channels = layout.shape[-1]
         if file.seek(0, 2) < layout.offset + _voxel_bytes(layout):

@@ -30,6 +30,7 @@ from seg.images.nifti.header import (
     Layout,
     layout_of,
     parse_header,
+    unit_of,
     world_of,
 )
 from seg.images.storage.files import BinaryFile
@@ -69,7 +70,7 @@ def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
         ) from error
     except HEADER_ERRORS as error:
         raise ImageError(f"the NIfTI header is not valid: {error}; repair it") from error
-    unit = UNITS[header.get_xyzt_units()[0]]
+    unit = UNITS[unit_of(header)]
     return Image(array, spacing=spacing, affine=affine, unit=unit, nifti=header.binaryblock)
 
 

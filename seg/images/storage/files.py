@@ -1,6 +1,7 @@
 """Bytes from a path, from memory, or from an open file."""
 
 import io
+import stat
 import struct
 import tempfile
 import zlib
@@ -55,6 +56,8 @@ def open_binary(source: Source) -> Iterator[BinaryFile]:
         yield source
         return
     try:
+        if not stat.S_ISREG(source.stat().st_mode):
+            raise ImageError(f"{source} is no file, but a folder, a pipe or a device")
         file = source.open("rb")
     except OSError as error:
         raise ImageError(f"{source} cannot be opened: {error.strerror}") from error

@@ -36,6 +36,10 @@ LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""
 
 
+PLAIN_TRANSFORMS = ("identity", "scale", "translation")
+"""Source: ngff.openmicroscopy.org, version 0.5, coordinateTransformations."""
+
+
 def read_zarr_folder(folder: Path, options: ReadOptions) -> Image:
     """The image of an OME-Zarr folder."""
     with translated():
@@ -73,7 +77,12 @@ def zarr_root(names: Sequence[str]) -> str | None:
 
 def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Path) -> Image:
     zarr = zarr_library()
-    group = zarr.open_group(store, mode="r")
+    group = zarr.open(store, mode="r")
+    if isinstance(group, zarr.Array):
+        raise UnsupportedImageError(
+            "this Zarr is an array alone, which does not say what its axes are; send the folder "
+            "of the OME-Zarr image that it is a level of"
+        )
     frame = options.frame
     if frame and frame.axis == "position" and LAYOUT in dict(group.attrs):
         if str(frame.number) not in group:
@@ -111,6 +120,21 @@ def _read(store: Any, options: ReadOptions, files: Mapping[str, memoryview] | Pa
         np.ascontiguousarray(axes.arrange(pixels), dtype=kind),
         spacing=_spacing(scales, axes.letters, units, axes.dims),
         reduction=None if array is whole else reduction,
+        notes=() if options.labels or frame else _absent(array),
+    )
+
+
+def _absent(array: Any) -> tuple[str, ...]:
+    """What is to be said where chunks are not there: a writer left them out, or a copy lost them.
+
+    Source: Zarr core specification, version 3: chunks that are not stored hold the fill value.
+    """
+    absent = array.nchunks - array.nchunks_initialized
+    if absent <= 0:
+        return ()
+    return (
+        f"{absent} of {array.nchunks} chunks of the OME-Zarr are not there, and were read as "
+        f"{array.fill_value}, which is right where the image is empty; was it copied whole?",
     )
 
 
@@ -220,12 +244,28 @@ def _spatial_letters(axes: Sequence[Mapping[str, Any]]) -> dict[int, str]:
 def _spacing(
     scales: Mapping[str, Any], names: str, units: Sequence[str | None], dims: int
 ) -> Spacing | None:
-    """Millimetres a spatial axis, where each has a unit."""
+    """Millimetres a spatial axis, where each has a unit and a scale is told.
+
+    Raises:
+        UnsupportedImageError: pixels are scaled by something else.
+    """
     sizes = np.ones(len(names))
-    for place in (scales["datasets"][0], scales):
-        for transform in place.get("coordinateTransformations", ()):
-            if transform["type"] == "scale":
-                sizes = sizes * np.array(transform["scale"], dtype=np.float64)
+    told = [
+        transform
+        for place in (scales["datasets"][0], scales)
+        for transform in place.get("coordinateTransformations", ())
+    ]
+    for transform in told:
+        kind = str(transform.get("type"))
+        if kind not in PLAIN_TRANSFORMS or "path" in transform:
+            raise UnsupportedImageError(
+                f"the OME-Zarr places its pixels by a transformation of type {kind[:20]!r}, or in "
+                "a file of its own; scale and translation, with their numbers, are read"
+            )
+        if kind == "scale":
+            sizes = sizes * np.array(transform["scale"], dtype=np.float64)
+    if not told:
+        return None
     spacing = []
     for letter in "ZYX"[-dims:]:
         at = names.index(letter)

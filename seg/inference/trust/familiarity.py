@@ -117,8 +117,6 @@ def _orientation(image: ImageSource, spec: InputSpec, sided: Sequence[str]) -> I
 
 
 def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> Iterator[str]:
-    if seen.spacing is None:
-        return
     if image.spacing is None:
         if spec.preprocessing.spacing is not None:
             wanted = " x ".join(
@@ -130,6 +128,8 @@ def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> 
                 "spacing_not_stated",
                 wanted=wanted,
             )
+        return
+    if seen.spacing is None:
         return
     axes = "zyx"[-len(image.spatial_shape) :]
     for axis, mm, (low, high) in zip(axes, image.spacing, seen.spacing, strict=True):

@@ -30,6 +30,13 @@ def test_a_folder_is_looked_into_and_its_folders_only_if_asked_for(scans):
     assert names(scans, search=NESTED) == ["a", "b", "mon/a", "mon/c", "tue/deep/d"]
 
 
+def test_links_that_lead_in_a_circle_are_followed_once(scans):
+    (scans / "mon" / "up").symlink_to("..")
+    (scans / "tue" / "other").symlink_to("../mon")
+    expected = ["a", "b", "mon/a", "mon/c", "tue/deep/d", "tue/other/a", "tue/other/c"]
+    assert names(scans, search=NESTED) == expected
+
+
 @pytest.mark.parametrize("absolute", [True, False])
 def test_a_pattern_finds_what_matches(scans, absolute):
     start = str(scans) if absolute else "scans"

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy import ndimage
 
+from seg.errors import ImageTooLargeError
 from seg.transforms import resample_image, resample_labels, resample_rows, resampled_shape
 
 SIZES = st.lists(st.integers(1, 12), min_size=2, max_size=3)
@@ -12,6 +13,12 @@ SIZES = st.lists(st.integers(1, 12), min_size=2, max_size=3)
 
 def test_a_change_of_spacing_changes_the_size_by_its_ratio():
     assert resampled_shape((10, 40, 40), (5.0, 1.0, 0.5), (2.5, 1.0, 1.0)) == (20, 40, 20)
+
+
+def test_a_small_image_in_another_unit_does_not_become_an_enormous_one():
+    assert resampled_shape((500, 512, 512), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5)) == (1000, 1024, 1024)
+    with pytest.raises(ImageTooLargeError, match=r"2e\+04 x 2e\+04 x 2e\+04.*is the unit"):
+        resampled_shape((20, 20, 20), (1000.0,) * 3, (1.0,) * 3)
 
 
 def test_an_image_without_spacing_keeps_its_size():

@@ -67,10 +67,11 @@ def test_frames_of_two_moments_are_refused():
         read_image(content_of(enhanced(slices)))
 
 
-def test_a_lost_frame_is_told():
+@pytest.mark.parametrize("frames", [2, 6])
+def test_frames_that_are_lost_or_not_described_are_told(frames):
     dataset = enhanced(slices_on(np.eye(3)))
-    dataset.NumberOfFrames = 6
-    with pytest.raises(ImageError, match="damaged or cut short"):
+    dataset.NumberOfFrames = frames
+    with pytest.raises(ImageError, match=f"announces {frames} frames and describes 5"):
         read_image(content_of(dataset))
 
 

@@ -199,7 +199,7 @@ def test_a_metaimage_that_does_not_say_where_it_lies_has_a_spacing_only():
         (mha("DimSize = 6 -4 5"), ImageError, "whole numbers above 0"),
         (mha("NDims = 99"), UnsupportedImageError, "2 to 4 axes is needed, got 99"),
         (mha("ElementType = MET_STRING"), UnsupportedImageError, "got MET_STRING"),
-        (mha("ElementSpacing = 1 0 3"), ImageError, "must be above 0"),
+        (mha("ElementSpacing = 1 0 3"), ImageError, "must not be 0"),
         (mha("ElementSpacing = 1 1 1", "Offset = nan 0 0"), ImageError, "Offset must be 3 finite"),
         (
             mha("ElementSpacing = 1 1 1", "TransformMatrix = 1 0 0 1 0 0 0 0 1"),

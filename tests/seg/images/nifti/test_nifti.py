@@ -149,7 +149,9 @@ def test_a_written_file_is_the_same_every_time(classes):
 
 UNSUPPORTED = {
     "whole or real numbers up to 64 bits": nifti(VOXELS.astype(np.complex64)),
-    "got .*'R', 'u1'": nifti(np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])),
+    "got RGB; save each colour": nifti(
+        np.zeros((4, 5, 6), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    ),
     "at most four axes": nifti(np.zeros((2, 2, 2, 3, 4), np.uint8)),
     "one half of a .hdr/.img pair": patched(nifti(), 344, "4s", b"ni1\0"),
     "gzip is read around NIfTI only": gzip.compress(b"text" * 200),

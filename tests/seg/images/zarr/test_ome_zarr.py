@@ -70,6 +70,44 @@ def test_without_units_there_is_no_spacing(tmp_path):
     assert image.spacing is None
 
 
+@pytest.mark.parametrize(
+    ("transforms", "spacing"),
+    [
+        ([], None),
+        ([{"type": "identity"}], (0.001,) * 3),
+        ([{"type": "affine", "affine": [[2, 0, 0]]}], "type 'affine'"),
+        ([{"type": "scale", "path": "scale"}], "a file of its own"),
+    ],
+)
+def test_a_spacing_is_what_a_scale_says_and_nothing_else(tmp_path, transforms, spacing):
+    folder = write_zarr(tmp_path / "a.zarr", VOLUME)
+    attributes = json.loads((folder / ".zattrs").read_text())
+    attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"] = transforms
+    (folder / ".zattrs").write_text(json.dumps(attributes))
+    if isinstance(spacing, str):
+        with pytest.raises(UnsupportedImageError, match=spacing):
+            read_image(folder)
+    else:
+        assert read_image(folder).spacing == spacing
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_chunks_that_are_not_there_are_counted(tmp_path, version):
+    folder = write_zarr(
+        tmp_path / "a.zarr", VOLUME + 1, version=version, chunks=(1, *VOLUME.shape[1:])
+    )
+    assert read_image(folder).notes == ()
+    first = min(each for each in (folder / "0").rglob("0*") if each.is_file())
+    first.unlink()
+    (note,) = read_image(folder).notes
+    assert note.startswith(f"1 of {len(VOLUME)} chunks of the OME-Zarr are not there")
+
+
+def test_a_level_alone_is_no_image(tmp_path):
+    with pytest.raises(UnsupportedImageError, match="an array alone"):
+        read_image(write_zarr(tmp_path / "a.zarr", VOLUME) / "0")
+
+
 def test_arrays_of_the_first_versions_are_tczyx(tmp_path):
     folder = write_zarr(tmp_path / "a.zarr", VOLUME[None, None], "tczyx")
     attributes = json.loads((folder / ".zattrs").read_text())

@@ -76,6 +76,11 @@ def test_what_is_unlike_the_training_is_said_with_numbers(image, sentence):
     assert set(others) <= {NOTHING_SHOWN}
 
 
+def test_a_spacing_that_is_not_stated_is_said_also_where_the_training_did_not_tell_its_own():
+    (warning,) = unfamiliar(scan(spacing=None), spec(), SEEN.model_copy(update={"spacing": None}))
+    assert "does not state its spacing" in warning
+
+
 def test_intensities_that_each_image_is_normalised_by_draw_no_warning():
     unscaled = scan(low=0, high=4000)
     assert unfamiliar(unscaled, spec(Normalisation(kind="zscore")), SEEN) == ()

@@ -1,0 +1,102 @@
+"""Headers that are read in one way only, though they say it in an odd one, or refused by name."""
+
+import os
+import struct
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from seg.errors import ImageError
+from seg.images import read_image
+from tests.seg.images.dicom.files import content_of, slice_of
+
+VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
+AFFINE = np.array([[0, 0, 2.0, -10], [-0.5, 0, 0, 5], [0, 1, 0, 3], [0, 0, 0, 1]])
+META = (
+    b"ObjectType = Image\nNDims = 3\nDimSize = 4 3 2\nElementType = MET_SHORT\n"
+    b"ElementSpacing = 0.5 -1 2\nOffset = 1 2 3\nElementDataFile = LOCAL\n"
+)
+STORED = np.random.default_rng(0).integers(0, 2**12, (4, 6)).astype(np.uint16)
+
+
+def nifti(at, word):
+    image = nibabel.Nifti1Image(VOLUME.T, AFFINE)
+    image.set_qform(AFFINE, 1)
+    image.set_sform(AFFINE @ np.diag([1, 1, -1, 1]), 1)
+    content = bytearray(image.to_bytes())
+    struct.pack_into("<h", content, at, word)
+    return bytes(content)
+
+
+def test_a_sform_whose_code_is_below_zero_is_none():
+    np.testing.assert_allclose(read_image(nifti(254, -1)).affine, AFFINE, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("at", "word", "sentence"),
+    [
+        (123, 7, "unit of length by number 7"),
+        (70, 128, "got RGB; save each colour as a channel"),
+        (70, 32, "got complex64; save its magnitude"),
+    ],
+)
+def test_what_a_nifti_header_may_not_say_is_named(at, word, sentence):
+    with pytest.raises(ImageError, match=sentence):
+        read_image(nifti(at, word))
+
+
+def test_a_negative_size_in_a_metaimage_turns_its_axis_round_as_in_itk(tmp_path):
+    path = tmp_path / "a.mha"
+    path.write_bytes(META + VOLUME.tobytes())
+    itk = SimpleITK.ReadImage(str(path))
+    corner = itk.TransformIndexToPhysicalPoint((3, 2, 1))
+    assert corner == (2.5, 0, 5)
+    ours = read_image(path).affine @ [3, 2, 1, 1]
+    np.testing.assert_allclose(ours[:3], np.array(corner) * [-1, -1, 1])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name in ("a.tif", "a.raw"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "a.mhd").write_bytes(META.replace(b"LOCAL", b"a.raw"))
+    with pytest.raises(ImageError, match="a folder, a pipe or a device"):
+        read_image(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match="not beside it"):
+        read_image(tmp_path / "a.mhd")
+
+
+@pytest.mark.parametrize("highest", [11, 13, 15])
+@pytest.mark.parametrize("signed", [False, True])
+def test_stored_bits_lie_where_high_bit_says(highest, signed):
+    meant = STORED.astype(np.int16) - 2**11 if signed else STORED
+    moved = meant << (highest - 11)
+    dataset = slice_of(moved, BitsStored=12, HighBit=highest)
+    np.testing.assert_array_equal(read_image(content_of(dataset)).array[0], meant)
+
+
+def test_a_high_bit_that_is_not_true_is_passed_over():
+    dataset = slice_of(STORED, BitsStored=12, HighBit=15)
+    np.testing.assert_array_equal(read_image(content_of(dataset)).array[0], STORED)
+    dataset = slice_of(STORED | 0x8001, BitsStored=12, HighBit=15)
+    with pytest.raises(ImageError, match="from bit 4 on"):
+        read_image(content_of(dataset))
+
+
+@pytest.mark.parametrize("name", ["SamplesPerPixel", "PhotometricInterpretation", "BitsStored"])
+def test_a_dicom_attribute_that_can_mean_one_thing_only_may_be_missing(name):
+    dataset = slice_of(STORED)
+    delattr(dataset, name)
+    np.testing.assert_array_equal(read_image(content_of(dataset)).array[0], STORED)
+
+
+def test_a_dicom_attribute_that_could_mean_two_things_is_named():
+    dataset = slice_of(STORED)
+    del dataset.PixelRepresentation
+    with pytest.raises(ImageError, match="lacks PixelRepresentation"):
+        read_image(content_of(dataset))
+    dataset = slice_of(STORED)
+    del dataset.PixelData
+    with pytest.raises(ImageError, match="a size and no pixels"):
+        read_image(content_of(dataset))
