@@ -4,6 +4,10 @@ For each way of telling objects apart and each class: from which height on a vox
 small seeds and objects may be, and how what is left in one is split by its shape; what finds most
 of the objects wins. Then, with what won: how probable an object is, and how far counts lie from the
 truth.
+
+Where there are too few cases to spare any, rules are chosen on those that were learnt from. A
+network that knows them by heart finds their objects by almost any rule: of those that find as many,
+give or take one object, the one in their middle is taken, not the first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +41,10 @@ HEIGHTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.93)
 SEED_SHARES = (0.0, 0.01, 0.03, 0.08, 0.15)
 OBJECT_SHARES = (0.0, 0.02, 0.05, 0.1, 0.18, 0.28, 0.4)
 """Of the median size: below that, seeds and objects are none."""
+MOST_SLACK = 0.1
+"""In worth; of very few objects one is more."""
+PREFERRED: tuple[Encoding, ...] = ("distance", "border", "components")
+"""Where learnt cases cannot tell: every object has depth, borders only those that touch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +99,7 @@ class _Meter:
 
 
 def tune_objects(
-    predictor: Predictor, dataset: Dataset, cases: Sequence[Case], halo: int, fitted_on: str
+    predictor: Predictor, dataset: Dataset, cases: Sequence[Case], halo: int, *, are_learnt: bool
 ) -> Instances:
     """The best way to find objects.
 
@@ -100,7 +108,7 @@ def tune_objects(
         dataset: of the cases.
         cases: with objects; of many, some.
         halo: in voxels of the network's grid.
-        fitted_on: what the cases are, in words.
+        are_learnt: the network has learnt from the cases.
 
     Raises:
         DatasetError: a case cannot be read.
@@ -114,7 +122,9 @@ def tune_objects(
     ]
     unit = unit_of(card, [case.spacing for case in read])
     best: dict[Encoding, dict[str, _Way]] = {
-        name: {info.name: _best_way(read, name, info, unit) for info in card.classes[1:]}
+        name: {
+            info.name: _best_way(read, name, info, unit, are_learnt) for info in card.classes[1:]
+        }
         for name in _encodings(card)
     }
 
@@ -124,7 +134,8 @@ def tune_objects(
             *np.mean([(each.worth, each.precision) for each in found], axis=0).tolist()
         )
 
-    encoding = max(best, key=mean)
+    slack = max(_an_object(read, info) for info in card.classes[1:]) if are_learnt else None
+    encoding = _best_encoding({name: mean(name) for name in best}, slack)
     ways = best[encoding]
     rules = {
         info.name: _calibrated(read, encoding, info, ways[info.name], unit)
@@ -133,7 +144,8 @@ def tune_objects(
     splits = {name: way.split for name, way in ways.items() if way.split}
     assert card.instances is not None
     said = ", ".join(f"{name} {mean(name).precision:.3f}" for name in best)
-    origin = f"{count} {fitted_on}"
+    which = "cases that the network has learnt from" if are_learnt else "held-back cases"
+    origin = f"{count} {which}"
     return card.instances.model_copy(
         update={
             "encoding": encoding,
@@ -145,6 +157,15 @@ def tune_objects(
     )
 
 
+def _best_encoding(worth: Mapping[Encoding, ObjectWorth], slack: float | None) -> Encoding:
+    """The best; with a slack the one that is preferred of those that are as good, but for that."""
+    best = max(worth, key=lambda name: worth[name])
+    if slack is None:
+        return best
+    as_good = [name for name in worth if worth[name].worth >= worth[best].worth - slack]
+    return min(as_good, key=PREFERRED.index)
+
+
 @dataclass(frozen=True)
 class _Way:
     """How objects of a class are found."""
@@ -154,8 +175,14 @@ class _Way:
     split: SplitRule | None
 
 
-def _best_way(cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo, unit: Unit) -> _Way:
-    found, rule = _best_rule(cases, encoding, info)
+def _best_way(
+    cases: Sequence[TuningCase],
+    encoding: Encoding,
+    info: ClassInfo,
+    unit: Unit,
+    are_learnt: bool = False,
+) -> _Way:
+    found, rule = _best_rule(cases, encoding, info, _an_object(cases, info) if are_learnt else None)
     told_apart = [
         ToldApart(case.found(encoding, info, rule), case.truth(info), case.edges(unit))
         for case in cases
@@ -192,9 +219,27 @@ def _tuning_case(predictor: Predictor, dataset: Dataset, case: Case) -> TuningCa
     )
 
 
+def _an_object(cases: Sequence[TuningCase], info: ClassInfo) -> float:
+    """What one object of a class more or less is worth, about."""
+    count = sum(len(np.unique(case.truth(info))) - 1 for case in cases)
+    return min(MOST_SLACK, 1 / max(1, count))
+
+
+_Tried = tuple[ObjectWorth, ObjectRule]
+
+
+def _chosen(tried: Sequence[_Tried], slack: float | None) -> _Tried:
+    """The best; with a slack the one in the middle of those that are as good, but for that."""
+    best = max(tried, key=lambda each: each[0])
+    if slack is None:
+        return best
+    as_good = [each for each in tried if each[0].worth >= best[0].worth - slack]
+    return as_good[len(as_good) // 2]
+
+
 def _best_rule(
-    cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo
-) -> tuple[ObjectWorth, ObjectRule]:
+    cases: Sequence[TuningCase], encoding: Encoding, info: ClassInfo, slack: float | None
+) -> _Tried:
     """The best rule of a class, and what it finds."""
     sizes = np.concatenate(
         [np.unique(c.truth(info), return_counts=True)[1][1:] / c.scale for c in cases]
@@ -202,14 +247,18 @@ def _best_rule(
     usual = float(np.median(sizes)) if len(sizes) else 1.0
     heights = (0.5,) if encoding == "components" else HEIGHTS
     tried = [
-        _with_smallest(cases, encoding, info, ObjectRule(seed=height), usual) for height in heights
+        _with_smallest(cases, encoding, info, ObjectRule(seed=height), usual, slack)
+        for height in heights
     ]
-    _, best = max(tried, key=lambda each: each[0])
-    if encoding != "components":
-        for share in SEED_SHARES[1:]:
-            rule = best.model_copy(update={"smallest_seed": max(1, round(share * usual))})
-            tried.append(_with_smallest(cases, encoding, info, rule, usual))
-    return max(tried, key=lambda each: each[0])
+    found, best = _chosen(tried, slack)
+    if encoding == "components":
+        return found, best
+    seeds = [
+        best.model_copy(update={"smallest_seed": max(1, round(share * usual))})
+        for share in SEED_SHARES[1:]
+    ]
+    more = [_with_smallest(cases, encoding, info, rule, usual, slack) for rule in seeds]
+    return _chosen([*tried, *more] if slack is None else [(found, best), *more], slack)
 
 
 def _with_smallest(
@@ -218,7 +267,8 @@ def _with_smallest(
     info: ClassInfo,
     rule: ObjectRule,
     usual: float,
-) -> tuple[ObjectWorth, ObjectRule]:
+    slack: float | None,
+) -> _Tried:
     """The rule with the best smallest object, and what it finds."""
     all_sizes = rule.model_copy(update={"smallest": 1})
     pairs = [overlaps(case.found(encoding, info, all_sizes), case.truth(info)) for case in cases]
@@ -230,7 +280,7 @@ def _with_smallest(
             for each, case in zip(pairs, cases, strict=True)
         )
         results.append((found, rule.model_copy(update={"smallest": smallest})))
-    return max(results, key=lambda each: each[0])
+    return _chosen(results, slack)
 
 
 def _calibrated(

@@ -58,9 +58,8 @@ def with_objects(card: ModelCard, folder: Path, backend: Backend, job: TrainingJ
         )
     learnt, tuned = tuning_split(dataset.train)
     halo = object_statistics(dataset, learnt).halo(voxel_edge(plan.spacing))
-    which = "cases that the network has learnt from" if learnt == tuned else "held-back cases"
     predictor = Predictor(ModelPackage(folder, card), backend)
-    instances = tune_objects(predictor, dataset, tuned, halo, which)
+    instances = tune_objects(predictor, dataset, tuned, halo, are_learnt=learnt == tuned)
     log.info("objects   told apart by %s; %s", instances.encoding, instances.fitted_on)
     card = card.model_copy(update={"instances": instances})
     golden = ModelPackage(folder, card).golden()

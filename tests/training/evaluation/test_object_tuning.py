@@ -4,7 +4,8 @@ import pytest
 from seg.images import ClassInfo
 from seg.objects.counting import count_of, probabilities_of_objects
 from training.evaluation.object_calibration import fit_counts, fit_scores
-from training.evaluation.object_tuning import TuningCase, _best_way
+from training.evaluation.object_scores import ObjectWorth
+from training.evaluation.object_tuning import TuningCase, _best_encoding, _best_way
 
 
 def drawn_counts(rng, images, spread, tiles=16, a_tile=12):
@@ -75,3 +76,32 @@ def test_sizes_are_told_in_voxels_of_the_network_whatever_the_grid_of_the_images
     ]
     assert ways[0].rule.smallest == ways[1].rule.smallest > 1
     assert ways[0].found.precision == ways[1].found.precision == 1
+
+
+def test_of_rules_that_learnt_cases_cannot_tell_apart_the_middle_is_taken_not_the_first():
+    numbers = np.zeros((40, 60), np.int32)
+    for number in range(24):
+        y, x = 10 * (number // 6), 10 * (number % 6)
+        numbers[y : y + 6, x : x + 6] = number + 1
+    is_object = (numbers > 0).astype(np.uint8)
+    by_heart = TuningCase(
+        classes=is_object, heights={"distance": 255 * is_object}, sure=255 * is_object,
+        reference=numbers, labels=is_object, spacing=None,
+    )  # fmt: skip
+    info = ClassInfo(index=1, name="cell", color=(0, 0, 0))
+    seen, unseen = (
+        _best_way([by_heart], "distance", info, "voxel", are_learnt).rule
+        for are_learnt in (True, False)
+    )
+    assert (unseen.seed, unseen.smallest) == (0.15, 1)
+    assert seen.seed == 0.55
+    assert 1 < seen.smallest < 36 / 2
+    assert seen.smallest_seed >= 1
+
+
+def test_depths_are_preferred_where_learnt_cases_cannot_tell():
+    perfect, nearly, bad = (ObjectWorth(worth, worth) for worth in (1.0, 0.97, 0.8))
+    alike = {"border": perfect, "distance": nearly, "components": perfect}
+    assert _best_encoding(alike, None) == "border"
+    assert _best_encoding(alike, 1 / 16) == "distance"
+    assert _best_encoding({**alike, "distance": bad}, 1 / 16) == "border"
