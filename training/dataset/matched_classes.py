@@ -1,7 +1,7 @@
-"""Which class of a dataset is which class of a package: by name, or by value in the masks.
+"""Which class and channel of a dataset is which of a package: by name, or by value in the masks.
 
 Names that somebody gave decide. Where one side has none but ``class_1``, ``class_2``, ..., which
-only count, the values in the masks do.
+only count, the values in the masks do. Channels without names are those of their place.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import replace
 from seg.errors import DatasetError
 from seg.images import ClassInfo
 from seg.images.outlines.drawing import OBJECT
-from seg.model_package import Task
+from seg.model_package import Channel, Task
 from training.dataset.cases import Dataset
 
 _COUNTED = re.compile(rf"class_\d+|{OBJECT}")
@@ -72,6 +72,33 @@ def on_classes(dataset: Dataset, classes: Sequence[ClassInfo], task: Task) -> Da
         label_of_name={n: label_of.get(label, label) for n, label in files.label_of_name.items()},
     )
     return replace(dataset, legend=replace(theirs, classes=tuple(classes)), masks=masks)
+
+
+def on_channels(dataset: Dataset, channels: Sequence[Channel]) -> Dataset:
+    """The dataset with its channels in the order of a package's, where names tell which is which.
+
+    Raises:
+        DatasetError: they are named alike in part only, or lie in another order in one file.
+    """
+    theirs = [_plain(channel.name) for channel in dataset.channels]
+    ours = [_plain(channel.name) for channel in channels]
+    if theirs == ours or not set(ours) & set(theirs):
+        return dataset
+    named = (
+        f"the package takes the channels {', '.join(each.name for each in channels)}, the dataset "
+        f"has {', '.join(each.name for each in dataset.channels)}"
+    )
+    if sorted(theirs) != sorted(ours) or len(set(ours)) < len(ours):
+        raise DatasetError(f"{named}; name in dataset.yaml those alike that show the same")
+    order = [theirs.index(name) for name in ours]
+    if any(len(case.images) != len(order) for case in dataset.cases):
+        raise DatasetError(
+            f"{named}, in one file; write them in the package's order, or one file each"
+        )
+    cases = tuple(
+        replace(case, images=tuple(case.images[place] for place in order)) for case in dataset.cases
+    )
+    return replace(dataset, cases=cases, channels=tuple(dataset.channels[at] for at in order))
 
 
 def _is_named(info: ClassInfo) -> bool:

@@ -9,7 +9,7 @@ from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Dataset, look_into
 from training.dataset.findings.finding import raise_errors
 from training.dataset.findings.inspection import doubts_of
-from training.dataset.matched_classes import on_classes
+from training.dataset.matched_classes import on_channels, on_classes
 from training.evaluation.case_choice import Chosen, choose_cases
 
 
@@ -42,16 +42,16 @@ def open_for_scoring(
 
 
 def dataset_for(card: ModelCard, path: Path) -> Dataset:
-    """The dataset in a folder with the classes of a package.
+    """The dataset in a folder with the classes and the channels of a package.
 
     Raises:
-        DatasetError: it is no dataset, or its classes are others.
+        DatasetError: it is no dataset, or its classes or channels are others.
     """
     dataset, findings = look_into(path, card.classes)
     raise_errors(findings)
     for finding in findings:
         _tell(str(finding))
-    return on_classes(dataset, card.classes, card.task)
+    return on_channels(on_classes(dataset, card.classes, card.task), card.input.channels)
 
 
 def _tell(sentence: str) -> None:

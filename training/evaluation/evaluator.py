@@ -16,7 +16,7 @@ from seg.inference.tiling.blending import Slab
 from seg.model_package import ModelCard
 from seg.objects import LABEL_SUFFIX, Objects
 from training.dataset import Case, Dataset
-from training.dataset.matched_classes import on_classes
+from training.dataset.matched_classes import on_channels, on_classes
 from training.evaluation.measure import (
     calibration_error,
     evaluation_of,
@@ -164,7 +164,7 @@ def objects_file(folder: Path, case: str, dims: int) -> Path:
 def _with_classes_of(card: ModelCard, dataset: Dataset, cases: Sequence[Case]) -> Dataset:
     if not cases:
         raise DatasetError("there is no case to evaluate; name a split that has cases")
-    return on_classes(dataset, card.classes, card.task)
+    return on_channels(on_classes(dataset, card.classes, card.task), card.input.channels)
 
 
 def _predict(

@@ -1,12 +1,16 @@
-"""Classes of a package and of a dataset are matched by name and value, never by rank."""
+"""Classes and channels of a package and of a dataset are matched by name, never by rank."""
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image as Picture
 
 from seg.errors import DatasetError
 from seg.images import ClassInfo
-from tests.datasets import plain_folder
+from seg.model_package import Channel
+from tests.datasets import plain_folder, write_png
 from training.dataset import load_dataset
-from training.dataset.matched_classes import matched, on_classes
+from training.dataset.matched_classes import matched, on_channels, on_classes
 
 
 def classes(**values):
@@ -108,3 +112,50 @@ def test_empty_masks_can_be_scored(tmp_path):
     plain_folder(tmp_path, values=(0,), cases=1)
     dataset = load_dataset(tmp_path, classes(nucleus=1))
     assert [case.split for case in dataset.cases] == ["test"]
+
+
+def two_channels(folder, names, *, in_one_file=False):
+    plain_folder(folder, values=(1, 1))
+    for image in list((folder / "images").iterdir()):
+        array = np.asarray(Picture.open(image))
+        array = array if array.ndim == 2 else array[..., 0]
+        image.unlink()
+        if in_one_file:
+            tifffile.imwrite(image.with_suffix(".tif"), np.stack([array * 0 + 1, array * 0 + 2]))
+            continue
+        for channel in (0, 1):
+            write_png(image.with_name(f"{image.stem}_000{channel}.png"), array * 0 + channel + 1)
+    (folder / "dataset.yaml").write_text(f"channels: {names}\nclasses: [background, cell]\n")
+    return load_dataset(folder)
+
+
+def taking(*names):
+    return tuple(Channel(name=name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("package", "first"),
+    [
+        (taking("dye", "light"), 1),
+        (taking("Light", "Dye"), 2),
+        (taking("channel_0", "channel_1"), 1),
+    ],
+    ids=["alike", "the other way round", "without names"],
+)
+def test_channels_come_in_the_order_of_the_package(package, first, tmp_path):
+    on = on_channels(two_channels(tmp_path, "[dye, light]"), package)
+    assert on.read(on.cases[0])[0].array[:, 0, 0].tolist() == [first, 3 - first]
+
+
+@pytest.mark.parametrize(
+    ("package", "in_one_file", "said"),
+    [
+        (taking("dye", "phase"), False, "name in dataset.yaml those alike that show the same"),
+        (taking("light", "dye"), True, "write them in the package's order, or one file each"),
+    ],
+    ids=["alike in part", "in one file"],
+)
+def test_channels_that_cannot_be_told_apart_are_refused(package, in_one_file, said, tmp_path):
+    dataset = two_channels(tmp_path, "[dye, light]", in_one_file=in_one_file)
+    with pytest.raises(DatasetError, match=said):
+        on_channels(dataset, package)
