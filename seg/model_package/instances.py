@@ -40,6 +40,8 @@ class CountCalibration(FrozenData):
     """Deviation of ``ratio`` from image to image, as a share of it."""
     images: int
     """On which it was fitted."""
+    tiles: Annotated[int, Field(ge=2)] | None = None
+    """Parts of these, on which ``dispersion`` was; None in packages of before."""
 
 
 class ObjectRule(FrozenData):

@@ -36,15 +36,22 @@ def probabilities_of_objects(
 def count_of(counted: int, calibration: CountCalibration | None) -> Count:
     """The number of objects with its interval.
 
-    Student's t, since few images stand behind it, around the expected number; its variance is what
-    varies within an image and what varies from one image to the next.
+    Student's t around the expected number; its variance is what varies within an image, of which
+    many tiles tell, and what varies from one image to the next, of which few images do. How much
+    is known of the sum lies between.
+
+    Source: Satterthwaite, An approximate distribution of estimates of variance components,
+    Biometrics Bulletin 2 (1946).
     """
     if calibration is None:
         return Count(counted)
     expected = calibration.ratio * counted
     within = calibration.dispersion * max(expected, 1.0)
     between = (calibration.spread * expected) ** 2
-    freedom = calibration.images + PRIOR_IMAGES - 1
+    freedom: float = calibration.images + PRIOR_IMAGES - 1
+    if calibration.tiles is not None and within + between > 0:
+        of_tiles, of_images = within**2 / (calibration.tiles - 1), between**2 / freedom
+        freedom = (within + between) ** 2 / (of_tiles + of_images)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     half = quantile * sqrt(within + between)
     return Count(counted, (max(0, int(np.floor(expected - half))), int(np.ceil(expected + half))))

@@ -63,6 +63,7 @@ def fit_counts(counts: Sequence[TileCounts]) -> CountCalibration | None:
         dispersion=dispersion,
         spread=float(np.sqrt(max(PRIOR_SPREAD**2 / 4, variance))),
         images=len(counts),
+        tiles=len(found),
     )
 
 

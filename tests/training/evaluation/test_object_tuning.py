@@ -44,6 +44,13 @@ def test_probabilities_rise_with_the_score_and_are_true():
         assert abs(said[inside].mean() - hits[2000:][inside].mean()) < 0.06
 
 
+def test_many_tiles_tell_more_of_an_interval_than_few_images():
+    known = fit_counts(drawn_counts(np.random.default_rng(0), 2, 0.0))
+    unknown = known.model_copy(update={"tiles": None})  # as packages of before
+    widths = [np.ptp(count_of(200, each).interval) for each in (known, unknown)]
+    assert 0.6 < widths[0] / widths[1] < 0.95
+
+
 def test_few_objects_are_no_ground_for_a_probability():
     assert fit_scores(np.ones(5), np.ones(5, bool)) is None
     assert np.isnan(probabilities_of_objects(np.ones(3), None)).all()
