@@ -24,6 +24,7 @@ from seg.metrics.predicted_dice import (
     expected_dice,
     spread_of,
 )
+from seg.metrics.student import student_mean
 from seg.metrics.surface import hausdorff95, surface_dice, surface_scores
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "paired_test",
     "reliability",
     "spread_of",
+    "student_mean",
     "surface_dice",
     "surface_scores",
 ]

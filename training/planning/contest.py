@@ -16,6 +16,7 @@ from data.card import load_cards
 from data.stored_weights import ENCODER_FILE
 from seg.errors import ConfigError, SegError
 from seg.machine import cache_folder
+from seg.metrics import Estimate, student_mean
 from seg.networks.foreign.names import SMP, TIMM
 from training.dataset import Dataset
 from training.dataset.folds import fold_of
@@ -25,7 +26,7 @@ from training.planning.rehearsal import rehearse_export
 from training.run.clock import Clock
 from training.run.device import Device
 from training.run.plan import Plan, changed_plan
-from training.run.plan_fields import ENCODER_LEAD, Contender
+from training.run.plan_fields import ENCODER_LEAD, FEWEST_HELD_BACK, Contender
 from training.samples.object_targets import outputs_of
 
 AUTO = "auto"
@@ -180,8 +181,10 @@ def contest(
             tried.append(_tried(plan, few, device, clock))
         except SegError as error:
             log.warning("trial     %s is left out: %s", rival.network, error)
-    best = winner([each.trial for each in tried])
-    left_s = next(each.left_s for each in tried if each.trial is best)
+    first, *others = (each.trial for each in tried)
+    groups = [case.group for case in few.test]
+    leads = [lead_over(first, other, groups) for other in others]
+    best, left_s = tried[winner(leads)].trial, tried[winner(leads)].left_s
     contenders = tuple(
         Contender(
             network=each.trial.plan.network,
@@ -190,8 +193,10 @@ def contest(
             dice=None if math.isnan(each.trial.mean) else each.trial.mean,
             cases=len(few.test),
             minutes=None if each.trial.plan.steps else _trial_seconds(each.trial.plan.minutes) / 60,
+            lead=None if lead is None or math.isnan(lead.mean) else lead.mean,
+            ci95=None if lead is None or math.isnan(lead.low) else (lead.low, lead.high),
         )
-        for each in tried
+        for each, lead in zip(tried, [None, *leads], strict=True)
     )
     log.info("chosen    %s, weights %s", best.plan.network, best.plan.weights or "random")
     expected = best.plan.expected_steps
@@ -226,15 +231,37 @@ def _tried(plan: Plan, few: Dataset, device: Device, clock: Clock) -> _Tried:
     return _Tried(Trial(plan, trial.steps, trial.dice), left_s)
 
 
-def winner(trials: Sequence[Trial]) -> Trial:
-    """The best on cases held back; the first where no other is ahead of it by ``ENCODER_LEAD``."""
-    first = trials[0]
-    ahead = [
-        trial
-        for trial in trials[1:]
-        if not math.isnan(trial.mean) and not trial.mean < first.mean + ENCODER_LEAD
-    ]
-    return max(ahead, key=lambda trial: trial.mean, default=first)
+def lead_over(first: Trial, other: Trial, groups: Sequence[str]) -> Estimate:
+    """Mean Dice of one less that of the other, with an interval where there are enough subjects.
+
+    Args:
+        first: trial.
+        other: trial on the same cases.
+        groups: subject of each case; cases of one subject are one value.
+    """
+    by_group: dict[str, list[float]] = {}
+    for group, one, another in zip(groups, first.dice, other.dice, strict=True):
+        if not math.isnan(another - one):
+            by_group.setdefault(group, []).append(another - one)
+    leads = [sum(each) / len(each) for each in by_group.values()]
+    if len(leads) >= FEWEST_HELD_BACK and (estimate := student_mean(leads)) is not None:
+        return estimate
+    mean = sum(leads) / len(leads) if leads else math.nan
+    return Estimate(mean, math.nan, math.nan, len(leads))
+
+
+def winner(leads: Sequence[Estimate]) -> int:
+    """Place of the encoder that is ahead by most; 0, which needs no weights, where none is.
+
+    One is ahead where the interval of its lead lies above 0, or where there is none, by
+    ``ENCODER_LEAD``.
+    """
+    ahead = [place for place, lead in enumerate(leads, start=1) if _is_ahead(lead)]
+    return max(ahead, key=lambda place: leads[place - 1].mean, default=0)
+
+
+def _is_ahead(lead: Estimate) -> bool:
+    return lead.mean >= ENCODER_LEAD if math.isnan(lead.low) else lead.low > 0
 
 
 def _clock_of(plan: Plan) -> Clock:

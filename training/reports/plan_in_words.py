@@ -10,7 +10,7 @@ from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.dataset.fingerprint import Fingerprint
 from training.run.plan import Plan
-from training.run.plan_fields import ENCODER_LEAD
+from training.run.plan_fields import ENCODER_LEAD, FEWEST_HELD_BACK
 
 Row = tuple[str, str]
 """What, and what about it."""
@@ -79,12 +79,14 @@ def _contest_in_words(plan: Plan) -> str:
         f"{each.network} with {each.weights or 'random'} weights: "
         + ("no class was seen" if each.dice is None else f"{each.dice:.3f}")
         + f" after {each.steps} steps"
+        + ("" if each.lead is None else f", {each.lead:+.3f}")
+        + ("" if each.ci95 is None else f" ({each.ci95[0]:+.3f} to {each.ci95[1]:+.3f})")
         for each in plan.contest
     )
     return (
         f"Dice on {cases} training case{'s' * (cases > 1)} held back, after {each_time}: {tried}; "
-        f"an encoder is taken where it is ahead of {first.network} by {ENCODER_LEAD:g}, since "
-        "what starts faster need not end higher"
+        f"an encoder is taken where the interval of its lead over {first.network} lies above 0, or "
+        f"with fewer than {FEWEST_HELD_BACK} subjects held back, where the lead is {ENCODER_LEAD:g}"
     )
 
 

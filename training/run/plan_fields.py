@@ -20,9 +20,10 @@ from training.run.names import (
 )
 
 ENCODER_LEAD = 0.01
-"""Of Dice, by which a pretrained encoder must be ahead of what is planned without one: what starts
-faster need not end higher (with two images of hela it was .09 ahead after 24 s, .015 after 2
-minutes)."""
+"""Of Dice, by which a pretrained encoder must be ahead of what is planned without one, where too
+few subjects are held back for an interval."""
+FEWEST_HELD_BACK = 3
+"""Subjects that an interval of the lead takes; of two it is 13 times as wide as they differ."""
 
 
 class Contender(FrozenData):
@@ -37,6 +38,10 @@ class Contender(FrozenData):
     """That were held back."""
     minutes: float | None = None
     """Of training; None where steps were counted."""
+    lead: float | None = None
+    """Of Dice over the first, paired over the subjects held back; None of the first."""
+    ci95: tuple[float, float] | None = None
+    """Student's interval of the lead; None where too few subjects were held back."""
 
 
 class PlanFields(BaseModel):

@@ -5,18 +5,15 @@ Letters: ``n`` points.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import t as student
 
-from seg.metrics.bootstrap import Estimate
+from seg.metrics import Estimate, student_mean
 from training.studies.runs import Row, Table
 
-SURE = 0.95
-"""Of the intervals over seeds."""
 FEWEST_SEEDS = 2
 """That an interval takes."""
 
@@ -71,19 +68,10 @@ def mean(table: Table, column: str) -> tuple[float, float]:
     return float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else 0.0
 
 
-def over_seeds(values: Sequence[float]) -> Estimate | None:
-    """Mean with Student's interval, which takes seeds to be normally spread; None of one seed."""
-    if len(values) < FEWEST_SEEDS:
-        return None
-    middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    reach = float(student.ppf((1 + SURE) / 2, len(values) - 1)) * spread / len(values) ** 0.5
-    return Estimate(middle, middle - reach, middle + reach, len(values))
-
-
 def change(before: Table, after: Table, column: str) -> Estimate | None:
     """``after`` less ``before``, seed by seed: networks of one seed saw the same patches."""
     one, other = _seeds(before, column), _seeds(after, column)
-    return over_seeds([other[seed] - one[seed] for seed in one if seed in other])
+    return student_mean([other[seed] - one[seed] for seed in one if seed in other])
 
 
 def in_words(estimate: Estimate | None, form: str = "+.3f") -> str:
@@ -133,7 +121,7 @@ def summary(table: Table) -> Table:
                 continue
             each = _by_seed(rows_of_group, column)
             row = {**about, "measured": column, "mean": float(np.mean(each)), "seeds": len(each)}
-            if (interval := over_seeds(each)) is not None:
+            if (interval := student_mean(each)) is not None:
                 row |= {"low": interval.low, "high": interval.high}
                 row["deviation"] = float(np.std(each, ddof=1))
             rows.append(row)

@@ -17,6 +17,7 @@ from training.planning.contest import (
     WEIGHTS_FOLDER,
     check_contest,
     is_worth_a_trial,
+    lead_over,
     rivals_at_hand,
     winner,
 )
@@ -61,30 +62,44 @@ def test_the_better_on_cases_held_back_is_planned_and_the_plan_says_why(phantom,
     own, rival = plan.contest
     assert (own.network, own.weights, own.steps) == ("resunet-s", None, 2)
     assert (rival.network, rival.weights, rival.steps) == (f"smp:unet/{ENCODER}", str(at_hand), 2)
-    best = rival if rival.dice >= own.dice + 0.01 else own
+    assert (own.lead, rival.lead, rival.ci95) == (None, pytest.approx(rival.dice - own.dice), None)
+    best = rival if rival.lead >= 0.01 else own
     assert (plan.network, plan.weights) == (best.network, best.weights)
     assert plan.steps == 20
     words = dict(plan_in_words(plan, 1))["Chosen by"]
     assert f"{best.network} with {best.weights or 'random'} weights: {best.dice:.3f}" in words
     assert "equal shares of the steps" in words
-    assert "taken where it is ahead of resunet-s by 0.01" in words
+    assert "interval of its lead over resunet-s lies above 0" in words
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
     ("dice", "place"),
     [
-        pytest.param([(0.5, 0.7), (0.8, 0.6)], 1, id="the mean decides"),
+        pytest.param([(0.6,), (0.62,)], 1, id="one case, and a lead that is large enough"),
+        pytest.param([(0.6,), (0.609,)], 0, id="one case, and a lead that is not"),
         pytest.param([(0.6,), (0.6,)], 0, id="what needs no weights where both are alike"),
-        pytest.param([(0.6,), (0.609,)], 0, id="and where the lead is one of a faster start"),
         pytest.param([(0.6,), (0.62,), (0.65,)], 2, id="the best of those ahead"),
-        pytest.param([(float("nan"),), (float("nan"),)], 0, id="nothing is known"),
-        pytest.param([(float("nan"),), (0.1,)], 1, id="a case without classes says nothing"),
-        pytest.param([(float("nan"), 0.3), (0.2, 0.2)], 0, id="and is left out of a mean"),
+        pytest.param([(0.5, 0.6, 0.7), (0.505, 0.604, 0.706)], 1, id="small, the same in all"),
+        pytest.param([(0.5, 0.6, 0.7), (0.6, 0.6, 0.69)], 0, id="large, in one case alone"),
+        pytest.param([(0.5, 0.6, 0.7), (0.5, 0.6, 0.7)], 0, id="three that are the same"),
+        pytest.param([(NAN,), (0.1,)], 0, id="nothing to compare"),
+        pytest.param([(NAN, 0.3), (0.2, 0.32)], 1, id="what one of them lacks counts for neither"),
     ],
 )
-def test_the_best_of_the_trials_wins_whatever_its_name(dice, place):
-    trials = [Trial(None, 1, each) for each in dice]
-    assert winner(trials) is trials[place]
+def test_the_encoder_that_is_surely_ahead_wins_whatever_its_name(dice, place):
+    first, *others = (Trial(None, 1, each) for each in dice)
+    subjects = [str(case) for case in range(len(first.dice))]
+    assert winner([lead_over(first, other, subjects) for other in others]) == place
+
+
+def test_slices_of_one_subject_are_no_evidence_of_their_own():
+    first, other = Trial(None, 1, (0.5,) * 6), Trial(None, 1, (0.505,) * 6)
+    lead = lead_over(first, other, ["a", "a", "a", "b", "b", "b"])
+    assert lead.cases == 2
+    assert winner([lead]) == 0
 
 
 def test_weights_in_the_hub_s_cache_are_at_hand(at_hand, tmp_path):

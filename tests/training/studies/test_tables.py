@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from seg.metrics import student_mean
 from training.studies.tables import (
     as_csv,
     change,
@@ -10,7 +11,6 @@ from training.studies.tables import (
     in_words,
     mean,
     names,
-    over_seeds,
     rises,
     summary,
     where,
@@ -49,7 +49,7 @@ def test_rows_are_found_by_their_columns():
 
 def test_the_interval_over_seeds_is_students():
     values = [0.7, 0.8, 0.75]
-    found = over_seeds(values)
+    found = student_mean(values)
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx((low, high))
 
