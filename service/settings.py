@@ -201,6 +201,12 @@ class Settings(BaseSettings):
     """Folder of a dataset in which a front end's users annotate; None is that of the studio."""
     studio: Path | None = None
     """Folder of a dataset that is drawn on in the studio's page; None shows no studio."""
+    max_studio_mb: Annotated[float, Field(gt=0)] | None = None
+    """Images of that folder and all that is drawn on them, in 10⁶ bytes; None is what lies there
+    when the service starts and half of what its disk has free then."""
+    max_train_mb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of an ordered training with all of its processes, in 10⁶ bytes, beyond which it is
+    ended; None is three quarters of what the container or the machine has."""
 
     jobs_files: str = "jobs"
     """Where images and answers of jobs are kept: a folder, or a URL that fsspec knows, such as
@@ -287,6 +293,11 @@ class Settings(BaseSettings):
     def max_model_bytes(self) -> int:
         """Largest model package that is taken in."""
         return int(self.max_model_mb * 1e6)
+
+    @property
+    def max_studio_bytes(self) -> int | None:
+        """Of all that lies in the studio's folder, where that is set."""
+        return None if self.max_studio_mb is None else int(self.max_studio_mb * 1e6)
 
     @property
     def single_package(self) -> Path | None:

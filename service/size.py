@@ -30,6 +30,7 @@ import psutil
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
+from service.observability.process_memory import family_bytes, family_of
 
 if TYPE_CHECKING:  # readers of images take a second: only what is asked for waits for them
     from seg.model_package import ModelCard
@@ -112,7 +113,7 @@ def measure(package: Path, image: Path | None, at_once: int) -> MeasuredService:
 
         ask(0)  # the first one loads what later ones find loaded
         time.sleep(0.5)
-        idle = _memory(process)
+        idle = family_bytes(process)
         cpu, start = _cpu_seconds(process), time.monotonic()
         with _peak(process) as one:
             for number in range(ROUNDS):
@@ -200,22 +201,9 @@ def _await_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise ConfigError(f"the service is not ready: {said.strip()} {' '.join(last)}")
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    return [process, *process.children(recursive=True)]
-
-
-def _memory(process: psutil.Process) -> int:
-    """Bytes of all processes; what they share counts once, where the system tells."""
-    total = 0
-    for each in _family(process):
-        with suppress(psutil.Error):
-            total += getattr(each.memory_full_info(), "pss", 0) or each.memory_info().rss
-    return total
-
-
 def _cpu_seconds(process: psutil.Process) -> float:
     total = 0.0
-    for each in _family(process):
+    for each in family_of(process):
         with suppress(psutil.Error):
             times = each.cpu_times()
             total += times.user + times.system
@@ -225,12 +213,12 @@ def _cpu_seconds(process: psutil.Process) -> float:
 @contextmanager
 def _peak(process: psutil.Process) -> Iterator[list[int]]:
     """The most memory while the block runs, in bytes, in a list of one."""
-    peak = [_memory(process)]
+    peak = [family_bytes(process)]
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_S):
-            peak[0] = max(peak[0], _memory(process))
+            peak[0] = max(peak[0], family_bytes(process))
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()

@@ -207,7 +207,7 @@ def studio_routes(
         folder: in which people draw.
         trainings: on it; None offers none.
     """
-    studio = Studio(models, StudioFolder(folder))
+    studio = Studio(models, StudioFolder(folder, models.settings.max_studio_bytes))
     helped = StudioModels(models, public, studio)
     return [
         studio_page(),

@@ -14,23 +14,32 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 from seg.errors import SegError
 from seg.files import replace_file
+from seg.machine import memory_here
 from seg.model_package import read_card, write_card
 from service.errors import NotReadyError
 from service.models.arrival import ARRIVING, folder_name
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.observability.logs import LOGGER, where_it_failed
+from service.observability.process_memory import family_bytes, family_of
 from service.problems.response import Problem
 from service.studio.on_disk.studio_folder import ASIDE
 from service.studio.training_task import TrainingState, TrainingTask
 
 NICENESS = 10
+SHARE = 0.75
+"""Of the memory that there is, which a training may have."""
+LOOK_S = 1.0
+"""Seconds between two looks at what it takes."""
 LONGEST_DETAIL = 300
 """Letters of what a command said last."""
 
@@ -53,6 +62,8 @@ class Trainings:
 
     def __init__(self, models: ModelRegistry, folder: Path, minutes: float) -> None:
         self._models, self._folder, self.minutes = models, folder, minutes
+        most = models.settings.max_train_mb
+        self._most_bytes = int(SHARE * memory_here() if most is None else most * 1e6)
         self._lock = threading.Lock()
         self._task: TrainingTask | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -242,12 +253,29 @@ class Trainings:
                 text=True,
             )
         _be_nice(self._process.pid)
-        status = self._process.wait()
+        status = _status(self._process, self._most_bytes)
         _check_not_stopped(task)
         if status:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = said[-1][:LONGEST_DETAIL] if said else f"status {status}"
             raise _FailedError(f"{arguments[0]}: {last}")
+
+
+def _status(process: subprocess.Popen[str], most: int) -> int:
+    """How it ended; it is ended where it takes more memory than it may."""
+    family = psutil.Process(process.pid)
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(LOOK_S)
+        if family_bytes(family) > most:
+            for each in reversed(family_of(family)):
+                with suppress(psutil.Error):
+                    each.kill()
+            process.wait()
+            raise _FailedError(
+                f"the training takes more than the {most / 1e6:,.0f} MB that it may have here; "
+                "smaller images or fewer of them take less, SEG_MAX_TRAIN_MB allows more"
+            )
 
 
 def _scores(run: Path) -> str:

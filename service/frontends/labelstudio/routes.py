@@ -73,7 +73,9 @@ class LabelStudio:
         self._images = TaskImages(settings)
         self._bodies = JsonBodies(settings.timeout_s)
         folder = settings.drawn_folder
-        self._kept = Annotations(StudioFolder(folder)) if folder else None
+        self._kept = (
+            Annotations(StudioFolder(folder, models.settings.max_studio_bytes)) if folder else None
+        )
 
     def routes(self) -> list[Route]:
         """For an application."""

@@ -84,7 +84,11 @@ class MonaiLabel:
         self._keys = KeyRule(settings)
         self._archived = ArchivedImages(settings)
         folder = settings.drawn_folder
-        self._datastore = Datastore(models, public, Studies(folder)) if folder else None
+        self._datastore = (
+            Datastore(models, public, Studies(folder, settings.max_studio_bytes))
+            if folder
+            else None
+        )
         self._trainings = trainings
 
     def routes(self) -> list[Route]:

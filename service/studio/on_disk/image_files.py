@@ -11,6 +11,7 @@ from seg.errors import ImageError
 from seg.files import replaced_file, sha256_of
 from seg.images import images_at, stem_of
 from service.problems.response import Problem
+from service.studio.on_disk.room import FolderRoom
 
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CHANNEL = re.compile(r"_\d{4}$")
@@ -19,8 +20,9 @@ CHANNEL = re.compile(r"_\d{4}$")
 class ImageFiles:
     """They are taken in and found by their ids; what is drawn on them is another matter."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
         self._images = folder / "images"
+        self._room = FolderRoom(folder, most_bytes)
 
     def images(self) -> dict[str, list[Path]]:
         """The files of each image by its id, one a channel or one for all."""
@@ -51,7 +53,8 @@ class ImageFiles:
 
         Raises:
             Problem: 422, no such id or no ending of an image, or both together are the name of
-                another; 409, another image has this id, or the same image another one.
+                another; 409, another image has this id, or the same image another one; 507, there
+                is no room for it.
         """
         if not IDENTITY.fullmatch(identity) or CHANNEL.search(identity):
             raise Problem(
@@ -68,6 +71,7 @@ class ImageFiles:
             )
         if once:
             self._check_new(identity, file)
+        self._room.require(file.seek(0, SEEK_END))
         self._images.mkdir(parents=True, exist_ok=True)
         known = self.images().get(identity)
         with replaced_file(target, mode=0o600) as part:

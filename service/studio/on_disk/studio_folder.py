@@ -42,8 +42,9 @@ LOCKED_S = 30.0
 class StudioFolder(ImageFiles):
     """The folder; any method may be called from any thread, and by several processes."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
+        """``most_bytes`` of all that lies there, as `FolderRoom` has it."""
+        super().__init__(folder, most_bytes)
         self.folder = folder
         self._masks = folder / "masks"
 
@@ -134,9 +135,11 @@ class StudioFolder(ImageFiles):
             expected: version that was drawn on; None takes whichever is there.
 
         Raises:
-            Problem: 404, there is no such image; 412, another version is there by now.
+            Problem: 404, there is no such image; 412, another version is there by now; 507, there
+                is no room for it.
         """
         self.files_of(identity)
+        self._room.require(2 * len(mask.content))  # the version, and the dataset's mask
         with self._locked():
             record = self._settled(identity)
             record.check_last(expected)

@@ -1,6 +1,7 @@
 """What is drawn in the studio is a dataset, and nothing that anybody drew is lost."""
 
 import gzip
+import io
 import json
 import math
 from itertools import pairwise
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 from seg.images import Image, Mask, encode_mask, read_mask, write_image
@@ -132,6 +134,21 @@ def test_a_version_that_is_a_digit_and_no_number_is_none(studio):
 
     assert anyio.run(restored, "²".encode("latin-1")).status_code == 412
     assert anyio.run(restored, b'"1"').status_code == 200
+
+
+def test_the_folder_takes_no_more_than_it_may(folder):
+    lying = sum(path.stat().st_size for path in (folder / "images").iterdir())
+    store = StudioFolder(folder, lying + 5000)
+    store.begin([{"name": "nucleus"}], are_objects=True)
+    with pytest.raises(HTTPException, match="SEG_MAX_STUDIO_MB") as refused:
+        store.add("d", ".tif", io.BytesIO(bytes(6000)))
+    assert refused.value.status_code == 507
+    assert set(store.images()) == {"a", "b", "c"}
+    mask = DrawnMask(content=bytes(1500), ending=".tif", objects={})
+    store.keep("a", mask, Author(), state="draft")
+    with pytest.raises(HTTPException, match="SEG_MAX_STUDIO_MB"):
+        store.keep("a", mask, Author(), state="draft")
+    assert store.record("a").number == 1
 
 
 def test_a_held_back_image_stays_held_back_however_many_follow(folder):

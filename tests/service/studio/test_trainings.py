@@ -89,6 +89,21 @@ def test_one_training_runs_at_a_time_and_one_that_is_stopped_leaves_nothing(trai
     assert answering(trained) == "1"
 
 
+def test_a_training_that_takes_more_memory_than_it_may_is_ended(folder, models):
+    settings = Settings(
+        models=models, studio=folder, provider="cpu", train_minutes=5, max_train_mb=20
+    )
+    registry = ModelRegistry(settings, Metrics())
+    registry.start()
+    registry.wait()
+    trainings = Trainings.offered(registry)
+    task = trainings.start(None, {}, steps=2)
+    until(lambda: task.status != "RUNNING")
+    registry.close()
+    assert task.status == "ERROR"
+    assert "more than the 20 MB" in task.details[-1]
+
+
 def test_only_who_may_promote_orders_a_training_that_promotes_by_itself(folder, models, tmp_path):
     keys = {scope: new_key(scope, ["train", scope]) for scope in ("annotate", "promote")}
     write_keys(tmp_path / "keys.json", [key for key, _ in keys.values()])
