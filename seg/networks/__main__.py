@@ -19,12 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # torch takes seconds: only what is asked for waits for it
-    from seg.networks.listing import draw_one, table, write_table
+    from seg.networks.listing import draw_one, table, what_can_go, write_table
 
     if options.draw != NOT_DRAWN:
         draw_one(options)
     else:
         write_table(table(options.names or PRESET_NAMES, options))
+        if len(options.names) == 1:
+            sys.stderr.write(what_can_go(options.names[0], options))
     return 0
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.networks.config import UNetConfig
-from seg.networks.costs import costs, milliseconds
+from seg.networks.costs import costs, milliseconds, without_memory
 from seg.networks.drawing import draw
 from seg.networks.foreign.config import ForeignConfig
 from seg.networks.foreign.drawing import draw_foreign
@@ -54,6 +54,15 @@ def table(names: Sequence[str], options: argparse.Namespace) -> list[tuple[str, 
                 )
             )
     return rows
+
+
+def what_can_go(name: str, options: argparse.Namespace) -> str:
+    """Which blocks of a network its faster variants may lack, as a line."""
+    config, _ = _config(name, options)
+    blocks = without_memory(config).droppable_blocks()
+    if not blocks:
+        return "no block can be left out\n"
+    return f"{len(blocks)} blocks can be left out: {', '.join(blocks)}\n"
 
 
 def _config(name: str, options: argparse.Namespace) -> tuple[UNetConfig | ForeignConfig, Axes]:

@@ -132,6 +132,18 @@ def test_the_command_times_and_draws(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("monai:segresnet", "12 blocks can be left out: model.down_layers.0.1, "),
+        ("monai:dynunet", "no block can be left out"),
+    ],
+)
+def test_of_one_network_the_command_tells_which_blocks_can_go(name, words, capsys):
+    assert main([name, "--patch", "32", "32", "--no-time"]) == 0
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["resunet"], "no network is called 'resunet'"),
