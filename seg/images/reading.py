@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Real, UInt
 
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.arrays.npy import MAGIC as NPY_MAGIC
 from seg.images.arrays.npy import read_npy
 from seg.images.arrays.npz import read_npz
+from seg.images.class_numbers import class_numbers
 from seg.images.dicom.file import is_dicom
 from seg.images.dicom.images import read_dicom, read_series
 from seg.images.dicom.series import study_of
+from seg.images.elsewhere import known_elsewhere
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.limits import DEFAULT_LIMITS, Limits, ReadOptions
 from seg.images.grid.orientation import turn_onto, turned_image
@@ -39,8 +40,6 @@ from seg.images.zarr.names import is_zarr
 from seg.images.zarr.ome_zarr import read_zarr_entries, read_zarr_folder, zarr_root
 from seg.sentences import Sentence
 
-OFF_WHOLE = 1e-4
-"""How far class numbers that are kept as float may be from whole ones."""
 HEAD_BYTES = 348
 """Enough to tell every format by."""
 
@@ -178,24 +177,6 @@ FORMATS = (
     FileFormat("NumPy", ((0, NPY_MAGIC),), read_npy),
 )
 
-AS_OME_TIFF = "open it in Fiji (Bio-Formats) and save one image as OME-TIFF"
-"""What to do with the files of microscopes."""
-
-KNOWN_ELSEWHERE = (
-    ((0, b"GIF8"), "a GIF file; save it as PNG"),
-    ((4, b"jP  \r\n"), "a JPEG 2000 file, or an old ND2 file of Nikon; save it as TIFF"),
-    ((4, b"ftyp"), "a HEIC or AVIF file; save it as PNG or JPEG"),
-    ((0, b"ZISRAWFILE"), f"a CZI file of Zeiss; {AS_OME_TIFF}"),
-    ((0, b"\x70\0\0\0"), f"a LIF file of Leica; {AS_OME_TIFF}"),
-    ((0, b"\xda\xce\xbe\x0a"), f"an ND2 file of Nikon; {AS_OME_TIFF}"),
-    ((0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), f"an OIB or ZVI file; {AS_OME_TIFF}"),
-    ((0, b"\x89HDF\r\n\x1a\n"), f"an HDF5 file (.h5, .ims, MINC 2); {AS_OME_TIFF}"),
-    ((0, b"CDF"), "a MINC file; convert it with mnc2nii"),
-    ((208, b"MAP "), f"an MRC file; {AS_OME_TIFF}"),
-    ((8, b"AVI "), "an AVI film; send its frames one by one"),
-    ((0, b"%PDF"), "a PDF document; save the picture in it as PNG"),
-)
-
 
 def read_image(
     source: Source,
@@ -288,7 +269,7 @@ def read_mask(
         ImageError: the bytes are no mask, or a DICOM SEG of another image.
     """
     found = _read(source, ReadOptions(dims=dims, limits=limits, labels=True, onto=image))
-    return Mask(_labels(found.array), spacing=found.spacing, affine=found.affine)
+    return Mask(class_numbers(found.array), spacing=found.spacing, affine=found.affine)
 
 
 def _read(source: Source, options: ReadOptions) -> Image:
@@ -334,42 +315,10 @@ def format_of(head: bytes) -> FileFormat:
     for known in FORMATS:
         if known.begins(head):
             return known
-    for (at, word), what in KNOWN_ELSEWHERE:
-        if head[at : at + len(word)] == word:
-            raise UnsupportedImageError(f"this is {what}")
+    elsewhere = known_elsewhere(head)
+    if elsewhere is not None:
+        raise UnsupportedImageError(f"this is {elsewhere}")
     raise UnsupportedImageError(
         "PNG, JPEG, BMP, WebP, TIFF, NIfTI (also gzipped), NRRD, MetaImage, DICOM, a NumPy array "
         "(.npy), or a ZIP file of a DICOM series or an OME-Zarr is needed; the file is none of them"
     )
-
-
-def _labels(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*spatial"]:
-    """(c, *spatial) of any type to (*spatial) of the smallest unsigned type."""
-    labels: Real[np.ndarray, "*spatial"] = array[0]
-    if any(not np.array_equal(labels, other) for other in array[1:]):
-        is_one_hot = bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all())
-        way_out = (
-            "each channel is one class: save the number of that channel instead (argmax)"
-            if is_one_hot
-            else "save it with a palette or as grey values, one number a class"
-        )
-        raise ImageError(f"a mask has one channel of class numbers, got {len(array)}; {way_out}")
-    if labels.dtype.kind == "f":
-        whole = np.round(labels)
-        # scaling by a header leaves 1.0000001
-        if not np.allclose(labels, whole, rtol=0, atol=OFF_WHOLE):
-            raise ImageError(
-                "a mask holds whole class numbers, got fractions or NaN; threshold probabilities, "
-                "and resize masks without interpolation"
-            )
-        labels = whole
-    low, high = labels.min(), labels.max()
-    if low < 0 or high >= 2**32:
-        hint = "; where -1 stands for what nobody annotated, save 255 instead" if low == -1 else ""
-        raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}{hint}")
-    if labels.dtype.kind == "f" and high >= (exact := 2 ** (np.finfo(labels.dtype).nmant + 1)):
-        raise ImageError(
-            f"floats of {8 * labels.itemsize} bits do not tell numbers from {exact} on apart, and "
-            f"the mask goes up to {high:.0f}; save it with whole numbers of 32 bits"
-        )
-    return labels.astype(np.min_scalar_type(int(high)))

@@ -173,7 +173,10 @@ def _formats(text: str) -> list[str]:
 
 
 def _size(text: str) -> float:
-    size = float(text)
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0
     if not 0 < size < math.inf:
         raise argparse.ArgumentTypeError("a size above 0 is needed")
     return size

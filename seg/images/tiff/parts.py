@@ -31,7 +31,7 @@ from seg.images.tiff.whole import (
     check_samples,
     check_size,
     decoded_part,
-    without_alpha,
+    opacity_of,
 )
 
 LARGEST_CHUNK = 2**28
@@ -165,7 +165,8 @@ class TiffSource:
             raise _damaged(error) from error
         arranged = replace(axes, shape=shape).arrange(pixels)
         array = as_seen(self._opened.tiff, self._opened.page, arranged, labels=False)
-        array = without_alpha(array, self._opened.page)
+        opacity = opacity_of(array, self._opened.series)
+        array = np.delete(array, opacity, axis=0) if opacity else array
         return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
     def _pixels(self, index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:

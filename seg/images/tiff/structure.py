@@ -4,6 +4,7 @@ A volume that lacks slices, or that has lost the header with its spacing, looks 
 """
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,13 @@ from seg.images.storage.files import DAMAGE, BinaryFile
 
 MAX_PAGES = 20_000
 """A page costs a header to be read, whatever its size."""
+
+MAX_PLANES = 64 * MAX_PAGES
+"""A page holds one, or a few samples that an OME header calls channels."""
+
+_PIXELS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*")
+_SIZES = re.compile(r"\bSize[ZCT]\s*=\s*[\"'](\d{1,18})")
+_PLACES = re.compile(r"\bPlaneCount\s*=\s*[\"'](\d{1,18})")
 
 VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 VALUE_BYTES |= {16: 8, 17: 8, 18: 8}
@@ -112,8 +120,25 @@ def main_series(tiff: TiffFile) -> TiffPageSeries:
 
 
 def pictures_in(tiff: TiffFile) -> list[TiffPageSeries]:
-    """All but thumbnails, labels and macro images."""
+    """All but thumbnails, labels and macro images.
+
+    Raises:
+        ImageTooLargeError: an OME header announces planes without end, which tifffile would list.
+    """
+    if tiff.is_ome and _planes_told(tiff.ome_metadata or "") > MAX_PLANES:
+        raise ImageTooLargeError(
+            f"the OME header of the TIFF announces more than {MAX_PLANES:,} planes, and the file "
+            "does not hold them; send the whole image as one file"
+        )
     return [series for series in tiff.series if not _is_side_picture(series)]
+
+
+def _planes_told(header: str) -> int:
+    """How many planes an OME header speaks of, in images and in where these lie."""
+    images = [
+        prod(int(number) for number in _SIZES.findall(pixels)) for pixels in _PIXELS.findall(header)
+    ]
+    return sum(images) + sum(int(number) for number in _PLACES.findall(header))
 
 
 def series_at(tiff: TiffFile, number: int) -> TiffPageSeries:

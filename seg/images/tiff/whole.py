@@ -145,9 +145,29 @@ def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
             series, zarr_library().open(series.aszarr(level=0, read_only=True), mode="r"), index
         )
     array = as_seen(tiff, page, axes.arrange(pixels), options.labels)
-    array = without_alpha(array, page) if palette is None else palette[:, array[0]]
+    notes: tuple[str, ...] = ()
+    if palette is not None:
+        array = palette[:, array[0]]
+    else:
+        opacity = opacity_of(array, series)
+        notes = () if options.labels else _left_out(array[opacity])
+        array = np.delete(array, opacity, axis=0) if opacity else array
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return Image(array, spacing=spacing_of(tiff, page, axes.dims))
+    return Image(array, spacing=spacing_of(tiff, page, axes.dims), notes=notes)
+
+
+def _left_out(opacity: Real[np.ndarray, "c *spatial"]) -> tuple[str, ...]:
+    """What is to be said where transparency is not the same everywhere, so that it says something.
+
+    ``tifffile`` writes an array of four channels as red, green, blue and transparency where it is
+    not told that they are channels.
+    """
+    if all(plane.min() == plane.max() for plane in opacity):
+        return ()
+    return (
+        "a channel was left out, which the TIFF calls transparency (alpha); if it is a channel "
+        "like the others, write it anew with photometric='minisblack'",
+    )
 
 
 def _wanted(tiff: TiffFile, frame: Frame | None) -> tuple[TiffPageSeries, tuple[slice, ...] | None]:
@@ -261,12 +281,13 @@ def as_seen(
     return pixels
 
 
-def without_alpha(
-    array: Real[np.ndarray, "c *spatial"], page: TiffPage
-) -> Real[np.ndarray, "d *spatial"]:
-    """Colours or grey without how opaque they are."""
+def opacity_of(array: Real[np.ndarray, "c *spatial"], series: TiffPageSeries) -> list[int]:
+    """Which channels tell how opaque colours or grey are; none of those that it calls channels."""
+    page = series.keyframe
+    if "S" not in series.get_axes(squeeze=False):
+        return []
     opacity = [n for n, kind in enumerate(page.extrasamples) if kind in ALPHA]
     colors = page.samplesperpixel - len(page.extrasamples)
     if not opacity or len(array) != page.samplesperpixel or colors not in (1, 3):
-        return array
-    return array[[i for i in range(len(array)) if i - colors not in opacity]]
+        return []
+    return [colors + n for n in opacity]

@@ -1,5 +1,6 @@
 """Headers that are read in one way only, though they say it in an odd one, or refused by name."""
 
+import io
 import os
 import struct
 
@@ -7,9 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+import tifffile
 
 from seg.errors import ImageError
-from seg.images import read_image
+from seg.images import open_image, read_image
 from tests.seg.images.dicom.files import content_of, slice_of
 
 VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
@@ -100,3 +102,64 @@ def test_a_dicom_attribute_that_could_mean_two_things_is_named():
     del dataset.PixelData
     with pytest.raises(ImageError, match="a size and no pixels"):
         read_image(content_of(dataset))
+
+
+OME = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+    '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="6" SizeY="4" SizeZ="{z}" '
+    'SizeC="1" SizeT="1"><Channel ID="Channel:0:0"/>{data}</Pixels></Image></OME>'
+)
+
+
+@pytest.mark.parametrize(
+    ("z", "data"),
+    [(99_999_999, "<TiffData/>"), (1, '<TiffData IFD="0" PlaneCount="99999999"/>')],
+)
+def test_planes_without_end_are_not_listed(z, data):
+    buffer = io.BytesIO()
+    header = OME.format(z=z, data=data).encode()
+    tifffile.imwrite(buffer, STORED, description=header, metadata=None)
+    with pytest.raises(ImageError, match="more than 1,280,000 planes"):
+        read_image(buffer.getvalue())
+
+
+FOUR = np.random.default_rng(1).integers(0, 999, (4, 8, 9)).astype(np.uint16)
+
+
+def test_a_fourth_channel_is_none_of_transparency_where_the_file_names_it(tmp_path):
+    path = tmp_path / "four.tif"
+    tifffile.imwrite(
+        path, FOUR, photometric="rgb", planarconfig="separate", metadata={"axes": "CYX"}
+    )
+    np.testing.assert_array_equal(read_image(path).array, FOUR)
+    with open_image(path) as source:
+        assert source.channels == 4
+
+
+def test_transparency_that_says_something_is_not_left_out_without_a_word(tmp_path):
+    path = tmp_path / "four.tif"
+    tifffile.imwrite(path, np.moveaxis(FOUR, 0, -1), photometric="rgb", metadata=None)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, FOUR[:3])
+    assert "a channel was left out" in image.notes[0]
+    opaque = np.moveaxis(FOUR, 0, -1).copy()
+    opaque[..., 3] = 999
+    tifffile.imwrite(path, opaque, photometric="rgb", metadata=None)
+    assert read_image(path).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"BZh91AY", "packed by bzip2"),
+        (b"\xfd7zXZ\0", "packed by xz"),
+        (b"\0\0\0\1\0\0", "MGH file of FreeSurfer"),
+        (struct.pack("<i", 348) + bytes(344), "Analyze file, which does not say left from right"),
+        (struct.pack(">i", 348) + bytes(344), "Analyze file, which does not say left from right"),
+        (b"P6 2 2 255\n", "PPM picture"),
+    ],
+)
+def test_files_that_are_not_read_are_named(content, words):
+    with pytest.raises(ImageError, match=words):
+        read_image(content)
