@@ -7,6 +7,8 @@ import { addImage } from "./api.js";
 
 const ENDING = /(\.(nii|ome))?\.[A-Za-z0-9]+$/i;
 const MOST_LETTERS = 100;
+/** That an id must not end in, since a file of that name would be a channel: img_0001.tif is a picture all the same. */
+const LIKE_A_CHANNEL = /_(?=\d{4}$)/;
 
 /** An id as the service takes it, of a file's name: letters lose their accents, what is left becomes dashes. */
 export function idOf(name) {
@@ -16,7 +18,7 @@ export function idOf(name) {
   const isWhole = !/[^\x20-\x7e]/.test(plain) && id;
   // letters that have no like here, such as Chinese ones, still tell names apart
   const short = id.slice(0, MOST_LETTERS);
-  return isWhole ? short : `${short || "image"}-${checksum(stem)}`;
+  return (isWhole ? short : `${short || "image"}-${checksum(stem)}`).replace(LIKE_A_CHANNEL, "-");
 }
 
 function checksum(text) {

@@ -40,9 +40,15 @@ export function useKeys(desk, hand, act) {
   });
 }
 
-/** Arrows move a cursor over the picture, Enter or the space bar uses the tool there. */
+/** Arrows move a cursor over the picture, Enter or the space bar uses the tool there, once it is seen. */
 function steer(event, desk, hand) {
   const { map, view } = desk;
+  if (![...Object.keys(WAYS), "Enter", " "].includes(event.key)) return false;
+  if (event.key === "Enter" && hand.points.length > 2) {
+    hand.finish();
+    return true;
+  }
+  const isSeen = Boolean(view.cursor);
   view.cursor ??= { x: Math.floor(map.width / 2), y: Math.floor(map.height / 2), radius: desk.radius };
   const { cursor } = view;
   if (event.key in WAYS) {
@@ -54,9 +60,8 @@ function steer(event, desk, hand) {
     view.draw();
     return true;
   }
-  if (event.key !== "Enter" && event.key !== " ") return false;
-  if (event.key === "Enter" && hand.points.length > 2) {
-    hand.finish();
+  if (!isSeen) {
+    view.draw();
     return true;
   }
   const { x, y } = cursor;
