@@ -98,6 +98,10 @@ class Peers:
                 return peer
         return None
 
+    def is_at(self, address: str) -> bool:
+        """Whether an address is one that a peer's host stands for."""
+        return any(address in _addresses(peer.host) for peer in self.by_name.values())
+
     def reached(self, name: str) -> "PeerArchive":
         """A peer that results are sent to.
 

@@ -3,12 +3,14 @@
 import socket
 import ssl
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from seg.errors import ConfigError, ImageError
 from service.archives.peers import Peer, Peers, pynetdicom
 from service.errors import DecodingFullError, SchedulerClosedError
+from service.frontends.dimse.bounded import bound_reading, has_place
 from service.frontends.dimse.receiver import Receiver
 from service.frontends.dimse.spool import SpoolFullError
 from service.hosting.listening import is_loopback
@@ -57,11 +59,13 @@ class DicomListener:
         """
         library = self._library
         library._config.STORE_RECV_CHUNKED_DATASET = True  # to disk, whatever an instance's size
+        bound_reading(library)
         entity = library.AE(self._settings.dicom_title)
         entity.maximum_associations = MOST_ASSOCIATIONS
         entity.require_called_aet = True
         entity.require_calling_aet = sorted({p.title for p in self._peers.by_name.values()})
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = IDLE_S
+        entity.dimse_timeout = entity.network_timeout = IDLE_S
+        entity.acse_timeout = HANDSHAKE_S
         entity.add_supported_context(library.sop_class.Verification)
         for context in library.AllStoragePresentationContexts:
             entity.add_supported_context(context.abstract_syntax, library.ALL_TRANSFER_SYNTAXES)
@@ -78,6 +82,14 @@ class DicomListener:
                 (events.EVT_CONN_CLOSE, self._ended, [False]),
             ],
         )
+
+        self._server.verify_request = self._has_place
+
+    def _has_place(self, _: Any, address: tuple[Any, ...]) -> bool:
+        """Asked for each connection before a thread is started for it."""
+        open_from = [each.requestor.address for each in self._server.active_associations]
+        is_peer = cache(self._peers.is_at) if self._peers.by_name else lambda _: True
+        return has_place(str(address[0]), open_from, MOST_ASSOCIATIONS, is_peer)
 
     def close(self) -> None:
         """Listen no more; associations that are open break off."""
