@@ -38,7 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="folder, such as datasets/hela")
     parser.add_argument("--only", choices=["loops", "start"])
-    parser.add_argument("--network", default="resunet-s")
+    parser.add_argument("--network", default="resunet-xs")
+    parser.add_argument("--patch", type=int, nargs="+", default=(128, 128), metavar="N")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=5.0)
@@ -87,7 +88,7 @@ def loops(options: argparse.Namespace) -> list[dict]:
         fingerprint_of(dataset), dataset.channels, device.kind,
         dataset=dataset.name, data=str(options.dataset), minutes=60, network=options.network,
         precision=lower_precision(device) or "float32", threads=options.threads,
-        augmentation="light",
+        augmentation="light", patch=tuple(options.patch),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         cases = prepare_cases(dataset, plan, Path(scratch) / "cases")

@@ -7,8 +7,7 @@ file to a mask file runs in a process of its own: seg with each backend, MONAI's
 `SlidingWindowInferer` with the network in torch, and whatever `--peer` names. Each program runs as
 it comes and at its best: in bfloat16 where the processor has it. Weights are random.
 Usage: python benchmarks/inference.py [--dims 2 3] [--runs 3] [--package DIR --image FILE]
-[--files-only]
-[--peer NAME=COMMAND] [--json FILE]
+[--files-only] [--nnunet PYTHON] [--peer NAME=COMMAND] [--json FILE]
 """
 
 import argparse
@@ -52,7 +51,7 @@ def main() -> None:
     add("--runs", type=int, default=3, help="of each way; the median counts")
     add("--seconds", type=float, default=10.0, help="a turn of throughput lasts about so long")
     add("--small", action="store_true", help="images of a few windows, to try it out")
-    add("--files-only", action="store_true", help="leave the bare backends out: 6 minutes")
+    add("--files-only", action="store_true", help="leave the bare backends and batches out")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)))
     add("--package", type=Path, help="a package of its own, without MONAI beside it")
     add("--image", type=Path, help="an image for it")
@@ -65,8 +64,11 @@ def main() -> None:
         "{folder} (the package's), {preset}, {patch}, {channels} and {classes} are filled in; it "
         "may print a line of JSON with the seconds that count. benchmarks/peers has some",
     )
+    add("--nnunet", type=Path, help="the Python of benchmarks/peers/nnunet/environment.py")
     add("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.nnunet:
+        arguments.peer += nnunet(arguments.nnunet.absolute())
     rows = []
     columns = ("patches/s", "share kept", "of CPU", "seconds", "CPU s", "peak MiB")
     print(f"{'network':12} {'way':22} " + " ".join(f"{column:>10}" for column in columns))
@@ -78,6 +80,17 @@ def main() -> None:
                 shown = " ".join(f"{'' if n is None else f'{n:.2f}':>10}" for n in numbers)
                 print(f"{row['network']:12} {row['way']:22} {shown}", flush=True)
     report("inference", rows, list(bars(rows)), LIBRARIES, arguments.json)
+
+
+def nnunet(python: Path) -> list[str]:
+    """nnU-Net's predictor as it comes and at its best, as peers."""
+    command = (
+        f"{python} benchmarks/peers/nnunet/sliding_window.py --preset {{preset}} "
+        f"--weights {{folder}}/{WEIGHTS_FILE} --image {{image}} --out {{out}} "
+        "--threads {threads} --patch {patch} --channels {channels} --classes {classes}"
+    )
+    best = [f"nnU-Net, {BFLOAT16}={command} --bfloat16"] if has_bfloat16() else []
+    return [f"nnU-Net={command}", *best]
 
 
 def cases(arguments, scratch: Path):
@@ -120,7 +133,8 @@ def measured(name: str, folder: Path, image: Path, arguments):
     ways = [("seg, cpu", None), ("seg, openvino", None)]
     is_ours = (folder / WEIGHTS_FILE).exists()
     if is_ours:
-        ways += [("MONAI, batch 1", None), ("MONAI, batch 4", None)]
+        batches = (1,) if arguments.files_only else (1, 4)
+        ways += [(f"MONAI, batch {size}", None) for size in batches]
     if has_bfloat16():
         ways += [
             (f"seg, openvino, {BFLOAT16}", None),

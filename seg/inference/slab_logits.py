@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from seg.errors import ImageError
 from seg.images import Image, ImageSource
-from seg.inference.backends.onnx import Backend, DecidingBackend
+from seg.inference.backends.onnx import Backend, takes_labels
 from seg.inference.labels.selection import Selection
 from seg.inference.tiling.apart import DecidedPart, are_apart, decided_parts
 from seg.inference.tiling.blending import Slab
@@ -139,7 +139,7 @@ class SlabLogits:
             or (meter is not None and meter.needs_logits)
             or len(image.spatial_shape) != card.input.dims
         )
-        if needs_logits or not isinstance(backend, DecidingBackend) or not backend.decides:
+        if needs_logits or not takes_labels(backend):
             return None
         if not are_apart(image.spatial_shape, backend.patch, self.overlap):
             return None  # as most large images are: known before their rows are prepared

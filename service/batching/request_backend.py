@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Shaped, UInt8
 
 from seg.inference import Backend
 from seg.inference.backends.deciding import Decided
-from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.ways import Way, way_of
 from service.batching.queue import PatchCaller
 from service.batching.scheduler import Scheduler
@@ -58,7 +58,7 @@ class SharedBackend:
     @property
     def decides(self) -> bool:
         """Whether labels are taken where the network runs."""
-        return isinstance(self._backend, DecidingBackend) and self._backend.decides
+        return takes_labels(self._backend)
 
     def decide(
         self,
@@ -72,7 +72,7 @@ class SharedBackend:
             RequestCancelledError: as ``run``.
             SchedulerClosedError: as ``run``.
         """
-        assert isinstance(self._backend, DecidingBackend)
+        assert takes_labels(self._backend)
         decider = self._scheduler.decider(self._backend, temperature)
         return list(self._shared(decider.packed(patches, inside), decider))
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, UInt8
 from seg.inference import Backend
 from seg.inference.backends.deciding import Decided
 from seg.inference.backends.memory import shrink
-from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.ways import way_of
 from service.observability.logs import LOGGER
 
@@ -146,7 +146,7 @@ class WatchedBackend:
     @property
     def decides(self) -> bool:
         """Whether labels are taken where the network runs."""
-        return isinstance(self._backend, DecidingBackend) and self._backend.decides
+        return takes_labels(self._backend)
 
     def decide(
         self,
@@ -159,7 +159,7 @@ class WatchedBackend:
         Raises:
             BackendError: the network failed.
         """
-        assert isinstance(self._backend, DecidingBackend)
+        assert takes_labels(self._backend)
         with self._counted():
             return self._backend.decide(patches, inside, temperature)
 

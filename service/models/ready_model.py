@@ -17,7 +17,7 @@ from seg.images import Limits
 from seg.inference import Backend, Output, load_backend, verify_golden
 from seg.inference.backends.golden import agreement
 from seg.inference.backends.memory import shrink
-from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.ways import tolerance_of, way_of
 from seg.model_package import GoldenSamples, ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
@@ -115,7 +115,7 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         for rung in rungs:
             shape = (size, len(card.input.channels), *backend.patch)
             rung.backend.run(np.zeros(shape, np.float32))
-            if isinstance(rung.backend, DecidingBackend) and rung.backend.decides:
+            if takes_labels(rung.backend):
                 inside = np.ones((size, 1, *backend.patch), np.uint8)
                 rung.backend.decide(np.zeros(shape, np.float32), inside, 1.0)
     fields = {

@@ -1,9 +1,7 @@
 """One image through a network of seg with nnU-Net's sliding window, for benchmarks/inference.py.
 
 Runs in the environment of nnU-Net, from the repository's root, without mirroring:
-python benchmarks/inference.py --peer "nnU-Net=PYTHON benchmarks/peers/nnunet/sliding_window.py
---preset {preset} --weights {folder}/weights.pt --image {image} --out {out} --threads {threads}
---patch {patch} --channels {channels} --classes {classes}"
+python benchmarks/inference.py --nnunet PYTHON
 """
 
 import argparse
@@ -42,11 +40,13 @@ def main() -> None:
     add("--patch", type=lambda text: tuple(map(int, text.split(","))), required=True)
     add("--channels", type=int, required=True)
     add("--classes", type=int, required=True)
+    add("--bfloat16", action="store_true", help="as fast as torch goes on a CPU")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     predictor = prepared(options)
     start, cpu = time.perf_counter(), time.process_time()
-    run(predictor, options.image, options.out)
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
+        run(predictor, options.image, options.out)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mib": peak_mib()}))
 
@@ -66,6 +66,10 @@ def prepared(options: argparse.Namespace) -> nnUNetPredictor:
         predictor = nnUNetPredictor(
             use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False
         )
+    if options.bfloat16:
+        flat = len(options.patch) == 2
+        layout = torch.channels_last if flat else torch.channels_last_3d
+        network = network.to(memory_format=layout)
     predictor.network = network.eval()
     predictor.configuration_manager = SimpleNamespace(patch_size=list(options.patch))
     predictor.label_manager = SimpleNamespace(num_segmentation_heads=options.classes)

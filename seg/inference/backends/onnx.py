@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -53,7 +53,6 @@ class Backend(Protocol):
         ...
 
 
-@runtime_checkable
 class DecidingBackend(Backend, Protocol):
     """A backend that can keep logits where they are computed."""
 
@@ -76,6 +75,14 @@ class DecidingBackend(Backend, Protocol):
             temperature: of the calibrated probabilities.
         """
         ...
+
+
+def takes_labels(backend: Backend) -> TypeGuard[DecidingBackend]:
+    """Whether labels are taken where the network runs.
+
+    An attribute, not ``isinstance``: of a protocol that costs 25 microseconds, at every request.
+    """
+    return bool(getattr(backend, "decides", False))
 
 
 class OnnxBackend:

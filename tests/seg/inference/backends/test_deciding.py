@@ -14,7 +14,7 @@ from seg.images import Image
 from seg.inference import OnnxBackend, Predictor, verify_golden
 from seg.inference.backends.bound import BoundSession
 from seg.inference.backends.deciding import HEAD, decided_by
-from seg.inference.backends.onnx import DecidingBackend
+from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.sessions import open_session
 from seg.inference.tiling.apart import are_apart
 from seg.metrics import DiceCalibration, SelfAssessment
@@ -162,8 +162,7 @@ def test_windows_are_apart_where_they_share_no_voxel(size, overlap, apart):
 
 def test_a_cpu_gives_logits_by_itself_and_says_why_a_run_failed(package):
     backend = OnnxBackend(package.model_file(), provider="cpu")
-    assert isinstance(backend, DecidingBackend)
-    assert not backend.decides
+    assert not takes_labels(backend)
     wrong = np.zeros((1, 5, *backend.patch), np.float32)
     with pytest.raises(BackendError, match="the network failed on a batch of patches"):
         backend.decide(wrong, np.ones((1, 1, *backend.patch), np.uint8), 1.0)
