@@ -71,7 +71,8 @@ def main() -> None:
                 print(found, flush=True)
             rows += [found] if found else []
             if options.json:
-                write("scale", rows, list(bars(rows)), LIBRARIES, options.json)
+                later = [each for each in known if each not in rows]
+                write("scale", rows + later, list(bars(rows + later)), LIBRARIES, options.json)
     show(bars(rows))
     if options.plot:
         plot(rows, options.plot)
