@@ -97,13 +97,16 @@ def _points(
     plane: Real[np.ndarray, "h w"], thinned: int
 ) -> tuple[UInt64[np.ndarray, " n"], Int32[np.ndarray, "n 2"]]:
     inner = tuple(slice(REACH, n - REACH) for n in plane.shape)
-    if min(plane.shape) <= 2 * REACH:
-        return np.zeros(0, np.uint64), np.zeros((0, 2), np.int32)
+    none = np.zeros(0, np.uint64), np.zeros((0, 2), np.int32)
+    if min(plane.shape) <= 2 * REACH or plane.min() == plane.max():
+        return none
     peaks = plane > ndimage.maximum_filter(plane, footprint=_AROUND, mode="nearest")
     y, x = (each + REACH for each in np.nonzero(peaks[inner]))
     for (from_y, from_x), (to_y, to_x) in zip(_FROM[:thinned], _TO[:thinned], strict=True):
         kept = plane[y + from_y, x + from_x] > plane[y + to_y, x + to_x]
         y, x = y[kept], x[kept]
+    if not len(y):  # as in most slices of a body: comparisons of nothing cost as much as of a few
+        return none
     hashes = np.zeros(len(y), np.uint64)
     for (from_y, from_x), (to_y, to_x), factor in zip(_FROM, _TO, _FACTORS, strict=True):
         hashes += factor * (plane[y + from_y, x + from_x] > plane[y + to_y, x + to_x])
