@@ -1,5 +1,6 @@
 """The studio in a real browser: drawn, undone, saved, found again, learned from, gone back from."""
 
+import io
 import json
 import os
 import shutil
@@ -209,6 +210,11 @@ def test_two_browsers_on_one_image_are_both_told_and_nothing_is_lost(place, open
         expect(one.locator("#count")).to_have_text("1 objects")
         one.locator("#versions button:visible").last.click()
         until(lambda: numbers_in(client, "a")[16, 16] == 1)
+        file = io.BytesIO()
+        tifffile.imwrite(file, np.ones(SIZE, np.uint8))
+        sent = {"name": "img_0001.tif", "mimeType": "image/tiff", "buffer": file.getvalue()}
+        one.set_input_files("#files", sent)
+        expect(one.locator("#images button").last).to_have_text("img-0001")
 
 
 def touch_screen(page):
