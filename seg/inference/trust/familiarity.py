@@ -20,6 +20,8 @@ from seg.transforms.levels import MOST_VOXELS, Levels, noise_of, sample_of
 
 SPACING_FACTOR = 1.25
 """A voxel may be that much finer or coarser than the extremes of training."""
+ANOTHER_UNIT = 10.0
+"""The same where the extremes are not known, of the spacing that the model resamples to."""
 SIZE_FACTOR = 2.0
 """An image may be that much smaller or larger than the extremes of training."""
 INTENSITY_SHARE = 0.25
@@ -129,11 +131,16 @@ def _spacing(image: ImageSource, spec: InputSpec, seen: TrainingFingerprint) -> 
                 wanted=wanted,
             )
         return
-    if seen.spacing is None:
-        return
+    ends, factor = seen.spacing, SPACING_FACTOR
+    if ends is None:  # as of models made elsewhere: the model's own, roughly
+        wished = spec.preprocessing.spacing or (None,) * len(image.spacing)
+        ends = tuple(
+            (mm or here, mm or here) for mm, here in zip(wished, image.spacing, strict=True)
+        )
+        factor = ANOTHER_UNIT
     axes = "zyx"[-len(image.spatial_shape) :]
-    for axis, mm, (low, high) in zip(axes, image.spacing, seen.spacing, strict=True):
-        if not low / SPACING_FACTOR <= mm <= high * SPACING_FACTOR:
+    for axis, mm, (low, high) in zip(axes, image.spacing, ends, strict=True):
+        if not low / factor <= mm <= high * factor:
             yield Sentence(
                 f"the spacing along {axis} is {mm:.3g} mm, the model was trained on "
                 f"{_range(low, high)} mm",

@@ -77,8 +77,11 @@ def test_what_is_unlike_the_training_is_said_with_numbers(image, sentence):
 
 
 def test_a_spacing_that_is_not_stated_is_said_also_where_the_training_did_not_tell_its_own():
-    (warning,) = unfamiliar(scan(spacing=None), spec(), SEEN.model_copy(update={"spacing": None}))
+    silent = SEEN.model_copy(update={"spacing": None})
+    (warning,) = unfamiliar(scan(spacing=None), spec(), silent)
     assert "does not state its spacing" in warning
+    assert unfamiliar(scan(spacing=(5.0, 0.8, 0.8)), spec(), silent) == ()
+    assert "along z is 0.002 mm" in unfamiliar(scan(spacing=(0.002, 0.8, 0.8)), spec(), silent)[0]
 
 
 def test_intensities_that_each_image_is_normalised_by_draw_no_warning():
