@@ -125,9 +125,15 @@ def _volume(slices: Sequence[FoundSlice], options: ReadOptions) -> Image:
     options.limits.check(shape, first.channels, dtype.itemsize)
     array = np.empty((first.channels, *shape), dtype)
     for place, index in enumerate(grid.order):
-        with slices[index].entry.open() as file:
-            whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
-        decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
+        entry = slices[index].entry
+        try:
+            with entry.open() as file:
+                whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
+            decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
+        except ImageError as error:
+            raise type(error)(
+                f"slice {place + 1} of {len(slices)}, {entry.name}: {error}"
+            ) from error
     return Image(
         array,
         spacing=grid.spacing,

@@ -99,6 +99,10 @@ def read_nrrd(file: BinaryFile, options: ReadOptions) -> Image:
     dims = check_dims(spatial, options, "NRRD")
     others = [i for i, axis in enumerate(axes[::-1]) if not axis.is_spatial]
     channels = axes[::-1][others[0]].length if others else 1
+    if others and axes[::-1][others[0]].kind == "complex":
+        raise UnsupportedImageError(
+            "an NRRD file of whole or real numbers is needed, got complex ones; save its magnitude"
+        )
     if others and axes[::-1][others[0]].kind == "time" and channels > 1:
         raise UnsupportedImageError(
             f"one moment is needed, the NRRD file holds {channels}; send its frames one by one"

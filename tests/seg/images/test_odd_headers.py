@@ -12,7 +12,7 @@ import tifffile
 
 from seg.errors import ImageError
 from seg.images import open_image, read_image
-from tests.seg.images.dicom.files import content_of, slice_of
+from tests.seg.images.dicom.files import content_of, series_of, slice_of, write_series
 
 VOLUME = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
 AFFINE = np.array([[0, 0, 2.0, -10], [-0.5, 0, 0, 5], [0, 1, 0, 3], [0, 0, 0, 1]])
@@ -163,3 +163,21 @@ def test_transparency_that_says_something_is_not_left_out_without_a_word(tmp_pat
 def test_files_that_are_not_read_are_named(content, words):
     with pytest.raises(ImageError, match=words):
         read_image(content)
+
+
+def test_an_nrrd_of_complex_numbers_is_no_image_of_two_channels():
+    header = (
+        "NRRD0004\ntype: float\ndimension: 3\nsizes: 2 4 3\nendian: little\nencoding: raw\n"
+        "kinds: complex domain domain\n\n"
+    )
+    with pytest.raises(ImageError, match="got complex ones; save its magnitude"):
+        read_image(header.encode() + bytes(96))
+
+
+def test_the_slice_of_a_series_that_is_cut_is_named(tmp_path):
+    slices = series_of(np.stack([STORED] * 3), np.diag([1.0, 1, 2, 1]))
+    folder = write_series(tmp_path / "series", slices)
+    path = max(folder.iterdir())
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ImageError, match=rf"slice \d of 3, {path.name}: the DICOM file is damaged"):
+        read_image(folder)
