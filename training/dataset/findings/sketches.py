@@ -16,7 +16,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Real, UInt64
+from jaxtyping import Bool, Int32, Int64, Real, UInt64
 from scipy import ndimage
 
 MOST_POINTS = 512
@@ -24,8 +24,11 @@ MOST_POINTS = 512
 REACH = 5
 """Voxels around a point that are looked at, in plane."""
 BITS = 64
-THINNED = {2: 0, 3: 4}
-"""Comparisons, by number of dimensions, that must be true of a point: volumes have many points."""
+LEADING = 4
+"""Comparisons that are the hash's first bits: of many points only those of which all are true need
+the others."""
+BAND = 2**22
+"""Voxels that are looked at at once, of planes as large as slides."""
 FEWEST_SHARED = 8
 """Points equally far apart from which on two images share a part.
 
@@ -36,8 +39,8 @@ MOST_OWNERS = 64
 """Images that a point may be in: one in more is a pattern, not a place."""
 
 _DRAWN = np.random.default_rng(0)
-_FROM, _TO = _DRAWN.integers(-REACH, REACH + 1, (2, BITS, 2))
-_FACTORS = _DRAWN.integers(2**63, size=BITS, dtype=np.uint64) | np.uint64(1)
+_PAIRS = _DRAWN.integers(-REACH, REACH + 1, (BITS, 2, 2))
+_FACTORS = _DRAWN.integers(2**63, size=BITS - LEADING, dtype=np.uint64) | np.uint64(1)
 _AROUND = np.ones((5, 5), bool)
 _AROUND[2, 2] = False
 
@@ -63,13 +66,20 @@ def sketch_of(array: Real[np.ndarray, "c *spatial"]) -> Sketch:
     """Of all channels together; without points where nothing stands out, as in flat images."""
     dims = array.ndim - 1
     found = [Sketch(np.zeros(0, np.uint64), np.zeros((0, dims), np.int32))]
-    for at in np.ndindex(array.shape[1:-2]):
-        plane = array[:, *at].sum(axis=0)
-        hashes, places = _points(plane, THINNED.get(dims, 0))
+    is_full = False  # of points of which all leading comparisons are true
+    height, width = array.shape[-2:]
+    rows = max(1, BAND // width)
+    for *at, first in np.ndindex(*array.shape[1:-2], -(-height // rows)):
+        start = max(0, first * rows - REACH)
+        band = array[:, *at, start : (first + 1) * rows + REACH].sum(axis=0)
+        hashes, places = _points(band, is_full=is_full)
+        offset = np.array([start, 0], np.int32)
         before = np.broadcast_to(np.array(at, np.int32), (len(places), len(at)))
-        found.append(Sketch(hashes, np.concatenate([before, places], axis=1)))
+        found.append(Sketch(hashes, np.concatenate([before, places + offset], axis=1)))
         if sum(len(each.hashes) for each in found) > 4 * MOST_POINTS:
             found = [_smallest(found)]
+            few = found[0].hashes
+            is_full = len(few) == MOST_POINTS and int(few[-1]) < 1 << 64 - LEADING
     return _smallest(found)
 
 
@@ -94,24 +104,34 @@ def shared_parts(sketches: Sequence[Sketch]) -> Iterator[SharedPart]:
 
 
 def _points(
-    plane: Real[np.ndarray, "h w"], thinned: int
+    plane: Real[np.ndarray, "h w"], *, is_full: bool
 ) -> tuple[UInt64[np.ndarray, " n"], Int32[np.ndarray, "n 2"]]:
-    inner = tuple(slice(REACH, n - REACH) for n in plane.shape)
     none = np.zeros(0, np.uint64), np.zeros((0, 2), np.int32)
     if min(plane.shape) <= 2 * REACH or plane.min() == plane.max():
         return none
+    inner = tuple(slice(REACH, n - REACH) for n in plane.shape)
     peaks = plane > ndimage.maximum_filter(plane, footprint=_AROUND, mode="nearest")
-    y, x = (each + REACH for each in np.nonzero(peaks[inner]))
-    for (from_y, from_x), (to_y, to_x) in zip(_FROM[:thinned], _TO[:thinned], strict=True):
-        kept = plane[y + from_y, x + from_x] > plane[y + to_y, x + to_x]
-        y, x = y[kept], x[kept]
-    if not len(y):  # as in most slices of a body: comparisons of nothing cost as much as of a few
+    places = np.argwhere(peaks[inner]).astype(np.int32) + np.int32(REACH)
+    leading = np.zeros(len(places), np.uint64)
+    for pair in _PAIRS[:LEADING]:
+        leading = 2 * leading + ~_is_brighter(plane, places, pair)
+    if is_full or np.count_nonzero(leading == 0) >= 2 * MOST_POINTS:
+        places, leading = places[leading == 0], leading[leading == 0]
+    if not len(places):  # as in most slices of a body: comparing none costs as much as a few
         return none
-    hashes = np.zeros(len(y), np.uint64)
-    for (from_y, from_x), (to_y, to_x), factor in zip(_FROM, _TO, _FACTORS, strict=True):
-        hashes += factor * (plane[y + from_y, x + from_x] > plane[y + to_y, x + to_x])
-    hashes ^= hashes >> np.uint64(31)
-    return hashes * _FACTORS[0], np.stack([y, x], axis=1).astype(np.int32)
+    rest = np.zeros(len(places), np.uint64)
+    for pair, factor in zip(_PAIRS[LEADING:], _FACTORS, strict=True):
+        rest += factor * _is_brighter(plane, places, pair)
+    rest = (rest ^ rest >> np.uint64(31)) * _FACTORS[0]
+    return leading << np.uint64(64 - LEADING) | rest >> np.uint64(LEADING), places
+
+
+def _is_brighter(
+    plane: Real[np.ndarray, "h w"], places: Int32[np.ndarray, "n 2"], pair: Int64[np.ndarray, "2 2"]
+) -> Bool[np.ndarray, " n"]:
+    """One voxel of a pair than the other, which lie so far from each place."""
+    (y, x), (one, other) = places.T, pair
+    return np.asarray(plane[y + one[0], x + one[1]] > plane[y + other[0], x + other[1]])
 
 
 def _smallest(found: Sequence[Sketch]) -> Sketch:

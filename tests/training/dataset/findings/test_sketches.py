@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 from scipy import ndimage
 
+from training.dataset.findings import sketches
 from training.dataset.findings.sketches import MOST_POINTS, shared_parts, sketch_of
 
 
@@ -72,6 +73,14 @@ def test_a_pattern_that_repeats_is_no_place():
     grid = np.tile(cells(5, (1, 20, 20)), (1, 8, 10))
     others = [np.roll(grid, by, axis=2) for by in range(100)]
     assert not list(shared_parts([sketch_of(each) for each in others]))
+
+
+def test_bands_of_a_large_image_know_what_the_whole_knows(monkeypatch):
+    whole = sketch_of(IMAGE)
+    monkeypatch.setattr(sketches, "BAND", 37 * IMAGE.shape[-1])
+    banded = sketch_of(IMAGE)
+    np.testing.assert_array_equal(banded.hashes, whole.hashes)
+    np.testing.assert_array_equal(banded.places, whole.places)
 
 
 def test_a_large_image_keeps_few_points_and_knows_a_small_part():
