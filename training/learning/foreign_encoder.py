@@ -6,9 +6,11 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from seg.errors import ConfigError
 from seg.networks import SegmentationNetwork
 from seg.networks.foreign.encoders import fill
 from seg.networks.foreign.names import encoder_of
+from seg.networks.foreign.weights_file import hash_of
 from training.run.plan import Plan
 
 ENCODER = "is_encoder"
@@ -19,10 +21,15 @@ def begin_with_weights(network: SegmentationNetwork, plan: Plan) -> None:
     """Put the plan's weights into the encoder.
 
     Raises:
-        ConfigError: they are out of reach, or of another encoder.
+        ConfigError: they are out of reach, of another encoder, or other ones than planned.
     """
     encoder, name = network.encoder_module, encoder_of(plan.network)
     if encoder is not None and name is not None and plan.weights is not None:
+        if plan.weights_sha256 not in (None, hash_of(plan.weights)):
+            raise ConfigError(
+                f"{plan.weights} holds other weights than when the training was planned; put the "
+                "former file there, or plan anew"
+            )
         fill(encoder, name, len(plan.normalisation), plan.weights)
 
 

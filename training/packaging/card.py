@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from seg.files import sha256_of
 from seg.images import ClassInfo
 from seg.model_package import (
     InputSpec,
@@ -20,6 +19,7 @@ from seg.model_package import (
 from seg.model_package.sides import sided_classes
 from seg.networks.foreign.names import encoder_of, is_foreign
 from seg.networks.foreign.origin import origin_of
+from seg.networks.foreign.weights_file import hash_of
 from seg.version import version_of
 from training.dataset.cases import image_digest
 from training.dataset.fingerprint import Fingerprint
@@ -95,11 +95,10 @@ def pretraining_of(plan: Plan) -> Pretraining | None:
     if encoder is None or plan.weights is None:
         return None
     origin = origin_of(encoder, plan.weights)
-    file = Path(plan.weights)
     return Pretraining(
         encoder=encoder,
-        weights=file.name,
-        sha256=sha256_of(file) if file.is_file() else None,
+        weights=Path(plan.weights).name,
+        sha256=plan.weights_sha256 or hash_of(plan.weights),
         source=origin.source,
         licence=origin.licence,
     )

@@ -10,6 +10,7 @@ from seg.networks import make_network, network_config
 from seg.networks.foreign.encoders import Intensities, fill, intensities_of
 from seg.networks.foreign.names import encoder_of, is_foreign, is_whole_network
 from seg.networks.foreign.own_code import names_own_code
+from seg.networks.foreign.weights_file import hash_of
 from seg.networks.presets import plans_its_stages
 from seg.transforms import Normalisation
 from training.dataset import Dataset
@@ -108,6 +109,7 @@ def foreign_fields(
     if encoder is None or weights is None:
         return fields
     fields |= {"encoder_rate": GENTLE_ENCODER, "frozen_statistics": True}
+    fields["weights_sha256"] = hash_of(weights)
     rules = normalisation_of(intensities_of(encoder, weights), dataset.channels, fingerprint)
     return fields | ({"normalisation": rules} if rules else {})
 

@@ -14,6 +14,7 @@ from seg.errors import ConfigError
 from seg.images import ClassInfo
 from seg.networks.foreign.names import check_name, is_whole_network
 from seg.networks.foreign.own_code import check_allowed, names_own_code
+from seg.networks.foreign.weights_file import hash_of
 from training.dataset import Dataset
 from training.dataset.dataset_yaml import CARD
 from training.dataset.fingerprint import Fingerprint
@@ -60,6 +61,8 @@ def plan_run(
     if dataset.left_right_axis is not None:
         chosen = {"left_right_axis": dataset.left_right_axis} | chosen
     if given:
+        if "weights" in chosen:  # others than those that it was made for
+            chosen["weights_sha256"] = hash_of(chosen["weights"] or "")
         planned = Planned(changed_plan(given, chosen))
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | _telling_objects_apart(chosen, dataset) | chosen

@@ -105,6 +105,9 @@ class PlanFields(BaseModel):
             "file; null for random ones"
         ),
     ] = None
+    weights_sha256: Annotated[
+        str | None, Field(description="of that file; null where the weights are none")
+    ] = None
     contest: Annotated[
         tuple[Contender, ...],
         Field(description="networks that were tried for --weights auto; none were if empty"),

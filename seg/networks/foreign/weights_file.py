@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
+from seg.files import sha256_of
 
 ENDING = ".safetensors"
 TIMMS_WRAPPER = "model_"
@@ -24,6 +25,11 @@ _NUMBER = re.compile(r"\d+(?=_)")
 def is_file(weights: str) -> bool:
     """Whether weights are the path of a safetensors file, not a name on a hub."""
     return weights.lower().endswith(ENDING)
+
+
+def hash_of(weights: str) -> str | None:
+    """SHA-256 of weights that are a file which is there."""
+    return sha256_of(Path(weights)) if is_file(weights) and Path(weights).is_file() else None
 
 
 def load_weights(encoder: nn.Module, file: Path, name: str) -> None:

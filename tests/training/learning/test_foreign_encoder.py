@@ -1,11 +1,20 @@
 """An encoder that learnt elsewhere is trained gently."""
 
 import pytest
+import safetensors.torch
 import torch
 
+from seg.errors import ConfigError
+from seg.files import sha256_of
 from seg.networks import make_network, network_config
 from tests.training.run.test_plan import planned
-from training.learning.foreign_encoder import ENCODER, freeze_statistics, rate_of, weight_groups
+from training.learning.foreign_encoder import (
+    ENCODER,
+    begin_with_weights,
+    freeze_statistics,
+    rate_of,
+    weight_groups,
+)
 
 NETWORK = "smp:unet/tu-mobilenetv3_small_050"
 
@@ -48,3 +57,13 @@ def test_batches_do_not_move_the_statistics_that_an_encoder_came_with():
     moved = [name for name, value in network.named_buffers() if not value.equal(before[name])]
     assert moved
     assert all(name.startswith("model.decoder") for name in moved)
+
+
+def test_a_file_that_is_another_one_than_planned_begins_no_training(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    network, plan = network_and_plan(weights=str(file), weights_sha256="0" * 64)
+    stored = network.model.encoder.state_dict()
+    safetensors.torch.save_file(stored, file)
+    with pytest.raises(ConfigError, match="other weights than when the training was planned"):
+        begin_with_weights(network, plan)
+    begin_with_weights(network, plan.model_copy(update={"weights_sha256": sha256_of(file)}))

@@ -113,6 +113,7 @@ def test_weights_of_a_file_begin_a_gentle_training_in_the_encoder_s_intensities(
     assert main([str(phantom), "--out", str(run), *arguments, "--frozen-share", "0.9"]) == 0
     plan = read_plan(run / "plan.yaml")
     assert (plan.encoder_rate, plan.frozen_statistics, plan.weights) == (0.1, True, str(file))
+    assert plan.weights_sha256 == sha256_of(file)
     pretraining = ModelPackage.load(run / "package").card.provenance.pretraining
     assert pretraining.model_dump() == {
         "encoder": ENCODER,
