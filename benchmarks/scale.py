@@ -292,9 +292,13 @@ def plot(rows, target: Path) -> None:
         at = [voxels_of(row) / 1e6 if axis == "voxels" else row[axis] for row in chosen]
         for stage in stages:
             panels[0, column].plot(
-                at, [row[stage] for row in chosen], "o-", label=stage.removesuffix("_cpu_s")
+                at,
+                [row[stage] for row in chosen],
+                "o-",
+                label=stage.removesuffix("_cpu_s"),
+                clip_on=False,
             )
-        panels[1, column].plot(at, [row["peak_mib"] for row in chosen], "o-")
+        panels[1, column].plot(at, [row["peak_mib"] for row in chosen], "o-", clip_on=False)
         panels[1, column].set(xlabel="million voxels" if axis == "voxels" else axis, xlim=(0, None))
         for row in panels[:, column]:
             row.set_ylim(0, None)
