@@ -210,6 +210,12 @@ def test_two_browsers_on_one_image_are_both_told_and_nothing_is_lost(place, open
         expect(one.locator("#count")).to_have_text("1 objects")
         one.locator("#versions button:visible").last.click()
         until(lambda: numbers_in(client, "a")[16, 16] == 1)
+        expect(one.locator("#versions li")).to_have_count(3)
+        one.keyboard.press("a")
+        drag(one, (2, 2), (44, 36))
+        expect(one.locator("#hint")).to_contain_text("Drag a box")
+        drag(one, (2, 2), (75, 60))
+        expect(one.locator("#hint")).to_contain_text("looks like what is outlined")
         file = io.BytesIO()
         tifffile.imwrite(file, np.ones(SIZE, np.uint8))
         sent = {"name": "img_0001.tif", "mimeType": "image/tiff", "buffer": file.getvalue()}

@@ -2,6 +2,7 @@
 
 import { aboutImage, labelOf, repair, sliceOf, suggestionFor } from "./api.js";
 import { LabelMap, UNKNOWN } from "./label_map.js";
+import { isOverlooked } from "./overlooked.js";
 
 export class Desk {
   /**
@@ -130,6 +131,12 @@ export class Desk {
 
   rest() {
     this.step((map) => map.rest(this.z, 0));
+  }
+
+  /** Whether background in a box looks like what is outlined there. */
+  overlooks(box) {
+    const pixels = this.slices.get(`${this.z} ${this.channel}`);
+    return pixels?.length === this.map.size && isOverlooked(this.map, this.z, pixels, box);
   }
 
   /** What "done" would leave unsaid: `nothing` is annotated, or there is no `background`. */

@@ -19,7 +19,7 @@ import { Hand, TOOLS } from "./tools.js";
 
 const view = new View(find("canvas"));
 const saver = new Saver(told);
-const desk = new Desk(view, saver, { say, fail, shown: showPlace, changed: () => showCount(desk) });
+const desk = new Desk(view, saver, { say, fail, warn, shown: showPlace, changed: () => showCount(desk) });
 const hand = new Hand(desk);
 const images = new Images({ open: (name) => open(name).catch(fail), changed: whatNow, say, fail });
 const learning = new Learning(fail, whatNow);
@@ -28,6 +28,12 @@ let warned = null;
 function whatNow() {
   showWhatNow(images.all, learning);
   lookAhead(learning);
+}
+
+/** Stays until another tool is taken. */
+function warn(key) {
+  say(key);
+  find("hint").textContent = t(key);
 }
 
 function told(what, about) {

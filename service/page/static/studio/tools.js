@@ -92,7 +92,9 @@ export class Hand {
     } else if (this.tool === "area") {
       const [left, right] = [from.x, pixel.x].sort((a, b) => a - b);
       const [top, bottom] = [from.y, pixel.y].sort((a, b) => a - b);
-      desk.step(() => desk.map.rest(desk.z, 0, [left, top, right + 1, bottom + 1]));
+      const box = [left, top, right + 1, bottom + 1];
+      desk.step(() => desk.map.rest(desk.z, 0, box));
+      if (desk.overlooks(box)) desk.told.warn("studioOverlooked");
     } else if (this.tool === "split") {
       desk.step((map) => {
         const cut = map.split(desk.z, from, pixel);

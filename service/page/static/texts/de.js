@@ -392,6 +392,7 @@ export default {
   studioHint_polygon: "Ecken klicken; die erste noch einmal oder die Eingabetaste schließt es.",
   studioHint_fill: "In einen Umriss klicken, um ihn zu füllen.",
   studioHint_area: "Einen Kasten ziehen, in dem jedes Objekt umrissen ist: sein Rest wird Hintergrund. Was schraffiert bleibt, zählt nirgends.",
+  studioOverlooked: "Etwas in diesem Kasten sieht aus wie das Umrissene und ist jetzt Hintergrund: umreißen oder wegnehmen (e), auch was der Kasten schneidet.",
   studioHint_object: "Ein Objekt anklicken; Umschalt und ein weiteres verbindet sie, Entf nimmt es weg, eine Ziffer gibt ihm eine Klasse.",
   studioHint_split: "Eine Linie durch ein Objekt ziehen.",
   studioHint_this: "Markieren, was ein Objekt ist: um die Marke wird neu gelöst.",

@@ -362,6 +362,7 @@ export default {
   studioHint_polygon: "Click corners; the first one again, or Enter, ends it.",
   studioHint_fill: "Click into an outline to fill it.",
   studioHint_area: "Drag a box in which every object is outlined: the rest of it becomes background. What stays hatched counts nowhere.",
+  studioOverlooked: "Something in this box looks like what is outlined, and is background now: outline it, or erase it (e), also what the box cuts.",
   studioHint_object: "Click an object; Shift and another one joins them, Delete takes it away, a number gives it a class.",
   studioHint_split: "Draw a line through an object.",
   studioHint_this: "Mark what is an object: the mask is solved again around the mark.",
