@@ -1,9 +1,12 @@
-"""What this machine offers: cores, a cache folder; memory given back to it."""
+"""What this machine offers: cores, a cache folder; memory and processes given back to it."""
 
 import contextlib
 import ctypes
 import math
 import os
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import platformdirs
@@ -51,6 +54,20 @@ def return_free_memory() -> None:
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # a C library that is not GNU's
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, however that was killed.
+
+    Workers of a pool that nobody shuts down wait for work for ever, with all their memory.
+    """
+    if parent := parent_process():
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def cache_folder() -> Path:

@@ -1,7 +1,10 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 import seg.machine
@@ -38,3 +41,30 @@ def test_a_training_tells_openmp_before_torch_is_loaded():
     clean = {name: value for name, value in os.environ.items() if "OMP_" not in name}
     done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
     assert done.stdout.strip() == seg.machine.SPINS, done.stderr
+
+
+POOL = """
+import multiprocessing, time
+from concurrent.futures import ProcessPoolExecutor
+from seg.machine import end_with_parent
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent)
+    pool.submit(int).result()
+    print(*pool._processes, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_workers_of_a_pool_end_when_its_process_is_killed(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "pool.py"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        worker = int(process.stdout.readline())
+        process.kill()
+    for _ in range(200):
+        if not psutil.pid_exists(worker) or psutil.Process(worker).status() == "zombie":
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker is still there")

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
-from seg.machine import cores
+from seg.machine import cores, end_with_parent
 from training.dataset.cases import Case
 
 MOST_PROCESSES = 8
@@ -36,6 +36,7 @@ _taken: list[Callable[[Case], Any]] = []
 
 
 def _take(work: Callable[[Case], Any]) -> None:
+    end_with_parent()
     _taken[:] = [work]
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from seg.errors import ConfigError, SegError
 from seg.files import replace_file
-from seg.machine import cores
+from seg.machine import cores, end_with_parent
 from seg.networks import SHORTCUTS, ResidualUNet
 from seg.networks.layers import chosen
 from training.studies.arms import Arm, by_shortcut
@@ -154,6 +154,7 @@ def _result(folder: Path, job: StudyJob) -> Path:
 
 
 def _start_worker() -> None:
+    end_with_parent()
     torch.set_num_threads(1)
     # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
