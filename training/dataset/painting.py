@@ -4,7 +4,7 @@ Letters: ``c`` channels.
 """
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from training.dataset.legend import IGNORE
@@ -15,6 +15,8 @@ LEAST_BACKGROUND = 0.25
 """Share of a patch that must be left to paint the objects out with."""
 TRIES = 12
 """Shifts of the patch whose background may lie where an object is."""
+PALENESS = (0.15, 1.25)
+"""Of an object, as a share of what it has above background."""
 WIDTH = (0.01, 0.04)
 """Of a fibre, as a share of the patch's edge."""
 SHINE = (1.0, 4.0)
@@ -33,14 +35,49 @@ def painted_out(
     are. A patch without enough background stays as it is.
     """
     objects = (labels > 0) & (labels != IGNORE)
-    if not objects.any():
+    painted = _without(objects, image, labels, rng)
+    if painted is None:
         return image, labels
+    return painted, np.where(objects, np.uint8(0), labels)
+
+
+def faded(
+    image: Float32[np.ndarray, "c *spatial"],
+    labels: UInt8[np.ndarray, "*spatial"],
+    rng: np.random.Generator,
+) -> Float32[np.ndarray, "c *spatial"]:
+    """The patch with each object as pale as chance has it, background showing through.
+
+    Twenty outlines show hardly any of the pale objects of an image, and a gain of the whole patch
+    is normalised away: what is missing is a pale object beside a bright one. A patch without
+    enough background stays as it is.
+    """
+    objects = (labels > 0) & (labels != IGNORE)
+    painted = _without(objects, image, labels, rng)
+    if painted is None:
+        return image
+    near, count = ndimage.label(ndimage.binary_dilation(objects, iterations=HALO))
+    palest, brightest = np.log(PALENESS)
+    share = np.exp(rng.uniform(palest, brightest, count + 1)).astype(np.float32)
+    share[0] = 1
+    return np.asarray(painted + share[near] * (image - painted), np.float32)
+
+
+def _without(
+    objects: Bool[np.ndarray, "*spatial"],
+    image: Float32[np.ndarray, "c *spatial"],
+    labels: UInt8[np.ndarray, "*spatial"],
+    rng: np.random.Generator,
+) -> Float32[np.ndarray, "c *spatial"] | None:
+    """Background in the place of objects; None where there are none, or too little of it."""
+    if not objects.any():
+        return None
     flat = [axis for axis, size in enumerate(labels.shape) if size > 1]
     near = ndimage.binary_dilation(objects, iterations=HALO)
     # what nobody annotated may shine as well: its rim elsewhere would look like an object's
     background = ~ndimage.binary_dilation(labels > 0, iterations=HALO)
     if background.mean() < LEAST_BACKGROUND:
-        return image, labels
+        return None
     painted, missing = image.copy(), near & (labels != IGNORE)
     for _ in range(TRIES):
         shift = [int(rng.integers(1, labels.shape[axis])) for axis in flat]
@@ -50,7 +87,7 @@ def painted_out(
     places = np.flatnonzero(background)
     drawn = places[rng.integers(len(places), size=int(np.count_nonzero(missing)))]
     painted[:, missing] = image.reshape(len(image), -1)[:, drawn]
-    return painted, np.where(objects, np.uint8(0), labels)
+    return painted
 
 
 def with_artefact(

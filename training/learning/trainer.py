@@ -89,7 +89,11 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         first = saved.steps * plan.accumulate if saved else 0
         axes = plan.mirrored_axes([info.name for info in dataset.classes[1:]])
         augmentation = Augmentation(
-            plan.augmentation, plan.patch, plan.empty_share, mirror_axes=axes
+            plan.augmentation,
+            plan.patch,
+            plan.empty_share,
+            mirror_axes=axes,
+            fade_share=plan.fade_share,
         )
         module.augmentation = augmentation if plan.augment_on == "device" else None
         part = (device.world.rank, device.world.size)

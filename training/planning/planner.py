@@ -26,7 +26,7 @@ from training.planning.foreign_networks import foreign_fields
 from training.planning.nnunet_rules import nnunet_plan
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
 from training.planning.patch_cost import place_to_augment
-from training.planning.rules import make_plan, planned_augmentation
+from training.planning.rules import make_plan, planned_augmentation, shows_cells
 from training.planning.search import SHARE_FOR_MEASURING, Budget, Candidate, best_of, candidates
 from training.planning.step_cost import Stopwatch
 from training.run.clock import Clock, enough_minutes
@@ -37,6 +37,9 @@ from training.run.plan_yaml import read_plan
 from training.samples.object_statistics import object_statistics, voxel_edge
 
 log = logging.getLogger("training")
+
+FEW_OBJECTS, FADE_SHARE = 100, 0.5
+"""So few outlines show hardly any of the pale objects, which a network then calls background."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,13 @@ def _telling_objects_apart(chosen: dict[str, Any], dataset: Dataset) -> dict[str
         statistics.radius,
         statistics.diameter,
     )
-    return {"instances": "auto", "border_width": statistics.border_width(voxel)}
+    planned: dict[str, Any] = {
+        "instances": "auto",
+        "border_width": statistics.border_width(voxel),
+    }
+    if statistics.objects < FEW_OBJECTS and shows_cells(dataset.channels, dataset.dims):
+        planned["fade_share"] = FADE_SHARE
+    return planned
 
 
 def _planned(

@@ -155,10 +155,10 @@ def _check_axes(chosen: Mapping[str, Any], dims: int) -> None:
 def _empty_share(fingerprint: Fingerprint, channels: Sequence[Channel]) -> float:
     """Organs are where they are: without one a scan is no scan. Cells may be there or not."""
     has_background = fingerprint.class_shares[0] >= BACKGROUND_TO_PAINT_WITH
-    return EMPTY_SHARE if _shows_cells(channels, fingerprint.dims) and has_background else 0.0
+    return EMPTY_SHARE if shows_cells(channels, fingerprint.dims) and has_background else 0.0
 
 
-def _shows_cells(channels: Sequence[Channel], dims: int) -> bool:
+def shows_cells(channels: Sequence[Channel], dims: int) -> bool:
     """Or what else may stand anywhere; 2D images of no stated modality are taken for such."""
     modalities = {channel.modality.lower() for channel in channels}
     return modalities <= set(MICROSCOPY) or (dims == 2 and modalities == UNKNOWN)
@@ -170,7 +170,7 @@ def planned_augmentation(
     """The preset for a training of so many steps on such images."""
     microscopy = all(channel.modality.lower() in MICROSCOPY for channel in channels)
     if steps < STEPS_FOR_MORE_AUGMENTATION:
-        return "robust" if _shows_cells(channels, dims) else "light"
+        return "robust" if shows_cells(channels, dims) else "light"
     return "microscopy" if dims == 2 and microscopy else "medical"
 
 

@@ -169,6 +169,10 @@ class PlanFields(BaseModel):
         float,
         Field(ge=0, le=1, description="share of patches whose classes are painted out"),
     ] = 0.0
+    fade_share: Annotated[
+        float,
+        Field(ge=0, le=1, description="share of patches whose objects are made paler one by one"),
+    ] = 0.0
     loss: Annotated[
         LossName,
         Field(description="by name, as in docs/training.md"),

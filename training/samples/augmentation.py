@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from monai import transforms as mt
 
 from seg.errors import ConfigError
-from training.dataset.painting import painted_out, with_artefact
+from training.dataset.painting import faded, painted_out, with_artefact
 
 LEANING = math.pi / 6
 """Radians by which a volume is turned, or an image that must not be upside down."""
@@ -119,8 +119,11 @@ class Augmentation:
         empty_share: float = 0.0,
         *,
         mirror_axes: Sequence[int] | None = None,
+        fade_share: float = 0.0,
     ) -> None:
         """Use a preset; ``empty_share`` of the patches lose all that they show of classes.
+
+        In ``fade_share`` of the others each object is made paler, or a little brighter.
 
         Patches are mirrored along ``mirror_axes``, along all where they are not given. Where one is
         left out, patches are turned by no more than ``LEANING`` in its planes, and never by a
@@ -132,6 +135,7 @@ class Augmentation:
         self.patch = patch
         self._turns = strength.turns
         self._empty_share = empty_share
+        self._fade_share = fade_share
         self._artefacts = strength.artefacts
         axes = tuple(range(len(patch)) if mirror_axes is None else mirror_axes)
         self._moves: tuple[mt.Compose, mt.Compose] | tuple[A.Compose, A.Compose]
@@ -187,6 +191,9 @@ class Augmentation:
             image, classes = painted_out(begun.image, begun.planes[0], rng)
             planes = np.concatenate([classes[None], begun.planes[1:]])
             begun = begun._replace(image=image, planes=planes)
+        elif self._fade_share and rng.random() < self._fade_share:
+            begun = self.moved(begun)
+            begun = begun._replace(image=faded(begun.image, begun.planes[0], rng))
         if self._artefacts and rng.random() < self._artefacts:
             begun = self.moved(begun)
             begun = begun._replace(image=with_artefact(begun.image, rng))

@@ -9,7 +9,7 @@ from scipy import ndimage
 from data.phantom import draw
 from seg.errors import ConfigError
 from training.augment import main
-from training.dataset.painting import painted_out, with_artefact
+from training.dataset.painting import PALENESS, faded, painted_out, with_artefact
 from training.reports.augmented_sheet import GAP
 from training.samples import augmentation as module
 from training.samples.augmentation import PRESETS, Augmentation
@@ -25,6 +25,23 @@ def sample(augmentation, channels, seed):
     labels = sum((p - n / 2) ** 2 for p, n in zip(places, shape, strict=True)) < 40
     image = np.where(labels, 5.0, 0.0).astype(np.float32)
     return augmentation(np.stack([image] * channels), labels.astype(np.uint8), rng)
+
+
+def test_each_object_is_made_paler_by_itself_and_nothing_else_is_changed():
+    labels = np.zeros((64, 64), np.uint8)
+    labels[8:16, 8:16] = labels[40:48, 40:48] = 1
+    labels[:, 60:] = 255
+    image = (1 + 8.0 * (labels == 1) + 3.0 * (labels == 255)).astype(np.float32)[None]
+    seen = []
+    for seed in range(20):
+        made = faded(image, labels, default_rng(seed))
+        np.testing.assert_array_equal(made[0][labels != 1], image[0][labels != 1])
+        levels = [np.unique(made[0, at : at + 8, at : at + 8]) for at in (8, 40)]
+        assert [len(each) for each in levels] == [1, 1]
+        seen.append([(float(each[0]) - 1) / 8 for each in levels])
+    assert PALENESS[0] <= np.min(seen) < 0.3
+    assert 1 < np.max(seen) <= PALENESS[1]
+    assert np.abs(np.diff(seen)).max() > 0.5, "a pale one beside a bright one"
 
 
 @pytest.mark.parametrize("patch", PATCHES)
