@@ -14,10 +14,10 @@ from seg.inference import Predictor, WindowCounts
 from seg.inference.labels.decision import labels_of
 from seg.inference.tiling.blending import Slab
 from seg.inference.tiling.empty import background_logits
-from seg.inference.tiling.standing import where_something_stands_out
+from seg.inference.tiling.standing import channels_of, where_something_stands_out
 from seg.model_package import ModelPackage, ObjectLevel, StandsOut
 from seg.transforms import CommonScale, Normalisation, Prepared
-from tests.packages import write_package
+from tests.packages import INSTANCES, write_package
 
 RULE = StandsOut(
     levels=(ObjectLevel(side="above", limit=1.0),), smoothing=(3, 3), core=(5, 5), reach=(4, 4)
@@ -94,6 +94,13 @@ def test_a_rule_of_one_class_leaves_the_others_as_they_are(card):
     kept = kept_of(cells + kernels, bright, of_kernels, counts=counts)
     np.testing.assert_array_equal(kept, cells + boxes((40, 40), (5, 5, 8)))
     assert (counts.unfounded, counts.founded) == (64, 64)
+
+
+def test_with_a_class_goes_the_border_of_its_objects(card):
+    borders = INSTANCES.model_copy(update={"encoding": "border", "channels_for": ("border",)})
+    told_apart = card.model_copy(update={"instances": borders})
+    assert channels_of(told_apart, (2,)) == [2, card.outputs + 1]
+    assert channels_of(card, (2,)) == [2]
 
 
 def card_with_rule(card, rule):

@@ -11,7 +11,7 @@ from seg.inference.labels.decision import probabilities_of
 from seg.inference.labels.entropy import probabilities_and_entropy, voxel_entropy
 from seg.inference.tiling.sliding_window import Slab
 from seg.inference.trust.quality import BLOCK, QualityMeter
-from seg.metrics import DiceCalibration, SelfAssessment
+from seg.metrics import DiceCalibration, SelfAssessment, ShiftCalibration, Spread
 from seg.model_package import ModelPackage
 from tests.packages import CLASSES, write_package
 
@@ -116,6 +116,20 @@ def test_only_calibrated_classes_of_the_mask_get_a_predicted_dice(package):
     assert set(grey.predicted_dice) == {"cytoplasm"}
     assert grey.expected_error == {"cytoplasm": 0.05}
     assert Predictor(package).segment(image()).quality.predicted_dice == {}
+
+
+def test_a_mask_that_is_less_sure_within_than_usual_is_expected_to_be_worse(package):
+    def predicted(by_inside):
+        shift = ShiftCalibration(
+            usual=0.9, usual_spread=Spread(0.9999, 0.0), lowest=0.8, level=3.0, by_doubt=0.0,
+            by_inside=by_inside, by_strangeness=0.0, error=(0.02, 0.03, 0.05), interval=2.0,
+            pieces=40, voxels=400, mean_error=0.04,
+        )  # fmt: skip
+        dice = {"nucleus": DiceCalibration(shift=shift)}
+        told = Predictor(assessed(package, dice=dice)).segment(image()).quality
+        return told.predicted_dice["nucleus"]
+
+    assert predicted(by_inside=2.0) < predicted(by_inside=0.0) - 0.05
 
 
 def test_of_an_image_that_shows_nothing_nothing_is_expected(package):

@@ -96,6 +96,11 @@ def test_the_error_is_that_of_cases_left_out():
     assert fit_dice(expected, reached).expected_error > 0.15
 
 
+def test_the_fit_is_of_the_mean_which_an_odd_case_moves():
+    expected, reached = np.full(5, 0.9), np.array([0.9, 0.9, 0.9, 0.9, 0.4])
+    assert fit_dice(expected, reached).predicted(np.array([0.9])) < 0.87
+
+
 def test_too_few_cases_give_no_calibration():
     assessment = assess(spoken(1, cases=2), {"organ": [0.9, 0.8]}, "exclusive", "two")
     assert assessment.dice == {}
