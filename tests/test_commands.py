@@ -20,7 +20,8 @@ SLOW = {
     *("onnx", "onnxruntime", "openvino", "ray", "pandas", "bentoml", "sqlalchemy"),
 }
 NO_COMMANDS = {
-    "training.interchange.unpickle": "a process of its own, started by its path and no person"
+    "service.models.trial": "a process of its own, which tries a package that is put",
+    "training.interchange.unpickle": "a process of its own, started by its path and no person",
 }
 RUN = """
 import contextlib, io, json, runpy, sys

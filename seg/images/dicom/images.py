@@ -131,9 +131,10 @@ def _volume(slices: Sequence[FoundSlice], options: ReadOptions) -> Image:
                 whole = parse(file, pixels=True, most_pixel_bytes=layouts[index].most_bytes)
             decode_into(array[:, place : place + 1], (0,), whole, layouts[index], (scales[index],))
         except ImageError as error:
-            raise type(error)(
-                f"slice {place + 1} of {len(slices)}, {entry.name}: {error}"
-            ) from error
+            # not the file's name, which may be a patient's
+            number = headers[index].get("InstanceNumber")
+            known = "" if number is None else f" (InstanceNumber {number})"
+            raise type(error)(f"slice {place + 1} of {len(slices)}{known}: {error}") from error
     return Image(
         array,
         spacing=grid.spacing,

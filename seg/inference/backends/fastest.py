@@ -73,7 +73,7 @@ def fastest(
     speeds = {str(way): speed for way, speed in trial.speeds.items()}
     LOGGER.info("%s is the fastest here, patches a second: %s", chosen, speeds)
     if trial.reasons:
-        LOGGER.warning("%s runs the network: %s", chosen, "; ".join(trial.reasons))
+        LOGGER.warning("%s runs the network; not taken: %s", chosen, "; ".join(trial.reasons))
         on_fallback("; ".join(trial.reasons))
     else:
         timed = {name: speed for name, speed in speeds.items() if np.isfinite(speed)}

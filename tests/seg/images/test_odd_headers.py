@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 
 import nibabel
@@ -179,5 +180,7 @@ def test_the_slice_of_a_series_that_is_cut_is_named(tmp_path):
     folder = write_series(tmp_path / "series", slices)
     path = max(folder.iterdir())
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ImageError, match=rf"slice \d of 3, {path.name}: the DICOM file is damaged"):
+    with pytest.raises(ImageError, match="the DICOM file is damaged") as refused:
         read_image(folder)
+    assert re.search(r"slice \d of 3( \(InstanceNumber \d\))?: ", str(refused.value))
+    assert path.name not in str(refused.value)  # it may be a patient's
