@@ -41,7 +41,7 @@ SHORTER = {
     r"make demo\b": "python -m training.demo --steps 12",
     r"make test\b": "true",
     r"--distil [\d.]+": "--distil 0.1",
-    r"(training\.studies \w+)": r"\1 --data datasets/phantom --steps 4 --seeds 1 --layers 9",
+    r"(training\.studies \w+)": r"\1 --steps 4 --seeds 1 --layers 9",
 }
 """What is run in place of what is printed, unless ``--full`` is given."""
 
