@@ -19,6 +19,7 @@ from seg.images import Limits
 from service.decoding import drawings, pictures, tasks
 from service.decoding.channel import ClosedError, DecoderChannel, Message
 from service.decoding.crossing import packed, unpacked
+from service.expendable import be_expendable
 
 TASKS: Mapping[str, Callable[..., Any]] = {
     "image": tasks.read,
@@ -41,7 +42,7 @@ MOST_BYTES = 1 << 40
 
 def serve(channel: DecoderChannel) -> None:
     """Do one task after the other until the service hangs up."""
-    _begin()
+    be_expendable()
     while True:
         try:
             message = channel.receive(MOST_BYTES)
@@ -57,22 +58,6 @@ def serve(channel: DecoderChannel) -> None:
             return
         finally:
             answer.close()
-
-
-def _begin() -> None:
-    """The kernel ends this process before the service, and when the one that made it ends."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, 9)
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write("1000")
-    except OSError:
-        pass
 
 
 def _opened(source: Mapping[str, int], message: Message, files: ExitStack) -> Any:

@@ -7,6 +7,7 @@ of its folder, operators that nobody knows and weights larger than they are onnx
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,9 +17,8 @@ from pathlib import Path
 from seg.device_memory import lacks_memory
 from seg.errors import PackageError
 from seg.machine import memory_here
+from service.expendable import be_expendable
 
-GOLDEN_FILE = "golden.npz"
-"""As ``seg.model_package`` names it, which would take a second to import."""
 LACKS_MEMORY = 3
 """Status of a process that had too little."""
 
@@ -37,9 +37,13 @@ def try_out(
     Raises:
         PackageError: it takes more, or crashes.
     """
+    # not for the process that is started, which would take a second to import it
+    from seg.model_package.folder import GOLDEN_FILE
+
     memory = memory or memory_here() * 3 // 4
     limits = json.dumps({"memory": memory, "seconds": seconds})
-    command = [sys.executable, "-m", __name__, limits, str(folder), *networks]
+    files = [str(folder / name) for name in (GOLDEN_FILE, *networks)]
+    command = [sys.executable, "-m", __name__, limits, *files]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     try:
@@ -70,17 +74,18 @@ def try_out(
 
 def main() -> int:
     """Run the networks named on the command line; what merely fails is told by the proof."""
-    limits, folder, *networks = sys.argv[1:]
+    limits, golden, *networks = sys.argv[1:]
+    be_expendable()
     _limit(**json.loads(limits))
     try:
-        for name in networks:
-            _run(Path(folder) / name, Path(folder) / GOLDEN_FILE)
+        for network in networks:
+            _run(network, golden)
     except Exception as error:
         return LACKS_MEMORY if isinstance(error, MemoryError) or lacks_memory(error) else 0
     return 0
 
 
-def _run(network: Path, golden: Path) -> None:
+def _run(network: str, golden: str) -> None:
     import numpy as np
     import onnxruntime as ort
 
@@ -88,21 +93,14 @@ def _run(network: Path, golden: Path) -> None:
         patches = arrays["patches"][:1]
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     session.run(None, {session.get_inputs()[0].name: patches})
 
 
 def _limit(memory: int, seconds: float) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     until = int(seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (until, until + 1))
     if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 

@@ -121,9 +121,10 @@ def tune_objects(
         for case in tqdm(chosen, desc="telling objects apart", unit="case", disable=None)
     ]
     unit = unit_of(card, [case.spacing for case in read])
+    slacks = {info: _an_object(read, info) if are_learnt else None for info in card.classes[1:]}
     best: dict[Encoding, dict[str, _Way]] = {
         name: {
-            info.name: _best_way(read, name, info, unit, are_learnt) for info in card.classes[1:]
+            info.name: _best_way(read, name, info, unit, slack) for info, slack in slacks.items()
         }
         for name in _encodings(card)
     }
@@ -134,8 +135,8 @@ def tune_objects(
             *np.mean([(each.worth, each.precision) for each in found], axis=0).tolist()
         )
 
-    slack = max(_an_object(read, info) for info in card.classes[1:]) if are_learnt else None
-    encoding = _best_encoding({name: mean(name) for name in best}, slack)
+    largest = max((slack for slack in slacks.values() if slack is not None), default=None)
+    encoding = _best_encoding({name: mean(name) for name in best}, largest)
     ways = best[encoding]
     rules = {
         info.name: _calibrated(read, encoding, info, ways[info.name], unit)
@@ -180,9 +181,9 @@ def _best_way(
     encoding: Encoding,
     info: ClassInfo,
     unit: Unit,
-    are_learnt: bool = False,
+    slack: float | None,
 ) -> _Way:
-    found, rule = _best_rule(cases, encoding, info, _an_object(cases, info) if are_learnt else None)
+    found, rule = _best_rule(cases, encoding, info, slack)
     told_apart = [
         ToldApart(case.found(encoding, info, rule), case.truth(info), case.edges(unit))
         for case in cases

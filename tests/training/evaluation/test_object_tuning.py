@@ -5,7 +5,7 @@ from seg.images import ClassInfo
 from seg.objects.counting import count_of, probabilities_of_objects
 from training.evaluation.object_calibration import fit_counts, fit_scores
 from training.evaluation.object_scores import ObjectWorth
-from training.evaluation.object_tuning import TuningCase, _best_encoding, _best_way
+from training.evaluation.object_tuning import TuningCase, _an_object, _best_encoding, _best_way
 
 
 def drawn_counts(rng, images, spread, tiles=16, a_tile=12):
@@ -78,7 +78,7 @@ def two_sizes(scale, spacing):
 def test_sizes_are_told_in_voxels_of_the_network_whatever_the_grid_of_the_images():
     info = ClassInfo(index=1, name="cell", color=(0, 0, 0))
     ways = [
-        _best_way([two_sizes(scale, (1 / scale, 1 / scale))], "components", info, "mm")
+        _best_way([two_sizes(scale, (1 / scale, 1 / scale))], "components", info, "mm", None)
         for scale in (1, 3)
     ]
     assert ways[0].rule.smallest == ways[1].rule.smallest > 1
@@ -97,8 +97,8 @@ def test_of_rules_that_learnt_cases_cannot_tell_apart_the_middle_is_taken_not_th
     )  # fmt: skip
     info = ClassInfo(index=1, name="cell", color=(0, 0, 0))
     seen, unseen = (
-        _best_way([by_heart], "distance", info, "voxel", are_learnt).rule
-        for are_learnt in (True, False)
+        _best_way([by_heart], "distance", info, "voxel", slack).rule
+        for slack in (_an_object([by_heart], info), None)
     )
     assert (unseen.seed, unseen.smallest) == (0.15, 1)
     assert seen.seed == 0.55
