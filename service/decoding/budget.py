@@ -11,6 +11,8 @@ from service.sharing.memory import SharedMemory
 
 FREE_BYTES = 16 << 20
 """What a decoding may take however full it is: ordinary pictures go on beside a large volume."""
+_BEFORE_ALL = np.nextafter(0.0, 1.0)
+"""When began what cannot give way any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +32,15 @@ class Lease:
             DecodingFullError: it is too much beside those that began before.
         """
         self.budget.take(self, used)
+
+    def keep(self, used: int) -> None:
+        """Say how many bytes it is from now on: what is done cannot be ended, others give way.
+
+        Raises:
+            ImageTooLargeError: as of `take`.
+            DecodingFullError: as of `take`.
+        """
+        self.budget.keep(self, used)
 
     def release(self) -> None:
         """It is gone."""
@@ -63,6 +74,13 @@ class DecodingBudget:
             if used > FREE_BYTES and memory.stays(lambda: self._before(lease) + used > self.total):
                 raise DecodingFullError
 
+    def keep(self, lease: Lease, used: int) -> None:
+        """As `Lease.keep`."""
+        memory = self._memory
+        with memory.locked():
+            self.take(lease, used)
+            memory.begun[memory.column, lease.place] = lease.begun = _BEFORE_ALL
+
     def require_ever(self, used: int) -> None:
         """Pass where one image may have so many bytes when nobody else has any.
 
@@ -92,5 +110,5 @@ class DecodingBudget:
         return int(free[0])
 
     def _before(self, lease: Lease) -> int:
-        """What those have that began before: the newest goes when it gets too much."""
+        """What those have that began before, or are done: the newest goes when it gets too much."""
         return int(self._memory.used[self._memory.begun < lease.begun].sum())

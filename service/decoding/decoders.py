@@ -4,6 +4,7 @@ import atexit
 import itertools
 import json
 import os
+import select
 import socket
 import stat
 import subprocess
@@ -114,6 +115,13 @@ class DecoderProcess:
         return max(0, self._resident() - self._base) + self._in_files(known)
 
     @property
+    def is_waiting(self) -> bool:
+        """It lives, as one that has nothing to do: it was not killed, and says nothing unasked."""
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    @property
     def has_grown(self) -> bool:
         """It is better ended than kept."""
         return self._resident() - self._base > GROWN
@@ -169,9 +177,10 @@ class Decoders:
         Raises:
             ClosedError: there is none to be had.
         """
-        with self._lock:
-            if self._idle and not new:
-                return self._idle.pop()
+        while not new and (idle := self._popped()):
+            if idle.is_waiting:
+                return idle
+            idle.end()
         server = self.start()
         try:
             return server.fork()
@@ -183,6 +192,10 @@ class Decoders:
                         each.channel.close()
                     self._idle, self._server = [], None
         return self.start().fork()
+
+    def _popped(self) -> DecoderProcess | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def give_back(self, decoder: DecoderProcess) -> None:
         """It is done with its task."""

@@ -147,7 +147,7 @@ class ImageDecoder:
         arguments = {"dims": dims, "limits": asdict(limits), **chosen}
         with self._done(_Task("image", arguments, files, check, background)) as (done, lease):
             image: Image = done
-            lease.take(OWN_SHARE * image.array.nbytes)
+            lease.keep(OWN_SHARE * image.array.nbytes)
             weakref.finalize(image, lease.release)
             return image
 
@@ -234,7 +234,7 @@ class ImageDecoder:
         try:
             if image is not None:
                 self.budget.require_ever(size + OWN_SHARE * image.array.nbytes)
-            lease.take(size)
+            lease.keep(size)
             yield
         finally:
             lease.release()
