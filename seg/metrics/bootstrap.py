@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Real
 
 
@@ -38,7 +37,9 @@ def bootstrap_mean(
     mean = float(scores.mean())
     if scores.size == 1:
         return Estimate(mean, mean, mean, 1)
-    interval = scipy.stats.bootstrap(
+    from scipy import stats  # half a second, which no service has to wait for
+
+    interval = stats.bootstrap(
         (scores,),
         np.mean,
         method="percentile",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Real
-from scipy import stats
 
 from seg.metrics.bootstrap import Estimate, bootstrap_mean
 
@@ -41,6 +40,8 @@ def paired_test(
     Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993); Wilcoxon, Individual
     comparisons by ranking methods, Biometrics Bulletin 1 (1945).
     """
+    from scipy import stats  # half a second, which no service has to wait for
+
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     measured = differences[~np.isnan(differences)]
     p_value = math.nan

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from seg.metrics.bootstrap import Estimate
 
@@ -16,5 +16,5 @@ def student_mean(values: Sequence[float], *, level: float = 0.95) -> Estimate | 
     if len(values) <= 1:
         return None
     middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    reach = float(student.ppf((1 + level) / 2, len(values) - 1)) * spread / len(values) ** 0.5
+    reach = float(stdtrit(len(values) - 1, (1 + level) / 2)) * spread / len(values) ** 0.5
     return Estimate(middle, middle - reach, middle + reach, len(values))

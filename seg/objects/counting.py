@@ -5,7 +5,7 @@ from math import sqrt
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from scipy import stats
+from scipy.special import stdtrit
 
 from seg.model_package import CountCalibration, ScoreCalibration
 
@@ -52,6 +52,6 @@ def count_of(counted: int, calibration: CountCalibration | None) -> Count:
     if calibration.tiles is not None and within + between > 0:
         of_tiles, of_images = within**2 / (calibration.tiles - 1), between**2 / freedom
         freedom = (within + between) ** 2 / (of_tiles + of_images)
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    quantile = float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
     half = quantile * sqrt(within + between)
     return Count(counted, (max(0, int(np.floor(expected - half))), int(np.ceil(expected + half))))

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import expit, logit
-from scipy.stats import t as student
+from scipy.special import expit, logit, stdtrit
 
 MARKS = (0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 1 / 3)
 """Progress at which a training is looked at, if no look is due before."""
@@ -74,7 +73,7 @@ def _followed(
     slope = max(0.0, float((away * y).sum()) / spread)
     rest = y - y.mean() - slope * away
     deviation = float(np.sqrt((rest**2).sum() / (len(x) - 2)))
-    factor = float(student.ppf((1 + SURE) / 2, len(x) - 2))
+    factor = float(stdtrit(len(x) - 2, (1 + SURE) / 2))
     now = float(y.mean() + slope * away[-1])
     gain = slope * (where - float(x[-1]))
     off = factor * deviation * float(np.sqrt(1 + 1 / len(x) + away[-1] ** 2 / spread))
