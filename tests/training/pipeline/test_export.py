@@ -1,6 +1,8 @@
 """A run to a package, and to a MONAI bundle that MONAI itself loads."""
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import PIL.Image
@@ -52,34 +54,41 @@ def network_of(run):
     return trained_in(run, read_plan(run.plan), load_dataset(run.path / "data").legend).network
 
 
-def test_a_checkpoint_becomes_a_proven_package(run, tmp_path, capsys):
-    target = tmp_path / "package"
-    assert main([str(run.path / CHECKPOINT_FILE), "-o", str(target)]) == 0
-    package = ModelPackage.load(target)
+@pytest.fixture(scope="module")
+def exported(run):
+    """The package of a run, and what was printed meanwhile."""
+    target, told = run.path.parent / "package", io.StringIO()
+    with redirect_stdout(told):
+        assert main([str(run.path / CHECKPOINT_FILE), "-o", str(target)]) == 0
+    return ModelPackage.load(target), told.getvalue()
+
+
+def test_a_checkpoint_becomes_a_proven_package(run, exported):
+    package, told = exported
     assert verify_golden(package, load_backend(package)) <= 1e-4
     assert package.card.input.empty == read_plan(run.plan).empty
     golden = package.golden()
     with torch.inference_mode():
         logits = network_of(run)(torch.from_numpy(golden.patches)).numpy()
     np.testing.assert_allclose(golden.logits, logits, atol=1e-4)
-    assert "ONNX and network agree to" in capsys.readouterr().out
+    assert "ONNX and network agree to" in told
 
 
-def test_a_package_can_carry_an_example_and_get_one_later(run, tmp_path, capsys):
+def test_a_package_can_carry_an_example_and_get_one_later(run, exported, tmp_path, capsys):
+    bare, _ = exported
     dataset = load_dataset(run.path / "data")
     image, _ = dataset.read(dataset.test[0])
     source = tmp_path / ("Jane Doe.tif" if dataset.dims == 2 else "Jane Doe.nii.gz")
     write_image(source, image)
-    assert main([str(run.path), "-o", str(tmp_path / "bare")]) == 0
     wish = ["--example", str(source), "--about", "A phantom; CC0."]
-    assert main([str(tmp_path / "bare"), "-o", str(tmp_path / "with"), *wish]) == 0
+    assert main([str(bare.path), "-o", str(tmp_path / "with"), *wish]) == 0
     package = ModelPackage.load(tmp_path / "with")
     example = package.card.example
     assert example.about == "A phantom; CC0."
     assert "Jane" not in "".join(example.files)
     (name,) = example.files
     assert (package.path / name).read_bytes() == source.read_bytes()
-    assert ModelPackage.load(tmp_path / "bare").card.example is None
+    assert ModelPackage.load(bare.path).card.example is None
     verify_golden(package, load_backend(package))
     capsys.readouterr()
     for wrong, word in (

@@ -28,6 +28,14 @@ def phantom(tmp_path_factory):
     return draw(tmp_path_factory.mktemp("data") / "phantom", cases=4, size=(64, 64))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_process():
+    """To start another takes longer than all its runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.studies.runs.cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def written(phantom, tmp_path_factory):
     out = tmp_path_factory.mktemp("studies") / "depth"
