@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from service.answers.streams import CHUNK
 from service.jobs.files import JobFiles
-from service.jobs.records import Job
-from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
+from service.jobs.records import Job, NewJob
+from service.jobs.store import JobStore, KeyInUseError, QueueFullError
 from service.problems.response import Problem
 from service.requests.order import Order
 from service.requests.uploads import Images

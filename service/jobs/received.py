@@ -20,9 +20,9 @@ from typing import IO
 from service.archives.rules import SeriesFacts
 from service.jobs.files import HEAD, JobFiles
 from service.jobs.intake import too_many_wait
-from service.jobs.records import Job
+from service.jobs.records import Job, NewJob
 from service.jobs.room import JobRoom
-from service.jobs.store import JobStore, KeyInUseError, NewJob, QueueFullError
+from service.jobs.store import JobStore, KeyInUseError, QueueFullError
 from service.observability.tracing import current_traceparent
 from service.problems.response import Problem
 from service.requests.order import Order

@@ -70,6 +70,17 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """What is known of a job before its images have come."""
+
+    owner: str
+    model: str
+    order: dict[str, Any]
+    idempotency_key: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """A row, at the moment when it was read."""
 

@@ -19,11 +19,11 @@ from service.answers.streams import streamed
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, JobFiles
 from service.jobs.intake import check_same, hash_of, idempotency_key_of, kept, reserved
-from service.jobs.records import Job
+from service.jobs.records import Job, NewJob
 from service.jobs.room import JobRoom
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
-from service.jobs.store import JobStore, NewJob
+from service.jobs.store import JobStore
 from service.middleware.caller import caller_of
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Collector, GaugeMetricFamily

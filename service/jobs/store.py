@@ -8,15 +8,15 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from seg.errors import ConfigError
+from service.jobs.clauses import count, due, given_up, held, progress_columns
 from service.jobs.database import Database, now_of, prepared
-from service.jobs.records import BYTES, JOBS, Job, Progress, job_of
+from service.jobs.records import BYTES, JOBS, Job, NewJob, Progress, job_of
 
 MAX_ATTEMPTS = 2
 DIED_TWICE = (
@@ -45,17 +45,6 @@ class NoRoomError(Exception):
     def __init__(self, *, of_key: bool) -> None:
         super().__init__(of_key)
         self.of_key = of_key
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewJob:
-    """What is known of a job before its images have come."""
-
-    owner: str
-    model: str
-    order: dict[str, Any]
-    idempotency_key: str | None = None
-    traceparent: str | None = None
 
 
 class JobStore:
@@ -109,7 +98,7 @@ class JobStore:
         }
         try:
             with self._database.changing() as connection:
-                if _count(connection, JOBS.c.state.in_(("uploading", "queued"))) >= most:
+                if count(connection, JOBS.c.state.in_(("uploading", "queued"))) >= most:
                     raise QueueFullError
                 connection.execute(sa.insert(JOBS).values(row))
         except IntegrityError as error:
@@ -129,8 +118,8 @@ class JobStore:
         Raises:
             NoRoomError: it would be too much; nothing is noted then.
         """
-        held = sa.func.coalesce(sa.func.sum(BYTES.c.bytes), 0)
-        others = sa.select(held).join(JOBS, JOBS.c.id == BYTES.c.job).where(BYTES.c.job != job)
+        total_of = sa.func.coalesce(sa.func.sum(BYTES.c.bytes), 0)
+        others = sa.select(total_of).join(JOBS, JOBS.c.id == BYTES.c.job).where(BYTES.c.job != job)
         this = BYTES.c.job == job
         with self._database.changing() as connection:
             owner = connection.scalar(sa.select(JOBS.c.owner).where(JOBS.c.id == job))
@@ -193,7 +182,7 @@ class JobStore:
                 values |= {"state": "queued", "model": new.model, "order": new.order}
                 values |= {"leased_until": self._now + wait_s}
             if superseded is not None:
-                values |= {"key_hash": _given_up(connection, *superseded, self._now, keep_s)}
+                values |= {"key_hash": given_up(connection, *superseded, self._now, keep_s)}
             connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(values))
         return True
 
@@ -227,7 +216,7 @@ class JobStore:
     def waiting(self) -> int:
         """Jobs that nobody works on yet."""
         with self._database.reading() as connection:
-            return _count(connection, JOBS.c.state == "queued")
+            return count(connection, JOBS.c.state == "queued")
 
     def is_of(self, job: Job, content_hash: str) -> bool:
         """Whether a job is of these images and options."""
@@ -256,7 +245,7 @@ class JobStore:
             )
             job = connection.scalar(
                 sa.select(JOBS.c.id)
-                .where(JOBS.c.model.in_(models), sa.or_(self._due(), lost))
+                .where(JOBS.c.model.in_(models), sa.or_(due(self._now), lost))
                 .order_by(JOBS.c.created)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -272,15 +261,15 @@ class JobStore:
                     attempts=JOBS.c.attempts + 1,
                     started=self._now,
                     leased_until=self._now + lease_s,
-                    **_columns(Progress()),
+                    **progress_columns(Progress()),
                 )
             )
         return self.get(job)
 
     def renew(self, job: str, worker: str, lease_s: float, progress: Progress) -> bool:
         """Go on holding a job; False when it was deleted or has gone to another worker."""
-        held = self._held(job, worker)
-        return self._update(held, leased_until=self._now + lease_s, **_columns(progress))
+        values = {"leased_until": self._now + lease_s, **progress_columns(progress)}
+        return self._update(held(job, worker), **values)
 
     def release(self, job: str, worker: str, wait_s: float = 0) -> None:
         """Put a job back that is not to blame; the attempt does not count.
@@ -288,7 +277,7 @@ class JobStore:
         Nobody takes it up again before ``wait_s`` seconds.
         """
         self._update(
-            self._held(job, worker),
+            held(job, worker),
             state="queued",
             attempts=JOBS.c.attempts - 1,
             worker=None,
@@ -301,7 +290,7 @@ class JobStore:
         done["expires"] = self._now + keep_s
         larger = sa.update(BYTES).where(BYTES.c.job == job)
         with self._database.changing() as connection:
-            change = sa.update(JOBS).where(self._held(job, worker)).values(done)
+            change = sa.update(JOBS).where(held(job, worker)).values(done)
             if not connection.execute(change).rowcount:
                 return False
             # An answer is not refused any more, but it is counted.
@@ -312,7 +301,7 @@ class JobStore:
     def fail(self, job: str, worker: str, status: int, detail: str, keep_s: float) -> None:
         """It cannot be done, and this is why."""
         self._update(
-            self._held(job, worker),
+            held(job, worker),
             state="failed",
             finished=self._now,
             problem_status=status,
@@ -337,14 +326,6 @@ class JobStore:
         """Clients may put anything into a key, names of patients too."""
         return hmac.new(self._salt, text.encode(), hashlib.sha256).hexdigest()
 
-    def _due(self) -> sa.ColumnElement[bool]:
-        """Queued, and not to wait for a while."""
-        waits = sa.and_(JOBS.c.leased_until.is_not(None), JOBS.c.leased_until >= self._now)
-        return sa.and_(JOBS.c.state == "queued", sa.not_(waits))
-
-    def _held(self, job: str, worker: str) -> sa.ColumnElement[bool]:
-        return sa.and_(JOBS.c.id == job, JOBS.c.worker == worker, JOBS.c.state == "running")
-
     def _update(self, where: sa.ColumnElement[bool], **values: object) -> bool:
         with self._database.changing() as connection:
             return connection.execute(sa.update(JOBS).where(where).values(values)).rowcount > 0
@@ -359,38 +340,5 @@ class JobStore:
             ahead = 0
             if row.state == "queued":
                 before = sa.and_(JOBS.c.state == "queued", JOBS.c.created < row.created)
-                ahead = _count(connection, before)
+                ahead = count(connection, before)
         return job_of(row, ahead)
-
-
-def _count(connection: sa.Connection, where: sa.ColumnElement[bool]) -> int:
-    return connection.scalar(sa.select(sa.func.count()).select_from(JOBS).where(where)) or 0
-
-
-def _given_up(
-    connection: sa.Connection, job: str, detail: str, now: sa.ColumnElement[float], keep_s: float
-) -> str | None:
-    """The idempotency key of a job, which has none any more, and fails where it is not over."""
-    this = JOBS.c.id == job
-    key: str | None = connection.scalar(sa.select(JOBS.c.key_hash).where(this))
-    connection.execute(sa.update(JOBS).where(this).values(key_hash=None))
-    connection.execute(
-        sa.update(JOBS)
-        .where(this, JOBS.c.state.in_(("uploading", "queued", "running")))
-        .values(
-            state="failed",
-            finished=now,
-            problem_status=409,
-            problem_detail=detail,
-            expires=now + keep_s,
-        )
-    )
-    return key
-
-
-def _columns(progress: Progress) -> dict[str, int]:
-    return {
-        "images_done": progress.images_done,
-        "tiles_done": progress.tiles_done,
-        "tiles_total": progress.tiles_total,
-    }

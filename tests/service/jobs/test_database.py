@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from seg.errors import ConfigError
 from service.jobs.database import DatabaseUnavailableError
-from service.jobs.store import JobStore, NewJob
+from service.jobs.records import NewJob
+from service.jobs.store import JobStore
 from tests.service.jobs.postgresql import running_postgresql
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from service.app import create_app
 from service.jobs.files import JobFiles
+from service.jobs.records import NewJob
 from service.jobs.room import JobRoom
 from service.jobs.routes import Jobs
-from service.jobs.store import JobStore, NewJob
+from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.problems.response import Problem
