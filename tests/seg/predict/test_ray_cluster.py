@@ -19,6 +19,7 @@ from seg.predict.__main__ import main
 from seg.predict.cases import PredictionCase
 from seg.predict.ray_cluster import MOST_DEATHS, _RayWorker, begun_file
 from seg.predict.work import CaseWork, PredictionJob
+from tests.peers import ray_cluster
 
 PATIENCE_S = 120
 CASES = 8
@@ -33,11 +34,8 @@ def write_cases(folder):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two cores on this machine, for one worker each."""
-    ray = pytest.importorskip("ray", reason="no ray here: pip install ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
-    yield
-    ray.shutdown()
+    with ray_cluster():
+        yield
 
 
 def workers_of_this_test():

@@ -10,6 +10,7 @@ from data.phantom import draw
 from seg.images import read_channels, read_mask
 from seg.inference import EnsembleBackend, Predictor, load_backend, verify_golden
 from seg.model_package import ModelPackage
+from tests.peers import ray_cluster
 from training.dataset import load_dataset
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import fold_of
@@ -122,13 +123,9 @@ def test_more_folds_than_cases_are_one_sentence(phantom, tmp_path, caplog):
 
 
 def test_folds_side_by_side_on_ray_end_as_one_after_another(run, phantom, tmp_path):
-    ray = pytest.importorskip("ray", reason="no ray here: pip install ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        folder = tmp_path / "side by side"
+    folder = tmp_path / "side by side"
+    with ray_cluster():
         assert main([str(phantom), "--out", str(folder), "--folds", "2", "--ray", *SMALL]) == 0
-    finally:
-        ray.shutdown()
     ours, theirs = (ModelPackage.load(each / "package").golden() for each in (folder, run))
     np.testing.assert_allclose(ours.logits, theirs.logits, atol=1e-5)
 
