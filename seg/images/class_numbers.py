@@ -33,7 +33,7 @@ def class_numbers(array: Real[np.ndarray, "c *spatial"]) -> UInt[np.ndarray, "*s
                 "and resize masks without interpolation"
             )
         labels = whole
-    low, high = labels.min(), labels.max()
+    low, high = labels.min().item(), labels.max().item()  # float16 ends below 2³²
     if low < 0 or high >= 2**32:
         hint = "; where -1 stands for what nobody annotated, save 255 instead" if low == -1 else ""
         raise ImageError(f"class numbers lie between 0 and {2**32 - 1}, got {low} to {high}{hint}")

@@ -127,12 +127,11 @@ def read_colors(path: Path, dims: int | None = None) -> Mask:
 
 def hinted(error: ImageError, kind: str) -> str:
     """The error, with the way out for a mask of colours that nobody declared."""
-    is_colored = kind != "colors" and "a mask has one channel of class numbers" in str(error)
-    return (
-        f"{error}; or, if colors are classes, write masks: colors into {CARD}"
-        if is_colored
-        else str(error)
-    )
+    if kind == "colors" or "a mask has one channel of class numbers" not in str(error):
+        return str(error)
+    if kind == "instances":
+        return f"{error}; where each color is an object, save a number for each color"
+    return f"{error}; or, if colors are classes, write masks: colors into {CARD}"
 
 
 def _listed(words: list[str], most: int = 5) -> str:

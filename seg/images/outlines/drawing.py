@@ -172,6 +172,15 @@ class AnnotatedDrawing:
         """
         return sum(not _holds_a_pixel(shape, image) for shape in self.shapes)
 
+    def hidden(self, image: Image) -> int:
+        """How many shapes that hold pixels lie under later ones entirely.
+
+        Raises:
+            ImageError: it was drawn on an image of another size.
+        """
+        on_top = np.unique(self.ordered(image))
+        return len(self.shapes) - self.lost(image) - int((on_top > 0).sum())
+
     def _paint(
         self, array: Integer[np.ndarray, "*spatial"], values: Sequence[int], image: Image
     ) -> None:

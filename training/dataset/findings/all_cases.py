@@ -11,6 +11,7 @@ from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike, turned
 from training.dataset.findings.finding import Finding
+from training.dataset.findings.object_cases import objects_over
 from training.dataset.findings.one_case import InspectedCase
 from training.dataset.findings.scales import other_scales
 from training.dataset.findings.sketches import shared_parts
@@ -18,9 +19,6 @@ from training.dataset.findings.wrong_masks import wrong_masks
 from training.dataset.legend import IGNORE
 from training.dataset.splits import subjects_in
 
-FEWEST_OBJECTS = 3
-SHARE_IN_PIECES = 0.8
-"""Of the objects; from there on their numbers are none."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -28,8 +26,7 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
     """All that is wrong with cases that may be sound one by one."""
     return [
         *_classes_nobody_shows(dataset, cases),
-        *_shapes_that_join(dataset, cases),
-        *_numbers_of_classes(dataset, cases),
+        *objects_over(dataset, cases),
         *_spacing_that_some_lack(cases),
         *_place_that_some_lack(dataset, cases),
         *_subjects_on_both_sides(dataset),
@@ -64,25 +61,6 @@ def _classes_nobody_shows(dataset: Dataset, cases: Sequence[InspectedCase]) -> l
         )
         for name in absent
     ]
-
-
-def _shapes_that_join(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Finding]:
-    joined, count = (sum(look.joined[at] for look in cases) for at in (0, 1))
-    if not joined:
-        return []
-    problem = f"{joined} of {count} shapes touch another of their class: they become one with it"
-    advice = f"where each is an object that counts, write masks: instances into {CARD}"
-    return [Finding("warning", str(dataset.folder), problem, advice)]
-
-
-def _numbers_of_classes(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Finding]:
-    """Masks of classes, black and white ones say, that were taken for numbered objects."""
-    pieces, count = (sum(look.in_pieces[at] for look in cases) for at in (0, 1))
-    if count < FEWEST_OBJECTS or pieces < SHARE_IN_PIECES * count:
-        return []
-    problem = f"{pieces} of {count} objects lie in several pieces: the masks seem to show classes"
-    advice = f"number each object by itself, or take masks: instances out of {CARD}"
-    return [Finding("error", str(dataset.folder), problem, advice)]
 
 
 def _spacing_that_some_lack(cases: Sequence[InspectedCase]) -> list[Finding]:

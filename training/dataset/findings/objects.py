@@ -1,21 +1,18 @@
 """What is odd about numbered objects: each finding says how many, and of which kind."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from scipy import ndimage
 
 from training.dataset.findings.finding import Finding
+from training.dataset.findings.numbering import numbering_findings, pieces_of
 from training.dataset.legend import IGNORE
 
 FEW_VOXELS = 10
 """Objects smaller than this are seldom meant."""
 SHARE_AT_THE_EDGE = 0.5
 """Of the objects; from there on their sizes say little."""
-SPECK = 0.1
-"""Of the largest piece of an object; smaller ones are slips of the pen."""
 
 
 def object_findings(
@@ -36,10 +33,13 @@ def object_findings(
     count = len(values) - 1
     if not count:
         return []
+    pieces = pieces_of(compact)
+    findings = list(numbering_findings(where, compact, pieces, int(values[-1])))
+    in_pieces = 0 if findings else int((np.bincount(pieces[0])[1:] > 1).sum())
     problems = [
         (_without_class(compact, labels), "without a class", "give their voxels a class"),
         (_in_two_classes(compact, labels), "in several classes", "give each object one class"),
-        (_in_pieces(compact, count), "in several pieces", "number each piece by itself"),
+        (in_pieces, "in several pieces", "number each piece by itself"),
         (
             int((np.bincount(compact.ravel())[1:] < FEW_VOXELS).sum()),
             f"of fewer than {FEW_VOXELS} voxels",
@@ -47,7 +47,7 @@ def object_findings(
         ),
         (_full_rows(compact), "cut straight along many voxels", "look for seams of tiles"),
     ]
-    findings = [
+    findings += [
         Finding("warning", str(where), f"{number} of {count} objects are {what}", advice)
         for number, what, advice in problems
         if number
@@ -91,32 +91,6 @@ def _in_two_classes(
     inside = (numbers > 0) & (labels > 0)
     pairs = np.unique(numbers[inside].astype(np.int64) * (IGNORE + 1) + labels[inside])
     return int((np.unique(pairs // (IGNORE + 1), return_counts=True)[1] > 1).sum())
-
-
-def _in_pieces(numbers: Integer[np.ndarray, "*spatial"], count: int) -> int:
-    """Objects of more than one component; corners join, as people draw."""
-    return sum(len(sizes) > 1 for sizes in _pieces(numbers, count))
-
-
-def _pieces(
-    numbers: Integer[np.ndarray, "*spatial"], count: int
-) -> Iterator[Integer[np.ndarray, " pieces"]]:
-    """Voxels of the components of each object."""
-    near = np.ones((3,) * numbers.ndim)
-    for number, box in enumerate(ndimage.find_objects(numbers, max_label=count), start=1):
-        if box is not None:
-            yield np.bincount(ndimage.label(numbers[box] == number, near)[0].ravel())[1:]
-
-
-def scattered(numbers: Integer[np.ndarray, "*spatial"]) -> tuple[int, int]:
-    """Objects of several pieces none of which is a speck beside another, and all objects.
-
-    Args:
-        numbers: from 1, without gaps.
-    """
-    count = int(numbers.max(initial=0))
-    several = [(sizes >= SPECK * sizes.max()).sum() > 1 for sizes in _pieces(numbers, count)]
-    return sum(several), len(several)
 
 
 SEAM_VOXELS = 12

@@ -1,9 +1,11 @@
 """Looks at a case as a careful colleague would; of it only a few numbers are kept."""
 
 from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Integer
 
 from seg.errors import ImageError
 from seg.images import Image, Mask, Spacing, read_channels
@@ -12,9 +14,11 @@ from seg.images.outlines.drawing import AnnotatedDrawing
 from seg.transforms.levels import percentiles_of, sample_of
 from training.dataset.case_numbers import CaseNumbers, numbers_of
 from training.dataset.cases import Case, Dataset, misfits, numbered_objects, turned_onto
+from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import content_hash, thumbnail
 from training.dataset.findings.finding import Finding
-from training.dataset.findings.objects import object_findings, scattered, shapes_that_join
+from training.dataset.findings.numbering import scattered
+from training.dataset.findings.objects import object_findings, shapes_that_join
 from training.dataset.findings.sketches import Sketch, sketch_of
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
@@ -51,6 +55,9 @@ class InspectedCase:
     nobody asked to tell them apart."""
     in_pieces: tuple[int, int] = (0, 0)
     """Numbered objects that lie in several pieces, and all of them."""
+    object_size: float | None = None
+    """Median over its numbered objects, in mm² or mm³ where the spacing is known, else in
+    voxels."""
     numbers: CaseNumbers | None = None
     """For the fingerprint; of sound cases that train, where it is asked for."""
 
@@ -69,9 +76,9 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
     if image and mask:
         mask = turned_onto(image, mask)
         findings += [Finding("error", str(case.mask), *wrong) for wrong in misfits(image, mask)]
-    in_pieces = (0, 0)
+    in_pieces, object_size = (0, 0), None
     if image and mask and case.objects and not findings:
-        found, in_pieces = _objects(dataset, case, image, mask)
+        found, in_pieces, object_size = _objects(dataset, case, image, mask)
         findings += found
     if image:
         where = str(case.images[0])
@@ -85,10 +92,10 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
     if mask and len(labels) == 1 and not labels & {0, IGNORE}:
         findings.append(_full(case))
     if image and mask and isinstance(case.drawing, AnnotatedDrawing):
-        findings += _lost(case, case.drawing, image)
+        findings += _unseen(case, case.drawing, image)
     is_sound = not any(finding.severity == "error" for finding in findings)
     is_measured = bool(voxels) and is_sound and case.split == "train"
-    seen = InspectedCase(case, findings, labels, in_pieces=in_pieces)
+    seen = InspectedCase(case, findings, labels, in_pieces=in_pieces, object_size=object_size)
     if image:
         seen = _with_image(seen, image)
     if image and mask and is_sound:
@@ -135,20 +142,46 @@ def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
 
 def _objects(
     dataset: Dataset, case: Case, image: Image, mask: Mask
-) -> tuple[list[Finding], tuple[int, int]]:
-    """What is odd about them; how many lie in several pieces, and how many there are."""
+) -> tuple[list[Finding], tuple[int, int], float | None]:
+    """What is odd about them; how many lie in several pieces, of how many; their size."""
     where = case.objects or case.mask
     try:
         numbers = dataset.stored_numbers(case, image)
     except ImageError as error:
-        return [_unreadable(str(where), error, "correct the file, or remove the case")], (0, 0)
+        return (
+            [_unreadable(str(where), error, "correct the file, or remove the case")],
+            (0, 0),
+            None,
+        )
     findings = object_findings(where, numbers, mask.array)
+    findings += _ignored_number(dataset, where, numbers)
     rows = (dataset.masks.classes_of_objects or {}).get(case.name, {})
     if lacking := len(set(rows) - set(np.unique(numbers).tolist()) - {0}):
         problem = f"{lacking} of {len(rows)} rows of the table are of numbers that are not there"
         advice = "look whether table and numbers belong together"
         findings.append(Finding("warning", str(where), problem, advice))
-    return findings, scattered(numbered_objects(numbers, mask.array))
+    objects = numbered_objects(numbers, mask.array)
+    sizes = np.bincount(objects.ravel())[1:]
+    size = float(np.median(sizes)) * prod(image.spacing or (1,)) if len(sizes) else None
+    return findings, scattered(objects), size
+
+
+def _ignored_number(
+    dataset: Dataset, where: Path, numbers: Integer[np.ndarray, "*spatial"]
+) -> list[Finding]:
+    """What is ignored is a number among others: of each image one object is not learnt."""
+    there = set(np.unique(numbers).tolist()) if dataset.masks.kind == "instances" else set()
+    return [
+        Finding(
+            "warning",
+            str(where),
+            f"{value} is ignored, and stands among the numbers of objects, beside {value - 1} and "
+            f"{value + 1}",
+            f"take ignore: {value} out of {CARD}, or mark what is ignored by a value of its own",
+        )
+        for value in dataset.masks.label_of
+        if value > 1 and {value - 1, value, value + 1} <= there
+    ]
 
 
 def _joined(case: Case, image: Image, mask: Mask) -> tuple[int, int]:
@@ -213,16 +246,23 @@ def _full(case: Case) -> Finding:
     return Finding("warning", str(case.mask), problem, advice)
 
 
-def _lost(case: Case, drawing: AnnotatedDrawing, image: Image) -> list[Finding]:
-    lost, size = drawing.lost(image), " x ".join(map(str, image.spatial_shape))
-    if not lost:
-        return []
-    problem = (
-        f"{lost} of {len(drawing.shapes)} shapes hold no pixel of the image, which has {size}: "
-        "they lie beside it, or are smaller than a pixel"
-    )
-    advice = "look whether they were drawn on this image, and are in pixels"
-    return [Finding("warning", str(case.images[0]), problem, advice)]
+def _unseen(case: Case, drawing: AnnotatedDrawing, image: Image) -> list[Finding]:
+    """Shapes that no pixel shows."""
+    where, of_all = str(case.images[0]), f"of {len(drawing.shapes)} shapes"
+    findings = []
+    if lost := drawing.lost(image):
+        problem = (
+            f"{lost} {of_all} hold no pixel of the image, which has "
+            f"{' x '.join(map(str, image.spatial_shape))}: they lie beside it, or are smaller "
+            "than a pixel"
+        )
+        advice = "look whether they were drawn on this image, and are in pixels"
+        findings.append(Finding("warning", where, problem, advice))
+    if hidden := drawing.hidden(image):
+        problem = f"{hidden} {of_all} lie under later ones, and no pixel of them is left"
+        advice = "remove what was drawn twice, or draw what lies on other things after them"
+        findings.append(Finding("warning", where, problem, advice))
+    return findings
 
 
 def _empty(case: Case, labels: frozenset[int]) -> Finding:

@@ -154,6 +154,13 @@ def test_shapes_that_lie_beside_their_image_are_told(tmp_path):
     assert sum("1 of 1 shapes hold no pixel of the image" in each for each in problems) == 3
 
 
+def test_shapes_that_lie_under_later_ones_are_told(tmp_path):
+    dataset = load_dataset(drawn(tmp_path, (("cell", "cell"), ("cell", "nucleus"), "cell")))
+    problems = [each.problem for each in inspect(dataset)]
+    hidden = "1 of 2 shapes lie under later ones, and no pixel of them is left"
+    assert problems.count(hidden) == 2
+
+
 def test_why_no_image_is_left_is_said_beside_that_none_is(tmp_path):
     with pytest.raises(DatasetError) as error:
         look_into(drawn(tmp_path, image_of=lambda _: "a"))

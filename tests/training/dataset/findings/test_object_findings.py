@@ -35,6 +35,56 @@ def test_an_object_in_pieces_is_found(numbers):
     assert problems(numbers) == ["1 of 2 objects are in several pieces"]
 
 
+SQUARES = np.kron(np.arange(1, 13).reshape(3, 4), np.pad(np.ones((6, 6), np.int32), 3))
+
+
+def with_crumbs():
+    """A corner of each has the number of another one."""
+    numbers = SQUARES.copy()
+    numbers[3::12, 3::12] = np.roll(numbers[3::12, 3::12], 2, axis=1)
+    return numbers
+
+
+def anew(volume):
+    """Numbered from 1 in each slice."""
+    found = [np.unique(each, return_inverse=True)[1].reshape(each.shape) for each in volume]
+    return np.stack(found).astype(np.int32)
+
+
+def by_slices():
+    """Squares that grow fewer from slice to slice, from the first one on."""
+    return np.stack([np.where(at < SQUARES, SQUARES, 0) for at in range(4)])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        pytest.param(np.where(SQUARES > 0, SQUARES + 243, 0) % 256, None, id="as they are"),
+        pytest.param(np.minimum(SQUARES + 247 * (SQUARES > 0), 255), "end at 255", id="clipped"),
+        pytest.param(with_crumbs(), "interpolated", id="smoothed"),
+        pytest.param(
+            np.where(np.kron(np.ones((3, 4)), np.pad(np.ones((4, 4)), 4)) > 0, 0, SQUARES),
+            "12 holes in 12 objects",
+            id="outlines",
+        ),
+        pytest.param(by_slices(), None, id="volume"),
+        pytest.param(anew(by_slices()), "begin with 1 in every slice", id="anew"),
+        pytest.param(
+            by_slices() + 20 * np.arange(4)[:, None, None] * (by_slices() > 0),
+            "42 objects are one slice thick",
+            id="slice by slice",
+        ),
+        pytest.param(
+            by_slices() * np.eye(4, dtype=int)[0, :, None, None], "slice 0 of 4", id="one"
+        ),
+    ],
+)
+def test_numbers_that_are_none_of_objects_are_told_by_what_made_them(numbers, words):
+    found = problems(numbers.astype(np.int32))
+    assert len(found) == bool(words)
+    assert not words or words in found[0]
+
+
 def test_slips_of_the_pen_are_found(numbers):
     numbers[50, 60] = 12
     assert problems(numbers) == ["1 of 3 objects are of fewer than 10 voxels"]
@@ -148,3 +198,20 @@ def test_black_and_white_masks_are_no_numbered_objects(tmp_path):
     first = inspect(load_dataset(folder), progress=False)[0]
     assert first.severity == "error"
     assert "3 of 3 objects lie in several pieces" in first.problem
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "words"),
+    [
+        pytest.param("ignore: 5\n", 1, "5 is ignored, and stands among", id="ignored"),
+        pytest.param("split: {test: [well_2]}\n", 4, "16 times as large", id="test"),
+    ],
+)
+def test_what_the_numbers_of_a_folder_leave_out_is_told(text, change, words, tmp_path):
+    folder = instance_folder(tmp_path / "cells", cases=3, text="masks: instances\n" + text)
+    for part in ("images", "masks"):
+        path = folder / part / "well_2.tif"
+        array = tifffile.imread(path)
+        tifffile.imwrite(path, np.kron(array, np.ones((change, change), array.dtype)))
+    said = [finding.problem for finding in check_folder(folder, progress=False).findings]
+    assert any(words in each for each in said)
