@@ -12,9 +12,9 @@ from training.dataset.legend import IGNORE
 HALO = 3
 """Voxels around an object that shine with it."""
 LEAST_BACKGROUND = 0.25
-"""Share of a patch that must be left to paint the objects out with."""
+"""Share of what is annotated in a patch that must be left to paint the objects out with."""
 TRIES = 12
-"""Shifts of the patch whose background may lie where an object is."""
+"""Shifts of the patch that bring background to where an object is."""
 PALENESS = (0.15, 1.25)
 """Of an object, as a share of what it has above background."""
 WIDTH = (0.01, 0.04)
@@ -72,19 +72,24 @@ def _without(
     """Background in the place of objects; None where there are none, or too little of it."""
     if not objects.any():
         return None
-    flat = [axis for axis, size in enumerate(labels.shape) if size > 1]
     near = ndimage.binary_dilation(objects, iterations=HALO)
     # what nobody annotated may shine as well: its rim elsewhere would look like an object's
     background = ~ndimage.binary_dilation(labels > 0, iterations=HALO)
-    if background.mean() < LEAST_BACKGROUND:
+    places = np.flatnonzero(background)
+    if len(places) < max(1, LEAST_BACKGROUND * np.count_nonzero(labels != IGNORE)):
         return None
     painted, missing = image.copy(), near & (labels != IGNORE)
+    axes = tuple(range(labels.ndim))
     for _ in range(TRIES):
-        shift = [int(rng.integers(1, labels.shape[axis])) for axis in flat]
-        fits = missing & np.roll(background, shift, flat)
-        painted[:, fits] = np.roll(image, shift, [axis + 1 for axis in flat])[:, fits]
+        left = np.flatnonzero(missing)
+        if not len(left):
+            break
+        # of a patch that is annotated in a corner hardly any other shift finds background
+        there, here = (np.unravel_index(rng.choice(each), labels.shape) for each in (left, places))
+        shift = np.subtract(there, here).tolist()
+        fits = missing & np.roll(background, shift, axes)
+        painted[:, fits] = np.roll(image, shift, [axis + 1 for axis in axes])[:, fits]
         missing &= ~fits
-    places = np.flatnonzero(background)
     drawn = places[rng.integers(len(places), size=int(np.count_nonzero(missing)))]
     painted[:, missing] = image.reshape(len(image), -1)[:, drawn]
     return painted

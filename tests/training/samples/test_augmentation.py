@@ -177,6 +177,21 @@ def test_the_rim_of_what_nobody_annotated_is_no_background_to_paint_with():
         assert (painted[:, ~rim] < 1).all()
 
 
+def test_objects_of_a_patch_that_is_annotated_in_a_corner_are_painted_out_with_its_texture():
+    image = np.broadcast_to(default_rng(0).random(96, np.float32), (1, 96, 96)).copy()
+    labels = np.full((96, 96), 255, np.uint8)
+    labels[:40, :40] = 0  # a sixth of the patch
+    labels[12:24, 12:24] = 1
+    image[0, labels == 1] = 9
+    image[0, labels == 255] = 5
+    for seed in range(5):
+        painted, marked = painted_out(image, labels, default_rng(seed))
+        assert not (marked == 1).any()
+        filled = painted[0, 12:24, 12:24]
+        assert filled.max() < 1
+        assert (np.diff(filled, axis=0) == 0).mean() > 0.6, "columns are of one brightness"
+
+
 @pytest.mark.parametrize("shape", [(32, 40), (4, 32, 40)])
 def test_an_artefact_outshines_all_else_and_marks_nothing(shape):
     image, _ = spotted(shape)
