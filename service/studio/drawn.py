@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from seg.images import Image, encode_image
 from service.problems.response import Problem
-from service.studio.on_disk.classes import IGNORE, DrawnClasses
+from service.studio.on_disk.classes import CARD, IGNORE, DrawnClasses
 from service.studio.on_disk.drawing import DrawnMask
 
 SAME_PLACE = 0.1
@@ -71,6 +71,30 @@ def as_file(
     for number, value in table.items():
         found[numbers == number] = value
     return _drawn(found, image)
+
+
+def check_one_meaning(label: Image, classes: DrawnClasses, served: Mapping[str, int]) -> None:
+    """Pass where no number of a mask stands for one class here and for another one in a model.
+
+    Args:
+        label: as it came, without a word on what its numbers mean.
+        classes: of the dataset.
+        served: numbers of the classes of the model that answers, by their names.
+
+    Raises:
+        Problem: 422, one does.
+    """
+    if classes.are_objects:
+        return
+    name_of = {value: name for name, value in classes.values.items()}
+    there = _numbers_in(_whole(label.array))
+    for name, number in served.items():
+        if number in there and name_of.get(number, name) != name:
+            raise Problem(
+                422,
+                f"{number} is {name_of[number]} in {CARD} of this folder and {name} in the model "
+                "that answers: say which is meant, label_info",
+            )
 
 
 def from_page(

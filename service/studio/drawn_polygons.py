@@ -43,13 +43,6 @@ def from_geojson(
     if left_out:
         what = ", ".join(left_out)
         raise Problem(422, f"only polygons enclose something; the file holds {what} as well")
-    covered = sorted(set(range(1, len(labels) + 1)) - set(np.unique(order).tolist()))
-    if classes.are_objects and covered:
-        raise Problem(
-            422,
-            f"{len(covered)} of {len(labels)} shapes lie wholly under those after them (the first "
-            f"is number {covered[0]}), so that their objects would be lost: send the smaller last",
-        )
     only = classes.names[1] if len(classes.names) == 2 else None
     names = [only if label == OBJECT and only else label for label in labels]
     return from_shapes(names, order, image, is_rest_ignored, classes)
@@ -72,12 +65,26 @@ def from_shapes(
         classes: of the dataset.
 
     Raises:
-        Problem: 422, a name is of no class, or there are too many objects.
+        Problem: 422, a name is of no class, there are too many objects, or one would be lost under
+            those after it, or all of a class.
     """
     strange = sorted(set(names) - set(classes.names))
     if strange:
         raise Problem(
             422, f"{strange[0][:40]!r} is no class here; they are {', '.join(classes.names)}"
+        )
+    there = set(np.unique(order).tolist())
+    shown = {names[number - 1] for number in there - {0}}
+    covered = [
+        number
+        for number, name in enumerate(names, start=1)
+        if number not in there and (classes.are_objects or name not in shown)
+    ]
+    if covered:
+        raise Problem(
+            422,
+            f"{len(covered)} of {len(names)} shapes lie wholly under those after them (the first "
+            f"is number {covered[0]}), so that they would be lost: send the smaller last",
         )
     place_of = {name: place for place, name in enumerate(classes.names)}
     places = np.array([0, *(place_of[name] for name in names)], np.uint16)[order]

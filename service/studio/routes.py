@@ -39,7 +39,6 @@ from service.studio.drawn_polygons import from_geojson
 from service.studio.on_disk.classes import DrawnClasses
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.held_back import held_back
-from service.studio.on_disk.object_table import objects_in
 from service.studio.on_disk.revisions import Revision
 from service.studio.on_disk.studio_folder import StudioFolder
 from service.studio.open_images import OpenImage, OpenImages
@@ -181,10 +180,8 @@ class Studio:
                 raise Problem(409, "the mask in the folder has another size than its image")
             return packed(as_bin(for_page(mask.array, classes)))
 
-        objects = dict(revision.objects)
-        if classes.table and revision.source == "outside":
-            objects = objects_in(self.folder.folder / classes.table, identity)
-        headers = {"ETag": f'"{revision.revision}"', "X-Objects": json.dumps(objects)}
+        objects = json.dumps(dict(revision.objects))
+        headers = {"ETag": f'"{revision.revision}"', "X-Objects": objects}
         content = await self.images.drawing(request, opened.image, BYTES_EACH, read)
         return bin_response(content, headers)
 

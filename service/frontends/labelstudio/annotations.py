@@ -15,9 +15,9 @@ from seg.files import replace_file
 from seg.images.endings import IMAGE_ENDINGS
 from seg.images.reading import HEAD_BYTES, format_of
 from service.studio.on_disk.drawing import Author, DrawnMask
+from service.studio.on_disk.studio_folder import LABEL_STUDIO_ASIDE as ASIDE
 from service.studio.on_disk.studio_folder import StudioFolder
 
-ASIDE = ".label-studio"
 _ENDINGS = {"JPEG": ".jpg", "TIFF": ".tif"}
 
 
@@ -50,7 +50,7 @@ class Annotations:
             path = self._aside(image) / f"{annotation}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, json.dumps(kept).encode(), mode=0o600)
-            counting = self._settle(image)
+            counting = self._settle(image, annotation)
         assert counting is not None
         return counting
 
@@ -67,14 +67,21 @@ class Annotations:
                 self._settle(image)
         return [file.parent.name for file in files]
 
-    def _settle(self, image: str) -> int | None:
-        """Make the annotation that counts the dataset's mask, or take that away where none does."""
+    def _settle(self, image: str, drawn: int | None = None) -> int | None:
+        """Make the annotation that counts the dataset's mask, or take that away where none does.
+
+        What somebody drew elsewhere since then stays, but for one that is ``drawn`` now.
+        """
         found: list[tuple[bool, int, int, dict[str, Any]]] = []
         for file in self._aside(image).glob("*.json"):
             kept = json.loads(file.read_bytes())
             found.append((kept["is_truth"], file.stat().st_mtime_ns, int(file.stem), kept))
+        if image not in self.folder.images():
+            return None
+        last = None if self.folder.mask(image) is None else self.folder.record(image).done
+        is_ours = last is not None and last.source == "label-studio"
         if not found:
-            if self.folder.mask(image) is not None:
+            if is_ours:
                 self.folder.remove_mask(image)
             return None
         _, _, number, kept = max(found, key=lambda each: each[:3])
@@ -84,8 +91,7 @@ class Annotations:
             objects={int(number): name for number, name in kept["objects"].items()},
             drawn_on=kept.get("drawn_on"),  # those kept before do not say it
         )
-        there = self.folder.mask(image)
-        if there is None or there.read_bytes() != mask.content:
+        if last is None or (number == drawn and not is_ours) or (is_ours and not mask.is_of(last)):
             self.folder.keep(image, mask, Author(who=kept["who"], source="label-studio"))
         return number
 

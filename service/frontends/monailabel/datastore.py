@@ -34,7 +34,7 @@ from service.requests.forms import whole_form
 from service.routes.asking import content_of, segmented
 from service.routes.segment import PublicRoutes
 from service.studio.bodies import BYTES_EACH
-from service.studio.drawn import as_file, from_bin
+from service.studio.drawn import as_file, check_one_meaning, from_bin
 from service.studio.on_disk.classes import CARD, DrawnClasses
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.files import opened
@@ -197,14 +197,19 @@ class Datastore:
                 async with self._models.memory.lease(version) as model:
                     is_bin = (part.filename or "").lower().endswith(".bin")
                     sent = _SentMask(files, part.file, is_bin, info)
-                    drawn = partial(self._drawn, model, sent, classes)
+                    drawn = partial(self._drawn, model, sent, classes, fresh)
                     mask = await self._public.decoded(request, model, drawn)
             author = Author(who=name_of(request), source="monailabel")
             await run_sync(self.studies.put_label, identity, tag, mask, author)
         return JSONResponse({"image": identity, "label": identity})
 
     def _drawn(
-        self, model: ReadyModel, sent: "_SentMask", classes: DrawnClasses, check: Check
+        self,
+        model: ReadyModel,
+        sent: "_SentMask",
+        classes: DrawnClasses,
+        served: Mapping[str, int],
+        check: Check,
     ) -> DrawnMask:
         """What somebody drew on an image; in a thread."""
         decoder = self._models.decoder
@@ -217,6 +222,8 @@ class Datastore:
                 drawn = from_bin(sent.label.read(2 * voxels + 1), image)
             else:
                 drawn = read([sent.label])
+            if sent.info is None:
+                check_one_meaning(drawn, classes, served)
             mask = as_file(drawn, image, sent.info, classes)
         return replace(mask, drawn_on=image_content(image))
 

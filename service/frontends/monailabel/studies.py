@@ -15,12 +15,12 @@ from service.problems.response import Problem
 from service.studio.on_disk.classes import DrawnClasses
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.image_files import by_name, called
+from service.studio.on_disk.studio_folder import MONAI_LABEL_ASIDE as ASIDE
 from service.studio.on_disk.studio_folder import StudioFolder
 
 FINAL = "final"
 """The tag of what a person drew."""
 TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-ASIDE = ".monailabel"
 NOBODY = Author(source="monailabel")
 
 
@@ -83,14 +83,6 @@ class Studies(StudioFolder):
             self.remove_mask(identity)
         else:
             path.unlink()
-
-    def remove(self, identity: str) -> None:
-        """Delete an image with all that belongs to it."""
-        tags = [called(path, identity) for path in self._tag_folders()]
-        super().remove(identity)
-        for path in (*tags, self._facts(identity)):
-            if path is not None:
-                path.unlink(missing_ok=True)
 
     def drawn_classes(self, fresh: Mapping[str, int]) -> DrawnClasses:
         """What the masks hold.

@@ -1,9 +1,10 @@
 """What somebody drew, and who it was."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.studio.on_disk.revisions import DrawnBy
+from service.studio.on_disk.revisions import DrawnBy, Revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,11 @@ class DrawnMask:
     """Class of each object, where the dataset has a table of them."""
     drawn_on: str | None = None
     """Content of the image; None where nobody knows."""
+
+    def is_of(self, revision: Revision) -> bool:
+        """A version is this mask, with these classes of its objects."""
+        is_same = hashlib.sha256(self.content).hexdigest() == revision.sha256
+        return is_same and dict(self.objects) == revision.objects
 
 
 @dataclass(frozen=True, kw_only=True)

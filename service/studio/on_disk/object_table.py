@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seg.files import replace_file
+from service.problems.response import Problem
 
 COLUMNS = ("case", "label", "class")
 
@@ -25,8 +26,15 @@ def note_objects(table: Path, case: str, objects: Mapping[int, str]) -> None:
 
 
 def objects_in(table: Path, case: str) -> dict[int, str]:
-    """Class of each object of a case."""
-    return {int(row["label"]): row["class"] for row in _rows(table) if row["case"] == case}
+    """Class of each object of a case.
+
+    Raises:
+        Problem: 409, the table cannot be read.
+    """
+    try:
+        return {int(row["label"]): row["class"] for row in _rows(table) if row["case"] == case}
+    except (KeyError, TypeError, ValueError):
+        raise Problem(409, f"{table.name} there has no columns {', '.join(COLUMNS)}") from None
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

@@ -26,7 +26,7 @@ from service.studio.on_disk.classes import (
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.held_back import forget_held_back, hold_back
 from service.studio.on_disk.image_files import ImageFiles, by_name, called
-from service.studio.on_disk.object_table import note_objects
+from service.studio.on_disk.object_table import note_objects, objects_in
 from service.studio.on_disk.revisions import (
     DrawnState,
     Record,
@@ -36,6 +36,8 @@ from service.studio.on_disk.revisions import (
 )
 
 ASIDE = ".studio"
+MONAI_LABEL_ASIDE, LABEL_STUDIO_ASIDE = ".monailabel", ".label-studio"
+"""Where front ends keep what they know of images by their ids."""
 LOCKED_S = 30.0
 
 
@@ -111,6 +113,8 @@ class StudioFolder(ImageFiles):
         if not number:
             raise Problem(404, "nothing is drawn on this image yet")
         found = record.of(number)
+        if number == record.applied:  # the dataset's own, whose table somebody may have edited
+            found = found.model_copy(update={"objects": self._named_objects(identity)})
         return found, self._versions(identity) / found.file
 
     def keep(
@@ -202,8 +206,18 @@ class StudioFolder(ImageFiles):
                 note_objects(self.folder / classes.table, identity, {})
             shutil.rmtree(self._versions(identity), ignore_errors=True)
             self._record_file(identity).unlink(missing_ok=True)
-        for path in files:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in (*self._kept_by_front_ends(identity), *files):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _kept_by_front_ends(self, identity: str) -> Iterator[Path]:
+        """What another image that gets this id has nothing to do with."""
+        yield self.folder / LABEL_STUDIO_ASIDE / identity
+        monai_label = self.folder / MONAI_LABEL_ASIDE
+        yield monai_label / "quality" / f"{identity}.json"
+        for tag in monai_label.glob("labels/*"):
+            mask = called(tag, identity)
+            if mask is not None:
+                yield mask
 
     def remove_mask(self, identity: str) -> None:
         """Take the mask out of the dataset; its versions stay.
@@ -247,6 +261,7 @@ class StudioFolder(ImageFiles):
             source="outside",
             file=file,
             sha256=sha256_of(path),
+            objects=self._named_objects(identity),
         )
         record = Record(revisions=(*record.revisions, revision), applied=number)
         write_record(self._record_file(identity), record)
@@ -270,6 +285,13 @@ class StudioFolder(ImageFiles):
         record = record.model_copy(update={"applied": revision.revision})
         write_record(self._record_file(identity), record)
         return record
+
+    def _named_objects(self, identity: str) -> dict[int, str]:
+        """Class of each object of the dataset's mask, where there is a table of them."""
+        classes = read_classes(self.folder)
+        return (
+            objects_in(self.folder / classes.table, identity) if classes and classes.table else {}
+        )
 
     def _looked_at(self, identity: str, mask: Path | None) -> Record:
         """The record, without the lock where nothing is to be settled."""

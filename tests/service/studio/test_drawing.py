@@ -224,6 +224,16 @@ def test_objects_of_several_classes_have_their_classes_in_a_table(studio, folder
     dataset = load_dataset(folder)
     _, mask = dataset.read(dataset.cases[0])
     np.testing.assert_array_equal(mask.array == 2, numbers == 1)
+    table = folder / "objects.csv"
+    table.write_text(table.read_text().replace("nucleus", "debris"))
+    tifffile.imwrite(folder / "masks" / "a.tif", (numbers > 0).astype(np.uint8) * numbers)
+    assert put(studio, "a", numbers, on=2, state="done", objects=objects).status_code == 200
+    all_debris = dict.fromkeys(map(str, objects), "debris")
+    assert json.loads(label(studio, "a", 2)[1]["X-Objects"]) == all_debris, "as the table was then"
+    studio.post("/studio/images/a/restore?revision=2", headers={"If-Match": '"3"'})
+    assert json.loads(label(studio, "a")[1]["X-Objects"]) == all_debris
+    table.write_text(table.read_text().replace("debris", "nucleus"))
+    assert "debris" not in label(studio, "a")[1]["X-Objects"], "the dataset's own table counts"
 
 
 def test_an_object_that_has_the_number_of_what_is_ignored_gets_another(studio, folder):

@@ -89,6 +89,19 @@ def test_what_could_mean_something_else_is_refused_and_nothing_lost(
     np.testing.assert_array_equal(label(studio, "a")[0], CELLS)
 
 
+def test_no_class_is_lost_under_shapes_that_come_after_it(studio):
+    named(studio, "cell", "debris", objects=False)
+    small, large = (
+        json.loads(drawn(box(low, low, high, high), classification=name))["features"][0]
+        for low, high, name in ((8, 12, "debris"), (2, 20, "cell"))
+    )
+    for order, status in (([small, large], 422), ([large, small], 200)):
+        content = json.dumps({"type": "FeatureCollection", "features": order}).encode()
+        answer = send(studio, "x.geojson", content)
+        assert answer.status_code == status, answer.text
+    assert set(np.unique(label(studio, "a")[0])) == {0, 1, 2}
+
+
 def test_what_monai_label_s_clients_drew_knows_its_image(folder, tmp_path):
     package = write_package(tmp_path / "package", objects=True)
     settings = Settings(package=package, studio=folder, provider="cpu", frontends="monailabel")
@@ -107,4 +120,6 @@ def test_what_monai_label_s_clients_drew_knows_its_image(folder, tmp_path):
         tifffile.imwrite(folder / "images" / "a.tif", np.ones(SIZE, np.uint8))
         assert client.get("/studio/images/a").json()["replaced"]
         assert put(np.zeros((9, 9), np.uint8)).status_code == 422
+        (folder / "dataset.yaml").write_text("classes: [background, nucleus, cytoplasm]\n")
+        assert "say which is meant, label_info" in put(CELLS).text, "the model's 1 is cytoplasm"
     registry.close()

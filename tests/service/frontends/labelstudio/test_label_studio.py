@@ -21,6 +21,8 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.requests.json_bodies import SIDE_BY_SIDE
 from service.settings import Settings
+from service.studio.on_disk.drawing import Author, DrawnMask
+from service.studio.on_disk.studio_folder import StudioFolder
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png
 from training.dataset import load_dataset
@@ -186,6 +188,13 @@ def test_of_a_model_of_objects_each_object_is_a_polygon_and_comes_back_as_one(se
         sent = client.post("/label-studio/webhook", json=event(found["result"], kind="Polygon"))
         assert sent.status_code == 201, sent.text
         instances = client.post("/segment?format=instances", content=IMAGE).content
+        table = client.studies / "objects.csv"
+        before = table.read_text()
+        value = found["result"][0]["value"]
+        value["polygonlabels"] = ["cyto" if value["polygonlabels"] == ["Nucleus"] else "Nucleus"]
+        changed = event(found["result"], "ANNOTATION_UPDATED", kind="Polygon")
+        assert client.post("/label-studio/webhook", json=changed).status_code == 201
+        assert table.read_text() != before, "a class was changed, and no outline"
     numbers = tifffile.imread(client.studies / "masks" / "ls-3-1.tif")
     truth = tifffile.imread(io.BytesIO(instances))
     np.testing.assert_array_equal(numbers > 0, truth > 0)
@@ -230,6 +239,17 @@ def test_of_two_annotators_ground_truth_counts_and_then_the_last(serving):
         skipped = event([], "ANNOTATION_UPDATED", 1, was_cancelled=True)
         assert client.post("/label-studio/webhook", json=skipped).status_code == 201
         assert not list((client.studies / "masks").iterdir())
+        assert send(3, 50) == send(4, 0) - 1 == 3
+        corrected = np.zeros(PIXELS.shape, np.uint8)
+        corrected[:, 7:] = 1
+        store, file = StudioFolder(client.studies), io.BytesIO()
+        tifffile.imwrite(file, corrected)
+        mask = DrawnMask(content=file.getvalue(), ending=".tif", objects={})
+        store.keep("ls-3-1", mask, Author())
+        client.post("/label-studio/webhook", json=gone | {"annotations": [{"id": 4}]})
+        assert left() == 7, "nobody deleted what was corrected elsewhere"
+        store.remove("ls-3-1")
+        assert not list((client.studies / ".label-studio").iterdir())
 
 
 RECTANGLES = (
