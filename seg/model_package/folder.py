@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,11 @@ CARD_FILE = "model.json"
 CARD_HASH_FILE = f"{CARD_FILE}.sha256"
 """As ``sha256sum`` writes it; a package without one is read as it is."""
 GOLDEN_FILE = "golden.npz"
+DAMAGED_ARRAYS = (
+    *(OSError, ValueError, LookupError, SyntaxError, EOFError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy raises over an archive that is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,7 @@ class ModelPackage:
                 is_own = own in arrays
                 objects = None if is_own or "objects" not in arrays else arrays["objects"]
                 samples = GoldenSamples(arrays["patches"], logits, objects)
-        except (OSError, ValueError, KeyError) as error:
+        except DAMAGED_ARRAYS as error:
             raise PackageError(f"{GOLDEN_FILE} cannot be read: {error}") from error
         patch = self.card.input.patch
         channels, outputs = len(self.card.input.channels), self.card.logits
@@ -196,7 +203,7 @@ def _valid_card(folder: Path) -> tuple[bytes, ModelCard]:
         raise PackageError(
             f"{path.parent} is no model package: it has no {CARD_FILE}; {hint}"
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PackageError(f"{path} cannot be read: {error}") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version not in READABLE_VERSIONS:

@@ -36,7 +36,10 @@ from service.settings import Settings
 from service.sharing.memory import SharedMemory
 
 SMALL_FILE = 1 << 20
-"""Bytes of a file that is sent and not handed over, and of PNG files that are decoded here."""
+"""Bytes of a file that is sent and not handed over."""
+SMALL_PNG = 1 << 16
+"""Bytes of PNG files that are decoded here: they can unpack to a thousand times as many, whatever
+their header says, and libpng looks through all of it, in a second for each megabyte."""
 SMALL_PICTURE = 1 << 20
 """Pixels of an image from PNG files that is decoded here, in all channels: 8 MB at most."""
 SHARE = 2
@@ -374,7 +377,7 @@ def _are_small_png(files: Sequence[IO[bytes]]) -> bool:
             return False
         size += file.seek(0, os.SEEK_END)
         pixels += int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
-    return size <= SMALL_FILE and pixels <= SMALL_PICTURE
+    return size <= SMALL_PNG and pixels <= SMALL_PICTURE
 
 
 def _whole(file: IO[bytes]) -> bytes:

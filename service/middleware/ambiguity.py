@@ -21,10 +21,21 @@ def ambiguity(scope: Scope) -> tuple[int, str] | None:
     names = Counter(name.decode("latin-1") for name, _ in scope["headers"])
     if twice := sorted(name for name in ONCE if names[name] > 1):
         return 400, f"a request has one header {twice[0].title()}, this one has several"
-    values = {name: value.decode("latin-1").strip().lower() for name, value in scope["headers"]}
-    if values.get(b"transfer-encoding", "chunked") != "chunked":
+    values = {name: value.decode("latin-1").strip() for name, value in scope["headers"]}
+    if _are_two(values.get(b"authorization", ""), values.get(b"x-api-key")):
+        return (
+            400,
+            "a request has one key, this one has another in X-Api-Key; leave one of them out",
+        )
+    if values.get(b"transfer-encoding", "chunked").lower() != "chunked":
         return 400, "a body comes as it is or chunked; leave other values of Transfer-Encoding out"
-    coding = values.get(b"content-encoding", "")
+    coding = values.get(b"content-encoding", "").lower()
     if coding not in AS_IT_IS and not scope["path"].startswith(UNPACKS):
         return 415, "a body is taken as it is; send it without Content-Encoding"
     return None
+
+
+def _are_two(authorization: str, key: str | None) -> bool:
+    """Whether two keys were sent: a password is the proxy's, and none of ours."""
+    kind, _, token = authorization.partition(" ")
+    return key is not None and kind.lower() == "bearer" and token.strip() != key

@@ -29,6 +29,8 @@ ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "Ed25519", "EdDSA"),
 )
+UNREADABLE = (JoseError, ValueError, TypeError)
+"""What joserfc raises of a token that anybody may have written: ``"crit": 5`` is a TypeError."""
 TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 """What ``typ`` may say, where it says anything: no logout tokens, no DPoP proofs."""
 LEEWAY_S = 30
@@ -94,13 +96,13 @@ class IdentityTokens:
         """
         try:
             decoded = jwt.decode(token, await self._usable_keys(), algorithms=ALGORITHMS)
-        except (JoseError, ValueError):
+        except UNREADABLE:
             # Of a key that is new to us, perhaps: providers change theirs.
             try:
                 decoded = jwt.decode(
                     token, await self._usable_keys(is_unknown=True), algorithms=ALGORITHMS
                 )
-            except (JoseError, ValueError) as error:
+            except UNREADABLE as error:
                 raise InvalidTokenError("no key of the identity provider signed it") from error
         if str(decoded.header.get("typ", "jwt")).lower() not in TYPES:
             raise InvalidTokenError("it is a token of another kind")

@@ -4,11 +4,13 @@ Nothing of it is believed: names are those of plain files in one folder, sizes a
 they are unpacked, and what was not wanted leaves nothing behind.
 """
 
+import lzma
 import re
 import shutil
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -23,6 +25,11 @@ ARRIVING = ".arriving-"
 MOST_FILES = 64
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CHUNK = 1 << 20
+DAMAGED = (
+    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError),
+    *(zlib.error, lzma.LZMAError),
+)
+"""What is raised over a ZIP file that is none."""
 STALE_S = 24 * 3600.0
 """Seconds after which what is still arriving belongs to a process that died."""
 
@@ -68,7 +75,7 @@ def _unpack(archive: BinaryIO, folder: Path, most_bytes: int) -> None:
                                 "SEG_MAX_MODEL_MB"
                             )
                         target.write(chunk)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise PackageError("this is no ZIP file that can be read") from error
 
 

@@ -79,6 +79,21 @@ def test_a_missing_file_is_named(package, name):
         ModelPackage.load(package)
 
 
+@pytest.mark.parametrize("content", [b"[" * 99_999, b"9" * 9999, b"\xff"])
+def test_a_card_that_is_no_json_is_told_so(package, content):
+    (package / "model.json").write_bytes(content)
+    with pytest.raises(PackageError, match=r"model\.json cannot be read"):
+        ModelPackage.load(package)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"\x93NUMPY\x01\0\x04\0{{{{", b""])
+def test_golden_samples_that_are_none_are_told_so(package, content):
+    loaded = ModelPackage.load(package)
+    (package / "golden.npz").write_bytes(content)
+    with pytest.raises(PackageError, match=r"golden\.npz cannot be read"):
+        loaded.golden()
+
+
 def test_the_folder_of_a_run_says_which_folder_is_meant(package):
     (package.parent / "run").mkdir()
     package.rename(package.parent / "run" / "package")

@@ -19,6 +19,9 @@ MAX_INFLATED = 2**30
 """Bytes of a deflated file."""
 MAX_READS = 1_000_000
 """Two or three for each element of a file, those within sequences included: some seconds."""
+TIMES_READ, SPARE_BYTES = 4, 16 << 20
+"""Bytes that are read, as multiples of the file and beside them: what has no length is looked through
+to its end, and so is the item within it, which has none either."""
 MAX_HEADER = 64 << 20
 """Bytes of all elements before the pixels."""
 MOST_PIXELS = 2**34
@@ -27,12 +30,15 @@ _UNDEFINED = 0xFFFFFFFF
 
 
 class Counted:
-    """A file for a parser, of which so many pieces can be read and no more."""
+    """A file for a parser, of which so many pieces and bytes can be read and no more."""
 
     def __init__(self, file: BinaryFile) -> None:
         self._read = file.read
         self.seek, self.tell = file.seek, file.tell
         self._left = MAX_READS
+        here = file.tell()
+        self._bytes_left = TIMES_READ * file.seek(0, os.SEEK_END) + SPARE_BYTES
+        file.seek(here)
 
     def read(self, size: int = -1, /) -> bytes:
         """As that of the file.
@@ -46,7 +52,14 @@ class Counted:
                 f"at most {MAX_READS:,} pieces of a DICOM file are read, this one has more; it "
                 "holds no image, or very many elements: send the image without them"
             )
-        return self._read(size)
+        piece = self._read(size)
+        self._bytes_left -= len(piece)
+        if self._bytes_left < 0:
+            raise ImageTooLargeError(
+                "elements of the DICOM file that announce no length never end, so that it would be "
+                "read again and again; it is damaged: send the image without them"
+            )
+        return piece
 
 
 class Bounds:

@@ -240,6 +240,13 @@ def test_many_small_png_are_a_large_image(monkeypatch):
             decoder.image(files, dims=2, limits=Limits(), check=nothing)
 
 
+def test_a_png_that_can_unpack_to_much_is_none_of_the_small(monkeypatch):
+    monkeypatch.setattr(decoders.Decoders, "lend", None)
+    noise = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+    with pytest.raises(TypeError):
+        decoded(png(noise), 2)
+
+
 def test_what_runs_is_ended_when_the_service_is():
     decoder = ImageDecoder(Settings(max_decoding_mb=4000))
     with pytest.raises(SchedulerClosedError):

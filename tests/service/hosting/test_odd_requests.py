@@ -39,6 +39,9 @@ FILE = b'name="image"; filename="x'
 MIXED = b'"\r\nContent-Type: multipart/mixed; boundary=Y'
 ODD = [
     pytest.param(request(POST, b"Authorization: a\r\nAuthorization: b\r\n", IMAGE), 400, id="keys"),
+    pytest.param(
+        request(POST, b"Authorization: Bearer a\r\nX-API-Key: A\r\n", IMAGE), 400, id="two keys"
+    ),
     pytest.param(request(POST, b"Host: other\r\n", IMAGE), 400, id="two hosts"),
     pytest.param(
         request(b"POST /jobs", b"Idempotency-Key: a\r\nidempotency-key: b\r\n", IMAGE),

@@ -23,6 +23,7 @@ IMAGE = png([[100] * 40] * 40)
 AUDIENCE = "segmenter"
 GROUPS = {"anna": ["radiology"], "it": ["operators"], "guest": ["visitors"], "none": None}
 NONE, HS256 = b'{"alg": "none"}', b'{"alg": "HS256"}'
+ODD = b'{"alg": "RS256", "crit": 5}'
 REDIRECT = "https://viewer.example/callback"
 
 pytestmark = pytest.mark.filterwarnings("ignore:get_jwt_config")
@@ -144,6 +145,7 @@ def test_tokens_that_the_provider_did_not_sign_are_refused(service, provider):
         "no signature": f"{encoded(NONE)}.{swapped}.",
         "another payload": f"{head}.{swapped}.{signature}",
         "rubbish": "a.b.c",
+        "a header of other types": f"{encoded(ODD)}.{swapped}.",
     }
     for how, token in wrong.items():
         answer = service.get("/model", headers=bearer(token))

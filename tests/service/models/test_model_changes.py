@@ -95,6 +95,12 @@ def zipped(**files) -> bytes:
     return body.getvalue()
 
 
+def damaged(content: bytes) -> bytes:
+    """Its first file's name is followed by what zlib cannot read."""
+    at = content.index(b"readme") + len("readme")
+    return content[:at] + b"\xff\xff" + content[at + 2 :]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -102,6 +108,9 @@ def zipped(**files) -> bytes:
         pytest.param(b"PK\x03\x04 cut off", "no ZIP file", id="cut off"),
         pytest.param(zipped(readme="x"), "no model.json", id="no package"),
         pytest.param(zipped(**{"model.json": "{"}), "model.json", id="no card"),
+        pytest.param(zipped(**{"model.json": "[" * 99_999}), "model.json", id="depth"),
+        pytest.param(zipped(**{"model.json": "9" * 9999}), "model.json", id="digits"),
+        pytest.param(damaged(zipped(readme="x" * 999)), "no ZIP file", id="damaged"),
         pytest.param(
             zipped(**{"..__..__evil": "x", "model.json": "{}"}), "one folder", id="traversal"
         ),

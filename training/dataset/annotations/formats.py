@@ -72,7 +72,7 @@ def _read(path: Path) -> Annotated | None:
 def _of_json(path: Path) -> Annotated | None:
     try:
         raw = json_of(path)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError(f"{path}: {said_of(error)}") from error
     for is_it, read in _JSON:
         if is_it(raw):

@@ -52,7 +52,7 @@ def read_json(path: Path) -> Raw:
     """
     try:
         raw = json_of(path)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: {said_of(error)}") from error
     if not isinstance(raw, dict):
         raise DatasetError(f"{path} must hold one JSON object")

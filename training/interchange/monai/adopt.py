@@ -104,7 +104,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
             text = each.read_text(encoding="utf-8")
             content = json.loads(text) if each.suffix == ".json" else yaml.safe_load(text)
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"{each} cannot be read: {error}") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{each} holds no fields")

@@ -133,7 +133,7 @@ def postprocessing_of(
         steps = list(
             zip(content["postprocessing_fns"], content["postprocessing_kwargs"], strict=True)
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{file} is no postprocessing.json of nnU-Net: {error}") from error
     ours = {label: index for index, label in theirs.items()}
     foreground = {info.index for info in classes[1:]}

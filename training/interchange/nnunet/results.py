@@ -126,7 +126,7 @@ def _read(file: Path, needed: Sequence[str]) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{file} is missing; it lies beside plans.json") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing:

@@ -80,6 +80,13 @@ def test_elements_without_end_are_not_followed(endless):
         read_image(bytes(128) + b"DICM" + bytes(1 << 20))
 
 
+def test_what_announces_no_length_is_not_looked_through_again_and_again(monkeypatch):
+    monkeypatch.setattr(bounds, "SPARE_BYTES", 1 << 20)
+    unknown = struct.pack("<HH2sHI", 9, 0x1010, b"UN", 0, UNDEFINED)
+    with pytest.raises(ImageTooLargeError, match="read again and again"):
+        read_image(head() + unknown + ITEM * 20_000)
+
+
 def test_an_element_before_the_pixels_may_not_be_a_film():
     large = struct.pack("<HH2sHI", 8, 0x17, b"OB", 0, bounds.MAX_HEADER + 2)
     with pytest.raises(ImageTooLargeError, match="before the pixels"):
