@@ -44,6 +44,21 @@ VERBS = {
 
 SERVICE = "service.bento:Segmenter"
 """What ``seg serve`` serves where nothing else, as a bento, is named first."""
+SERVE_HELP = """\
+usage: SEG_PACKAGE=DIR seg serve [--port N] [--host ADDRESS] [BENTOML'S OPTIONS] [BENTO]
+
+Serve a model package over HTTP: POST an image to /segment, its mask comes back. The page for people
+is at /, all routes and options at /openapi.json.
+
+  --port N                     3000 where nothing is said
+  --host ADDRESS               127.0.0.1 where nothing is said; others ask for keys: seg keys add
+  --ssl-certfile, --ssl-keyfile FILE
+                               TLS
+  BENTO                        a bento that carries its package, as seg build makes it
+
+Everything else is set by variables that begin with SEG_, listed in docs/serving.md: SEG_MODELS=DIR
+serves several packages. python -m bentoml serve --help has BentoML's other options.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: seg {verb} {_missing(module)}\n")
         return 2
     if module == "bentoml":
+        if {"-h", "--help"} & set(rest):
+            sys.stdout.write(SERVE_HELP)
+            return 0
         os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # else it reports to its makers
         names_another = bool(rest) and not rest[0].startswith("-")
         rest = ["serve", *([] if names_another else [SERVICE]), *rest]

@@ -26,8 +26,8 @@ CARD_HASH_FILE = f"{CARD_FILE}.sha256"
 """As ``sha256sum`` writes it; a package without one is read as it is."""
 GOLDEN_FILE = "golden.npz"
 DAMAGED_ARRAYS = (
-    *(OSError, ValueError, LookupError, SyntaxError, EOFError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, ValueError, TypeError, LookupError, SyntaxError, EOFError, RuntimeError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
 )
 """What NumPy raises over an archive that is none."""
 

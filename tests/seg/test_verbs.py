@@ -47,6 +47,11 @@ def test_a_verb_that_the_wheel_lacks_says_where_it_is(monkeypatch, capsys, tmp_p
     assert "not part of the wheel" in capsys.readouterr().err
 
 
+def test_serving_is_explained_in_our_words(capsys):
+    assert main(["serve", "--help"]) == 0
+    assert "SEG_PACKAGE=DIR seg serve" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "served"),
     [

@@ -20,8 +20,8 @@ MAX_INFLATED = 2**30
 MAX_READS = 1_000_000
 """Two or three for each element of a file, those within sequences included: some seconds."""
 TIMES_READ, SPARE_BYTES = 4, 16 << 20
-"""Bytes that are read, as multiples of the file and beside them: what has no length is looked through
-to its end, and so is the item within it, which has none either."""
+"""Bytes that are read, as multiples of the file and beside them: what has no length is looked
+through to its end, and so is the item within it, which has none either."""
 MAX_HEADER = 64 << 20
 """Bytes of all elements before the pixels."""
 MOST_PIXELS = 2**34

@@ -1,6 +1,5 @@
 """Which tool wrote a file of annotations: its content says, one reader a format."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -3,7 +3,6 @@
 Formats: nnU-Net's documentation/dataset_format.md, whose version 1 is the Decathlon's.
 """
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
