@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ CARD_HASH_FILE = f"{CARD_FILE}.sha256"
 GOLDEN_FILE = "golden.npz"
 DAMAGED_ARRAYS = (
     *(OSError, ValueError, TypeError, LookupError, SyntaxError, EOFError, RuntimeError),
-    *(MemoryError, zipfile.BadZipFile, zlib.error),
+    *(MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 """What NumPy raises over an archive that is none."""
 

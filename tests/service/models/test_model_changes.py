@@ -97,7 +97,7 @@ def zipped(**files) -> bytes:
 
 def damaged(content: bytes) -> bytes:
     """Its first file's name is followed by what zlib cannot read."""
-    at = content.index(b"readme") + len("readme")
+    at = content.index(b"model.json") + len("model.json")
     return content[:at] + b"\xff\xff" + content[at + 2 :]
 
 
@@ -110,7 +110,7 @@ def damaged(content: bytes) -> bytes:
         pytest.param(zipped(**{"model.json": "{"}), "model.json", id="no card"),
         pytest.param(zipped(**{"model.json": "[" * 99_999}), "model.json", id="depth"),
         pytest.param(zipped(**{"model.json": "9" * 9999}), "model.json", id="digits"),
-        pytest.param(damaged(zipped(readme="x" * 999)), "no ZIP file", id="damaged"),
+        pytest.param(damaged(zipped(**{"model.json": "x" * 999})), "no ZIP file", id="damaged"),
         pytest.param(
             zipped(**{"..__..__evil": "x", "model.json": "{}"}), "one folder", id="traversal"
         ),
