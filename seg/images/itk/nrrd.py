@@ -162,6 +162,7 @@ def _axes(fields: dict[str, str]) -> list[_Axis]:
         told = any(step is not None for step in steps)
         kinds = ["???" if told or i < count - 3 else "domain" for i in range(count)]
         kinds = ["list" if told and steps[i] is None else kind for i, kind in enumerate(kinds)]
+    kinds, steps = _without_time(kinds, steps)
     spacings = fields.get("spacings", "").split() or ["nan"] * count
     if len(kinds) != count or len(spacings) != count:
         raise ImageError(
@@ -171,6 +172,26 @@ def _axes(fields: dict[str, str]) -> list[_Axis]:
         _Axis(size, kind, step, _size(spacing))
         for size, kind, step, spacing in zip(sizes, kinds, steps, spacings, strict=True)
     ]
+
+
+def _without_time(
+    kinds: list[str], steps: list[Float[np.ndarray, "_"] | None]
+) -> tuple[list[str], list[Float[np.ndarray, "_"] | None]]:
+    """Of a space of four dimensions, as ITK writes series, the fourth is time."""
+    if not any(step is not None and len(step) == 4 for step in steps):
+        return kinds, steps
+    runs = [step is not None and len(step) == 4 and bool(step[3]) for step in steps]
+    if any(
+        at and step is not None and step[:3].any() for at, step in zip(runs, steps, strict=True)
+    ):
+        raise ImageError(
+            "an axis of the NRRD file runs through space and time at once; save one moment as a "
+            "volume"
+        )
+    return (
+        ["time" if at else kind for at, kind in zip(runs, kinds, strict=True)],
+        [None if at or step is None else step[:3] for at, step in zip(runs, steps, strict=True)],
+    )
 
 
 def _size(text: str) -> float | None:
@@ -192,8 +213,8 @@ def _directions(fields: dict[str, str], count: int) -> list[Float[np.ndarray, "n
 
 def _vector(text: str) -> Float[np.ndarray, "n"]:
     parts = text.strip("() ").split(",")
-    if len(parts) not in (2, 3):
-        raise ImageError("an NRRD vector has 2 or 3 numbers, as (1,0,0); repair the header")
+    if len(parts) not in (2, 3, 4):
+        raise ImageError("an NRRD vector has 2 to 4 numbers, as (1,0,0); repair the header")
     return numbers(" ".join(parts), len(parts), "vector")
 
 
@@ -207,10 +228,11 @@ def _world(fields: dict[str, str], axes: list[_Axis]) -> tuple[Spacing | None, A
     if len({len(step) for step in steps}) > 1:
         raise ImageError("the NRRD header's space directions differ in length; repair it")
     solid = [np.pad(step, (0, 3 - len(step))) * mm for step in steps]
-    signs = TO_RAS.get(fields.get("space", "").lower())
+    space = re.sub(r"-time$|(?<=^[rl][ap]s)t$", "", fields.get("space", "").lower())
+    signs = TO_RAS.get(space)
     if signs is None or "space origin" not in fields:
         return grid(solid, np.zeros(3))[0], None
-    origin = _vector(fields["space origin"]) * mm
+    origin = _vector(fields["space origin"])[:3] * mm
     if len(origin) != 3 or len(steps[0]) != 3:
         raise ImageError("the NRRD header's space needs vectors of 3 numbers; repair it")
     return grid([step * signs for step in solid], origin * signs)

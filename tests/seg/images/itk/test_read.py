@@ -107,6 +107,25 @@ def test_every_named_space_ends_in_ras(space, signs):
     assert image.spacing == (4.0, 3.0, 2.0)
 
 
+def of_series(moments, space):
+    """As ITK writes volumes over time, in a space of four dimensions."""
+    directions = "space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,7)"
+    lines = ("dimension: 4", f"sizes: 6 4 5 {moments}", directions, "space origin: (10,20,30,5)")
+    return nrrd(*lines, "kinds: domain domain domain domain", *space, voxels=VOLUME)
+
+
+@pytest.mark.parametrize("name", ["left-posterior-superior-time", "LPST", None])
+def test_one_moment_of_a_series_is_a_volume_and_several_are_told(name):
+    space = [f"space: {name}"] if name else ["space dimension: 4"]
+    image = read_image(of_series(1, space))
+    np.testing.assert_array_equal(image.array[0], VOLUME)
+    assert image.spacing == (4.0, 3.0, 2.0)
+    if name:
+        np.testing.assert_array_equal(image.affine[:3, 3], (-10, -20, 30))
+    with pytest.raises(UnsupportedImageError, match="one moment is needed, the NRRD file holds 2"):
+        read_image(of_series(2, space))
+
+
 def test_an_nrrd_without_a_named_space_has_a_spacing_only():
     directions = "space directions: (2,0,0) (0,3,0) (0,0,4)"
     image = read_image(nrrd("space dimension: 3", directions, "space origin: (10,20,30)"))
