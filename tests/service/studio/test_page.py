@@ -291,3 +291,13 @@ def test_a_volume_is_drawn_on_by_fingers_and_by_keys_in_the_frame_of_its_file(pl
         assert abs(brightest[numbers[depth // 2] == 1].mean() / 255 - at) < 0.02, "the same voxels"
         page.reload()
         expect(page.locator("#count")).to_have_text("2 objects")
+        cut = page.evaluate("""async () => {
+          const { LabelMap } = await import(new URL("label_map.js", document.querySelector(
+            "script[src$='studio/main.js']").src).href);
+          const map = new LabelMap([3, 2, 4], new Uint16Array(24).fill(7));
+          map.begin();
+          map.split(1, { x: 2, y: 0 }, { x: 2, y: 1 });
+          return Array.from(map.numbers);
+        }""")
+        assert len({tuple(cut[at : at + 8]) for at in (0, 8, 16)}) == 1, "in each slice alike"
+        assert sorted(set(cut)) == [7, 8]

@@ -173,26 +173,30 @@ export class LabelMap {
     }
   }
 
-  /** Indices of the part of one number that a pixel lies in, within its slice. */
-  part(z, x, y) {
+  /** Indices of the part of one number that a pixel lies in, within its slice or through all of them. */
+  part(z, x, y, slices = [z, z + 1]) {
     const wanted = this.at(z, x, y);
-    const first = z * this.size;
-    const seen = new Uint8Array(this.size);
-    const found = [y * this.width + x];
-    seen[found[0]] = 1;
+    const [first, last] = slices.map((each) => each * this.size);
+    const seen = new Uint8Array(last - first);
+    const found = [z * this.size + y * this.width + x];
+    seen[found[0] - first] = 1;
     for (let at = 0; at < found.length; at += 1) {
-      const u = found[at] % this.width;
-      const near = [found[at] - this.width, found[at] + this.width];
-      if (u > 0) near.push(found[at] - 1);
-      if (u < this.width - 1) near.push(found[at] + 1);
+      const here = found[at];
+      const u = here % this.width;
+      const v = Math.floor((here % this.size) / this.width);
+      const near = [here - this.size, here + this.size];
+      if (u > 0) near.push(here - 1);
+      if (u < this.width - 1) near.push(here + 1);
+      if (v > 0) near.push(here - this.width);
+      if (v < this.height - 1) near.push(here + this.width);
       for (const next of near) {
-        if (next >= 0 && next < this.size && !seen[next] && this.numbers[first + next] === wanted) {
-          seen[next] = 1;
+        if (next >= first && next < last && !seen[next - first] && this.numbers[next] === wanted) {
+          seen[next - first] = 1;
           found.push(next);
         }
       }
     }
-    return found.map((index) => first + index);
+    return found;
   }
 
   /** The part around a pixel becomes what `value` says, which is told the one object that encloses it, or 0. */
@@ -231,16 +235,16 @@ export class LabelMap {
     });
   }
 
-  /** Cuts the object under the middle of a line along it; the smaller side gets a new number. */
+  /** Cuts the object under the middle of a line along it, in all its slices; the smaller side gets a new number. */
   split(z, from, to) {
     const middle = { x: Math.round((from.x + to.x) / 2), y: Math.round((from.y + to.y) / 2) };
     if (!this.inside(middle.x, middle.y)) return null;
     const number = this.at(z, middle.x, middle.y);
     if (!number || number === UNKNOWN) return null;
     const sides = [[], []];
-    this.part(z, middle.x, middle.y).forEach((index) => {
-      const x = (index - z * this.size) % this.width;
-      const y = Math.floor((index - z * this.size) / this.width);
+    this.part(z, middle.x, middle.y, [0, this.depth]).forEach((index) => {
+      const x = index % this.width;
+      const y = Math.floor((index % this.size) / this.width);
       const side = (to.x - from.x) * (y - from.y) - (to.y - from.y) * (x - from.x) > 0 ? 1 : 0;
       sides[side].push(index);
     });
