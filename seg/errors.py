@@ -12,7 +12,8 @@ SegError
 │   └── NotInArchiveError       it has no such series
 ├── PackageError            a model package that is incomplete, altered or of another version
 └── BackendError            an execution provider that is missing or gave a wrong answer
-    └── DeviceMemoryError       a device has no room for a run
+    ├── DeviceMemoryError       a device has no room for a run
+    └── OtherAnswerError        it answers, but not what the package's golden samples say
 
 Every message says what was expected, what came, and, where it is known, what to do.
 """
@@ -78,3 +79,7 @@ class BackendError(SegError):
 
 class DeviceMemoryError(BackendError):
     """A device has no room for a run, at this moment."""
+
+
+class OtherAnswerError(BackendError):
+    """It answers, but not what the package's golden samples say: a CPU will say so again."""

@@ -6,7 +6,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -49,6 +49,10 @@ class ModelPackage:
 
     path: Path
     card: ModelCard
+    variant: str | None = None
+    """That answers, with a card of its scores and doubts; None is the package by itself."""
+    whole: ModelCard | None = None
+    """The package's own card, where a variant answers."""
 
     @classmethod
     def load(cls, path: Path | str) -> "ModelPackage":
@@ -77,9 +81,22 @@ class ModelPackage:
     @cached_property
     def made_by(self) -> MadeBy:
         """What its masks say of themselves."""
-        card = self.card
+        card = self.whole or self.card
         sha256 = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
-        return MadeBy(model=card.name, version=card.version, sha256=sha256)
+        return MadeBy(
+            model=card.name, version=card.version, sha256=sha256, variant=self.variant or ""
+        )
+
+    def as_variant(self, name: str | None) -> "ModelPackage":
+        """As it stands for one variant, with its scores and doubts; None changes nothing.
+
+        Raises:
+            PackageError: no variant has that name.
+        """
+        if name is None:
+            return self
+        whole = self.whole or self.card
+        return replace(self, card=whole.of_variant(name), variant=name, whole=whole)
 
     def has_golden(self, variant: str | None = None) -> bool:
         """Whether the golden samples are of that variant, and not of the package's first."""

@@ -153,6 +153,8 @@ class Worker:
             threads=work.threads,
             precision=work.precision,
         )
+        package = package.as_variant(way_of(backend).variant or work.variant)
+        self.card = package.card
         self.outputs = outputs_for(self.card.input.dims)
         maps = (self.outputs[name].map for name in work.formats)
         self.maps: frozenset[MapName] = frozenset(each for each in maps if each)

@@ -10,7 +10,7 @@ that is full quality: what a lower one is good for, only people can decide.
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 
 from seg.errors import BackendError, ConfigError
@@ -225,11 +225,10 @@ def load_rungs(package: ModelPackage, first: Backend, settings: Settings) -> lis
             continue
         patches = package.golden(name).patches
         seconds = 1 / patches_a_second(backend, patches) if len(names) > 1 else math.inf
-        is_named = number or instead is not None
-        card = package.card.of_variant(name) if is_named else package.card
-        rungs.append(
-            ServedVariant(name, backend, card.mean_dice(name), seconds, replace(package, card=card))
-        )
+        is_named = number or instead is not None or settings.variant is not None
+        answering = package.as_variant(name if is_named else None)
+        dice = answering.card.mean_dice(name)
+        rungs.append(ServedVariant(name, backend, dice, seconds, answering))
     return usable_variants(rungs, settings.lowest_quality)
 
 

@@ -49,6 +49,7 @@ def algorithm_item(made_by: MadeBy) -> Dataset:
         found.AlgorithmParameters = "; ".join(
             [
                 f"package sha256 {made_by.sha256}",
+                *([f"variant {made_by.variant}"] if made_by.variant else []),
                 *([f"precision {made_by.precision}"] if made_by.precision else []),
                 *([] if made_by.overlap is None else [f"overlap of windows {made_by.overlap:g}"]),
             ]

@@ -14,6 +14,8 @@ class MadeBy:
     """Of the package's card, which holds the hashes of its networks."""
     precision: str = ""
     """Of the network's arithmetic, e.g. ``float32``; empty where it is not known."""
+    variant: str = ""
+    """Of the package, where one was chosen; empty where it answered by itself."""
     overlap: float | None = None
     """Share of a window that its neighbour covered as well."""
     run: str = ""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.cuda_driver import chosen_device, cuda_devices
-from seg.errors import BackendError
+from seg.errors import BackendError, OtherAnswerError
 from seg.inference.backends.golden import agreement
 from seg.inference.backends.onnx import Backend
 from seg.inference.backends.remembered import place_of, recall, remember
@@ -38,7 +38,8 @@ def fastest(
 
     The choice is kept in ``cache_folder()`` under the package, the machine and the versions; one
     that was made because another candidate failed is not, since a device that is busy today is
-    free tomorrow. A CUDA device is taken without timing the CPU.
+    free tomorrow. That a CPU's answers are other ones than the golden samples' is kept with it: it
+    gives them each time. A CUDA device is taken without timing the CPU.
 
     Args:
         package: with golden samples.
@@ -59,7 +60,7 @@ def fastest(
     def load_in(way: Way) -> Backend:
         return load(given[way])
 
-    backend = _remembered(place, load_in, list(given))
+    backend = _remembered(place, load_in, list(given), on_fallback)
     if backend:
         return backend
     trial = _Trial(package, variant, load_in)
@@ -75,9 +76,10 @@ def fastest(
     if trial.reasons:
         LOGGER.warning("%s runs the network; not taken: %s", chosen, "; ".join(trial.reasons))
         on_fallback("; ".join(trial.reasons))
-    else:
+    if not trial.may_pass:
         timed = {name: speed for name, speed in speeds.items() if np.isfinite(speed)}
-        remember(place, {"provider": str(chosen), "patches_a_second": timed})
+        found = {"provider": str(chosen), "patches_a_second": timed, "not_taken": trial.reasons}
+        remember(place, found)
     return trial.taken(chosen)
 
 
@@ -93,6 +95,8 @@ class _Trial:
         """Of those that agree, in patches a second; infinite where there is nothing to compare."""
         self.reasons: list[str] = []
         """Why others are not taken."""
+        self.may_pass = False
+        """Whether one of those may be taken another time."""
 
     def of(self, ways: Sequence[Way]) -> None:
         for way in ways:
@@ -105,6 +109,8 @@ class _Trial:
                 agreement(backend, golden, card.task, tolerance_of(card, self._variant, way))
             except BackendError as error:
                 self.reasons.append(f"{way}: {error}")
+                is_settled = isinstance(error, OtherAnswerError) and way.provider != "cuda"
+                self.may_pass = self.may_pass or not is_settled
                 continue
             self._last = way, backend
             is_alone = len(ways) == 1
@@ -128,15 +134,22 @@ class _Trial:
 
 
 def _remembered(
-    place: Path, load: Callable[[Way], Backend], candidates: Sequence[Way]
+    place: Path,
+    load: Callable[[Way], Backend],
+    candidates: Sequence[Way],
+    on_fallback: Callable[[str], None],
 ) -> Backend | None:
-    known = recall(place).get("provider")
+    known = recall(place)
     for way in candidates:
-        if str(way) == known:
+        if str(way) == known.get("provider"):
             try:
-                return load(way)
+                backend = load(way)
             except BackendError as error:
                 LOGGER.info("%s was the fastest before and cannot be loaded now: %s", way, error)
+                return None
+            if reasons := known.get("not_taken"):
+                on_fallback("; ".join(map(str, reasons)))
+            return backend
     return None
 
 

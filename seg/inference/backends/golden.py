@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 from jaxtyping import Float, Float32, UInt32
 
-from seg.errors import BackendError
+from seg.errors import BackendError, OtherAnswerError
 from seg.images import Mask
 from seg.inference.backends.deciding import Decided, decided_by
 from seg.inference.backends.onnx import Backend, OnnxBackend
@@ -146,14 +146,14 @@ def agreement(
     """Largest absolute error of probabilities on some samples.
 
     Raises:
-        BackendError: it, or the mean error, is above the tolerance.
+        OtherAnswerError: it, or the mean error, is above the tolerance.
     """
     logits = _run(backend, golden)
     worst, mean = probability_error(logits, golden.logits, task)
     allowed = {"": (worst, tolerance.worst), " on average": (mean, tolerance.mean)}
     for how, (error, limit) in allowed.items():
         if not error <= limit:
-            raise BackendError(
+            raise OtherAnswerError(
                 f"{way_in_words(backend)} disagrees with the package's golden samples: "
                 f"probabilities differ{how} by {error:.2g}, allowed are {limit:.0e}"
             )

@@ -97,5 +97,6 @@ def _opened(
             threads=threads,
             tf32=way.precision == "tf32",
         )
-    backend.way = way
+    if way.provider != "auto":  # then it knows by itself where it runs
+        backend.way = way
     return backend

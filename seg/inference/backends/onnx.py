@@ -122,7 +122,8 @@ class OnnxBackend:
         return_free_memory()
         self.provider: str = session.get_providers()[0]
         runs_on_gpu = self.provider != CPU
-        self.way = Way("cuda" if runs_on_gpu else "cpu", "tf32" if tf32 else "float32")
+        rounds = runs_on_gpu and tf32
+        self.way = Way("cuda" if runs_on_gpu else "cpu", "tf32" if rounds else "float32")
         self._most = batch_size or (GPU_BATCH_SIZE if runs_on_gpu else 1)
         self._fitting: int | None = None
         """Patches for which there is room; None as long as that was never in doubt."""

@@ -47,7 +47,10 @@ def has_bfloat16() -> bool:
     """Whether OpenVINO is here and this CPU computes in bfloat16."""
     if not find_spec("openvino"):
         return False
-    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except (ImportError, RuntimeError):  # installed, but it does not load here
+        return False
 
 
 def ways_of(
@@ -69,7 +72,7 @@ def ways_of(
         )
     own = card.variant(card.members(variant)[0]).precision
     providers: list[Provider] = [provider] if provider != "auto" else _providers()
-    usual = [Way(each, own) for each in providers]
+    usual = [Way(each, _computed(own, each)) for each in providers]
     if precision == own:
         return usual
     faster = [way for way in _faster(card, variant) if way.provider in providers]
@@ -81,6 +84,11 @@ def ways_of(
     if not forced:
         raise ConfigError(_why_not(card, variant, provider, precision))
     return _cards_first(forced)
+
+
+def _computed(precision: Precision, provider: Provider) -> Precision:
+    """In what a file of some precision is computed: a CPU rounds nothing to tf32."""
+    return "float32" if precision == "tf32" and provider != "cuda" else precision
 
 
 def ways_to_measure(card: ModelCard) -> list[Way]:

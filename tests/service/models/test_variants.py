@@ -3,6 +3,7 @@
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -173,6 +174,14 @@ def test_the_operator_s_default_is_full_quality_alone(package):
     loaded = ModelPackage.load(package)
     rungs = load_rungs(loaded, load_backend(loaded, provider="cpu"), settings)
     assert [rung.variant for rung in rungs] == ["full"]
+
+
+def test_a_variant_that_is_named_has_its_own_scores_and_the_package_s_hash(package):
+    loaded = ModelPackage.load(package)
+    settings = Settings(package=package, provider="cpu", variant="fast")
+    (rung,) = load_rungs(loaded, load_backend(loaded, "fast", "cpu"), settings)
+    assert rung.package.card.metrics == loaded.card.variant("fast").dice != loaded.card.metrics
+    assert rung.package.made_by == replace(loaded.made_by, variant="fast")
 
 
 def test_a_variant_that_disagrees_with_its_golden_samples_is_left_out(package, tmp_path):

@@ -20,7 +20,7 @@ from tests.seg.images.dicom.sources import FRAME, affine_of, image_of, labels_of
 from tests.seg.images.dicom.test_planes import dose, spect
 
 OBJECTS = ("dicom-seg", "dicom-labelmap", "rtstruct")
-MODEL = MadeBy(model="kidneys", version="3", sha256="ab" * 32)
+MODEL = MadeBy(model="kidneys", version="3", sha256="ab" * 32, variant="fast", precision="int8")
 
 
 def classes_of(*names, **more):
@@ -54,6 +54,7 @@ def test_an_object_names_the_model_its_version_and_its_hash(image, format):
         assert segment.TrackingUID.is_valid
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("kidneys", "3")
     assert MODEL.sha256 in algorithm.AlgorithmParameters
+    assert "variant fast; precision int8" in algorithm.AlgorithmParameters
 
 
 def test_a_class_is_tracked_by_the_same_number_whenever_one_model_finds_it(image):

@@ -13,7 +13,8 @@ from seg.cuda_driver import cuda_devices
 from seg.errors import BackendError
 from seg.inference import OnnxBackend, load_backend, open_model, verify_golden
 from seg.inference.backends.fastest import fastest, patches_a_second
-from seg.inference.backends.ways import Way
+from seg.inference.backends.loading import load_way
+from seg.inference.backends.ways import Way, ways_of
 from seg.machine import cache_folder
 from seg.model_package import GoldenSamples, ModelPackage, accept_card, write_golden
 
@@ -135,13 +136,33 @@ def test_one_that_disagrees_is_not_taken_however_fast(package, cache):
         def run(self, patches):
             return 2 * super().run(patches)
 
-    kinds = {"wrong": Wrong, "slow": Slow}
+    kinds = {"wrong": Wrong, "right": OnnxBackend}
+    opened, told = [], []
 
     def load(way):
-        return kinds[way.provider](file, provider="cpu")
+        opened.append(way.provider)
+        return kinds[way.provider](file, provider="cpu", threads=1)
 
-    backend = fastest(package, None, load, [Way("wrong"), Way("slow")])
-    assert type(backend) is Slow
+    for _ in range(2):  # it would be wrong again, so it is not asked again
+        backend = fastest(package, None, load, [Way("wrong"), Way("right")], None, told.append)
+        assert type(backend) is OnnxBackend
+    assert opened == ["wrong", "right", "right"]
+    assert told[0] == told[1]
+    assert "wrong: CPUExecutionProvider disagrees" in told[0]
+
+
+def test_one_that_failed_is_asked_again(package, cache):
+    opened = []
+
+    def load(way):
+        opened.append(way.provider)
+        if way.provider == "busy":
+            raise BackendError("somebody else has it")
+        return OnnxBackend(package.model_file(), provider="cpu", threads=1)
+
+    for _ in range(2):
+        fastest(package, None, load, [Way("busy"), Way("right")])
+    assert opened == ["busy", "right"] * 2
 
 
 @pytest.mark.parametrize("provider", ["auto", "cpu"])
@@ -167,7 +188,7 @@ def test_throughput_counts_all_callers(package):
     assert patches_a_second(backend, package.golden().patches, seconds=0.05) > 0
 
 
-def test_a_variant_of_tf32_is_opened_with_it_and_others_without(package, monkeypatch):
+def test_a_card_rounds_a_variant_of_tf32_and_a_cpu_says_that_it_does_not(package, monkeypatch):
     asked = []
 
     class Noted(OnnxBackend):
@@ -179,5 +200,7 @@ def test_a_variant_of_tf32_is_opened_with_it_and_others_without(package, monkeyp
     for precision in ("float32", "tf32"):
         first = package.card.variants[0].model_copy(update={"precision": precision})
         card = package.card.model_copy(update={"variants": (first,)})
-        load_backend(ModelPackage(package.path, card), provider="cpu")
-    assert asked == [False, True]
+        changed = ModelPackage(package.path, card)
+        assert load_backend(changed, provider="cpu").way == Way("cpu", "float32")
+        load_way(changed, ways_of(card, provider="cuda")[0])
+    assert asked == [False, False, False, True]

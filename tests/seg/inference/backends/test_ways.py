@@ -95,6 +95,18 @@ def test_a_precision_that_cannot_be_is_refused_in_a_sentence(package, capable, m
         load_backend(package, precision="bfloat16")
 
 
+def test_an_openvino_that_does_not_load_leaves_the_others(package, monkeypatch):
+    def fails():
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(ways, "openvino_core", fails)
+    ways.has_bfloat16.cache_clear()
+    try:
+        assert BFLOAT16 not in ways_of(measured(package).card)
+    finally:
+        ways.has_bfloat16.cache_clear()
+
+
 @needs_bfloat16
 def test_float32_means_float32_and_bfloat16_is_told(package):
     image = Image(np.random.default_rng(1).uniform(0, 255, (1, 40, 40)).astype(np.float32))
