@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from seg.errors import BackendError
+from seg.inference.backends.bound import KEPT
+from seg.inference.backends.buffers import Buffers
 from seg.inference.backends.features import OUTPUT, somebody_listens, tell
 from seg.inference.backends.openvino_core import openvino_core
 from seg.inference.backends.ways import Way
@@ -47,6 +49,7 @@ class OpenVinoBackend:
         # The first call of this in a process takes a lock and lets the GIL go: two threads that
         # both begin with it wait for each other for ever (OpenVINO 2026.4, 4 of 12 tries).
         openvino.Type.f32.to_dtype()
+        self._tensor: Any = openvino.Tensor
         self.callers = threads or cores()
         self.way = Way("openvino", "bfloat16" if bfloat16 else "float32")
         try:
@@ -61,6 +64,8 @@ class OpenVinoBackend:
         except RuntimeError as error:  # all that OpenVINO raises, a dynamic patch as well
             raise BackendError(f"OpenVINO cannot load {model_file.name}: {error}") from error
         self._name = model_file.name
+        self._buffers = Buffers(self.callers + KEPT)
+        self._shape = _shape_of(self._model.output(0))
         self._has_features = any(OUTPUT in output.names for output in self._model.outputs)
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.callers):
@@ -84,10 +89,23 @@ class OpenVinoBackend:
     def _run(
         self, request: Any, patch: Float32[np.ndarray, "1 c *patch"]
     ) -> Float32[np.ndarray, "1 k *patch"]:
-        found = request.infer([np.ascontiguousarray(patch)], share_inputs=True)
+        if self._shape is None:
+            found = request.infer([np.ascontiguousarray(patch)], share_inputs=True)
+            logits = np.asarray(found[self._model.output(0)], np.float32)
+        else:  # a request's own tensor would be held beside each answer, and copied to it
+            logits = self._buffers.array(self._shape, np.float32)
+            request.set_output_tensor(0, self._tensor(logits, shared_memory=True))
+            request.infer([np.ascontiguousarray(patch)], share_inputs=True, share_outputs=True)
         if self._has_features and somebody_listens():
-            tell(self._name, np.array(found[self._model.output(OUTPUT)]))
-        return np.asarray(found[self._model.output(0)], np.float32)
+            tell(self._name, np.array(request.get_tensor(OUTPUT).data))
+        return logits
+
+
+def _shape_of(output: Any) -> tuple[int, ...] | None:
+    """Of logits that can be written to an array of ours; None where they cannot."""
+    shape = output.partial_shape
+    is_float32 = output.element_type.get_type_name() == "f32"
+    return tuple(shape.to_shape()) if shape.is_static and is_float32 else None
 
 
 def _config(threads: int, *, bfloat16: bool) -> dict[str, str]:
