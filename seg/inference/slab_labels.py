@@ -116,7 +116,9 @@ class SlabLabels:
     ) -> Iterator[tuple[int, UInt8[np.ndarray, "*slab"]]]:
         """The labels of ``labelled``; quality is told of the network's own grid."""
         card, shape = self.logits.card, tuple(source.spatial_shape)
-        image, slabs = self.logits.grid_slabs(None, backend, source, progress, counts)
+        image, slabs = self.logits.grid_slabs(
+            None, backend, source, progress, counts, in_bricks=True
+        )
         box = image.box or tuple(slice(0, n) for n in shape)
         kept = tuple(side.stop - side.start for side in box)
         if isinstance(observe, QualityMeter):
@@ -128,6 +130,8 @@ class SlabLabels:
         for slab, start, rows in likely_labels(own, image.shape[1:], kept, image.nearest_axis):
             if observe:
                 observe(slab, decided(slab.logits, card, self.logits.selection))
+            if rows is None:
+                continue
             if kept != shape:
                 around = np.zeros((len(rows), *shape[1:]), np.uint8)
                 around[(slice(None), *box[1:])] = rows

@@ -90,7 +90,7 @@ class SlabLogits:
             slabs = embedded(slabs, image.box, shape, background)
         yield from slabs
 
-    def grid_slabs(
+    def grid_slabs(  # noqa: PLR0913 - as ``slabs``, and how it is blended
         self,
         box: tuple[slice, ...] | None,
         backend: Backend,
@@ -98,6 +98,8 @@ class SlabLogits:
         progress: Progress | None,
         counts: WindowCounts | None = None,
         first: int = 0,
+        *,
+        in_bricks: bool = False,
     ) -> tuple[Rows, Iterator[Slab]]:
         """The prepared image, and logits on the network's grid, of a part where a box is given."""
         spec = self.card.input
@@ -116,8 +118,10 @@ class SlabLogits:
         tiling = self._tiling(backend, part)
         if first:
             tiling = replace(tiling, first=self._first_of(first, shape, image, box))
-        slabs = predict_slabs(backend, part, tiling, progress, counts)
-        if spec.stands_out and is_on_scale(part, spec.preprocessing.normalisation):
+        is_looked_at = spec.stands_out and is_on_scale(part, spec.preprocessing.normalisation)
+        in_bricks = in_bricks and not is_looked_at
+        slabs = predict_slabs(backend, part, tiling, progress, counts, in_bricks=in_bricks)
+        if is_looked_at:
             slabs = where_something_stands_out(slabs, part, self.card, background, counts)
         return image, slabs
 

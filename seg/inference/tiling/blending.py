@@ -24,6 +24,8 @@ class Slab:
     start: int
     stop: int
     logits: Float32[np.ndarray, "k *slab"]
+    lines: slice | None = None
+    """Along the second spatial axis; None is all of them."""
 
 
 NNUNET_PEAK = 10

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 
 from seg.inference.labels.decision import labels_of
 from seg.inference.tiling.blending import Slab
-from seg.transforms import Window, rows_within
+from seg.transforms import rows_within
 from seg.transforms.resample import HALF, between, neighbours
 
 BLOCK = 8
@@ -59,6 +59,17 @@ class _Axis:
         """Voxels of the result in each block."""
         return np.diff(self.firsts)
 
+    def blocks(self, first: int, stop: int) -> "_Axis":
+        """Some of the blocks, as an axis of its own that begins with the first."""
+        start, out = self.starts[first], slice(self.firsts[first], self.firsts[stop])
+        return _Axis(
+            self.low[out] - start,
+            self.high[out] - start,
+            self.share[out],
+            [each - start for each in self.starts[first:stop]],
+            [each - out.start for each in self.firsts[first : stop + 1]],
+        )
+
     def part(self, block: int) -> tuple[slice, slice, _Places]:
         """Voxels of the result, those of the grid around them, and how the former lie there."""
         start = self.starts[block]
@@ -72,11 +83,12 @@ def likely_labels(
     grid: tuple[int, ...],
     shape: tuple[int, ...],
     nearest_axis: int | None = None,
-) -> Iterator[tuple[Slab, int, UInt8[np.ndarray, "*slab"]]]:
-    """Each slab, and the first row and labels of the part of the result that it completes.
+) -> Iterator[tuple[Slab, int, UInt8[np.ndarray, "*slab"] | None]]:
+    """Each slab, and the first row and labels of the rows of the result that it completes, if any.
 
     Args:
-        slabs: logits of exclusive classes of a volume of a size of ``grid``.
+        slabs: logits of exclusive classes of a volume of a size of ``grid``. Where they hold a part
+            of the lines, the parts of some rows come one after the other, each cut alike.
         grid: the network's.
         shape: the image's.
         nearest_axis: one that takes the nearest neighbour.
@@ -85,16 +97,35 @@ def likely_labels(
         _Axis.of(grid[axis], shape[axis], is_nearest=axis == nearest_axis) for axis in (1, 2)
     )
     low, high, share = _places(grid[0], shape[0], is_nearest=nearest_axis == 0)
-    done = 0
-    last: np.ndarray | None = None
+    last: dict[int, np.ndarray] = {}
+    """By first line: the row before."""
+    begun: dict[int, tuple[int, np.ndarray, UInt8[np.ndarray, "*slab"]]] = {}
+    """By first row: the first block without labels, what is known of its lines, and labels."""
     for slab in slabs:
-        rows = slab.logits if last is None else np.concatenate([last, slab.logits], axis=1)
-        window = Window(slab.stop - rows.shape[1], grid[0])
-        ready = rows_within(grid[0], shape[0], slab.stop)
-        out = slice(done, ready)
-        along_z = low[out] - window.first, high[out] - window.first, share[out]
-        yield slab, done, _labels(rows, along_z, along_y, along_x)
-        done, last = ready, rows[:, -1:].copy()
+        lines = slab.lines or slice(0, grid[1])
+        before = last.get(lines.start)
+        rows = slab.logits if before is None else np.concatenate([before, slab.logits], axis=1)
+        last[lines.start] = slab.logits[:, -1:].copy()
+        known = slab.stop - rows.shape[1]
+        done = rows_within(grid[0], shape[0], slab.start) if slab.start else 0
+        out = slice(done, rows_within(grid[0], shape[0], slab.stop))
+        along_z = low[out] - known, high[out] - known, share[out]
+        if lines.start:
+            block, earlier, labels = begun.pop(slab.start)
+            rows = np.concatenate([earlier, rows], axis=2)
+        else:
+            block, labels = 0, np.empty((out.stop - done, *shape[1:]), np.uint8)
+        is_last = lines.stop == grid[1]
+        stop = len(along_y.starts) if is_last else (lines.stop - 1) // BLOCK
+        if stop > block:
+            part = slice(along_y.firsts[block], along_y.firsts[stop])
+            labels[:, part] = _labels(rows, along_z, along_y.blocks(block, stop), along_x)
+        if is_last:
+            yield slab, done, labels
+            continue
+        first_line = lines.stop - rows.shape[2]
+        begun[slab.start] = stop, rows[:, :, stop * BLOCK - first_line :].copy(), labels
+        yield slab, done, None
 
 
 def _labels(

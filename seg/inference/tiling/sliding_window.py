@@ -25,6 +25,7 @@ from seg.inference.backends.features import Heard, listening
 from seg.inference.backends.onnx import Backend
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.blending import Slab, blend_windows, rows_at_once, slabs_of
+from seg.inference.tiling.bricks import blend_in_bricks
 from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
@@ -122,6 +123,8 @@ def predict_slabs(
     tiling: Tiling,
     progress: Progress | None = None,
     counts: WindowCounts | None = None,
+    *,
+    in_bricks: bool = False,
 ) -> Iterator[Slab]:
     """Blended logits of an image, slab by slab along its first axis.
 
@@ -134,6 +137,7 @@ def predict_slabs(
         tiling: how it is cut.
         progress: called with windows done and windows in all.
         counts: is filled in.
+        in_bricks: a slab may hold a part of its lines, which takes half of the memory.
 
     Raises:
         BackendError: the network failed.
@@ -153,21 +157,19 @@ def predict_slabs(
             progress(done, total)
 
     batches = batches_of(surrounded, starts, backend, tiling, counts)
-    slabs = blend_windows(
-        in_turn(
-            lambda batch: heard_by(counts, batch.rows, lambda: backend.run(batch.patches)),
-            backend.callers,
-            ahead(batches, AHEAD),
-            counts,
-            tick,
-        ),
-        backend.patch,
-        surrounded.shape,
-        surrounded.inside,
-        tiling.background,
-        tiling.convention,
-        first=tiling.first,
+    windows = in_turn(
+        lambda batch: heard_by(counts, batch.rows, lambda: backend.run(batch.patches)),
+        backend.callers,
+        ahead(batches, AHEAD),
+        counts,
+        tick,
     )
+    sizes = backend.patch, surrounded.shape, surrounded.inside
+    how = tiling.background, tiling.convention
+    if in_bricks and not tiling.first:
+        slabs = blend_in_bricks(windows, starts, *sizes, *how)
+    else:
+        slabs = blend_windows(windows, *sizes, *how, first=tiling.first)
     return ahead(slabs, SLABS_AHEAD, stopped.set)
 
 
@@ -342,7 +344,7 @@ def in_turn(
 ) -> Iterator[tuple[_Start, Answer]]:
     """Where each window starts and its answer, in order, with so many at work."""
     waiting: deque[tuple[Batch, Future[Iterable[Answer]]]] = deque()
-    done, most = 0, AHEAD + callers
+    done, most = 0, 1 + callers  # until it is known how large answers are
     with ThreadPoolExecutor(callers, thread_name_prefix="network") as pool:
         try:
             for batch in itertools.chain(batches, [None]):
@@ -351,8 +353,8 @@ def in_turn(
                 while waiting and (batch is None or len(waiting) >= most):
                     finished, running = waiting.popleft()
                     answers = running.result()
-                    if isinstance(answers, np.ndarray) and answers.nbytes >= LARGE_ANSWER:
-                        most = 1 + callers
+                    is_large = isinstance(answers, np.ndarray) and answers.nbytes >= LARGE_ANSWER
+                    most = callers + (1 if is_large else AHEAD)
                     yield from zip(finished.starts, answers, strict=True)
                     del answers, running  # before the next is waited for
                     done += len(finished.starts)

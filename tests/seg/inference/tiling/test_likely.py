@@ -21,10 +21,17 @@ SIZES = st.integers(1, 2 * BLOCK + 3)
 SHAPES = st.tuples(SIZES, SIZES, SIZES)
 
 
-def slabs_of(logits, rows):
-    for start in range(0, logits.shape[1], rows):
-        stop = min(start + rows, logits.shape[1])
-        yield Slab(start, stop, logits[:, start:stop])
+def slabs_of(logits, rows, lines=None, together=1):
+    """Slabs of some rows; with ``lines``, of so many lines of each, of rows that go together."""
+    _, depth, height, _ = logits.shape
+    edge = lines or height
+    for group in range(0, depth, rows * together):
+        end = min(group + rows * together, depth)
+        for top in range(0, height, edge):
+            side = slice(top, min(top + edge, height)) if lines else None
+            for start in range(group, end, rows):
+                stop = min(start + rows, end)
+                yield Slab(start, stop, logits[:, start:stop, side or slice(None)], side)
 
 
 @given(
@@ -34,9 +41,13 @@ def slabs_of(logits, rows):
     st.sampled_from([0.0, 1.0, 3.0]),
     st.sampled_from([None, 0, 1, 2]),
     st.integers(1, 5),
+    st.sampled_from([None, 1, 5, BLOCK, BLOCK + 1, 2 * BLOCK]),
+    st.integers(1, 3),
     st.integers(0, 2**31),
 )
-def test_labels_are_those_of_all_classes(grid, shape, classes, smooth, nearest, rows, seed):
+def test_labels_are_those_of_all_classes(
+    grid, shape, classes, smooth, nearest, rows, lines, together, seed
+):
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 8, (classes, *grid)).astype(np.float32)
     logits = np.round(ndimage.gaussian_filter(logits, (0, smooth, smooth, smooth)), 1)  # ties too
@@ -44,8 +55,10 @@ def test_labels_are_those_of_all_classes(grid, shape, classes, smooth, nearest, 
     for slab in restored(slabs_of(logits, rows), grid, shape, nearest):
         wanted[slab.start : slab.stop] = labels_of(slab.logits)
     found = np.full(shape, 255, np.uint8)
-    for _, start, part in likely_labels(slabs_of(logits, rows), grid, shape, nearest):
-        found[start : start + len(part)] = part
+    cut = slabs_of(logits, rows, lines, together)
+    for _, start, part in likely_labels(cut, grid, shape, nearest):
+        if part is not None:
+            found[start : start + len(part)] = part
     assert np.array_equal(found, wanted)
 
 

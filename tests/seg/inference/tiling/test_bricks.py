@@ -1,0 +1,38 @@
+"""Blending brick by brick, beside blending of one patch's depth."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from seg.inference.tiling.blending import blend_windows
+from seg.inference.tiling.bricks import blend_in_bricks
+from seg.inference.tiling.sliding_window import window_starts
+
+PATCH, CLASSES = (8, 6, 10), 3
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.7])
+@pytest.mark.parametrize("convention", ["seg", "nnunet"])
+@pytest.mark.parametrize("empty", [0.0, 0.4, 1.0], ids=["all", "some", "none"])
+def test_bricks_are_the_means_of_whole_rows(overlap, convention, empty, monkeypatch):
+    monkeypatch.setattr("seg.inference.tiling.blending.SLAB_BYTES", 2000)
+    rng = np.random.default_rng(0)
+    shape, inside = (21, 17, 13), (slice(2, 20), slice(3, 17), slice(0, 11))
+    starts = [window_starts(n, p, overlap) for n, p in zip(shape, PATCH, strict=True)]
+    windows = [
+        (at, rng.normal(size=(CLASSES, *PATCH)).astype(np.float32))
+        for at in product(*starts)
+        if rng.uniform() >= empty
+    ]
+    background = np.arange(CLASSES, dtype=np.float32) if empty else None
+    given = PATCH, shape, inside, background, convention
+    wanted = np.concatenate([slab.logits for slab in blend_windows(iter(windows), *given)], axis=1)
+    found, held = np.full_like(wanted, np.nan), []
+    for slab in blend_in_bricks(iter(windows), starts, *given):
+        held.append((slab.start, slab.lines.start))
+        found[:, slab.start : slab.stop, slab.lines] = slab.logits
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert len(set(held)) == len(held)
+    cuts = {line: [row for row, at in held if at == line] for _, line in held}
+    assert len({tuple(rows) for rows in cuts.values()}) == 1
