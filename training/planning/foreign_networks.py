@@ -1,6 +1,7 @@
 """What is planned for a network of another library: its strides, weights and their intensities."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,16 @@ from seg.networks.foreign.weights_file import hash_of
 from seg.networks.presets import plans_its_stages
 from seg.transforms import Normalisation
 from training.dataset import Dataset
-from training.dataset.fingerprint import Fingerprint
+from training.dataset.fingerprint import ChannelStatistics, Fingerprint
 from training.planning.contest import AUTO, check_contest
 from training.planning.rehearsal import rehearse_export
 from training.run.plan import Plan
 from training.samples.object_targets import outputs_of
 
 LARGEST_BYTE = 255.0
+LEAST_CONTRAST = 1 / 3
+"""Deviation of the images in the encoder's units. Photographs have about 1; dim pictures (a camera
+of 16 bits that counts to 30) would be one grey to it."""
 GENTLE_ENCODER = 0.1
 """Of the learning rate: what was learnt on millions of pictures should last."""
 
@@ -125,10 +129,14 @@ def normalisation_of(
 ) -> tuple[Normalisation, ...] | None:
     """The encoder's own, for images of bytes; None for others, which have no white of 255.
 
-    Those keep the planned one, which gives the mean of 0 and deviation of 1 that the encoder saw.
+    Those keep the planned one, which gives the mean of 0 and deviation of 1 that the encoder saw,
+    as do bytes that show next to no contrast.
     """
     ranges = [statistics.range for statistics in fingerprint.channels]
     if not all(low >= 0 and 1 < high <= LARGEST_BYTE for low, high in ranges):
+        return None
+    least = LEAST_CONTRAST * LARGEST_BYTE * min(intensities.std)
+    if any(_deviation(statistics) < least for statistics in fingerprint.channels):
         return None
     if len(channels) == len(intensities.mean):
         pairs = list(zip(intensities.mean, intensities.std, strict=True))
@@ -145,3 +153,9 @@ def normalisation_of(
         )
         for mean, std in pairs
     )
+
+
+def _deviation(statistics: ChannelStatistics) -> float:
+    """Root mean square over whole images; of the foreground where a plan knows no more."""
+    squares = [image.deviation**2 for image in statistics.images]
+    return math.sqrt(sum(squares) / len(squares)) if squares else statistics.std

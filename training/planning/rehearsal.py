@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from seg.errors import ConfigError
@@ -21,6 +21,8 @@ TIMES_THE_MULTIPLE = 2
 """Edge of the patches: some norms want more than one voxel at the bottleneck."""
 AGREEMENT = 1e-3
 """Of logits, of the largest: random weights may give large ones. The package's proof is strict."""
+LOUD = 100.0
+"""Times an ordinary image: logits grow with it, probabilities do not."""
 
 
 def rehearse_export(name: str, config: UNetConfig | ForeignConfig) -> None:
@@ -36,6 +38,7 @@ def rehearse_export(name: str, config: UNetConfig | ForeignConfig) -> None:
     patches = np.random.default_rng(0).standard_normal(shape, np.float32)
     if isinstance(network, ForeignNetwork) and names_own_code(name):
         _check_training(name, network.model, patches)
+        _check_answers(name, network, patches)
     try:
         wanted = reference_logits(network, patches)
         with tempfile.TemporaryDirectory() as folder:
@@ -48,11 +51,6 @@ def rehearse_export(name: str, config: UNetConfig | ForeignConfig) -> None:
             f"{name} cannot be written as ONNX, which a package is made of ({reason}); take "
             "another encoder, docs/encoders.md lists some that can"
         ) from error
-    if names_own_code(name) and _are_probabilities(wanted):
-        raise ConfigError(
-            f"{name} returns probabilities, between 0 and 1; return what goes into its last "
-            "softmax or sigmoid: the loss and the service apply it"
-        )
     difference = np.abs(logits - wanted).max() / max(1.0, np.abs(wanted).max())
     if not difference <= AGREEMENT:
         raise ConfigError(
@@ -91,8 +89,49 @@ def _check_training(
         model.eval()
 
 
-def _are_probabilities(outputs: Float32[np.ndarray, "b k *patch"]) -> bool:
-    """Logits of random weights for random images have both signs, and values above 1."""
+def _check_answers(
+    name: str, network: nn.Module, patches: Float32[np.ndarray, "b c *patch"]
+) -> None:
+    """A patch has one answer, whenever it is asked for and whatever other patches are with it."""
+    given = patches.copy()
+    with torch.inference_mode():
+        logits, again, loud, louder = (
+            network(torch.from_numpy(patches * times)) for times in (1, 1, -LOUD, LOUD)
+        )
+        alone = torch.cat([network(torch.from_numpy(patch[None].copy())) for patch in given])
+        network(torch.from_numpy(patches))
+    if logits.dtype != torch.float32:
+        fault = f"returns {logits.dtype}; end with x.float(), as the loss and the package want it"
+    elif not logits.isfinite().all():
+        fault = "returns values that are not finite for random images"
+    elif not np.array_equal(given, patches):
+        fault = "changes the images that it is given; let it work on a copy"
+    elif not _agree(again, logits):
+        fault = (
+            "says something else each time it is asked about the same images; after eval() it must "
+            "have neither dropout nor noise, and keep nothing of what it has seen"
+        )
+    elif not _agree(alone, logits):
+        fault = (
+            "says something else of a patch where others are with it; the service puts patches of "
+            "several requests together, so that nothing may be taken over a batch after eval()"
+        )
+    elif all(_are_probabilities(said) for said in (logits, loud, louder)):
+        fault = (
+            "returns probabilities, between 0 and 1; return what goes into its last softmax or "
+            "sigmoid: the loss and the service apply it"
+        )
+    else:
+        return
+    raise ConfigError(f"{name} {fault}")
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= AGREEMENT * max(1.0, float(other.abs().max())))
+
+
+def _are_probabilities(outputs: Float[Tensor, "b k *patch"]) -> bool:
+    """A small network may give logits like that by chance, but not of loud images too."""
     return bool(outputs.min() >= 0 and outputs.max() <= 1 and outputs.std() > 0)
 
 

@@ -127,7 +127,7 @@ def _check_architecture(name: str) -> None:
     architecture, encoder = smp_parts(name)
     known = list(smp.MODEL_ARCHITECTURES_MAPPING)
     if not encoder or ("/" not in name and encoder in known):
-        shown = encoder or (architecture if "/" in name else DEFAULT_ARCHITECTURE)
+        shown = encoder or (architecture if "/" in name and architecture else DEFAULT_ARCHITECTURE)
         raise ConfigError(
             f"{name} names no encoder; write smp:ARCHITECTURE/ENCODER, such as smp:{shown}/resnet34"
         )

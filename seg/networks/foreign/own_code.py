@@ -71,7 +71,7 @@ def build_own(name: str, **about: Any) -> nn.Module:
     takes_all = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
     try:
         network = function(**{k: v for k, v in about.items() if takes_all or k in accepted})
-    except Exception as error:  # code that we do not know
+    except (Exception, SystemExit) as error:  # code that we do not know
         raise ConfigError(
             f"{name} fails: {type(error).__name__}: {error} (it is given those of "
             f"{', '.join(about)} that it has as parameters)"

@@ -42,6 +42,8 @@ def load_weights(encoder: nn.Module, file: Path, name: str) -> None:
     Raises:
         ConfigError: the file is no safetensors file, damaged, or of another encoder.
     """
+    if file.exists() and not file.is_file():  # a pipe would never end
+        raise ConfigError(f"weights must be a safetensors file, {file} is a folder or no file")
     try:
         stored = safetensors.torch.load_file(file)
     except (OSError, safetensors.SafetensorError) as error:
@@ -59,7 +61,7 @@ def load_weights(encoder: nn.Module, file: Path, name: str) -> None:
     filled = {}
     for key, own_name in wanted.items():
         tensor = stored[by_key[prefix + key]]
-        if own[own_name].is_floating_point() and not tensor.is_floating_point():
+        if own[own_name].is_floating_point() and not _is_float(tensor.dtype):
             raise ConfigError(
                 f"{file} holds {by_key[prefix + key]} as {tensor.dtype}; weights that were "
                 "quantised are none to begin with, give them as float32 or float16"
@@ -75,6 +77,11 @@ def load_weights(encoder: nn.Module, file: Path, name: str) -> None:
     check_values(filled, str(file))
     # some encoders of smp have a method of that name with other arguments
     nn.Module.load_state_dict(encoder, filled, strict=False)
+
+
+def _is_float(dtype: torch.dtype) -> bool:
+    """Those of one byte are no numbers without a scale that stands elsewhere."""
+    return dtype.is_floating_point and dtype.itemsize > 1
 
 
 def check_values(weights: Mapping[str, Tensor], where: str) -> None:

@@ -17,26 +17,15 @@ from training.planning.rehearsal import rehearse_export
 CHANNELS, CLASSES = 2, 3
 NAMES = (
     "smp:unet/tu-resnet10t",
-    "smp:unetplusplus/tu-hgnetv2_b0",
-    "smp:linknet/resnet18",
     "smp:manet/tu-mnasnet_small",
-    "smp:fpn/tu-convnext_atto",
-    "smp:pspnet/vgg11_bn",
-    "smp:deeplabv3/tu-repvgg_a0",
     "smp:deeplabv3plus/tu-regnety_002",
     "smp:segformer/tu-poolformer_s12",
     "tu-convnextv2_atto",
     "tu-mobilenetv4_conv_small",
-    "tu-mambaout_femto",
-    "tu-starnet_s1",
-    "tu-inception_next_atto",
-    "tu-fastvit_t8",
-    "tu-swiftformer_xs",
-    "tu-dla34",
-    "seg:resunet-xs+mobilenet_v2",
     "seg:resunet-xs+tu-ghostnet_050",
     "monai:segresnet",
 )
+"""One of each kind; benchmarks/encoders.py tries eighty."""
 
 
 def config_of(name, dims=2):
@@ -88,7 +77,7 @@ def own_module(tmp_path, monkeypatch):
         "class OddNetwork(torch.nn.Conv2d):\n"
         "    def forward(self, x):\n"
         "        x = super().forward(x)\n"
-        "        return x * torch.linalg.svdvals(x.flatten(1)).amax()\n"
+        "        return x * torch.linalg.svdvals(x.flatten(2)).amax(1)[:, None, None, None]\n"
         "class FickleNetwork(torch.nn.Conv2d):\n"
         "    def forward(self, x):\n"
         "        x = super().forward(x)\n"
@@ -110,6 +99,19 @@ def own_module(tmp_path, monkeypatch):
         "def deep(): return training(lambda y: [y, pool(y)])\n"
         "def frozen(): return training(lambda y: y).requires_grad_(False)\n"
         "def likely(): return torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1), torch.nn.Softmax(1))\n"
+        "class Answering(torch.nn.Conv2d):\n"
+        "    made = staticmethod(lambda y: y)\n"
+        "    def forward(self, x): return self.made(super().forward(x), x)\n"
+        "def answering(made):\n"
+        "    network = Answering(2, 2, 1)\n"
+        "    network.made = made\n"
+        "    return network\n"
+        "drop = torch.nn.functional.dropout\n"
+        "def restless(): return answering(lambda y, x: drop(y, training=True))\n"
+        "def sociable(): return answering(lambda y, x: y - y.mean(0))\n"
+        "def greedy(): return answering(lambda y, x: y + x.data.mul_(2).mean())\n"
+        "def exact(): return answering(lambda y, x: y.double())\n"
+        "def endless(): return answering(lambda y, x: y / 0)\n"
         "def odd(): return OddNetwork(2, 2, 1)\n"
         "def fickle(): return FickleNetwork(2, 2, 1)\n"
     )
@@ -123,6 +125,11 @@ def own_module(tmp_path, monkeypatch):
         ("odd", "cannot be written as ONNX"),
         ("fickle", "other logits as ONNX than in torch"),
         ("likely", "returns probabilities, .* return what goes into its last softmax"),
+        ("restless", "something else each time it is asked about the same images"),
+        ("sociable", "something else of a patch where others are with it"),
+        ("greedy", "changes the images that it is given"),
+        ("exact", "returns torch.float64"),
+        ("endless", "values that are not finite"),
         ("named", "cannot be trained: .*it returns dict"),
         ("stacked", r"cannot be trained: .*it returns \[\(2, 2, 2, 2, 2\)\], .* begin with"),
         ("halved", r"cannot be trained: .*it returns \[\(2, 2, 1, 1\)\]"),

@@ -60,21 +60,11 @@ def labels_over_http(package, phantom, folder):
         return labels_of(client.post("/segment?format=png", files=files).content)
 
 
-@pytest.mark.parametrize(
-    ("name", "more", "sandwich_share"),
-    [
-        (f"smp:fpn/{ENCODER}", (), 0.0),
-        (ENCODER, (), 0.0),
-        ("monai:segresnet", ("--elastic",), 0.3),
-    ],
-)
-def test_a_named_network_is_trained_proven_and_predicts(
-    name, more, sandwich_share, phantom, tmp_path
-):
+def test_a_named_network_is_trained_without_some_blocks_proven_and_predicts(phantom, tmp_path):
     run = tmp_path / "run"
-    assert main([str(phantom), "--out", str(run), "--network", name, *more, *SMALL]) == 0
+    assert main([str(phantom), "--out", str(run), "--network", ENCODER, "--elastic", *SMALL]) == 0
     plan = read_plan(run / "plan.yaml")
-    assert (plan.sandwich_share, plan.stochastic_depth) == (sandwich_share, 0.0)
+    assert (plan.sandwich_share, plan.stochastic_depth) == (0.3, 0.0)
     mask, image = predicted(run / "package", phantom)
     assert mask.array.shape == image.array.shape[1:]
 
@@ -91,11 +81,9 @@ def test_one_s_own_network_is_run_from_the_command_line_alone(
 
 def test_a_plan_that_was_sent_runs_no_code(own_module, phantom, tmp_path, caplog):
     plan = tmp_path / "plan.yaml"
-    run = tmp_path / "run"
-    assert main([str(phantom), "--out", str(run), *SMALL, "--network", "resunet-xs"]) == 0
-    plan.write_text(
-        (run / "plan.yaml").read_text().replace("network: resunet-xs", f"network: {own_module}")
-    )
+    arguments = ["--out", str(plan), "--network", "resunet-xs", *SMALL]
+    assert make_plan([str(phantom), *arguments]) == 0
+    plan.write_text(plan.read_text().replace("network: resunet-xs", f"network: {own_module}"))
     assert main([str(phantom), "--out", str(tmp_path / "new"), "--plan", str(plan)]) == 2
     assert "run only if you name it" in caplog.text
     assert "my_tiny_network" not in sys.modules

@@ -11,8 +11,8 @@ from training.planning.foreign_networks import foreign_fields, normalisation_of
 IMAGENET = Intensities()
 
 
-def data(channels, intensities):
-    statistics = STATISTICS.model_copy(update={"range": intensities})
+def data(channels, intensities, deviation=40.0):
+    statistics = STATISTICS.model_copy(update={"range": intensities, "std": deviation})
     known = fingerprint((64, 64)).model_copy(update={"channels": (statistics,) * channels})
     return tuple(Channel(name=f"c{i}") for i in range(channels)), known
 
@@ -42,3 +42,10 @@ def test_what_has_no_white_of_255_keeps_the_planned_normalisation(intensities):
 @pytest.mark.parametrize("name", ["resunet-s", None])
 def test_presets_take_nothing_over(name):
     assert foreign_fields({"network": name}, None, None) == {}
+
+
+@pytest.mark.parametrize(("intensities", "deviation"), [((2, 30), 4.0), ((228, 252), 6.0)])
+def test_bytes_without_contrast_keep_it_too_since_the_encoder_would_see_one_grey(
+    intensities, deviation
+):
+    assert normalisation_of(IMAGENET, *data(1, intensities, deviation)) is None

@@ -1,5 +1,7 @@
 """A file gives an encoder its own weights, or is refused: never another's, and no damaged ones."""
 
+import os
+
 import pytest
 import safetensors.torch
 import torch
@@ -58,6 +60,7 @@ def test_another_precision_is_read_as_what_it_means(dtype, stored, tmp_path):
         pytest.param(lambda each: -each.abs() - 1, "holds a variance below 0", id="variance"),
         pytest.param(torch.zeros_like, "holds nothing that was learnt", id="zeros"),
         pytest.param(lambda each: (9 * each).char(), "as torch.int8; .* quantised", id="int8"),
+        pytest.param(lambda each: each.to(torch.float8_e4m3fn), "as torch.float8", id="float8"),
         pytest.param(lambda each: each[:1], "does not hold .* has the shape", id="shape"),
     ],
 )
@@ -92,3 +95,9 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     file.write_bytes(b"pickled?")
     with pytest.raises(ConfigError, match="must be a safetensors file"):
         load_weights(make(ENCODER, 3), file, ENCODER)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(ConfigError, match="is a folder or no file"):
+        load_weights(torch.nn.Conv2d(1, 1, 1), tmp_path / "weights.safetensors", ENCODER)
