@@ -218,14 +218,27 @@ class ModelCard(FrozenData):
     def of_variant(self, name: str) -> "ModelCard":
         """The card as it stands for one variant: with its scores and its own doubts.
 
+        How probable objects are, and how far counts lie off, was seen of the first variant's
+        network, or of the ensemble, alone: of others, and of int8, nobody knows it.
+
         Raises:
             PackageError: no variant has that name.
         """
-        variant = self.variant(name)
+        variant, first = self.variant(name), self.variants[0]
+        is_seen = not self.ensemble and (
+            variant is first
+            or (
+                (variant.precision != "int8" and not variant.distilled)
+                and variant.blocks_dropped == first.blocks_dropped
+            )
+        )
         return self.model_copy(
             update={
                 "metrics": variant.dice or self.metrics,
                 "quality": variant.quality or self.quality,
+                "instances": self.instances.without_calibrations
+                if self.instances and not is_seen
+                else self.instances,
             }
         )
 

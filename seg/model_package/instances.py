@@ -107,6 +107,13 @@ class Instances(FrozenData):
         return self
 
     @property
+    def without_calibrations(self) -> "Instances":
+        """The same objects, of which nobody says how sure they are."""
+        unsaid = {"probability": None, "count": None}
+        rules = {name: rule.model_copy(update=unsaid) for name, rule in self.rules.items()}
+        return self.model_copy(update={"rules": rules})
+
+    @property
     def channels(self) -> int:
         """Of logits, beside those of the classes."""
         return len(self.rules) * len(self.channels_for)

@@ -108,3 +108,18 @@ def test_labels_of_a_slide_are_a_pyramid(predictor, slide, tmp_path, monkeypatch
     read = read_image(tmp_path / "out.tif")
     np.testing.assert_array_equal(read.array[0], expected)
     assert read.spacing == pytest.approx((0.5, 0.5))
+
+
+def test_a_variant_says_of_its_objects_only_what_was_seen_of_it(tmp_path):
+    card = ModelPackage.load(write_package(tmp_path / "package", objects=True)).card
+    first = card.variants[0]
+    other = first.model_copy(update={"name": "shallow", "blocks_dropped": ("encoder.1.0",)})
+    rounded = first.model_copy(update={"name": "rounded", "precision": "tf32"})
+    card = card.model_copy(update={"variants": (first, other, rounded)})
+    for same in (first.name, "rounded"):
+        assert card.of_variant(same).instances == card.instances
+    rule, lesser = (each.instances.rules["nucleus"] for each in (card, card.of_variant("shallow")))
+    assert (lesser.probability, lesser.count) == (None, None)
+    assert lesser.seed == rule.seed
+    together = card.model_copy(update={"ensemble": (first.name, "shallow")})
+    assert together.of_variant(first.name).instances.rules["nucleus"].count is None
