@@ -164,9 +164,10 @@ def network_alone(predictor, image: Path) -> dict[str, float]:
 
 
 def write_masks(package: str, image: Path, threads: int) -> None:
+    from seg.predict.asked import CaseWork, PredictionJob
     from seg.predict.cases import PredictionCase
     from seg.predict.overlapped import run_here
-    from seg.predict.work import CaseWork, PredictionJob, Worker
+    from seg.predict.work import Worker
 
     with tempfile.TemporaryDirectory() as out:
         work = CaseWork(package=Path(package), out=Path(out), formats=("nifti",), threads=threads)

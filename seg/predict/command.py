@@ -17,13 +17,15 @@ from seg.inference.backends.ways import way_of
 from seg.inference.object_files import rows_in
 from seg.model_package import ModelCard, ModelPackage
 from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_stored, split_inputs
+from seg.predict.asked import CaseWork, PredictionJob, files_of
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.long_table import LongTable
+from seg.predict.outcome import SETTINGS, Outcome
 from seg.predict.overlapped import run_here
 from seg.predict.plate import Plate, PlateLayout, write_label_plates
 from seg.predict.ray_cluster import run_on_ray
 from seg.predict.tables import Table
-from seg.predict.work import SETTINGS, CaseWork, Outcome, PredictionJob, Worker, files_of
+from seg.predict.work import Worker
 
 QUALITY_FILE = "quality.csv"
 MEASUREMENTS_FILE = "measurements.csv"

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from seg.images import Image
-from seg.predict.work import Outcome, PredictionJob, Streamed, Worker, failed
+from seg.predict.asked import PredictionJob
+from seg.predict.outcome import Outcome, failed
+from seg.predict.work import Streamed, Worker
 
 AHEAD = 1
 """Images that are read, or masks that are to be written, while another is segmented. With the one

@@ -20,8 +20,10 @@ from seg import errors
 from seg.cuda_driver import take_only_card
 from seg.errors import BackendError, ConfigError, SegError
 from seg.model_package import ModelPackage
+from seg.predict.asked import CaseWork, PredictionJob
 from seg.predict.cases import PredictionCase
-from seg.predict.work import CaseWork, Outcome, PredictionJob, Worker
+from seg.predict.outcome import Outcome
+from seg.predict.work import Worker
 from seg.version import installed_with
 
 MOST_DEATHS = 3

@@ -5,11 +5,11 @@ import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from seg.errors import ImageTooLargeError, SegError
+from seg.errors import ImageTooLargeError
 from seg.files import replace_file
 from seg.images import (
     STREAMED_FORMATS,
@@ -22,13 +22,10 @@ from seg.images import (
 )
 from seg.images.grid.units import MM
 from seg.inference import (
-    AskedPrecision,
     MapName,
     Predictor,
-    Provider,
     Quality,
     Segmentation,
-    Selection,
     WindowCounts,
     encode_output,
     load_backend,
@@ -38,7 +35,6 @@ from seg.inference import (
     written_together,
 )
 from seg.inference.backends.ways import way_of
-from seg.inference.labels.selection import EVERYTHING
 from seg.inference.object_files import ROWS, predict_objects_file
 from seg.inference.resolution import open_at
 from seg.inference.trust.disagreement import check_several
@@ -46,82 +42,15 @@ from seg.inference.trust.quality import QualityMeter
 from seg.inference.unfinished import Unfinished
 from seg.model_package import ModelCard, ModelPackage
 from seg.objects import STREAMED_OBJECT_FORMATS, Count, Objects, measure_objects
+from seg.predict.asked import CaseWork, PredictionJob, files_of
 from seg.predict.cases import PredictionCase
+from seg.predict.outcome import SETTINGS, Outcome, counts_row, failed, quality_row
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
 from seg.transforms import at_resolution
 from seg.transforms.resolution import in_memory
 
 NOT_TOLD_APART = "the model tells no objects apart: those of one class that touch are one object"
-SETTINGS = "settings"
-"""Column of the quality table: what the row's mask was made with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseWork:
-    """What is done with every case; plain data that can travel to other machines."""
-
-    package: Path
-    out: Path
-    formats: tuple[str, ...]
-    """Of ``OUTPUT_NAMES``."""
-    variant: str | None = None
-    provider: Provider = "auto"
-    precision: AskedPrecision = "auto"
-    overlap: float | None = None
-    """None is the package's."""
-    threads: int | None = None
-    mirror: bool = False
-    measurements: bool = False
-    all_windows: bool = False
-    """Also those that the package knows to be empty."""
-    selection: Selection = EVERYTHING
-    mpp: float | None = None
-    """Micrometres a pixel at which pictures are segmented; None is the file's own."""
-
-    def settings(self, card: ModelCard) -> str:
-        """A short hash of all that decides what a mask shows; where it is made decides nothing."""
-        decides = (self.variant, self.mirror, self.all_windows, self.selection)
-        # what decides nothing here is left out, so that runs of older packages go on
-        silent: dict[str, bool | dict[str, bool]] = {}
-        if not self.selection.split:
-            silent["splitting"] = True
-        if card.instances and card.instances.splitting is None:
-            silent["instances"] = {"splitting": True}
-        if card.faster_ways is None:
-            silent["faster_ways"] = True
-        told = card.model_dump_json(exclude=silent)
-        asked = "split" * self.selection.split + str(self.selection.region or "")
-        if self.mpp is not None:
-            asked += f"mpp{self.mpp}"
-        if self.precision != "auto" or self.overlap is not None:
-            asked += f"{self.precision}{self.overlap}"
-        return sha256(f"{told}{decides}{asked}".encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class PredictionJob:
-    """A case, and whether it may have been done before."""
-
-    case: PredictionCase
-    may_be_done: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a case."""
-
-    case: str
-    failure: str | None = None
-    """A sentence; None where all went well."""
-    is_skipped: bool = False
-    """It was finished before."""
-    warnings: tuple[str, ...] = ()
-    quality: Row = field(default_factory=dict)
-    measurements: Sequence[Row] = ()
-    objects: Sequence[Row] = ()
-    object_file: Path | None = None
-    """Holds them where they are too many: a line of JSON each; it goes once they are taken over."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +180,7 @@ class Worker:
         return Outcome(
             case.name,
             warnings=quality.warnings,
-            quality={**row, **_counts(found.counts)},
+            quality={**row, **counts_row(found.counts)},
             object_file=rows,
         )
 
@@ -302,7 +231,7 @@ class Worker:
         return Outcome(
             case.name,
             warnings=found.quality.warnings + self._about_objects(found.objects),
-            quality={**self._quality_row(found.quality, found.windows), **_counts(counts)},
+            quality={**self._quality_row(found.quality, found.windows), **counts_row(counts)},
             measurements=rows,
             objects=objects,
         )
@@ -317,61 +246,6 @@ class Worker:
         return all(is_whole(path, self.outputs[name], self.card) for name, path in files.items())
 
     def _quality_row(self, quality: Quality, windows: WindowCounts) -> Row:
-        row: dict[str, str | int | float | None] = {
-            "warnings": "; ".join(quality.warnings),
-            "uncertainty": _rounded(quality.uncertainty),
-            "windows": windows.total,
-            "windows_skipped": windows.skipped,
-            "precision": way_of(self.predictor.backend).precision,
-            "overlap": self.predictor.overlap,
-        }
-        if quality.strangeness is not None:
-            row["strangeness"] = _rounded(quality.strangeness)
-        if quality.disagreement is not None:
-            row["disagreement"] = _rounded(quality.disagreement)
-        for name, dice in quality.predicted_dice.items():
-            row[f"predicted_dice_{name}"] = _rounded(dice)
-            row[f"expected_error_{name}"] = _rounded(quality.expected_error.get(name))
-            if name in quality.interval:
-                low, high = quality.interval[name]
-                row[f"lowest_dice_{name}"], row[f"highest_dice_{name}"] = map(_rounded, (low, high))
-        row[SETTINGS] = self.settings
-        return row
-
-
-def _counts(counts: Mapping[str, Count]) -> Row:
-    """How many objects there are, with their interval where the model has one."""
-    row: dict[str, str | int | float | None] = {}
-    for name, count in counts.items():
-        low, high = count.interval or (None, None)
-        row |= {f"objects_{name}": count.found, f"low_{name}": low, f"high_{name}": high}
-    return row
-
-
-def failed(case: PredictionCase, error: Exception) -> Outcome:
-    """An outcome that says in a sentence why there is no mask."""
-    if isinstance(error, SegError):
-        sentence = str(error)
-    elif isinstance(error, OSError):
-        sentence = error.strerror or str(error)
-    elif isinstance(error, MemoryError):
-        sentence = "not enough memory"
-    else:
-        sentence = f"unexpected {type(error).__name__}, please report it: {error}"
-    return Outcome(case.name, failure=sentence)
-
-
-def files_of(work: CaseWork, case: PredictionCase, dims: int) -> dict[str, Path]:
-    """Format to file; a format whose suffix an earlier one has puts its name before it."""
-    outputs = outputs_for(dims)
-    files: dict[str, Path] = {}
-    for name in work.formats:
-        target = work.out / (case.name + outputs[name].suffix)
-        if target in files.values():
-            target = work.out / f"{case.name}.{name}{outputs[name].suffix}"
-        files[name] = target
-    return files
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+        precision, overlap = way_of(self.predictor.backend).precision, self.predictor.overlap
+        row = quality_row(quality, windows, precision=precision, overlap=overlap)
+        return {**row, SETTINGS: self.settings}

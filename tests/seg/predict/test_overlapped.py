@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import pytest
 
 from seg.errors import ImageError
+from seg.predict.asked import PredictionJob
 from seg.predict.cases import PredictionCase
+from seg.predict.outcome import Outcome
 from seg.predict.overlapped import run_here
-from seg.predict.work import Outcome, PredictionJob, Worker
+from seg.predict.work import Worker
 
 PATIENCE_S = 10
 

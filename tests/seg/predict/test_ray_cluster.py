@@ -16,9 +16,9 @@ from seg.images import Image, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from seg.predict.__main__ import main
+from seg.predict.asked import CaseWork, PredictionJob
 from seg.predict.cases import PredictionCase
 from seg.predict.ray_cluster import MOST_DEATHS, _RayWorker, begun_file
-from seg.predict.work import CaseWork, PredictionJob
 from tests.peers import ray_cluster
 
 PATIENCE_S = 120
