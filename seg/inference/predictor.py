@@ -66,8 +66,9 @@ class Predictor:
                 can be.
         """
         selection.check(package.card)
-        self.package = package
         backend = backend or load_backend(package)
+        package = package.as_variant(way_of(backend).variant or package.variant)
+        self.package = package
         self.backend = MirrorBackend(backend, _mirrors(package.card)) if mirror else backend
         self.voices = tuple(voices)
         self.skip_empty = skip_empty

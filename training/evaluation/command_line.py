@@ -37,7 +37,8 @@ def open_for_scoring(
         threads=options.threads,
         precision=options.precision,
     )
-    predictor = Predictor(package, backend, mirror=mirror, overlap=options.overlap)
+    answering = package.as_variant(options.variant)
+    predictor = Predictor(answering, backend, mirror=mirror, overlap=options.overlap)
     return predictor, dataset, chosen
 
 

@@ -2,22 +2,35 @@
 
 from seg.errors import ConfigError
 from seg.metrics import SelfAssessment
-from seg.model_package import CARD_FILE, ModelPackage, write_card
+from seg.model_package import CARD_FILE, ModelCard, ModelPackage, write_card
 
 
 def recalibrate(package: ModelPackage, assessment: SelfAssessment) -> ModelPackage:
-    """Write the assessment into ``model.json``, whole or not at all.
+    """Write the assessment into ``model.json``, whole or not at all; the package as a whole.
+
+    It is that of the variant that answers, where one was chosen.
 
     Raises:
         ConfigError: the package cannot be written.
     """
-    card = package.card.model_copy(update={"quality": assessment})
+    card = _assessed(package.whole or package.card, package.variant, assessment)
     try:
         write_card(package.path, card)
     except OSError as error:
         path = package.path / CARD_FILE
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
     return ModelPackage(package.path, card)
+
+
+def _assessed(card: ModelCard, variant: str | None, assessment: SelfAssessment) -> ModelCard:
+    own = {"quality": assessment}
+    if variant is None:
+        return card.model_copy(update=own)
+    variants = tuple(
+        each.model_copy(update=own) if each.name == variant else each for each in card.variants
+    )
+    is_first = variant == card.variants[0].name
+    return card.model_copy(update={"variants": variants, **(own if is_first else {})})
 
 
 def recalibration_in_words(assessment: SelfAssessment) -> str:

@@ -7,13 +7,13 @@ from scipy.special import expit, logit, softmax
 
 from seg.images import Mask
 from seg.inference.tiling.blending import Slab
-from seg.metrics import DiceCalibration
+from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage
 from tests.packages import CLASSES, write_package
 from tests.training.evaluation.test_evaluate import write_dataset
 from training.calibrate import main
 from training.dataset import IGNORE, Legend
-from training.evaluation.trust.recalibration import recalibration_in_words
+from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
 from training.evaluation.trust.self_assessment import (
     VOXELS_A_CASE,
     CaseEvidence,
@@ -175,6 +175,21 @@ def test_calibrate_writes_what_predict_then_says(tmp_path, capsys):
     assert found.cases == 5
     assert found.expected_error < found.error_of_the_mean
     assert card.quality.fitted_on == "5 test cases of data"
+
+
+def test_what_a_variant_said_is_kept_with_that_variant(tmp_path):
+    loaded = ModelPackage.load(write_package(tmp_path / "package"))
+    (first,) = loaded.card.variants
+    variants = (first, first.model_copy(update={"name": "fast"}))
+    card = loaded.card.model_copy(update={"variants": variants, "quality": None})
+    whole = ModelPackage(loaded.path, card)
+    assessment = SelfAssessment(fitted_on="5 test cases of data")
+    kept = recalibrate(whole.as_variant("fast"), assessment).card
+    assert (kept.quality, kept.variants[0].quality) == (None, None)
+    assert kept.variants[1].quality == assessment
+    assert ModelPackage.load(loaded.path).card.variants == kept.variants
+    kept = recalibrate(whole.as_variant("float32"), assessment).card
+    assert kept.quality == kept.variants[0].quality == assessment
 
 
 def test_a_class_called_differently_is_one_sentence(tmp_path, capsys):
