@@ -37,9 +37,10 @@ from service.sharing.memory import SharedMemory
 
 SMALL_FILE = 1 << 20
 """Bytes of a file that is sent and not handed over."""
-SMALL_PNG = 1 << 16
-"""Bytes of PNG files that are decoded here: they can unpack to a thousand times as many, whatever
-their header says, and libpng looks through all of it, in a second for each megabyte."""
+SMALL_PNG = 5 << 16
+"""Bytes of PNG files that are decoded here: noise of 512 x 512 pixels. They can unpack to a
+thousand times as many, whatever their header says, and libpng looks through all of it, in a third
+of a second; by a decoder a picture of that size would take half as long again."""
 SMALL_PICTURE = 1 << 20
 """Pixels of an image from PNG files that is decoded here, in all channels: 8 MB at most."""
 SHARE = 2

@@ -242,7 +242,7 @@ def test_many_small_png_are_a_large_image(monkeypatch):
 
 def test_a_png_that_can_unpack_to_much_is_none_of_the_small(monkeypatch):
     monkeypatch.setattr(decoders.Decoders, "lend", None)
-    noise = np.random.default_rng(0).integers(0, 255, (300, 300), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700), np.uint8)
     with pytest.raises(TypeError):
         decoded(png(noise), 2)
 
