@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace) -> int:
     from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
     from training.packaging.faster_ways import measured_on, ways_in_words
 
-    if options.precision == "auto":
+    if options.precision == "auto" and options.variant is None:
         options.precision = "float32"  # what holds wherever the package is served
     predictor, dataset, chosen = open_for_scoring(options)
     assessment = evaluate(predictor, dataset, chosen.cases, degrade=True).quality

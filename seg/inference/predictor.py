@@ -67,7 +67,7 @@ class Predictor:
         """
         selection.check(package.card)
         backend = backend or load_backend(package)
-        package = package.as_variant(way_of(backend).variant or package.variant)
+        package = package.as_variant(way_of(backend).variant)
         self.package = package
         self.backend = MirrorBackend(backend, _mirrors(package.card)) if mirror else backend
         self.voices = tuple(voices)

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +14,7 @@ from pydantic import ValidationError
 from seg.errors import PackageError
 from seg.files import replace_file, sha256_of
 from seg.images import MadeBy
+from seg.images.arrays.npz import DECODING_ERRORS
 from seg.model_package.card import SCHEMA_VERSION, ModelCard
 
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
@@ -26,11 +24,6 @@ CARD_FILE = "model.json"
 CARD_HASH_FILE = f"{CARD_FILE}.sha256"
 """As ``sha256sum`` writes it; a package without one is read as it is."""
 GOLDEN_FILE = "golden.npz"
-DAMAGED_ARRAYS = (
-    *(OSError, ValueError, TypeError, LookupError, SyntaxError, EOFError, RuntimeError),
-    *(MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
-)
-"""What NumPy raises over an archive that is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +86,7 @@ class ModelPackage:
         Raises:
             PackageError: no variant has that name.
         """
-        if name is None:
+        if name in (None, self.variant):
             return self
         whole = self.whole or self.card
         return replace(self, card=whole.of_variant(name), variant=name, whole=whole)
@@ -118,7 +111,7 @@ class ModelPackage:
                 is_own = own in arrays
                 objects = None if is_own or "objects" not in arrays else arrays["objects"]
                 samples = GoldenSamples(arrays["patches"], logits, objects)
-        except DAMAGED_ARRAYS as error:
+        except DECODING_ERRORS as error:
             raise PackageError(f"{GOLDEN_FILE} cannot be read: {error}") from error
         patch = self.card.input.patch
         channels, outputs = len(self.card.input.channels), self.card.logits

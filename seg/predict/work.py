@@ -73,8 +73,7 @@ class Worker:
         """
         self.work = work
         package = ModelPackage.load(work.package)
-        self.card: ModelCard = package.card
-        self.settings = work.settings(self.card)
+        self.settings = work.settings(package.card)
         backend = load_backend(
             package,
             work.variant,
@@ -82,16 +81,14 @@ class Worker:
             threads=work.threads,
             precision=work.precision,
         )
-        package = package.as_variant(way_of(backend).variant or work.variant)
-        self.card = package.card
-        self.outputs = outputs_for(self.card.input.dims)
+        self.outputs = outputs_for(package.card.input.dims)
         maps = (self.outputs[name].map for name in work.formats)
         self.maps: frozenset[MapName] = frozenset(each for each in maps if each)
         self.with_objects = any(self.outputs[name].of_objects for name in work.formats)
         lesser = "disagreement" in self.maps and work.variant is None
         voices = voices_of(package, work.provider, work.threads) if lesser else []
         self.predictor = Predictor(
-            package,
+            package.as_variant(work.variant),
             backend,
             mirror=work.mirror,
             voices=voices,
@@ -99,6 +96,7 @@ class Worker:
             selection=work.selection,
             overlap=work.overlap,
         )
+        self.card: ModelCard = self.predictor.package.card
         if "disagreement" in self.maps:
             check_several(self.predictor.backend, voices)
 

@@ -1,6 +1,7 @@
 """Masks as NumPy archives: ``labels``, ``spacing`` and ``affine``, arrays only, no pickles."""
 
 import io
+import tokenize
 import zipfile
 
 import numpy as np
@@ -12,7 +13,7 @@ from seg.images.grid.image import Image, Mask
 from seg.images.grid.limits import Limits, ReadOptions
 from seg.images.storage.files import DAMAGE, BinaryFile
 
-DECODING_ERRORS = (*DAMAGE, zipfile.BadZipFile)
+DECODING_ERRORS = (*DAMAGE, zipfile.BadZipFile, tokenize.TokenError)
 
 GRID_BYTES = 4096
 """More than spacing and affine ever take."""

@@ -80,3 +80,11 @@ def test_an_array_is_inflated_only_as_far_as_its_own_header_and_the_limits_say()
         read_mask(buffer.getvalue())
     with pytest.raises(ImageTooLargeError, match="at most 5 pixels"):
         read_mask(archive(labels=LABELS), limits=Limits(max_pixels=5))
+
+
+def test_a_header_that_is_no_python_is_told_as_damage():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("labels.npy", b"\x93NUMPY\x01\0\x04\0{{{{")
+    with pytest.raises(ImageError, match="NumPy archive is damaged"):
+        read_mask(file.getvalue(), dims=2)

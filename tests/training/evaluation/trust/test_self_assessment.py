@@ -184,7 +184,9 @@ def test_what_a_variant_said_is_kept_with_that_variant(tmp_path):
     card = loaded.card.model_copy(update={"variants": variants, "quality": None})
     whole = ModelPackage(loaded.path, card)
     assessment = SelfAssessment(fitted_on="5 test cases of data")
-    kept = recalibrate(whole.as_variant("fast"), assessment).card
+    fast = whole.as_variant("fast")
+    assert fast.as_variant("fast") is fast, "what it knows of itself is not found out again"
+    kept = recalibrate(fast, assessment).card
     assert (kept.quality, kept.variants[0].quality) == (None, None)
     assert kept.variants[1].quality == assessment
     assert ModelPackage.load(loaded.path).card.variants == kept.variants
