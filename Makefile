@@ -30,13 +30,13 @@ docs: $(READY)  ## build the documents and the reference into build/site; warnin
 
 serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 	@test -n "$(PACKAGE)" || { echo "name a package: make serve PACKAGE=runs/demo/package"; exit 2; }
-	SEG_PACKAGE="$(PACKAGE)" BENTOML_DO_NOT_TRACK=True $(BIN)/bentoml serve
+	SEG_PACKAGE="$(PACKAGE)" $(BIN)/seg serve
 
 studio: $(READY)  ## draw, train and count in the browser on a folder: make studio FOLDER=cells
 	@mkdir -p "$(or $(FOLDER),studio)/models"
 	@echo "open http://localhost:3000/studio"
 	SEG_STUDIO="$(or $(FOLDER),studio)" SEG_MODELS="$(or $(FOLDER),studio)/models" \
-	  SEG_TRAIN_MINUTES=15 BENTOML_DO_NOT_TRACK=True $(BIN)/seg serve
+	  SEG_TRAIN_MINUTES=15 $(BIN)/seg serve
 
 serve-only: $(SERVE)/.ready  ## the same without torch, from an environment of its own: make serve-only PACKAGE=DIR
 	@test -n "$(PACKAGE)" || { echo "name a package: make serve-only PACKAGE=DIR"; exit 2; }

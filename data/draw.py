@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 
 KINDS = {
     "cells": "Pictures of cells with masks, and new ones without.",
@@ -27,7 +28,7 @@ log = logging.getLogger("data.draw")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the files are there, 2 when they cannot be."""
     parser = argparse.ArgumentParser(
-        prog="python -m data.draw",
+        prog=called("data.draw"),
         description=(
             "Draw files to try a tutorial with. They look like what people have, and show nothing "
             "real."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from seg.commands import REFUSED, exit_status
 from seg.errors import DatasetError
 from seg.files import written_whole
+from seg.verbs import called
 
 if TYPE_CHECKING:  # readers of images and SciPy take seconds: only what is asked for waits for them
     from data.card import Card
@@ -102,7 +103,7 @@ def _overview(cards: "Mapping[str, Card]") -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when the dataset is there, 2 when it cannot be."""
     parser = argparse.ArgumentParser(
-        prog="python -m data.fetch", description="Bring a dataset into a folder."
+        prog=called("data.fetch"), description="Bring a dataset into a folder."
     )
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a dataset; without it, all are listed"

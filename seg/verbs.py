@@ -1,5 +1,6 @@
 """``seg VERB ...``: every command by one name. ``seg fit PATH`` is ``python -m training.fit PATH``.
 
+Usage, errors and next steps say the one that was typed (``called``); so what is printed can be run.
 A command is found among what is installed, never in the folder that one stands in: a ``service.py``
 or a folder ``data`` there is the user's own. What is not there is told: a wheel has ``seg`` alone.
 The ``python -m`` forms stay.
@@ -9,6 +10,7 @@ import difflib
 import importlib.util
 import os
 import runpy
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +44,9 @@ VERBS = {
     "demo": ("training.demo", "all of it once, on real images"),
 }
 
+_BY_VERB = "SEG_BY_VERB"
+"""Set while ``seg`` runs a command: the processes of it speak of commands as it does."""
+
 SERVICE = "service.bento:Segmenter"
 """What ``seg serve`` serves where nothing else, as a bento, is named first."""
 SERVE_HELP = """\
@@ -59,6 +64,25 @@ is at /, all routes and options at /openapi.json.
 Everything else is set by variables that begin with SEG_, listed in docs/serving.md: SEG_MODELS=DIR
 serves several packages. python -m bentoml serve --help has BentoML's other options.
 """
+
+
+def called(module: str, *words: str | Path) -> str:
+    """A command as the person at the shell calls commands: by ``seg`` and a verb, or ``python -m``.
+
+    Args:
+        module: that is run, such as ``training.fit``.
+        words: that follow it, quoted where a shell needs it.
+    """
+    verbs = [verb for verb, (name, _) in VERBS.items() if name == module]
+    command = ["seg", *verbs] if verbs and os.environ.get(_BY_VERB) else ["python", "-m", module]
+    return shlex.join([*command, *map(str, words)])
+
+
+def served(package: Path) -> str:
+    """The line that serves a package, in PowerShell where that is the shell."""
+    if os.name == "nt":
+        return f"$env:SEG_PACKAGE = '{package}'; seg serve"
+    return f"SEG_PACKAGE={shlex.quote(str(package))} seg serve"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,12 +111,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names_another = bool(rest) and not rest[0].startswith("-")
         rest = ["serve", *([] if names_another else [SERVICE]), *rest]
     sys.argv = [f"seg {verb}", *rest]
+    before = os.environ.get(_BY_VERB, "")
+    os.environ[_BY_VERB] = verb
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if not isinstance(end.code, int | None):
             raise
         return end.code or 0
+    finally:
+        os.environ[_BY_VERB] = before
     return 0
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
+from seg.verbs import called
 
 if TYPE_CHECKING:  # it and readers of images take seconds: only what is asked for waits for them
     import bentoml
@@ -113,7 +114,7 @@ def build_image(bento: "bentoml.Bento", name: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when a bento is built, 2 when a user must repair something."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.build",
+        prog=called("service.build"),
         description=(
             "A bento that carries a model package, and an image of it. Code, package and "
             "bentofile.yaml are laid side by side in a temporary folder and built there."

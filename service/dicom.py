@@ -11,6 +11,7 @@ import threading
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
+from seg.verbs import called
 
 ABOUT = """\
 Receive series by C-STORE, segment them, and send the results to a PACS.
@@ -32,7 +33,7 @@ docs/clinic.md says more.
 def main(arguments: list[str] | None = None) -> int:
     """Receive until a signal comes."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.dicom",
+        prog=called("service.dicom"),
         description=ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
+from seg.verbs import called
 from service.middleware.key_file import (
     SCOPES,
     Key,
@@ -60,7 +61,7 @@ def _rotate(path: Path, arguments: argparse.Namespace) -> str:
         keys = read_keys(path)
         old = next((key for key in keys if key.id == arguments.id), None)
         if old is None:
-            raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
+            raise ConfigError(f"{path} has no key {arguments.id}; {called('service.keys', 'list')}")
         new, token = new_key(
             old.name,
             old.scopes,
@@ -93,7 +94,7 @@ def _remove(path: Path, arguments: argparse.Namespace) -> str:
         keys = read_keys(path)
         kept = [key for key in keys if key.id != arguments.id]
         if len(kept) == len(keys):
-            raise ConfigError(f"{path} has no key {arguments.id}; python -m service.keys list")
+            raise ConfigError(f"{path} has no key {arguments.id}; {called('service.keys', 'list')}")
         write_keys(path, kept)
     return f"removed {arguments.id}"
 
@@ -101,7 +102,7 @@ def _remove(path: Path, arguments: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when it is done, 2 when a user must repair something."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.keys",
+        prog=called("service.keys"),
         description="API keys: add, rotate, list and remove them. The file holds hashes alone.",
     )
     parser.add_argument(

@@ -30,6 +30,7 @@ import psutil
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
+from seg.verbs import called
 from service.observability.process_memory import family_bytes, family_of
 
 if TYPE_CHECKING:  # readers of images take a second: only what is asked for waits for them
@@ -253,7 +254,7 @@ resources:  # Kubernetes
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when it was measured, 2 when a user must repair something."""
     parser = argparse.ArgumentParser(
-        prog="python -m service.size",
+        prog=called("service.size"),
         description=(
             "The memory and cores that serving a package needs for a load. Nothing is guessed "
             "from the network: the service is started with it on this machine, asked for masks "

@@ -11,7 +11,7 @@ import pytest
 
 import seg
 from seg import names
-from seg.verbs import VERBS
+from seg.verbs import VERBS, called
 
 ROOT = Path(seg.__file__).parents[1]
 SLOW = {
@@ -25,24 +25,53 @@ NO_COMMANDS = {
 }
 RUN = """
 import contextlib, io, json, runpy, sys
+def by_verb():
+    sys.argv.insert(1, {verb!r})
+    sys.exit(runpy.run_module("seg.verbs")["main"]())
+def by_python():
+    runpy.run_module({command!r}, run_name="__main__", alter_sys=True)
 answers = []
-for option in ("--help", "--no-such-option"):
-    sys.argv = ["seg", *{words!r}, option]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            {run}
-            status = "it goes on"
-        except SystemExit as end:
-            status = end.code or 0
-    answers.append((status, out.getvalue(), err.getvalue()))
+for way in ({ways}):
+    for option in ("--help", "--no-such-option"):
+        sys.argv = ["seg", option]
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                way()
+                status = "it goes on"
+            except SystemExit as end:
+                status = end.code or 0
+        answers.append((status, out.getvalue(), err.getvalue()))
+    for name in [name for name in sys.modules if name.partition(".")[0] in {rooms!r}]:
+        del sys.modules[name]  # a help is made once, for the way that was taken
 print(json.dumps([answers, sorted({slow!r} & set(sys.modules))]))
 """
+OTHERWISE = {
+    "bentoml": "seg serve",
+    "seg.verbs": "seg VERB",
+    "service.client": "python -m seg.client",
+    "service.hosting.stripped": "stripped.py [-h]",
+}
+"""What usage says where it is not the module: a former name, a script that stands alone."""
+ROOMS = ("seg", "training", "service", "data")
+FIXED = re.compile(
+    r"python -m (?:seg|training|service|data)\.\w|"
+    rf"\b(?:{'|'.join(re.escape(name) for name, _ in VERBS.values() if '.' in name)}) -"
+)
+"""A command in a string, which says ``called`` where it is printed."""
+FOR_OTHERS = {
+    "training/interchange/huggingface/leave.py": "travels to people who called nothing",
+    "service/hosting/container_image.py": "lines of a recipe, which no person types",
+    "service/middleware/access.py": "answered over HTTP, where nobody called a command",
+    "service/middleware/key_file.py": "answered over HTTP, where nobody called a command",
+    "service/frontends/monailabel/routes.py": "answered over HTTP, where nobody called a command",
+    "service/models/folder.py": "told by a service, which a supervisor started",
+}
 
 
 def commands():
     """Names of all modules that end in ``if __name__ == "__main__"``."""
-    for room in ("seg", "training", "service", "data"):
+    for room in ROOMS:
         for file in sorted((ROOT / room).rglob("*.py")):
             if any(is_start(node) for node in ast.parse(file.read_text()).body):
                 parts = file.relative_to(ROOT).with_suffix("").parts
@@ -55,9 +84,10 @@ def is_start(node):
     return isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
 
 
-def asked(run, words):
+def asked(command, ways):
     """Status, output and errors for ``--help`` and for a wrong option, and what was imported."""
-    program = RUN.format(run=run, words=words, slow=SLOW)
+    verb = VERB_OF.get(command, "")
+    program = RUN.format(verb=verb, command=command, ways=ways, rooms=ROOMS, slow=SLOW)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -65,10 +95,11 @@ def asked(run, words):
     return json.loads(done.stdout)
 
 
-def check_answers(help_, typo):
+def check_answers(help_, typo, name):
     status, printed, _ = help_
     assert status == 0
     assert printed.lower().startswith("usage:")
+    assert name in printed.partition("\n\n")[0], "another way to call it than was taken"
     assert "``" not in printed, "marks of the source's documentation"
     status, printed, complaint = typo
     assert (status, printed) == (2, "")
@@ -83,13 +114,47 @@ VERB_OF = {module: verb for verb, (module, _) in VERBS.items()}
 
 @pytest.mark.parametrize("command", [*commands(), "bentoml"])
 def test_help_and_a_wrong_option_are_answered_without_importing_what_is_slow(command):
-    if command in VERB_OF:  # seg VERB runs the same module in the same way
-        run, words = "from seg.verbs import main; sys.exit(main())", [VERB_OF[command]]
-    else:
-        run, words = f"runpy.run_module({command!r}, run_name='__main__', alter_sys=True)", []
-    (help_, typo), imported = asked(run, words)
-    check_answers(help_, typo)
+    ways = {"by_verb": f"seg {VERB_OF.get(command)}", "by_python": f"python -m {command}"}
+    if command not in VERB_OF:
+        del ways["by_verb"]
+    if command in OTHERWISE:
+        ways = dict.fromkeys(list(ways)[:1], OTHERWISE[command])
+    answers, imported = asked(command, "".join(f"{way}, " for way in ways))
+    for number, name in enumerate(ways.values()):
+        check_answers(*answers[2 * number : 2 * number + 2], name)
     assert set(imported) <= ({"bentoml"} if command == "bentoml" else set())
+
+
+@pytest.mark.parametrize(
+    ("verb", "line"),
+    [
+        ("", "python -m training.fit --resume 'runs/my run'"),
+        ("fit", "seg fit --resume 'runs/my run'"),
+    ],
+)
+def test_a_command_is_printed_as_the_shell_s_user_calls_commands(monkeypatch, verb, line):
+    monkeypatch.setenv("SEG_BY_VERB", verb)
+    assert called("training.fit", "--resume", Path("runs/my run")) == line
+    assert called("seg.client") == "python -m seg.client"
+
+
+def test_no_printed_line_calls_a_command_in_one_way_alone():
+    fixed = {
+        str(file.relative_to(ROOT))
+        for room in ROOMS
+        for file in (ROOT / room).rglob("*.py")
+        if any(FIXED.search(text) for text in printed_texts(ast.parse(file.read_text())))
+    }
+    assert fixed == set(FOR_OTHERS)
+
+
+def printed_texts(tree):
+    """All strings but those that document."""
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in documents:
+            yield node.value
 
 
 def test_every_command_is_found():

@@ -4,7 +4,6 @@ The libraries of a kind are imported when it is asked for.
 """
 
 import argparse
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg.commands import exit_status
+from seg.verbs import called
 
 if TYPE_CHECKING:
     from seg.model_package import ModelCard
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # no scratch folder is left behind
-    command = shlex.join(["python", "-m", "training.adopt", *arguments])
+    command = called("training.adopt", *arguments)
     return exit_status(partial(_run, options, command))
 
 
@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         *(f"note      {remark}" for remark in remarks),
         f"proven    ONNX and network agree to {worst:.1e} in probabilities",
         f"package   {package.path}",
-        f"serve it  SEG_PACKAGE={package.path} seg serve",
+        f"serve it  {served(package.path)}",
     ]
     print("\n".join(lines))  # noqa: T201
     return 0
@@ -112,7 +112,7 @@ def _onnx(options: argparse.Namespace) -> "tuple[Adopted, list[str]]":
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.adopt",
+        prog=called("training.adopt"),
         description="Make a model package of a model that was trained with other software.",
     )
     kinds = parser.add_subparsers(required=True, metavar="KIND")

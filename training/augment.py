@@ -12,6 +12,7 @@ from typing import get_args
 
 from seg.commands import exit_status
 from seg.files import replace_file
+from seg.verbs import called
 from training.planning.flags import seed_number
 from training.run.names import AugmentationPreset
 
@@ -37,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _command_line() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="python -m training.augment",
+        prog=called("training.augment"),
         description="Draw patches as a training would see them: plain, with labels, then changed.",
     )
     command.add_argument("data", type=Path, metavar="PATH", help="folder of the dataset")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.predict.options import add_backend_options
+from seg.verbs import called
 from training.evaluation.options import add_split_option
 
 
@@ -47,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.calibrate",
+        prog=called("training.calibrate"),
         description="Fit what a model package says of its own masks, on cases with a reference.",
     )
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from seg.commands import exit_status, in_one_sentence
 from seg.errors import SegError
+from seg.verbs import called
 
 SOUND, UNSOUND = 0, 1
 
@@ -41,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.check",
+        prog=called("training.check"),
         description="Look at every image and mask of a dataset and say what is wrong.",
         epilog="Exit status: 0 fit to be trained on, 1 not, 2 no dataset. Warnings count as fit.",
     )

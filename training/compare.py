@@ -13,6 +13,7 @@ from seg.commands import exit_status
 from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.names import PROVIDERS
+from seg.verbs import called
 from training.evaluation.options import add_split_option, positive
 
 
@@ -46,7 +47,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.compare",
+        prog=called("training.compare"),
         description="Whether two model packages differ on the same cases, and how far that can be "
         "told: mean differences with bootstrap intervals, and Wilcoxon's signed-rank test.",
     )

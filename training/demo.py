@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 
 log = logging.getLogger("training")
 
@@ -15,7 +16,7 @@ log = logging.getLogger("training")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 0 when a mask came back over HTTP."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.demo",
+        prog=called("training.demo"),
         description="The whole way once: train, serve, segment an image over HTTP.",
     )
     parser.add_argument(
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("training").setLevel(logging.INFO)
     logging.getLogger("data").setLevel(logging.INFO)
     return exit_status(
-        partial(_run, options), log.error, "stopped; the next `make demo` goes on from here"
+        partial(_run, options), log.error, "stopped; the same command goes on from here"
     )
 
 

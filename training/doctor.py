@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.doctor",
+        prog=called("training.doctor"),
         description="Say which residual blocks of a trained network do nothing, what dropping "
         "them would save and cost, and whether depth pays on these data.",
     )

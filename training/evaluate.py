@@ -14,6 +14,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.predict.options import add_backend_options
+from seg.verbs import called
 from training.evaluation.options import add_split_option, positive
 
 
@@ -59,7 +60,7 @@ def _folder_for(predictions: Path | None) -> Iterator[Path]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate",
+        prog=called("training.evaluate"),
         description="Score a model package on a dataset, whole images as the service sees them.",
     )
     parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")

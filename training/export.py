@@ -5,7 +5,6 @@ that was stopped, or writes what other software reads.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.errors import ConfigError
+from seg.verbs import called
 from training.variants.wishes import add_variant_options
 
 TARGETS = ("package", "monai", "nnunet", "torch", "bioimageio", "huggingface")
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    command = shlex.join(["python", "-m", "training.export", *arguments])
+    command = called("training.export", *arguments)
     return exit_status(partial(_run, options, command))
 
 
@@ -83,7 +83,7 @@ def _check_cases(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.export",
+        prog=called("training.export"),
         description="Export the network of a run, or of a package, also for other software.",
     )
     add = parser.add_argument

@@ -6,13 +6,13 @@ a run that was stopped goes on with ``--resume``.
 
 import argparse
 import logging
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
 
 from seg.commands import exit_status
+from seg.verbs import called
 from training.planning.command_line import command_line, options_from
 from training.run.clock import age_of_this_process_s
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     logging.getLogger("data").setLevel(logging.INFO)
-    command = shlex.join(["python", "-m", "training.fit", *arguments])
+    command = called("training.fit", *arguments)
     signal.signal(signal.SIGTERM, _stopped)
     return exit_status(partial(_run, options, command, spent_s), log.error)
 

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 from training.evaluation.options import positive
 
 log = logging.getLogger("training")
@@ -43,7 +44,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.improve",
+        prog=called("training.improve"),
         description="Train a package on with all labels of a folder, old and new, and compare both "
         "on its held-back images: the new one is proposed where a paired test says that it is "
         "better.",

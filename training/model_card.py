@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 from training.run.folder import RunFolder
 
 FILE = RunFolder(Path()).model_card.name
@@ -18,7 +19,7 @@ FILE = RunFolder(Path()).model_card.name
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 2 where there is no package."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.model_card",
+        prog=called("training.model_card"),
         description=(
             "A model card for people. What model.json knows is filled in, what only people know "
             "is marked. Each fit writes one beside its report."

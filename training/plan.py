@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.files import replace_file
+from seg.verbs import called
 from training.planning.command_line import add_plan_arguments, chosen_from
 from training.planning.options import DEFAULT_MINUTES, PlanOptions
 
@@ -47,10 +48,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _command_line() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="python -m training.plan",
+        prog=called("training.plan"),
         usage="%(prog)s PATH [--minutes M] [--memory SIZE] [--out FILE] [OPTION ...]",
-        description="Look at a dataset and at this machine, and write the plan that training.fit "
-        "would follow.",
+        description="Look at a dataset and at this machine, and write the plan that "
+        f"{called('training.fit')} would follow.",
     )
     command.add_argument("dataset", type=Path, metavar="PATH", help="folder of the dataset")
     command.add_argument(

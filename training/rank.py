@@ -10,6 +10,7 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.files import replace_file
 from seg.names import PROVIDERS
+from seg.verbs import called
 from training.evaluation.options import positive
 
 
@@ -31,7 +32,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.rank",
+        prog=called("training.rank"),
         description="Images of a folder without a mask, in the order in which annotating them is "
         "worth most: those that the package is expected to do badly first, and no two alike.",
     )

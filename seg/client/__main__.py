@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import REFUSED, exit_status
+from seg.verbs import called
 
 KEY = "SEG_KEY"
 """Variable of the environment: what stands on a command line is read by all of a machine."""
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m seg.client",
+        prog=called("seg.client"),
         description="Have an image segmented by a running service, and write what comes back.",
         epilog=f"A key is taken from {KEY}. Jobs and models: seg.client in Python.",
     )

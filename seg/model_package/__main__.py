@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m seg.model_package",
+        prog=called("seg.model_package"),
         description=(
             "Take a model.json that people have changed: licence and intended use are theirs to "
             "fill in. It is checked, and its hash written anew."

@@ -16,6 +16,7 @@ from seg.files import replace_file, sha256_of
 from seg.images import MadeBy
 from seg.images.arrays.npz import DECODING_ERRORS
 from seg.model_package.card import SCHEMA_VERSION, ModelCard
+from seg.verbs import called
 
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
 """Version 1 had one file a variant and one tolerance for all; what it says holds as it is."""
@@ -193,7 +194,7 @@ def read_card(folder: Path) -> ModelCard:
     if hashes and hashlib.sha256(content).hexdigest() not in hashes:
         raise PackageError(
             f"{CARD_FILE} was changed after the export: its sha256 is not that of "
-            f"{CARD_HASH_FILE}; if you changed it, `python -m seg.model_package {folder}` takes "
+            f"{CARD_HASH_FILE}; if you changed it, `{called('seg.model_package', folder)}` takes "
             "it as it is"
         )
     return card
@@ -209,7 +210,7 @@ def _valid_card(folder: Path) -> tuple[bytes, ModelCard]:
         hint = (
             f"did you mean {inside}?"
             if (inside / CARD_FILE).is_file()
-            else "name the folder that `python -m training.fit` wrote as package/"
+            else f"name the folder that `{called('training.fit')}` wrote as package/"
         )
         raise PackageError(
             f"{path.parent} is no model package: it has no {CARD_FILE}; {hint}"

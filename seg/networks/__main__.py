@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seg.commands import exit_status
 from seg.names import PRESET_NAMES, SHORTCUT_NAMES
+from seg.verbs import called
 
 NOT_DRAWN = Path()
 
@@ -32,7 +33,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m seg.networks",
+        prog=called("seg.networks"),
         description="Parameters, operations, memory, receptive field and time of networks; for "
         "one float32 patch. Activations are what training keeps for the gradient, the time is "
         "a forward pass on this CPU.",

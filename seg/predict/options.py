@@ -16,6 +16,7 @@ from seg.names import (
     PROBABILITY_NAMES,
     PROVIDERS,
 )
+from seg.verbs import called
 
 SWITCHES = {
     "--recursive -r": "look into folders within folders",
@@ -33,7 +34,7 @@ SWITCHES = {
 def command_line() -> argparse.ArgumentParser:
     """Parser of all options."""
     parser = argparse.ArgumentParser(
-        prog="python -m seg.predict",
+        prog=called("seg.predict"),
         description="Segment images with a model package. Started again, it goes on where it was.",
     )
     add = parser.add_argument
@@ -145,8 +146,9 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         default=os.environ.get(PRECISION_VARIABLE) or "auto",
         help="of the network's arithmetic; auto takes the fastest that the package knows to lose "
-        "less than 0.001 Dice, and float32 where nobody measured it (python -m training.calibrate "
-        f"does); another one is taken, or refused (default: {PRECISION_VARIABLE}, else auto)",
+        "less than 0.001 Dice, and float32 where nobody measured it "
+        f"({called('training.calibrate')} does); another one is taken, or refused (default: "
+        f"{PRECISION_VARIABLE}, else auto)",
     )
     parser.add_argument(
         "--overlap",

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from seg.files import sha256_of
+from seg.verbs import called
 from seg.version import VERSION
 
 Component = dict[str, Any]
@@ -78,7 +79,7 @@ def _model(package: Path) -> list[Component]:
 def main() -> None:
     """The command."""
     argparse.ArgumentParser(
-        prog="python -m service.hosting.bill",
+        prog=called("service.hosting.bill"),
         description="What the image that it is called in consists of, as CycloneDX 1.5.",
     ).parse_args()
     # readers of images take a second: only what is asked for waits for them

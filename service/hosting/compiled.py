@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import seg
 import service
+from seg.verbs import called
 
 IMPORTED_LATER = (
     *("bentoml_cli.cli", "_bentoml_impl.server.serving", "_bentoml_impl.server.app"),
@@ -35,7 +36,7 @@ SERVING = ("service.bento", "service.app", "seg.inference", "seg.images", "seg.o
 def main() -> None:
     """The command."""
     argparse.ArgumentParser(
-        prog="python -m service.hosting.compiled",
+        prog=called("service.hosting.compiled"),
         description="Write the bytecode of all that serving imports.",
     ).parse_args()
     for name in (*SERVING, *IMPORTED_LATER):  # an image without them would not start: say so now

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg.files import sha256_of
+from seg.verbs import called
 
 STATIC = Path(__file__).parent / "static"
 
@@ -88,7 +89,7 @@ def _licence(package: Path) -> str:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m service.page.refresh_library")
+    parser = argparse.ArgumentParser(prog=called("service.page.refresh_library"))
     parser.add_argument("name", choices=LIBRARIES)
     parser.add_argument("version", metavar="VERSION", help="on npm")
     options = parser.parse_args()

@@ -34,6 +34,7 @@ from seg.errors import DatasetError
 from seg.frozen import FrozenData
 from seg.images import Code
 from seg.model_package import Channel
+from seg.verbs import called
 from training.dataset.names import entry_called
 from training.dataset.text_files import said_of, text_of
 
@@ -266,8 +267,8 @@ def _is_branch(part: int | str) -> bool:
 
 
 _INSTEAD = {
-    "fold": "split: {test: [a, b]}; folds are made by training.fit --folds",
-    "folds": "split: {test: [a, b]}; folds are made by training.fit --folds",
+    "fold": f"split: {{test: [a, b]}}; folds are made by {called('training.fit', '--folds')}",
+    "folds": f"split: {{test: [a, b]}}; folds are made by {called('training.fit', '--folds')}",
     "test": "split: {test: [a, b]}",
     "labels": "classes",
     "values": "classes",

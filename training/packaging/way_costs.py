@@ -34,6 +34,7 @@ from seg.model_package import (
     PrecisionCost,
     WayCost,
 )
+from seg.verbs import called
 from training.evaluation.regions import Region
 
 OVERLAPS = (0.5, 0.33, 0.25, 0.125, 0.0)
@@ -205,7 +206,7 @@ class _Bench:
             return f"{there} held-back cases say too little, {FEWEST_CASES} are needed"
         return (
             f"a case takes {self._seconds:.0f} s, and there is time for {affordable}; "
-            "python -m training.calibrate takes the time"
+            f"{called('training.calibrate')} takes the time"
         )
 
     def overlaps(self, cases: Sequence[Read], tried: Sequence[float]) -> list[OverlapCost]:

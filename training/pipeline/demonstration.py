@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from seg.errors import SegError
 from seg.images import Mask, read_mask, write_image
 from seg.metrics import dice
 from seg.model_package import ModelPackage, add_example
+from seg.verbs import called, served
 from training.dataset import load_dataset
 from training.evaluation.score_files import read_metrics
 from training.evaluation.scores import Evaluation
@@ -81,11 +83,31 @@ def _segment_over_http(run: RunFolder) -> None:
     log.info("mask      %s", saved)
     log.info("overlay   %s", overlay)
     log.info("report    %s", run.report)
-    log.info("serve it for good:  make serve PACKAGE=%s", run.package)
-    log.info("\nyour own images, in FOLDER/images with masks of the same names in FOLDER/masks:")
-    log.info("  python -m training.check FOLDER              what is wrong with them")
-    log.info("  python -m training.fit FOLDER --minutes 30   a model of them")
-    log.info("  docs/tutorials/own-images.md                 step by step")
+    for line in _what_next(run.package):
+        log.info("%s", line)
+
+
+def _what_next(package: Path) -> list[str]:
+    """What to try now, in commands that this shell takes."""
+    return [
+        *_activation(),
+        f"serve it for good:  {served(package)}",
+        "",
+        "your own images, in FOLDER/images with masks of the same names in FOLDER/masks:",
+        f"  {called('training.check', 'FOLDER'):44} what is wrong with them",
+        f"  {called('training.fit', 'FOLDER', '--minutes', '30'):44} a model of them",
+        f"  {'docs/tutorials/own-images.md':44} step by step",
+    ]
+
+
+def _activation() -> list[str]:
+    """How this shell finds the commands, where it does not: ``make`` calls them by their path."""
+    here = Path(sys.executable).parent
+    if Path(shutil.which("seg") or "").parent == here:
+        return []
+    folder = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
+    line = folder / "Activate.ps1" if os.name == "nt" else f". {shlex.quote(f'{folder}/activate')}"
+    return [f"in this shell, once:  {line}"]
 
 
 def _print_scores(
@@ -121,7 +143,7 @@ def _service(package: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        *(sys.executable, "-m", "bentoml", "serve"),
+        *(sys.executable, "-m", "seg.verbs", "serve"),
         *("--host", "127.0.0.1", "--port", str(port)),
     ]
     with tempfile.TemporaryFile() as output:

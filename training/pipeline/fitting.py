@@ -11,6 +11,7 @@ from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
 from seg.files import replace_file
 from seg.inference import Predictor
+from seg.verbs import called, served
 from training.dataset import Dataset, check_and_measure, look_into
 from training.dataset.findings.finding import raise_errors
 from training.dataset.fingerprint import Fingerprint
@@ -113,7 +114,7 @@ def _planned(  # noqa: PLR0913 - all that a plan is made of
 
 def resume(
     folder: Path,
-    command: str = "training.fit --resume",
+    command: str = "training.fit",
     world: World = ALONE,
     *,
     with_ray: bool = False,
@@ -209,7 +210,7 @@ def _carry_out(
     try:
         return _train_and_report(job, run, clock, with_ray)
     except BaseException as error:  # a fold may have said so of itself
-        error.__notes__ = [f"go on with: python -m training.fit --resume {run.path}"]
+        error.__notes__ = [f"go on with: {called('training.fit', '--resume', run.path)}"]
         raise
 
 
@@ -233,7 +234,7 @@ def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: 
         log.info("%s", recalibration_in_words(finished.evaluation.quality))
     log.info("package   %s", run.package)
     log.info("report    %s", run.report)
-    log.info("serve it  SEG_PACKAGE=%s seg serve", run.package)
+    log.info("serve it  %s", served(run.package))
     return run
 
 
@@ -246,11 +247,9 @@ def _tell_steps(job: TrainingJob, trained: Trained, run: RunFolder) -> None:
         more = math.ceil(plan.minutes * planned / max(1, trained.steps))
         log.warning(
             "trained   only %.0f %% of the planned steps: the machine was busier than while it was "
-            "measured, and the network has learnt less than it could; go on with: "
-            "python -m training.fit --resume %s --minutes %d",
+            "measured, and the network has learnt less than it could; go on with: %s",
             100 * trained.steps / planned,
-            run.path,
-            more,
+            called("training.fit", "--resume", run.path, "--minutes", str(more)),
         )
 
 

@@ -9,6 +9,7 @@ from seg.files import replace_file
 from seg.frozen import FrozenData
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
+from seg.verbs import called
 from training.dataset import Case, load_dataset
 from training.evaluation.case_choice import choose_cases
 from training.evaluation.command_line import dataset_for
@@ -63,7 +64,7 @@ def improve(
     arguments = [str(folder), "--from", str(start), "--out", str(out / RUN)]
     arguments += ["--minutes", f"{minutes:g}"] if steps is None else ["--steps", str(steps)]
     options = options_from(command_line().parse_args(arguments))
-    run = fit(options, f"training.improve --from {_label(before)}")
+    run = fit(options, called("training.improve", "--from", _label(before)))
     after = ModelPackage.load(run.package)
     scores = [_scores(each, folder, held_back, before) for each in (before, after)]
     names = (_label(before), _label(after))

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
+from seg.verbs import called
 from training.planning.flags import add_flags
 from training.planning.options import PlanOptions
 from training.run.names import NnunetPreset
@@ -54,7 +55,7 @@ def chosen_from(arguments: argparse.Namespace) -> dict[str, Any]:
 def command_line() -> argparse.ArgumentParser:
     """Arguments of ``training.fit`` and their help."""
     command = argparse.ArgumentParser(
-        prog="python -m training.fit",
+        prog=called("training.fit"),
         usage="%(prog)s [PATH] [--minutes M] [--memory SIZE] [--out DIR] [OPTION ...]",
         description="Train a residual U-Net on a folder of images and masks, prove it, package it.",
     )
@@ -82,7 +83,8 @@ def add_plan_arguments(command: argparse.ArgumentParser) -> None:
     add_flags(add, "network")
     add("--elastic", action="store_true",
         help="train so that blocks can be dropped: stochastic depth, and at the end every other "
-             "step without some of them; training.export --variants drops them")  # fmt: skip
+             f"step without some of them; {called('training.export', '--variants')} drops "
+             "them")  # fmt: skip
     for group in ("data", "training"):
         add = command.add_argument_group(f"{group}, in place of what would be planned").add_argument
         add_flags(add, group)

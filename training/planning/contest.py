@@ -18,6 +18,7 @@ from seg.errors import ConfigError, SegError
 from seg.machine import cache_folder
 from seg.metrics import Estimate, student_mean
 from seg.networks.foreign.names import SMP, TIMM
+from seg.verbs import called
 from training.dataset import Dataset
 from training.dataset.folds import fold_of
 from training.learning.trial import Trial, try_out
@@ -135,9 +136,10 @@ def check_contest(chosen: Mapping[str, Any], dataset: Dataset) -> None:
         _trial_seconds(chosen.get("minutes", DEFAULT_MINUTES) / chosen.get("folds", 1))
     if not rivals_at_hand():
         raise ConfigError(
-            "--weights auto finds no weights on this machine; python -m data.fetch "
-            f"efficientnet-lite0 brings some, put ENCODER.safetensors into "
-            f"{cache_folder() / WEIGHTS_FOLDER}, or set HF_HOME to a cache that has some"
+            "--weights auto finds no weights on this machine; "
+            f"{called('data.fetch', 'efficientnet-lite0')} brings some, put "
+            f"ENCODER.safetensors into {cache_folder() / WEIGHTS_FOLDER}, or set HF_HOME to a "
+            "cache that has some"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from seg.verbs import called
 from training.planning.options import DEFAULT_MINUTES
 from training.run.plan_fields import PlanFields
 
@@ -70,7 +71,7 @@ FLAGS: Mapping[str, Mapping[str, Flag]] = MappingProxyType(
         "network": {
             "network": Flag(
                 metavar="NAME",
-                help="a preset that python -m seg.networks lists, smp:ARCHITECTURE/ENCODER, "
+                help=f"a preset that {called('seg.networks')} lists, smp:ARCHITECTURE/ENCODER, "
                 "tu-ENCODER, seg:PRESET+ENCODER, monai:segresnet, dynunet or swinunetr, or "
                 "package.module:function, whose code is run (docs/encoders.md)",
             ),
@@ -84,7 +85,8 @@ FLAGS: Mapping[str, Mapping[str, Flag]] = MappingProxyType(
             "encoder_rate": Flag(metavar="S", default="0.1 with weights, else 1"),
             "frozen_share": Flag(metavar="S"),
             "shortcut": Flag(
-                metavar="KIND", help="what leads around a block, as python -m seg.networks lists it"
+                metavar="KIND",
+                help=f"what leads around a block, as {called('seg.networks')} lists it",
             ),
             "attention": Flag(
                 metavar="N",

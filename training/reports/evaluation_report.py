@@ -1,12 +1,12 @@
 """``report.html`` of an evaluation: how well a package does on a dataset, and where it fails."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.model_package import ModelPackage
+from seg.verbs import called
 from training.dataset import Dataset
 from training.evaluation.options import SPLITS
 from training.evaluation.score_files import distances_in_words
@@ -89,6 +89,6 @@ def _about(scored: Scored) -> list[tuple[str, str]]:
         ("Trained on", f"{card.provenance.dataset}, sha256 {card.provenance.dataset_sha256}"),
         ("Scored on", f"{cases} {split} {'case' if cases == 1 else 'cases'} of {dataset.name}"),
         ("Distances", distances_in_words(evaluation)),
-        ("Command", shlex.join(["python", "-m", "training.evaluate", *command])),
+        ("Command", called("training.evaluate", *command)),
         ("Intended use", card.intended_use),
     ]

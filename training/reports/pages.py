@@ -17,6 +17,7 @@ import numpy as np
 from seg.images import Mask, read_mask
 from seg.metrics import Estimate, bootstrap_mean
 from seg.model_package import CaseRank
+from seg.verbs import called, served
 from training.dataset import Case, Dataset
 from training.evaluation.evaluator import prediction_file
 from training.evaluation.measure import SEED
@@ -102,6 +103,7 @@ def render(template: str, evaluation: Evaluation, dataset: Dataset, **others: An
         lstrip_blocks=True,
     )
     environment.filters["score"] = _score
+    environment.globals |= {"called": called, "served": served}
     page = environment.get_template(template).render(
         evaluation=evaluation,
         dataset=dataset,

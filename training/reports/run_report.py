@@ -1,6 +1,5 @@
 """``report.html`` of a run: what was trained, on what, how well, and how to use it."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,8 +50,8 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         data=data_in_words(job.dataset, job.fingerprint),
         error=finished.error,
         megabytes=finished.package.model_file().stat().st_size / 1e6,
-        package=shlex.quote(str(finished.package.path)),
-        data_path=shlex.quote(job.plan.data),
+        package=finished.package.path,
+        data_path=job.plan.data,
     )
     replace_file(folder / REPORT_FILE, page)
     return folder / REPORT_FILE

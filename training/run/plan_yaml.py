@@ -7,13 +7,14 @@ import yaml
 
 from seg.errors import ConfigError
 from seg.files import replace_file
+from seg.verbs import called
 from training.run.plan import Plan, validated
 
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Write ``plan.yaml`` with a comment at every field."""
     lines = [
-        "# Written by training.fit; edit it and run: python -m training.fit --plan plan.yaml",
+        f"# Edit it and run: {called('training.fit', '--plan', 'plan.yaml')}",
         "",
     ]
     for name, value in plan.model_dump(mode="json").items():

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status
+from seg.verbs import called
 from training.planning.command_line import DEFAULT_DATASET
 from training.studies.questions import QUESTIONS
 
@@ -36,7 +37,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.studies",
+        prog=called("training.studies"),
         description="What shortcuts do, measured and drawn. Minutes on two cores.",
     )
     studies = parser.add_subparsers(dest="study", required=True, metavar="STUDY")

@@ -12,6 +12,7 @@ from seg.networks import SegmentationNetwork
 from seg.networks.block import ResidualBlock
 from seg.networks.costs import flops_of
 from seg.networks.layers import Axes
+from seg.verbs import called
 from training.learning.gates import CLOSED, gates_of, pruned, shares_of
 from training.variants.lesions import Cut, Lesions, lesions_of
 from training.variants.probe import Probe
@@ -146,8 +147,8 @@ def diagnosis_in_words(diagnosis: Diagnosis) -> str:
     )
     lines.append(verdict)
     lines.append(
-        "measured on windows of the training cases; training.export --variants scores such "
-        "networks on the test cases"
+        "measured on windows of the training cases; "
+        f"{called('training.export', '--variants')} scores such networks on the test cases"
     )
     return "\n".join(lines)
 

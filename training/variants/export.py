@@ -7,6 +7,7 @@ from pathlib import Path
 from seg.errors import ConfigError
 from seg.inference import Predictor
 from seg.networks import SegmentationNetwork
+from seg.verbs import called
 from training.evaluation.evaluator import evaluate
 from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import trained_in
@@ -66,5 +67,5 @@ def network_of(path: Path) -> SegmentationNetwork:
         ConfigError: it has not trained.
     """
     run = RunFolder(path)
-    job, _ = job_in(run, "training.export --against")
+    job, _ = job_in(run, called("training.export", "--against"))
     return trained_in(run, job.plan, job.dataset.legend).network

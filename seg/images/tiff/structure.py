@@ -15,6 +15,7 @@ from tifffile import TiffFile, TiffFileError, TiffFrame, TiffPage, TiffPageSerie
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images.storage.files import DAMAGE, BinaryFile
+from seg.verbs import called
 
 MAX_PAGES = 20_000
 """A page costs a header to be read, whatever its size."""
@@ -115,7 +116,8 @@ def main_series(tiff: TiffFile) -> TiffPageSeries:
             return first
     raise UnsupportedImageError(
         f"a TIFF with one image is needed, this one holds {len(tiff.series)}; save the one you "
-        "mean into a file of its own, or take each (seg.predict --each position)"
+        "mean into a file of its own, or take each "
+        f"({called('seg.predict', '--each', 'position')})"
     )
 
 

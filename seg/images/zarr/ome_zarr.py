@@ -31,6 +31,7 @@ from seg.images.zarr.chunks import (
 )
 from seg.images.zarr.names import ZARR_FILES
 from seg.names import FrameAxis
+from seg.verbs import called
 
 LAYOUT = "bioformats2raw.layout"
 """Key of groups whose images lie in subgroups 0, 1, ..."""
@@ -182,13 +183,13 @@ def _multiscales(group: Any) -> Mapping[str, Any]:
         if "1" in group:
             raise UnsupportedImageError(
                 "the OME-Zarr holds several images; send the folder of one, such as its folder 0, "
-                "or take each (seg.predict --each position)"
+                f"or take each ({called('seg.predict', '--each', 'position')})"
             )
         return _within(_multiscales(group["0"]), "0")
     if "multiscales" not in attributes:
         kind = "no image (it has no multiscales)"
         if "plate" in attributes:
-            kind = "a plate of images, which seg.predict takes one by one"
+            kind = f"a plate of images, which {called('seg.predict')} takes one by one"
         raise UnsupportedImageError(f"an OME-Zarr image is needed, this one is {kind}")
     scales: Mapping[str, Any] = attributes["multiscales"][0]
     return scales

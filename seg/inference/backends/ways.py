@@ -14,6 +14,7 @@ from seg.errors import BackendError, ConfigError
 from seg.inference.backends.openvino_core import openvino_core
 from seg.model_package import ModelCard, Precision, PrecisionCost, Tolerance, Variant
 from seg.names import PRECISION_VARIABLE, PRECISIONS, AskedPrecision, Provider
+from seg.verbs import called
 from seg.version import installed_with
 
 UNMEASURED = Tolerance(worst=0.5, mean=0.01)
@@ -189,6 +190,6 @@ def _why_not(
         return f"provider {provider} does not compute in {precision} here; choose auto"
     return (
         f"this package has no network in {precision}; it has "
-        f"{', '.join(dict.fromkeys(each.precision for each in card.variants))} (python -m "
-        "training.export --variants makes others)"
+        f"{', '.join(dict.fromkeys(each.precision for each in card.variants))} "
+        f"({called('training.export', '--variants')} makes others)"
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from seg.errors import DatasetError
+from seg.verbs import called
 
 Severity = Literal["error", "warning"]
 
@@ -56,5 +57,5 @@ def _in_words(errors: Sequence[str]) -> str:
         return errors[0]
     listed = "".join(f"\n  {error}" for error in errors[:_MOST_LISTED])
     more = len(errors) - _MOST_LISTED
-    rest = f"\n  and {more} more, which python -m training.check lists" if more > 0 else ""
+    rest = f"\n  and {more} more, which {called('training.check')} lists" if more > 0 else ""
     return f"the dataset cannot be used, {len(errors)} things are wrong:{listed}{rest}"

@@ -23,6 +23,7 @@ from seg.images.grid.orientation import are_axis_codes
 from seg.model_package import InputSpec
 from seg.networks import ResidualUNet, UNetConfig
 from seg.transforms import Preprocessing
+from seg.verbs import called
 from training.interchange.adopted_package import Adopted
 from training.interchange.checkpoint import read_checkpoint
 from training.interchange.described import Description, describe_fields
@@ -127,7 +128,7 @@ def _network(config: Mapping[str, Any]) -> tuple[nn.Module, bool]:
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise ConfigError(
             f"the bundle's network is {target or 'not named'}, which is none of MONAI's own; "
-            "export it to ONNX and use `python -m training.adopt onnx`"
+            f"export it to ONNX and use `{called('training.adopt', 'onnx')}`"
         )
     try:
         return kind(**fields).eval(), True

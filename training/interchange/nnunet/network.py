@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seg.errors import ConfigError
 from seg.networks import ResidualUNet, UNetConfig
+from seg.verbs import called
 from training.interchange.nnunet.axes import AxisMap
 from training.interchange.nnunet.schema import Numbers, validate_content
 
@@ -73,7 +74,7 @@ def network_of(
     if kind not in NAMES:
         raise ConfigError(
             f"the network is a {kind}; adopted are {RESIDUAL} and {PLAIN}, which nnU-Net's "
-            "planners make. Export others to ONNX and use `python -m training.adopt onnx`"
+            f"planners make. Export others to ONNX and use `{called('training.adopt', 'onnx')}`"
         )
     validate_content(Numbers, options, "the network in plans.json")
     _check_parts(options)
