@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg.commands import exit_status
-from seg.verbs import called
+from seg.verbs import called, served
 
 if TYPE_CHECKING:
     from seg.model_package import ModelCard
