@@ -73,7 +73,8 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "resunet-s": {"network": "resunet-s"},
 }
 GROUP_NORM, GROUPS = "group norm", 8
-SETTING = ("dataset", "images", "core_minutes")
+CORE_MINUTES = "core_minutes"
+SETTING = ("dataset", "images", CORE_MINUTES, "given_steps")
 """What the trainings of a row have in common."""
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "batch statistics": PRETRAINED | {"frozen_statistics": False},
@@ -208,31 +209,46 @@ def with_few(dataset: Dataset, images: int, seed: int) -> Dataset:
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each dataset, number of images and length of training."""
+    """A row for each dataset, number of images and length of training.
+
+    An arm's mean is over its own seeds, a difference over those that both arms have: what is not
+    trained yet, or was left out, takes nothing from the others.
+    """
     rows = []
     for setting in dict.fromkeys(_setting(run) for run in runs):
         own = [run for run in runs if _setting(run) == setting]
-        arms = [*ARMS, *(way for way in WAYS if any(run["arm"] == way for run in own))]
-        by_arm = {arm: {r["seed"]: r for r in own if r["arm"] == arm} for arm in arms}
-        seeds = sorted(set.intersection(*(set(each) for each in by_arm.values())))
-        dice = {arm: np.array([each[s]["dice"] for s in seeds]) for arm, each in by_arm.items()}
-        row: dict[str, Any] = dict(zip(SETTING, setting, strict=True)) | {"seeds": len(seeds)}
-        for arm in arms:
-            row[arm] = float(dice[arm].mean()) if seeds else None
-            row[f"{arm}, steps"] = float(np.mean([by_arm[arm][s]["steps"] for s in seeds] or [0]))
-        for other in arms[1:]:
-            row[f"pretrained - {other}"] = _paired(dice["pretrained"] - dice[other])
+        named = [arm for arm in (*ARMS, *WAYS) if any(run["arm"] == arm for run in own)]
+        by_arm = {arm: {r["seed"]: r for r in own if r["arm"] == arm} for arm in named}
+        row: dict[str, Any] = {
+            name: value
+            for name, value in zip(SETTING, setting, strict=True)
+            if value is not None or name == CORE_MINUTES
+        }
+        row["seeds"] = max(map(len, by_arm.values()))
+        for arm, trained in by_arm.items():
+            row[arm] = float(np.mean([run["dice"] for run in trained.values()]))
+            row[f"{arm}, steps"] = float(np.mean([run["steps"] for run in trained.values()]))
+            row[f"{arm}, seeds"] = len(trained)
+        base = by_arm.get("pretrained", {})
+        for other, trained in by_arm.items():
+            both = sorted(base.keys() & trained.keys())
+            if other != "pretrained" and both:
+                leads = [base[seed]["dice"] - trained[seed]["dice"] for seed in both]
+                row[f"pretrained - {other}"] = _paired(np.array(leads))
         rows.append(row)
     return rows
 
 
 def _setting(run: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(run[key] for key in SETTING)
+    """Values of ``SETTING``; steps are a length where no minutes were given."""
+    minutes = run[CORE_MINUTES]
+    return run["dataset"], run["images"], minutes, run["steps"] if minutes is None else None
 
 
 def _best_lower_end(rows: Sequence[Mapping[str, Any]], other: str) -> float:
     """Of the intervals of the pretrained encoder's lead."""
-    return max((row[f"pretrained - {other}"]["ci95"][0] for row in rows), default=float("-inf"))
+    leads = [row[name] for row in rows if (name := f"pretrained - {other}") in row]
+    return max((lead["ci95"][0] for lead in leads if lead["ci95"]), default=float("-inf"))
 
 
 def draw(runs: Sequence[Mapping[str, Any]], target: Path) -> None:

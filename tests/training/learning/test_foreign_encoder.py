@@ -4,6 +4,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from benchmarks.encoders_evidence import summary
 from seg.errors import ConfigError
 from seg.files import sha256_of
 from seg.networks import make_network, network_config
@@ -67,3 +68,21 @@ def test_a_file_that_is_another_one_than_planned_begins_no_training(tmp_path):
     with pytest.raises(ConfigError, match="other weights than when the training was planned"):
         begin_with_weights(network, plan)
     begin_with_weights(network, plan.model_copy(update={"weights_sha256": sha256_of(file)}))
+
+
+def trainings(arm, dice, minutes=None, steps=10):
+    about = {"dataset": "hela", "images": 2, "core_minutes": minutes, "steps": steps}
+    return [about | {"arm": arm, "seed": seed, "dice": d} for seed, d in enumerate(dice)]
+
+
+def test_evidence_has_a_row_for_each_length_whatever_arms_were_trained():
+    short = trainings("pretrained", [0.9, 0.8]) + trainings("rate 1", [0.8, 0.6, 0.7])
+    long = trainings("pretrained", [0.95, 0.9], steps=40) + trainings("random", [0.9], steps=40)
+    timed = trainings("resunet-s", [0.7], minutes=0.4, steps=33)
+    rows = summary([*short, *long, *timed])
+    lengths = [(row["core_minutes"], row.get("given_steps"), row["seeds"]) for row in rows]
+    assert lengths == [(None, 10, 3), (None, 40, 2), (0.4, None, 1)]
+    assert rows[0]["pretrained - rate 1"]["mean"] == pytest.approx((0.1 + 0.2) / 2)
+    assert rows[0]["rate 1"] == pytest.approx(0.7)
+    assert rows[1]["pretrained - random"] == {"mean": None, "ci95": None}
+    assert "pretrained" not in rows[2]
