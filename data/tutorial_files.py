@@ -25,14 +25,25 @@ SPACING = (3.0, 1.0, 1.0)
 AFFINE = np.diag((*SPACING[::-1], 1.0))
 
 
+CELLS = """\
+name: cells
+classes:
+  - {name: background, value: 0}
+  - {name: cytoplasm, value: 1}
+  - {name: nucleus, value: 2}
+"""
+"""What the values of their masks mean."""
+
+
 def cells(folder: Path) -> None:
-    """Pictures of cells with masks, and new ones without."""
+    """Pictures of cells with masks that say what they mean, and new ones without."""
     for number, (shades, labels) in enumerate(_drawn(2, PICTURE_SIZE, seed=1)):
         is_new = number >= CASES - NEW
         name = f"well{number:02}.png"
         _save(folder / ("new" if is_new else "cells/images") / name, (255 * shades[0]).astype("u1"))
         if not is_new:
             _save(folder / "cells/masks" / name, labels)
+    (folder / "cells/dataset.yaml").write_text(CELLS, encoding="utf-8")
 
 
 def ct(folder: Path) -> None:

@@ -75,7 +75,7 @@ def chosen(table: Mapping[str, Entry], name: str, what: str) -> Entry:
     """
     if name in table:
         return table[name]
-    near = get_close_matches(name, table, n=3) or list(table)
+    near = get_close_matches(name.lower(), table, n=3) or list(table)
     raise ConfigError(f"no {what} is called {name!r}; did you mean {' or '.join(near)}?")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
 from seg.networks.foreign.config import ForeignConfig
-from seg.networks.foreign.encoders import is_pretrained_name, stages_of
+from seg.networks.foreign.encoders import check_encoder, is_pretrained_name, stages_of
 from seg.networks.foreign.names import (
     MONAI,
     OURS,
@@ -202,6 +202,7 @@ def network_config(
             "resunet-s, or monai:segresnet"
         )
     check_name(name)
+    check_encoder(name)
     if name.startswith(OURS):
         config = _on_encoder(*our_parts(name), in_channels, num_classes)
         _check_same_size(config, strides)

@@ -29,6 +29,7 @@ def test_pictures_have_masks_and_new_ones_have_none(drawn):
     )
     assert images == masks
     assert len(images) == 10
+    assert "nucleus" in (drawn / "cells" / "cells" / "dataset.yaml").read_text()
     new = sorted(each.name for each in (drawn / "cells" / "new").iterdir())
     assert new == ["well10.png", "well11.png"]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seg.errors import ConfigError
 from seg.networks.config import UNetConfig
-from seg.networks.foreign.names import SMP, TIMM, unknown
+from seg.networks.foreign.names import SMP, TIMM, encoder_of, unknown
 from seg.networks.foreign.weights_file import check_values, is_file, load_weights
 from seg.networks.layers import Axes
 from seg.version import installed_with
@@ -200,22 +200,46 @@ def fill(encoder: nn.Module, name: str, in_channels: int, weights: str) -> None:
     encoder.load_state_dict({key: filled[key] for key in own})
 
 
-def hub_weights(bare: str) -> Mapping[str, str | bool]:
-    """What the user calls an encoder's weights, and what the library calls them."""
+def check_encoder(name: str) -> None:
+    """Make sure that the encoder of a network's name exists, where it has one.
+
+    Raises:
+        ConfigError: it does not; the nearest networks of that kind are told.
+    """
+    encoder = encoder_of(name)
+    if encoder is not None:
+        bare = encoder.removeprefix(SMP)
+        hub_weights(bare, name.removesuffix(bare))
+
+
+def hub_weights(bare: str, before: str = SMP) -> Mapping[str, str | bool]:
+    """What the user calls an encoder's weights, and what the library calls them.
+
+    Args:
+        bare: the encoder's name in its library, with ``tu-`` if that is timm.
+        before: what stands before it in the name of the network.
+
+    Raises:
+        ConfigError: there is no such encoder; the nearest are told.
+    """
     import segmentation_models_pytorch as smp
     import timm
 
     if bare.startswith(TIMM):
         model, _, tag = bare.removeprefix(TIMM).partition(".")
         if not timm.is_model(model):
-            raise unknown("encoder", bare, [TIMM + known for known in timm.list_models()])
+            models = [TIMM + known for known in timm.list_models()]
+            raise unknown("encoder", before + bare, models, before)
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{model}.*")]
         if tag and tag not in tags:
-            raise unknown("encoder", bare, [f"{TIMM}{model}.{known}" for known in tags])
+            tagged = [f"{TIMM}{model}.{known}" for known in tags] or [TIMM + model]
+            raise unknown("encoder", before + bare, tagged, before)
         return {"imagenet": True} if tags else {}
     known = smp.encoders.encoders
     if bare not in known:
-        raise unknown("encoder", SMP + bare, [SMP + other for other in known])
+        in_timm = bare.lower() not in known and timm.is_model(bare.lower())
+        near = [TIMM + bare.lower()] if in_timm else list(known)
+        raise unknown("encoder", before + bare, near, before)
     return {weights: weights for weights in known[bare]["pretrained_settings"]}
 
 

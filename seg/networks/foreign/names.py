@@ -3,9 +3,10 @@
 import importlib.util
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from importlib.machinery import PathFinder
 
 from seg.errors import ConfigError
-from seg.networks.foreign.own_code import names_own_code
+from seg.networks.foreign.own_code import BESIDE, names_own_code
 
 SMP, TIMM, MONAI, OURS = "smp:", "tu-", "monai:", "seg:"
 DEFAULT_ARCHITECTURE = "unet"
@@ -73,17 +74,26 @@ def check_name(name: str) -> None:
             raise unknown("network", name, [MONAI + known for known in MONAI_NETWORKS])
     elif name.startswith(SMP):
         _check_architecture(name)
+    elif name.startswith(OURS):
+        our_parts(name)
     elif names_own_code(name):
         _check_module(name)
 
 
-def unknown(kind: str, name: str, known: Sequence[str]) -> ConfigError:
-    """The sentence for a name that is not known: completed, or corrected by the nearest."""
-    by_spelling = {_spelt(each): each for each in reversed(known)}
-    wanted = _spelt(name)
+def unknown(kind: str, name: str, known: Sequence[str], before: str = "") -> ConfigError:
+    """The sentence for a name that is not known: completed, or corrected by the nearest.
+
+    Args:
+        kind: what it should name.
+        name: as it was written.
+        known: what could stand there in place of all that follows ``before``.
+        before: how the name begins, which is right.
+    """
+    by_spelling = {_spelt(each): before + each for each in reversed(known)}
+    wanted = _spelt(name.removeprefix(before))
     begins = sorted((each for each in by_spelling if each.startswith(wanted)), key=len)
     near = begins[:3] or get_close_matches(wanted, by_spelling, n=3, cutoff=0.4)
-    told = [by_spelling[each] for each in near] or list(known[:3])
+    told = [by_spelling[each] for each in near] or [before + each for each in known[:3]]
     return ConfigError(f"no {kind} is called {name!r}; did you mean {' or '.join(told)}?")
 
 
@@ -93,6 +103,11 @@ def unknown_network(name: str, presets: Sequence[str]) -> ConfigError:
     if "/" in bare:
         return ConfigError(f"no network is called {name!r}; did you mean {SMP}{bare.lower()}?")
     known = {each: _spelt(bare_name) for each, bare_name in _named(library.lower(), presets)}
+    if not known:
+        return ConfigError(
+            f"no network is called {name!r}; one of your own is package.module:function, a "
+            "function in a module that Python can import from here"
+        )
     wanted = _spelt(bare)
     near = [wanted] if wanted in known.values() else get_close_matches(wanted, known.values(), n=3)
     told = [each for spelt in dict.fromkeys(near) for each in known if known[each] == spelt]
@@ -141,7 +156,8 @@ def _check_architecture(name: str) -> None:
 def _check_module(name: str) -> None:
     module = name.partition(":")[0]
     try:
-        found = importlib.util.find_spec(module.partition(".")[0])
+        top = module.partition(".")[0]
+        found = importlib.util.find_spec(top) or PathFinder.find_spec(top, [BESIDE])
     except (ImportError, ValueError):
         found = None
     if found is None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seg.errors import ConfigError
 from seg.networks.foreign.config import ForeignConfig
-from seg.networks.foreign.encoders import hub_weights, without_warnings
+from seg.networks.foreign.encoders import without_warnings
 from seg.networks.foreign.names import MONAI, SMP, smp_parts
 from seg.networks.foreign.own_code import build_own, names_own_code
 from seg.networks.layers import Axes
@@ -104,10 +104,8 @@ def _multiple(network: nn.Module, config: ForeignConfig, device: str) -> int:
             try:
                 with torch.no_grad(), without_warnings():
                     logits = network(image)
-            except NotImplementedError:
-                raise
             except Exception as error:  # what a network says to a size that it does not take
-                if device == "meta" and device in str(error):  # it asks for numbers
+                if device == "meta" and _asks_for_numbers(error):
                     raise NotImplementedError from error
                 reason = f"{type(error).__name__}: {error}"
                 break
@@ -131,6 +129,10 @@ def _multiple(network: nn.Module, config: ForeignConfig, device: str) -> int:
     )
 
 
+def _asks_for_numbers(error: Exception) -> bool:
+    return isinstance(error, NotImplementedError) or "meta" in str(error)
+
+
 def strides_for(multiple: int, spatial_dims: int) -> tuple[Axes, ...]:
     """Stages whose strides multiply to that number, the first one at the image's size."""
     strides, rest = [1], multiple
@@ -145,7 +147,6 @@ def _smp(config: ForeignConfig) -> nn.Module:
     import segmentation_models_pytorch as smp
 
     architecture, encoder = smp_parts(config.name)
-    hub_weights(encoder)  # says which names are near to one that is not known
     try:
         with without_warnings():
             network: nn.Module = smp.create_model(

@@ -21,6 +21,8 @@ ALLOWED = "SEG_RUN_CODE"
 """Environment variable with the one name whose code may run; other processes inherit it."""
 LIBRARIES = ("smp", "monai", "seg", "timm", "tu")
 """What stands before a colon elsewhere, or is written there for ``tu-``."""
+BESIDE = ""
+"""On Python's path the folder in which one stands: code beside the user's data."""
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -60,20 +62,20 @@ def build_own(name: str, **about: Any) -> nn.Module:
     """
     check_allowed(name)
     module_name, _, function_name = name.partition(":")
-    if "" not in sys.path:  # as ``python -m`` has it: code beside the user's data
-        sys.path.insert(0, "")
+    if BESIDE not in sys.path:  # where ``python -m`` has it anyway; behind all that is installed
+        sys.path.append(BESIDE)
     try:
         module = importlib.import_module(module_name)
         function = getattr(module, function_name)
         accepted = inspect.signature(function).parameters
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be used: {error}") from error
+    except (Exception, SystemExit) as error:  # code that we do not know, as it is imported
+        raise ConfigError(f"{name} cannot be used: {_in_a_line(error)}") from error
     takes_all = any(each.kind is each.VAR_KEYWORD for each in accepted.values())
     try:
         network = function(**{k: v for k, v in about.items() if takes_all or k in accepted})
     except (Exception, SystemExit) as error:  # code that we do not know
         raise ConfigError(
-            f"{name} fails: {type(error).__name__}: {error} (it is given those of "
+            f"{name} fails: {type(error).__name__}: {_in_a_line(error)} (it is given those of "
             f"{', '.join(about)} that it has as parameters)"
         ) from error
     if not isinstance(network, nn.Module):
@@ -84,3 +86,7 @@ def build_own(name: str, **about: Any) -> nn.Module:
             "through; give them the channels that they take (nn.Conv2d in place of nn.LazyConv2d)"
         )
     return network
+
+
+def _in_a_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,6 +1,7 @@
 """What can be asked for by name, and what is said where it cannot be."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,8 +52,13 @@ def test_dynunet_takes_the_strides_of_the_plan():
     [
         ("smp:resnt34", 2, "did you mean smp:resnet34"),
         ("smp:unett/resnet34", 2, "did you mean smp:unet/resnet34"),
-        ("smp:unet/resnet3", 2, "did you mean smp:resnet34"),
-        ("smp:unet/tu-resnt18", 2, "did you mean tu-resnet18"),
+        ("smp:fpn/resnet3", 2, "did you mean smp:fpn/resnet34"),
+        ("smp:unet/tu-resnt18", 2, "did you mean smp:unet/tu-resnet18"),
+        ("smp:fpn/ConvNeXt_atto", 2, r"did you mean smp:fpn/tu-convnext_atto\?"),
+        ("seg:resnet34+tu-resnt18", 2, r"did you mean seg:resnet34\+tu-resnet18"),
+        ("seg:ResNet34+resnet18", 2, "did you mean resnet34"),
+        ("smp:unet/tu-resnet18.a9", 2, r"did you mean smp:unet/tu-resnet18\."),
+        ("my-networks:tiny", 2, "one of your own is package.module:function"),
         ("smp:dpt/resnet34", 2, "cannot be trained here: it needs .* vision transformers"),
         ("monai:segres", 2, "did you mean monai:segresnet"),
         ("snp:resnet34", 2, "did you mean smp:resnet34"),
@@ -60,7 +66,7 @@ def test_dynunet_takes_the_strides_of_the_plan():
         ("smp:fpn/", 2, "such as smp:fpn/resnet34"),
         ("smp:UnetPlusPlus/resnet34", 2, "did you mean smp:unetplusplus/resnet34"),
         ("smp:deeplabv3+/resnet34", 2, r"did you mean smp:deeplabv3plus/resnet34\?"),
-        ("smp:unet/ResNet34", 2, r"did you mean smp:resnet34\?"),
+        ("smp:unet/ResNet34", 2, r"did you mean smp:unet/resnet34\?"),
         ("unet/resnet34", 2, r"did you mean smp:unet/resnet34\?"),
         ("timm:resnet18", 2, r"did you mean tu-resnet18\?"),
         ("MONAI:segresnet", 2, r"did you mean monai:segresnet\?"),
@@ -97,6 +103,8 @@ def own_module(tmp_path, monkeypatch):
         "        return super().forward(x) if x.mean() > 0 else 2 * super().forward(x)\n"
         "def choosing(in_channels, num_classes): return Choosing(in_channels, num_classes, 1)\n"
         "def none(): return 1\n"
+        "def raising(): raise ValueError('a fault\\nof many lines')\n"
+        "def unfinished(): return nn.Module()\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -123,6 +131,8 @@ def test_one_s_own_network_runs_only_where_it_was_asked_for(own_module, monkeypa
         ("four", r"must map .* to logits \(b, 2, \*patch\), got \(2, 4, 2, 2\)"),
         ("lazy", "lazy layers"),
         ("absent", "cannot be used: .*absent"),
+        ("raising", "fails: ValueError: a fault of many lines"),
+        ("unfinished", 'takes no 2D patch .*missing the required "forward"'),
     ],
 )
 def test_one_s_own_network_must_keep_the_size(own_module, function, words, monkeypatch):
@@ -139,3 +149,22 @@ def test_whatever_multiple_one_s_own_network_has_is_found(
 ):
     monkeypatch.setenv(ALLOWED, f"{own_module}:{function}")
     assert config_of(f"{own_module}:{function}").total_stride == (multiple, multiple)
+
+
+@pytest.mark.parametrize("text", ["raise RuntimeError('a fault')", "def (", "raise SystemExit(0)"])
+def test_a_module_that_cannot_be_imported_is_one_sentence(text, tmp_path, monkeypatch):
+    (tmp_path / "my_faults.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(ALLOWED, "my_faults:tiny")
+    with pytest.raises(ConfigError, match="my_faults:tiny cannot be used: "):
+        config_of("my_faults:tiny")
+
+
+def test_one_s_own_network_is_found_beside_the_data_by_a_command_that_is_installed(
+    own_module, monkeypatch
+):
+    monkeypatch.setattr(
+        sys, "path", [each for each in sys.path if each not in ("", str(Path.cwd()))]
+    )
+    monkeypatch.setenv(ALLOWED, f"{own_module}:twenty")
+    assert config_of(f"{own_module}:twenty").total_stride == (20, 20)
