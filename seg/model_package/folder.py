@@ -16,6 +16,8 @@ from seg.files import replace_file, sha256_of
 from seg.images import MadeBy
 from seg.images.arrays.npz import DECODING_ERRORS
 from seg.model_package.card import SCHEMA_VERSION, ModelCard
+from seg.model_package.outside_weights import outside_weights
+from seg.model_package.variants import Variant
 from seg.verbs import called
 
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
@@ -66,6 +68,8 @@ class ModelPackage:
         for name, sha256 in sorted(files):
             _check_file(path, name, sha256)
         _check_file(path, GOLDEN_FILE, card.golden_sha256)
+        for variant in card.variants:
+            _check_weights(path, variant)
         return cls(path=path, card=card)
 
     def model_file(self, variant: str | None = None) -> Path:
@@ -239,6 +243,17 @@ def _check_file(folder: Path, name: str, sha256: str) -> None:
         raise PackageError(f"the package lacks {name}, which {CARD_FILE} names; export it again")
     if sha256_of(path) != sha256:
         raise PackageError(f"{name} was changed after the export: its sha256 is not the card's")
+
+
+def _check_weights(folder: Path, variant: Variant) -> None:
+    if not variant.file.endswith(".onnx"):
+        raise PackageError(f"a package's networks are .onnx files, got {variant.file!r}")
+    known = {variant.weights.file} if variant.weights else set()
+    if others := outside_weights(folder / variant.file) - known:
+        raise PackageError(
+            f"{variant.file} takes weights from {min(others)[:80]!r}, which {CARD_FILE} does not "
+            "name as its weights; export the package again"
+        )
 
 
 def _hashes(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from seg.errors import PackageError
 from seg.model_package import CARD_FILE
+from service.models.folder import UNPROVEN
 
 ARRIVING = ".arriving-"
 """Begins the names of folders that nobody takes for packages yet."""
@@ -41,7 +42,8 @@ def arrived(archive: BinaryIO, root: Path, most_bytes: int) -> Iterator[Path]:
     Raises:
         PackageError: it is no ZIP file of a package, or grows beyond ``most_bytes``.
     """
-    for left in root.glob(f"{ARRIVING}*"):
+    unproven = (mark.parent for mark in root.glob(f"*/{UNPROVEN}"))
+    for left in (*root.glob(f"{ARRIVING}*"), *unproven):
         if time.time() - left.stat().st_mtime > STALE_S:
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=ARRIVING, dir=root))

@@ -9,16 +9,22 @@ from service.settings import Settings
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Name, size and time of change in nanoseconds of each file: another one, another package."""
 
+UNPROVEN = ".unproven"
+"""Lies in a package that came over the network until a process has proven it. Where it stays, that
+process died over the package, and the next one would too."""
+
 
 def packages_in(root: Path) -> dict[Path, Fingerprint]:
     """The packages below a folder, ``NAME/`` or ``NAME/VERSION/``, by their paths.
 
-    Hidden folders are left out: they are packages that are being written.
+    Hidden folders are left out, which are packages that are being written, and those that nobody
+    has proven.
     """
     found: dict[Path, Fingerprint] = {}
     for card in (*root.glob(f"*/{CARD_FILE}"), *root.glob(f"*/*/{CARD_FILE}")):
         folder = card.parent
-        if not any(part.startswith(".") for part in folder.relative_to(root).parts):
+        is_hidden = any(part.startswith(".") for part in folder.relative_to(root).parts)
+        if not is_hidden and not (folder / UNPROVEN).exists():
             fingerprint = fingerprint_of(folder)
             if fingerprint:
                 found[folder] = fingerprint
@@ -28,7 +34,8 @@ def packages_in(root: Path) -> dict[Path, Fingerprint]:
 def fingerprint_of(folder: Path) -> Fingerprint:
     """What tells whether a package is still the one that was seen; empty when it has gone."""
     try:
-        stats = [(path.name, path.stat()) for path in folder.iterdir() if path.is_file()]
+        files = [path for path in folder.iterdir() if path.is_file() and path.name != UNPROVEN]
+        stats = [(path.name, path.stat()) for path in files]
     except OSError:
         return ()
     return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))

@@ -11,7 +11,7 @@ from seg.errors import ConfigError, PackageError
 from seg.model_package import read_card
 from service.decoding.image_decoder import ImageDecoder
 from service.errors import NotReadyError
-from service.models.folder import Fingerprint, fingerprint_of, packages_in
+from service.models.folder import UNPROVEN, Fingerprint, fingerprint_of, packages_in
 from service.models.memory import ModelMemory
 from service.models.rules import ServingRules, drawn_version, live_version
 from service.models.versions import ModelVersion, latest, named, newest_first
@@ -180,9 +180,12 @@ class ModelRegistry:
     def adopt(self, staged: Path, target: Path) -> ModelVersion:
         """Take a package in, and wait until it is proven or broken; it is live no sooner.
 
+        Where the process dies over it, no other process takes it for a package.
+
         Raises:
             NotReadyError: it took too long, or the service is shutting down.
         """
+        (staged / UNPROVEN).touch()
         staged.rename(target)
         self._incoming.add(target)
         self._wake.set()
@@ -230,6 +233,8 @@ class ModelRegistry:
             self._mark_duplicates()
             for version in [v for folder in incoming for v in self._at(folder)]:
                 self.prove(version)
+                if version.state != "found":
+                    (version.folder / UNPROVEN).unlink(missing_ok=True)
             self._incoming.difference_update(incoming)
             self._prove()
         except Exception as error:  # the next look may do better, and requests are served meanwhile
@@ -237,7 +242,7 @@ class ModelRegistry:
 
     def _compare(self, now: Mapping[Path, Fingerprint]) -> None:
         known = {v.folder for v in self._versions} | set(self._unreadable)
-        for folder in known - set(now) - {self._single}:
+        for folder in known - set(now) - self._incoming - {self._single}:
             self._gone(folder)
         for folder, fingerprint in now.items():
             # A package that is being copied changes from look to look: it is left to itself.

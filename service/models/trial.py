@@ -11,27 +11,38 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seg.device_memory import lacks_memory
 from seg.errors import PackageError
 from seg.machine import memory_here
+from seg.names import Provider
 from service.expendable import be_expendable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LACKS_MEMORY = 3
 """Status of a process that had too little."""
 
 
 def try_out(
-    folder: Path, networks: Sequence[str], *, seconds: float, memory: int | None = None
+    folder: Path,
+    networks: Sequence[str],
+    *,
+    seconds: float,
+    memory: int | None = None,
+    provider: Provider = "auto",
 ) -> None:
-    """Run each network once on a golden sample.
+    """Run each network once on a golden sample, by all that may run it on a CPU.
 
     Args:
         folder: of the package.
         networks: its ONNX files.
         seconds: that this may take.
+        provider: of the settings.
         memory: bytes that it may take; None is most of what the container or the machine has.
 
     Raises:
@@ -42,8 +53,9 @@ def try_out(
 
     memory = memory or memory_here() * 3 // 4
     limits = json.dumps({"memory": memory, "seconds": seconds})
+    runtimes = json.dumps([name for name in RUN_WITH if provider in ("auto", name)] or ["cpu"])
     files = [str(folder / name) for name in (GOLDEN_FILE, *networks)]
-    command = [sys.executable, "-m", __name__, limits, *files]
+    command = [sys.executable, "-m", __name__, limits, runtimes, *files]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     try:
@@ -69,32 +81,56 @@ def try_out(
             f"a patch takes the package more than the {memory / 1e6:,.0f} MB that there are here"
         )
     if status < 0:
-        raise PackageError(f"onnxruntime crashes over the package ({signal.Signals(-status).name})")
+        raise PackageError(f"the runtime crashes over the package ({signal.Signals(-status).name})")
 
 
 def main() -> int:
     """Run the networks named on the command line; what merely fails is told by the proof."""
-    limits, golden, *networks = sys.argv[1:]
+    limits, runtimes, golden, *networks = sys.argv[1:]
     be_expendable()
     _limit(**json.loads(limits))
-    try:
-        for network in networks:
-            _run(network, golden)
-    except Exception as error:
-        return LACKS_MEMORY if isinstance(error, MemoryError) or lacks_memory(error) else 0
+    for network in networks:
+        for runtime in json.loads(runtimes):
+            try:
+                RUN_WITH[runtime](network, _patch(golden))
+            except Exception as error:
+                if isinstance(error, MemoryError) or lacks_memory(error):
+                    return LACKS_MEMORY
     return 0
 
 
-def _run(network: str, golden: str) -> None:
+def _patch(golden: str) -> "np.ndarray":
     import numpy as np
-    import onnxruntime as ort
 
     with np.load(golden, allow_pickle=False) as arrays:
-        patches = arrays["patches"][:1]
+        patch: np.ndarray = arrays["patches"][:1]
+    return patch
+
+
+def _with_onnxruntime(network: str, patch: "np.ndarray") -> None:
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    session.run(None, {session.get_inputs()[0].name: patches})
+    session.run(None, {session.get_inputs()[0].name: patch})
+
+
+def _with_openvino(network: str, patch: "np.ndarray") -> None:
+    try:
+        import openvino
+    except ImportError:  # then it runs nothing here
+        return
+    core = openvino.Core()
+    one_thread = {"INFERENCE_NUM_THREADS": "1", "NUM_STREAMS": "1"}
+    core.compile_model(core.read_model(network), "CPU", one_thread).infer_new_request([patch])
+
+
+RUN_WITH: Mapping[str, Callable[[str, "np.ndarray"], None]] = {
+    "cpu": _with_onnxruntime,
+    "openvino": _with_openvino,
+}
+"""By the name of the provider."""
 
 
 def _limit(memory: int, seconds: float) -> None:

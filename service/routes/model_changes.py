@@ -20,8 +20,9 @@ from starlette.routing import Route
 
 from seg.client.schemas import RuleChange
 from seg.errors import PackageError
-from seg.model_package import read_card
+from seg.model_package import ModelPackage
 from service.models.arrival import arrived, folder_name
+from service.models.folder import UNPROVEN
 from service.models.registry import ModelRegistry
 from service.models.rules import ServingRule, version_before
 from service.models.trial import try_out
@@ -105,11 +106,17 @@ class ModelChanges:
     ) -> ModelVersion:
         try:
             with arrived(archive, root, self._settings.max_model_bytes) as staged:
-                card = read_card(staged)
+                card = ModelPackage.load(staged).card
                 if card.name != name:
                     raise Problem(422, f"the package is of model {card.name[:80]!r}, not {name!r}")
                 target = root / folder_name(card.name, card.version)
                 known = {v.key for v in self._models.versions()}
+                if (target / UNPROVEN).exists():
+                    raise Problem(
+                        409,
+                        f"the service ended while it proved version {card.version}, or is at it "
+                        "still; send it as another version",
+                    )
                 if (card.name, card.version) in known or target.exists():
                     raise Problem(
                         409,
@@ -119,6 +126,7 @@ class ModelChanges:
                     staged.absolute(),
                     [variant.file for variant in card.variants],
                     seconds=self._settings.timeout_s,
+                    provider=self._settings.provider,
                 )
                 before = self._models.rules.of(name)
                 if share is not None:

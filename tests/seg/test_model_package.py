@@ -1,10 +1,12 @@
 import json
 import shutil
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from seg.errors import PackageError
-from seg.files import written_whole
+from seg.files import sha256_of, written_whole
 from seg.model_package import CARD_HASH_FILE, ModelPackage, write_card
 from seg.model_package.__main__ import main as accept
 
@@ -129,6 +131,76 @@ def test_a_file_outside_of_the_package_is_refused(package):
     card["variants"][0]["file"] = "../network.onnx"
     edit(package, **card)
     with pytest.raises(PackageError, match="in its own folder only"):
+        ModelPackage.load(package)
+
+
+def outside(place):
+    """Weights that lie in another file."""
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="offset", value="4096")
+    weights.external_data.add(key="location", value=place)
+    return weights
+
+
+def with_initializer(model, weights):
+    model.graph.initializer.append(weights)
+
+
+def with_constant(model, weights):
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], value=weights))
+
+
+def within_a_loop(model, weights):
+    constant = helper.make_node("Constant", [], ["c"], value=weights)
+    body = helper.make_graph([constant], "body", [], [])
+    model.graph.node.append(helper.make_node("Loop", ["", ""], ["l"], body=body))
+
+
+def within_a_function(model, weights):
+    constant = helper.make_node("Constant", [], ["c"], value=weights)
+    model.functions.append(helper.make_function("d", "F", [], ["c"], [constant], []))
+
+
+@pytest.mark.parametrize(
+    ("place", "put"),
+    [
+        *((place, with_initializer) for place in ("/etc/passwd", "../w", "golden.npz", "")),
+        *(
+            ("*/_ORT_MEM_ADDR_/*", put)  # to OpenVINO an address in memory
+            for put in (with_initializer, with_constant, within_a_loop, within_a_function)
+        ),
+    ],
+)
+def test_a_network_takes_weights_from_files_that_the_card_names_and_from_no_other(
+    package, place, put
+):
+    model = onnx.load(package / "network.onnx")
+    put(model, outside(place))
+    renewed(package, model.SerializeToString())
+    with pytest.raises(PackageError, match="does not name as its weights"):
+        ModelPackage.load(package)
+
+
+def renewed(package, content):
+    """Another network, with its hash in the card."""
+    (package / "network.onnx").write_bytes(content)
+    card = json.loads((package / "model.json").read_text())
+    card["variants"][0]["sha256"] = sha256_of(package / "network.onnx")
+    edit(package, variants=card["variants"])
+
+
+@pytest.mark.parametrize("content", [b"", b"<net></net>", b"\x3a\xff\xff\xff\xff\x0f", b"\x3b\x3c"])
+def test_a_network_that_is_no_onnx_is_told_so(package, content):
+    renewed(package, content)
+    with pytest.raises(PackageError, match=r"network.onnx is no ONNX file"):
+        ModelPackage.load(package)
+
+
+def test_a_network_of_millions_of_parts_is_not_looked_through(package, monkeypatch):
+    monkeypatch.setattr("seg.model_package.outside_weights.MOST_FIELDS", 100)
+    renewed(package, b"\x08\x01" * 101)
+    with pytest.raises(PackageError, match="at most 100 parts"):
         ModelPackage.load(package)
 
 

@@ -8,8 +8,10 @@ from collections import Counter
 import pytest
 from starlette.testclient import TestClient
 
+import service.models.memory
 from service.app import create_app
 from service.models.arrival import folder_name
+from service.models.folder import UNPROVEN
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -85,6 +87,35 @@ def test_a_model_that_disagrees_with_its_golden_samples_leaves_nothing_behind(cl
     assert [v["version"] for v in entry["versions"]] == ["1"]
     assert entry["candidate"] is None
     assert answered_by(client) == "cells:1"
+
+
+def test_a_package_over_which_a_process_died_is_left_to_nobody_else(client, packed, root):
+    client.put("/models/cells", content=packed("2"))
+    taken = root / folder_name("cells", "2")
+    assert not (taken / UNPROVEN).exists()
+    (taken / UNPROVEN).touch()  # as it lay there while it was proven
+    registry = ModelRegistry(Settings(models=root), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        assert [each.label for each in registry.versions()] == ["cells:1"]
+        again = TestClient(create_app(registry)).put("/models/cells", content=packed("2"))
+        assert "send it as another version" in problem(again, 409)
+    finally:
+        registry.close()
+
+
+def test_nobody_takes_a_package_up_before_it_is_proven(client, packed, root, monkeypatch):
+    seen = []
+    load = service.models.memory.load_model
+
+    def and_look(folder, *others):
+        seen.append((folder / UNPROVEN).exists())
+        return load(folder, *others)
+
+    monkeypatch.setattr("service.models.memory.load_model", and_look)
+    assert client.put("/models/cells", content=packed("2")).status_code == 201
+    assert seen == [True]
 
 
 def zipped(**files) -> bytes:

@@ -85,6 +85,20 @@ def test_a_package_that_is_merely_wrong_is_left_to_its_proof(tmp_path):
     try_out(tmp_path, ["network.onnx"], seconds=60)
 
 
+def test_what_crashes_openvino_alone_crashes_no_service(tmp_path):
+    """To OpenVINO a tensor may lie at an address in memory, which onnxruntime refuses."""
+    np.savez(tmp_path / "golden.npz", patches=np.zeros(PATCH, np.float32))
+    weights = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1, 1, 1, 1])
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="*/_ORT_MEM_ADDR_/*")
+    weights.external_data.add(key="offset", value="64")
+    weights.external_data.add(key="length", value="4")
+    network(tmp_path, [helper.make_node("Conv", ["patches", "w"], ["logits"])], [weights])
+    try_out(tmp_path, ["network.onnx"], seconds=60, provider="cpu")
+    with pytest.raises(PackageError, match="crashes over the package"):
+        try_out(tmp_path, ["network.onnx"], seconds=60)
+
+
 @pytest.mark.parametrize("place", ["/etc/passwd", "../../etc/passwd", "link"])
 def test_weights_outside_of_the_package_are_not_read(tmp_path, place):
     (tmp_path / "link").symlink_to("/etc/passwd")
