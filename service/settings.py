@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     """Model that answers requests which name none; None is that of ``package``, or the only one."""
     max_models: Annotated[int, Field(ge=1)] = 4
     """Models in memory at the same time, and one more while a new version is proven."""
+    max_models_mb: Annotated[float, Field(gt=0)] | None = None
+    """All that lies in the folder of models, in 10⁶ bytes, beyond which none is taken in; None is
+    what lies there when the service starts and half of what its disk has free then."""
     models_poll_s: Annotated[float, Field(gt=0)] = 5.0
     """Seconds between two looks at the folder of models."""
     max_model_mb: Annotated[float, Field(gt=0)] = 4000.0
@@ -204,6 +207,9 @@ class Settings(BaseSettings):
     max_studio_mb: Annotated[float, Field(gt=0)] | None = None
     """Images of that folder and all that is drawn on them, in 10⁶ bytes; None is what lies there
     when the service starts and half of what its disk has free then."""
+    max_train_disk_mb: Annotated[float, Field(gt=0)] | None = None
+    """What an ordered training may write, in 10⁶ bytes, beyond which it is ended; None is half of
+    what the disk has free when it begins."""
     max_train_mb: Annotated[float, Field(gt=0)] | None = None
     """Memory of an ordered training with all of its processes, in 10⁶ bytes, beyond which it is
     ended; None is three quarters of what the container or the machine has."""
@@ -217,6 +223,9 @@ class Settings(BaseSettings):
     """Jobs that this process works on at the same time; 0 only takes them in."""
     max_jobs: Annotated[int, Field(ge=1)] = 100
     """Jobs that wait; more get 503."""
+    max_kept_jobs: Annotated[int, Field(ge=2)] = 100_000
+    """Jobs that are kept, those that are over as well, and half as many of one key; more get 507
+    and 429."""
     max_job_mb: Annotated[float, Field(gt=0)] = 2000.0
     """Largest body of a job, in 10⁶ bytes."""
     max_jobs_mb: Annotated[float, Field(gt=0)] | None = None
@@ -293,6 +302,11 @@ class Settings(BaseSettings):
     def max_model_bytes(self) -> int:
         """Largest model package that is taken in."""
         return int(self.max_model_mb * 1e6)
+
+    @property
+    def max_models_bytes(self) -> int | None:
+        """Of all that lies in the folder of models, where that is set."""
+        return None if self.max_models_mb is None else int(self.max_models_mb * 1e6)
 
     @property
     def max_studio_bytes(self) -> int | None:

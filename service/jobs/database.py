@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from seg.errors import ConfigError
-from service.jobs.records import METADATA, SALT
+from service.jobs.records import METADATA, OF_OWNER, SALT
 
 _SQLITE_NOW = "(julianday('now') - 2440587.5) * 86400.0"
 _POSTGRESQL_NOW = "extract(epoch from clock_timestamp())::float8"
@@ -145,6 +145,7 @@ def prepared(engine: sa.Engine) -> bytes:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
         METADATA.create_all(connection)
+        OF_OWNER.create(connection, checkfirst=True)  # a table of before has none
         salt = connection.scalar(sa.select(SALT.c.salt))
         if salt is None:
             salt = secrets.token_bytes(32)

@@ -1,7 +1,6 @@
 """The images of a job: kept, and known again when they are sent once more."""
 
 import hashlib
-from functools import partial
 from typing import BinaryIO
 
 from anyio.to_thread import run_sync
@@ -10,7 +9,8 @@ from starlette.requests import Request
 from service.answers.streams import CHUNK
 from service.jobs.files import JobFiles
 from service.jobs.records import Job, NewJob
-from service.jobs.store import JobStore, KeyInUseError, QueueFullError
+from service.jobs.refused import KeyInUseError, QueueFullError, TooManyKeptError
+from service.jobs.store import JobStore
 from service.problems.response import Problem
 from service.requests.order import Order
 from service.requests.uploads import Images
@@ -35,13 +35,10 @@ async def reserved(store: JobStore, settings: Settings, new: NewJob) -> str | Jo
     """The id of a new job, or the job of the same Idempotency-Key, which is to be compared.
 
     Raises:
-        Problem: 503, too many wait; 409, the request with that key is on its way.
+        Problem: as of `reserve`; 409, the request with that key is on its way.
     """
     try:
-        reserve = partial(store.reserve, new, settings.max_jobs, settings.job_timeout_s)
-        return await run_sync(reserve)
-    except QueueFullError:
-        raise too_many_wait(settings) from None
+        return await run_sync(reserve, store, settings, new)
     except KeyInUseError:
         assert new.idempotency_key is not None
     known = await run_sync(store.by_key, new.owner, new.idempotency_key)
@@ -54,10 +51,27 @@ async def reserved(store: JobStore, settings: Settings, new: NewJob) -> str | Jo
     return known
 
 
-def too_many_wait(settings: Settings) -> Problem:
-    """What is answered where no more jobs are taken in."""
-    detail = f"{settings.max_jobs} jobs wait already; try again later"
-    return Problem(503, detail, {"Retry-After": "60"})
+def reserve(store: JobStore, settings: Settings, new: NewJob) -> str:
+    """The id of a new job.
+
+    Raises:
+        KeyInUseError: its owner has used this idempotency key.
+        Problem: 503, too many wait; 429, the key has too many that are kept; 507, all have.
+    """
+    try:
+        return store.reserve(new, settings.max_jobs, settings.job_timeout_s, settings.max_kept_jobs)
+    except QueueFullError:
+        status, detail = 503, f"{settings.max_jobs} jobs wait already; try again later"
+    except TooManyKeptError as error:
+        status = 429 if error.of_key else 507
+        detail = (
+            f"{settings.max_kept_jobs // 2:,} of your jobs are kept already; delete some that are "
+            "done (DELETE /jobs/ID), or wait until they expire"
+            if error.of_key
+            else f"{settings.max_kept_jobs:,} jobs are kept already; try again later, or raise "
+            "SEG_MAX_KEPT_JOBS"
+        )
+    raise Problem(status, detail, {"Retry-After": "60"})
 
 
 def check_same(store: JobStore, job: Job, content: str) -> None:

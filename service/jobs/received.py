@@ -19,10 +19,11 @@ from typing import IO
 
 from service.archives.rules import SeriesFacts
 from service.jobs.files import HEAD, JobFiles
-from service.jobs.intake import too_many_wait
+from service.jobs.intake import reserve
 from service.jobs.records import Job, NewJob
+from service.jobs.refused import KeyInUseError
 from service.jobs.room import JobRoom
-from service.jobs.store import JobStore, KeyInUseError, QueueFullError
+from service.jobs.store import JobStore
 from service.observability.tracing import current_traceparent
 from service.problems.response import Problem
 from service.requests.order import Order
@@ -118,7 +119,6 @@ class Inbox:
 
     def _reserved(self, owner: str, key: str | None) -> str | None:
         """A new job; None where another process was faster."""
-        settings = self._settings
         empty = NewJob(
             owner=owner,
             model="",
@@ -127,11 +127,9 @@ class Inbox:
             traceparent=current_traceparent(),
         )
         try:
-            return self._store.reserve(empty, settings.max_jobs, settings.job_timeout_s)
+            return reserve(self._store, self._settings, empty)
         except KeyInUseError:
             return None
-        except QueueFullError:
-            raise too_many_wait(settings) from None
 
     def _added(
         self,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from service.jobs.files import JobFiles
-from service.jobs.store import JobStore, NoRoomError
+from service.jobs.refused import NoRoomError
+from service.jobs.store import JobStore
 from service.problems.response import Problem
 from service.settings import Settings
 

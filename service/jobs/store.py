@@ -17,6 +17,7 @@ from seg.errors import ConfigError
 from service.jobs.clauses import count, due, given_up, held, progress_columns
 from service.jobs.database import Database, now_of, prepared
 from service.jobs.records import BYTES, JOBS, Job, NewJob, Progress, job_of
+from service.jobs.refused import KeyInUseError, NoRoomError, QueueFullError, TooManyKeptError
 
 MAX_ATTEMPTS = 2
 DIED_TWICE = (
@@ -25,26 +26,6 @@ DIED_TWICE = (
 )
 UPLOAD_GRACE_S = 60.0
 """Seconds by which an upload that will never end is outlived by its row."""
-
-
-class QueueFullError(Exception):
-    """As many jobs wait as may."""
-
-
-class KeyInUseError(Exception):
-    """The job of this idempotency key is there already, or on its way."""
-
-
-class NoRoomError(Exception):
-    """Files of jobs take as many bytes as they may.
-
-    Args:
-        of_key: those of the one who asks, not those of all.
-    """
-
-    def __init__(self, *, of_key: bool) -> None:
-        super().__init__(of_key)
-        self.of_key = of_key
 
 
 class JobStore:
@@ -76,11 +57,18 @@ class JobStore:
         """Close all connections."""
         self._database.engine.dispose()
 
-    def reserve(self, new: NewJob, most: int, upload_s: float) -> str:
+    def reserve(self, new: NewJob, most: int, upload_s: float, most_kept: int | None = None) -> str:
         """A place in the queue for a job whose images are still to come, and its id.
+
+        Args:
+            new: what is to be done.
+            most: jobs that may wait.
+            upload_s: seconds that its upload may take.
+            most_kept: jobs that there may be, over ones too, and half as many of a key.
 
         Raises:
             QueueFullError: ``most`` jobs wait already.
+            TooManyKeptError: so many are kept already.
             KeyInUseError: the owner has used this idempotency key.
         """
         job = secrets.token_urlsafe(32)
@@ -100,6 +88,8 @@ class JobStore:
             with self._database.changing() as connection:
                 if count(connection, JOBS.c.state.in_(("uploading", "queued"))) >= most:
                     raise QueueFullError
+                if most_kept is not None:
+                    _check_kept(connection, new.owner, most_kept)
                 connection.execute(sa.insert(JOBS).values(row))
         except IntegrityError as error:
             raise KeyInUseError from error
@@ -118,21 +108,21 @@ class JobStore:
         Raises:
             NoRoomError: it would be too much; nothing is noted then.
         """
-        total_of = sa.func.coalesce(sa.func.sum(BYTES.c.bytes), 0)
-        others = sa.select(total_of).join(JOBS, JOBS.c.id == BYTES.c.job).where(BYTES.c.job != job)
+        all_bytes = sa.select(sa.func.coalesce(sa.func.sum(BYTES.c.bytes), 0))
         this = BYTES.c.job == job
         with self._database.changing() as connection:
             owner = connection.scalar(sa.select(JOBS.c.owner).where(JOBS.c.id == job))
             before = connection.scalar(sa.select(BYTES.c.bytes).where(this))
             total = size + (before or 0) if more else size
-            of_owner = connection.scalar(others.where(JOBS.c.owner == owner)) or 0
-            of_others = connection.scalar(others) or 0
-            if owner and of_owner + total > of_key:
+            grown = total - (before or 0)
+            of_owner = connection.scalar(all_bytes.where(BYTES.c.owner == owner)) or 0
+            if owner and of_owner + grown > of_key:
                 raise NoRoomError(of_key=True)
-            if of_others + total > of_all:
+            if (connection.scalar(all_bytes) or 0) + grown > of_all:
                 raise NoRoomError(of_key=False)
             if before is None:
-                connection.execute(sa.insert(BYTES).values(job=job, bytes=total))
+                row = {"job": job, "owner": owner or "", "bytes": total}
+                connection.execute(sa.insert(BYTES).values(row))
             else:
                 connection.execute(sa.update(BYTES).where(this).values(bytes=total))
 
@@ -342,3 +332,11 @@ class JobStore:
                 before = sa.and_(JOBS.c.state == "queued", JOBS.c.created < row.created)
                 ahead = count(connection, before)
         return job_of(row, ahead)
+
+
+def _check_kept(connection: sa.Connection, owner: str, most: int) -> None:
+    all_jobs = sa.select(sa.func.count()).select_from(JOBS)
+    if owner and (connection.scalar(all_jobs.where(JOBS.c.owner == owner)) or 0) >= most // 2:
+        raise TooManyKeptError(of_key=True)
+    if (connection.scalar(all_jobs) or 0) >= most:
+        raise TooManyKeptError(of_key=False)

@@ -19,10 +19,8 @@ from typing import BinaryIO
 
 from seg.errors import PackageError
 from seg.model_package import CARD_FILE
-from service.models.folder import UNPROVEN
+from service.models.folder import ARRIVING, UNPROVEN
 
-ARRIVING = ".arriving-"
-"""Begins the names of folders that nobody takes for packages yet."""
 MOST_FILES = 64
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CHUNK = 1 << 20

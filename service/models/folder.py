@@ -9,6 +9,8 @@ from service.settings import Settings
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Name, size and time of change in nanoseconds of each file: another one, another package."""
 
+ARRIVING = ".arriving-"
+"""Begins the names of folders that nobody takes for packages yet."""
 UNPROVEN = ".unproven"
 """Lies in a package that came over the network until a process has proven it. Where it stays, that
 process died over the package, and the next one would too."""

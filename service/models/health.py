@@ -2,12 +2,14 @@
 
 A device that dies fails every run, while the process that has it looks alive. Errors in a row are
 a suspicion only, since images may be to blame: the device is asked for a golden sample, of which
-the answer is known. A wrong answer, none, or one that does not come makes the model unready; a
-device that stays so is dead, and a new process has to take it.
+the answer is known. A wrong answer, none, or one that does not come makes the model unready, and so
+does a run that goes on for longer than a request may; a device that stays so is dead, and a new
+process has to take it.
 
 Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +43,7 @@ class DeviceHealth:
         prove: Callable[[], object],
         pause_s: float = PAUSE_S,
         clock: Callable[[], float] = monotonic,
+        longest_run_s: float = math.inf,
     ) -> None:
         """Watch.
 
@@ -48,6 +51,7 @@ class DeviceHealth:
             prove: runs a golden sample; raises where the answer is wrong.
             pause_s: between two of them, while they fail.
             clock: in seconds.
+            longest_run_s: after which nobody waits for a run any more.
         """
         self._prove = prove
         self._pause_s = pause_s
@@ -55,6 +59,8 @@ class DeviceHealth:
         self._lock = threading.Lock()
         self._errors = self._wrong = 0
         self._reason: str | None = None
+        self._longest_run_s = longest_run_s
+        self._begun: dict[object, float] = {}
         self._asked_at: float | None = None
         self._asks = False
         self._closing = threading.Event()
@@ -66,6 +72,8 @@ class DeviceHealth:
             waited = None if self._asked_at is None else self._clock() - self._asked_at
         if waited is not None and waited > LONGEST_ANSWER_S:
             return f"the device has not answered a golden sample for {waited:.0f} s"
+        if self._runs_for > self._longest_run_s:
+            return f"a run of the network has not ended for {self._runs_for:.0f} s"
         return self._reason
 
     @property
@@ -73,7 +81,27 @@ class DeviceHealth:
         """Whether only a new process can help."""
         with self._lock:
             waited = 0.0 if self._asked_at is None else self._clock() - self._asked_at
-        return self._wrong >= WRONG_ANSWERS or waited > WRONG_ANSWERS * LONGEST_ANSWER_S
+        hopeless_s = WRONG_ANSWERS * LONGEST_ANSWER_S
+        return (
+            self._wrong >= WRONG_ANSWERS
+            or waited > hopeless_s
+            or self._runs_for > self._longest_run_s + hopeless_s
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """For as long as a run takes."""
+        run = object()
+        self._begun[run] = self._clock()
+        try:
+            yield
+        finally:
+            del self._begun[run]
+
+    @property
+    def _runs_for(self) -> float:
+        """Seconds that the longest of what runs now has taken."""
+        return self._clock() - min(list(self._begun.values()), default=math.inf)
 
     def worked(self) -> None:
         """A run gave an answer."""
@@ -171,7 +199,8 @@ class WatchedBackend:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         try:
-            yield
+            with self._health.running():
+                yield
         except Exception as error:
             self._health.failed(error)
             raise

@@ -25,7 +25,7 @@ from service.batching.measured_policy import TimedBatches, measured_policy, with
 from service.batching.one_by_one import InPlaceScheduler
 from service.batching.request_backend import SharedBackend
 from service.batching.scheduler import Scheduler
-from service.models.health import DeviceHealth, WatchedBackend
+from service.models.health import LONGEST_ANSWER_S, DeviceHealth, WatchedBackend
 from service.models.variants import VariantChooser, load_rungs
 from service.observability.logs import LOGGER
 from service.observability.metrics import Metrics, ModelMetrics
@@ -106,7 +106,10 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
     if spared is not settings:
         settings, backend = spared, _loaded(package, spared)
         policy = replace(policy, runners=backend.callers)
-    health = DeviceHealth(partial(_prove, package, backend, settings.variant))
+    health = DeviceHealth(
+        partial(_prove, package, backend, settings.variant),
+        longest_run_s=max(settings.timeout_s, LONGEST_ANSWER_S),
+    )
     rungs = [
         replace(rung, backend=WatchedBackend(rung.backend, health))
         for rung in load_rungs(package, backend, settings)

@@ -11,16 +11,21 @@ from seg.errors import ConfigError, PackageError
 from seg.model_package import read_card
 from service.decoding.image_decoder import ImageDecoder
 from service.errors import NotReadyError
-from service.models.folder import UNPROVEN, Fingerprint, fingerprint_of, packages_in
+from service.models.folder import ARRIVING, UNPROVEN, Fingerprint, fingerprint_of, packages_in
 from service.models.memory import ModelMemory
 from service.models.rules import ServingRules, drawn_version, live_version
 from service.models.versions import ModelVersion, latest, named, newest_first
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
 from service.problems.response import Problem
+from service.requests.folder_room import FolderRoom
 from service.settings import Settings
 
 LOADING = "the model is being loaded"
+TOO_FULL = (
+    "the folder of models may take {most} here; remove versions that answer nobody (DELETE "
+    "/models/NAME/versions/VERSION), or raise SEG_MAX_MODELS_MB"
+)
 
 
 class ModelRegistry:
@@ -41,6 +46,8 @@ class ModelRegistry:
         self._tried: dict[Path, Fingerprint] = {}
         self._seen: Mapping[Path, Fingerprint] = {}
         self.rules = ServingRules(settings.models)
+        root = settings.models or Path()
+        self.room = FolderRoom(root, settings.max_models_bytes, TOO_FULL, [root / ARRIVING])
         self._incoming: set[Path] = set()
         self._wake = threading.Event()
         self._settled = threading.Event()
@@ -184,7 +191,9 @@ class ModelRegistry:
 
         Raises:
             NotReadyError: it took too long, or the service is shutting down.
+            Problem: 507, there is no room for it.
         """
+        self.room.require(*(file.stat().st_size for file in staged.iterdir()))
         (staged / UNPROVEN).touch()
         staged.rename(target)
         self._incoming.add(target)

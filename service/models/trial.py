@@ -1,8 +1,8 @@
 """A package that came over the network runs first where it can be ended: in a process of its own.
 
 A network may ask for any memory and go on for ever, and its golden samples may unpack to anything.
-Whether it says what it should is looked at afterwards, by `ReadyModel`'s own proof. Files outside
-of its folder, operators that nobody knows and weights larger than they are onnxruntime refuses.
+Whether it says what it should is looked at afterwards, by `ReadyModel`'s own proof. Operators that
+nobody knows and weights larger than they are onnxruntime refuses.
 """
 
 import json

@@ -26,17 +26,19 @@ from seg.files import replace_file
 from seg.machine import memory_here
 from seg.model_package import read_card, write_card
 from service.errors import NotReadyError
-from service.models.arrival import ARRIVING, folder_name
+from service.models.arrival import folder_name
+from service.models.folder import ARRIVING
 from service.models.registry import ModelRegistry
 from service.models.versions import ModelVersion
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.process_memory import family_bytes, family_of
 from service.problems.response import Problem
-from service.studio.on_disk.studio_folder import ASIDE
+from service.requests.folder_room import SHARE, bytes_in, free_at
+from service.studio.on_disk.image_files import ASIDE, TRAINING
 from service.studio.training_task import TrainingState, TrainingTask
 
 NICENESS = 10
-SHARE = 0.75
+SHARE_OF_MEMORY = 0.75
 """Of the memory that there is, which a training may have."""
 LOOK_S = 1.0
 """Seconds between two looks at what it takes."""
@@ -63,7 +65,7 @@ class Trainings:
     def __init__(self, models: ModelRegistry, folder: Path, minutes: float) -> None:
         self._models, self._folder, self.minutes = models, folder, minutes
         most = models.settings.max_train_mb
-        self._most_bytes = int(SHARE * memory_here() if most is None else most * 1e6)
+        self._most_bytes = int(SHARE_OF_MEMORY * memory_here() if most is None else most * 1e6)
         self._lock = threading.Lock()
         self._task: TrainingTask | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -165,7 +167,7 @@ class Trainings:
         return self._folder / ASIDE / "proposal"
 
     def _run(self, task: TrainingTask) -> None:
-        folder = self._folder / ASIDE / "training" / task.id
+        folder = self._folder / ASIDE / TRAINING / task.id
         try:
             folder.mkdir(parents=True)
             told = self._trained(task, folder)
@@ -228,6 +230,8 @@ class Trainings:
             shutil.copytree(package, staged, dirs_exist_ok=True)
             write_card(staged, card)
             version = self._models.adopt(staged, root / folder_name(card.name, card.version))
+        except Problem as problem:
+            raise _FailedError(problem.detail) from None
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         if version.state != "proven":
@@ -253,29 +257,38 @@ class Trainings:
                 text=True,
             )
         _be_nice(self._process.pid)
-        status = _status(self._process, self._most_bytes)
+        status = self._status(self._process, folder)
         _check_not_stopped(task)
         if status:
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = said[-1][:LONGEST_DETAIL] if said else f"status {status}"
             raise _FailedError(f"{arguments[0]}: {last}")
 
+    def _status(self, process: subprocess.Popen[str], folder: Path) -> int:
+        """How it ended; it is ended where it takes more memory or disk than it may."""
+        most_mb = self._models.settings.max_train_disk_mb
+        most_written = free_at(folder) // SHARE if most_mb is None else int(most_mb * 1e6)
+        family = psutil.Process(process.pid)
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(LOOK_S)
+            for taken, most, what, name in (
+                (family_bytes(family), self._most_bytes, "memory", "SEG_MAX_TRAIN_MB"),
+                (bytes_in(folder), most_written, "disk", "SEG_MAX_TRAIN_DISK_MB"),
+            ):
+                if taken > most:
+                    _end_family(process, family)
+                    raise _FailedError(
+                        f"the training takes more {what} than the {most / 1e6:,.0f} MB that it may "
+                        f"have here; smaller images or fewer of them take less, {name} allows more"
+                    )
 
-def _status(process: subprocess.Popen[str], most: int) -> int:
-    """How it ended; it is ended where it takes more memory than it may."""
-    family = psutil.Process(process.pid)
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(LOOK_S)
-        if family_bytes(family) > most:
-            for each in reversed(family_of(family)):
-                with suppress(psutil.Error):
-                    each.kill()
-            process.wait()
-            raise _FailedError(
-                f"the training takes more than the {most / 1e6:,.0f} MB that it may have here; "
-                "smaller images or fewer of them take less, SEG_MAX_TRAIN_MB allows more"
-            )
+
+def _end_family(process: subprocess.Popen[str], family: psutil.Process) -> None:
+    for each in reversed(family_of(family)):
+        with suppress(psutil.Error):
+            each.kill()
+    process.wait()
 
 
 def _scores(run: Path) -> str:

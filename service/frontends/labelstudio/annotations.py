@@ -47,9 +47,11 @@ class Annotations:
         }
         with self._lock:
             self.folder.add(image, _ending(file), file)
+            content = json.dumps(kept).encode()
+            self.folder.room.require(len(content))
             path = self._aside(image) / f"{annotation}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(kept).encode(), mode=0o600)
+            replace_file(path, content, mode=0o600)
             counting = self._settle(image, annotation)
         assert counting is not None
         return counting

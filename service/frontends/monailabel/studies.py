@@ -64,7 +64,7 @@ class Studies(StudioFolder):
         if tag == FINAL:
             self.keep(identity, mask, author)
             return
-        self._room.require(len(mask.content))
+        self.room.require(len(mask.content))
         folder.mkdir(parents=True, exist_ok=True)
         before = called(folder, identity)
         target = folder / f"{identity}{mask.ending}"

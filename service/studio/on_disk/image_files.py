@@ -11,8 +11,16 @@ from seg.errors import ImageError
 from seg.files import replaced_file, sha256_of
 from seg.images import images_at, stem_of
 from service.problems.response import Problem
-from service.studio.on_disk.room import FolderRoom
+from service.requests.folder_room import FolderRoom
 
+ASIDE = ".studio"
+"""What is kept of an image besides it."""
+TRAINING = "training"
+"""A folder there, of the training that runs, which has a bound of its own."""
+TOO_FULL = (
+    "the studio's images and all that is drawn on them may take {most} here; remove images "
+    "(DELETE /studio/images/ID), or raise SEG_MAX_STUDIO_MB"
+)
 IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CHANNEL = re.compile(r"_\d{4}$")
 
@@ -22,7 +30,8 @@ class ImageFiles:
 
     def __init__(self, folder: Path, most_bytes: int | None = None) -> None:
         self._images = folder / "images"
-        self._room = FolderRoom(folder, most_bytes)
+        training = folder / ASIDE / TRAINING
+        self.room = FolderRoom(folder, most_bytes, TOO_FULL, [training])
 
     def images(self) -> dict[str, list[Path]]:
         """The files of each image by its id, one a channel or one for all."""
@@ -71,7 +80,7 @@ class ImageFiles:
             )
         if once:
             self._check_new(identity, file)
-        self._room.require(file.seek(0, SEEK_END))
+        self.room.require(file.seek(0, SEEK_END))
         self._images.mkdir(parents=True, exist_ok=True)
         known = self.images().get(identity)
         with replaced_file(target, mode=0o600) as part:

@@ -25,7 +25,7 @@ from service.studio.on_disk.classes import (
 )
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.held_back import forget_held_back, hold_back
-from service.studio.on_disk.image_files import ImageFiles, by_name, called
+from service.studio.on_disk.image_files import ASIDE, ImageFiles, by_name, called
 from service.studio.on_disk.object_table import note_objects, objects_in
 from service.studio.on_disk.revisions import (
     DrawnState,
@@ -35,10 +35,11 @@ from service.studio.on_disk.revisions import (
     write_record,
 )
 
-ASIDE = ".studio"
 MONAI_LABEL_ASIDE, LABEL_STUDIO_ASIDE = ".monailabel", ".label-studio"
 """Where front ends keep what they know of images by their ids."""
 LOCKED_S = 30.0
+RECORDED = 500
+"""Bytes that are written down of a version."""
 
 
 class StudioFolder(ImageFiles):
@@ -143,7 +144,8 @@ class StudioFolder(ImageFiles):
                 is no room for it.
         """
         self.files_of(identity)
-        self._room.require(2 * len(mask.content))  # the version, and the dataset's mask
+        told = sum(map(len, mask.objects.values())) + RECORDED  # in the record and in the table
+        self.room.require(*[len(mask.content), told] * 2)  # the version, and the dataset's mask
         with self._locked():
             record = self._settled(identity)
             record.check_last(expected)

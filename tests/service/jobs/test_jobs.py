@@ -14,10 +14,11 @@ import pytest
 from service.errors import NotReadyError
 from service.jobs.files import RESULT, FilesUnavailableError
 from service.jobs.records import JOBS, NewJob, Progress
+from service.jobs.refused import KeyInUseError, QueueFullError
 from service.jobs.routes import Jobs
 from service.jobs.runner import _Held
 from service.jobs.status import status_of
-from service.jobs.store import DIED_TWICE, JobStore, KeyInUseError, QueueFullError
+from service.jobs.store import DIED_TWICE, JobStore
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings

@@ -9,6 +9,7 @@ import pytest
 
 from service.app import create_app
 from service.jobs.files import JobFiles
+from service.jobs.intake import reserve
 from service.jobs.records import NewJob
 from service.jobs.room import JobRoom
 from service.jobs.routes import Jobs
@@ -70,6 +71,28 @@ def test_an_answer_counts_until_it_is_deleted(store):
     assert refused(store, other, 10) == 429
     store.delete(job)
     ROOM.take(store, other, 10)
+
+
+def test_so_many_jobs_are_kept_and_half_as_many_of_a_key(store):
+    """Of small images a hundred thousand take no room, and minutes of everybody's time."""
+
+    def reserved(owner: str, most: int = 4) -> str:
+        new = NewJob(owner=owner, model=MODEL, order={})
+        return reserve(store, Settings(max_kept_jobs=most), new)
+
+    first, _ = reserved("a"), reserved("a")
+    store.enqueue(first, [["image-0-0"]], "hash", keep_s=60)
+    store.claim([MODEL], "worker", lease_s=60, keep_s=60)
+    store.finish(first, "worker", {}, keep_s=60)  # what is over is kept still
+    with pytest.raises(Problem, match="2 of your jobs are kept already") as refused:
+        reserved("a")
+    assert (refused.value.status_code, refused.value.headers) == (429, {"Retry-After": "60"})
+    reserved("b"), reserved("")
+    with pytest.raises(Problem, match="SEG_MAX_KEPT_JOBS") as refused:
+        reserved("c")
+    assert refused.value.status_code == 507
+    store.delete(first)
+    reserved("c")
 
 
 def test_by_itself_it_follows_from_the_disk(tmp_path):

@@ -1,5 +1,6 @@
 """A device that dies while its process lives on."""
 
+import math
 import threading
 
 import numpy as np
@@ -11,7 +12,13 @@ from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.app import create_app
-from service.models.health import ERRORS_IN_A_ROW, WRONG_ANSWERS, DeviceHealth, WatchedBackend
+from service.models.health import (
+    ERRORS_IN_A_ROW,
+    LONGEST_ANSWER_S,
+    WRONG_ANSWERS,
+    DeviceHealth,
+    WatchedBackend,
+)
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -35,7 +42,9 @@ def device(monkeypatch):
 
     monkeypatch.setattr(OnnxBackend, "run", maybe)
     monkeypatch.setattr(health_module, "PAUSE_S", 0.01)
-    monkeypatch.setattr(DeviceHealth.__init__, "__defaults__", (0.01, health_module.monotonic))
+    monkeypatch.setattr(
+        DeviceHealth.__init__, "__defaults__", (0.01, health_module.monotonic, math.inf)
+    )
     return device
 
 
@@ -127,3 +136,22 @@ def test_a_watched_backend_is_the_backend(tiny_package):
     np.testing.assert_array_equal(watched.run(patch), backend.run(patch))
     assert (watched.patch, watched.provider) == (backend.patch, backend.provider)
     assert (watched.callers, watched.batch_size) == (backend.callers, backend.batch_size)
+
+
+def test_a_run_that_never_ends_makes_a_device_unready_and_then_dead(tiny_package):
+    """A network whose loop an image drives on for ever, or a driver that hangs, raises nothing."""
+    now, seen = [0.0], []
+    health = DeviceHealth(lambda: None, clock=lambda: now[0], longest_run_s=100)
+
+    class Hanging(OnnxBackend):
+        def run(self, patches):
+            for now[0] in (99, 101, 100 + WRONG_ANSWERS * LONGEST_ANSWER_S + 1):
+                seen.append((health.reason, health.is_dead))
+            return super().run(patches)
+
+    file = ModelPackage.load(tiny_package).model_file()
+    backend = WatchedBackend(Hanging(file, provider="cpu"), health)
+    backend.run(np.zeros((1, 1, *backend.patch), np.float32))
+    late = "a run of the network has not ended for"
+    assert seen == [(None, False), (f"{late} 101 s", False), (f"{late} 281 s", True)]
+    assert (health.reason, health.is_dead) == (None, False)

@@ -14,6 +14,7 @@ from service.models.arrival import folder_name
 from service.models.folder import UNPROVEN
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
+from service.requests.folder_room import bytes_in
 from service.settings import Settings
 from tests.service.conftest import png, served, until_status
 from tests.service.models.test_models import add, answered_by
@@ -168,6 +169,22 @@ def test_a_package_may_not_grow_beyond_its_limit(root, tiny_package):
         bomb = zipped(**{"model.json": "{}", "network.onnx": bytes(2_000_000)})
         assert len(bomb) < 10_000
         assert "SEG_MAX_MODEL_MB" in problem(client.put("/models/cells", content=bomb), 422)
+    finally:
+        registry.close()
+
+
+def test_models_take_no_more_than_the_folder_may_hold(root, packed, monkeypatch):
+    monkeypatch.setattr("service.routes.model_changes.try_out", lambda *_, **__: None)
+    lying = bytes_in(root)
+    mb = 1.5 * lying / 1e6
+    registry = ModelRegistry(Settings(models=root, max_models_mb=mb, models_poll_s=60), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        client, before = TestClient(create_app(registry)), left_in(root)
+        answer = client.put("/models/cells", content=packed("2"))
+        assert "raise SEG_MAX_MODELS_MB" in problem(answer, 507)
+        assert left_in(root) == before
     finally:
         registry.close()
 

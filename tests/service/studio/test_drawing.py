@@ -21,6 +21,7 @@ from seg.images.grid.classes import ClassInfo
 from service.app import create_app
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
+from service.requests.folder_room import BLOCK, on_disk
 from service.settings import Settings
 from service.studio.bodies import BYTES_EACH
 from service.studio.drawn import UNKNOWN
@@ -137,13 +138,25 @@ def test_a_version_that_is_a_digit_and_no_number_is_none(studio):
 
 
 def test_the_folder_takes_no_more_than_it_may(folder):
-    lying = sum(path.stat().st_size for path in (folder / "images").iterdir())
-    store = StudioFolder(folder, lying + 5000)
-    store.begin([{"name": "nucleus"}], are_objects=True)
+    (folder / ".studio" / "training" / "x").mkdir(parents=True)
+    (folder / ".studio" / "training" / "x" / "case.npy").write_bytes(bytes(1_000_000))
+    lying = sum(on_disk(path.stat().st_size) for path in (folder / "images").iterdir())
+    store = StudioFolder(folder, lying + 7 * BLOCK)  # a training has a bound of its own
+    store.begin([{"name": "nucleus"}], are_objects=True)  # takes two blocks
     with pytest.raises(HTTPException, match="SEG_MAX_STUDIO_MB") as refused:
-        store.add("d", ".tif", io.BytesIO(bytes(6000)))
+        store.add("d", ".tif", io.BytesIO(bytes(6 * BLOCK)))
     assert refused.value.status_code == 507
     assert set(store.images()) == {"a", "b", "c"}
+    for number in range(2):
+        store.add(f"e{number}", ".tif", io.BytesIO(bytes(number + 1)))
+    with pytest.raises(HTTPException, match="SEG_MAX_STUDIO_MB"):  # a byte takes a block as well
+        store.add("e2", ".tif", io.BytesIO(bytes(3)))
+
+
+def test_versions_of_a_drawing_take_room_too(folder):
+    lying = sum(on_disk(path.stat().st_size) for path in (folder / "images").iterdir())
+    store = StudioFolder(folder, lying + 12 * BLOCK)
+    store.begin([{"name": "nucleus"}], are_objects=True)
     mask = DrawnMask(content=bytes(1500), ending=".tif", objects={})
     store.keep("a", mask, Author(), state="draft")
     with pytest.raises(HTTPException, match="SEG_MAX_STUDIO_MB"):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from starlette.testclient import TestClient
@@ -101,7 +103,7 @@ def test_a_training_that_takes_more_memory_than_it_may_is_ended(folder, models):
     until(lambda: task.status != "RUNNING")
     registry.close()
     assert task.status == "ERROR"
-    assert "more than the 20 MB" in task.details[-1]
+    assert "more memory than the 20 MB" in task.details[-1]
 
 
 def test_only_who_may_promote_orders_a_training_that_promotes_by_itself(folder, models, tmp_path):
@@ -137,3 +139,17 @@ def test_a_service_of_one_package_says_what_is_missing(models, folder):
     registry = ModelRegistry(Settings(package=models / "first"), Metrics())
     with pytest.raises(Exception, match="SEG_MODELS=DIR"):
         Trainings(registry, folder, 1).start(None, {})
+
+
+def test_a_training_that_writes_more_than_it_may_is_ended(folder, models, monkeypatch):
+    """A picture of zeros has a few bytes, what a network is trained on has four a pixel."""
+    settings = Settings(
+        models=models, studio=folder, provider="cpu", train_minutes=5, max_train_disk_mb=0.001
+    )
+    trainings = Trainings.offered(ModelRegistry(settings, Metrics()))
+    monkeypatch.setattr("service.studio.trainings.LOOK_S", 0.05)
+    sleeping = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (folder / "case.npy").write_bytes(bytes(5000))
+    with pytest.raises(Exception, match=r"more disk than the 0 MB .* SEG_MAX_TRAIN_DISK_MB"):
+        trainings._status(sleeping, folder)
+    assert sleeping.returncode is not None
