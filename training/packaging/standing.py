@@ -34,6 +34,14 @@ KEPT = 0.95
 """Share of the objects that must reach a level, else there is no rule."""
 WHOLE = 99
 """Percentile of the objects that lie within reach as a whole."""
+ENOUGH = 59
+"""Objects of which the faintest is, with 95 % confidence, among the faintest 5 % of all.
+
+Fewer say little of how faint and how large others are: .95 ** 59 < .05 (Wilks 1941, Determination
+of Sample Sizes for Setting Tolerance Limits).
+"""
+FARTHER = 2
+"""Times the reach that is allowed to objects, where few were seen."""
 
 _Case = tuple[Float32[np.ndarray, "c *grid"], UInt8[np.ndarray, "*grid"]]
 
@@ -118,7 +126,7 @@ def rule_of(cases: Sequence[_Case], spacing: Sequence[float]) -> StandsOut | Non
     reached = distances[np.isfinite(distances)]
     if len(reached) < KEPT * len(distances):
         return None
-    mm = float(np.percentile(reached, WHOLE))
+    mm = float(np.percentile(reached, WHOLE)) * (1 if len(reached) >= ENOUGH else FARTHER)
     return StandsOut(
         levels=levels,
         smoothing=smoothing,
@@ -202,9 +210,13 @@ def _limit(
     middle: Float[np.ndarray, " cases"],
     deviation: Float[np.ndarray, " cases"],
 ) -> tuple[float, float] | None:
-    """Limit and how clear it is, in deviations of the background; None where it is not."""
+    """Limit and how clear it is, in deviations of the background; None where it is not.
+
+    Few objects say little of the faintest, so the limit is as low then as the background allows.
+    """
     ground, noise = float(middle.max()), float(max(deviation.max(), np.finfo(np.float32).eps))
     gap = float(np.percentile(peaks, FAINT)) - ground
     if gap < CLEAR * noise:
         return None
-    return ground + max(SHARE * gap, CLEAR / 2 * noise), gap / noise
+    share = SHARE if len(peaks) >= ENOUGH else 0.0
+    return ground + max(share * gap, CLEAR / 2 * noise), gap / noise

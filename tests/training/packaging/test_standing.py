@@ -39,6 +39,16 @@ def test_cells_of_other_images_stay_whole_and_noise_holds_none(sign):
     assert not kept(rule, sign * empty, np.ones((SIZE, SIZE))).any()
 
 
+def test_few_objects_do_not_say_how_faint_and_how_large_others_are():
+    few, many = ([well(seed, 12) for seed in range(n)] for n in (1, 8))
+    faint, labels = well(9, 5, contrast=1.2)
+    assert kept(rule_of(many, (1.0, 1.0)), faint, labels).sum() < 0.8 * labels.sum()
+    rule = rule_of(few, (1.0, 1.0))
+    assert kept(rule, faint, labels).sum() > 0.95 * labels.sum()
+    empty, _ = well(10, 0)
+    assert not kept(rule, empty, np.ones((SIZE, SIZE))).any()
+
+
 def test_objects_as_faint_as_the_noise_make_no_rule():
     assert rule_of([well(seed, 12, contrast=0.5) for seed in range(4)], (1.0, 1.0)) is None
 
