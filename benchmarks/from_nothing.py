@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("runs/from-nothing"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("fit", nargs="*", help="further options of training.fit, behind --")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     scratch, run = options.scratch, options.scratch / "run"
     studio = drawn_folder(
         options.data, scratch / "drawn", options.outlines, options.frames, options.seed

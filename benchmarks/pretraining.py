@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of images alone")
     parser.add_argument("test", type=Path, help="dataset whose test images are asked about")
     parser.add_argument("fit", nargs="*", help="further options of training.fit, behind --")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     first = round(options.steps * options.share)
     if options.one:
         seed, without = options.one.split(":")
