@@ -163,7 +163,8 @@ class Predictor:
     def objects_within(self, meter: ObjectsMeter, mask: Mask) -> Objects:
         """Those that are wanted, of a mask that is turned as the meter's slabs were."""
         wanted = self.selection
-        return meter.objects(mask, wanted.classes, splits=wanted.split)
+        by_likeliest = wanted.threshold is None
+        return meter.objects(mask, wanted.classes, splits=wanted.split, is_calibrated=by_likeliest)
 
     def objects(self, image: Image, progress: Progress | None = None) -> Objects:
         """The objects of an image, each told from the others, on the image's own grid.

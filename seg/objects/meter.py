@@ -74,15 +74,28 @@ class ObjectsMeter:
         self.heights[rows], self.sure[rows] = heights_of(logits, labels, self._card)
         let_go(self.heights, self.sure)
 
-    def objects(self, mask: Mask, wanted: Collection[str] = (), *, splits: bool = False) -> Objects:
+    def objects(
+        self,
+        mask: Mask,
+        wanted: Collection[str] = (),
+        *,
+        splits: bool = False,
+        is_calibrated: bool = True,
+    ) -> Objects:
         """The objects within a mask of all that was taken.
 
         Args:
             mask: classes.
             wanted: names of classes; none stands for all.
             splits: cut what hangs together by its shape, also where the model was not taught to.
+            is_calibrated: the mask was decided as those on which the model's probabilities of
+                objects and intervals of counts were seen; else it has none.
         """
-        card, instances = self._card, self._card.instances
+        card = self._card
+        if card.instances and not is_calibrated:
+            unsaid = {"instances": card.instances.without_calibrations}
+            card = card.model_copy(update=unsaid)
+        instances = card.instances
         kinds = tuple(info for info in kinds_of(card) if not wanted or info.name in wanted)
         target = card.input.preprocessing.spacing
         rules = seed_rules(instances, kinds, mask.spacing, target)

@@ -20,7 +20,7 @@ from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_st
 from seg.predict.asked import CaseWork, PredictionJob, files_of
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
 from seg.predict.long_table import LongTable
-from seg.predict.outcome import SETTINGS, Outcome
+from seg.predict.outcome import SETTINGS, Outcome, counted_in
 from seg.predict.overlapped import run_here
 from seg.predict.plate import Plate, PlateLayout, write_label_plates
 from seg.predict.ray_cluster import run_on_ray
@@ -128,10 +128,7 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
 
     def may_be_done(case: PredictionCase) -> bool:
         same = quality.says(case.name, SETTINGS) == settings
-        # an image without objects has no row among them
-        return same and all(
-            case.name in table for name, table in tables.items() if name != "objects"
-        )
+        return same and _is_in_all(case.name, tables)
 
     jobs = [PredictionJob(case, not options.overwrite and may_be_done(case)) for case in cases]
     if options.ray is None:
@@ -155,6 +152,15 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     if missed:
         _say(_left_out_in_words(missed))
     return _Predicted(cases, failures, missed)
+
+
+def _is_in_all(case: str, tables: Mapping[str, Table | LongTable]) -> bool:
+    """Tables are saved one after another, so a run that was killed has rows in some only."""
+    counted = counted_in(next(iter(tables["quality"].rows_of(case)), {}))
+    return all(
+        table.count_of(case) == counted if isinstance(table, LongTable) else case in table
+        for table in tables.values()
+    )
 
 
 def _plate(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> Plate | None:

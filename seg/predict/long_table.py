@@ -31,6 +31,7 @@ class LongTable:
         self._path = path
         self._columns: dict[str, None] = {CASE: None}
         self._files: dict[str, Path] = {}
+        self._counts: dict[str, int] = {}
         self._saved, self._pause = monotonic(), SECONDS_BETWEEN_SAVES
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left(path.parent)
@@ -41,16 +42,18 @@ class LongTable:
         if path.exists():
             self._read()
 
-    def __contains__(self, case: str) -> bool:
-        """Whether the case has rows."""
-        return case in self._files
+    def count_of(self, case: str) -> int:
+        """Rows of a case."""
+        return self._counts.get(case, 0)
 
     def put(self, case: str, rows: Iterable[Row]) -> None:
         """Take the rows of a case in place of older ones; saved after some seconds."""
         file = self._files.setdefault(case, self._folder / str(len(self._files)))
+        self._counts[case] = 0
         with file.open("w", encoding="utf-8") as lines:
             for row in rows:
                 self._columns |= dict.fromkeys(row)
+                self._counts[case] += 1
                 lines.write(json.dumps(row) + "\n")
         if monotonic() - self._saved > self._pause:
             self.save()

@@ -12,6 +12,8 @@ from seg.predict.tables import Row
 
 SETTINGS = "settings"
 """Column of the quality table: what the row's mask was made with."""
+COUNTED = "objects_"
+"""Begins the columns that hold the number of objects of a class."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,14 @@ def counts_row(counts: Mapping[str, Count]) -> Row:
     row: dict[str, str | int | float | None] = {}
     for name, count in counts.items():
         low, high = count.interval or (None, None)
-        row |= {f"objects_{name}": count.found, f"low_{name}": low, f"high_{name}": high}
+        row |= {f"{COUNTED}{name}": count.found, f"low_{name}": low, f"high_{name}": high}
     return row
+
+
+def counted_in(row: Row) -> int | None:
+    """How many objects a row of the quality table says that there are; None where it does not."""
+    said = [str(row[column]) for column in row if column.startswith(COUNTED) and row[column] != ""]
+    return sum(map(int, said)) if said and all(map(str.isdecimal, said)) else None
 
 
 def _rounded(value: float | None) -> float | None:

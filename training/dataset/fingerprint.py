@@ -145,7 +145,7 @@ def is_remembered(dataset: Dataset) -> bool:
 
 def _remembered(dataset: Dataset) -> Fingerprint | None:
     with contextlib.suppress(OSError, ValidationError):
-        return Fingerprint.model_validate_json(_file(dataset).read_text(encoding="utf-8"))
+        return Fingerprint.model_validate_json(_file(dataset).read_bytes())
     return None
 
 

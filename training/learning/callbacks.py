@@ -16,9 +16,13 @@ from tqdm import tqdm
 from training.learning.module import SegmentationModule
 from training.learning.watch import Watch, is_step
 from training.run.clock import Clock
+from training.run.folder import RunFolder
+from training.run.origin import origin_of
 from training.run.processes import World
 
 CHECKPOINT_FILE = "checkpoint.ckpt"
+ORIGIN = "origin"
+"""Of what is noted of the training, in a checkpoint."""
 SMOOTHING = 0.95
 """Of the loss and Dice that the bar shows."""
 SECONDS_BETWEEN_READS = 1.0
@@ -109,6 +113,13 @@ class Checkpoint(Callback):
             pl_module.check_finite()  # a checkpoint is never from after
             trainer.save_checkpoint(self.path)
             self._last = time.monotonic()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note what is trained."""
+        assert isinstance(pl_module, SegmentationModule)
+        checkpoint[ORIGIN] = origin_of(pl_module.plan, RunFolder(self.path.parent))
 
 
 class Bar(Callback):

@@ -22,7 +22,7 @@ from training.learning.callbacks import (
     StopInTime,
     WholeCheckpoints,
 )
-from training.learning.checkpoint import Trained, read_checkpoint
+from training.learning.checkpoint import Trained, check_shapes, read_checkpoint
 from training.learning.compiled import compiled_as_planned, not_compiled
 from training.learning.fine_tuning import begin_with
 from training.learning.foreign_encoder import begin_with_weights
@@ -31,7 +31,9 @@ from training.learning.tracking import loggers
 from training.learning.watch import MovingAverage, Watch
 from training.run.clock import Clock, enough_minutes
 from training.run.device import Device, check_precision, using_threads, workers_of
+from training.run.folder import RunFolder
 from training.run.memory import give_back
+from training.run.origin import check_origin
 from training.run.plan import Plan
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
@@ -70,7 +72,8 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     All processes of ``device.world`` call this with the same plan and folder; the first writes.
 
     Raises:
-        ConfigError: the device cannot train in the plan's precision.
+        ConfigError: the device cannot train in the plan's precision, or the checkpoint is of
+            another plan or of other data.
         SegError: the loss is no longer finite, or the checkpoint cannot be read.
         KeyboardInterrupt: a user asked to stop; a checkpoint of the last step is written.
     """
@@ -78,9 +81,12 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     checkpoint = folder / CHECKPOINT_FILE
     saved = read_checkpoint(checkpoint)
     if saved:
+        check_origin(saved.origin, plan, RunFolder(folder))
         clock.spent_s = max(clock.spent_s, saved.seconds)
     pl.seed_everything(plan.seed, verbose=False)
     module = SegmentationModule(plan, dataset.legend, device.world.size, teacher)
+    if saved:
+        check_shapes(saved.averaged_weights, module, RunFolder(folder))
     if plan.start and saved is None:
         begin_with(module.network, plan.start, dataset, plan)
     elif plan.weights and saved is None:

@@ -30,6 +30,7 @@ from training.packaging.package import Finished, Member, write_ensemble
 from training.run.clock import Clock
 from training.run.folder import FOLD, RunFolder
 from training.run.job import TrainingJob
+from training.run.origin import check_unchanged
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
 
@@ -58,11 +59,14 @@ def train_folds(
     left = job.plan.minutes - clock.elapsed_s() / 60
     minutes = max(left, SMALLEST_SHARE * job.plan.minutes) / len(folds)
     for number, fold in enumerate(folds):
-        if not fold.plan.is_file():
-            fold_plan = {"fold": number, "minutes": minutes * side_by_side, "mirror": False}
-            fold.path.mkdir(exist_ok=True)
-            shutil.copyfile(run.fingerprint, fold.fingerprint)
-            write_plan(changed_plan(job.plan, fold_plan), fold.plan)
+        fold_plan = {"fold": number, "minutes": minutes * side_by_side, "mirror": False}
+        planned = changed_plan(job.plan, fold_plan)
+        if fold.plan.is_file():
+            check_unchanged(read_plan(fold.plan).model_dump(mode="json"), planned, run)
+            continue
+        fold.path.mkdir(exist_ok=True)
+        shutil.copyfile(run.fingerprint, fold.fingerprint)
+        write_plan(planned, fold.plan)
     if with_ray:
         _train_with_ray(folds, run_fold, job)
     else:

@@ -40,7 +40,7 @@ from training.run.lock import LET_GO_S, holds_files, taken
 from training.run.plan import changed_plan
 from training.run.plan_yaml import read_plan, write_plan
 from training.run.processes import ALONE, World
-from training.samples.prepared_cases import prepare_cases
+from training.samples.prepared_cases import open_cases, prepare_cases
 
 FALLBACK_DATASET = "phantom"
 
@@ -170,7 +170,7 @@ def _follow(world: World) -> RunFolder:
     plan = read_plan(run.plan)
     clock = Clock(plan.minutes, plan.steps)
     dataset = dataset_of(run, plan, are_files_read=False)
-    cases = prepare_cases(dataset, plan, run.cache)
+    cases = open_cases(dataset, plan, run.cache)
     train(plan, cases, dataset, find_device(world), run.path, clock)
     return run
 

@@ -47,7 +47,7 @@ class DataRecord(FrozenData):
             classes=dataset.classes,
             channels=dataset.channels,
             cases={case.name: _record_of(case) for case in dataset.cases},
-            meaning=_meaning_of_masks(dataset),
+            meaning=meaning_of_masks(dataset),
             left_right=dataset.left_right,
         )
 
@@ -117,7 +117,7 @@ def _changes(dataset: Dataset, record: DataRecord) -> Iterator[str]:
         yield f"its channels were {', '.join(ours)} and are {', '.join(theirs)}"
     if _meaning(dataset.classes) != _meaning(record.classes):
         yield f"its classes were {_named(record.classes)} and are {_named(dataset.classes)}"
-    elif record.meaning not in (None, _meaning_of_masks(dataset)):
+    elif record.meaning not in (None, meaning_of_masks(dataset)):
         yield "what stands for which class in the masks is another (colors, ignore, masks, objects)"
     if record.meaning is not None and record.left_right != dataset.left_right:
         yield f"left_right was {record.left_right} and is {dataset.left_right}"
@@ -153,7 +153,8 @@ def _other_split(dataset: Dataset, record: DataRecord) -> list[str]:
     )
 
 
-def _meaning_of_masks(dataset: Dataset) -> str:
+def meaning_of_masks(dataset: Dataset) -> str:
+    """Digest of what stands for which class in the files of masks."""
     masks = dataset.masks
     said = (
         masks.kind,

@@ -2,7 +2,11 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
+from pydantic import ValidationError
+
+from seg.errors import ConfigError, DatasetError
 from training.dataset import Dataset, load_dataset
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import fold_of
@@ -33,15 +37,24 @@ def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[Training
     """The job that a run has begun, and the dataset that a fold's is a part of.
 
     Raises:
-        ConfigError: the folder holds no run.
+        ConfigError: the folder holds no run, or a file of it is damaged.
         DatasetError: its data are gone.
     """
     run.check_begun()
     plan = read_plan(run.plan)
-    fingerprint = Fingerprint.model_validate_json(run.fingerprint.read_text(encoding="utf-8"))
+    fingerprint = _read_fingerprint(run.fingerprint)
     whole = dataset_of(run, plan)
     dataset = whole if plan.fold is None else fold_of(whole, plan.folds, plan.fold)
     return TrainingJob(plan, fingerprint, dataset, find_device(world), command), whole
+
+
+def _read_fingerprint(path: Path) -> Fingerprint:
+    try:
+        return Fingerprint.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(
+            f"{path} is no fingerprint of a run's data; begin the run anew"
+        ) from error
 
 
 def dataset_of(run: RunFolder, plan: Plan, *, are_files_read: bool = True) -> Dataset:
@@ -55,6 +68,10 @@ def dataset_of(run: RunFolder, plan: Plan, *, are_files_read: bool = True) -> Da
     Raises:
         DatasetError: they are gone, or others.
     """
+    if not Path(plan.data).exists():
+        raise DatasetError(
+            f"{plan.data} is no longer there; write where the data are now into {run.plan}, as data"
+        )
     dataset = load_dataset(plan.data)
     if not run.data.is_file():  # begun before this was written down
         log.warning(

@@ -59,6 +59,12 @@ class Plan(PlanFields):
         return self
 
     @model_validator(mode="after")
+    def _is_one_of_the_folds(self) -> "Plan":
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold: {self.folds} folds are 0 to {self.folds - 1}, got {self.fold}")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_compiled(self) -> "Plan":
         if self.compiled not in self.compilations:
             why = (

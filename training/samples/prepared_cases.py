@@ -1,6 +1,7 @@
 """Cases on the network's grid, prepared once and kept on disk."""
 
 import collections
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,10 +17,11 @@ from seg.images import Image, Mask
 from seg.images.grid.orientation import turn_to, turned_image
 from seg.transforms import prepare, resample_labels, surround
 from training.dataset import Case, Dataset
-from training.dataset.cases import ObjectNumbers
+from training.dataset.cases import ObjectNumbers, image_digest, mask_digest, objects_digest
 from training.dataset.in_processes import spread
 from training.dataset.legend import IGNORE
 from training.dataset.tuning import tuning_split
+from training.run.data_record import meaning_of_masks
 from training.run.plan import Plan
 from training.samples.object_targets import (
     depths,
@@ -35,6 +37,15 @@ OPEN_FILES = 32
 """Of all cases in each process: a map keeps its file open, and a process may open 1024 or so."""
 IMAGE, LABELS, DEPTHS = "image.npy", "labels.npy", "depths.npy"
 PLACES, SHOWN = "places.npy", "shown.npy"
+ORIGIN = "origin"
+"""File that tells what a case was prepared of, the last of its files."""
+DECIDE = frozenset(
+    {
+        *("spacing", "normalisation", "margin", "orientation", "patch"),
+        *("instances", "border_width", "seed"),
+    }
+)
+"""Fields of a plan on which a prepared case depends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +192,39 @@ def _some(
 def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCase]:
     """Preprocess all training cases into ``folder``, or open them where that is done.
 
-    Those that objects are tuned on are prepared too, and not among them.
+    What was prepared of other files, or by another plan, is prepared anew. Cases that objects are
+    tuned on are prepared too, and not among those that are opened.
     """
-    if not all((folder / case.name / SHOWN).is_file() for case in dataset.train):
+    origins = {case.name: _origin_of(case, dataset, plan) for case in dataset.train}
+    if any(_told_in(folder / name) != origin for name, origin in origins.items()):
         with written_whole(folder) as beside:
             done = spread(partial(_prepare, dataset, plan, beside), dataset.train)
             bar = tqdm(done, total=len(dataset.train), desc="preparing", unit="case", disable=None)
             collections.deque(bar, maxlen=0)
+            for name, origin in origins.items():
+                (beside / name / ORIGIN).write_text(origin, encoding="ascii")
+    return open_cases(dataset, plan, folder)
+
+
+def open_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCase]:
+    """The cases to learn from, which ``prepare_cases`` has prepared, by whatever process."""
     learnt = dataset.train if plan.instances == "none" else tuning_split(dataset.train)[0]
     return [open_case(folder / case.name) for case in learnt]
+
+
+def _origin_of(case: Case, dataset: Dataset, plan: Plan) -> str:
+    """A digest of all that a prepared case depends on."""
+    files = image_digest(case), mask_digest(case), objects_digest(case)
+    meaning = meaning_of_masks(dataset), len(dataset.classes)
+    told = (*files, *meaning, plan.model_dump_json(include=set(DECIDE)))
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _told_in(folder: Path) -> str | None:
+    try:
+        return (folder / ORIGIN).read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _prepare(dataset: Dataset, plan: Plan, folder: Path, case: Case) -> None:

@@ -129,6 +129,28 @@ def test_an_export_that_is_interrupted_leaves_the_older_package(finished, tmp_pa
     assert ModelPackage.load(run / "package").card.classes
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        pytest.param("fingerprint.json", b"{}", "is no fingerprint", id="numbers"),
+        pytest.param("plan.yaml", b"\xff\xfe\0\x80", "is not YAML", id="no text"),
+        pytest.param("plan.yaml", b"seed: 0", "seed was 0 and is 7", id="edited plan"),
+    ],
+)
+def test_a_run_whose_files_were_changed_goes_on_with_none_of_them(
+    finished, tmp_path, caplog, file, content, sentence
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "report.html").unlink()
+    if content == b"seed: 0":
+        content = (run / file).read_bytes().replace(content, b"seed: 7")
+    (run / file).write_bytes(content)
+    assert main(["--resume", str(run)]) == 2
+    (said,) = sentences(caplog)
+    assert sentence in said
+    assert not (run / "report.html").exists()
+
+
 def test_an_export_that_disagrees_writes_nothing(finished, tmp_path, monkeypatch, capsys):
     def disagrees(*_):
         raise BackendError("the exported network disagrees with the trained one")

@@ -7,13 +7,15 @@ from numpy.random import default_rng
 
 from seg.images import Image, Mask
 from seg.model_package import Channel
-from training.dataset import IGNORE, Legend
+from tests.datasets import mask_values, plain_folder, write_png
+from training.dataset import IGNORE, Legend, load_dataset
 from training.dataset.classes import make_classes
 from training.dataset.fingerprint import take_fingerprint
 from training.planning.rules import make_plan
+from training.run.plan import changed_plan
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
-from training.samples.prepared_cases import OPEN_FILES, open_case, prepare_case
+from training.samples.prepared_cases import OPEN_FILES, open_case, prepare_case, prepare_cases
 
 NAMES = [f"class {number}" for number in range(5)]
 LEGEND = Legend(make_classes(["background", *NAMES], {}))
@@ -78,3 +80,39 @@ def test_a_case_that_is_prepared_anew_is_read_anew(prepared, tmp_path):
     again, _ = prepared(np.full((20, 24), 2, np.uint8))
     assert again.labels.max() == 2
     assert again.foreground == [2]
+
+
+@pytest.fixture
+def cached(tmp_path, prepared):
+    """A dataset whose cases are prepared, the plan, and the folder that they lie in."""
+    plan = prepared(np.ones((20, 24), np.uint8))[1]
+    data = plain_folder(tmp_path / "data", values=(1,), image_shape=(20, 24))
+    for mask in (data / "masks").iterdir():
+        write_png(mask, mask_values(1, size=(20, 24)))
+    prepare_cases(load_dataset(data), plan, tmp_path / "cache")
+    return data, plan, tmp_path / "cache"
+
+
+def test_cases_that_are_prepared_are_opened(cached):
+    data, plan, folder = cached
+    before = folder.stat().st_ino
+    prepare_cases(load_dataset(data), changed_plan(plan, {"minutes": 2.0}), folder)
+    assert folder.stat().st_ino == before
+
+
+def test_cases_that_were_prepared_by_another_plan_are_prepared_anew(cached):
+    data, plan, folder = cached
+    other = changed_plan(plan, {"normalisation": [{"kind": "rescale", "low": 0, "high": 1}]})
+    before, after = (
+        np.array(prepare_cases(load_dataset(data), each, folder)[-1].image)
+        for each in (plan, other)
+    )
+    assert not np.array_equal(before, after)
+
+
+def test_cases_that_were_prepared_of_other_masks_are_prepared_anew(cached):
+    data, plan, folder = cached
+    for mask in (data / "masks").iterdir():
+        write_png(mask, mask_values(0, 0, 0, 1, 1, size=(20, 24)))
+    cases = prepare_cases(load_dataset(data), plan, folder)
+    assert {len(case.places_of(1)) for case in cases} == {2}
