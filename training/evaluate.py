@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # readers of images, SciPy and onnxruntime take seconds: only what is asked for waits for them
-    from training.evaluation.command_line import open_for_scoring
+    from training.evaluation.command_line import open_for_scoring, tell
     from training.evaluation.evaluator import evaluate
     from training.evaluation.score_files import summary_table, write_metrics, write_rows
     from training.reports.evaluation_report import Scored, report_beside, write_evaluation_report
@@ -33,7 +33,12 @@ def _run(options: argparse.Namespace) -> int:
     predictor, dataset, chosen = open_for_scoring(options, mirror=options.mirror)
     with _folder_for(options.predictions) as predictions:
         evaluation = evaluate(
-            predictor, dataset, chosen.cases, predictions=predictions, tolerance=options.tolerance
+            predictor,
+            dataset,
+            chosen.cases,
+            predictions=predictions,
+            tolerance=options.tolerance,
+            tell=tell,
         )
         print(summary_table(evaluation))  # noqa: T201
         written = [options.out, options.out.with_suffix(".csv"), report_beside(options.out)]

@@ -16,6 +16,7 @@ from training.dataset.cases import Dataset
 
 _COUNTED = re.compile(rf"class_\d+|{OBJECT}")
 """Names that nobody gave."""
+_COUNTED_CHANNEL = re.compile(r"channel \d+")
 
 
 def is_same(one: ClassInfo, other: ClassInfo) -> bool:
@@ -99,6 +100,19 @@ def on_channels(dataset: Dataset, channels: Sequence[Channel]) -> Dataset:
         replace(case, images=tuple(case.images[place] for place in order)) for case in dataset.cases
     )
     return replace(dataset, cases=cases, channels=tuple(dataset.channels[at] for at in order))
+
+
+def taken_by_place(dataset: Dataset, channels: Sequence[Channel]) -> str:
+    """That channels which people named otherwise are taken in their order; empty where none are."""
+    ours, theirs = ([each.name for each in side] for side in (channels, dataset.channels))
+    named = [{_plain(name) for name in side} for side in (ours, theirs)]
+    are_told_apart = len(ours) == len(theirs) > 1 and not named[0] & named[1]
+    if not are_told_apart or any(map(_COUNTED_CHANNEL.fullmatch, named[0] | named[1])):
+        return ""
+    return (
+        f"warning: channels {', '.join(theirs)} are taken as {', '.join(ours)}, in this order: no "
+        "name is on both sides; name in dataset.yaml those alike that show the same"
+    )
 
 
 def _is_named(info: ClassInfo) -> bool:

@@ -9,7 +9,7 @@ from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Dataset, look_into
 from training.dataset.findings.finding import raise_errors
 from training.dataset.findings.inspection import doubts_of
-from training.dataset.matched_classes import on_channels, on_classes
+from training.dataset.matched_classes import on_channels, on_classes, taken_by_place
 from training.evaluation.case_choice import Chosen, choose_cases
 
 
@@ -27,9 +27,9 @@ def open_for_scoring(
     package = ModelPackage.load(options.package)
     dataset = dataset_for(package.card, options.path)
     chosen = choose_cases(package.card, dataset, options.split)
-    _tell(chosen.left_out)
+    tell(chosen.left_out)
     for finding in doubts_of(dataset, chosen.cases):
-        _tell(str(finding))
+        tell(str(finding))
     backend = load_backend(
         package,
         options.variant,
@@ -51,10 +51,12 @@ def dataset_for(card: ModelCard, path: Path) -> Dataset:
     dataset, findings = look_into(path, card.classes)
     raise_errors(findings)
     for finding in findings:
-        _tell(str(finding))
+        tell(str(finding))
+    tell(taken_by_place(dataset, card.input.channels))
     return on_channels(on_classes(dataset, card.classes, card.task), card.input.channels)
 
 
-def _tell(sentence: str) -> None:
+def tell(sentence: str) -> None:
+    """On the error stream, where there is something to tell."""
     if sentence:
         sys.stderr.write(f"{sentence}\n")

@@ -1,6 +1,6 @@
 """Whole images to scores, by the Predictor that serves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
     tolerance: float | None = None,
     progress: bool = True,
     degrade: bool = False,
+    tell: Callable[[str], object] | None = None,
 ) -> Evaluation:
     """Scores of whole images, one in memory at a time.
 
@@ -62,6 +63,7 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
             ``default_tolerance``.
         progress: show a bar where there is a terminal.
         degrade: teach what the model says of its masks on degraded pieces of the cases as well.
+        tell: takes a sentence for each way in which a case is unlike the images of the training.
 
     Raises:
         DatasetError: package and dataset do not fit, or a case cannot be read.
@@ -87,6 +89,8 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
         mask, objects = _predict(
             predictor, case, image, (meter, watcher, decisions), with_objects=dataset.has_objects
         )
+        if tell:
+            _tell_how_unlike(predictor, case, stored, tell)
         evidence.append(watcher.told(reference, dataset.legend))
         if predictions is not None:
             kept = Mask.on_grid_of(stored, np.ascontiguousarray(turn.back(mask.array)))
@@ -185,6 +189,13 @@ def _predict(
         return predictor.predict(image, observe=observe), None
     except ImageError as error:
         raise DatasetError(f"case {case.name}: {error}") from error
+
+
+def _tell_how_unlike(
+    predictor: Predictor, case: Case, image: Image, tell: Callable[[str], object]
+) -> None:
+    for sentence in predictor.warnings(image):
+        tell(f"warning: {case.name}: {sentence}")
 
 
 def _keep(mask: Mask, card: ModelCard, path: Path) -> None:

@@ -8,7 +8,7 @@ from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
 from training.dataset.matched_classes import matched
 from training.evaluation.case_choice import choose_cases
-from training.evaluation.command_line import dataset_for
+from training.evaluation.command_line import dataset_for, tell
 from training.evaluation.evaluator import default_tolerance, evaluate
 from training.evaluation.score_files import read_metrics
 from training.evaluation.scores import Evaluation, renamed_classes
@@ -70,4 +70,4 @@ def _evaluation(
     dataset = dataset_for(package.card, options.path)
     cases = [case for case in dataset.cases if case.name in names]
     predictor = Predictor(package, load_backend(package, provider=options.provider))
-    return evaluate(predictor, dataset, cases, tolerance=tolerance)
+    return evaluate(predictor, dataset, cases, tolerance=tolerance, tell=tell)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seg.errors import ConfigError
+from seg.verbs import called
 from training.run.folder import RunFolder
 from training.run.plan import Plan
 
@@ -57,7 +58,7 @@ def check_unchanged(before: Mapping[str, Any], plan: Plan, run: RunFolder) -> No
     if changed:
         raise ConfigError(
             f"{run.plan} changed since the training began: {'; '.join(changed)}; put that back, or "
-            f"begin a new run: python -m training.fit --plan {run.plan} --out DIR"
+            f"begin a new run: {called('training.fit', '--plan', run.plan, '--out', 'DIR')}"
         )
 
 

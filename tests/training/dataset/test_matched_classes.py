@@ -10,7 +10,7 @@ from seg.images import ClassInfo
 from seg.model_package import Channel
 from tests.datasets import plain_folder, write_png
 from training.dataset import load_dataset
-from training.dataset.matched_classes import matched, on_channels, on_classes
+from training.dataset.matched_classes import matched, on_channels, on_classes, taken_by_place
 
 
 def classes(**values):
@@ -159,3 +159,19 @@ def test_channels_that_cannot_be_told_apart_are_refused(package, in_one_file, sa
     dataset = two_channels(tmp_path, "[dye, light]", in_one_file=in_one_file)
     with pytest.raises(DatasetError, match=said):
         on_channels(dataset, package)
+
+
+@pytest.mark.parametrize(
+    ("package", "is_told"),
+    [
+        (taking("DAPI", "phase"), True),
+        (taking("channel_0", "channel_1"), False),
+        (taking("light", "dye"), False),
+    ],
+    ids=["other names", "without names", "the same names"],
+)
+def test_channels_that_are_named_otherwise_are_told_to_be_taken_by_place(
+    package, is_told, tmp_path
+):
+    said = taken_by_place(two_channels(tmp_path, "[dye, light]"), package)
+    assert ("dye, light are taken as DAPI, phase, in this order" in said) == bool(said) == is_told

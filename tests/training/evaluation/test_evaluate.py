@@ -230,6 +230,15 @@ def test_an_image_that_the_model_cannot_take_is_named(package, tmp_path):
         evaluate(Predictor(ModelPackage.load(package)), dataset, dataset.test)
 
 
+def test_images_that_are_unlike_those_of_the_training_are_told(package, tmp_path):
+    labels = np.eye(20, dtype=np.uint8)
+    bright, dark = 120 * labels + 60, 2 * labels
+    write_dataset(tmp_path / "data", [("train", bright, labels), ("test", dark, 2 * labels)])
+    dataset, told = load_dataset(tmp_path / "data"), []
+    evaluate(Predictor(ModelPackage.load(package)), dataset, dataset.test, tell=told.append)
+    assert "warning: c1: intensities go from 0 to 2 only" in told[0]
+
+
 def test_the_command_writes_the_contract_and_prints_a_table(tmp_path, capsys):
     folder = write_package(tmp_path / "package", channels=2)
     data = draw(tmp_path / "data", cases=5, size=(48, 40))
