@@ -38,6 +38,10 @@ class Saved:
     """``training.run.origin``; None in one of older times."""
 
 
+NEEDED = frozenset({"averaging_state", "current_model_state", "optimizer_states", "loops"})
+"""Of a checkpoint, for a training to go on, beside what is read here."""
+
+
 def read_checkpoint(checkpoint: Path) -> Saved | None:
     """What a checkpoint says; None where there is none.
 
@@ -48,6 +52,8 @@ def read_checkpoint(checkpoint: Path) -> Saved | None:
         return None
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if lacking := NEEDED - state.keys():
+            raise KeyError(*lacking)
         return Saved(
             steps=int(state["global_step"]),
             seconds=float(state["callbacks"][StopInTime.__qualname__]["spent_s"]),

@@ -37,7 +37,7 @@ from training.run.device import Device, find_device
 from training.run.folder import RunFolder
 from training.run.job import TrainingJob, dataset_of, job_in
 from training.run.lock import LET_GO_S, holds_files, taken
-from training.run.plan import changed_plan
+from training.run.plan import changed_plan, with_minutes
 from training.run.plan_yaml import read_plan, write_plan
 from training.run.processes import ALONE, World
 from training.samples.prepared_cases import open_cases, prepare_cases
@@ -153,7 +153,7 @@ def _give_minutes(run: RunFolder, minutes: float) -> None:
         raise ConfigError(
             f"{run.path} was given {plan.minutes:g} minutes in all; --minutes must be more"
         )
-    write_plan(changed_plan(plan, {"minutes": minutes}), run.plan)
+    write_plan(with_minutes(plan, minutes), run.plan)
     run.report.unlink(missing_ok=True)
     if run.package.exists():
         shutil.rmtree(run.package)

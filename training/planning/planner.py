@@ -32,7 +32,7 @@ from training.planning.step_cost import Stopwatch
 from training.run.clock import Clock, enough_minutes
 from training.run.device import Device, check_precision
 from training.run.memory import free_bytes, held_bytes, in_gib
-from training.run.plan import Plan, changed_plan, mirrors_in_words
+from training.run.plan import Plan, changed_plan, mirrors_in_words, with_minutes
 from training.run.plan_yaml import read_plan
 from training.samples.object_statistics import object_statistics, voxel_edge
 
@@ -66,7 +66,7 @@ def plan_run(
     if given:
         if "weights" in chosen:  # others than those that it was made for
             chosen["weights_sha256"] = hash_of(chosen["weights"] or "")
-        planned = Planned(changed_plan(given, chosen))
+        planned = Planned(changed_plan(_in_asked_time(given, chosen), chosen))
     else:
         chosen = {"minutes": DEFAULT_MINUTES} | _telling_objects_apart(chosen, dataset) | chosen
         if options.as_nnunet:
@@ -87,6 +87,17 @@ def plan_run(
         f"{plan.steps} steps" if plan.steps else f"{plan.minutes:g} minutes",
     )
     return planned
+
+
+def _in_asked_time(given: Plan, chosen: Mapping[str, Any]) -> Plan:
+    """The plan in the minutes or the steps that are asked for; what it expected of others goes."""
+    if chosen.get("steps"):
+        return changed_plan(given, {"expected_steps": chosen["steps"]})
+    if "minutes" not in chosen:
+        return given
+    if given.steps:  # minutes that are named are not passed over for steps that are not
+        return changed_plan(given, {"steps": None, "expected_steps": None})
+    return with_minutes(given, chosen["minutes"])
 
 
 def check_asked(options: PlanOptions, device: Device) -> Plan | None:

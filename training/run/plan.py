@@ -170,6 +170,12 @@ class Plan(PlanFields):
                 )
 
 
+def with_minutes(plan: Plan, minutes: float) -> Plan:
+    """The plan with other minutes, in which so many more or fewer steps are expected."""
+    steps = plan.expected_steps and max(1, round(plan.expected_steps * minutes / plan.minutes))
+    return changed_plan(plan, {"minutes": minutes, "expected_steps": steps})
+
+
 def mirrors_in_words(plan: Plan, classes: Sequence[ClassInfo]) -> str:
     """Along which axes patches are mirrored, and why not along all."""
     names = [info.name for info in classes[1:]]
@@ -212,4 +218,5 @@ def validated(fields: dict[str, Any], where: str) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where} cannot be used: {name}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where} cannot be used: {name + ': ' * bool(name)}{said}") from error

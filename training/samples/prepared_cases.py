@@ -202,7 +202,7 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
             bar = tqdm(done, total=len(dataset.train), desc="preparing", unit="case", disable=None)
             collections.deque(bar, maxlen=0)
             for name, origin in origins.items():
-                (beside / name / ORIGIN).write_text(origin, encoding="ascii")
+                _note(beside / name, origin)
     return open_cases(dataset, plan, folder)
 
 
@@ -220,11 +220,21 @@ def _origin_of(case: Case, dataset: Dataset, plan: Plan) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
+def _note(folder: Path, origin: str) -> None:
+    files = sorted(folder.glob("*.npy"))
+    lines = [origin, *(f"{file.name} {file.stat().st_size}" for file in files)]
+    (folder / ORIGIN).write_text("\n".join(lines), encoding="ascii")
+
+
 def _told_in(folder: Path) -> str | None:
+    """What a prepared case was made of; None where there is none whose files are whole."""
     try:
-        return (folder / ORIGIN).read_text("ascii")
-    except (OSError, UnicodeDecodeError):
+        origin, *lines = (folder / ORIGIN).read_text("ascii").splitlines()
+        sizes = {name: int(size) for name, size in map(str.split, lines)}
+        is_whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
         return None
+    return origin if is_whole else None
 
 
 def _prepare(dataset: Dataset, plan: Plan, folder: Path, case: Case) -> None:

@@ -3,34 +3,15 @@
 import pytest
 
 from seg.errors import ConfigError
-from seg.model_package import Channel
-from training.dataset.fingerprint import ChannelStatistics, Fingerprint
-from training.planning.rules import make_plan
+from tests.training.run.test_plan import planned
 from training.run.folder import RunFolder
 from training.run.origin import check_origin, origin_of
 from training.run.plan import changed_plan
 
-STATISTICS = ChannelStatistics(
-    mean=40, std=20, percentile_00_5=0, percentile_99_5=200, range=(0, 255)
-)
-
 
 @pytest.fixture
 def plan():
-    return make_plan(
-        Fingerprint(
-            cases=3,
-            shapes=((64, 64),) * 3,
-            spacings=None,
-            channels=(STATISTICS,),
-            class_shares=(0.9, 0.1),
-        ),
-        (Channel(name="image"),),
-        "cpu",
-        dataset="test",
-        data="test",
-        minutes=1,
-    )
+    return planned((64, 64))
 
 
 @pytest.fixture

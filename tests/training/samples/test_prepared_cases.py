@@ -116,3 +116,12 @@ def test_cases_that_were_prepared_of_other_masks_are_prepared_anew(cached):
         write_png(mask, mask_values(0, 0, 0, 1, 1, size=(20, 24)))
     cases = prepare_cases(load_dataset(data), plan, folder)
     assert {len(case.places_of(1)) for case in cases} == {2}
+
+
+def test_cases_whose_files_were_cut_are_prepared_anew(cached):
+    data, plan, folder = cached
+    image = next(folder.iterdir()) / "image.npy"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    prepare_cases(load_dataset(data), plan, folder)
+    assert image.read_bytes() == whole
