@@ -4,10 +4,21 @@ from collections.abc import AsyncIterator, Mapping
 from typing import IO
 
 from anyio.to_thread import run_sync
-from starlette.responses import StreamingResponse
+from starlette.responses import FileResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 CHUNK = 1 << 18
 """Bytes that are in memory at once."""
+
+
+class WholeFile(FileResponse):
+    """A file, all of it: ``Range`` may be passed over (RFC 9110, 14.2), and is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        self.headers["Accept-Ranges"] = "none"
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
 
 
 def streamed(

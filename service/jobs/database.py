@@ -25,6 +25,8 @@ ANSWER_S = 0.7
 """Seconds for an answer of the database, or for another program to unlock it."""
 PAUSE_S = 0.3
 """Seconds in which a database that did not answer is not asked again."""
+NOT_AWAY = (sa.exc.DataError, sa.exc.ProgrammingError)
+"""An answer: it does not take what it was told. Others may be answered."""
 READS = "seg_reads"
 """Execution option of transactions that change nothing."""
 _SCHEMA_LOCK = 7_346_501
@@ -69,7 +71,8 @@ class Database:
         except sa.exc.IntegrityError:
             raise
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            self._away_until = monotonic() + PAUSE_S
+            if not isinstance(error, NOT_AWAY):
+                self._away_until = monotonic() + PAUSE_S
             raise DatabaseUnavailableError(type(error).__name__) from error
 
 

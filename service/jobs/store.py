@@ -6,6 +6,7 @@ the job is taken up once more, and no more than once.
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Collection
 from typing import Any
@@ -19,6 +20,7 @@ from service.jobs.database import Database, now_of, prepared
 from service.jobs.records import BYTES, JOBS, Job, NewJob, Progress, job_of
 from service.jobs.refused import KeyInUseError, NoRoomError, QueueFullError, TooManyKeptError
 
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 MAX_ATTEMPTS = 2
 DIED_TWICE = (
     "the service ended twice while it worked on this job, which is not tried again; the image may "
@@ -178,7 +180,8 @@ class JobStore:
 
     def get(self, job: str) -> Job | None:
         """A job; None where there is none, or no more."""
-        return self._one(JOBS.c.id == job)
+        # PostgreSQL takes no text with NUL in it, which anybody may put into an address
+        return self._one(JOBS.c.id == job) if JOB_ID.fullmatch(job) else None
 
     def by_key(self, owner: str, idempotency_key: str) -> Job | None:
         """The job that its owner gave this key."""
@@ -187,6 +190,8 @@ class JobStore:
 
     def of_owner(self, owner: str, most: int, after: str | None = None) -> list[Job]:
         """Jobs of an owner, the newest first; those that come after one of them."""
+        if after is not None and not JOB_ID.fullmatch(after):
+            return []
         earlier = JOBS.alias()
         before = sa.and_(earlier.c.state == "queued", earlier.c.created < JOBS.c.created)
         ahead = sa.select(sa.func.count()).select_from(earlier).where(before).scalar_subquery()

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
@@ -21,6 +21,7 @@ from seg.client.schemas import (
 )
 from seg.inference.backends.ways import way_of
 from seg.model_package import CASE_PICTURES
+from service.answers.streams import WholeFile
 from service.models.registry import ModelRegistry
 from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
 from service.observability.metrics import Collector, GaugeMetricFamily
@@ -94,7 +95,7 @@ class Catalogue:
         if not number.isascii() or not number.isdecimal() or int(number[:9]) >= len(files):
             raise Problem(404, "this model carries no such example")
         file = version.folder / files[int(number)]
-        return FileResponse(file, media_type="application/octet-stream")
+        return WholeFile(file, media_type="application/octet-stream")
 
     async def case(self, request: Request) -> Response:
         """``GET /models/{name}/versions/{version}/cases/{rank}/{what}``: a test case, drawn."""
@@ -107,7 +108,7 @@ class Catalogue:
         }
         if (rank, what) not in files:
             raise Problem(404, "this model shows no such case")
-        return FileResponse(version.folder / files[rank, what], media_type="image/webp")
+        return WholeFile(version.folder / files[rank, what], media_type="image/webp")
 
     def _meant(self, request: Request) -> ModelVersion:
         """The version that a path names.

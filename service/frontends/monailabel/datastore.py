@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 from anyio.to_thread import run_sync
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seg.errors import ImageError
 from seg.files import sha256_of
-from service.answers.streams import CHUNK
+from service.answers.streams import CHUNK, WholeFile
 from service.decoding.image_decoder import Check
 from service.frontends.monailabel.numbering import Numbering
 from service.frontends.monailabel.params import json_object
@@ -38,6 +38,7 @@ from service.studio.drawn import as_file, check_one_meaning, from_bin
 from service.studio.on_disk.classes import CARD, DrawnClasses
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.files import opened
+from service.studio.open_images import OpenImages
 from service.studio.open_images import content_of as image_content
 
 STRATEGIES: Mapping[str, str] = {
@@ -69,6 +70,7 @@ class Datastore:
         self._models = models
         self._public = public
         self.studies = studies
+        self._images = OpenImages(models, studies)
 
     def routes(self) -> list[Route]:
         """For an application."""
@@ -165,6 +167,8 @@ class Datastore:
                 raise Problem(422, "the image is a part named file")
             identity = request.query_params.get("image") or _new_id(part.file)
             ending = ending_of(part.filename or "")
+            if ending:  # what has none is refused in other words
+                await self._images.decoded(request, part.file, self._images.dims)
             await run_sync(self.studies.add, identity, ending, part.file)
         return JSONResponse({"image": identity})
 
@@ -179,7 +183,7 @@ class Datastore:
         identity = query.get("label") or query.get("image") or ""
         await run_sync(self.studies.files_of, identity)
         path = await run_sync(self.studies.label, identity, query.get("tag", ""))
-        return FileResponse(path, filename=f"label{ending_at(path)}")
+        return WholeFile(path, filename=f"label{ending_at(path)}")
 
     async def put_label(self, request: Request) -> Response:
         """``PUT /datastore/label``: keep what somebody drew, in the dataset's own numbers."""
@@ -291,7 +295,7 @@ class Datastore:
 async def _sent(path: Path, file: BinaryIO) -> Response:
     ending = ending_at(path) or ".zip"
     if path.is_file():
-        return FileResponse(path, filename=f"image{ending}")
+        return WholeFile(path, filename=f"image{ending}")
     headers = {"Content-Disposition": f'attachment; filename="image{ending}"'}
     return Response(await run_sync(file.read), headers=headers, media_type="application/zip")
 

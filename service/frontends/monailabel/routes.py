@@ -15,10 +15,11 @@ from urllib.parse import parse_qs
 from anyio.to_thread import run_sync
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seg.version import VERSION
+from service.answers.streams import WholeFile
 from service.frontends.monailabel.archived_images import ArchivedImages
 from service.frontends.monailabel.datastore import STRATEGIES, Datastore
 from service.frontends.monailabel.numbering import Numbering
@@ -174,7 +175,7 @@ class MonaiLabel:
         if _is_set(request, "update_ts"):
             await run_sync(self._sessions.touch, image)
         if _is_set(request, "image"):
-            return FileResponse(image, filename=f"image{session.ending or '.zip'}")
+            return WholeFile(image, filename=f"image{session.ending or '.zip'}")
         return JSONResponse(_session_told(session))
 
     async def end(self, request: Request) -> Response:

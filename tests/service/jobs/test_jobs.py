@@ -10,8 +10,10 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from service.errors import NotReadyError
+from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError
 from service.jobs.records import JOBS, NewJob, Progress
 from service.jobs.refused import KeyInUseError, QueueFullError
@@ -348,3 +350,20 @@ def test_what_has_expired_is_told(store):
     job = store.reserve(NewJob(owner="", model=MODEL, order={}), most=3, upload_s=60)
     store.enqueue(job, [["image-0-0"]], "hash", keep_s=-1)
     assert store.expired() == [job]
+
+
+def test_an_id_that_is_none_keeps_the_database_for_the_others(store):
+    """PostgreSQL fails over NUL in a text, which anybody may put into an address."""
+    job = store.reserve(NewJob(owner="a", model=MODEL, order={}), most=3, upload_s=60)
+    for other in ("a\0b", "\0" * 43, "\udcff" * 43, "", job + "\n", "x" * 100_000):
+        assert store.get(other) is None
+        assert store.of_owner("a", 5, other) == []
+        assert store.get(job).id == job
+
+
+def test_a_database_that_does_not_take_what_it_was_told_is_not_away(store):
+    job = store.reserve(NewJob(owner="a", model=MODEL, order={}), most=3, upload_s=60)
+    with pytest.raises(DatabaseUnavailableError), store._database.reading() as connection:
+        connection.execute(sa.text("select * from no_such_table_1, 'x'"))
+    if store._database.engine.dialect.name == "postgresql":  # to SQLite all errors are of one kind
+        assert store.get(job).id == job

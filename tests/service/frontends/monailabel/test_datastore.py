@@ -168,3 +168,19 @@ def test_an_image_takes_no_other_ones_place(monai_store, front, scan, tmp_path, 
     assert [path.name for path in (studies / "images").iterdir()] == ["a.nii.gz"]
     assert front.delete("/datastore/?id=a").json() == {}
     assert not list((studies / "images").iterdir())
+
+
+def test_what_is_no_image_is_not_taken_in(monai_store, front):
+    garbage = {"file": ("x.nii.gz", b"no image at all")}
+    refused = front.put("/datastore/image?image=x", files=garbage)
+    assert refused.status_code == 415, refused.text
+    assert front.head("/datastore/image?image=x").status_code == 404
+
+
+def test_a_file_is_sent_whole_whatever_parts_of_it_are_asked_for(monai_store, front, scan):
+    """Thousands of ranges take work, and what is no range was refused in plain text."""
+    monai_store.upload_image(str(scan), "a")
+    for ranges in ("bytes=0-1", "lines=1-2", "bytes=" + "0-," * 2000, "bytes=--5"):
+        answer = front.get("/datastore/image?image=a", headers={"Range": ranges})
+        assert (answer.status_code, answer.content) == (200, scan.read_bytes())
+        assert answer.headers["Accept-Ranges"] == "none"
