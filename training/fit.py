@@ -13,7 +13,7 @@ from functools import partial
 
 from seg.commands import exit_status
 from seg.verbs import called
-from training.planning.command_line import command_line, options_from
+from training.planning.command_line import check_resumed, command_line, options_from
 from training.run.clock import age_of_this_process_s
 
 log = logging.getLogger("training")
@@ -27,16 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     logging.getLogger("data").setLevel(logging.INFO)
-    command = called("training.fit", *arguments)
     signal.signal(signal.SIGTERM, _stopped)
-    return exit_status(partial(_run, options, command, spent_s), log.error)
+    return exit_status(partial(_run, options, arguments, spent_s), log.error)
 
 
-def _run(options: argparse.Namespace, command: str, spent_s: float) -> int:
+def _run(options: argparse.Namespace, arguments: Sequence[str], spent_s: float) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
     from training.pipeline.fitting import fit, resume
     from training.run.processes import joined
 
+    if options.resume:
+        check_resumed(arguments)
+    command = called("training.fit", *arguments)
     with joined() as world:
         if not world.leads:
             log.setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """Inputs that lie in an archive (a PACS), and masks that it is to store, by DICOMweb."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -82,6 +83,7 @@ class RemoteInputs:
             ):
                 archive.retrieve(each.facts, target, MOST_BYTES, partial(_count, bar))
                 target.flush()
+                os.utime(part, (0, 0))  # fetched once more it is the same image: its size tells
                 _check_is_of(each, part)
         return files
 

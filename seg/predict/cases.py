@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from seg.errors import DatasetError, ImageError
@@ -34,6 +35,12 @@ class PredictionCase:
     """SeriesInstanceUID where they hold several series."""
     frame: Frame | None = None
     """Which one of a stack."""
+
+    @property
+    def state(self) -> str:
+        """Of all files of it; another one where one was written since."""
+        facts = [_facts(each) for file in self.files for each in _files_in(file)]
+        return sha256(repr(facts).encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -228,3 +235,17 @@ def _folders(
         is_wanted = not inner.name.startswith(".") and not is_image_folder(inner, search.dims)
         if is_wanted and inner.is_dir() and inner.resolve() != out:
             yield from _folders(inner, search, above | {own})
+
+
+def _files_in(file: Path) -> list[Path]:
+    """Itself, or what lies in a folder that is read as one image."""
+    return sorted(path for path in file.rglob("*") if path.is_file()) if file.is_dir() else [file]
+
+
+def _facts(path: Path) -> tuple[str, int, int]:
+    """Name, bytes, and when it was written; reading tells of one that is gone."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return path.name, 0, 0
+    return path.name, facts.st_size, facts.st_mtime_ns

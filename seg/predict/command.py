@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -39,6 +39,7 @@ PLATE_FILE = "plate.csv"
 LABEL_IMAGES = "instances-zarr"
 """Of which a plate is made."""
 STORED_FORMAT = "dicom-seg"
+STALE = "what lies there of it is of an earlier run"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
 
@@ -125,12 +126,13 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
         tables["objects"] = LongTable(work.out / OBJECTS_FILE)
     _keep_inputs(cases, work, card.input.dims)
     settings = work.settings(card)
+    made_of = {case.name: f"{settings}-{case.state}" for case in cases}
 
-    def may_be_done(case: PredictionCase) -> bool:
-        same = quality.says(case.name, SETTINGS) == settings
-        return same and _is_in_all(case.name, tables)
+    def may_be_done(name: str) -> bool:
+        same = quality.says(name, SETTINGS) == made_of[name]
+        return same and _is_in_all(name, tables)
 
-    jobs = [PredictionJob(case, not options.overwrite and may_be_done(case)) for case in cases]
+    jobs = [PredictionJob(case, not options.overwrite and may_be_done(case.name)) for case in cases]
     if options.ray is None:
         worker = Worker(work)
         way = way_of(worker.predictor.backend)
@@ -142,7 +144,7 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     else:
         outcomes = run_on_ray(work, jobs, options.ray or None)
     try:
-        failures = _followed(outcomes, len(jobs), tables)
+        failures = _followed(outcomes, made_of, tables)
     finally:
         for table in tables.values():
             table.save()
@@ -258,23 +260,25 @@ def _keep_inputs(cases: Iterable[PredictionCase], work: CaseWork, dims: int) -> 
 
 
 def _followed(
-    outcomes: Iterable[Outcome], total: int, tables: Mapping[str, Table | LongTable]
+    outcomes: Iterable[Outcome],
+    made_of: Mapping[str, str],
+    tables: Mapping[str, Table | LongTable],
 ) -> list[Outcome]:
     """Take all outcomes in, with a bar that tells how far it is; those that failed."""
     failures: list[Outcome] = []
-    skipped = 0
+    skipped, total = 0, len(made_of)
     with tqdm(total=total, unit="image", disable=None) as bar:
         for outcome in outcomes:
             bar.update()
             for sentence in outcome.warnings:
                 tqdm.write(f"warning: {outcome.case}: {sentence}", file=sys.stderr)
             if outcome.failure is not None:
-                failures.append(outcome)
+                failures.append(_without_rows(outcome, tables))
                 bar.set_postfix(failed=len(failures))
             elif outcome.is_skipped:
                 skipped += 1
             else:
-                _taken_over(outcome, tables)
+                _taken_over(outcome, made_of[outcome.case], tables)
     done = total - skipped - len(failures)
     _say(
         f"{done} segmented"
@@ -286,9 +290,18 @@ def _followed(
     return failures
 
 
-def _taken_over(outcome: Outcome, tables: Mapping[str, Table | LongTable]) -> None:
+def _without_rows(outcome: Outcome, tables: Mapping[str, Table | LongTable]) -> Outcome:
+    """The failure; what an earlier run knew of the case is no longer told."""
+    if not any(tables["quality"].rows_of(outcome.case)):
+        return outcome
+    for table in tables.values():
+        table.put(outcome.case, ())
+    return replace(outcome, failure=f"{outcome.failure} ({STALE})")
+
+
+def _taken_over(outcome: Outcome, made_of: str, tables: Mapping[str, Table | LongTable]) -> None:
     rows = {
-        "quality": [outcome.quality],
+        "quality": [{**outcome.quality, SETTINGS: made_of}],
         "measurements": outcome.measurements,
         "objects": outcome.objects,
     }

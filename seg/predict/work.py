@@ -44,7 +44,7 @@ from seg.model_package import ModelCard, ModelPackage
 from seg.objects import STREAMED_OBJECT_FORMATS, Count, Objects, measure_objects
 from seg.predict.asked import CaseWork, PredictionJob, files_of
 from seg.predict.cases import PredictionCase
-from seg.predict.outcome import SETTINGS, Outcome, counts_row, failed, quality_row
+from seg.predict.outcome import Outcome, counts_row, failed, quality_row
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
 from seg.transforms import at_resolution
@@ -184,10 +184,9 @@ class Worker:
 
     def _identity(self, case: PredictionCase) -> str:
         """Of all that decides what is known of a slide's voxels, for a run that goes on."""
-        facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files]
         way = way_of(self.predictor.backend)
         told = (self.settings, self.predictor.backend.provider, way, self.predictor.overlap)
-        return sha256(f"{facts}{told}".encode()).hexdigest()
+        return sha256(f"{case.state}{told}".encode()).hexdigest()
 
     def _opened(self, case: PredictionCase) -> AbstractContextManager[ImageSource]:
         return open_at(case.files, dims=self.card.input.dims, mpp=self.work.mpp)
@@ -245,5 +244,4 @@ class Worker:
 
     def _quality_row(self, quality: Quality, windows: WindowCounts) -> Row:
         precision, overlap = way_of(self.predictor.backend).precision, self.predictor.overlap
-        row = quality_row(quality, windows, precision=precision, overlap=overlap)
-        return {**row, SETTINGS: self.settings}
+        return quality_row(quality, windows, precision=precision, overlap=overlap)

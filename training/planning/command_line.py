@@ -1,9 +1,12 @@
 """The command line of ``training.fit``, light: a plan is imported once it is read."""
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from seg.errors import ConfigError
 from seg.verbs import called
 from training.planning.flags import add_flags
 from training.planning.options import PlanOptions
@@ -71,6 +74,24 @@ def command_line() -> argparse.ArgumentParser:
         help="train folds side by side on Ray's workers (RAY_ADDRESS: a cluster)")  # fmt: skip
     add_plan_arguments(command)
     return command
+
+
+def check_resumed(arguments: Sequence[str]) -> None:
+    """Make sure that nothing was asked for beside ``--resume`` that a planned run passes over.
+
+    Raises:
+        ConfigError: something was.
+    """
+    taken = argparse.ArgumentParser(add_help=False)
+    for name in ("--resume", "--minutes"):
+        taken.add_argument(name)
+    taken.add_argument("--ray", action="store_true")
+    _, others = taken.parse_known_args(arguments)
+    if others:
+        raise ConfigError(
+            "--resume goes on as the run was planned, with nothing but --minutes and --ray beside "
+            f"it: leave out {shlex.join(others)}, or begin another run"
+        )
 
 
 def add_plan_arguments(command: argparse.ArgumentParser) -> None:

@@ -122,6 +122,28 @@ def test_what_cannot_work_is_one_sentence(tiny_package, tmp_path, capsys, argume
     assert "Traceback" not in errors
 
 
+def test_an_image_that_was_replaced_is_segmented_again(tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main(command) == 0
+    image = next((folder / "in").glob("a.*"))
+    shutil.copy(next((folder / "in").glob("b.*")), image)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 segmented, 1 were finished before" in capsys.readouterr().err
+    assert (folder / "out" / "a.png").read_bytes() == (folder / "out" / "b.png").read_bytes()
+
+
+def test_what_an_earlier_run_knew_of_an_image_that_fails_now_is_not_told(
+    tiny_package, folder, capsys
+):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main(command) == 0
+    next((folder / "in").glob("a.*")).write_bytes(b"no image")
+    assert main(command) == 1
+    assert "what lies there of it is of an earlier run" in capsys.readouterr().err
+    assert set(rows_of(folder / "out" / "quality.csv")) == {"b"}
+
+
 def test_what_is_finished_is_skipped_and_what_is_damaged_is_done_again(
     tiny_package, folder, capsys
 ):

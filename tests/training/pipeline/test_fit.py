@@ -104,6 +104,11 @@ def test_minutes_are_honoured(phantom, tmp_path):
     [
         pytest.param(["nowhere"], "no folder nowhere", id="no such folder"),
         pytest.param(["--resume", "nowhere"], "holds no run", id="nothing to resume"),
+        pytest.param(
+            ["data", "--resume", "run", "--seed", "3", "--minutes", "4"],
+            "leave out data --seed 3, or begin another run",
+            id="another plan for a run that goes on",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_sentence(arguments, sentence, caplog):
