@@ -81,7 +81,7 @@ $(SERVE)/.ready: bentofile.yaml constraints.txt
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
-	@echo "installing into .venv, once; some minutes and 8 GB"
+	@echo "installing into .venv, once; some minutes and $(if $(TORCH_INDEX),3,8) GB"
 	@$(PYTHON) -m venv .venv
 	@test -z "$(TORCH_INDEX)" || grep -E '^torch(vision)?==' constraints.txt | \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check \
@@ -89,3 +89,4 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[train,serve,dev]'
 	@touch $@
+	@du -sm .venv | sed 's/\t.*/ MB in .venv/'

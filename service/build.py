@@ -31,6 +31,7 @@ BUILDERS = {
     "podman": ("--format", "docker"),  # in its own format there is no health check
     "buildah": ("--format", "docker"),
 }
+LICENCE = "LICENSE"
 ENVIRONMENT = "envs:\n"
 OF_A_GPU = (
     f"{ENVIRONMENT}  - name: NVIDIA_DRIVER_CAPABILITIES  # which of the host's libraries come in\n"
@@ -79,7 +80,8 @@ def stage(package: Path, folder: Path, *, gpu: bool = False) -> None:
     for room in CODE:
         shutil.copytree(ROOT / room, folder / room, ignore=without_caches)
     shutil.copytree(package, folder / PACKAGED.name)
-    shutil.copy(ROOT / CONSTRAINTS, folder)
+    for name in (CONSTRAINTS, LICENCE):
+        shutil.copy(ROOT / name, folder)
     described = (ROOT / BENTOFILE).read_text(encoding="utf-8")
     if gpu:
         described = described.replace(ON_CPU, ON_GPU).replace(ENVIRONMENT, OF_A_GPU)

@@ -104,6 +104,14 @@ def test_modules_and_files_that_a_document_names_are_there(document):
         assert (ROOT / path).exists(), path
 
 
+def test_torch_is_installed_in_the_version_that_is_tested():
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    page = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
+    written = re.findall(r"torch(?:vision)?==[\d.]+", page)
+    assert len(written) == 2
+    assert set(written) <= set(pinned)
+
+
 def test_the_makefile_has_what_the_readme_promises():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in set(re.findall(r"make ([a-z]+)", " ".join(blocks("bash")))):

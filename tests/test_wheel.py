@@ -45,6 +45,7 @@ def test_a_wheel_has_one_package_that_meets_nobody_elses(wheel):
     tops = {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"seg"}
     assert (wheel / "seg" / "py.typed").is_file()
+    assert [*wheel.glob("*.dist-info/licenses/LICENSE")]
 
 
 @pytest.mark.parametrize("command", ["seg.predict", "seg.client", "seg.networks", "seg.verbs"])

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from seg.errors import ConfigError
 from seg.files import replace_file
-from seg.networks.config import UNetConfig
+from seg.networks.config import RESIDUAL, UNetConfig
 from seg.networks.costs import costs, milliseconds, without_memory
 from seg.networks.drawing import draw
 from seg.networks.foreign.config import ForeignConfig
@@ -72,6 +72,9 @@ def _config(name: str, options: argparse.Namespace) -> tuple[UNetConfig | Foreig
     config = network_config(
         name, spatial_dims=options.dims, in_channels=1, num_classes=options.classes
     )
+    is_ours = isinstance(config, UNetConfig) and RESIDUAL in (config.encoder, config.decoder)
+    if options.shortcut is not None and not is_ours:
+        raise ConfigError(f"--shortcut changes seg's own blocks, and {name} has none; leave it out")
     if isinstance(config, ForeignConfig):
         multiples = (max(1, FOREIGN_EDGE[options.dims] // s) * s for s in config.total_stride)
         return config, tuple(options.patch or multiples)

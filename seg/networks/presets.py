@@ -196,6 +196,10 @@ def network_config(
     Raises:
         ConfigError: the name is not known, or the numbers do not go together.
     """
+    if min(in_channels, num_classes) < 1:
+        raise ConfigError(
+            f"a network has a channel and a class at least, got {in_channels} and {num_classes}"
+        )
     if has_2d_encoder(name) and spatial_dims != 2:
         raise ConfigError(
             f"{name} is an encoder for 2D images, these have 3 dimensions; take a preset such as "

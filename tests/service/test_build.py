@@ -69,6 +69,7 @@ def test_a_bento_holds_the_package_the_code_and_nothing_else(bento, tiny_package
         "seg",
         "service",
         "package",
+        "LICENSE",
         "bentofile.yaml",
         "constraints.txt",
     }

@@ -84,7 +84,7 @@ def make(name: str, in_channels: int, weights: str | None = None) -> nn.Module:
     bare = name.removeprefix(SMP)
     settings = hub_weights(bare)
     if weights is not None and weights not in settings:
-        if Path(weights).suffix or Path(weights).exists():
+        if Path(weights).suffix or Path(weights).is_file():
             raise ConfigError(
                 f"{weights} is no .safetensors file: weights in pickles (.pth, .pt, .bin, .ckpt) "
                 "run code as they are read; where you trust it, turn it into one: "

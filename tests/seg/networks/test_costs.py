@@ -149,6 +149,8 @@ def test_of_one_network_the_command_tells_which_blocks_can_go(name, words, capsy
         (["resunet"], "no network is called 'resunet'"),
         (["resunet-s", "--patch", "64"], "a patch has 2 numbers"),
         (["resunet-s", "--patch", "60", "60"], "multiples of"),
+        (["monai:segresnet", "--classes", "0"], "a class at least, got 1 and 0"),
+        (["monai:segresnet", "--shortcut", "gated"], "--shortcut changes seg's own blocks"),
         (["--draw", "net.svg"], "--draw draws one network, got 0 names"),
     ],
 )
