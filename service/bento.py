@@ -21,7 +21,9 @@ from bentoml.exceptions import BentoMLException
 from seg.errors import ConfigError
 from service.hosting.container_image import BASE, ServiceImage
 from service.hosting.supervisor import (
+    end_with_supervisor,
     has_several_workers,
+    lead,
     share_numbers,
     take_a_card,
     tell_what_is_shared,
@@ -159,6 +161,7 @@ class Segmenter:
         except ConfigError as error:
             raise BentoMLException(str(error)) from error
         configure_logging()
+        lead()
         is_one_of_several = has_several_workers(NAME)
         if is_one_of_several:
             share_numbers()
@@ -170,6 +173,7 @@ class Segmenter:
         """Begin to load the models, and to take up jobs when they are ready."""
         from service.observability.tracing import start_tracing
 
+        end_with_supervisor()
         start_tracing()
         take_a_card(bentoml.server_context.worker_index or 1)
         served_models().start()

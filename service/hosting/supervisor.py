@@ -4,6 +4,7 @@
 # mypy: disable-error-code="misc"
 
 import os
+import signal
 import tempfile
 from typing import Any
 
@@ -11,11 +12,15 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 
 from seg.cuda_driver import DEVICE_VARIABLE, cuda_devices
+from service.expendable import end_with_parent
 from service.observability.logs import LOGGER
 from service.sharing.folder import SHARED
 
 LOOK_S = 0.5
 """Seconds between two looks; BentoML's own are 10, in which nobody would be answered."""
+
+_SUPERVISOR = "SEGMENTER_SUPERVISOR"
+"""Environment variable: the id of its process."""
 
 SHARED_LIMITS = (
     "the processes of this machine share SEG_MAX_PER_MINUTE, keys' rates, "
@@ -33,6 +38,21 @@ def watch_closely() -> None:
         return usual(*arguments, **{**options, "check_delay": LOOK_S})
 
     circus.Arbiter = watchful
+
+
+def lead() -> None:
+    """Let the processes that are started from now on know this one."""
+    os.environ[_SUPERVISOR] = str(os.getpid())
+
+
+def end_with_supervisor() -> None:
+    """Have this process stop as if it were asked to when its supervisor dies.
+
+    It would stay alone for ever, with the port and its jobs.
+    """
+    supervisor = os.environ.get(_SUPERVISOR)
+    if supervisor is not None:
+        end_with_parent(signal.SIGTERM, int(supervisor))
 
 
 def take_a_card(worker: int) -> None:

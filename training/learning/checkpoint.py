@@ -1,6 +1,6 @@
 """The network that a run has trained, out of its checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,16 @@ class Saved:
     """``training.run.origin``; None in one of older times."""
 
 
-NEEDED = frozenset({"averaging_state", "current_model_state", "optimizer_states", "loops"})
+TO_GO_ON = frozenset({"averaging_state", "current_model_state", "optimizer_states", "loops"})
 """Of a checkpoint, for a training to go on, beside what is read here."""
 
 
-def read_checkpoint(checkpoint: Path) -> Saved | None:
+def read_checkpoint(checkpoint: Path, needed: Collection[str] = ()) -> Saved | None:
     """What a checkpoint says; None where there is none.
+
+    Args:
+        checkpoint: the file.
+        needed: what it must hold beside that.
 
     Raises:
         SegError: it cannot be read.
@@ -52,7 +56,7 @@ def read_checkpoint(checkpoint: Path) -> Saved | None:
         return None
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if lacking := NEEDED - state.keys():
+        if lacking := set(needed) - state.keys():
             raise KeyError(*lacking)
         return Saved(
             steps=int(state["global_step"]),

@@ -22,7 +22,7 @@ from training.learning.callbacks import (
     StopInTime,
     WholeCheckpoints,
 )
-from training.learning.checkpoint import Trained, check_shapes, read_checkpoint
+from training.learning.checkpoint import TO_GO_ON, Trained, check_shapes, read_checkpoint
 from training.learning.compiled import compiled_as_planned, not_compiled
 from training.learning.fine_tuning import begin_with
 from training.learning.foreign_encoder import begin_with_weights
@@ -79,7 +79,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
     """
     check_precision(plan.precision, device)
     checkpoint = folder / CHECKPOINT_FILE
-    saved = read_checkpoint(checkpoint)
+    saved = read_checkpoint(checkpoint, TO_GO_ON)
     if saved:
         check_origin(saved.origin, plan, RunFolder(folder))
         clock.spent_s = max(clock.spent_s, saved.seconds)

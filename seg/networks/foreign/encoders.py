@@ -82,7 +82,7 @@ def make(name: str, in_channels: int, weights: str | None = None) -> nn.Module:
             f"{name} needs segmentation-models-pytorch; {installed_with('train')}"
         ) from error
     bare = name.removeprefix(SMP)
-    settings = hub_weights(bare)
+    settings = hub_weights(bare, name.removesuffix(bare))
     if weights is not None and weights not in settings:
         if Path(weights).suffix or Path(weights).is_file():
             raise ConfigError(

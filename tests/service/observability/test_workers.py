@@ -81,3 +81,11 @@ def test_the_log_says_which_limits_are_each_process_s_own(two_workers, log):
     assert len(said) == 1
     assert "SEG_MAX_REQUESTS" in said[0]
     assert "each process's own" in said[0]
+
+
+def test_none_stays_when_their_supervisor_is_killed(two_workers):
+    supervisor = psutil.Process(int(two_workers.headers["X-Test-Server"]))
+    workers = supervisor.children()
+    assert len(workers) == 2
+    supervisor.kill()
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
