@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.spatial.distance import cdist
@@ -53,6 +53,7 @@ def test_distances_are_those_of_all_pairs_of_outline_voxels(data, tolerance, is_
     if not prediction.any() or not reference.any():
         return
     pairs = cdist(outline(prediction, spacing), outline(reference, spacing))
+    assume(np.abs(pairs - tolerance).min() > 1e-5)  # a tie is a matter of rounding
     there, back = pairs.min(axis=1), pairs.min(axis=0)
     assert hausdorff95(prediction, reference, spacing) == pytest.approx(
         max(np.percentile(there, 95), np.percentile(back, 95))

@@ -164,7 +164,7 @@ def test_a_card_s_memory_is_given_back_before_the_package_is_proven_on_it(tmp_pa
     saved = [Saved(1, 1.0, weights)]
     monkeypatch.setattr(
         trainer_module, "read_checkpoint",
-        lambda _: saved[0] if (tmp_path / "saved").exists() else None,
+        lambda *_: saved[0] if (tmp_path / "saved").exists() else None,
     )  # fmt: skip
     dataset = SimpleNamespace(legend=Legend(CLASSES), classes=CLASSES)
     trainer_module.train(plan, [], dataset, Device("cuda", "made up"), tmp_path, Clock(3600))
