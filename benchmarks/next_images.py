@@ -148,11 +148,13 @@ def compared(
     return rows
 
 
-def summary(rows: list[dict[str, Any]], measure: str) -> tuple[float, float]:
-    """Mean over seeds of what a third by rank has more than half at random, and its interval."""
+def summary(
+    rows: list[dict[str, Any]], measure: str, ways: Sequence[str] = WAYS
+) -> tuple[float, float]:
+    """Mean over seeds of what the first way has more than the second, and half its interval."""
     by = {(row["way"], row["seed"]): row[measure] for row in rows if measure in row}
     seeds = sorted({seed for _, seed in by})
-    gains = [by[WAYS[0], seed] - by[WAYS[1], seed] for seed in seeds]
+    gains = [by[ways[0], seed] - by[ways[1], seed] for seed in seeds]
     spread = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
     return float(np.mean(gains)), float(4.303 * spread)  # Student's t of three seeds
 

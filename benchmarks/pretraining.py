@@ -7,7 +7,6 @@ autoencoders). A step of the one costs what a step of the other does.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.next_images import scored, summary
 from benchmarks.result import bar, report
 from seg.images import read_image
 from seg.networks import SegmentationNetwork
@@ -34,9 +34,7 @@ HIDDEN = 0.6
 SQUARE = 8
 """Pixels of a side."""
 RATE = 1e-3
-WAYS = ("labels alone", "hidden parts first")
-OF_THREE = 4.303
-"""Student's t of three seeds, 95 %."""
+WAYS = ("hidden parts first", "labels alone")
 
 
 def batches(images: Sequence[np.ndarray], plan: Plan, steps: int) -> Iterator[Tensor]:
@@ -92,8 +90,8 @@ def fill_in(
     network.load_state_dict({**network.state_dict(), **fresh})
 
 
-def run_once(folder: Path, unlabelled: Path, out: Path, first: int, chosen: Sequence[str]) -> None:
-    """One training in this process, of which the first steps are without labels."""
+def run_once(folder: Path, unlabelled: Path, out: Path, first: int, chosen: Sequence[str]) -> int:
+    """One training in this process, whose first steps are without labels; its exit status."""
 
     class Begun(SegmentationModule):
         def __init__(self, plan: Plan, legend: Legend, *rest: Any) -> None:
@@ -104,18 +102,7 @@ def run_once(folder: Path, unlabelled: Path, out: Path, first: int, chosen: Sequ
                 fill_in(self.network, images, plan, first)
 
     setattr(trainer, "SegmentationModule", Begun)  # noqa: B010 - of a module, for this run
-    fit.main([str(folder), "--out", str(out), *chosen])
-
-
-def scored(package: Path, test: Path, out: Path) -> dict[str, float]:
-    """Mean Dice of the classes, and AP .5 of the first class's objects, on test images."""
-    command = ["training.evaluate", str(package), str(test), "--split", "test", "--out", str(out)]
-    subprocess.run([sys.executable, "-m", *command], check=True)
-    read = json.loads(out.read_text())
-    scores = {"dice": float(np.mean([each["dice"] for each in read["summary"].values()]))}
-    for each in read.get("objects", {}).values():
-        scores.setdefault("ap_50", each["measures"]["ap_50"]["value"])
-    return scores
+    return fit.main([str(folder), "--out", str(out), *chosen])
 
 
 def main() -> None:
@@ -135,11 +122,10 @@ def main() -> None:
     if options.one:
         seed, without = options.one.split(":")
         chosen = ["--seed", seed, "--steps", str(options.steps - int(without)), *options.fit]
-        run_once(options.folder, options.images, options.scratch, int(without), chosen)
-        return
+        sys.exit(run_once(options.folder, options.images, options.scratch, int(without), chosen))
     rows = []
     for seed in range(options.seeds):
-        for way, without in zip(WAYS, (0, first), strict=True):
+        for way, without in zip(WAYS, (first, 0), strict=True):
             out = options.scratch / f"seed-{seed}" / way.replace(" ", "-")
             scores = out.with_suffix(".json")
             if not scores.is_file():
@@ -155,17 +141,12 @@ def main() -> None:
                     [sys.executable, *again, str(options.test), "--", *options.fit], check=True
                 )
             row = {"seed": seed, "way": way, "steps_without_labels": without}
-            rows.append({**row, **scored(out / "package", options.test, scores)})
+            rows.append({**row, **scored(options.test, out / "package", scores)})
             print(rows[-1], flush=True)
     bars = []
     for measure in ("dice", "ap_50"):
-        by = {(row["way"], row["seed"]): row[measure] for row in rows if measure in row}
-        gains = [
-            by[WAYS[1], s] - by[WAYS[0], s] for s in range(options.seeds) if (WAYS[0], s) in by
-        ]
-        if len(gains) > 1:
-            mean = float(np.mean(gains))
-            within = float(OF_THREE * np.std(gains, ddof=1) / np.sqrt(len(gains)))
+        if measure in rows[0]:
+            mean, within = summary(rows, measure, WAYS)
             rows.append({"measure": measure, "gain": mean, "ci95": [mean - within, mean + within]})
             bars.append(bar(f"{measure} gained, lower end", mean - within, 0.0, at_most=False))
     report("pretraining", rows, bars, ["torch"], options.json)

@@ -2,8 +2,7 @@
 
 Runtimes disagree on what such a name may be: onnxruntime stays in the folder and so reads any file
 of it, OpenVINO also takes an address in memory for one. Only the fields that lead to tensors are
-followed; their numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, their
-encoding is https://protobuf.dev/programming-guides/encoding/.
+followed; their numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 import mmap
@@ -12,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from seg.errors import PackageError
+from seg.protobuf import SUBMESSAGE, WireField, field_at
 
 MOST_FIELDS = 2_000_000
 """Of a file: nodes, their attributes, tensors; a network of a hundred thousand nodes has fewer."""
 LONGEST_ENTRY = 4096
 """Bytes of a key and its value."""
-_LENGTHS = {1: 8, 5: 4}
-"""Bytes of numbers that are not written as varints, by their wire type."""
-_SUBMESSAGE = 2
-"""Wire type of messages, texts and bytes."""
 _KEY, _VALUE = 1, 2
 _EXTERNAL = 13
 
@@ -48,7 +44,7 @@ def outside_weights(file: Path) -> set[str]:
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as m:
             return {place for entry in _entries(m) if (place := _location(m, *entry)) is not None}
-    except (ValueError, IndexError, KeyError) as error:
+    except ValueError as error:
         raise PackageError(f"{file.name} is no ONNX file; export the package again") from error
 
 
@@ -64,7 +60,7 @@ def _entries(content: mmap.mmap) -> Iterator[tuple[int, int]]:
                 raise PackageError(
                     f"a network has at most {MOST_FIELDS:,} parts, this one has more"
                 )
-            if number not in layout or kind != _SUBMESSAGE:
+            if number not in layout or kind != SUBMESSAGE:
                 continue
             if layout is _TENSOR:
                 yield begin, after
@@ -81,31 +77,8 @@ def _location(content: mmap.mmap, begin: int, end: int) -> str | None:
     return found.get(_VALUE, b"").decode("utf-8", "replace") if is_place else None
 
 
-def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, wire type, and where the content begins and ends, of each field of a message."""
+def _fields(content: mmap.mmap, at: int, end: int) -> Iterator[WireField]:
     while at < end:
-        tag, begin = _varint(content, at)
-        kind = tag & 7
-        if kind == 0:
-            _, after = _varint(content, begin)
-        elif kind == _SUBMESSAGE:
-            length, begin = _varint(content, begin)
-            after = begin + length
-        else:
-            after = begin + _LENGTHS[kind]  # of groups nobody makes use any more
-        if after > end:
-            raise ValueError
-        yield tag >> 3, kind, begin, after
-        at = after
-
-
-def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
-    """A number, and where the next one begins."""
-    found = 0
-    for shift in range(0, 70, 7):
-        byte = content[at]
-        at += 1
-        found |= (byte & 127) << shift
-        if byte < 128:
-            return found, at
-    raise ValueError
+        field = field_at(content, at, end)
+        yield field
+        at = field.end

@@ -9,11 +9,11 @@ class KeyInUseError(Exception):
     """The job of this idempotency key is there already, or on its way."""
 
 
-class NoRoomError(Exception):
-    """Files of jobs take as many bytes as they may.
+class BoundError(Exception):
+    """As much is kept as may be.
 
     Args:
-        of_key: those of the one who asks, not those of all.
+        of_key: of the one who asks, not of all.
     """
 
     def __init__(self, *, of_key: bool) -> None:
@@ -21,13 +21,9 @@ class NoRoomError(Exception):
         self.of_key = of_key
 
 
-class TooManyKeptError(Exception):
-    """As many jobs are kept as may be.
+class NoRoomError(BoundError):
+    """Bytes of the files of jobs."""
 
-    Args:
-        of_key: those of the one who asks, not those of all.
-    """
 
-    def __init__(self, *, of_key: bool) -> None:
-        super().__init__(of_key)
-        self.of_key = of_key
+class TooManyKeptError(BoundError):
+    """Jobs, those that are over as well."""

@@ -195,7 +195,7 @@ def prepare_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCa
     What was prepared of other files, or by another plan, is prepared anew. Cases that objects are
     tuned on are prepared too, and not among those that are opened.
     """
-    origins = {case.name: _origin_of(case, dataset, plan) for case in dataset.train}
+    origins = _origins(dataset, plan)
     if any(_told_in(folder / name) != origin for name, origin in origins.items()):
         with written_whole(folder) as beside:
             done = spread(partial(_prepare, dataset, plan, beside), dataset.train)
@@ -212,12 +212,16 @@ def open_cases(dataset: Dataset, plan: Plan, folder: Path) -> list[PreparedCase]
     return [open_case(folder / case.name) for case in learnt]
 
 
-def _origin_of(case: Case, dataset: Dataset, plan: Plan) -> str:
-    """A digest of all that a prepared case depends on."""
-    files = image_digest(case), mask_digest(case), objects_digest(case)
+def _origins(dataset: Dataset, plan: Plan) -> dict[str, str]:
+    """For each case a digest of all that it depends on when it is prepared."""
     meaning = meaning_of_masks(dataset), len(dataset.classes)
-    told = (*files, *meaning, plan.model_dump_json(include=set(DECIDE)))
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+    planned = plan.model_dump_json(include=set(DECIDE))
+    origins = {}
+    for case in dataset.train:
+        files = image_digest(case), mask_digest(case), objects_digest(case)
+        told = (*files, *meaning, planned)
+        origins[case.name] = hashlib.sha256(repr(told).encode()).hexdigest()
+    return origins
 
 
 def _note(folder: Path, origin: str) -> None:

@@ -1,12 +1,12 @@
 """A message of gRPC looked through before it is parsed: a parser makes much of little.
 
-Two bytes are an empty tensor, and one of an integer becomes eight. Source of the encoding:
-https://protobuf.dev/programming-guides/encoding/.
+Two bytes are an empty tensor, and one of an integer becomes eight.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from seg.protobuf import WireField, field_at
 from service.problems.response import Problem
 
 MOST_FIELDS = 10_000
@@ -14,8 +14,6 @@ MOST_FIELDS = 10_000
 MOST_SMALL = 64 * 1024
 """Bytes of a field that holds no data of tensors."""
 DATA: Any = "data"
-_LENGTHS = {1: 8, 5: 4}
-"""Bytes of numbers that are not written as varints, by their wire type."""
 
 Layout = Mapping[int, Any]
 """By the number of a field: the layout of the message in it, or `DATA`."""
@@ -40,7 +38,7 @@ def check_message(content: bytes, layout: Layout = INFER) -> None:
                 raise Problem(
                     413, f"a message has {MOST_FIELDS:,} fields at most; send numbers packed"
                 )
-            number, begin, at = _field(content, at, end)
+            number, _, begin, at = _field(content, at, end)
             inner = of.get(number)
             if isinstance(inner, Mapping):
                 waiting.append((begin, at, inner))
@@ -52,36 +50,8 @@ def check_message(content: bytes, layout: Layout = INFER) -> None:
                 )
 
 
-def _field(content: bytes, at: int, end: int) -> tuple[int, int, int]:
-    """Its number, and where its content begins and ends."""
+def _field(content: bytes, at: int, end: int) -> WireField:
     try:
-        tag, begin = _varint(content, at)
-        kind, length = tag & 7, 0
-        if kind == 0:
-            _, after = _varint(content, begin)
-            length = after - begin
-        elif kind == 2:
-            length, begin = _varint(content, begin)
-        else:
-            length = _LENGTHS[kind]  # of groups nobody makes use any more
-    except (IndexError, KeyError):
-        raise _no_message() from None
-    if begin + length > end:
-        raise _no_message()
-    return tag >> 3, begin, begin + length
-
-
-def _no_message() -> Problem:
-    return Problem(400, "the message is no ModelInferRequest")
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number, and where the next one begins."""
-    found = 0
-    for shift in range(0, 70, 7):
-        byte = content[at]
-        at += 1
-        found |= (byte & 127) << shift
-        if byte < 128:
-            return found, at
-    raise IndexError
+        return field_at(content, at, end)
+    except ValueError:
+        raise Problem(400, "the message is no ModelInferRequest") from None
