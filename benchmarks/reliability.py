@@ -34,6 +34,7 @@ DRILLS: dict[str, Callable[[Drill], None]] = {
     "worker_killed": outages.worker_killed,
     "killed_behind_a_proxy": proxies.killed_behind_a_proxy,
     "stopped": outages.stopped,
+    "hanging": outages.hanging,
     "two_services": outages.two_services,
     "clock_jumps": outages.clock_jumps,
     "limits": limits.limits,

@@ -71,6 +71,46 @@ def write_package(
     return ModelPackage.load(folder)
 
 
+def write_endless(folder: Path, patch: tuple[int, ...]) -> ModelPackage:
+    """One of two classes whose network never comes back over a patch of mean ``BRIGHT``."""
+    model = _endless(patch)
+    return write_package(folder, patch, 1, 2, network=lambda file: onnx.save(model, file))
+
+
+BRIGHT = 0.95
+
+
+def _endless(patch: tuple[int, ...]) -> onnx.ModelProto:
+    """As `two_convolutions`, and a loop."""
+    value = helper.make_tensor_value_info
+    turn = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["again"]),
+            helper.make_node("Identity", ["x"], ["y"]),
+        ],
+        "turn",
+        [value("n", TensorProto.INT64, []), value("go", TensorProto.BOOL, []),
+         value("x", TensorProto.FLOAT, [])],
+        [value("again", TensorProto.BOOL, []), value("y", TensorProto.FLOAT, [])],
+    )  # fmt: skip
+    model = two_convolutions(patch, 1, 2)
+    model.graph.node[-1].output[0] = "decided"
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["patches"], ["mean"], keepdims=0),
+            helper.make_node("Greater", ["mean", "bright"], ["is bright"]),
+            helper.make_node("Loop", ["turns", "is bright", "none"], ["nothing"], body=turn),
+            helper.make_node("Add", ["decided", "nothing"], ["logits"]),
+        ]
+    )
+    constants = {"bright": np.float32(BRIGHT), "turns": np.int64(2**62), "none": np.float32(0)}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
 def two_convolutions(
     patch: tuple[int, ...], channels: int, classes: int, width: int = 4
 ) -> onnx.ModelProto:

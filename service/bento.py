@@ -10,6 +10,7 @@ takes time to import is therefore imported where it is used.
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ class HostedService(bentoml.Service):
 
         configure_logging()
         # From 0 on, and never less than before, or Prometheus would take it for a new beginning.
-        served_models().metrics.error(UNKNOWN_ROUTE, PROCESS_DIED, bound_connections(ending()))
+        served_models().metrics.error(UNKNOWN_ROUTE, PROCESS_DIED, bound_connections())
         native = bentoml.Service.to_asgi(self, is_main)
         public = create_app(
             served_models(),
@@ -174,6 +175,7 @@ class Segmenter:
         from service.observability.tracing import start_tracing
 
         end_with_supervisor()
+        ending().begin_by(signal.SIGTERM, signal.SIGINT)
         start_tracing()
         take_a_card(bentoml.server_context.worker_index or 1)
         served_models().start()

@@ -7,15 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 
 from benchmarks import servers
-from benchmarks.drills.drill import Drill
-from benchmarks.drills.pictures import picture
+from benchmarks.drills.drill import PATCH, Drill
+from benchmarks.drills.pictures import picture, plain
 from benchmarks.servers import Server
+from benchmarks.small_package import write_endless
 
 KILLS = 3
 CLIENTS = 8
@@ -56,6 +57,33 @@ def stopped(drill: Drill) -> None:
     drill.saw(seconds=seconds, answers=dict(statuses))
     drill.at_least("answered of 4 in flight", statuses[200], 4)
     drill.at_most("seconds until the process has ended", seconds, 30)
+
+
+def hanging(drill: Drill) -> None:
+    """A network that never comes back over some image, whose client leaves; then SIGTERM."""
+    folder, bright = drill.folder / "endless", plain(PATCH, 255)
+    write_endless(folder, PATCH)
+    limit = {"SEG_TIMEOUT_S": "2", "SEG_PROVIDER": "cpu"}
+    with servers.seg(folder, **drill.jobs(), **limit) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        began = time.perf_counter()
+        status = httpx.post(f"{url}/segment", content=bright, timeout=60).status_code
+        answered = time.perf_counter() - began
+        with suppress(httpx.ReadTimeout):
+            httpx.post(f"{url}/segment", content=bright, timeout=0.5)
+        until(lambda: httpx.get(f"{url}/readyz", timeout=10).status_code == 503)
+        unready = time.perf_counter() - began
+        alive = httpx.get(f"{url}/livez", timeout=10).status_code
+        worker = server.worker()
+        began = time.perf_counter()
+        worker.terminate()
+        worker.wait(60)
+        ended = time.perf_counter() - began
+    drill.saw(answer=status, answered_s=answered, unready_s=unready, livez=alive, ended_s=ended)
+    drill.at_least("answered with 504", status == 504, 1)
+    drill.at_most("seconds until that answer, of 2 allowed", answered, 5)
+    drill.at_most("seconds until not ready", unready, 65)
+    drill.at_most("seconds until the process had ended by itself", ended, 29)
 
 
 def two_services(drill: Drill) -> None:

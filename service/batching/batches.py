@@ -10,7 +10,7 @@ Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 
 import threading
 from concurrent.futures import Future
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from seg.device_memory import lacks_memory
 from seg.inference import Backend
 from seg.inference.backends.features import Heard, listening, tell
 from service.batching.queue import Logits, PatchCaller, Queue, Ticket
-from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
+from service.batching.scheduler import CLOSE_S, BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
 from service.observability.logs import LOGGER
 
@@ -108,12 +108,13 @@ class BatchScheduler(Scheduler):
             ticket.logits.set_exception(reason)
 
     def close(self) -> None:
-        """Finish what waits, take no more, and end the threads."""
+        """Finish what waits, within ``CLOSE_S``, take no more, and end the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        until = monotonic() + CLOSE_S
         for runner in self._runners:
-            runner.join()
+            runner.join(max(0.0, until - monotonic()))
 
     def _serve(self) -> None:
         while batch := self._next_batch():

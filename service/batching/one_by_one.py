@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from seg.inference import Backend
 from service.batching.queue import Call, PatchCaller, Queue
-from service.batching.scheduler import BatchingPolicy, BatchListener, Scheduler
+from service.batching.scheduler import CLOSE_S, BatchingPolicy, BatchListener, Scheduler
 from service.errors import SchedulerClosedError
 
 
@@ -75,10 +75,10 @@ class InPlaceScheduler(Scheduler):
             call.called.set_exception(reason)
 
     def close(self) -> None:
-        """Finish what waits and take no more."""
+        """Finish what waits, within ``CLOSE_S``, and take no more."""
         with self._all_free:
             self._closed = True
-            self._all_free.wait_for(lambda: self._free == self.policy.runners)
+            self._all_free.wait_for(lambda: self._free == self.policy.runners, CLOSE_S)
 
     def _take_device(self, call: Call, check: Callable[[], None]) -> None:
         with self._lock:

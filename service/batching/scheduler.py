@@ -21,6 +21,10 @@ GPU_BATCH_SIZE = 8
 """Patches in a batch where batches are forced on a backend that asks for single patches."""
 
 
+CLOSE_S = 60.0
+"""Seconds in which what runs and waits is finished; a run that hangs holds up nothing else."""
+
+
 BatchListener = Callable[[int, int], None]
 """Called with the number of patches and of requests in a batch that is about to run."""
 
@@ -104,4 +108,4 @@ class Scheduler(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Finish what waits and take no more."""
+        """Finish what waits, within ``CLOSE_S``, and take no more."""

@@ -18,7 +18,6 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.hosting.crowds import LONG_HEAD_BYTES, CrowdedProtocol
 from service.hosting.departure import has_left
-from service.hosting.ending import Ending
 from service.hosting.entrance.door import new_loop
 from service.hosting.entrance.turns import CROWDED, PROBE_BYTES, is_probe, turns_of
 from service.hosting.framing import Framing
@@ -85,8 +84,6 @@ class BoundedProtocol(CrowdedProtocol):
     """
 
     deputy: Represented | None = None
-    """Of this process."""
-    ending: Ending | None = None
     """Of this process."""
     _place: int | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -221,12 +218,6 @@ class BoundedProtocol(CrowdedProtocol):
             self._refuse(431, _TOO_LARGE)
         elif self._in_body and self._framing.is_too_fine:
             self._refuse(400, _TOO_FINE)
-
-    def shutdown(self) -> None:
-        """The server takes no more requests."""
-        if self.ending:
-            self.ending.begin()
-        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """What came is no request; uvicorn's own answer would be plain text."""
@@ -391,13 +382,12 @@ class BoundedProtocol(CrowdedProtocol):
             self._expect_head()
 
 
-def bound_connections(ending: Ending) -> int:
+def bound_connections() -> int:
     """Let the server of this process, which is still to be configured, use these bounds.
 
     Returns how many requests of processes that died before were answered by the deputy.
     """
     sys.setswitchinterval(SWITCH_S)
-    BoundedProtocol.ending = ending
     BoundedProtocol.deputy = deputy = represented()
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"
     uvicorn.config.LOOP_FACTORIES["auto"] = f"{new_loop.__module__}:{new_loop.__name__}"

@@ -3,6 +3,8 @@
 import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 FINISH_S = 20.0
 """Seconds in which what runs may be finished."""
@@ -21,6 +23,22 @@ class Ending:
     def __init__(self, cancel: Callable[[], None]) -> None:
         self._cancel = cancel
         self._has_begun = False
+
+    def begin_by(self, *signals: signal.Signals) -> None:
+        """Begin with these signals, from the main thread; what they do now they do still.
+
+        The server tells nobody of its end before all that it works on is done, which something
+        that hangs never is.
+        """
+        for each in signals:
+            usual = signal.getsignal(each)
+
+            def begin(number: int, frame: FrameType | None, usual: Any = usual) -> None:
+                self.begin()
+                if callable(usual):
+                    usual(number, frame)
+
+            signal.signal(each, begin)
 
     def begin(self) -> None:
         """No more requests come."""

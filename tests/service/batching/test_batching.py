@@ -1,5 +1,7 @@
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.batching.batches import BatchScheduler, batch_sizes
+from service.batching.one_by_one import InPlaceScheduler
 from service.batching.queue import PatchCaller
 from service.batching.request_backend import SharedBackend
 from service.batching.scheduler import BatchingPolicy
@@ -197,6 +200,23 @@ def test_closing_finishes_what_waits_and_takes_no_more(held):
     assert all(future.done() for future in futures)
     with pytest.raises(SchedulerClosedError, match="shutting down"):
         scheduler.submit(PatchCaller(id=1), random_patches(1))
+
+
+@pytest.mark.parametrize("kind", [BatchScheduler, InPlaceScheduler])
+def test_closing_waits_so_long_for_a_run_that_hangs_and_no_longer(network, monkeypatch, kind):
+    """A model that is unloaded would hold up all that are loaded after it."""
+    monkeypatch.setattr(sys.modules[kind.__module__], "CLOSE_S", 0.1)
+    backend = HeldBackend(network)
+    scheduler = kind(backend, GPU)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(scheduler.run, PatchCaller(id=0), random_patches(1))
+        assert backend.entered.wait(30)
+        begun = monotonic()
+        scheduler.close()
+        assert 0.1 <= monotonic() - begun < 10
+        assert not answer.done()
+        backend.gate.set()
+        assert len(answer.result(30)) == 1
 
 
 def test_the_policy_follows_the_backend_unless_it_is_forced(network):

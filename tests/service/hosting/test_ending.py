@@ -21,6 +21,25 @@ def test_a_process_ends_though_something_holds_the_interpreter():
     assert done.returncode == -signal.SIGALRM
 
 
+FOLLOWING = """
+import os, signal, time
+from service.hosting import ending
+ending.END_S = 0.5
+signal.signal(signal.SIGTERM, lambda *_: print("the server's own", flush=True))
+ending.Ending(print).begin_by(signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)  # it waits for a request that hangs
+"""
+
+
+def test_a_process_that_is_asked_to_end_does_though_its_server_waits_for_ever():
+    done = subprocess.run(
+        [sys.executable, "-c", FOLLOWING], cwd=ROOT, timeout=60, check=False, capture_output=True
+    )
+    assert done.returncode == -signal.SIGALRM
+    assert done.stdout == b"the server's own\n"
+
+
 def test_what_runs_is_cancelled_when_it_has_had_its_time(monkeypatch):
     monkeypatch.setattr(ending, "FINISH_S", 0.05)
     cancelled = threading.Event()
