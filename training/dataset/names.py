@@ -21,8 +21,9 @@ OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
 
 _WORDS = (
     "masks?|labels?|labelled|seg|segs|segmentations?|annotations?|annot|gt|ground_?truth|manual"
-    "|images?|imgs?|im|raw|rois?|roi_?set|cp_masks?"
+    "|images?|imgs?|im|volumes?|raw|rois?|roi_?set|cp_masks?"
 )
+_WORD = re.compile(r"[^\W\d_]+")
 _BEHIND = re.compile(rf"(?P<stem>.+?)[\s_.-]+(?:{_WORDS})", re.IGNORECASE)
 _BEFORE = re.compile(rf"(?:{_WORDS})[\s_.-]+(?P<stem>.+)", re.IGNORECASE)
 
@@ -80,6 +81,11 @@ def bare(stem: str) -> str:
         if match := pattern.fullmatch(stem):
             stem = match["stem"]
     return stem
+
+
+def says_mask(stem: str) -> bool:
+    """A word of the stem is one for masks."""
+    return any(word.lower() in MASK_FOLDERS for word in _WORD.findall(stem))
 
 
 def check_text(paths: Iterable[Path]) -> None:

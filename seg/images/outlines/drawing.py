@@ -64,6 +64,8 @@ class Shape:
     runs: Runs | None = None
     plane: int | None = None
     """Index along z; None in a 2D image."""
+    page: int | None = None
+    """Index among all pages of the image's file, its channels too, where no plane is known."""
     is_mm: bool = False
     """The points are in mm, not in pixels."""
     group: int | None = None
@@ -198,13 +200,33 @@ class AnnotatedDrawing:
 def _plane(
     planes: Integer[np.ndarray, "z y x"], shape: Shape, image: Image
 ) -> Integer[np.ndarray, "y x"]:
-    if image.dims == 3 and shape.plane is None:
-        raise ImageError("a shape does not say in which slice of the volume it lies")
-    index = shape.plane or 0
+    index = shape.plane
+    if index is None and shape.page is not None:
+        index = _plane_of_page(shape.page, image)
+    if index is None:
+        if image.dims == 3:
+            raise ImageError("a shape does not say in which slice of the volume it lies")
+        index = 0
     if not 0 <= index < len(planes):
         raise ImageError(f"a shape lies in slice {index}, the image has {len(planes)}")
     plane: Integer[np.ndarray, "y x"] = planes[index]
     return plane
+
+
+def _plane_of_page(page: int, image: Image) -> int:
+    """The slice that a page shows.
+
+    Raises:
+        ImageError: the image has slices and channels, so that it may be any.
+    """
+    if image.channels == 1:
+        return page
+    if image.dims == 2 and page < image.channels:
+        return 0
+    raise ImageError(
+        f"a shape lies on page {page + 1} of a file with {image.channels} channels, which does not "
+        "say in which slice; open the image as a hyperstack before drawing"
+    )
 
 
 def _paint(shape: Shape, plane: Integer[np.ndarray, "y x"], label: int, image: Image) -> None:

@@ -59,6 +59,13 @@ def _drawing(
     """A region and its label may be two results with one id."""
     shapes: list[Shape] = []
     size = None
+    regions = [each for each in results if each.get("type") not in _NO_SHAPES and "value" in each]
+    drawn_on = {each["to_name"] for each in regions if each.get("to_name")}
+    if len(drawn_on) > 1 or any(each.get("item_index") for each in regions):
+        raise ImageError(
+            "this annotation of Label Studio is of several images at once, and does not say which "
+            "files they are; make a task of each image"
+        )
     named = {each.get("id") for each in results if str(each.get("type", "")).endswith("labels")}
     for result in results:
         kind = str(result.get("type", ""))
@@ -99,6 +106,8 @@ def _shape(kind: str, value: Any, size: tuple[int, int]) -> Shape | None:
         kind = next((f"{each}labels" for key, each in _KINDS.items() if key in value), kind)
     if kind == "brushlabels":
         return Shape(label, runs=_brushed(value, size))
+    if kind == "bitmasklabels":
+        raise ImageError("Label Studio's bit masks are not read; draw with BrushLabels or polygons")
     percent = np.array([size[1], size[0]]) / 100
     if kind == "polygonlabels":
         polygon = polygon_of((np.asarray(value["points"], float) * percent).tolist())

@@ -10,17 +10,25 @@ from typing import Any
 from seg.errors import ImageError
 from seg.images.outlines.drawing import OBJECT, Polygon, Shape, polygon_of_rings
 
+_GEOMETRIES = ("Polygon", "MultiPolygon", "GeometryCollection")
+_CLASSES = ("class", "label", "category", "class_name")
+"""Properties in which programs other than QuPath and this one keep the class."""
+
 
 def is_geojson(raw: Any) -> bool:
     """The JSON of a file is GeoJSON."""
     first = raw[0] if isinstance(raw, list) and raw else raw
-    return isinstance(first, dict) and first.get("type") in ("FeatureCollection", "Feature")
+    return isinstance(first, dict) and first.get("type") in (
+        *("FeatureCollection", "Feature"),
+        *_GEOMETRIES,
+    )
 
 
 def shapes_of_geojson(raw: Any, left_out: Counter[str]) -> tuple[Shape, ...]:
     """All polygons, each with its class.
 
-    A feature's class is its classification in QuPath, or the property ``name`` of our own files.
+    A feature's class is its classification in QuPath, the property ``name`` of our own files, or
+    what other programs call so.
 
     Args:
         raw: the JSON of a file.
@@ -36,7 +44,13 @@ def shapes_of_geojson(raw: Any, left_out: Counter[str]) -> tuple[Shape, ...]:
             polygons = tuple(_polygons(geometry, left_out))
             if polygons:
                 properties = feature.get("properties") or {}
-                plane = properties.get("slice", (geometry.get("plane") or {}).get("z"))
+                place = geometry.get("plane") or {}
+                if place.get("t"):
+                    raise ImageError(
+                        f"a shape lies at moment {place['t']} of a film; save each moment as an "
+                        "image of its own, with its own annotations"
+                    )
+                plane = properties.get("slice", place.get("z"))
                 is_mm = properties.get("unit") == "mm"
                 shapes.append(Shape(_class_of(properties), polygons, plane=plane, is_mm=is_mm))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -46,8 +60,15 @@ def shapes_of_geojson(raw: Any, left_out: Counter[str]) -> tuple[Shape, ...]:
 
 def _features(raw: Any) -> Iterator[Any]:
     for entry in raw if isinstance(raw, list) else [raw]:
+        if "crs" in entry:
+            raise ImageError(
+                "this GeoJSON names a coordinate system (crs), so its points are places on Earth "
+                "or in a plan, not pixels; export the shapes in pixels"
+            )
         if entry["type"] == "FeatureCollection":
             yield from entry["features"]
+        elif entry["type"] in _GEOMETRIES:
+            yield {"geometry": entry}
         else:
             yield entry
 
@@ -59,7 +80,8 @@ def _class_of(properties: Any) -> str:
         return str(named or OBJECT)
     # a name in QuPath is that of the one object, in our files it is the class
     named = properties.get("name") if "index" in properties else None
-    return str(classified or named or OBJECT)
+    others = (each for key in _CLASSES if isinstance(each := properties.get(key), str))
+    return str(classified or named or next(others, None) or OBJECT)
 
 
 def _polygons(geometry: Any, left_out: Counter[str]) -> Iterator[Polygon]:

@@ -12,20 +12,30 @@ from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
 from seg.images.outlines.drawing import AnnotatedDrawing, Runs, Shape
-from training.dataset.annotations.annotated import Annotated
+from training.dataset.annotations.annotated import Annotated, add_drawing
 
+HOLES = "outlines within another of their object"
+"""What programs write for holes; COCO has none, and its own code fills them."""
 FARTHEST = 10
 """Sizes of an image that a point may lie outside of it: farther ones are no pixels, and filling
 them takes memory by their distance."""
 
 
 def is_coco(raw: Any) -> bool:
-    """The JSON of a file is COCO's."""
+    """The JSON of a file is COCO's, with a category for each annotation."""
     return (
         isinstance(raw, dict)
         and all(isinstance(raw.get(key), list) for key in ("images", "annotations"))
         and "categories" in raw
+        and not is_panoptic(raw)
     )
+
+
+def is_panoptic(raw: Any) -> bool:
+    """The JSON lists what the colours of pictures beside it stand for."""
+    entries = raw.get("annotations") if isinstance(raw, dict) else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return isinstance(first, dict) and "segments_info" in first
 
 
 def read_coco(raw: Any) -> Annotated:
@@ -54,7 +64,9 @@ def _read(raw: Any) -> Annotated:
                 f"annotation {entry.get('id')} of this COCO file is of an image or a category that "
                 "the file does not list"
             )
-        runs = _runs(entry.get("segmentation"), int(image["height"]), int(image["width"]))
+        outlines = _as_lists(entry.get("segmentation"))
+        left_out[HOLES] += _within_others(outlines)
+        runs = _runs(outlines, int(image["height"]), int(image["width"]))
         if runs is None:
             left_out["boxes without an outline"] += 1
         else:
@@ -66,8 +78,9 @@ def _read(raw: Any) -> Annotated:
     for number, image in images.items():
         size = (int(image["height"]), int(image["width"]))
         key = str(image.get("file_name") or "")
-        before = drawings[key].shapes if key in drawings else ()
-        drawings[key] = AnnotatedDrawing((*before, *shapes[number]), size)
+        if key in drawings and "slice" in image:
+            shapes[number] = [*drawings.pop(key).shapes, *shapes[number]]
+        add_drawing(drawings, key, AnnotatedDrawing(tuple(shapes[number]), size), "images")
     in_order = sorted(categories, key=lambda number: (not number.isdecimal(), number.zfill(20)))
     names = tuple(categories[number] for number in in_order)
     return Annotated("COCO", drawings, names, left_out)
@@ -80,6 +93,37 @@ def _by_id(raw: Any, what: str) -> dict[str, Any]:
         twice = Counter(str(entry["id"]) for entry in raw[what]).most_common(1)[0][0]
         raise ImageError(f"several {what} of this COCO file have the id {twice}")
     return entries
+
+
+def _as_lists(segmentation: Any) -> Any:
+    """Polygons as a list of them, also where a single one is not in a list of its own.
+
+    Run lengths stay what they are, also where a single one is in a list.
+    """
+    if not isinstance(segmentation, list) or not segmentation:
+        return segmentation
+    first = segmentation[0]
+    if isinstance(first, int | float):
+        return [segmentation]
+    if isinstance(first, dict) and len(segmentation) == 1:
+        return first
+    is_pairs = all(isinstance(each, list) and len(each) == 2 for each in segmentation)
+    return [segmentation] if is_pairs and isinstance(first[0], int | float) else segmentation
+
+
+def _within_others(outlines: Any) -> int:
+    """How many outlines lie within another one of their annotation, as holes would."""
+    if not isinstance(outlines, list) or len(outlines) < 2:
+        return 0
+    import shapely
+
+    rings = [np.asarray(each, np.float64).reshape(-1) for each in outlines]
+    areas = [shapely.Polygon(r.reshape(-1, 2)) for r in rings if len(r) >= 6 and not len(r) % 2]
+    sound = [each for each in areas if each.is_valid]
+    return sum(
+        any(other is not each and other.contains_properly(each) for other in sound)
+        for each in sound
+    )
 
 
 def _runs(segmentation: Any, height: int, width: int) -> Runs | None:

@@ -21,7 +21,7 @@ from seg.images.outlines.drawing import (
     rectangle,
     turned,
 )
-from training.dataset.annotations.annotated import Annotated
+from training.dataset.annotations.annotated import Annotated, add_drawing
 from training.dataset.text_files import said_of
 
 _LABELS = "meta/*/labels/label/name"
@@ -61,18 +61,22 @@ def read_cvat(root: Element) -> Annotated:
     if root.find("track") is not None:
         raise ImageError("this is CVAT for video; export the task as CVAT for images 1.1")
     left_out: Counter[str] = Counter()
-    drawings = {}
+    drawings: dict[str, AnnotatedDrawing] = {}
+    subset_of = {}
     try:
         for image in root.findall("image"):
             size = (int(image.attrib["height"]), int(image.attrib["width"]))
             children = sorted(image, key=lambda each: int(each.get("z_order", "0")))
             shapes = [shape for each in children if (shape := _shape(each, size, left_out))]
-            drawings[image.attrib["name"]] = AnnotatedDrawing(tuple(shapes), size)
+            name = image.attrib["name"]
+            add_drawing(drawings, name, AnnotatedDrawing(tuple(shapes), size), "images")
+            subset_of[name] = image.get("subset", "")
     except (KeyError, ValueError) as error:
         raise ImageError(f"this CVAT file is not as it should be: {error!r:.100}") from error
     names = tuple(dict.fromkeys(each.text or "" for each in root.findall(_LABELS)))
     used = set().union(*(drawing.labels() for drawing in drawings.values()))
-    return Annotated("CVAT", drawings, tuple(name for name in names if name in used), left_out)
+    names = tuple(name for name in names if name in used)
+    return Annotated("CVAT", drawings, names, left_out, subset_of=subset_of)
 
 
 def _shape(element: Element, size: tuple[int, int], left_out: Counter[str]) -> Shape | None:

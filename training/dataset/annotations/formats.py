@@ -7,7 +7,7 @@ from typing import Any
 from seg.errors import ImageError, UnsupportedImageError
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.cellpose import is_cellpose, read_cellpose
-from training.dataset.annotations.coco import is_coco, read_coco
+from training.dataset.annotations.coco import is_coco, is_panoptic, read_coco
 from training.dataset.annotations.cvat import is_cvat, parse_xml, read_cvat
 from training.dataset.annotations.geojson import is_geojson, read_geojson
 from training.dataset.annotations.imagej import is_imagej, read_imagej
@@ -65,6 +65,8 @@ def _read(path: Path) -> Annotated | None:
         return read_imagej(path)
     if name.endswith(".txt"):
         _unknown(path, "YOLO's text files" if _is_yolo(path) else None)
+    if name.endswith(".csv"):
+        _unknown(path, _table_of(path))
     return None
 
 
@@ -88,17 +90,32 @@ def _unknown(path: Path, tool: str | None) -> None:
         )
 
 
+def _table_of(path: Path) -> str | None:
+    """The tool whose columns a table has."""
+    with path.open("rb") as file:
+        head = file.read(2000).decode("utf-8-sig", "replace").splitlines()[:1]
+    columns = {each.strip('" ').lower() for line in head for each in line.split(",")}
+    return next((tool for tool, theirs in _TABLES.items() if theirs & columns), None)
+
+
 def _first(raw: Any) -> Any:
     values = raw if isinstance(raw, list) else list(raw.values()) if isinstance(raw, dict) else []
     return values[0] if values and isinstance(values[0], dict) else {}
 
 
+_TABLES = {
+    "shapes of napari in a table": {"shape-type", "vertex-index"},
+    "run lengths in a table, as Kaggle has them,": {"encodedpixels", "rle_mask"},
+    "tables of the VGG Image Annotator (VIA)": {"region_shape_attributes"},
+    "tables of Label Studio": {"annotation_id"},
+}
 _XML = {
     "annotation": "Pascal VOC's boxes in XML",
     "Annotations": "Aperio ImageScope's annotations",
     "ASAP_Annotations": "ASAP's annotations",
 }
 _OTHERS: dict[str, Callable[[Any], bool]] = {
+    "annotations of COCO's panoptic task, whose masks are pictures of colors,": is_panoptic,
     "annotations of the VGG Image Annotator (VIA)": lambda raw: (
         (isinstance(raw, dict) and "_via_img_metadata" in raw) or "regions" in _first(raw)
     ),

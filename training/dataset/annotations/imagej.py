@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from roifile import ROI_TYPE, ImagejRoi
+from tifffile import TiffFile, TiffFileError
 
 from seg.errors import ImageError
 from seg.images.outlines.drawing import OBJECT, AnnotatedDrawing, Shape, polygon_of_rings
@@ -44,6 +45,17 @@ def is_imagej(path: Path) -> bool:
         return False
 
 
+def has_overlay(path: Path) -> bool:
+    """The file is ImageJ's TIFF, and regions were saved with the image."""
+    if not path.name.lower().endswith((".tif", ".tiff")):
+        return False
+    try:
+        with TiffFile(path) as tiff:
+            return bool({"Overlays", "ROI"} & (tiff.imagej_metadata or {}).keys())
+    except (TiffFileError, OSError, ValueError, struct.error):
+        return False  # what is wrong with an image is told where it is read
+
+
 def read_imagej(path: Path) -> Annotated:
     """The drawing of the one image that the file lies beside.
 
@@ -62,9 +74,20 @@ def read_imagej(path: Path) -> Annotated:
             if polygon is None:
                 left_out[roi.roitype.name.lower()] += 1
                 continue
-            plane = (roi.z_position or roi.position) - 1
-            plane_or_none = plane if plane >= 0 else None
-            shapes.append(Shape(_class_of(roi), (polygon,), plane=plane_or_none, is_composite=True))
+            if roi.t_position > 1:
+                raise ImageError(
+                    f"{path}: a region lies at moment {roi.t_position} of a film; save each moment "
+                    "as an image of its own, with its own regions"
+                )
+            shapes.append(
+                Shape(
+                    _class_of(roi),
+                    (polygon,),
+                    plane=roi.z_position - 1 if roi.z_position else None,
+                    page=roi.position - 1 if roi.position and not roi.z_position else None,
+                    is_composite=True,
+                )
+            )
     except (zipfile.BadZipFile, ValueError, IndexError, struct.error, EOFError) as error:
         raise ImageError(f"{path} is no file of ImageJ's regions: {error}") from error
     if len({shape.label for shape in shapes}) > _MOST_NAMES:

@@ -5,10 +5,15 @@ Source: labelstud.io/guide/task_format.
 
 from collections import Counter
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from seg.errors import ImageError
+from seg.images import IMAGE_ENDINGS
+from seg.images.outlines.drawing import AnnotatedDrawing
 from seg.images.outlines.label_studio import drawing_of
-from training.dataset.annotations.annotated import Annotated
+from training.dataset.annotations.annotated import Annotated, add_drawing
+
+EARLIER = "earlier annotations of an image"
 
 
 def is_label_studio(raw: Any) -> bool:
@@ -22,7 +27,9 @@ def is_label_studio(raw: Any) -> bool:
 
 
 def read_label_studio(raw: Any) -> Annotated:
-    """Drawings by the images of the tasks; of several annotations the one updated last is taken.
+    """Drawings by the images of the tasks; of several annotations the ground truth is taken.
+
+    Where none or several of them are called so, it is the one of them that was updated last.
 
     Raises:
         ImageError: a result is not as Label Studio has it.
@@ -36,7 +43,8 @@ def read_label_studio(raw: Any) -> Annotated:
 
 
 def _read(tasks: list[Any]) -> Annotated:
-    drawings, unfinished, left_out = {}, [], Counter[str]()
+    drawings: dict[str, AnnotatedDrawing] = {}
+    unfinished, left_out = [], Counter[str]()
     for task in tasks:
         name = _image_of(task)
         done = [
@@ -47,9 +55,14 @@ def _read(tasks: list[Any]) -> Annotated:
         if not done:
             unfinished.append(name)
             continue
-        left_out["earlier annotations of an image"] += len(done) - 1
-        latest = max(done, key=lambda each: str(each.get("updated_at") or each.get("created_at")))
-        drawings[name] = drawing_of(latest["result"], left_out)
+        true = [each for each in done if each.get("ground_truth")]
+        left_out["annotations of an image beside its ground truth" if true else EARLIER] += (
+            len(done) - 1
+        )
+        latest = max(
+            true or done, key=lambda each: str(each.get("updated_at") or each.get("created_at"))
+        )
+        add_drawing(drawings, name, drawing_of(latest["result"], left_out), "tasks")
     return Annotated("Label Studio", drawings, left_out=+left_out, unfinished=tuple(unfinished))
 
 
@@ -58,9 +71,20 @@ def _image_of(task: Any) -> str:
     if isinstance(task.get("file_upload"), str):
         return str(task["file_upload"])
     data = task["data"]
-    named = data.get("image") or next(
-        (value for value in data.values() if isinstance(value, str) and "." in value), None
-    )
-    if not isinstance(named, str):
-        raise ImageError(f"task {task.get('id')} of this Label Studio file names no image")
-    return named.partition("?d=")[2] or named
+    paths = [_path_of(value) for value in data.values() if isinstance(value, str) and "." in value]
+    images = [path for path in paths if path.lower().endswith(IMAGE_ENDINGS)] or paths
+    if isinstance(data.get("image"), str):
+        return _path_of(data["image"])
+    if len(images) != 1:
+        what = "several images, and not which was drawn on" if images else "no image"
+        raise ImageError(f"task {task.get('id')} of this Label Studio file names {what}")
+    return images[0]
+
+
+def _path_of(address: str) -> str:
+    """The file that an address leads to: of a disk that is served, of a bucket, or as it is."""
+    if "://" not in address and not address.startswith("/data/"):
+        return address
+    parts = urlsplit(address)
+    on_disk = parse_qs(parts.query).get("d")
+    return (on_disk[0] if on_disk else unquote(parts.path)).lstrip("/")

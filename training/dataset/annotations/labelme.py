@@ -73,7 +73,7 @@ def _polygon(kind: str, points: Any) -> Polygon | None:
         (x, y), rim = points
         radius = float(np.hypot(rim[0] - x, rim[1] - y))
         return ellipse(x, y, radius, radius)
-    if kind not in ("polygon", "oriented_rectangle"):
+    if kind not in ("polygon", "oriented_rectangle", "rotation"):  # the last is X-AnyLabeling's
         raise ImageError(f"LabelMe's shapes of type {kind} are not read; draw polygons or masks")
     return polygon_of(points)
 

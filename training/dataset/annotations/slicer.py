@@ -27,8 +27,9 @@ class Segment:
     """One of the segments of a file."""
 
     name: str
-    value: int
-    layer: int = 0
+    value: int | None
+    layer: int | None
+    """Both None in files of Slicer before 4.11, in which each segment has a layer of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,43 @@ class SegmentedVolume:
         ours, theirs = _overlap(image, layers)
         labels = np.zeros(image.spatial_shape, np.uint8)
         part = labels[ours]
-        for segment in self.segments:
-            if segment.layer >= layers.channels:
-                raise ImageError(f"segment {segment.name} lies in a layer that is not there")
-            part[layers.array[segment.layer][theirs] == segment.value] = label_of[segment.name]
+        of_layers: dict[int, set[int]] = {layer: {0} for layer in range(layers.channels)}
+        for number, segment in enumerate(self.segments):
+            layer = self._layer(number, layers.channels)
+            value = 1 if segment.value is None else segment.value
+            part[layers.array[layer][theirs] == value] = label_of[segment.name]
+            of_layers[layer].add(value)
+        for layer, values in of_layers.items():
+            unnamed = set(np.unique(layers.array[layer]).tolist()) - values
+            if unnamed:
+                raise ImageError(
+                    f"the segmentation holds the value {min(unnamed)}, which no segment in its "
+                    "header has; save it anew from Slicer"
+                )
         return labels
+
+    def _layer(self, number: int, layers: int) -> int:
+        """Where a segment lies.
+
+        Raises:
+            ImageError: the file does not say it, or has no such layer.
+        """
+        segment = self.segments[number]
+        if segment.layer is None and len(self.segments) != layers:
+            are_told_apart = layers == 1 and len({each.value for each in self.segments}) == len(
+                self.segments
+            )
+            if not are_told_apart:
+                raise ImageError(
+                    f"{len(self.segments)} segments lie in {layers} layers, and the header does "
+                    "not say which in which; save the segmentation anew with today's Slicer"
+                )
+        layer = segment.layer
+        if layer is None:
+            layer = 0 if layers == 1 else number
+        if not 0 <= layer < layers:
+            raise ImageError(f"segment {segment.name} lies in a layer that is not there")
+        return layer
 
     def numbered(self, image: Image) -> Int32[np.ndarray, "*spatial"]:
         """Nothing: segments are classes.
@@ -96,13 +129,22 @@ def read_slicer(path: Path) -> Annotated:
     segments = tuple(
         Segment(
             each.get("Name", f"segment_{number}"),
-            int(each.get("LabelValue", 1)),
-            int(each.get("Layer", 0)),
+            _number(each, "LabelValue"),
+            _number(each, "Layer"),
         )
         for number, each in sorted(fields.items())
     )
     names = tuple(dict.fromkeys(segment.name for segment in segments))
     return Annotated("3D Slicer", {"": SegmentedVolume(path, segments)}, names)
+
+
+def _number(fields: Mapping[str, str], key: str) -> int | None:
+    if key not in fields:
+        return None
+    try:
+        return int(fields[key])
+    except ValueError as error:
+        raise ImageError(f"a segment's {key} is a whole number, got {fields[key]:.20}") from error
 
 
 def _overlap(image: Image, layers: Image) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

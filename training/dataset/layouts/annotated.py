@@ -6,28 +6,33 @@ image, beside it or in ``masks/``, ``labels/`` or ``annotations/``.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TypeVar
 
 from seg.errors import DatasetError, ImageError
-from seg.images import IMAGE_ENDINGS, stem_of
-from seg.images.endings import is_image_folder
+from seg.images.outlines.drawing import OBJECT
 from training.dataset.annotations.annotated import Annotated
 from training.dataset.annotations.formats import ENDINGS, read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.classes import make_classes
 from training.dataset.dataset_yaml import CARD, DatasetYaml
 from training.dataset.findings.finding import Finding, raise_errors
+from training.dataset.layouts.drawn_images import (
+    MOST_ASKED,
+    case_names,
+    image_of,
+    images_in,
+    tell_other_name,
+    tell_overlays,
+)
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
 from training.dataset.names import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
-    bare,
-    check_text,
-    composed,
     folder_called,
 )
 from training.dataset.splits import assign
@@ -38,14 +43,12 @@ _HELD_OUT = (
     re.compile(r"(^|[^a-z])val(id|idation)?\d*([^a-z]|$)", re.IGNORECASE),
 )
 """Names of files that hold the test cases: those of tests, or else those of validation."""
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
-"""Label Studio puts such a number before the names of what was uploaded."""
-_DEEPEST = 3
-MOST_ASKED = 3
-"""Files that are looked into where masks are there too."""
+_Named = TypeVar("_Named", Path, str)
 BACKGROUND, IGNORED = "background", "ignore"
 _WHY = {
     "earlier": "the latest is taken",
+    "ground truth": "that one is taken",
+    "within another": "COCO knows no holes and fills them; save run lengths to keep them",
     "second": "the first is taken",
     "without a label": "nobody named them",
 }
@@ -82,10 +85,12 @@ def find(path: Path) -> Found | None:
             continue
         if annotated is not None:
             drawn.files.append((file, annotated))
-    if not drawn.files and not drawn.unread:
-        return None
     taken = {file for file, _ in drawn.files}
-    drawn.images = [image for image in _images(folder) if image not in taken]
+    drawn.images = [image for image in images_in(folder) if image not in taken]
+    if not drawn.files and not drawn.unread:
+        drawn.unread = tell_overlays(drawn.images)
+        if not drawn.unread:
+            return None
     return drawn if drawn.files or drawn.images else None
 
 
@@ -119,24 +124,8 @@ def _candidates(folder: Path) -> list[Path]:
         for file in sorted(place.iterdir())
         if file.is_file()
         and not file.name.startswith(".")
-        and file.name.lower().endswith((*ENDINGS, ".txt"))
+        and file.name.lower().endswith((*ENDINGS, ".txt", ".csv"))
     ]
-
-
-def _images(folder: Path, depth: int = 0) -> list[Path]:
-    """Images of the folder and of those within it, but not of those for masks."""
-    found = []
-    for entry in sorted(folder.iterdir()):
-        name = entry.name.lower()
-        if name.startswith("."):
-            continue
-        is_file = entry.is_file() and name.endswith(IMAGE_ENDINGS)
-        if (is_file and not name.endswith(ENDINGS)) or is_image_folder(entry):
-            check_text([entry])
-            found.append(entry)
-        elif entry.is_dir() and depth < _DEEPEST and name not in MASK_FOLDERS:
-            found += _images(entry, depth + 1)
-    return found
 
 
 def load_annotated(
@@ -206,6 +195,8 @@ def _classes(
             problem = f"{own} and {found[name]} differ in capitals alone, and are taken for one"
             advice = f"if they are two classes, list both in {CARD}"
             survey.warning(str(drawn.folder), problem, advice)
+    if OBJECT in found.values() and len({*found.values()} - {OBJECT, BACKGROUND, IGNORED}):
+        _tell_unnamed(drawn, survey)
     known = {*declared, BACKGROUND, IGNORED}
     unknown = list(dict.fromkeys(name for name in found.values() if name not in known))
     if declared and unknown:
@@ -214,6 +205,17 @@ def _classes(
             "them to its classes"
         )
     return {name: name for name in order} | found
+
+
+def _tell_unnamed(drawn: Found, survey: Survey) -> None:
+    """A finding where some shapes have a class and others have none, which makes them one."""
+    for file, each in drawn.files:
+        if OBJECT in each.classes() and OBJECT not in each.names:
+            survey.warning(
+                str(file),
+                f"some shapes have a class and others none; these are taken for a class, {OBJECT}",
+                "name their class, call them ignore, or delete them",
+            )
 
 
 def _class_of(name: str) -> str:
@@ -241,25 +243,27 @@ def _no_case(drawn: Found) -> str:
 
 
 def _cases(drawn: Found, survey: Survey) -> list[Case]:
-    names = _case_names(drawn.images, drawn.folder)
+    names = case_names(drawn.images, drawn.folder)
     held_out = _held_out(drawn)
     cases: dict[Path, Case] = {}
     for file, annotated in drawn.files:
-        split: Split = "test" if file in held_out else "train"
+        subsets = {key: annotated.subset_of.get(key, "") for key in annotated.drawings}
+        tests = _of_tests(subsets)
         for key, drawing in annotated.drawings.items():
-            image = _image_of(key, file, drawn.images)
+            split: Split = "test" if file in held_out or key in tests else "train"
+            image = image_of(key, file, drawn.images, survey)
             if image is None:
-                what = f"the image {key}, which it was drawn on," if key else "its image"
-                advice = "add the image, or export without it"
-                survey.error(str(file), f"{what} is not there", advice)
-            elif image in cases:
+                continue
+            if image in cases:
                 other = cases[image].mask
                 problem = f"{image.name} is annotated in {other.name} too"
                 survey.error(str(file), problem, "remove one of the two")
-            else:
-                cases[image] = Case(
-                    name=names[image], images=(image,), mask=file, split=split, drawing=drawing
-                )
+                continue
+            if len(annotated.drawings) == 1:
+                tell_other_name(file, image, drawn.images, survey)
+            cases[image] = Case(
+                name=names[image], images=(image,), mask=file, split=split, drawing=drawing
+            )
     survey.findings += [
         Finding(
             "warning",
@@ -274,49 +278,20 @@ def _cases(drawn: Found, survey: Survey) -> list[Case]:
 
 
 def _held_out(drawn: Found) -> set[Path]:
-    for pattern in _HELD_OUT:
-        files = {
-            file
-            for file, _ in drawn.files
-            if pattern.search("/".join(file.relative_to(drawn.folder).parts).rsplit(".", 1)[0])
-        }
-        if files and len(files) < len(drawn.files):
-            return files
-    return set()
-
-
-def _image_of(key: str, file: Path, images: Sequence[Path]) -> Path | None:
-    """The image of that name, or the one that the file is called after."""
-    wanted = PurePosixPath(composed(key.replace("\\", "/")))
-    uploaded = _UPLOADED.fullmatch(wanted.name)
-    for name in (wanted.name, uploaded["name"] if uploaded else ""):
-        same = [image for image in images if name and composed(image.name) == name]
-        if len(same) > 1:  # of equal names in several folders the one whose folder fits, too
-            same = [i for i in same if composed(i.as_posix()).endswith(f"/{wanted}")] or same
-        if same:
-            return same[0]
-    stem = wanted.stem if key else _stem(file)
-    for transformed in (lambda s: s, bare, lambda s: bare(s).lower()):
-        same = [i for i in images if transformed(composed(stem_of(i))) == transformed(stem)]
-        if len(same) == 1 or (same and same[0].parent == file.parent):
-            return same[0]
-    return None
-
-
-def _stem(file: Path) -> str:
-    ending = next(each for each in ENDINGS if file.name.lower().endswith(each))
-    return composed(file.name[: -len(ending)])
-
-
-def _case_names(images: Sequence[Path], folder: Path) -> dict[Path, str]:
-    """Stems where they differ, else with the folders above them."""
-    counts = Counter(composed(stem_of(image)) for image in images)
-    return {
-        image: stem
-        if counts[stem := composed(stem_of(image))] == 1
-        else "_".join((*image.relative_to(folder).parent.parts, stem))
-        for image in images
+    names = {
+        file: "/".join(file.relative_to(drawn.folder).parts).rsplit(".", 1)[0]
+        for file, _ in drawn.files
     }
+    return _of_tests(names)
+
+
+def _of_tests(names: Mapping[_Named, str]) -> set[_Named]:
+    """Those whose names say that they are for tests, or else for validation; not all of them."""
+    for pattern in _HELD_OUT:
+        found = {each for each, name in names.items() if pattern.search(name)}
+        if found and len(found) < len(names):
+            return found
+    return set()
 
 
 def _tell_left_out(drawn: Found, survey: Survey) -> None:

@@ -4,7 +4,6 @@
 others are channels. ``images/p1/a.png`` with ``masks/p1/a.png``: p1 is the subject.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +17,10 @@ from training.dataset.names import (
     folder_called,
     folders_in,
     has_images_and_masks,
+    says_mask,
 )
 from training.dataset.survey import Survey
 
-_WORD = re.compile(r"[^\W\d_]+")
 FEWEST = 2
 """Folders; one alone is nothing of this kind."""
 
@@ -94,7 +93,7 @@ def _of_cases(folder: Path, survey: Survey) -> Raw | None:
     """Of folders in each of which one file is a mask by its name, the others its channels."""
     found = {each: _files(each) for each in folders_in(folder)}
     found = {each: stems for each, stems in found.items() if stems}
-    masks = {each: [stem for stem in stems if _says_mask(stem)] for each, stems in found.items()}
+    masks = {each: [stem for stem in stems if says_mask(stem)] for each, stems in found.items()}
     if len(found) < FEWEST or not any(masks.values()):
         return None
     check_text(found)
@@ -146,10 +145,6 @@ def _check_alike(kinds: dict[Path, tuple[str, ...]]) -> None:
 
 def _files(folder: Path) -> Stems:
     return files_in(folder) if folder.is_dir() else {}
-
-
-def _says_mask(stem: str) -> bool:
-    return any(word.lower() in MASK_FOLDERS for word in _WORD.findall(stem))
 
 
 def _kind(stem: str, case: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from seg.errors import DatasetError
 from seg.images import stem_of
 from seg.images.endings import is_image_file, is_image_folder, left_out_at
+from training.dataset.annotations.imagej import is_imagej
 from training.dataset.findings.finding import Finding
 from training.dataset.names import bare, check_text, composed
 from training.dataset.survey import Survey
@@ -51,7 +52,7 @@ def files_in(folder: Path, endings: tuple[str, ...] | None = None) -> Stems:
         is_image = is_image_folder(path) or (
             name.endswith(endings) if endings else path.is_file() and is_image_file(path)
         )
-        if name.startswith(".") or not is_image or name.endswith(ANNOTATED):
+        if name.startswith(".") or not is_image or _is_annotation(path):
             continue
         check_text([path])
         stem = composed(stem_of(path))
@@ -62,6 +63,12 @@ def files_in(folder: Path, endings: tuple[str, ...] | None = None) -> Stems:
             )
         stems[stem] = path
     return stems
+
+
+def _is_annotation(path: Path) -> bool:
+    """The file is called as images are, and holds what was drawn on one."""
+    name = path.name.lower()
+    return name.endswith(ANNOTATED) or (name.endswith(".zip") and is_imagej(path))
 
 
 def left_out_in(folder: Path) -> list[Finding]:

@@ -17,7 +17,7 @@ from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
 from training.dataset.layouts.files import CLASSES
 from training.dataset.layouts.object_table import object_table
-from training.dataset.layouts.odd_masks import Values
+from training.dataset.layouts.odd_masks import Values, listed
 from training.dataset.layouts.undeclared import Shapes, doubts
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles, hinted, packed
@@ -123,6 +123,14 @@ def _with_found_classes(
         raise DatasetError("masks need values above 0 for what is not background, got 0 only")
     survey.findings += doubts(masks, shapes)
     named = _named_by_a_table(cases)
+    unnamed = [value for value in values[1:] if value not in named] if named else []
+    if unnamed:
+        survey.warning(
+            str(cases[0].mask.parent),
+            f"the table of labels has no name for the values {listed(unnamed)} of the masks, which "
+            "are taken for classes",
+            "add them to the table, or correct the masks",
+        )
     names = [named.get(value, f"class_{index}") for index, value in enumerate(values)]
     names[0] = "background"
     if len(set(names)) < len(names):

@@ -7,11 +7,13 @@
 from pathlib import Path
 
 from seg.errors import DatasetError
+from training.dataset.annotations.itk_snap import label_tables
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import CARD, DatasetYaml, cards_passed_over
 from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.layouts.files import (
     CLASSES,
+    MOST_NAMED,
     Stems,
     cases_of,
     files_in,
@@ -32,6 +34,7 @@ from training.dataset.names import (
     folder_called,
     folders_in,
     has_images_and_masks,
+    says_mask,
 )
 from training.dataset.splits import assign
 from training.dataset.survey import Survey
@@ -61,7 +64,10 @@ def load_plain(
     Raises:
         DatasetError: a folder is missing, or ``dataset.yaml`` does not fit.
     """
+    tables = label_tables(folder)
     for other in cards_passed_over(folder):
+        if other in tables:
+            continue
         survey.warning(
             str(other),
             f"the file is not read: what a dataset is stands in {CARD}",
@@ -136,8 +142,11 @@ def _beside(folder: Path) -> tuple[Stems, Stems]:
     masks = {
         stem: path for stem, path in stems.items() if bare(stem) != stem and bare(stem) in stems
     }
+    if not masks:  # a_img beside a_masks: both say what they are
+        masks = {stem: path for stem, path in stems.items() if says_mask(stem)}
     images = {stem: path for stem, path in stems.items() if stem not in masks}
-    return (images, masks) if len(masks) == len(images) else (stems, {})
+    belong = {bare(stem) for stem in images} == {bare(stem) for stem in masks}
+    return (images, masks) if belong and len(masks) == len(images) else (stems, {})
 
 
 def _cases(folder: Path, split: Split, survey: Survey, card: DatasetYaml) -> list[Case]:
@@ -151,6 +160,8 @@ def _cases(folder: Path, split: Split, survey: Survey, card: DatasetYaml) -> lis
         raise DatasetError(f"{folder} needs the folders images and masks, it has no {lacking}")
     else:
         stems, mask_stems = files_in(images), files_in(masks)
+        if stems and not mask_stems:
+            _check_others(masks)
         survey.findings += [*left_out_in(images), *left_out_in(masks)]
         survey.findings += [_passed_over(entry, masks) for entry in _other_masks(folder, masks)]
     files = cases_of(stems, mask_stems, survey)
@@ -166,6 +177,22 @@ def _cases(folder: Path, split: Split, survey: Survey, card: DatasetYaml) -> lis
         Case(name=name, images=paired[name][0], mask=mask, objects=paired[name][1], split=split)
         for name, mask in of_classes.items()
     ]
+
+
+def _check_others(masks: Path) -> None:
+    """Pass where a folder without masks has nothing else in it.
+
+    Raises:
+        DatasetError: it holds files that are not read.
+    """
+    others = [each.name for each in sorted(masks.iterdir()) if each.is_file()]
+    named = [name for name in others if not name.startswith(".")][:MOST_NAMED]
+    if named:
+        raise DatasetError(
+            f"{masks} holds no masks that are read, but {', '.join(named)}"
+            f"{', ...' if len(others) > MOST_NAMED else ''}; save them as PNG, TIFF, NPY or NIfTI, "
+            "one number a class"
+        )
 
 
 def _other_masks(folder: Path, masks: Path) -> list[Path]:

@@ -194,9 +194,10 @@ def seg_nrrd(path, layers, segments, *, space_origin=(0, 0, 0)):
             for line in (
                 f"Segment{i}_ID:=Segment_{i}",
                 f"Segment{i}_Name:={name}",
-                f"Segment{i}_LabelValue:={value}",
-                f"Segment{i}_Layer:={layer}",
+                None if value is None else f"Segment{i}_LabelValue:={value}",
+                None if layer is None else f"Segment{i}_Layer:={layer}",
             )
+            if line
         ),
     ]
     path.write_bytes("\n".join(lines).encode() + b"\n\n" + stack.astype(np.uint8).tobytes())

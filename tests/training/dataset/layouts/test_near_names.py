@@ -226,3 +226,23 @@ def test_what_systems_leave_in_folders_is_no_dataset(tmp_path):
         for part in ("images", "masks"):
             (tmp_path / name / part).mkdir(parents=True)
     assert look_into(tmp_path)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"), [("{}_img", "{}_masks"), ("volume-{}", "segmentation-{}")]
+)
+def test_images_beside_their_masks_may_say_what_they_are_too(image, mask, tmp_path):
+    for index in range(4):
+        write_png(tmp_path / f"{image.format(index)}.png", np.full((4, 6), index))
+        write_png(tmp_path / f"{mask.format(index)}.png", mask_values(1))
+    cases = load_dataset(tmp_path).cases
+    pairs = {(case.images[0].stem, case.mask.stem) for case in cases}
+    assert pairs == {(image.format(index), mask.format(index)) for index in range(4)}
+
+
+def test_masks_of_a_format_that_is_not_read_are_named(tmp_path):
+    folders(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_suffix(".npz"))
+    with pytest.raises(DatasetError, match=r"no masks that are read, but .*npz"):
+        load_dataset(tmp_path)
