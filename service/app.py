@@ -32,6 +32,7 @@ from service.middleware.accounting import (
     REQUEST_ID,
     BodyLimit,
     Edge,
+    Limit,
 )
 from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER
@@ -113,15 +114,19 @@ def create_app(
     public_app: ASGIApp = Gate(app, settings) if guarded else app
     if settings.cors_origins:
         public_app = _open_to(settings.cors_origins, public_app, bool(settings.front_ends))
+    job_bytes = Limit(settings.max_job_bytes, "SEG_MAX_JOB_MB")
+    usual_time = Limit(settings.timeout_s, "SEG_TIMEOUT_S")
     edge: ASGIApp = Edge(
         public_app,
         routes=routes,
         limits={
-            "/jobs": BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB"),
-            **dict.fromkeys(STOW, BodyLimit(settings.max_job_bytes, "SEG_MAX_JOB_MB")),
-            "/models/{name}": BodyLimit(settings.max_model_bytes, "SEG_MAX_MODEL_MB"),
+            "/jobs": BodyLimit(job_bytes, Limit(settings.job_timeout_s, "SEG_JOB_TIMEOUT_S")),
+            **dict.fromkeys(STOW, BodyLimit(job_bytes, usual_time)),
+            "/models/{name}": BodyLimit(
+                Limit(settings.max_model_bytes, "SEG_MAX_MODEL_MB"), usual_time
+            ),
         },
-        usual_limit=BodyLimit(settings.max_body_bytes, "SEG_MAX_BODY_MB"),
+        usual_limit=BodyLimit(Limit(settings.max_body_bytes, "SEG_MAX_BODY_MB"), usual_time),
         metrics=models.metrics,
         audit=AuditLog(settings.audit_log) if settings.audit_log else None,
     )

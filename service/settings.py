@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1)] | None = None
     """Images decoded and held in memory at the same time; None follows the batching."""
     timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds after which a segmentation is stopped."""
+    """Seconds for the body of a request to arrive, and again until a segmentation is stopped."""
 
     keys: Literal["auto", "required", "off"] = "auto"
     """``off`` asks nobody for a key, ``required`` all. ``auto`` is ``required`` where the service

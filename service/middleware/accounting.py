@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, the limit of bytes, metrics and the access log."""
+"""The outermost layer: request ids, limits of bodies, metrics and the access log."""
 
 import asyncio
 import re
@@ -44,16 +44,25 @@ POLICY_VIOLATION = 1008
 NO_WEBSOCKETS = "there are no websockets here; GET /jobs/ID/events sends the progress of a job"
 
 
-class BodyTooLargeError(Exception):
-    """More bytes came than a body may have."""
+class BodyCutError(Exception):
+    """The rest of a body is not read: it is too long, or takes too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a request's body may take, and the variable that says so."""
+
+    most: float
+    variable: str
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """Most bytes of a request's body, and the variable that sets it."""
+    """Of the bodies of a route."""
 
-    max_bytes: int
-    variable: str
+    bytes: Limit
+    seconds: Limit
+    """From the end of the head to the end of the body."""
 
 
 class Edge:
@@ -146,7 +155,9 @@ class _Exchange:
         self._start = perf_counter()
         self._bytes_in = 0
         self._bytes_out = 0
-        self._too_large = False
+        self._complete = False
+        self._cut: tuple[int, str] | None = None
+        """Status and sentence of the answer to a body that is not read to its end."""
         self.status = CLIENT_CLOSED_REQUEST
         self.request_id = _request_id(scope)
         self.trace_id: str | None = None
@@ -170,8 +181,8 @@ class _Exchange:
         }
 
     async def run(self, app: ASGIApp) -> None:
-        if _declared_length(self._scope) > self._limit.max_bytes:
-            await self._refuse()
+        if _declared_length(self._scope) > self._limit.bytes.most:
+            await self._refuse(self._too_large())
             return
         if Headers(scope=self._scope).get("upgrade", "").lower() == "websocket":
             await self._answer(400, NO_WEBSOCKETS, {"Connection": "close"})
@@ -181,41 +192,54 @@ class _Exchange:
             return
         try:
             await app(self._scope, self._counted_receive, self._labelled_send)
-        except BodyTooLargeError:
+        except BodyCutError:
             pass
         except Exception as error:
             fields = {"request_id": self.request_id, **where_it_failed(error)}
             LOGGER.error("error", extra={"fields": fields})
             if self.status == CLIENT_CLOSED_REQUEST:
                 await self._answer(500, "the service failed; its log says more")
-        if self._too_large:
-            await self._refuse()
+        if self._cut:
+            await self._refuse(self._cut)
 
-    async def _refuse(self) -> None:
-        limit = self._limit.max_bytes / 1e6
-        await self._answer(
-            413,
-            f"a request may have {limit:g} MB, this one has more; raise {self._limit.variable}",
-            {"Connection": "close"},  # without it the server would read the body to its end
-        )
+    async def _refuse(self, cut: tuple[int, str]) -> None:
+        self._cut = None
+        # without the header the server would read the body to its end
+        await self._answer(*cut, {"Connection": "close"})
+
+    def _too_large(self) -> tuple[int, str]:
+        limit = self._limit.bytes
+        megabytes = f"{limit.most / 1e6:g} MB"
+        return 413, f"a request may have {megabytes}, this one has more; raise {limit.variable}"
+
+    def _too_slow(self) -> tuple[int, str]:
+        limit = self._limit.seconds
+        return 408, f"the body took longer than {limit.most:g} s to arrive; raise {limit.variable}"
 
     async def _answer(
         self, status: int, detail: str, headers: dict[str, str] | None = None
     ) -> None:
-        self._too_large = False
         response = problem_response(status, detail, headers)
         await response(self._scope, self._receive, self._labelled_send)
 
     async def _counted_receive(self) -> Message:
-        message = await self._receive()
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._limit.seconds.most - self.seconds):
+                message = await self._receive()
+        except TimeoutError:
+            self._cut = self._too_slow()
+            raise BodyCutError from None
+        self._complete = not message.get("more_body", False)
         self._bytes_in += len(message.get("body", b""))
-        if self._bytes_in > self._limit.max_bytes:
-            self._too_large = True
-            raise BodyTooLargeError
+        if self._bytes_in > self._limit.bytes.most:
+            self._cut = self._too_large()
+            raise BodyCutError
         return message
 
     async def _labelled_send(self, message: Message) -> None:
-        if self._too_large:  # an inner layer took the cut for an error of its own
+        if self._cut:  # an inner layer took the cut for an error of its own
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]

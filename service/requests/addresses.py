@@ -112,6 +112,8 @@ class UrlImages:
         most_bytes: int,
         reserve: Callable[[int], None],
         headers: Headers = (),
+        *,
+        seconds: float,
     ) -> int:
         """Write what lies at an address; its size.
 
@@ -121,17 +123,20 @@ class UrlImages:
             most_bytes: beyond which the rest is not read.
             reserve: is told of bytes before they are written.
             headers: for its host alone; another one, to which it redirects, gets none.
+            seconds: that all of it may take.
 
         Raises:
             Problem: 413, it is too large; 422, it is not listed; 502 and 504, it was not to be had.
         """
         first = self.allowed.check(url)
+        until = anyio.current_time() + seconds
         for _ in range(MOST_REDIRECTS + 1):
             origin = self.allowed.check(url)
             own = headers if origin == first else ()
             try:
-                found = await self._ask(origin, url, target, most_bytes, reserve, own)
-            except httpcore.TimeoutException:
+                with anyio.fail_after(until - anyio.current_time()):
+                    found = await self._ask(origin, url, target, most_bytes, reserve, own)
+            except (httpcore.TimeoutException, TimeoutError):
                 raise Problem(504, "the address of an image did not answer in time") from None
             except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError):
                 raise Problem(502, "the address of an image cannot be reached") from None

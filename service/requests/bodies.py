@@ -1,12 +1,10 @@
-"""Bodies that are short and read whole, and long ones that come within limits."""
+"""Bodies that are short and read whole, and long ones that lie in files."""
 
-import math
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import BinaryIO
 
-import anyio
 from starlette.requests import Request
 
 from service.problems.response import Problem
@@ -33,21 +31,15 @@ async def short_body(request: Request, most: int, too_long: Problem) -> bytes:
 
 
 @asynccontextmanager
-async def in_time(
-    receive: Callable[[BinaryIO], Awaitable[None]], seconds: float
-) -> AsyncIterator[BinaryIO]:
+async def spooled(receive: Callable[[BinaryIO], Awaitable[None]]) -> AsyncIterator[BinaryIO]:
     """What ``receive`` writes into a file, wound back: in memory as long as it is short.
 
     Raises:
-        Problem: 408, it takes longer; and what ``receive`` raises.
+        Problem: as ``receive``.
     """
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as spooled:
-        file: BinaryIO = spooled  # type: ignore[assignment]  # one in all but name
-        with anyio.move_on_after(seconds) as upload:
-            await receive(file)
-            upload.deadline = math.inf
-        if upload.cancelled_caught:
-            raise Problem(408, "the request did not arrive in time", {"Connection": "close"})
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as temporary:
+        file: BinaryIO = temporary  # type: ignore[assignment]  # one in all but name
+        await receive(file)
         file.seek(0)
         yield file
 

@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from service.problems.response import Problem
-from service.requests.bodies import in_time, require_fits
+from service.requests.bodies import require_fits, spooled
 from service.requests.uploads import IN_MEMORY
 
 MOST_BYTES = 16_000_000
@@ -27,7 +27,11 @@ SIDE_BY_SIDE = 2
 
 
 class JsonBodies:
-    """Those of one front end."""
+    """Those of one front end.
+
+    Args:
+        seconds: that a long one waits for others.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -38,10 +42,10 @@ class JsonBodies:
         """A body for as long as the block lasts; of long ones two at a time, others wait on disk.
 
         Raises:
-            Problem: 408, it does not arrive in time; 413, it is too long, or holds too much; 503,
-                others that are long take their time.
+            Problem: 413, it is too long, or holds too much; 503, others that are long take their
+                time.
         """
-        async with in_time(partial(_receive, request), self._seconds) as file:
+        async with spooled(partial(_receive, request)) as file:
             is_long = file.seek(0, SEEK_END) > IN_MEMORY
             file.seek(0)
             if not is_long:

@@ -1,6 +1,5 @@
 """The images of a request, streamed to unnamed temporary files, never kept in memory."""
 
-import math
 import shutil
 import tempfile
 import zipfile
@@ -41,7 +40,7 @@ class Uploads:
 
     urls: UrlImages
     seconds: float
-    """Within which they must have come."""
+    """Within which those that are fetched must have come."""
     most_bytes: int
     """Of all files that are fetched for a request."""
 
@@ -53,18 +52,8 @@ class Uploads:
         with the images may take longer than their upload.
 
         Raises:
-            Problem: there is no image, or the form has other fields; 408, they did not arrive in
-                time; or as `UrlImages.fetch` does.
+            Problem: there is no image, or the form has other fields; or as `UrlImages.fetch` does.
         """
-        with anyio.move_on_after(self.seconds) as upload:
-            async with self._images_of(request) as images:
-                upload.deadline = math.inf
-                yield images
-                return
-        raise Problem(408, "the image did not arrive in time", {"Connection": "close"})
-
-    @asynccontextmanager
-    async def _images_of(self, request: Request) -> AsyncIterator[Images]:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         with ExitStack() as files:
             if content_type == "multipart/form-data":
@@ -86,9 +75,10 @@ class Uploads:
         channels: list[BinaryIO] = []
         several: Images = []
         left = self.most_bytes
+        until = anyio.current_time() + self.seconds
         for name, value in form.multi_items():
             if isinstance(value, str) and name in (ADDRESS, ADDRESSES):
-                file, size = await self._fetched(value, left, request, files)
+                file, size = await self._fetched(value, left, until, request, files)
                 left -= size
             elif not isinstance(value, str) and name in (FIELD, SEVERAL):
                 file = value.file
@@ -120,11 +110,12 @@ class Uploads:
         return several or [channels]
 
     async def _fetched(
-        self, url: str, most_bytes: int, request: Request, files: ExitStack
+        self, url: str, most_bytes: int, until: float, request: Request, files: ExitStack
     ) -> tuple[BinaryIO, int]:
         reserve = request.scope.get("state", {}).get("reserve", lambda _: None)
         file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
-        size = await self.urls.fetch(url, file, most_bytes, reserve)
+        seconds = until - anyio.current_time()
+        size = await self.urls.fetch(url, file, most_bytes, reserve, seconds=seconds)
         file.seek(0)
         return file, size
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import anyio
 from anyio.to_thread import run_sync
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -63,13 +62,8 @@ class ModelChanges:
         self._is_busy = True
         try:
             with _writable(), tempfile.TemporaryFile(dir=root) as archive:
-                with anyio.move_on_after(self._settings.timeout_s) as upload:
-                    async for chunk in request.stream():
-                        await run_sync(archive.write, chunk)
-                if upload.cancelled_caught:
-                    raise Problem(
-                        408, "the package did not arrive in time", {"Connection": "close"}
-                    )
+                async for chunk in request.stream():
+                    await run_sync(archive.write, chunk)
                 archive.seek(0)
                 version = await run_sync(self._take_in, root, name, archive, share)
         finally:

@@ -11,7 +11,7 @@ from functools import partial
 from time import monotonic
 from typing import IO, Any
 
-from anyio import CapacityLimiter, move_on_after
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response
@@ -125,10 +125,7 @@ class Forwarded:
         self._models.require_ready()
         with ExitStack() as files:
             found = _Sorted(files, request.path_params.get("study"), self._reader())
-            with move_on_after(self._models.settings.timeout_s) as upload:
-                await read_related(request, found, self._limiter)
-            if upload.cancelled_caught:
-                raise Problem(408, "the instances did not arrive in time", {"Connection": "close"})
+            await read_related(request, found, self._limiter)
             owner = owner_of(request)
             taken = [await run_sync(self._take, owner, each) for each in found.series.values()]
         jobs = [job for job in taken if job is not None]

@@ -39,6 +39,7 @@ class TaskImages:
         self._host = name if "://" in name or not name else f"https://{name}"
         self._token = _token(settings.label_studio_token_file)
         self._access, self._until = "", 0.0
+        self._seconds = settings.timeout_s
 
     async def fetch(
         self, request: Request, task: dict[str, Any], key: str, most_bytes: int, target: IO[bytes]
@@ -70,7 +71,7 @@ class TaskImages:
         else:
             url = self._address(value, task)
             headers = await self._headers(url)
-            await self._urls.fetch(url, target, most_bytes, reserve, headers)
+            await self._urls.fetch(url, target, most_bytes, reserve, headers, seconds=self._seconds)
         target.seek(0)
 
     def _address(self, value: str, task: dict[str, Any]) -> str:

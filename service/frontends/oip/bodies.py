@@ -11,7 +11,7 @@ import anyio
 from starlette.requests import Request
 
 from service.problems.response import Problem
-from service.requests.bodies import in_time, require_fits
+from service.requests.bodies import require_fits, spooled
 from service.requests.numbers import whole_number
 from service.requests.uploads import IN_MEMORY
 
@@ -25,18 +25,17 @@ _PIECE = 1 << 18
 
 
 @asynccontextmanager
-async def body_of(request: Request, most: int, seconds: float) -> AsyncIterator[BinaryIO]:
+async def body_of(request: Request, most: int) -> AsyncIterator[BinaryIO]:
     """The body of a request, unpacked where it is compressed, wound back.
 
     Args:
         request: whose body it is.
         most: bytes, unpacked.
-        seconds: within which it must have come.
 
     Raises:
-        Problem: 408, it did not; 413, it is longer; 415, 422, it cannot be unpacked.
+        Problem: 413, it is longer; 415, 422, it cannot be unpacked.
     """
-    async with in_time(partial(_receive, request, most), seconds) as file:
+    async with spooled(partial(_receive, request, most)) as file:
         yield file
 
 

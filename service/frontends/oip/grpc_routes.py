@@ -3,7 +3,6 @@
 So keys, limits, counts and logs are those of every request.
 """
 
-import anyio
 from anyio.to_thread import run_sync
 from google.protobuf.message import Message
 from open_inference.grpc import protocol
@@ -84,7 +83,7 @@ class GrpcProtocol:
         """``ModelInfer``: a tensor in, tensors out."""
         settings = self._models.settings
         self._public.admission.require_place(self._public.side_by_side)
-        chunks = await _whole(request, settings.max_body_bytes, settings.timeout_s)
+        chunks = await _whole(request, settings.max_body_bytes)
         messages = [await run_sync(_read, chunks)]
         name, version = messages[0].model_name, messages[0].model_version
         target = self._protocol.target(name, version or None)
@@ -102,18 +101,16 @@ class GrpcProtocol:
         return await self._protocol.answered(request, target, parse, encode)
 
 
-async def _whole(request: Request, most: int, seconds: float) -> list[bytes]:
+async def _whole(request: Request, most: int) -> list[bytes]:
     """A message, which is in memory as one piece already.
 
     Raises:
-        Problem: 408, it did not come in time; 413, it is longer.
+        Problem: 413, it is longer.
     """
-    with anyio.move_on_after(seconds):
-        chunks = [chunk async for chunk in request.stream() if chunk]
-        if sum(map(len, chunks)) > most:
-            raise Problem(413, f"a message has {most / 1e6:.3g} MB at most, this one has more")
-        return chunks
-    raise Problem(408, "the message did not arrive in time")
+    chunks = [chunk async for chunk in request.stream() if chunk]
+    if sum(map(len, chunks)) > most:
+        raise Problem(413, f"a message has {most / 1e6:.3g} MB at most, this one has more")
+    return chunks
 
 
 def _read(chunks: list[bytes]) -> protocol.ModelInferRequest:

@@ -124,7 +124,7 @@ class InferenceProtocol:
             shape = target.input.shape[1:]
             most = min(most, 4096 + MOST_PATCHES * prod(shape) * MOST_DIGITS)
         self._public.admission.require_place(self._public.side_by_side)
-        async with body_of(request, most, settings.timeout_s) as body:
+        async with body_of(request, most) as body:
             length = json_length(request, body)
 
             def parse(keep: Keep, backend: SharedBackend) -> Asked:
