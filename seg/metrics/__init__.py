@@ -1,6 +1,6 @@
 """How good a mask is, and how sure that is."""
 
-from seg.metrics.bootstrap import Estimate, bootstrap_mean
+from seg.metrics.bootstrap import Estimate, bootstrap_mean, members_of
 from seg.metrics.calibration import expected_calibration_error, reliability
 from seg.metrics.features import FeatureStatistics
 from seg.metrics.matching import (
@@ -52,6 +52,7 @@ __all__ = [
     "iou",
     "iou_per_class",
     "is_hit",
+    "members_of",
     "overlaps",
     "paired_test",
     "reliability",

@@ -2,12 +2,13 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Real
 
-from seg.metrics.bootstrap import Estimate, bootstrap_mean
+from seg.metrics.bootstrap import Estimate, bootstrap_mean, members_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class PairedTest:
     p_value: float
     """Of Wilcoxon's signed-rank test, two-sided; NaN where all pairs are equal."""
     higher: int
-    """Pairs whose second value is the higher one."""
+    """Pairs, or subjects, whose second value is the higher one."""
     lower: int
 
     @property
@@ -32,10 +33,13 @@ def paired_test(
     first: Real[np.ndarray, "cases"],
     second: Real[np.ndarray, "cases"],
     rng: np.random.Generator,
+    groups: Sequence[str] | None = None,
 ) -> PairedTest:
     """Compare two values of each case.
 
-    The interval comes from drawing cases, with both of their values, with replacement.
+    The interval comes from drawing cases, with both of their values, with replacement. Where
+    ``groups`` names the subject of each case, subjects are drawn, and it is their mean differences
+    that the test ranks and that are higher or lower.
 
     Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993); Wilcoxon, Individual
     comparisons by ranking methods, Biometrics Bulletin 1 (1945).
@@ -44,13 +48,17 @@ def paired_test(
 
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     measured = differences[~np.isnan(differences)]
+    if groups is not None:
+        known = [g for g, each in zip(groups, differences, strict=True) if not math.isnan(each)]
+        members = members_of(known)
+        measured = np.bincount(members, measured) / np.maximum(np.bincount(members), 1)
     p_value = math.nan
     if measured.any():
         with warnings.catch_warnings():  # of a normal approximation of few pairs with ties
             warnings.simplefilter("ignore")
             p_value = float(stats.wilcoxon(measured).pvalue)
     return PairedTest(
-        bootstrap_mean(differences, rng),
+        bootstrap_mean(differences, rng, groups),
         p_value,
         higher=int((measured > 0).sum()),
         lower=int((measured < 0).sum()),

@@ -17,4 +17,4 @@ def student_mean(values: Sequence[float], *, level: float = 0.95) -> Estimate | 
         return None
     middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
     reach = float(stdtrit(len(values) - 1, (1 + level) / 2)) * spread / len(values) ** 0.5
-    return Estimate(middle, middle - reach, middle + reach, len(values))
+    return Estimate(middle, middle - reach, middle + reach, len(values), len(values))

@@ -93,7 +93,11 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
         cases=tuple(shared),
         left_out=tuple(sorted(set(of_a) ^ set(of_b))),
         differences=tuple(each for each in tests.values() if each),
-        objects=tuple(object_differences([(x.objects, y.objects) for x, y in pairs])),
+        objects=tuple(
+            object_differences(
+                [(x.objects, y.objects) for x, y in pairs], [x.group for x, _ in pairs]
+            )
+        ),
         says={name: _in_words(each) for name in names_of_both if (each := tests[name, "dice"])},
     )
 
@@ -103,10 +107,12 @@ def _difference(
 ) -> Difference | None:
     scores = [_same_reference(region, *pair) for pair in pairs]
     values = np.array([[_value(s, measure) for s in pair] for pair in scores])
-    known = values[~np.isnan(values).any(axis=1)]
+    counts = ~np.isnan(values).any(axis=1)
+    known = values[counts]
     if not len(known):
         return None
-    test = paired_test(known[:, 0], known[:, 1], np.random.default_rng(SEED))
+    groups = [a.group for (a, _), is_known in zip(pairs, counts, strict=True) if is_known]
+    test = paired_test(known[:, 0], known[:, 1], np.random.default_rng(SEED), groups)
     up, down = test.higher, test.lower
     return Difference(
         region=region,
@@ -146,6 +152,8 @@ def _in_words(dice: Difference) -> str:
     """What a difference of Dice allows to say, and what it does not."""
     mean, (low, high) = dice.difference.mean, dice.difference.ci95 or (-math.inf, math.inf)
     cases = "1 case" if dice.difference.cases == 1 else f"{dice.difference.cases} cases"
+    if dice.difference.subjects:
+        cases += f" of {dice.difference.subjects} subjects"
     if dice.p_value is None:
         return f"no difference in any of {cases}"
     spread = "" if dice.difference.ci95 is None else f" ({low:+.4f} to {high:+.4f})"
@@ -189,7 +197,7 @@ def comparison_table(comparison: Comparison) -> str:
     lines += [
         f"{row.region:{width}}  {row.label:17}  {row.a:<7.4g}  {row.b:<7.4g}  "
         f"{row.difference:<+7.4f}  {_range(row.ci95):18}  "
-        f"objects, bootstrap over {row.cases} cases"
+        f"objects of {row.cases} cases"
         for row in comparison.objects
     ]
     lines += [f"{region}: {words}" for region, words in comparison.says.items()]

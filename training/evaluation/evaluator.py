@@ -1,6 +1,7 @@
 """Whole images to scores, by the Predictor that serves."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ PREDICTION_FORMATS = {2: "png", 3: "nifti"}
 """Format of the masks that an evaluation keeps, by number of dimensions."""
 
 
+DIGITS = 16
+"""Of the number that stands for a subject, whose name is nobody's business."""
 VOXELS_OF_TOLERANCE = 2
 """People who draw the same outline twice differ by about as much."""
 
@@ -98,7 +101,7 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
         floors = thresholding.dice(image, reference) if thresholding else {}
         said = predicted_regions(mask, reference, classes) | decisions.regions
         scores = measure_case(said, reference, classes, tolerance, meter.regions, floors)
-        score = _case_score(case.name, scores, together, image, meter)
+        score = _case_score(case, scores, together, image, meter)
         if objects is not None:
             numbers = np.ascontiguousarray(
                 turn.there(dataset.read_objects(case, stored, mask_of_reference))
@@ -132,7 +135,7 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
 
 
 def _case_score(
-    case: str,
+    case: Case,
     scores: dict[str, RegionScore],
     together: str | None,
     image: Image,
@@ -140,7 +143,10 @@ def _case_score(
 ) -> CaseScore:
     foreground = scores.pop(together) if together else None
     return CaseScore(
-        case=case,
+        case=case.name,
+        subject=None
+        if case.subject is None
+        else sha256(case.subject.encode()).hexdigest()[:DIGITS],
         classes=scores,
         foreground=foreground,
         unit="mm" if image.spacing else "pixels",

@@ -125,21 +125,27 @@ def evaluation_of(
         cases=tuple(cases),
         summary={
             name: summary_of_region(
-                [score for case in cases if (score := case.region(name))], calibration.get(name)
+                [score for case in cases if (score := case.region(name))],
+                calibration.get(name),
+                [case.group for case in cases if case.region(name)],
             )
             for name in names
         },
         tolerance=tolerance,
         unit=units.pop() if len(units) == 1 else "mm or pixels",
-        ece=interval_of([case.ece for case in cases]),
-        objects=summaries_of([case.objects for case in cases if case.objects]),
+        ece=interval_of([case.ece for case in cases], [case.group for case in cases]),
+        objects=summaries_of([case.objects for case in cases], [case.group for case in cases]),
     )
 
 
-def summary_of_region(scores: Sequence[RegionScore], calibration: Counts | None = None) -> Summary:
-    """A region over all cases."""
+def summary_of_region(
+    scores: Sequence[RegionScore],
+    calibration: Counts | None = None,
+    groups: Sequence[str] | None = None,
+) -> Summary:
+    """A region over all cases, each of which is of one of the groups where they are named."""
     names = [measure.name for measure in MEASURES] + ["volume_error", "floor"]
-    found = {name: interval_of([getattr(each, name) for each in scores]) for name in names}
+    found = {name: interval_of([getattr(each, name) for each in scores], groups) for name in names}
     measures = {name: interval for name, interval in found.items() if interval}
     dice, iou, floor = (measures.get(name) for name in ("dice", "iou", "floor"))
     voxels = sum(each.voxels_predicted + each.voxels_reference for each in scores)
@@ -173,10 +179,17 @@ def merged(evaluations: Sequence[Evaluation]) -> Evaluation:
     return evaluation_of(cases, names, calibration, evaluations[0].tolerance)
 
 
-def interval_of(values: Sequence[float | None]) -> Interval | None:
-    """The mean of those that are known, with its bootstrap interval; None where none is."""
+def interval_of(
+    values: Sequence[float | None], groups: Sequence[str] | None = None
+) -> Interval | None:
+    """The mean of those that are known, with its bootstrap interval; None where none is.
+
+    Args:
+        values: of cases.
+        groups: the subjects that they are of; None where each is of its own.
+    """
     numbers = np.array([math.nan if value is None else value for value in values], np.float64)
-    estimate = bootstrap_mean(numbers, np.random.default_rng(SEED))
+    estimate = bootstrap_mean(numbers, np.random.default_rng(SEED), groups)
     if not estimate.cases:
         return None
     return Interval.of(estimate)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int32, Integer, UInt8
 
 from seg.frozen import FrozenData
 from seg.images import ClassInfo
-from seg.metrics import ObjectCounts, Overlaps, count_objects, overlaps
+from seg.metrics import ObjectCounts, Overlaps, count_objects, members_of, overlaps
 from seg.objects import Objects, components
 from training.dataset.legend import IGNORE
 
@@ -172,8 +172,10 @@ def _score(
     )
 
 
-def summary_of_objects(scores: Sequence[ObjectScore]) -> ObjectSummary:
-    """A class over cases."""
+def summary_of_objects(
+    scores: Sequence[ObjectScore], groups: Sequence[str] | None = None
+) -> ObjectSummary:
+    """A class over cases, each of which is of one of the groups where they are named."""
     total = sum((score.counts for score in scores), ObjectCounts())
     floor = sum((score.component_counts for score in scores), ObjectCounts()).scores()
     covered = [score.is_covered for score in scores if score.is_covered is not None]
@@ -183,7 +185,7 @@ def summary_of_objects(scores: Sequence[ObjectScore]) -> ObjectSummary:
         predicted=total.predicted,
         merged=total.merged,
         split=total.split,
-        measures=_estimates([score.counts for score in scores]),
+        measures=_estimates([score.counts for score in scores], groups),
         floor={
             name: value
             for name, value in floor.items()
@@ -193,42 +195,52 @@ def summary_of_objects(scores: Sequence[ObjectScore]) -> ObjectSummary:
     )
 
 
-def _estimates(counts: Sequence[ObjectCounts]) -> dict[str, ObjectEstimate]:
-    """Scores of all cases together; cases are drawn anew for the intervals."""
+def _estimates(
+    counts: Sequence[ObjectCounts], groups: Sequence[str] | None
+) -> dict[str, ObjectEstimate]:
+    """Scores of all cases together; cases, or their groups, are drawn anew for the intervals."""
     rng = np.random.default_rng(SEED)
-    values = bootstrapped(counts, rng)
+    values, units = bootstrapped(counts, rng, groups)
     whole = sum(counts, ObjectCounts()).scores()
     found = {}
     for name, value in whole.items():
         drawn = values(name)
         drawn = drawn[np.isfinite(drawn)]
         if math.isfinite(value) and len(drawn):
-            found[name] = ObjectEstimate(value=value, ci95=_middle(drawn, len(counts)))
+            found[name] = ObjectEstimate(value=value, ci95=_middle(drawn, units))
     return found
 
 
-def _middle(drawn: Float[np.ndarray, " n"], cases: int) -> tuple[float, float] | None:
-    """Where 95 % of the resamples of so many cases lie; one case has no other to be drawn."""
-    if cases < 2:
+def _middle(drawn: Float[np.ndarray, " n"], units: int) -> tuple[float, float] | None:
+    """Where 95 % of the resamples of so many units lie; one has no other to be drawn."""
+    if units < 2:
         return None
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
 
 
 def bootstrapped(
-    counts: Sequence[ObjectCounts], rng: np.random.Generator
-) -> Callable[[str], np.ndarray]:
-    """A function that gives a score of each resample, by its name."""
+    counts: Sequence[ObjectCounts], rng: np.random.Generator, groups: Sequence[str] | None
+) -> tuple[Callable[[str], np.ndarray], int]:
+    """A function that gives a score of each resample by its name, and how many units are drawn.
+
+    Units are cases, or the subjects that they are of (``seg.metrics.bootstrap_mean``).
+    """
     table = np.array(
         [[c.reference, c.predicted, *c.hits, c.iou, c.seg] for c in counts], np.float64
     )
-    draws = rng.integers(len(counts), size=(RESAMPLES, len(counts)))
+    if groups is not None:
+        members = members_of(groups)
+        of_groups = np.zeros((members.max() + 1, table.shape[1]))
+        np.add.at(of_groups, members, table)
+        table = of_groups
+    draws = rng.integers(len(table), size=(RESAMPLES, len(table)))
     sums = table[draws].sum(axis=1)
     scores = [
         ObjectCounts(int(row[0]), int(row[1]), tuple(map(int, row[2:5])), row[5], row[6]).scores()
         for row in sums
     ]
-    return lambda name: np.array([each[name] for each in scores])
+    return lambda name: np.array([each[name] for each in scores]), len(table)
 
 
 class ObjectDifference(FrozenData):
@@ -246,17 +258,21 @@ class ObjectDifference(FrozenData):
 
 def object_differences(
     pairs: Sequence[tuple[Mapping[str, ObjectScore], Mapping[str, ObjectScore]]],
+    groups: Sequence[str] | None = None,
 ) -> Iterator[ObjectDifference]:
-    """Of each class that both sides have; the same cases are drawn for both."""
+    """Of each class that both sides have; the same cases, or groups, are drawn for both."""
     names = dict.fromkeys(name for a, b in pairs for name in a if name in b)
     for name in names:
-        both = [(a[name].counts, b[name].counts) for a, b in pairs if name in a and name in b]
+        places = [at for at, (a, b) in enumerate(pairs) if name in a and name in b]
+        of_both = None if groups is None else [groups[at] for at in places]
+        both = [(pairs[at][0][name].counts, pairs[at][1][name].counts) for at in places]
         sides = [[pair[at] for pair in both] for at in (0, 1)]
-        drawn = [bootstrapped(side, np.random.default_rng(SEED)) for side in sides]
+        resampled = [bootstrapped(side, np.random.default_rng(SEED), of_both) for side in sides]
+        (first, units), (second, _) = resampled
         whole = [sum(side, ObjectCounts()).scores() for side in sides]
         for measure in OBJECT_MEASURES:
             a, b = (scores[measure.name] for scores in whole)
-            differences = drawn[1](measure.name) - drawn[0](measure.name)
+            differences = second(measure.name) - first(measure.name)
             differences = differences[np.isfinite(differences)]
             if not math.isfinite(b - a) or not len(differences):
                 continue
@@ -266,17 +282,21 @@ def object_differences(
                 a=a,
                 b=b,
                 difference=b - a,
-                ci95=_middle(differences, len(both)),
+                ci95=_middle(differences, units),
                 cases=len(both),
             )
 
 
 def summaries_of(
-    cases: Sequence[Mapping[str, ObjectScore]],
+    cases: Sequence[Mapping[str, ObjectScore]], groups: Sequence[str]
 ) -> dict[str, ObjectSummary]:
-    """By class, over cases that have scores of objects."""
-    names = list(dict.fromkeys(name for case in cases for name in case))
-    return {name: summary_of_objects([c[name] for c in cases if name in c]) for name in names}
+    """By class, over cases that have scores of objects, each of one of the groups."""
+    found = {}
+    for name in dict.fromkeys(name for case in cases for name in case):
+        scores = [case[name] for case in cases if name in case]
+        of_scores = [group for case, group in zip(cases, groups, strict=True) if name in case]
+        found[name] = summary_of_objects(scores, of_scores)
+    return found
 
 
 def object_table(summaries: Mapping[str, ObjectSummary]) -> str:

@@ -91,8 +91,22 @@ def summary_table(evaluation: Evaluation) -> str:
     rows = [_row(name.ljust(width), each) for name, each in evaluation.summary.items()]
     objects = object_table(evaluation.objects)
     return "\n".join(
-        [head, *rows, *([distances_in_words(evaluation)] if rows else []), *filter(None, [objects])]
+        [
+            head,
+            *rows,
+            *([distances_in_words(evaluation)] if rows else []),
+            *filter(None, [subjects_in_words(evaluation), objects]),
+        ]
     )
+
+
+def subjects_in_words(evaluation: Evaluation) -> str:
+    """What intervals were drawn from, where cases are of fewer subjects."""
+    cases, subjects = len(evaluation.cases), len({case.group for case in evaluation.cases})
+    if subjects == cases:
+        return ""
+    drawn = "1 subject: none has" if subjects == 1 else f"{subjects} subjects, which are drawn for"
+    return f"{cases} cases are of {drawn} {'an interval' if subjects == 1 else 'the intervals'}"
 
 
 def distances_in_words(evaluation: Evaluation) -> str:

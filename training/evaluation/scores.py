@@ -87,6 +87,13 @@ class CaseScore(FrozenData):
     """Of the winning class's probability, over all voxels."""
     objects: dict[str, ObjectScore] = Field(default_factory=dict)
     """By class, where objects were told apart."""
+    subject: str | None = None
+    """Whom it is of, as a number that says no name, where the dataset says it."""
+
+    @property
+    def group(self) -> str:
+        """What is drawn for intervals: the subject, or the case alone."""
+        return self.case if self.subject is None else self.subject
 
     @property
     def mean_dice(self) -> float | None:
@@ -100,19 +107,22 @@ class CaseScore(FrozenData):
 
 
 class Interval(FrozenData):
-    """A mean over cases with its bootstrap interval."""
+    """A mean over cases with its bootstrap interval, for which cases or subjects are drawn."""
 
     mean: float
     ci95: tuple[float, float] | None
-    """None of one case, which tells nothing of how others would do."""
+    """None of one case or subject, which tells nothing of how others would do."""
     cases: int
     """Cases that count."""
+    subjects: int | None = None
+    """Whom they are of, where some are of one; it is these that are drawn."""
 
     @classmethod
     def of(cls, estimate: Estimate) -> "Interval":
         """What was drawn, as files have it."""
-        spread = (estimate.low, estimate.high) if estimate.cases > 1 else None
-        return cls(mean=estimate.mean, ci95=spread, cases=estimate.cases)
+        spread = (estimate.low, estimate.high) if estimate.units > 1 else None
+        subjects = estimate.units if estimate.units < estimate.cases else None
+        return cls(mean=estimate.mean, ci95=spread, cases=estimate.cases, subjects=subjects)
 
 
 class Reliability(FrozenData):
@@ -134,8 +144,8 @@ class Summary(FrozenData):
     dice: float | None
     """Mean over cases."""
     ci95: tuple[float, float] | None
-    """Bootstrap interval of ``dice`` over cases; of one case all that a Dice can be, as programs
-    read two numbers here."""
+    """Bootstrap interval of ``dice`` over cases; of one case or subject all that a Dice can be, as
+    programs read two numbers here."""
     iou: float | None
     """Mean over cases."""
     dice_pooled: float | None
@@ -155,7 +165,9 @@ class Summary(FrozenData):
     @property
     def interval(self) -> tuple[float, float] | None:
         """``ci95`` where it says something; older files hold one case's Dice twice."""
-        return self.ci95 if self.cases > 1 else None
+        known = self.measures.get("dice")
+        is_alone = self.cases < 2 or (known is not None and known.ci95 is None)
+        return None if is_alone else self.ci95
 
 
 class Tried(FrozenData):

@@ -10,7 +10,7 @@ from seg.model_package import FasterWays, ModelCard, ModelPackage, OverlapCost, 
 from seg.predict.cases import CaseSearch, find_cases
 from training.dataset import Case, Dataset
 from training.evaluation.regions import Region, foreground_name, regions
-from training.packaging.way_costs import Read, measure_ways, taken_overlap
+from training.packaging.way_costs import MeasuredCase, Read, measure_ways, taken_overlap
 from training.run.job import TrainingJob
 
 SHARE = 0.1
@@ -58,7 +58,7 @@ def measured_on(
     classes = {name: each for name, each in regions(dataset.legend).items() if name != together}
     ways = measure_ways(
         package,
-        [partial(dataset.read, case) for case in cases],
+        [MeasuredCase(partial(dataset.read, case), case.group) for case in cases],
         classes,
         with_overlaps=with_overlaps,
         budget_s=budget_s,
@@ -79,7 +79,7 @@ def measured_on_images(package: ModelPackage, images: Path) -> ModelCard:
         return lambda: (read_channels(files, dims=spec.dims), None)
 
     classes = {c.name: Region((c.index,), (c.index,)) for c in package.card.classes[1:]}
-    reads = [reader(case.files) for case in cases]
+    reads = [MeasuredCase(reader(case.files), case.name) for case in cases]
     ways = measure_ways(package, reads, classes, with_overlaps=False, budget_s=LONGEST_S)
     return package.card if ways is None else with_ways(package.card, ways)
 

@@ -53,6 +53,16 @@ SEED = 0
 Read = Callable[[], tuple[Image, Mask | None]]
 """Reads a case: its image, and its reference where there is one."""
 
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCase:
+    """One that ways are compared on."""
+
+    read: Read
+    group: str
+    """The subject that it is of, or the case alone."""
+
+
 log = logging.getLogger("training")
 
 
@@ -72,6 +82,8 @@ class _Tally:
 
     lost: list[dict[str, float]] = field(default_factory=list)
     """Of each case that counts, by class; NaN where neither way nor reference shows it."""
+    groups: list[str] = field(default_factory=list)
+    """Of those cases."""
     dice: list[float] = field(default_factory=list)
     changed: int = 0
     voxels: int = 0
@@ -83,7 +95,7 @@ class _Tally:
     def cost(self, *, has_reference: bool) -> WayCost:
         with np.errstate(invalid="ignore"):
             of_cases = np.array([_mean(each.values()) for each in self.lost])
-        estimate = bootstrap_mean(of_cases, np.random.default_rng(SEED))
+        estimate = bootstrap_mean(of_cases, np.random.default_rng(SEED), self.groups)
         names = dict.fromkeys(name for each in self.lost for name in each)
         of_classes = {name: _mean(each[name] for each in self.lost) for name in names}
         both = self.objects.reference + self.objects.predicted
@@ -106,7 +118,7 @@ class _Tally:
 
 def measure_ways(
     package: ModelPackage,
-    cases: Sequence[Read],
+    cases: Sequence[MeasuredCase],
     regions: Mapping[str, Region],
     *,
     with_overlaps: bool,
@@ -128,8 +140,8 @@ def measure_ways(
     """
     bench = _Bench(package, regions)
     chosen = bench.affordable(cases, budget_s)
-    if len(chosen) < FEWEST_CASES:
-        log.info("ways      not measured: %s", bench.why_not(len(cases), len(chosen)))
+    if _units(chosen) < FEWEST_CASES:
+        log.info("ways      not measured: %s", bench.why_not(cases, _units(chosen)))
         return None
     usual = package.card.input.overlap
     tried = [usual, *(each for each in OVERLAPS if each < usual and with_overlaps)]
@@ -186,42 +198,46 @@ class _Bench:
             self._way, self._others = Way("cpu", self._way.precision), []
             return load_way(self._package, self._way)
 
-    def affordable(self, cases: Sequence[Read], budget_s: float | None) -> list[Read]:
+    def affordable(
+        self, cases: Sequence[MeasuredCase], budget_s: float | None
+    ) -> list[MeasuredCase]:
         """Cases that are measured, spread evenly; the first one's time says how many."""
-        if len(cases) < FEWEST_CASES:
+        if _units(cases) < FEWEST_CASES:
             return []
         most = len(cases)
         if budget_s is not None:
             start = time.perf_counter()  # warms up as well, so what it finds is not measured
-            image, _ = cases[0]()
+            image, _ = cases[0].read()
             self._segment(self._backend, image, self._package.card.input.overlap)
             self._seconds = time.perf_counter() - start
             most = min(MOST_CASES, int(budget_s / (WORK * self._seconds)))
         number = min(most, len(cases))
         return [cases[i * len(cases) // number] for i in range(number)]
 
-    def why_not(self, there: int, affordable: int) -> str:
+    def why_not(self, cases: Sequence[MeasuredCase], affordable: int) -> str:
         """In words."""
+        there = _units(cases)
         if there < FEWEST_CASES:
-            return f"{there} held-back cases say too little, {FEWEST_CASES} are needed"
+            of = f" of {there} subjects" if there < len(cases) else ""
+            return f"{len(cases)} held-back cases{of} say too little, {FEWEST_CASES} are needed"
         return (
             f"a case takes {self._seconds:.0f} s, and there is time for {affordable}; "
             f"{called('training.calibrate')} takes the time"
         )
 
-    def overlaps(self, cases: Sequence[Read], tried: Sequence[float]) -> list[OverlapCost]:
+    def overlaps(self, cases: Sequence[MeasuredCase], tried: Sequence[float]) -> list[OverlapCost]:
         """Of each overlap, the usual one first."""
         self._at = {overlap: _Tally() for overlap in tried}
-        for number, read in enumerate(cases):
-            image, reference = read()
+        for number, case in enumerate(cases):
+            image, reference = case.read()
             self._has_reference &= reference is not None
             usual = self._segment(self._backend, image, tried[0])
             self._usual[number] = usual
-            self._add(self._at[tried[0]], usual, usual, reference)
+            self._add(self._at[tried[0]], usual, usual, (case.group, reference))
             for overlap, found in self._at_each(image, usual, tried[1:]):
                 # an image of as many windows shows nothing of what less overlap costs
                 counts = found.windows < usual.windows
-                self._add(self._at[overlap], found, usual, reference, counts=counts)
+                self._add(self._at[overlap], found, usual, (case.group, reference), counts=counts)
         return [
             OverlapCost(
                 **tally.cost(has_reference=self._has_reference).model_dump(),
@@ -244,17 +260,17 @@ class _Bench:
             yield overlap, usual if is_same else self._segment(self._backend, image, overlap)
         yield last, least
 
-    def precisions(self, cases: Sequence[Read], overlap: float) -> Iterable[PrecisionCost]:
+    def precisions(self, cases: Sequence[MeasuredCase], overlap: float) -> Iterable[PrecisionCost]:
         """Of each precision at that overlap, float32 first."""
         yield self._precision_cost(self._way, self._backend, self._at[overlap])
         for way in self._others:
             try:
                 backend = load_way(self._package, way)
                 tally = _Tally()
-                for number, read in enumerate(cases):
-                    image, reference = read()
+                for number, case in enumerate(cases):
+                    image, reference = case.read()
                     found = self._segment(backend, image, overlap)
-                    self._add(tally, found, self._usual[number], reference)
+                    self._add(tally, found, self._usual[number], (case.group, reference))
             except BackendError as error:
                 log.warning("ways      %s was not measured: %s", way, error)
                 continue
@@ -295,10 +311,11 @@ class _Bench:
         tally: _Tally,
         found: _Found,
         usual: _Found,
-        reference: Mask | None,
+        of: tuple[str, Mask | None],
         *,
         counts: bool = True,
     ) -> None:
+        group, reference = of
         tally.windows += found.windows
         tally.cpu_seconds += found.cpu_seconds
         tally.changed += int(np.count_nonzero(found.labels != usual.labels))
@@ -319,6 +336,12 @@ class _Bench:
         tally.dice.append(_mean(own))
         if counts:
             tally.lost.append(lost)
+            tally.groups.append(group)
+
+
+def _units(cases: Sequence[MeasuredCase]) -> int:
+    """Subjects, or cases where each is of its own."""
+    return len({case.group for case in cases})
 
 
 def _dice(ours: Bool[np.ndarray, "*spatial"], true: Bool[np.ndarray, "*spatial"]) -> float:

@@ -249,7 +249,7 @@ def lead_over(first: Trial, other: Trial, groups: Sequence[str]) -> Estimate:
     if len(leads) >= FEWEST_HELD_BACK and (estimate := student_mean(leads)) is not None:
         return estimate
     mean = sum(leads) / len(leads) if leads else math.nan
-    return Estimate(mean, math.nan, math.nan, len(leads))
+    return Estimate(mean, math.nan, math.nan, len(leads), len(leads))
 
 
 def winner(leads: Sequence[Estimate]) -> int:

@@ -65,7 +65,8 @@ class ScoreCard:
             return "no thresholding to compare with"
         gain = f"{score.dice - score.floor:+.3f}"
         if score.interval is None:
-            return f"{gain} against thresholding, on one case: no interval"
+            of = "case" if score.cases == 1 else "subject"
+            return f"{gain} against thresholding, on one {of}: no interval"
         if score.interval[0] > score.floor:
             return f"{gain} above thresholding"
         if score.dice > score.floor:
@@ -143,10 +144,11 @@ def _score(value: float | None, digits: int = 3) -> str:
 def headline_of(evaluation: Evaluation) -> Headline:
     """All classes and cases in one number."""
     scores = [math.nan if case.mean_dice is None else case.mean_dice for case in evaluation.cases]
+    groups = [case.group for case in evaluation.cases]
     names = evaluation.cases[0].classes
     floors = [f for name in names if (f := evaluation.summary[name].floor) is not None]
     return Headline(
-        dice=bootstrap_mean(np.array(scores), np.random.default_rng(SEED)),
+        dice=bootstrap_mean(np.array(scores), np.random.default_rng(SEED), groups),
         floor=float(np.mean(floors)) if floors else None,
     )
 

@@ -100,7 +100,8 @@ def _lost(each: MeasuredVariant, first: MeasuredVariant) -> Estimate:
         else math.nan
         for case in each.evaluation.cases
     ]
-    return bootstrap_mean(np.array(lost), np.random.default_rng(SEED))
+    groups = [case.group for case in each.evaluation.cases]
+    return bootstrap_mean(np.array(lost), np.random.default_rng(SEED), groups)
 
 
 def variants_table(elastic: Elastic) -> str:

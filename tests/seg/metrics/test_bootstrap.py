@@ -51,3 +51,44 @@ def test_the_same_generator_gives_the_same_interval():
     assert bootstrap_mean(values, np.random.default_rng(3)) == bootstrap_mean(
         values, np.random.default_rng(3)
     )
+
+
+def of_subjects(rng, subjects=12, slices=20):
+    """Scores that vary between subjects more than within them."""
+    means = rng.normal(0, 1, subjects)
+    values = np.repeat(means, slices) + rng.normal(0, 0.1, subjects * slices)
+    return values, [f"s{number}" for number in np.repeat(np.arange(subjects), slices)]
+
+
+def test_many_slices_of_few_subjects_say_no_more_than_the_subjects():
+    values, groups = of_subjects(np.random.default_rng(0))
+    of_slices = bootstrap_mean(values, np.random.default_rng(1))
+    whole = bootstrap_mean(values, np.random.default_rng(1), groups)
+    means = values.reshape(12, 20).mean(axis=1)
+    of_means = bootstrap_mean(means, np.random.default_rng(2), resamples=4000)
+    assert (whole.cases, whole.units, whole.mean) == (240, 12, pytest.approx(values.mean()))
+    assert (whole.low, whole.high) == pytest.approx((of_means.low, of_means.high), abs=0.05)
+    assert whole.high - whole.low > 3 * (of_slices.high - of_slices.low)
+
+
+def test_intervals_of_subjects_cover_the_true_mean_where_those_of_slices_do_not():
+    rng = np.random.default_rng(0)
+    rounds = [of_subjects(rng) for _ in range(100)]
+    held = [
+        np.mean([(e := bootstrap_mean(v, rng, g, resamples=200)).low < 0 < e.high for v, g in each])
+        for each in (rounds, [(values, None) for values, _ in rounds])
+    ]
+    assert held[0] > 0.85
+    assert held[1] < 0.5
+
+
+def test_subjects_of_one_case_each_are_cases():
+    values = np.linspace(0, 1, 7)
+    rngs = [np.random.default_rng(3) for _ in range(2)]
+    assert bootstrap_mean(values, rngs[0], list("abcdefg")) == bootstrap_mean(values, rngs[1])
+
+
+def test_one_subject_tells_nothing_of_others():
+    estimate = bootstrap_mean(np.array([0.2, 0.8, np.nan]), np.random.default_rng(0), ["a"] * 3)
+    assert (estimate.cases, estimate.units) == (2, 1)
+    assert estimate.low == estimate.high == estimate.mean

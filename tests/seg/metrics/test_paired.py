@@ -42,3 +42,13 @@ def test_exchanging_both_turns_the_sign_and_keeps_p(first, second):
     assert (there.higher, there.lower) == (back.lower, back.higher)
     assert there.p_value == pytest.approx(back.p_value, nan_ok=True)
     assert math.isnan(there.p_value) or there.p_value >= there.smallest_p * (1 - 1e-9)
+
+
+def test_slices_of_one_subject_are_one_pair():
+    first, step = np.zeros(40), np.repeat([0.1, 0.2, 0.3, -0.1], 10)
+    test = paired_test(
+        first, first + step, default_rng(0), [str(n) for n in np.repeat(range(4), 10)]
+    )
+    assert (test.higher, test.lower, test.smallest_p) == (3, 1, 0.125)
+    assert test.p_value >= test.smallest_p
+    assert test.difference.units == 4

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from training.dataset.classes import make_classes
 from training.evaluate import main
 from training.evaluation.evaluator import evaluate, prediction_file
 from training.evaluation.regions import Region, foreground_name, regions
-from training.evaluation.score_files import read_metrics, write_metrics
+from training.evaluation.score_files import read_metrics, summary_table, write_metrics
 from training.evaluation.thresholding import LEVELS, choose_thresholding
 
 CLASSES = {"background": 0, "cytoplasm": 1, "nucleus": 2}
@@ -107,6 +108,19 @@ def test_one_case_has_no_interval(evaluation):
     assert of_one.interval is None
     assert of_one.ci95 == (0, 1), "two numbers, which programs read"
     assert {each.ci95 for each in of_one.measures.values() if each.cases == 1} == {None}
+
+
+def test_cases_of_one_subject_have_no_interval_and_do_not_name_it(package, tmp_path):
+    dataset = write_dataset(tmp_path / "data", [TRAIN, FIRST, SECOND])
+    cases = [replace(case, subject="Doe^Jane") for case in dataset.test]
+    predictor = Predictor(ModelPackage.load(package), Threshold())
+    found = evaluate(predictor, dataset, cases)
+    dice = found.summary["cytoplasm"]
+    assert (dice.cases, dice.interval, dice.measures["dice"].subjects) == (2, None, 1)
+    assert "2 cases are of 1 subject: none has an interval" in summary_table(found)
+    assert "Doe" not in found.model_dump_json()
+    apart = [replace(case, subject=case.name) for case in cases]
+    assert evaluate(predictor, dataset, apart).summary["cytoplasm"].interval is not None
 
 
 def test_the_summary_is_the_mean_over_cases_and_pools_over_voxels(evaluation):

@@ -47,3 +47,12 @@ def test_a_difference_is_paired_so_that_hard_cases_do_not_hide_it():
 def test_a_class_without_objects_has_no_score():
     summary = summary_of_objects([score(2, 0, 0).model_copy(update={"hits": (0, 0, 0)})])
     assert summary.measures == {}
+
+
+def test_images_of_one_subject_are_drawn_together():
+    cases = [score(9), score(9), score(5), score(5), score(7), score(7)]
+    own = summary_of_objects(cases).measures["ap_50"]
+    subjects = summary_of_objects(cases, list("aabbcc")).measures["ap_50"]
+    assert subjects.value == own.value
+    assert np.ptp(subjects.ci95) > np.ptp(own.ci95)
+    assert summary_of_objects(cases, list("aaaaaa")).measures["ap_50"].ci95 is None

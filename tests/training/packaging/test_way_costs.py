@@ -9,7 +9,7 @@ from seg.model_package import FasterWays, ModelPackage, OverlapCost
 from tests.packages import LEVELS, write_package
 from training.evaluation.regions import Region
 from training.packaging.faster_ways import ways_in_words, with_ways
-from training.packaging.way_costs import OVERLAPS, measure_ways, taken_overlap
+from training.packaging.way_costs import OVERLAPS, MeasuredCase, measure_ways, taken_overlap
 
 REGIONS = {"cytoplasm": Region((1,), (1,)), "nucleus": Region((2,), (2,))}
 
@@ -28,7 +28,7 @@ def cases(number: int, size: int = 100, *, drawn: bool = True):
         array = (255 * np.array(LEVELS)[labels])[None].astype(np.float32)
         return Image(array), Mask(labels) if drawn else None
 
-    return [lambda seed=seed: read(seed) for seed in range(number)]
+    return [MeasuredCase(lambda seed=seed: read(seed), str(seed)) for seed in range(number)]
 
 
 def test_the_smallest_overlap_that_loses_nothing_is_taken(package):
