@@ -35,6 +35,7 @@ from training.run.folder import RunFolder
 from training.run.memory import give_back
 from training.run.origin import check_origin
 from training.run.plan import Plan
+from training.run.safe_gradients import safe_gradients
 from training.samples.augmentation import Augmentation
 from training.samples.patch_batches import PatchBatches
 from training.samples.prepared_cases import PreparedCase
@@ -107,6 +108,7 @@ def train(  # noqa: PLR0913 - a teacher is the exception, not part of a plan
         with (
             _quiet_lightning(),
             using_threads(plan.threads),
+            safe_gradients(device.kind),
             compiled_as_planned(module.network, plan),
         ):
             trainer = _trainer(plan, dataset, device, folder, clock)

@@ -20,6 +20,7 @@ from training.run.device import Device, lower_precision, memory_format, using_th
 from training.run.memory import TooLittleMemoryError, forget_peak, peak_of
 from training.run.names import PrecisionName
 from training.run.plan import Plan
+from training.run.safe_gradients import safe_gradients
 from training.samples.object_targets import learnt_legend, outputs_of
 
 TIMED_STEPS = 2
@@ -137,7 +138,7 @@ def _steps(
         times.append(time.perf_counter() - start)
 
     compile_seconds, begun = 0.0, time.perf_counter()
-    with compiled_as_planned(network, plan), _searching_convolutions():
+    with safe_gradients(kind), compiled_as_planned(network, plan), _searching_convolutions():
         if plan.compiled != "none":  # CUDA graphs are recorded in the second step
             step()
             step()
