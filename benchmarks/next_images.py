@@ -90,14 +90,15 @@ def fitted(data: Path, names: Sequence[str], out: Path, seed: int, chosen: list[
 
 
 def scored(data: Path, package: Path, out: Path) -> dict[str, float]:
-    """Mean Dice of the classes, and AP .5 of the objects, on test images."""
+    """Mean Dice of the classes, and mean AP .5 of their objects, on test images."""
     if not out.is_file():
         command = ["training.evaluate", str(package), str(data), "--split", "test"]
         subprocess.run([sys.executable, "-m", *command, "--out", str(out)], check=True)
     read = json.loads(out.read_text())
     scores = {"dice": float(np.mean([each["dice"] for each in read["summary"].values()]))}
-    for each in read.get("objects", {}).values():
-        scores.setdefault("ap_50", each["measures"]["ap_50"]["value"])
+    found = [each["measures"]["ap_50"]["value"] for each in read.get("objects", {}).values()]
+    if found:
+        scores["ap_50"] = float(np.mean(found))
     return scores
 
 

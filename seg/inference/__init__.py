@@ -7,7 +7,13 @@ from seg.inference.backends.onnx import Backend, OnnxBackend
 from seg.inference.backends.openvino import OpenVinoBackend
 from seg.inference.files import predict_file, predict_files
 from seg.inference.labels.selection import Selection
-from seg.inference.outputs import Output, encode_output, outputs_for, written_together
+from seg.inference.outputs import (
+    Output,
+    encode_output,
+    measurement_rows,
+    outputs_for,
+    written_together,
+)
 from seg.inference.predictor import Predictor
 from seg.inference.tiling.sliding_window import Tiling, WindowCounts, predict_slabs
 from seg.inference.trust.disagreement import voices_of
@@ -44,6 +50,7 @@ __all__ = [
     "WindowCounts",
     "encode_output",
     "load_backend",
+    "measurement_rows",
     "open_model",
     "outputs_for",
     "predict_file",

@@ -3,6 +3,8 @@
 The command line and the service offer the same names.
 """
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +13,7 @@ from seg.images import MASK_FORMATS, PROBABILITY_FORMATS, Image, encode_mask, en
 from seg.images.itk.slicer import encode_nrrd_layers
 from seg.inference.trust.quality import Segmentation
 from seg.names import INSTANCES, LAYERS, MAP_NAMES, MapName
-from seg.objects import LABEL_SUFFIX, OBJECT_FORMATS, encode_instances
+from seg.objects import LABEL_SUFFIX, OBJECT_FORMATS, count_cells, encode_instances
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
 """By dimensions: of a map that is asked for by its bare name."""
@@ -40,6 +42,8 @@ def _all_maps() -> Iterator[Output]:
 
 
 _MAPS = {output.name: output for output in _all_maps()}
+
+_MEASURED = Output("csv", MASK_FORMATS["csv"].media_type, MASK_FORMATS["csv"].suffix, "csv")
 
 _LAYERS = Output(LAYERS, "application/x-nrrd", ".layers.seg.nrrd", LAYERS, "probabilities")
 
@@ -104,7 +108,8 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
             )
         return encode_instances(found.objects, output.format, image, found.made_by)
     if output.map is None:
-        return encode_mask(found.mask, output.format, found.classes, image, found.made_by)
+        content = encode_mask(found.mask, output.format, found.classes, image, found.made_by)
+        return _with_counts(content, found) if output.format == "csv" else content
     if output.map not in found.maps:
         raise UnsupportedImageError(
             f"the segmentation kept no map of {output.map}; ask Predictor.segment for it"
@@ -113,6 +118,32 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
         return _layers(found)
     names = found.channels if output.map == "probabilities" else (output.map,)
     return encode_probabilities(found.maps[output.map].array, image, output.format, names)
+
+
+def measurement_rows(found: Segmentation, image: Image) -> list[dict[str, str]]:
+    """A row for each class, as the format ``csv`` has them.
+
+    Raises:
+        ImageError: as ``encode_mask`` does.
+    """
+    return _rows_of(encode_output(found, _MEASURED, image))
+
+
+def _rows_of(table: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table.decode(), newline="")))
+
+
+def _with_counts(table: bytes, found: Segmentation) -> bytes:
+    """How many objects a class has, where that is known: components alone are no count of them."""
+    if found.objects is None:
+        return table
+    counts = found.objects.counts
+    rows = [row | count_cells(counts.get(row["name"])) for row in _rows_of(table)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def _layers(found: Segmentation) -> bytes:

@@ -167,6 +167,13 @@ def counts_in_json(objects: Objects) -> dict[str, Any]:
     }
 
 
+def count_cells(count: Count | None) -> dict[str, str]:
+    """Cells of a class in a table; empty ones where its objects or their interval are not known."""
+    low, high = (count and count.interval) or ("", "")
+    found = "" if count is None else count.found
+    return {"objects": f"{found}", "objects_low": f"{low}", "objects_high": f"{high}"}
+
+
 def _in_json(count: Count) -> dict[str, Any]:
     return {"count": count.found, "ci95": count.interval and list(count.interval)}
 

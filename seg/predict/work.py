@@ -15,7 +15,6 @@ from seg.images import (
     STREAMED_FORMATS,
     Image,
     ImageSource,
-    encode_mask,
     read_channels,
     read_frame,
     stays_in_file,
@@ -29,6 +28,7 @@ from seg.inference import (
     WindowCounts,
     encode_output,
     load_backend,
+    measurement_rows,
     outputs_for,
     predict_files,
     voices_of,
@@ -223,8 +223,7 @@ class Worker:
             replace_file(target, encode_output(found, self.outputs[name], image))
         rows: list[Row] = []
         if self.work.measurements:
-            text = encode_mask(found.mask, "csv", found.classes, image).decode()
-            rows = list(csv.DictReader(io.StringIO(text)))
+            rows += measurement_rows(found, image)
         return Outcome(
             case.name,
             warnings=found.quality.warnings + self._about_objects(found.objects),

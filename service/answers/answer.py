@@ -13,8 +13,15 @@ from time import perf_counter
 from typing import IO, Any
 
 from seg.errors import SegError
-from seg.images import Image, encode_mask
-from seg.inference import MapName, Predictor, Segmentation, encode_output, written_together
+from seg.images import Image
+from seg.inference import (
+    MapName,
+    Predictor,
+    Segmentation,
+    encode_output,
+    measurement_rows,
+    written_together,
+)
 from seg.inference.tiling.sliding_window import Progress
 from seg.objects import counts_in_json
 from seg.sentences import Sentence
@@ -267,11 +274,9 @@ def _all_encoded(work: Work, found: SegmentedImage, stem: str) -> dict[str, tupl
     return files
 
 
-def _rows(found: SegmentedImage, number: int) -> Iterator[dict[str, str]]:
-    classes = found.segmentation.classes
-    text = encode_mask(found.segmentation.mask, "csv", classes, found.image).decode()
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        yield {"image": str(number), **row}
+def _rows(found: SegmentedImage, number: int) -> list[dict[str, str]]:
+    rows = measurement_rows(found.segmentation, found.image)
+    return [{"image": str(number), **row} for row in rows]
 
 
 def _table(rows: Sequence[dict[str, str]]) -> bytes:

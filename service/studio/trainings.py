@@ -199,18 +199,19 @@ class Trainings:
             task.details.append("the first model is trained")
             self._command(task, ["training.fit", data, "--out", str(out), *length], folder)
             version = self._taken(FIRST, out / "package")
-            return f"{version.label} answers now, the first model of this folder{_scores(out)}"
+            named = f"the model {version.label} answers now, the first model of this folder"
+            return f"{named}{_scores(out)}"
         label = task.version.label
-        task.details.append(f"{label} is trained on and compared on held-back images")
+        task.details.append(f"the model {label} is trained on and compared on held-back images")
         before = ["--from", str(task.version.folder)]
         self._command(task, ["training.improve", data, *before, "--out", str(out), *length], folder)
         found = json.loads((out / PROPOSAL).read_text(encoding="utf-8"))
         if found["decision"] == "not better":
-            return f"{label} answers still: {found['says']}"
+            return f"the model {label} answers still: {found['says']}"
         name = task.version.card.name
         if task.promotes and found["decision"] == "better":
             version = self._taken(name, out / found["package"])
-            return f"{version.label} answers now: {found['says']}"
+            return f"the model {version.label} answers now: {found['says']}"
         with self._lock:
             _check_not_stopped(task)
             shutil.rmtree(self._proposed, ignore_errors=True)

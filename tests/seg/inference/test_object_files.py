@@ -13,7 +13,7 @@ import seg.inference.object_files
 import seg.objects.measurements
 import seg.objects.meter
 from seg.images import Image, read_image, write_image
-from seg.inference import Predictor
+from seg.inference import Predictor, measurement_rows
 from seg.inference.object_files import ROWS, predict_objects_file, rows_in
 from seg.model_package import ModelPackage
 from seg.objects import OBJECT_FORMATS, STREAMED_OBJECT_FORMATS, encode_instances, measure_objects
@@ -123,3 +123,12 @@ def test_a_variant_says_of_its_objects_only_what_was_seen_of_it(tmp_path):
     assert lesser.seed == rule.seed
     together = card.model_copy(update={"ensemble": (first.name, "shallow")})
     assert together.of_variant(first.name).instances.rules["nucleus"].count is None
+
+
+def test_a_table_of_classes_says_how_many_objects_there_are(predictor, slide):
+    with_them = predictor.segment(slide, with_objects=True)
+    rows = measurement_rows(with_them, slide)
+    counts = with_them.objects.counts
+    assert [int(row["objects"]) for row in rows] == [counts[row["name"]].found for row in rows]
+    assert any(row["objects"] != row["components"] for row in rows), "that is another thing"
+    assert "objects" not in measurement_rows(predictor.segment(slide), slide)[0]

@@ -117,6 +117,8 @@ def test_a_zip_of_pictures_becomes_one_table_and_one_archive(cells, open_page):
     assert mask.max() >= 3
     assert table.count("a.png") == table.count("b.png") >= 2
     assert table.startswith("image,")
+    assert "components" in table.splitlines()[0]
+    assert ",objects,objects_low,objects_high" in table.splitlines()[0]
 
 
 def test_the_page_speaks_german_and_remembers_it(cells, open_page):
