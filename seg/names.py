@@ -3,7 +3,13 @@
 A test holds the registries of formats, presets and shortcuts against these.
 """
 
-from typing import Literal, get_args
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Literal, TypeVar, get_args
+
+from seg.errors import ConfigError
+
+Entry = TypeVar("Entry")
 
 MASK_NAMES = (
     "png",
@@ -111,3 +117,26 @@ PRESET_NAMES = (
 
 SHORTCUT_NAMES = ("none", "identity", "preact", "gated", "gated-channel", "highway", "dense")
 """Of ``seg.networks.SHORTCUTS``."""
+
+
+def chosen(table: Mapping[str, Entry], name: str, what: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    check_known(table, name, what)
+    return table[name]
+
+
+def check_known(names: Collection[str], name: str, what: str) -> None:
+    """Make sure that a name is one of these.
+
+    Raises:
+        ConfigError: it is not; the message tells the nearest, or all where none is near.
+    """
+    if name in names:
+        return
+    near = get_close_matches(name.lower(), names, n=3)
+    told = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
+    raise ConfigError(f"no {what} is called {name!r}; {told}")

@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from seg.errors import ConfigError
 from seg.images import Image, write_image
-from seg.networks.layers import chosen
+from seg.names import chosen
 from tests.packages import write_package
 
 ROOT = Path(__file__).parents[1]

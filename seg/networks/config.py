@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from seg.errors import ConfigError
+from seg.names import chosen
 from seg.networks.block import BLOCKS, BlockKind
 from seg.networks.fusion import FUSIONS
-from seg.networks.layers import ACTIVATIONS, CONV, NORMALISATIONS, PROJECTIONS, Axes, Layers, chosen
+from seg.networks.layers import ACTIVATIONS, CONV, NORMALISATIONS, PROJECTIONS, Axes, Layers
 from seg.networks.shortcut import SHORTCUTS
 from seg.networks.stem import STEMS
 

@@ -1,17 +1,13 @@
 """The layers a network is made of, in 2D and 3D by one code: tables instead of if-chains."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from seg.errors import ConfigError
 
 Axes = tuple[int, ...]
 """One number a spatial axis, in the order (z, y, x)."""
@@ -63,20 +59,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": partial(nn.SiLU, inplace=True),
 }
-
-Entry = TypeVar("Entry")
-
-
-def chosen(table: Mapping[str, Entry], name: str, what: str) -> Entry:
-    """The entry of that name.
-
-    Raises:
-        ConfigError: there is none; the message tells the nearest names.
-    """
-    if name in table:
-        return table[name]
-    near = get_close_matches(name.lower(), table, n=3) or list(table)
-    raise ConfigError(f"no {what} is called {name!r}; did you mean {' or '.join(near)}?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

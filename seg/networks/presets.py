@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from seg.errors import ConfigError
+from seg.names import chosen
 from seg.networks.config import UNetConfig
 from seg.networks.foreign.config import ForeignConfig
 from seg.networks.foreign.encoders import check_encoder, is_pretrained_name, stages_of
@@ -18,7 +19,7 @@ from seg.networks.foreign.names import (
     unknown_network,
 )
 from seg.networks.foreign.network import default_strides, multiple_of, strides_for
-from seg.networks.layers import Axes, chosen
+from seg.networks.layers import Axes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,7 +48,7 @@ def as_text(result: DatasetLook) -> str:
     """For a terminal: what the dataset is, and the findings, those of one kind together."""
     dataset = result.dataset
     lines = [
-        f"{dataset.name}: {len(dataset.train)} cases to train on, {len(dataset.test)} held out; "
+        f"{dataset.name}: {len(dataset.train)} cases to train on, {len(dataset.test)} held back; "
         f"{dataset.dims}D, channels {', '.join(c.name for c in dataset.channels)}; classes "
         f"{', '.join(c.name for c in dataset.classes)}"
         + (", overlapping" if dataset.legend.regions else "")

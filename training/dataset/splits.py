@@ -1,4 +1,4 @@
-"""Which cases are trained on and which are held out; a subject is never cut."""
+"""Which cases are trained on and which are held back; a subject is never cut."""
 
 import csv
 import re
@@ -64,8 +64,8 @@ def with_held_out(cases: Sequence[Case]) -> tuple[Case, ...]:
     groups = {case.group for case in cases}
     if len(groups) < 2:
         raise DatasetError(
-            f"all cases are of subject {min(groups)}, so none can be held out; add another subject "
-            f"or name the test cases in {CARD}"
+            f"all cases are of subject {min(groups)}, so none can be held back; add another "
+            f"subject or name the test cases in {CARD}"
         )
     test = held_out(Counter(case.group for case in cases))
     return tuple(replace(c, split="test" if c.group in test else "train") for c in cases)

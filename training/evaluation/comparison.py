@@ -183,7 +183,7 @@ def comparison_table(comparison: Comparison) -> str:
     by_name = {measure.name: measure for measure in MEASURES}
     lines = [f"A  {comparison.a}", f"B  {comparison.b}"]
     lines += [
-        f"{'class':{width}}  measure            A        B        B - A    95% interval        "
+        f"{'class':{width}}  measure            A        B        B - A    95 % interval       "
         "p       B better  worse  cases"
     ]
     for row in comparison.differences:

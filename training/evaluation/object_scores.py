@@ -307,7 +307,7 @@ def object_table(summaries: Mapping[str, ObjectSummary]) -> str:
     lines = [
         f"{'objects':{width}}  found  true   "
         + "  ".join(f"{measure.label:11}" for measure in OBJECT_MEASURES)
-        + "  merged  split  components AP .5  intervals right"
+        + "  merged  split  AP .5, components  intervals that held"
     ]
     for name, each in summaries.items():
         values = [each.measures.get(measure.name) for measure in OBJECT_MEASURES]
@@ -315,7 +315,7 @@ def object_table(summaries: Mapping[str, ObjectSummary]) -> str:
         floor = each.floor.get("ap_50")
         lines.append(
             f"{name:{width}}  {each.predicted:5}  {each.reference:5}  {numbers}  {each.merged:6}  "
-            f"{each.split:5}  {'-' if floor is None else f'{floor:.3f}':16}  "
-            + ("-" if each.coverage is None else f"{each.coverage:.0%} of {each.cases}")
+            f"{each.split:5}  {'-' if floor is None else f'{floor:.3f}':17}  "
+            + ("-" if each.coverage is None else f"{100 * each.coverage:.0f} % of {each.cases}")
         )
     return "\n".join(lines)

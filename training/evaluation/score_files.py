@@ -86,7 +86,7 @@ def read_metrics(path: Path) -> Evaluation:
 def summary_table(evaluation: Evaluation) -> str:
     """The summary for a terminal."""
     width = max(len("class"), *(len(name) for name in evaluation.summary))
-    head = f"{'class':{width}}  Dice   95% interval    pooled  thresholding  cases  IoU    "
+    head = f"{'class':{width}}  Dice   95 % interval   pooled  thresholding  cases  IoU    "
     head += f"surface Dice  {'HD95 ' + evaluation.unit:11}  volume error"
     rows = [_row(name.ljust(width), each) for name, each in evaluation.summary.items()]
     objects = object_table(evaluation.objects)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from seg.inference.backends.features import OUTPUT as FEATURES
 from seg.networks import ResidualUNet, SegmentationNetwork, UNetConfig
 from seg.networks.config import RESIDUAL
+from training.onnx_files.swin_masks import short_masks
 
 OPSET = 20
 
@@ -62,7 +63,7 @@ def write_onnx(
     outputs = ["logits"]
     if isinstance(network, ResidualUNet):
         written, outputs = _with_features(written), [*outputs, FEATURES]
-    with _quiet():
+    with _quiet(), short_masks():
         program = torch.onnx.export(
             written,
             (torch.from_numpy(np.ascontiguousarray(example)),),

@@ -98,8 +98,12 @@ def ways_in_words(card: ModelCard, ways: FasterWays) -> list[str]:
     taken = taken_overlap(ways, card)
     return [
         f"{name:13} {_dice_in_words(each.dice)}loses {each.dice_lost:.4f} "
-        f"({each.ci95[0]:.4f} to {each.ci95[1]:.4f}), {each.labels_changed:.3%} of labels"
-        + ("" if each.objects_changed is None else f", {each.objects_changed:.1%} of objects")
+        f"({each.ci95[0]:.4f} to {each.ci95[1]:.4f}), {100 * each.labels_changed:.3f} % of labels"
+        + (
+            ""
+            if each.objects_changed is None
+            else f", {100 * each.objects_changed:.1f} % of objects"
+        )
         + f", {each.cpu_seconds:.1f} s of CPU"
         + _fate(each, card, taken)
         for name, each in named_ways(ways)

@@ -278,8 +278,8 @@ def _trial_seconds(minutes: float) -> float:
     if seconds < LEAST_SECONDS:
         least = LEAST_SECONDS / SHARE / 60
         raise ConfigError(
-            f"--weights auto tries each network for {SHARE:.0%} of the time, which is too little "
-            f"of {minutes:.2g} minutes; give at least --minutes {least:.2g} (times --folds), or "
-            "name the weights"
+            f"--weights auto tries each network for {100 * SHARE:.0f} % of the time, which is "
+            f"too little of {minutes:.2g} minutes; give at least --minutes {least:.2g} (times "
+            "--folds), or name the weights"
         )
     return seconds

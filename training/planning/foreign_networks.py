@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from seg.transforms import Normalisation
 from training.dataset import Dataset
 from training.dataset.fingerprint import ChannelStatistics, Fingerprint
 from training.planning.contest import AUTO, check_contest
+from training.planning.options import DEFAULT_MINUTES
 from training.planning.rehearsal import rehearse_export
 from training.run.plan import Plan
 from training.samples.object_targets import outputs_of
@@ -25,6 +27,8 @@ LARGEST_BYTE = 255.0
 LEAST_CONTRAST = 1 / 3
 """Deviation of the images in the encoder's units. Photographs have about 1; dim pictures (a camera
 of 16 bits that counts to 30) would be one grey to it."""
+LONG_SHARE = 0.05
+"""Of the minutes, from which on it is told what a look at the network took of them."""
 GENTLE_ENCODER = 0.1
 """Of the learning rate: what was learnt on millions of pictures should last."""
 
@@ -53,6 +57,12 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
         return
     if names_own_code(name):
         log.warning("network   %s: its code is run; use only what you have read", name)
+    begun = time.monotonic()
+    log.info(
+        "network   %s: written as ONNX once with random weights, to learn whether it can be a "
+        "package",
+        name,
+    )
     channels = len(dataset.channels)
     config = network_config(
         name,
@@ -75,6 +85,21 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
         assert module is not None  # it has a name
         fill(module, encoder, channels, weights)
     rehearse_export(name, config)
+    _tell_cost(time.monotonic() - begun, chosen)
+
+
+def _tell_cost(seconds: float, chosen: Mapping[str, Any]) -> None:
+    """Say so where the look took a part of the training's minutes that is worth a word."""
+    if chosen.get("steps"):
+        return
+    minutes = chosen.get("minutes", DEFAULT_MINUTES)
+    if seconds > LONG_SHARE * 60 * minutes:
+        log.warning(
+            "network   that took %.1f of the %g minutes; give more, or a network that is written "
+            "sooner",
+            seconds / 60,
+            minutes,
+        )
 
 
 def network_fields(plan: Plan | None) -> dict[str, Any]:

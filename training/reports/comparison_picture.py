@@ -10,7 +10,7 @@ from training.evaluation.comparison import Comparison, _same_reference, _value
 from training.evaluation.scores import MEASURES, Evaluation
 from training.reports.curves import INKS
 
-_LIMITS = "mean difference with its 95% interval"
+_LIMITS = "mean difference with its 95 % interval"
 
 
 def draw_comparison(a: Evaluation, b: Evaluation, comparison: Comparison) -> bytes:

@@ -39,7 +39,7 @@ def write_overview(path: Path, dataset: Dataset, cases: Sequence[Case]) -> None:
         dpi=DPI,
         layout="constrained",
     )
-    counts = f"{len(dataset.train)} to train on, {len(dataset.test)} held out"
+    counts = f"{len(dataset.train)} to train on, {len(dataset.test)} held back"
     figure.suptitle(f"{dataset.name}: {counts}")
     for number, (case, view) in enumerate(zip(shown, views, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, number)

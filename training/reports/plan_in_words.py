@@ -33,11 +33,11 @@ COMPILED = {
 AXES = {2: "y, x", 3: "z, y, x"}
 
 
-def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
-    """What was decided before the training."""
+def plan_in_words(plan: Plan, parameters: int, channels: Sequence[str]) -> list[Row]:
+    """What was decided before the training; channels are called by their names."""
     unit = {2: "pixels", 3: "voxels"}[plan.dims]
     return [
-        ("Image", _preprocessing_in_words(plan)),
+        ("Image", _preprocessing_in_words(plan, channels)),
         (
             "Patch",
             f"{times(plan.patch)} {unit}; whole images are covered by windows of this size that "
@@ -51,8 +51,8 @@ def plan_in_words(plan: Plan, parameters: int) -> list[Row]:
         ),
         (
             "Batch",
-            f"{plan.batch_size} patches a step, {plan.foreground_share:.0%} of them chosen to show "
-            "a class",
+            f"{plan.batch_size} patches a step, {100 * plan.foreground_share:.0f} % of them chosen "
+            "to show a class",
         ),
         (
             "Augmentation",
@@ -105,8 +105,10 @@ def _stages_in_words(plan: Plan) -> str:
 
 def _overlap_in_words(plan: Plan) -> str:
     if plan.overlap is None:
-        return f"{plan.usual_overlap:.0%}, or by less where held-back cases lose nothing by it"
-    return f"{plan.overlap:.0%}"
+        return (
+            f"{100 * plan.usual_overlap:.0f} %, or by less where held-back cases lose nothing by it"
+        )
+    return f"{100 * plan.overlap:.0f} %"
 
 
 def _mirrors_in_words(plan: Plan) -> str:
@@ -140,7 +142,7 @@ def data_in_words(dataset: Dataset, fingerprint: Fingerprint) -> list[Row]:
         ("Cases", f"{len(dataset.train)} to train on, {len(dataset.test)} held back for the test"),
         ("Size", f"{_range_of_sizes(fingerprint.shapes)} ({AXES[dataset.dims]})"),
         ("Spacing", _spacing_in_words(fingerprint)),
-        ("Classes", ", ".join(f"{each.name} {share:.1%}" for each, share in shares)),
+        ("Classes", ", ".join(f"{each.name} {100 * share:.1f} %" for each, share in shares)),
     ]
     for channel, seen in zip(dataset.channels, fingerprint.channels, strict=True):
         rows.append(
@@ -158,7 +160,7 @@ def times(shape: Sequence[float]) -> str:
     return " × ".join(f"{size:g}" for size in shape)  # noqa: RUF001
 
 
-def _preprocessing_in_words(plan: Plan) -> str:
+def _preprocessing_in_words(plan: Plan, channels: Sequence[str]) -> str:
     resampled = (
         f"resampled to {times(plan.spacing)} mm"
         if plan.spacing
@@ -169,7 +171,8 @@ def _preprocessing_in_words(plan: Plan) -> str:
     rules = [normalisation_in_words(each) for each in plan.normalisation]
     if len(set(rules)) == 1:
         return f"{resampled}; intensities {rules[0]}"
-    listed = "; ".join(f"of channel {number} {rule}" for number, rule in enumerate(rules))
+    pairs = zip(channels, rules, strict=True)
+    listed = "; ".join(f"of {channel} {rule}" for channel, rule in pairs)
     return f"{resampled}; intensities {listed}"
 
 

@@ -42,7 +42,11 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         shown_objects=objects_shown(folder / "predictions", job.dataset, evaluation),
         fate_colors=COLORS,
         curves=_curves(folder, headline_of(evaluation).dice.mean),
-        plan=plan_in_words(job.plan, parameter_count(trained.network)),
+        plan=plan_in_words(
+            job.plan,
+            parameter_count(trained.network),
+            [channel.name for channel in job.dataset.channels],
+        ),
         steps=trained.steps,
         planned_steps=job.plan.steps or job.plan.expected_steps,
         minutes=trained.seconds / 60,

@@ -10,7 +10,7 @@ from pathlib import Path
 from seg.commands import exit_status
 from seg.verbs import called
 from training.planning.command_line import DEFAULT_DATASET
-from training.studies.questions import QUESTIONS
+from training.studies.questions import QUESTIONS, Question, check_shortcuts
 
 log = logging.getLogger("training")
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    check_shortcuts(options.shortcuts or ())
     # torch and matplotlib take seconds: only what is asked for waits for them
     from training.studies.carried_out import STUDIES, run, setting_from
 
@@ -47,18 +48,25 @@ def _parser() -> argparse.ArgumentParser:
             for key, value in question.setting.items()
         )
         text = f"{question.text}; by default {defaults}"
-        _add_options(studies.add_parser(name, help=question.text, description=text))
+        _add_options(studies.add_parser(name, help=question.text, description=text), question)
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser, question: Question) -> None:
     add = parser.add_argument
     add("--data", type=Path, metavar="PATH",
         help=f"folder of a dataset (default: {DEFAULT_DATASET}, fetched once)")  # fmt: skip
     add("--out", type=Path, metavar="DIR",
         help="where to write, or what to go on with (default: runs/study-NAME)")  # fmt: skip
     add("--shortcuts", nargs="+", metavar="NAME", help="to compare")
-    add("--layers", type=int, nargs="+", metavar="N", help="convolutions of the encoder: 1 + 4n")
+    if "layers" not in question.fixed:
+        add(
+            "--layers",
+            type=int,
+            nargs="+",
+            metavar="N",
+            help="convolutions of the encoder: 1 + 4n",
+        )
     add("--seeds", type=int, metavar="N", help="trainings of each network (default: 3)")
     add("--steps", type=int, metavar="N", help="of each training")
     add(
@@ -73,7 +81,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of a patch, in voxels (default: 64 where it is not told above)",
     )
-    add("--features", type=int, metavar="N", help="of the first stage (default: 16)")
+    if "features" not in question.fixed:
+        add("--features", type=int, metavar="N", help="of the first stage (default: 16)")
     add("--learning-rate", type=float, metavar="X", help="at its highest (default: 0.05)")
 
 

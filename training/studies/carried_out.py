@@ -76,12 +76,14 @@ def setting_from(study: Study, options: argparse.Namespace) -> Setting:
     given = {
         name: value
         for name in Setting.model_fields
-        if name != "data" and (value := getattr(options, name)) is not None
+        if name != "data" and (value := getattr(options, name, None)) is not None
     }
-    data = options.data or fetch(DEFAULT_DATASET)
+    asked = {**QUESTIONS[study.name].setting, **given, "data": options.data or Path()}
     try:
-        return Setting.model_validate({**QUESTIONS[study.name].setting, **given, "data": data})
+        setting = Setting.model_validate(asked)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"--{name}: {first['msg']}") from error
+    study.jobs(setting)  # what cannot be is refused before data are fetched
+    return setting if options.data else setting.model_copy(update={"data": fetch(DEFAULT_DATASET)})

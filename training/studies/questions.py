@@ -1,10 +1,11 @@
 """What each study asks, and the sizes that it has by default; light, as every command line is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from seg.names import SHORTCUT_NAMES
+from seg.errors import ConfigError
+from seg.names import SHORTCUT_NAMES, check_known
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Question:
     text: str
     setting: Mapping[str, object]
     """Fields of ``Setting`` that have no default, as this study takes them."""
+    fixed: tuple[str, ...] = ()
+    """Fields that its networks decide, and nobody else."""
 
 
 QUESTIONS: Mapping[str, Question] = MappingProxyType(
@@ -43,10 +46,12 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
                 "edge": 32,
                 "batch_size": 2,
             },
+            fixed=("layers",),
         ),
         "encoders": Question(
             "an encoder of 152 layers beside one of 34, after equal time and equal steps",
             {"shortcuts": ("identity",), "layers": (34, 152), "steps": 200},
+            fixed=("layers", "features"),
         ),
         "transformer": Question(
             "attention at the bottom, with and without its shortcuts",
@@ -67,3 +72,18 @@ QUESTIONS: Mapping[str, Question] = MappingProxyType(
     }
 )
 """By the name of the study."""
+
+
+def check_shortcuts(names: Sequence[str]) -> None:
+    """Say which shortcut cannot be, before a library is imported or a file read.
+
+    Raises:
+        ConfigError: one is not known, or is the name of a network.
+    """
+    for name in names:
+        if ":" in name or "/" in name or name.startswith("tu-"):
+            raise ConfigError(
+                f"studies change what leads around this package's own blocks, and {name} is a "
+                f"network of another library; --shortcuts takes {', '.join(SHORTCUT_NAMES)}"
+            )
+        check_known(SHORTCUT_NAMES, name, "shortcut")

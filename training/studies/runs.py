@@ -16,8 +16,8 @@ from tqdm import tqdm
 from seg.errors import ConfigError, SegError
 from seg.files import replace_file
 from seg.machine import cores, end_with_parent
+from seg.names import chosen
 from seg.networks import SHORTCUTS, ResidualUNet
-from seg.networks.layers import chosen
 from training.studies.arms import Arm, by_shortcut
 from training.studies.setting import CHOICE_OF_RUNS, Setting, blocks_a_stage
 from training.studies.task import Task, make_task, open_task

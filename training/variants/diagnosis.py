@@ -123,27 +123,28 @@ def diagnosis_in_words(diagnosis: Diagnosis) -> str:
     width = max(len(each.name) for each in diagnosis.findings)
     lines = [f"{'block':{width}}  Dice lost  operations  strength"]
     lines += [
-        f"{each.name:{width}}  {each.lost:+9.4f}  {each.saved:9.1%}  {each.strength:8.3f}"
+        f"{each.name:{width}}  {each.lost:+9.4f}  {100 * each.saved:7.1f} %  {each.strength:8.3f}"
         + ("  does nothing" if each.lost < NOTHING else "")
         for each in diagnosis.findings
     ]
     blocks = len(diagnosis.findings)
     lines.append("")
     if spare.dropped:
+        saved = 100 * (1 - spare.flops / whole.flops)
         lines.append(
-            f"{len(spare.dropped)} of {blocks} blocks can go: {1 - spare.flops / whole.flops:.0%} "
+            f"{len(spare.dropped)} of {blocks} blocks can go: {saved:.0f} % "
             f"of the operations for a Dice of {spare.dice:.4f} in place of {whole.dice:.4f}: "
             f"{', '.join(spare.dropped)}"
         )
     else:
         lines.append(f"no block can go without a loss of Dice above {NOTHING:g}")
     lost = whole.dice - bare.dice
+    left = 100 * bare.flops / whole.flops
     verdict = (
         f"depth pays here: without all {blocks} blocks the Dice is {bare.dice:.4f}"
         if lost >= PAYS
         else f"depth does not pay here: without all {blocks} blocks the Dice is still "
-        f"{bare.dice:.4f}, at {bare.flops / whole.flops:.0%} of the operations; train a smaller "
-        "network"
+        f"{bare.dice:.4f}, at {left:.0f} % of the operations; train a smaller network"
     )
     lines.append(verdict)
     lines.append(
@@ -164,8 +165,8 @@ def gates_in_words(network: SegmentationNetwork, patch: Axes) -> str:
     for name, gate in gates.items():
         widest = float(gate.detach().abs().max())
         closed = "  closed" if name in removed else ""
-        lines.append(f"{name:{width}}  {widest:7.3f}  {shares[name]:10.1%}{closed}")
+        lines.append(f"{name:{width}}  {widest:7.3f}  {100 * shares[name]:8.1f} %{closed}")
     left = flops_of(network.without(removed), patch) / flops_of(network, patch)
     lines += ["", f"{len(removed)} of {len(gates)} gates have closed (at most {CLOSED:g}); without "
-              f"what is behind them {left:.0%} of the operations are left"]  # fmt: skip
+              f"what is behind them {100 * left:.0f} % of the operations are left"]  # fmt: skip
     return "\n".join(lines)

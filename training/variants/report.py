@@ -107,7 +107,7 @@ def _lost(each: MeasuredVariant, first: MeasuredVariant) -> Estimate:
 def variants_table(elastic: Elastic) -> str:
     """The table for a terminal; what is left out stands in brackets."""
     classes = list(elastic.measured[0].evaluation.cases[0].classes)
-    head = f"{'95% interval':>16} {'ms':>8} {'faster':>7}  what; in brackets: left out"
+    head = f"{'95 % interval':>16} {'ms':>8} {'faster':>7}  what; in brackets: left out"
     lines = [f"{'variant':16} {'Dice':>6} {'lost':>7}  {head}"]
     for row in rows_of(elastic, classes):
         name = row.name if row.kept else f"({row.name})"

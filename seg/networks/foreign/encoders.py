@@ -27,6 +27,20 @@ HUB_SECONDS = 4.0
 """After which a hub that has not answered is taken for out of reach."""
 _PROBE_SIZE = 64
 """Edge of the empty image that shows which features an encoder gives."""
+REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What libraries raise where a network cannot be built, or does not take an image."""
+FIRST_STRIDES = (1, 2, 4)
+"""Of an encoder's finest features, where segmentation-models-pytorch can begin a pyramid."""
+TRIED = "docs/encoders.md lists those that were tried"
 
 
 class PretrainedEncoder(nn.Module):
@@ -60,9 +74,10 @@ def stages_of(name: str, in_channels: int) -> tuple[tuple[int, ...], tuple[Axes,
     with torch.no_grad():
         try:
             features = _own_features(encoder, torch.zeros(1, in_channels, _PROBE_SIZE, _PROBE_SIZE))
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except REFUSALS as error:
             raise ConfigError(
-                f"{name} does not take images of any size: {error}; choose a convolutional encoder"
+                f"{name} does not take images of any size ({_said(error)}); choose a convolutional "
+                f"encoder, {TRIED}"
             ) from error
     sizes = [_PROBE_SIZE, *(f.shape[-1] for f in features)]
     strides = [before // after for before, after in pairwise(sizes)]
@@ -106,9 +121,42 @@ def make(name: str, in_channels: int, weights: str | None = None) -> nn.Module:
             "cache; copy the cache of a machine that has them and set HF_HOME to it, or give the "
             "path of a .safetensors file as weights"
         ) from error
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"{name} cannot be an encoder of a U-Net: {error}") from error
+    except REFUSALS as error:
+        raise unbuilt(name, name, error) from error
     return encoder
+
+
+def unbuilt(network: str, encoder: str, error: Exception) -> ConfigError:
+    """The sentence for an encoder, or a network around it, that its library does not build."""
+    if encoder.startswith(TIMM):
+        strides = _timms_strides(encoder.removeprefix(TIMM))
+        wanted = [strides[0] * 2**level for level in range(len(strides))] if strides else []
+        if strides and (strides != wanted or strides[0] not in FIRST_STRIDES):
+            return ConfigError(
+                f"{network} cannot be built: {encoder} gives features at strides "
+                f"{', '.join(map(str, strides))}, where a U-Net needs each twice the one before, "
+                f"from 1, 2 or 4 on; choose a convolutional encoder of strides 2 to 32, {TRIED}"
+            )
+    return ConfigError(
+        f"{network} is not built by segmentation-models-pytorch ({_said(error)}); choose another "
+        f"encoder, {TRIED}"
+    )
+
+
+def _timms_strides(model: str) -> list[int]:
+    """Of the features that timm has of a model; none where it says nothing of them."""
+    import timm
+
+    try:
+        with without_warnings():
+            features = timm.create_model(model, features_only=True).feature_info
+    except REFUSALS:
+        return []
+    return [int(stride) for stride in features.reduction()]
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seg.errors import ConfigError
 from seg.networks.foreign.config import ForeignConfig
-from seg.networks.foreign.encoders import without_warnings
+from seg.networks.foreign.encoders import REFUSALS, unbuilt, without_warnings
 from seg.networks.foreign.names import MONAI, SMP, smp_parts
 from seg.networks.foreign.own_code import build_own, names_own_code
 from seg.networks.layers import Axes
@@ -156,17 +156,8 @@ def _smp(config: ForeignConfig) -> nn.Module:
                 in_channels=config.in_channels,
                 classes=config.num_classes,
             )
-    except (
-        KeyError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        NotImplementedError,
-    ) as error:
-        raise ConfigError(
-            f"segmentation-models-pytorch does not build {config.name}: {error}"
-        ) from error
+    except REFUSALS as error:
+        raise unbuilt(config.name, encoder, error) from error
     return network
 
 

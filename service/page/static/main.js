@@ -196,11 +196,12 @@ function render(item) {
   looked = item;
   if (item?.state === "done" && !item.result && !item.isOpening) present(item);
   find("again-line").hidden = !canBeTried(item);
-  find("intake").hidden = Boolean(item) && find("key-choice").hidden;
+  const asks = !item || isRefused(item); // a file that is none leaves room for the next, not a dark hole
+  find("intake").hidden = !asks && find("key-choice").hidden;
   find("result").hidden = !item?.picture;
   find("bar").hidden = !item || (!item.result && ["failed", "cancelled"].includes(item.state)); // its place is kept, so that the image stays where it is when the mask comes
   find("bar").classList.toggle("waits", !item?.result);
-  document.body.classList.toggle("with-images", Boolean(item));
+  document.body.classList.toggle("with-images", !asks);
   document.body.classList.toggle("with-result", Boolean(item?.picture));
   if (!item) {
     clear();
@@ -223,6 +224,10 @@ function render(item) {
 }
 
 const OF_THE_FILE = [415, 422]; // what the service says of a file it says of it again
+
+function isRefused(item) {
+  return item.state === "failed" && !item.picture && OF_THE_FILE.includes(item.error?.status);
+}
 
 function canBeTried(item) {
   return item?.state === "cancelled" || (item?.state === "failed" && !OF_THE_FILE.includes(item.error?.status));

@@ -50,8 +50,9 @@ export function fine(number) {
   return new Intl.NumberFormat(language, { maximumSignificantDigits: 4 }).format(number);
 }
 
+/** As all pages and documents write it, in English too. */
 export function percent(share) {
-  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 2 }).format(share);
+  return `${new Intl.NumberFormat(language, { maximumFractionDigits: 2 }).format(100 * share)}\u00a0%`;
 }
 
 export function decimals(number, digits = 2) {

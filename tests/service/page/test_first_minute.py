@@ -156,3 +156,13 @@ def test_a_model_has_a_page_for_people(cells, open_page):
     assert tifffile.imread(io.BytesIO(number.content)).shape == (48, 72)
     for nothing in ("1", "-1", "0x0", "٣"):
         assert cells.get(f"/models/nearest-level/versions/1/example/{nothing}").status_code == 404
+
+
+def test_a_file_that_is_no_image_leaves_room_for_the_next(cells, open_page):
+    page = open_page(str(cells.base_url))
+    give(page, ("notes.txt", b"no image at all"))
+    expect(page.locator("#alert")).to_contain_text("notes.txt")
+    expect(page.locator("#drop")).to_be_visible()
+    give(page, ("cells.png", png(touching_nuclei())))
+    until_done(page)
+    expect(page.locator("#drop")).to_be_hidden()

@@ -14,7 +14,7 @@ def test_a_sound_dataset_is_described_and_returns_0(tmp_path, capsys):
     assert main([str(draw(tmp_path / "cells", cases=4, size=(40, 48)))]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(
-        "phantom: 3 cases to train on, 1 held out; 2D, channels nuclei, cells"
+        "phantom: 3 cases to train on, 1 held back; 2D, channels nuclei, cells"
     )
     assert printed.endswith("0 errors, 0 warnings\n")
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from data.phantom import draw
 from seg.model_package import Channel
 from seg.networks.foreign.encoders import Intensities
 from tests.training.run.test_plan import STATISTICS, fingerprint
-from training.planning.foreign_networks import foreign_fields, normalisation_of
+from training.dataset import load_dataset
+from training.planning.foreign_networks import check_network, foreign_fields, normalisation_of
 
 IMAGENET = Intensities()
 
@@ -49,3 +51,16 @@ def test_bytes_without_contrast_keep_it_too_since_the_encoder_would_see_one_grey
     intensities, deviation
 ):
     assert normalisation_of(IMAGENET, *data(1, intensities, deviation)) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_told"),
+    [({"minutes": 0.001}, True), ({"minutes": 1e6}, False), ({"steps": 2}, False)],
+)
+def test_a_look_at_a_network_that_takes_much_of_the_minutes_is_told(
+    asked, is_told, tmp_path, caplog
+):
+    dataset = load_dataset(draw(tmp_path / "phantom", cases=3, size=(32, 32)))
+    check_network({"network": "tu-mobilenetv3_small_050", "instances": "none"} | asked, dataset)
+    told = [record.message for record in caplog.records if "of the 0.001 minutes" in record.message]
+    assert bool(told) == is_told

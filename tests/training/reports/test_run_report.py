@@ -36,6 +36,8 @@ from training.run.device import Device
 from training.run.job import TrainingJob
 
 RED = ClassInfo(index=1, name="lesion", color=(255, 0, 0))
+CHANNELS = ("nuclei", "cells")
+"""Of the phantom."""
 CLASSES = (ClassInfo(index=0, name="background", color=(0, 0, 0)), RED)
 
 
@@ -112,7 +114,7 @@ def test_scores_floor_plan_and_proof_are_told(page, run):
     assert "1.5e-06" in page
     assert finished.package.card.variants[0].sha256 in page
     assert f"SEG_PACKAGE={finished.package.path} seg serve" in page
-    assert all(text in page for _, text in plan_in_words(job.plan, 0)[:2])
+    assert all(text in page for _, text in plan_in_words(job.plan, 0, CHANNELS)[:2])
 
 
 def test_the_main_picture_lies_beside_the_report(run):
@@ -136,7 +138,7 @@ def test_of_one_test_case_no_interval_is_told(run, tmp_path):
     page = write_report(tmp_path, job, trained, replace(finished, evaluation=one)).read_text()
     assert "It is that of one test case" in page
     assert "on one case: no interval" in page
-    assert "95% confidence" not in page
+    assert "% confidence" not in page
 
 
 @pytest.mark.parametrize(
@@ -215,5 +217,14 @@ def test_normalisation_is_said_in_words():
 
 
 def test_a_plan_without_spacing_says_that_nothing_is_resampled(run):
-    assert "not resampled" in dict(plan_in_words(run[1].plan, 1_200_000))["Image"]
-    assert json.dumps(dict(plan_in_words(run[1].plan, 1_200_000))).count("1.2 million") == 1
+    assert "not resampled" in dict(plan_in_words(run[1].plan, 1_200_000, CHANNELS))["Image"]
+    words = dict(plan_in_words(run[1].plan, 1_200_000, CHANNELS))
+    assert json.dumps(words).count("1.2 million") == 1
+
+
+def test_channels_are_called_by_their_names(run):
+    rules = (Normalisation(kind="zscore"), Normalisation(kind="minmax"))
+    plan = run[1].plan.model_copy(update={"normalisation": rules})
+    image = dict(plan_in_words(plan, 1, CHANNELS))["Image"]
+    assert "of nuclei brought to mean 0" in image
+    assert "of cells from the image" in image

@@ -182,6 +182,8 @@ def test_other_sizes_do_not_mix_with_an_earlier_study(written, phantom, caplog):
     [
         (["--layers", "20"], "the nearest is 21"),
         (["--shortcuts", "identiy"], "did you mean identity"),
+        (["--shortcuts", "xyz"], "known are none, identity, preact"),
+        (["--shortcuts", "smp:unet/resnet34"], "smp:unet/resnet34 is a network of another library"),
         (["--steps", "0"], "--steps: Input should be greater than or equal to 1"),
     ],
 )
@@ -190,3 +192,25 @@ def test_an_impossible_setting_is_one_sentence(option, sentence, phantom, tmp_pa
     assert main(options) == 2
     assert sentence in caplog.text
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("study", "shortcut"), [("vanishing", "gated"), ("thousand", "dense")])
+def test_a_shortcut_that_a_study_has_no_network_of_is_refused_before_data_are_fetched(
+    study, shortcut, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("training.studies.carried_out.fetch", lambda name: pytest.fail(name))
+    assert main([study, "--out", str(tmp_path / "x"), "--shortcuts", shortcut]) == 2
+    assert f"got '{shortcut}'" in caplog.text
+
+
+def test_encoders_refuse_a_shortcut_that_is_not_known(phantom):
+    setting = Setting(data=phantom, shortcuts=("identiy",), **TINY)
+    with pytest.raises(ConfigError, match="did you mean identity"):
+        encoders.STUDY.jobs(setting)
+
+
+@pytest.mark.parametrize("option", ["--layers", "--features"])
+def test_a_size_that_a_study_s_networks_decide_is_no_option_of_it(option, capsys):
+    with pytest.raises(SystemExit):
+        main(["encoders", option, "9"])
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err

@@ -131,7 +131,7 @@ def _subjects_in_names(dataset: Dataset) -> list[Finding]:
     both = sorted(subject for subject, sides in splits.items() if len(sides) > 1)
     example = max(both or names, key=lambda subject: len(names[subject]))
     cut = (
-        f"{len(both)} of them are trained on and held out too"
+        f"{len(both)} of them are trained on and held back too"
         if both
         else "folds would cut them, none is cut by the split"
     )

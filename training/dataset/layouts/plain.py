@@ -107,7 +107,7 @@ def _parts(folder: Path, survey: Survey) -> list[tuple[Path, Split]]:
     if validation and test:
         survey.warning(
             str(validation),
-            f"{test.name} is held out, so {validation.name} is trained on like the rest",
+            f"{test.name} is held back, so {validation.name} is trained on like the rest",
             f"remove {validation.name}, or name the test cases in split of dataset.yaml",
         )
         parts.append((validation, "train"))

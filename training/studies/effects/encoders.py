@@ -12,7 +12,8 @@ import numpy as np
 from torch import nn
 
 from seg.errors import ConfigError
-from seg.networks import ResidualUNet
+from seg.names import chosen
+from seg.networks import SHORTCUTS, ResidualUNet
 from seg.networks.presets import preset
 from training.studies.arms import Arm
 from training.studies.beside import against_first, bars
@@ -57,7 +58,7 @@ def jobs(setting: Setting) -> list[StudyJob]:
     """The shallow encoder, and the deep one twice, with each seed.
 
     Raises:
-        ConfigError: more than one shortcut.
+        ConfigError: more than one shortcut, or one that is not known.
     """
     if len(setting.shortcuts) != 1:
         raise ConfigError(
@@ -65,6 +66,7 @@ def jobs(setting: Setting) -> list[StudyJob]:
             f"{', '.join(setting.shortcuts)}"
         )
     (shortcut,) = setting.shortcuts
+    chosen(SHORTCUTS, shortcut, "shortcut")
     arms = (
         NamedEncoder(SHALLOW, shortcut, preset=SHALLOW),
         NamedEncoder(f"{DEEP}, same time", shortcut, preset=DEEP, as_long_as=SHALLOW),

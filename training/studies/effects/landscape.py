@@ -193,7 +193,7 @@ def say(table: Table) -> str:
             sentences.append(
                 f"`{network}` with {layers} layers ends at a loss of {loss:.2f} ± {loss_sd:.2f} in "
                 f"a basin {width:.2f} ± {width_sd:.2f} wide, its sharpness {sharp:.3f} ± "
-                f"{sharp_sd:.3f}; {bent:.0%} of its plane bends downwards"
+                f"{sharp_sd:.3f}; {100 * bent:.0f} % of its plane bends downwards"
             )
     first, *others = names(table)
     for layers in values(table, "layers"):

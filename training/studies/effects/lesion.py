@@ -125,7 +125,7 @@ def say(table: Table) -> str:
         if lengths:
             text += (
                 f"; paths through {lengths[0]} to {lengths[1]} branches carry "
-                f"{CARRIED:.0%} of its gradient"
+                f"{100 * CARRIED:.0f} % of its gradient"
             )
         sentences.append(text)
     return ". ".join(sentences) + "."

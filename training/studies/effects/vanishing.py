@@ -10,6 +10,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from seg.errors import ConfigError
 from training.studies.arms import Arm
 from training.studies.effects.gradients import gradient_norms
 from training.studies.learning import dice_on, final_loss, learn
@@ -33,8 +34,16 @@ GONE = 1e-3
 
 
 def jobs(setting: Setting) -> list[StudyJob]:
-    """The arms whose shortcut was asked for, at each depth with each seed."""
+    """The arms whose shortcut was asked for, at each depth with each seed.
+
+    Raises:
+        ConfigError: none of them has a shortcut that was asked for.
+    """
     every_job(setting)  # refuses what cannot be
+    known = list(dict.fromkeys(arm.shortcut for arm in ARMS))
+    for shortcut in setting.shortcuts:
+        if shortcut not in known:
+            raise ConfigError(f"the networks here are {' and '.join(known)}, got {shortcut!r}")
     return jobs_of(ARMS, setting)
 
 

@@ -86,7 +86,10 @@ def test_names_with_dots_match_the_flat_names_of_timms_feature_extractors(tmp_pa
         ("smp:resnt34", "no encoder is called 'smp:resnt34'; did you mean smp:resnet34"),
         ("tu-resnet1800", "no encoder is called 'tu-resnet1800'; did you mean tu-resnet18"),
         ("tu-resnet18.best", "did you mean tu-resnet18.tv_in1k"),
-        ("tu-vit_tiny_patch16_224", "cannot be an encoder of a U-Net: Unsupported"),
+        ("tu-vit_tiny_patch16_224", "gives features at strides 16, 16, 16, where a U-Net needs"),
+        ("tu-shvit_s1", "strides 16, 32, 64, .* choose a convolutional encoder of strides 2 to 32"),
+        ("tu-nest_tiny", r"not built by segmentation-models-pytorch \(list index out of range\)"),
+        ("tu-botnet26t_256", r"any size \(AssertionError\); choose a convolutional"),
     ],
 )
 def test_a_wrong_name_is_told_with_the_nearest(encoder, words):

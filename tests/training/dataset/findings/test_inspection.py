@@ -267,7 +267,7 @@ def test_names_of_slices_are_told_with_the_line_to_write(tmp_path):
     assert [(w.problem, w.advice) for w in warnings] == [
         (
             "names such as patient00_slice0, patient00_slice1, patient00_slice2 look like several "
-            "images of one subject (patient): 4 subjects, 2 of them are trained on and held out "
+            "images of one subject (patient): 4 subjects, 2 of them are trained on and held back "
             "too",
             'if they are, write subjects: {pattern: "(patient[0-9]+).*"} into dataset.yaml',
         )

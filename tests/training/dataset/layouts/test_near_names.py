@@ -93,7 +93,9 @@ def test_of_test_and_validation_the_test_is_held_out_and_that_is_told(tmp_path):
         write_png(tmp_path / name / "masks" / f"{name}0.png", mask_values(1))
     dataset, findings = look_into(tmp_path)
     assert (names(dataset.train), names(dataset.test)) == (["s0", "s1", "val0"], ["test0"])
-    assert [f.problem for f in findings] == ["test is held out, so val is trained on like the rest"]
+    assert [f.problem for f in findings] == [
+        "test is held back, so val is trained on like the rest"
+    ]
 
 
 def test_a_second_folder_of_masks_and_another_dataset_are_told(tmp_path):
