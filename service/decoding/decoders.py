@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from service.decoding.channel import ClosedError, DecoderChannel, Message
+from service.observability.process_memory import own_bytes
 
 PATIENCE_S = 60.0
 """For the server of forks to come up, on a machine that is busy."""
@@ -22,7 +23,6 @@ IDLE = 4
 """Decoders that are kept when they have nothing to do."""
 GROWN = 64 << 20
 """Bytes by which a decoder may have grown; then its memory is given back by ending it."""
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST_BYTES = 1 << 20
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
@@ -134,11 +134,7 @@ class DecoderProcess:
         return -9
 
     def _resident(self) -> int:
-        with suppress(OSError, ValueError):
-            text = Path(f"/proc/{self._process}/statm").read_text(encoding="ascii")
-            _, resident, shared, *_ = map(int, text.split())
-            return (resident - shared) * _PAGE
-        return 0
+        return own_bytes(self._process)
 
     def _in_files(self, counted: set[tuple[int, int]]) -> int:
         total = 0

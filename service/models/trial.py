@@ -13,19 +13,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from seg.device_memory import lacks_memory
 from seg.errors import PackageError
-from seg.machine import memory_here
 from seg.names import Provider
 from service.expendable import be_expendable
+from service.observability.process_memory import own_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
 LACKS_MEMORY = 3
 """Status of a process that had too little."""
+POLL_S = 0.05
+"""Between two looks at what it takes."""
 
 
 def try_out(
@@ -33,7 +36,8 @@ def try_out(
     networks: Sequence[str],
     *,
     seconds: float,
-    memory: int | None = None,
+    memory: int,
+    took: Callable[[int], None] = lambda used: None,
     provider: Provider = "auto",
 ) -> None:
     """Run each network once on a golden sample, by all that may run it on a CPU.
@@ -42,8 +46,9 @@ def try_out(
         folder: of the package.
         networks: its ONNX files.
         seconds: that this may take.
+        memory: bytes that it may take.
+        took: is told many times a second how many it takes now; what it raises ends the trial.
         provider: of the settings.
-        memory: bytes that it may take; None is most of what the container or the machine has.
 
     Raises:
         PackageError: it takes more, or crashes.
@@ -51,27 +56,24 @@ def try_out(
     # not for the process that is started, which would take a second to import it
     from seg.model_package.folder import GOLDEN_FILE
 
-    memory = memory or memory_here() * 3 // 4
     limits = json.dumps({"memory": memory, "seconds": seconds})
     runtimes = json.dumps([name for name in RUN_WITH if provider in ("auto", name)] or ["cpu"])
     files = [str(folder / name) for name in (GOLDEN_FILE, *networks)]
     command = [sys.executable, "-m", __name__, limits, runtimes, *files]
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-        )
-        status = done.returncode
-    except subprocess.TimeoutExpired:
-        status = -signal.SIGXCPU
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            status = _watched(process, seconds, took)
+        finally:
+            process.kill()
     if status == -signal.SIGXCPU:
         raise PackageError(
             f"a patch takes the package longer than {seconds:g} s (SEG_TIMEOUT_S) on a core here"
@@ -82,6 +84,19 @@ def try_out(
         )
     if status < 0:
         raise PackageError(f"the runtime crashes over the package ({signal.Signals(-status).name})")
+
+
+def _watched(
+    process: "subprocess.Popen[bytes]", seconds: float, took: Callable[[int], None]
+) -> int:
+    """How it ended, or would have ended."""
+    until = monotonic() + seconds
+    while monotonic() < until:
+        try:
+            return process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            took(own_bytes(process.pid))
+    return -signal.SIGXCPU
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ leaves nothing behind. All of it needs a key with the scope ``admin`` where keys
 
 import errno
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,10 @@ from starlette.routing import Route
 
 from seg.client.schemas import RuleChange
 from seg.errors import PackageError
+from seg.machine import memory_here
 from seg.model_package import ModelPackage
+from service.decoding.image_decoder import SHARE
+from service.errors import DecodingFullError
 from service.models.arrival import arrived, folder_name
 from service.models.folder import UNPROVEN
 from service.models.registry import ModelRegistry
@@ -116,12 +119,7 @@ class ModelChanges:
                         409,
                         f"model {name} has a version {card.version} already; it is not replaced",
                     )
-                try_out(
-                    staged.absolute(),
-                    [variant.file for variant in card.variants],
-                    seconds=self._settings.timeout_s,
-                    provider=self._settings.provider,
-                )
+                self._try(staged.absolute(), [variant.file for variant in card.variants])
                 before = self._models.rules.of(name)
                 if share is not None:
                     self._change(name, {"candidate": card.version, "share": share})
@@ -134,6 +132,31 @@ class ModelChanges:
             self._models.remove(version)
             raise Problem(422, f"the model is not taken: {version.reason}")
         return version
+
+    def _try(self, staged: Path, networks: Sequence[str]) -> None:
+        """Run a package once, in the room that images have; in half of the memory at most.
+
+        Raises:
+            PackageError: it takes more.
+            Problem: 503, images have it now.
+        """
+        budget = self._models.decoder.budget
+        lease = budget.lease()
+        try:
+            try_out(
+                staged,
+                networks,
+                seconds=self._settings.timeout_s,
+                memory=max(budget.total, memory_here() // SHARE),
+                took=lambda used: lease.take(min(used, budget.total)),
+                provider=self._settings.provider,
+            )
+        except DecodingFullError:
+            raise Problem(
+                503, "images leave no room to try a package now", {"Retry-After": "10"}
+            ) from None
+        finally:
+            lease.release()
 
     def _rule(self, name: str, changed: dict[str, Any]) -> None:
         versions = named(f"{name}:{LATEST}", self._models.versions())

@@ -9,9 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from seg.errors import BackendError, PackageError
 from seg.inference.backends.onnx import OnnxBackend
+from service.errors import DecodingFullError
 from service.models.trial import try_out
 
 PATCH = (1, 1, 16, 16)
+MEMORY = 4_000_000_000
 
 
 def constant(name, values):
@@ -79,10 +81,26 @@ def test_a_package_that_takes_everything_is_refused_and_ended(tmp_path, write, s
         try_out(tmp_path, ["network.onnx"], seconds=2, memory=500_000_000)
 
 
+def test_what_a_package_takes_is_told_and_ends_where_there_is_no_room_for_it(tmp_path):
+    np.savez(tmp_path / "golden.npz", patches=np.zeros(PATCH, np.float32))
+    endless(tmp_path)
+    seen = []
+
+    def took(used):
+        seen.append(used)
+        if used > 20_000_000:
+            raise DecodingFullError
+
+    with pytest.raises(DecodingFullError):
+        try_out(tmp_path, ["network.onnx"], seconds=60, memory=MEMORY, took=took)
+    assert seen[-1] > 20_000_000
+    assert len(seen) > 2
+
+
 def test_a_package_that_is_merely_wrong_is_left_to_its_proof(tmp_path):
     network(tmp_path, [helper.make_node("Neg", ["patches"], ["logits"])])
     (tmp_path / "golden.npz").write_bytes(b"none")
-    try_out(tmp_path, ["network.onnx"], seconds=60)
+    try_out(tmp_path, ["network.onnx"], seconds=60, memory=MEMORY)
 
 
 def test_what_crashes_openvino_alone_crashes_no_service(tmp_path):
@@ -94,9 +112,9 @@ def test_what_crashes_openvino_alone_crashes_no_service(tmp_path):
     weights.external_data.add(key="offset", value="64")
     weights.external_data.add(key="length", value="4")
     network(tmp_path, [helper.make_node("Conv", ["patches", "w"], ["logits"])], [weights])
-    try_out(tmp_path, ["network.onnx"], seconds=60, provider="cpu")
+    try_out(tmp_path, ["network.onnx"], seconds=60, memory=MEMORY, provider="cpu")
     with pytest.raises(PackageError, match="crashes over the package"):
-        try_out(tmp_path, ["network.onnx"], seconds=60)
+        try_out(tmp_path, ["network.onnx"], seconds=60, memory=MEMORY)
 
 
 @pytest.mark.parametrize("place", ["/etc/passwd", "../../etc/passwd", "link"])
