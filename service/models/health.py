@@ -23,6 +23,7 @@ from seg.inference.backends.deciding import Decided
 from seg.inference.backends.memory import shrink
 from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.ways import way_of
+from service.observability.folders import without_folders
 from service.observability.logs import LOGGER
 
 ERRORS_IN_A_ROW = 3
@@ -128,7 +129,8 @@ class DeviceHealth:
             try:
                 self._prove()
             except Exception as error:  # whatever a device that is ill says
-                self._answered(f"the device fails on a golden sample: {error}")
+                said = without_folders(str(error))
+                self._answered(f"the device fails on a golden sample: {said}")
                 self._closing.wait(self._pause_s)
             else:
                 self._answered(None)

@@ -16,6 +16,7 @@ from seg.errors import BackendError, PackageError, SegError
 from service.errors import NotReadyError, SchedulerClosedError
 from service.models.ready_model import ReadyModel, load_model
 from service.models.versions import Fault, ModelVersion
+from service.observability.folders import without_folders
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
 from service.problems.response import Problem
@@ -150,7 +151,8 @@ class ModelMemory:
         try:
             model = load_model(version.folder, self._settings, self._metrics)
         except SegError as error:
-            raise _broken(version, str(error), _fault_of(error)) from error
+            reason = without_folders(str(error), version.folder)
+            raise _broken(version, reason, _fault_of(error)) from error
         except Exception as error:
             LOGGER.error("error", extra={"fields": where_it_failed(error)})
             reason = "the model could not be loaded; the log says where"

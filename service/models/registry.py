@@ -15,6 +15,7 @@ from service.models.folder import ARRIVING, UNPROVEN, Fingerprint, fingerprint_o
 from service.models.memory import ModelMemory
 from service.models.rules import ServingRules, drawn_version, live_version
 from service.models.versions import ModelVersion, latest, named, newest_first
+from service.observability.folders import without_folders
 from service.observability.logs import LOGGER, where_it_failed
 from service.observability.metrics import Metrics
 from service.problems.response import Problem
@@ -272,8 +273,8 @@ class ModelRegistry:
         try:
             version = ModelVersion(folder=folder, card=read_card(folder))
         except PackageError as error:
-            self._unreadable[folder] = str(error)
-            LOGGER.error("not ready", extra={"fields": {"reason": str(error)}})
+            self._unreadable[folder] = reason = without_folders(str(error), folder)
+            LOGGER.error("not ready", extra={"fields": {"reason": reason}})
             return
         self._versions = (*self._versions, version)
 

@@ -1,4 +1,4 @@
-"""Log lines as JSON, without a word that a client sent."""
+"""Log lines as JSON, without a word that a client sent, and without paths."""
 
 import json
 import logging
@@ -6,7 +6,15 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
+from service.observability.folders import without_folders
+
 LOGGER = logging.getLogger("service")
+
+LIBRARY = logging.getLogger("seg")
+"""Ours as well, and used without the service."""
+
+SPOKEN = frozenset({"event", "reason", "fallback"})
+"""Fields in which libraries may have their say."""
 
 BENTOML_ERRORS = "bentoml._internal.server.http_app"
 """Where BentoML logs the exceptions of its own endpoints."""
@@ -23,6 +31,9 @@ class JsonLines(logging.Formatter):
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
         }
+        for name in SPOKEN & line.keys():
+            if isinstance(line[name], str):
+                line[name] = without_folders(line[name])
         return json.dumps(line)
 
 
@@ -30,9 +41,10 @@ def configure_logging() -> None:
     """Send the service's lines to standard output, and keep pixels out of BentoML's."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
-    LOGGER.handlers = [handler]
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
+    for logger, level in ((LOGGER, logging.INFO), (LIBRARY, logging.WARNING)):
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
     logging.getLogger(BENTOML_ERRORS).addFilter(_without_exception)
 
 

@@ -29,6 +29,7 @@ from service.models.registry import ModelRegistry
 from service.models.rules import ServingRule, version_before
 from service.models.trial import try_out
 from service.models.versions import LATEST, ModelVersion, named
+from service.observability.folders import without_folders
 from service.problems.response import Problem
 from service.requests.bodies import short_body
 from service.requests.proxies import link
@@ -125,7 +126,7 @@ class ModelChanges:
                     self._change(name, {"candidate": card.version, "share": share})
                 version = self._models.adopt(staged, target)
         except PackageError as error:
-            raise Problem(422, str(error)) from None
+            raise Problem(422, without_folders(str(error), root)) from None
         if version.state != "proven":
             if share is not None:
                 self._models.rules.change(name, lambda _: before)
