@@ -6,6 +6,7 @@ for longer than an upload may take.
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -35,6 +36,12 @@ COPIES = 4
 """Of a message, while it is read: as it came, parsed, its elements, and these in their files."""
 WINDOW = 1 << 19
 """Bytes that a client may send before they are asked for."""
+HANDSHAKE_S = 10.0
+"""Seconds until a connection has said that it speaks HTTP/2."""
+IDLE_S = 60.0
+"""Seconds for which a connection may have no call."""
+MOST_CONNECTIONS, SHARE = 1000, 8
+"""Those that are kept, and of how many files that the process may open they may be one."""
 PLACE_S = 10.0
 """Seconds that a message waits for others; an upload may stand still for longer by default."""
 OURS = frozenset(
@@ -105,7 +112,9 @@ async def listening(app: ASGIApp, settings: Settings, *, shared: bool) -> AsyncI
             ("grpc.max_receive_message_length", most),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", settings.max_client_requests),
-            ("grpc.max_connection_idle_ms", 300_000),
+            ("grpc.max_allowed_incoming_connections", most_connections()),
+            ("grpc.server_handshake_timeout_ms", int(1000 * HANDSHAKE_S)),
+            ("grpc.max_connection_idle_ms", int(1000 * IDLE_S)),
             # Else a window grows to what a fast client sends, before anybody has asked for it.
             ("grpc.http2.bdp_probe", 0),
             ("grpc.http2.lookahead_bytes", WINDOW),
@@ -127,6 +136,16 @@ async def listening(app: ASGIApp, settings: Settings, *, shared: bool) -> AsyncI
         yield
     finally:
         await server.stop(grace=None)
+
+
+def most_connections() -> int:
+    """Beyond which connections are closed at once, so that all other doors can be opened still."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        MOST_CONNECTIONS
+        if files == resource.RLIM_INFINITY
+        else min(MOST_CONNECTIONS, max(1, files // SHARE))
+    )
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
@@ -184,10 +203,15 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC ships no t
             )
         headers = Headers(raw=call.headers)
         told = tuple((name, headers[name]) for name in PASSED_ON if name in headers)
-        if call.status != 200:
-            code = CODES.get(call.status, grpc.StatusCode.INTERNAL)
-            await context.abort(code, _sentence(call.body), told)
-        await context.send_initial_metadata(told)
+        try:
+            if call.status != 200:
+                code = CODES.get(call.status, grpc.StatusCode.INTERNAL)
+                await context.abort(code, _sentence(call.body), told)
+            await context.send_initial_metadata(told)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:  # the client has left; gRPC's own error for that has no name
+            raise asyncio.CancelledError from error
         return call.body
 
     def _scope(self, method: str, context: Any) -> Scope:

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from unittest.mock import patch
 
 import numpy as np
@@ -13,6 +14,7 @@ from open_inference.grpc import protocol
 
 from seg.errors import ConfigError
 from seg.model_package import ModelPackage
+from service.frontends.oip import grpc_server
 from service.frontends.oip.grpc_bounds import check_message
 from service.frontends.oip.grpc_server import _Call
 from service.problems.response import Problem
@@ -115,6 +117,50 @@ def test_a_port_that_is_taken_and_tls_without_a_certificate_are_said_at_once(tmp
     (tmp_path / "tls.json").write_text('{"token": "x"}')
     with pytest.raises(ConfigError, match="SEG_GRPC_TLS_FILE names no certificate"):
         check_listening(Settings(grpc_port=port, grpc_tls_file=tmp_path / "tls.json"))
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""That a client speaks HTTP/2, and the settings that it has to send."""
+
+
+def open_of(connections) -> int:
+    """How many the server has not closed; what it has said until now is dropped."""
+    left = 0
+    for each in connections:
+        each.setblocking(False)
+        try:
+            while each.recv(4096):
+                pass
+        except BlockingIOError:
+            left += 1
+        except ConnectionResetError:
+            pass
+    return left
+
+
+@pytest.mark.parametrize("says", [b"", PREFACE], ids=["nothing", "its preface"])
+def test_connections_that_ask_for_nothing_leave_files_for_all_other_doors(port, monkeypatch, says):
+    monkeypatch.setattr(grpc_server, "most_connections", lambda: 5)
+    monkeypatch.setattr(grpc_server, "HANDSHAKE_S", 1.0)
+    monkeypatch.setattr(grpc_server, "IDLE_S", 1.0 if says else 60.0)
+
+    async def kept() -> list[int]:
+        async with grpc_server.listening(None, Settings(grpc_port=port), shared=False):
+            many = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+            for each in many:
+                with suppress(ConnectionError):
+                    each.sendall(says)
+            counts = []
+            for seconds in (0.5, 3.5):
+                await asyncio.sleep(seconds)
+                counts.append(open_of(many))
+            for each in many:
+                each.close()
+            return counts
+
+    soon, later = asyncio.run(kept())
+    assert 0 < soon <= 5
+    assert later == 0
 
 
 def bytes_of(**fields):
