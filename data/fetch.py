@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.commands import REFUSED, exit_status
+from seg.commands import REFUSED, exit_status, path_named
 from seg.errors import DatasetError
 from seg.files import written_whole
 from seg.verbs import called
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "name", nargs="?", metavar="NAME", help="a dataset; without it, all are listed"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("datasets"), metavar="DIR", help="default: datasets/"
+        "--out", type=path_named, default=Path("datasets"), metavar="DIR", help="default: datasets/"
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

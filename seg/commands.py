@@ -1,8 +1,10 @@
 """How every command ends: a status, and one sentence where it could not do what was asked."""
 
+import argparse
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from seg.errors import SegError
 
@@ -16,6 +18,20 @@ _SURROGATE = re.compile("[\udc80-\udcff]")
 """Bytes of a name of a file that are no text stand as these in a string."""
 
 
+def path_named(text: str) -> Path:
+    """A file or folder on the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, as of a variable of the shell that is not set, and
+            would be the folder that one is in; or it is no text, which no file of ours can hold.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("expected a file or folder, got an empty name")
+    if _SURROGATE.search(text):
+        raise argparse.ArgumentTypeError(f"the name {text!a:.200} is not UTF-8; rename it")
+    return Path(text)
+
+
 def in_one_sentence(error: BaseException) -> str:
     """What is wrong, and what to do about it where that is known (the error's notes)."""
     said = str(error)
@@ -25,7 +41,8 @@ def in_one_sentence(error: BaseException) -> str:
         said = f"the memory is too small: {error}"
     if isinstance(error, OSError):
         reason = "No space left on device" if SHORT_WRITE.match(said) else error.strerror or said
-        said = f"{error.filename or 'a file'}: {reason}"
+        # of a file that takes another's place it is that one's name that is known
+        said = f"{error.filename2 or error.filename or 'a file'}: {reason}"
     return "; ".join([said, *getattr(error, "__notes__", ())])
 
 

@@ -8,10 +8,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called, served
 
 if TYPE_CHECKING:
@@ -125,14 +124,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_nnunet(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", type=Path, metavar="RESULTS",
+    add("folder", type=path_named, metavar="RESULTS",
         help="folder with plans.json, dataset.json and fold_*")  # fmt: skip
     _add_common(parser)
     add("--folds", nargs="+", default=(), metavar="N",
         help="0, 1, ... or all; several are an ensemble (default: all numbered ones)")  # fmt: skip
     add("--checkpoint", metavar="FILE",
         help="in each fold (default: checkpoint_final.pth, else checkpoint_best.pth)")  # fmt: skip
-    add("--postprocessing", type=Path, metavar="FILE",
+    add("--postprocessing", type=path_named, metavar="FILE",
         help="a postprocessing.json (default: that of the cross-validation, if there)")  # fmt: skip
     add("--no-postprocessing", dest="postprocess", action="store_false", help="leave it out")
     parser.set_defaults(adopt=_nnunet)
@@ -140,7 +139,7 @@ def _add_nnunet(parser: argparse.ArgumentParser) -> None:
 
 def _add_monai(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("folder", type=Path, metavar="BUNDLE", help="folder with configs/ and models/")
+    add("folder", type=path_named, metavar="BUNDLE", help="folder with configs/ and models/")
     _add_common(parser)
     add("--patch", type=int, nargs="+", metavar="N", help="z y x (default: the bundle's)")
     parser.set_defaults(adopt=_monai)
@@ -148,7 +147,7 @@ def _add_monai(parser: argparse.ArgumentParser) -> None:
 
 def _add_smp(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("file", type=Path, metavar="CHECKPOINT", help="safetensors, or a state dict of torch")
+    add("file", type=path_named, metavar="CHECKPOINT", help="safetensors, or a state dict of torch")
     _add_common(parser)
     add("--arch", required=True, metavar="NAME", help="unet, fpn, deeplabv3plus, ...")
     add("--encoder", required=True, metavar="NAME", help="resnet34, tu-convnext_tiny, ...")
@@ -169,12 +168,12 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "file",
-        type=Path,
+        type=path_named,
         metavar="FILE",
         help="ONNX with one input (b, c, y, x) or (b, c, z, y, x)",
     )
     _add_common(parser)
-    add("--spec", type=Path, required=True, metavar="FILE",
+    add("--spec", type=path_named, required=True, metavar="FILE",
         help="spec.yaml: classes, channels and preprocessing (docs/adopt.md)")  # fmt: skip
     parser.set_defaults(adopt=_onnx)
 
@@ -188,12 +187,20 @@ def _share(text: str) -> float:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("-o", "--out", dest="target", type=Path, required=True, metavar="DIR", help="new folder")
+    add(
+        "-o",
+        "--out",
+        dest="target",
+        type=path_named,
+        required=True,
+        metavar="DIR",
+        help="new folder",
+    )
     add("--stored-as", metavar="AXCODES",
         help="voxel order of the training's images, such as RAS")  # fmt: skip
     add("--overlap", type=_share, metavar="S",
         help="of windows in whole images, 0 to below 1 (default: the model's own)")  # fmt: skip
-    add("--images", type=Path, metavar="DIR",
+    add("--images", type=path_named, metavar="DIR",
         help="images like those of the training, to prove it on, and to measure faster precisions "
              "(default: noise, and float32 alone)")  # fmt: skip
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.files import replace_file
 from seg.verbs import called
 from training.planning.flags import seed_number
@@ -41,14 +41,14 @@ def _command_line() -> argparse.ArgumentParser:
         prog=called("training.augment"),
         description="Draw patches as a training would see them: plain, with labels, then changed.",
     )
-    command.add_argument("data", type=Path, metavar="PATH", help="folder of the dataset")
+    command.add_argument("data", type=path_named, metavar="PATH", help="folder of the dataset")
     command.add_argument(
         "--preset", choices=get_args(AugmentationPreset), default="medical", help="default: medical"
     )
     command.add_argument("--patch", type=int, nargs="+", metavar="N", help="one number an axis")
     command.add_argument("--seed", type=seed_number, default=0, metavar="N", help="default: 0")
     command.add_argument(
-        "--out", type=Path, default=Path("augmented.png"), metavar="FILE",
+        "--out", type=path_named, default=Path("augmented.png"), metavar="FILE",
         help="default: augmented.png",
     )  # fmt: skip
     command.add_argument("--show", action="store_true", help="open it, where there is a screen")

@@ -8,9 +8,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.predict.options import add_backend_options
 from seg.verbs import called
 from training.evaluation.options import add_split_option
@@ -51,8 +50,10 @@ def _parser() -> argparse.ArgumentParser:
         prog=called("training.calibrate"),
         description="Fit what a model package says of its own masks, on cases with a reference.",
     )
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
-    parser.add_argument("path", type=Path, metavar="PATH", help="folder of the dataset")
+    parser.add_argument(
+        "package", type=path_named, metavar="PACKAGE", help="folder with model.json"
+    )
+    parser.add_argument("path", type=path_named, metavar="PATH", help="folder of the dataset")
     add_split_option(parser, "fit on")
     parser.add_argument(
         "--measure-overlap",

@@ -8,9 +8,8 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from seg.commands import exit_status, in_one_sentence
+from seg.commands import exit_status, in_one_sentence, path_named
 from seg.errors import SegError
 from seg.verbs import called
 
@@ -47,9 +46,19 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 fit to be trained on, 1 not, 2 no dataset. Warnings count as fit.",
     )
     add = parser.add_argument
-    add("path", type=Path, metavar="PATH", help="dataset folder, or the JSON file that lists it")
+    add(
+        "path",
+        type=path_named,
+        metavar="PATH",
+        help="dataset folder, or the JSON file that lists it",
+    )
     add("--json", action="store_true", help="print findings for programs")
-    add("--picture", type=Path, metavar="FILE", help="draw some cases with their masks, as PNG")
+    add(
+        "--picture",
+        type=path_named,
+        metavar="FILE",
+        help="draw some cases with their masks, as PNG",
+    )
     return parser
 
 

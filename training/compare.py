@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.names import PROVIDERS
@@ -52,13 +52,19 @@ def _parser() -> argparse.ArgumentParser:
         "told: mean differences with bootstrap intervals, and Wilcoxon's signed-rank test.",
     )
     add = parser.add_argument
-    add("a", type=Path, metavar="A", help="package, or a metrics.json")
-    add("b", type=Path, metavar="B", help="package, or a metrics.json")
-    add("path", type=Path, nargs="?", metavar="PATH", help="folder of the dataset, for packages")
+    add("a", type=path_named, metavar="A", help="package, or a metrics.json")
+    add("b", type=path_named, metavar="B", help="package, or a metrics.json")
+    add(
+        "path",
+        type=path_named,
+        nargs="?",
+        metavar="PATH",
+        help="folder of the dataset, for packages",
+    )
     add_split_option(parser, "compare on")
     add("--tolerance", type=positive, metavar="MM",
         help="of surface Dice, in mm, or in pixels where the images state no spacing")  # fmt: skip
-    add("--out", type=Path, default=Path("comparison.json"), metavar="FILE",
+    add("--out", type=path_named, default=Path("comparison.json"), metavar="FILE",
         help="differences as JSON, with a picture beside (default: comparison.json)")  # fmt: skip
     add("--provider", choices=PROVIDERS, default="auto",
         help="where the networks run (default: a CUDA device where there is one)")  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called
 
 log = logging.getLogger("training")
@@ -20,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="The whole way once: train, serve, segment an image over HTTP.",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="of the run"
+        "--out", type=path_named, default=Path("runs/demo"), metavar="DIR", help="of the run"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="PATH", help="dataset folder (default: fetched once)"
+        "--data", type=path_named, metavar="PATH", help="dataset folder (default: fetched once)"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="when training ends")
     parser.add_argument("--steps", type=int, metavar="N", help="in place of minutes")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Say which residual blocks of a trained network do nothing, what dropping "
         "them would save and cost, and whether depth pays on these data.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("run", type=path_named, metavar="RUN", help="folder of a run")
     options = parser.parse_args(arguments)
     return exit_status(partial(_run, options.run))
 

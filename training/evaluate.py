@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.predict.options import add_backend_options
 from seg.verbs import called
 from training.evaluation.options import add_split_option, positive
@@ -68,12 +68,14 @@ def _parser() -> argparse.ArgumentParser:
         prog=called("training.evaluate"),
         description="Score a model package on a dataset, whole images as the service sees them.",
     )
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
-    parser.add_argument("path", type=Path, metavar="PATH", help="folder of the dataset")
+    parser.add_argument(
+        "package", type=path_named, metavar="PACKAGE", help="folder with model.json"
+    )
+    parser.add_argument("path", type=path_named, metavar="PATH", help="folder of the dataset")
     add_split_option(parser, "score")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path_named,
         default=Path("metrics.json"),
         metavar="FILE",
         help="scores as JSON; the CSV and the report go beside it (default: metrics.json)",
@@ -89,7 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         "voxels along the finest axis of the model's grid)",
     )
     parser.add_argument(
-        "--predictions", type=Path, metavar="DIR", help="keep the predicted masks in this folder"
+        "--predictions",
+        type=path_named,
+        metavar="DIR",
+        help="keep the predicted masks in this folder",
     )
     add_backend_options(parser)
     return parser

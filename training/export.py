@@ -8,9 +8,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.errors import ConfigError
 from seg.verbs import called
 from training.variants.wishes import add_variant_options
@@ -87,15 +86,23 @@ def _parser() -> argparse.ArgumentParser:
         description="Export the network of a run, or of a package, also for other software.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN",
+    add("run", type=path_named, metavar="RUN",
         help="folder of a run, the checkpoint in it, or a package")  # fmt: skip
-    add("-o", "--out", dest="target", type=Path, required=True, metavar="DIR", help="new folder")
+    add(
+        "-o",
+        "--out",
+        dest="target",
+        type=path_named,
+        required=True,
+        metavar="DIR",
+        help="new folder",
+    )
     add("--to", choices=TARGETS, default="package",
         help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
              "results folder; torch: programs of torch.export, and safetensors; bioimageio: a "
              "model of the BioImage Model Zoo; huggingface: a repository of the hub, which "
              "is not uploaded")  # fmt: skip
-    add("--example", nargs="+", type=Path, default=[], metavar="FILE",
+    add("--example", nargs="+", type=path_named, default=[], metavar="FILE",
         help="an image that everybody may see, which the web page offers to try: one file, or one "
              "a channel; of a package, DIR becomes a copy with it")  # fmt: skip
     add("--about", default="", metavar="TEXT",

@@ -10,9 +10,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called
 from training.evaluation.options import positive
 
@@ -51,12 +50,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        "path", type=Path, metavar="FOLDER", help="dataset in which people draw, such as a studio's"
+        "path",
+        type=path_named,
+        metavar="FOLDER",
+        help="dataset in which people draw, such as a studio's",
     )
-    add("--from", dest="start", type=Path, required=True, metavar="PACKAGE", help="to begin with")
+    add(
+        "--from",
+        dest="start",
+        type=path_named,
+        required=True,
+        metavar="PACKAGE",
+        help="to begin with",
+    )
     add("--minutes", type=positive, default=5.0, metavar="M", help="of training (default: 5)")
     add("--steps", type=_whole, metavar="N", help="a fixed number of steps in place of minutes")
-    add("--out", type=Path, required=True, metavar="DIR",
+    add("--out", type=path_named, required=True, metavar="DIR",
         help="new folder: proposal.json, report.md, comparison.json, run/")  # fmt: skip
     return parser
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called
 from training.run.folder import RunFolder
 
@@ -25,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "is marked. Each fit writes one beside its report."
         ),
     )
-    parser.add_argument("package", type=Path, metavar="PACKAGE")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FILE} beside PACKAGE")
+    parser.add_argument("package", type=path_named, metavar="PACKAGE")
+    parser.add_argument(
+        "--out", type=path_named, metavar="FILE", help=f"default: {FILE} beside PACKAGE"
+    )
     options = parser.parse_args(arguments)
     target: Path = options.out or options.package.resolve().parent / FILE
     return exit_status(lambda: _write(options.package, target))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.files import replace_file
 from seg.verbs import called
 from training.planning.command_line import add_plan_arguments, chosen_from
@@ -53,9 +53,13 @@ def _command_line() -> argparse.ArgumentParser:
         description="Look at a dataset and at this machine, and write the plan that "
         f"{called('training.fit')} would follow.",
     )
-    command.add_argument("dataset", type=Path, metavar="PATH", help="folder of the dataset")
+    command.add_argument("dataset", type=path_named, metavar="PATH", help="folder of the dataset")
     command.add_argument(
-        "--out", type=Path, default=Path("plan.yaml"), metavar="FILE", help="default: plan.yaml"
+        "--out",
+        type=path_named,
+        default=Path("plan.yaml"),
+        metavar="FILE",
+        help="default: plan.yaml",
     )
     add_plan_arguments(command)
     return command

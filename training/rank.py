@@ -5,9 +5,8 @@ import json
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.files import replace_file
 from seg.names import PROVIDERS
 from seg.verbs import called
@@ -37,10 +36,16 @@ def _parser() -> argparse.ArgumentParser:
         "worth most: those that the package is expected to do badly first, and no two alike.",
     )
     add = parser.add_argument
-    add("path", type=Path, metavar="FOLDER", help="dataset with images/ and masks/")
-    add("--package", type=Path, required=True, metavar="P", help="model package that looks at them")
+    add("path", type=path_named, metavar="FOLDER", help="dataset with images/ and masks/")
+    add(
+        "--package",
+        type=path_named,
+        required=True,
+        metavar="P",
+        help="model package that looks at them",
+    )
     add("--minutes", type=positive, metavar="M", help="of a person: list what they suffice for")
-    add("--json", type=Path, metavar="FILE", help="the same as JSON")
+    add("--json", type=path_named, metavar="FILE", help="the same as JSON")
     add("--provider", choices=PROVIDERS, default="auto", help="where the network runs")
     return parser
 

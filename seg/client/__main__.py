@@ -5,9 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-from seg.commands import REFUSED, exit_status
+from seg.commands import REFUSED, exit_status, path_named
 from seg.verbs import called
 
 KEY = "SEG_KEY"
@@ -46,8 +45,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("url", type=_address, metavar="URL", help="of the service: http://127.0.0.1:3000")
-    add("images", type=Path, nargs="+", metavar="IMAGE", help="a file; several are its channels")
-    add("-o", "--out", type=Path, metavar="FILE",
+    add(
+        "images",
+        type=path_named,
+        nargs="+",
+        metavar="IMAGE",
+        help="a file; several are its channels",
+    )
+    add("-o", "--out", type=path_named, metavar="FILE",
         help="default: the name that the service suggests, here")  # fmt: skip
     add("--model", metavar="NAME[:VERSION]", help="default: the one that the service answers with")
     add("--format", type=_names, metavar="NAME,...", help="several come as a ZIP file")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called
 
 
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "fill in. It is checked, and its hash written anew."
         ),
     )
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder with model.json")
+    parser.add_argument(
+        "package", type=path_named, metavar="PACKAGE", help="folder with model.json"
+    )
     options = parser.parse_args(arguments)
     return exit_status(lambda: _accept(options.package))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.names import PRESET_NAMES, SHORTCUT_NAMES
 from seg.verbs import called
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--shortcut", metavar="KIND",
         help=f"in place of the preset's own: {', '.join(SHORTCUT_NAMES)}")  # fmt: skip
     add("--no-time", dest="time", action="store_false", help="count, but run nothing")
-    add("--draw", type=Path, nargs="?", default=NOT_DRAWN, metavar="FILE.svg",
+    add("--draw", type=path_named, nargs="?", default=NOT_DRAWN, metavar="FILE.svg",
         help="draw the one network named (default: NAME.svg)")  # fmt: skip
     return parser
 

@@ -3,8 +3,8 @@
 import argparse
 import math
 import os
-from pathlib import Path
 
+from seg.commands import path_named
 from seg.names import (
     FRAME_AXES,
     MAP_NAMES,
@@ -30,6 +30,9 @@ SWITCHES = {
     "--all-windows": "ask the network also about windows that the package knows to be empty",
 }
 
+MOST_THREADS = 1024
+"""More are a slip of the keyboard, and the memory of a machine."""
+
 
 def command_line() -> argparse.ArgumentParser:
     """Parser of all options."""
@@ -38,7 +41,7 @@ def command_line() -> argparse.ArgumentParser:
         description="Segment images with a model package. Started again, it goes on where it was.",
     )
     add = parser.add_argument
-    add("package", type=Path, metavar="PACKAGE", help="folder with model.json")
+    add("package", type=path_named, metavar="PACKAGE", help="folder with model.json")
     add(
         "inputs",
         nargs="+",
@@ -46,7 +49,13 @@ def command_line() -> argparse.ArgumentParser:
         help="image files, folders of them, DICOM series, quoted patterns like 'scans/*.nii', or "
         "series of a PACS: dicomweb+https://HOST/dicom-web/studies/UID/series/UID",
     )
-    add("--out", "-o", type=Path, metavar="DIR", help="folder for the masks; --store does without")
+    add(
+        "--out",
+        "-o",
+        type=path_named,
+        metavar="DIR",
+        help="folder for the masks; --store does without",
+    )
     add(
         "--format",
         type=_formats,
@@ -82,7 +91,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     add(
         "--region",
-        type=Path,
+        type=path_named,
         metavar="ROI.geojson",
         help="segment only what lies in these polygons, in pixels as QuPath exports them; what "
         "lies outside is background",
@@ -111,7 +120,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     add(
         "--credentials",
-        type=Path,
+        type=path_named,
         metavar="FILE",
         help="who asks a PACS: one line NAME:PASSWORD or 'Bearer TOKEN', a PEM file, or JSON",
     )
@@ -159,7 +168,7 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=_threads,
         metavar="N",
         help="CPU threads of the network (default: all cores)",
     )
@@ -184,8 +193,8 @@ def _size(text: str) -> float:
     return size
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
+def _threads(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST_THREADS} is needed")
     return number

@@ -19,6 +19,7 @@ from seg.images import (
     read_frame,
     stays_in_file,
 )
+from seg.images.dicom.source import headers_of
 from seg.images.grid.units import MM
 from seg.inference import (
     MapName,
@@ -42,6 +43,7 @@ from seg.inference.trust.quality import QualityMeter
 from seg.inference.unfinished import Unfinished
 from seg.model_package import ModelCard, ModelPackage
 from seg.objects import STREAMED_OBJECT_FORMATS, Count, Objects, measure_objects
+from seg.predict.archives import DICOM
 from seg.predict.asked import CaseWork, PredictionJob, files_of
 from seg.predict.cases import PredictionCase
 from seg.predict.outcome import Outcome, counts_row, failed, quality_row
@@ -84,6 +86,7 @@ class Worker:
         self.outputs = outputs_for(package.card.input.dims)
         maps = (self.outputs[name].map for name in work.formats)
         self.maps: frozenset[MapName] = frozenset(each for each in maps if each)
+        self.of_dicom = any(self.outputs[name].media_type == DICOM for name in work.formats)
         self.with_objects = any(self.outputs[name].of_objects for name in work.formats)
         lesser = "disagreement" in self.maps and work.variant is None
         voices = voices_of(package, work.provider, work.threads) if lesser else []
@@ -147,6 +150,8 @@ class Worker:
 
     def predict(self, case: PredictionCase, image: Image | Streamed) -> Callable[[], Outcome]:
         """Segment; what is left to do is to write, and is returned."""
+        if not isinstance(image, Streamed) and self.of_dicom:
+            headers_of(image)  # else the network would run for what cannot be written
         if isinstance(image, Streamed):
             outcome = self._stream_objects(case) if self.with_objects else self._stream(case)
             return lambda: outcome
@@ -219,8 +224,14 @@ class Worker:
             named = replace(found.objects, source=case.files[0].name)
             found = replace(found, objects=named)
             counts, objects = named.counts, measure_objects(named, image)
-        for name, target in files_of(self.work, case, image.dims).items():
-            replace_file(target, encode_output(found, self.outputs[name], image))
+        files = files_of(self.work, case, image.dims)
+        # all before the first is written: a format that refuses leaves none of the others behind
+        encoded = {
+            target: encode_output(found, self.outputs[name], image)
+            for name, target in files.items()
+        }
+        for target, content in encoded.items():
+            replace_file(target, content)
         rows: list[Row] = []
         if self.work.measurements:
             rows += measurement_rows(found, image)

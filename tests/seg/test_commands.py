@@ -1,8 +1,11 @@
+import argparse
 import errno
+import re
+from pathlib import Path
 
 import pytest
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.errors import ConfigError
 
 
@@ -34,6 +37,11 @@ def noted(error):
         ),
         pytest.param(OSError("no codec"), 2, "error: a file: no codec"),
         pytest.param(
+            IsADirectoryError(errno.EISDIR, "Is a directory", ".a.x1y2", None, "a"),
+            2,
+            "error: a: Is a directory",
+        ),
+        pytest.param(
             MemoryError("Unable to allocate 8 EiB"),
             2,
             "error: the memory is too small: Unable to allocate 8 EiB",
@@ -51,3 +59,17 @@ def test_what_a_user_can_repair_ends_in_one_sentence(error, status, sentence, ca
 def test_a_bug_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         exit_status(raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "an empty name"), ("b\udcff", "is not UTF-8")])
+def test_a_name_that_is_empty_or_no_text_is_refused_before_any_work(text, words):
+    with pytest.raises(argparse.ArgumentTypeError, match=words):
+        path_named(text)
+    assert path_named("a b") == Path("a b")
+
+
+def test_every_command_reads_its_paths_so():
+    root = Path(__file__).parents[2]
+    files = [file for room in ("seg", "training", "data") for file in (root / room).rglob("*.py")]
+    plain = [file.name for file in files if re.search(r"\btype=Path\b", file.read_text())]
+    assert not plain

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from seg.commands import path_named
 from seg.errors import ConfigError
 from seg.verbs import called
 from training.planning.flags import add_flags
@@ -63,12 +64,12 @@ def command_line() -> argparse.ArgumentParser:
         description="Train a residual U-Net on a folder of images and masks, prove it, package it.",
     )
     add = command.add_argument
-    add("data", type=Path, nargs="?", metavar="PATH",
+    add("data", type=path_named, nargs="?", metavar="PATH",
         help=f"dataset folder: nnU-Net raw format, Decathlon, or images/ and masks/ (default: "
              f"{DEFAULT_DATASET}, fetched once)")  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME-TIME)")
-    add("--resume", type=Path, metavar="DIR", help="go on with a run that was stopped")
-    add("--plan", type=Path, metavar="FILE", help="obey this plan.yaml")
+    add("--out", type=path_named, metavar="DIR", help="folder of the run (default: runs/NAME-TIME)")
+    add("--resume", type=path_named, metavar="DIR", help="go on with a run that was stopped")
+    add("--plan", type=path_named, metavar="FILE", help="obey this plan.yaml")
     add_flags(add, "run")
     add("--ray", action="store_true",
         help="train folds side by side on Ray's workers (RAY_ADDRESS: a cluster)")  # fmt: skip

@@ -6,6 +6,7 @@ stands which fields a user may set, in what order, and what only a command line 
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from seg.verbs import called
 from training.planning.options import DEFAULT_MINUTES
 from training.run.plan_fields import PlanFields
 
+_SIZE = re.compile(r"\s*\d*\.?\d+\s*[a-zA-Z]*\s*")
 PLANNED = ""
 """Default of a field that is planned where nobody sets it."""
 
@@ -257,9 +259,13 @@ def _minutes(text: str) -> float:
 
 def _weight(text: str) -> tuple[str, float]:
     name, _, weight = text.rpartition("=")
-    if not name or not float(weight) > 0:
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not name or not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a class and a weight, CLASS=2.5, got {text!r}")
-    return name, float(weight)
+    return name, number
 
 
 def memory_size(text: str) -> int:
@@ -269,7 +275,8 @@ def memory_size(text: str) -> int:
         argparse.ArgumentTypeError: it is no size.
     """
     try:
-        size = int(TypeAdapter(ByteSize).validate_python(text))
+        # pydantic reads 1e-30 as an exabyte, and passes over the rest
+        size = int(TypeAdapter(ByteSize).validate_python(text)) if _SIZE.fullmatch(text) else 0
     except ValidationError:
         size = 0
     if size <= 0:

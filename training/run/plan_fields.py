@@ -67,7 +67,10 @@ class PlanFields(BaseModel):
     ] = 0
     start: Annotated[
         str | None,
-        Field(description="model package whose weights the training begins with; null for none"),
+        Field(
+            min_length=1,
+            description="model package whose weights the training begins with; null for none",
+        ),
     ] = None
     spacing: Annotated[
         tuple[float, ...] | None,
@@ -96,13 +99,18 @@ class PlanFields(BaseModel):
         ),
     ] = None
     network: Annotated[
-        str, Field(description="preset of seg.networks, or a foreign network (docs/encoders.md)")
+        str,
+        Field(
+            min_length=1,
+            description="preset of seg.networks, or a foreign network (docs/encoders.md)",
+        ),
     ]
     weights: Annotated[
         str | None,
         Field(
+            min_length=1,
             description="that a foreign encoder begins with: a name on its hub or a safetensors "
-            "file; null for random ones"
+            "file; null for random ones",
         ),
     ] = None
     weights_sha256: Annotated[
@@ -125,11 +133,12 @@ class PlanFields(BaseModel):
         Field(description="batch norms of a foreign encoder keep the statistics of its weights"),
     ] = False
     shortcut: Annotated[
-        str | None, Field(description="what leads around a block; null keeps the preset's")
+        str | None,
+        Field(min_length=1, description="what leads around a block; null keeps the preset's"),
     ] = None
     attention: Annotated[
         int | None,
-        Field(ge=0, description="attention blocks at the bottom; null keeps the preset's"),
+        Field(ge=0, le=64, description="attention blocks at the bottom; null keeps the preset's"),
     ] = None
     strides: Annotated[
         tuple[tuple[int, ...], ...], Field(description="one entry a stage, one number an axis")
@@ -178,12 +187,14 @@ class PlanFields(BaseModel):
         Field(description="by name, as in docs/training.md"),
     ] = "dice_ce"
     class_weights: Annotated[
-        dict[str, Annotated[float, Field(gt=0)]],
+        dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]],
         Field(description="of classes in the loss, by name; 1 where nothing is said"),
     ] = {}
     optimiser: Annotated[OptimiserName, Field(description="adamw, or sgd of nnU-Net")] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, description="at its highest")] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0, description="none of biases and norms")] = 1e-2
+    learning_rate: Annotated[float, Field(gt=0, le=10, description="at its highest")] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10, description="none of biases and norms")] = (
+        1e-2
+    )
     schedule: Annotated[
         ScheduleName, Field(description="how the learning rate comes down to 0")
     ] = "poly"
@@ -191,7 +202,7 @@ class PlanFields(BaseModel):
         float, Field(ge=0, lt=1, description="share of the training in which the rate rises")
     ] = 0.03
     accumulate: Annotated[
-        int, Field(ge=1, description="batches whose gradients are added up for one step")
+        int, Field(ge=1, le=10_000, description="batches whose gradients are added up for one step")
     ] = 1
     gradient_clip: Annotated[
         float, Field(ge=0, description="largest norm of the gradient; 0 for none")
@@ -215,7 +226,7 @@ class PlanFields(BaseModel):
         Field(description="of the network while it trains"),
     ] = "float32"
     threads: Annotated[
-        int | None, Field(ge=1, description="of the network on a CPU; null for all cores")
+        int | None, Field(ge=1, le=1024, description="of the network on a CPU; null for all cores")
     ] = None
     checkpoint_seconds: Annotated[
         float, Field(ge=0, description="between checkpoints, the most that a crash can cost")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.verbs import called
 from training.planning.command_line import DEFAULT_DATASET
 from training.studies.questions import QUESTIONS, Question, check_shortcuts
@@ -54,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_options(parser: argparse.ArgumentParser, question: Question) -> None:
     add = parser.add_argument
-    add("--data", type=Path, metavar="PATH",
+    add("--data", type=path_named, metavar="PATH",
         help=f"folder of a dataset (default: {DEFAULT_DATASET}, fetched once)")  # fmt: skip
-    add("--out", type=Path, metavar="DIR",
+    add("--out", type=path_named, metavar="DIR",
         help="where to write, or what to go on with (default: runs/study-NAME)")  # fmt: skip
     add("--shortcuts", nargs="+", metavar="NAME", help="to compare")
     if "layers" not in question.fixed:

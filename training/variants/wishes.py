@@ -3,9 +3,9 @@
 import argparse
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
+from seg.commands import path_named
 from training.run.names import VariantPrecision
 
 
@@ -34,7 +34,7 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
              "that another one beats in both are left out")  # fmt: skip
     add("--distil", type=_positive, metavar="MINUTES",
         help="train a small network to say what the large one says, as their rival")  # fmt: skip
-    add("--against", type=Path, metavar="RUN",
+    add("--against", type=path_named, metavar="RUN",
         help="another run on the same data, e.g. without --elastic: the report shows what dropping "
              "blocks costs there")  # fmt: skip
     add("--precisions", nargs="+", choices=get_args(VariantPrecision),

@@ -85,7 +85,7 @@ def source_slices(mask: Mask, image: Image | None, *, placed: bool = False) -> l
         ImageError: the image did not come from DICOM, lies on another grid, or lacks the UIDs by
             which it is referred to.
     """
-    headers = _headers(mask, image)
+    headers = headers_of(image, mask.spatial_shape)
     with translated():
         required = REQUIRED if mask.dims == 2 and not placed else (*REQUIRED, PLACED)
         for header in headers:
@@ -104,17 +104,28 @@ def source_slices(mask: Mask, image: Image | None, *, placed: bool = False) -> l
         return [SourceSlice(headers[0], frame, planes[frame]) for frame in order]
 
 
-def _headers(mask: Mask, image: Image | None) -> Sequence[Dataset]:
+def headers_of(
+    image: Image | None, spatial_shape: tuple[int, ...] | None = None
+) -> Sequence[Dataset]:
+    """What a DICOM object refers to that is made from an image.
+
+    Args:
+        image: the image.
+        spatial_shape: of the mask that the object holds; None before there is one.
+
+    Raises:
+        ImageError: the image did not come from DICOM, or lies on another grid.
+    """
     if image is None or not image.headers:
         raise ImageError(
             "a DICOM object refers to the DICOM images it was made from, and this image did not "
             "come from DICOM; send the DICOM series, or take another format"
         )
-    if image.spatial_shape != mask.spatial_shape:
+    if spatial_shape not in (None, image.spatial_shape):
         raise ImageError(
-            f"a mask of {mask.spatial_shape} does not belong to an image of {image.spatial_shape}"
+            f"a mask of {spatial_shape} does not belong to an image of {image.spatial_shape}"
         )
-    slices = mask.spatial_shape[0] if mask.dims == 3 else 1
+    slices = image.spatial_shape[0] if image.dims == 3 else 1
     if len(image.headers) not in (1, slices):
         raise ImageError(
             f"{slices} DICOM headers are needed, one a slice, or one for all, got "

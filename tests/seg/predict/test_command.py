@@ -12,10 +12,12 @@ import pytest
 import tifffile
 from numpy.random import default_rng
 
+from seg.errors import ImageError
 from seg.images import Image, Limits, read_channels, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
+from seg.predict import work
 from seg.predict.__main__ import main
 from tests.packages import write_package
 
@@ -142,6 +144,29 @@ def test_what_an_earlier_run_knew_of_an_image_that_fails_now_is_not_told(
     assert main(command) == 1
     assert "what lies there of it is of an earlier run" in capsys.readouterr().err
     assert set(rows_of(folder / "out" / "quality.csv")) == {"b"}
+
+
+@pytest.mark.parametrize("others", ["png,dicom-seg", "png,objects-csv,rtstruct"])
+def test_of_several_formats_none_is_written_where_one_refuses(others, tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main([*command, "--format", others]) == 1
+    assert "did not come from DICOM" in capsys.readouterr().err
+    assert not list((folder / "out").glob("a*"))
+
+
+def test_no_file_stays_behind_where_a_later_format_refuses_what_was_found(
+    tiny_package, folder, capsys, monkeypatch
+):
+    def refusing(found, output, image):
+        if output.format == "tiff":
+            raise ImageError("this mask cannot be written so")
+        return b"x"
+
+    monkeypatch.setattr(work, "encode_output", refusing)
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    assert main([*command, "--format", "png,tiff"]) == 1
+    assert "cannot be written so" in capsys.readouterr().err
+    assert not list((folder / "out").glob("a*"))
 
 
 def test_what_is_finished_is_skipped_and_what_is_damaged_is_done_again(
