@@ -1,5 +1,6 @@
 """A run's folder is taken by one training at a time."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from seg.errors import ConfigError
 
 LOCK = ".lock"
 """The file in the folder that is locked; it stays there, and says nothing by itself."""
+_UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What disks say that know no locks, as some over a network do not."""
 LET_GO_S = 10.0
 """How long the processes of a training that was killed may outlive it: they look every 5 s."""
 
@@ -21,11 +24,12 @@ def taken(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
     The lock is the system's, so it ends with the process, however that ends.
 
     Raises:
-        ConfigError: another process holds it, and still does after ``wait_s``.
+        ConfigError: another process holds it, and still does after ``wait_s``; or the folder lies on
+            a disk that knows no locks, where a file in their place would stay when the machine dies.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
         lock.acquire(timeout=wait_s)
     except Timeout as error:
@@ -33,8 +37,13 @@ def taken(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
             f"another training is writing to {folder}; wait for its end, or name another folder "
             "with --out"
         ) from error
-    except NotImplementedError as error:
-        raise ConfigError(f"{folder} lies on a disk that knows no locks; name another") from error
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        raise ConfigError(
+            f"{folder} lies on a disk that knows no locks, so that two trainings could write there "
+            "at once; name a folder on another disk with --out"
+        ) from error
     try:
         yield
     finally:

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -55,3 +57,13 @@ def test_what_was_written_stays(tmp_path):
         assert holds_files(tmp_path / "run")
     assert (tmp_path / "run" / "plan.yaml").is_file()
     assert (tmp_path / "run" / LOCK).is_file()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_that_knows_no_locks_is_refused(code, tmp_path, monkeypatch):
+    def without_locks(_file, _operation):
+        raise OSError(code, "of a disk over a network")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with pytest.raises(ConfigError, match="knows no locks"), taken(tmp_path / "run"):
+        pytest.fail("a file in the place of a lock would stay when the machine dies")
