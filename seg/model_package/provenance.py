@@ -49,6 +49,9 @@ class Provenance(FrozenData):
     trained_on: tuple[str, ...] = ()
     """Digests of the images that the network, or one of an ensemble, was trained on; empty in older
     packages."""
+    trained_contents: tuple[str, ...] = ()
+    """Digests of their intensities, which copies in another format have too; empty in older
+    packages."""
     command: str
     versions: dict[str, str]
     steps: int | None = None

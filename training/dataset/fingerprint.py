@@ -66,6 +66,9 @@ class Fingerprint(BaseModel):
     how its voxels lie."""
     turned_cases: int = 0
     """Cases that are stored in another voxel order."""
+    contents: dict[str, str] = {}
+    """Digests of the intensities of all cases, by name; none where they were not looked at, and in
+    runs that were begun before."""
 
     @property
     def dims(self) -> int:

@@ -1,12 +1,14 @@
 """Which cases of a folder are scored: those that the package was not trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from seg.errors import DatasetError
+from seg.errors import DatasetError, ImageError
+from seg.images import read_channels
 from seg.model_package import ModelCard
 from training.dataset import Case, Dataset
 from training.dataset.cases import image_digest
+from training.dataset.findings.duplicates import DIGITS, content_hash
 
 UNSEEN = "unseen"
 
@@ -36,7 +38,12 @@ def choose_cases(card: ModelCard, dataset: Dataset, split: str | None) -> Chosen
     seen = set(card.provenance.trained_on)
     if not seen:
         return _of_an_older_package(card, dataset)
-    unseen = [case for case in dataset.cases if image_digest(case) not in seen]
+    contents = set(card.provenance.trained_contents)
+    unseen = [
+        case
+        for case in dataset.cases
+        if image_digest(case) not in seen and not _is_copy(case, dataset, contents)
+    ]
     if not unseen:
         raise DatasetError(
             f"the package was trained on all {len(dataset.cases)} cases of {dataset.name}; score "
@@ -48,6 +55,17 @@ def choose_cases(card: ModelCard, dataset: Dataset, split: str | None) -> Chosen
     is_test = {case.name for case in unseen} == {case.name for case in dataset.test}
     left_out = f"left out: {trained} cases that the package was trained on"
     return Chosen(unseen, "test" if is_test else UNSEEN, "" if is_test else left_out)
+
+
+def _is_copy(case: Case, dataset: Dataset, contents: Collection[str]) -> bool:
+    """The intensities are those of an image that was trained on, in whatever format."""
+    if not contents:
+        return False
+    try:
+        image = read_channels(case.images, dims=dataset.dims)
+    except ImageError:  # said where the case is scored
+        return False
+    return content_hash(image.array)[:DIGITS] in contents
 
 
 def _of_an_older_package(card: ModelCard, dataset: Dataset) -> Chosen:

@@ -79,6 +79,13 @@ def card_of(job: TrainingJob, variants: Sequence[Variant]) -> ModelCard:
             dataset=dataset.name,
             dataset_sha256=dataset.sha256(),
             trained_on=tuple(sorted(image_digest(case) for case in dataset.train)),
+            trained_contents=tuple(
+                sorted(
+                    fingerprint.contents[case.name]
+                    for case in dataset.train
+                    if case.name in fingerprint.contents
+                )
+            ),
             command=job.command,
             versions=versions_of(LIBRARIES),
             steps=job.steps,

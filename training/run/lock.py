@@ -24,8 +24,8 @@ def taken(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
     The lock is the system's, so it ends with the process, however that ends.
 
     Raises:
-        ConfigError: another process holds it, and still does after ``wait_s``; or the folder lies on
-            a disk that knows no locks, where a file in their place would stay when the machine dies.
+        ConfigError: another process holds it, and still does after ``wait_s``; or the folder lies
+            on a disk that knows no locks, where a file in their place would outlive the machine.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)

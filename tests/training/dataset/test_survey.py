@@ -106,8 +106,9 @@ def test_a_check_gives_the_fingerprint_without_reading_a_case_again(tmp_path, mo
     )
     monkeypatch.setattr(cases, "read_channels", lambda *_, **__: pytest.fail("read again"))
     findings, fingerprint = check_and_measure(dataset)
-    assert fingerprint == alone
+    assert set(fingerprint.contents) == {case.name for case in dataset.cases}
+    assert fingerprint.model_copy(update={"contents": {}}) == alone
     assert [finding.severity for finding in findings] == ["warning"] * len(findings)
     assert set(read.values()) == {1}
     assert fingerprint_of(dataset) == alone  # remembered
-    assert check_and_measure(dataset)[1] == alone
+    assert check_and_measure(dataset)[1] == fingerprint

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from seg.errors import DatasetError
-from seg.images import ClassInfo
+from seg.images import ClassInfo, read_image, write_image
 from seg.model_package import ModelPackage, write_card
 from tests.datasets import mask_values, plain_folder, write_png
 from tests.packages import write_package
 from training import compare, evaluate
-from training.dataset import load_dataset
+from training.dataset import check_and_measure, load_dataset
 from training.dataset.cases import image_digest
 from training.evaluation.case_choice import choose_cases
 
@@ -24,7 +24,7 @@ def data(tmp_path):
     return plain_folder(tmp_path / "data", values=(3, 7), cases=6, image_shape=(4, 6))
 
 
-def packaged(folder, dataset, *, names=None, values=VALUES):
+def packaged(folder, dataset=None, *, names=None, values=VALUES):
     """A package that says that it was trained on the training cases of the dataset."""
     write_package(folder, patch=(16, 16))
     card = ModelPackage.load(folder).card
@@ -79,6 +79,22 @@ def test_what_was_trained_on_is_left_out_whatever_it_is_called_now(data, tmp_pat
     chosen = choose_cases(card_of(package), load_dataset(data), None)
     assert names(chosen.cases) == names(before.test) | {"b0", "b1", "b2"}
     assert chosen.left_out == f"left out: {len(before.train)} cases that the package was trained on"
+
+
+def test_copies_in_another_format_were_trained_on_too(data, tmp_path):
+    for index, file in enumerate(sorted((data / "images").iterdir())):
+        write_png(file, mask_values(index, 99))
+    dataset = load_dataset(data)
+    _, fingerprint = check_and_measure(dataset)
+    contents = tuple(fingerprint.contents[case.name] for case in dataset.train)
+    card = card_of(packaged(tmp_path / "p"))
+    told = {"trained_on": ("0" * 16,), "trained_contents": contents}
+    card = card.model_copy(update={"provenance": card.provenance.model_copy(update=told)})
+    for case in dataset.cases:
+        write_image(case.images[0].with_suffix(".tif"), read_image(case.images[0]))
+        case.images[0].unlink()
+    chosen = choose_cases(card, load_dataset(data), None)
+    assert names(chosen.cases) == names(dataset.test)
 
 
 def test_where_all_were_trained_on_none_is_scored_in_silence(data, tmp_path):

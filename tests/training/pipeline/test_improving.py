@@ -62,4 +62,5 @@ def test_without_a_held_back_image_nothing_is_trained(place, capsys, tmp_path):
     command = [str(seen), "--from", str(place / "run" / "package"), "--out", str(tmp_path / "o")]
     assert improve(command) == 2
     assert package.card.provenance.trained_on
+    assert len(package.card.provenance.trained_contents) == len(package.card.provenance.trained_on)
     assert not (tmp_path / "o").exists()

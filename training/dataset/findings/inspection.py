@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from training.dataset.cases import Case, Dataset
 from training.dataset.findings.all_cases import findings_over
+from training.dataset.findings.duplicates import DIGITS
 from training.dataset.findings.finding import Finding, raise_errors
 from training.dataset.findings.one_case import InspectedCase, inspect_case
 from training.dataset.findings.scales import other_scales
@@ -47,7 +48,9 @@ def check_and_measure(dataset: Dataset) -> tuple[list[Finding], Fingerprint]:
     findings = _sorted(dataset, cases)
     raise_errors(findings)
     numbers = [case.numbers for case in cases if case.numbers]
-    return findings, remember_together(dataset, numbers) if voxels else fingerprint_of(dataset)
+    found = remember_together(dataset, numbers) if voxels else fingerprint_of(dataset)
+    contents = {each.case.name: each.content[:DIGITS] for each in cases if each.content}
+    return findings, found.model_copy(update={"contents": contents})
 
 
 def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:

@@ -247,7 +247,9 @@ def test_a_flat_image_is_like_no_other():
 def test_the_hash_is_of_the_intensities_and_not_of_their_byte_order():
     image = default_rng(0).integers(0, 999, (1, 4, 5)).astype(np.uint16)
     assert content_hash(image) == content_hash(image.astype(">u2"))
+    assert content_hash(image) == content_hash(image.astype(np.float64))
     assert content_hash(image) != content_hash(image.reshape(1, 5, 4))
+    assert content_hash(image) != content_hash(image + 1)
 
 
 @pytest.mark.slow
