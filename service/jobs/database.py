@@ -4,6 +4,7 @@ import os
 import secrets
 import sqlite3
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ PROVEN = {"verify-ca": False, "verify-full": True}
 """Modes that want a certificate, and whether it must name the host."""
 ANSWER_S = 0.7
 """Seconds for an answer of the database, or for another program to unlock it."""
+TURN_S = 3.0
+"""Seconds that a change waits for others of this process, where one at a time is made."""
 PAUSE_S = 0.3
 """Seconds in which a database that did not answer is not asked again."""
 NOT_AWAY = (sa.exc.DataError, sa.exc.ProgrammingError)
@@ -48,11 +51,14 @@ class Database:
         self.engine = opened_engine(url)
         self._reader = self.engine.execution_options(**{READS: True})
         self._away_until = 0.0
+        # SQLite lets those who wait try again now and then: of many the same ones would wait in
+        # vain, and the database would count as away, while others change it all the time.
+        self._turn = threading.Lock() if url.get_backend_name() == "sqlite" else None
 
     @contextmanager
     def changing(self) -> Iterator[sa.Connection]:
         """A transaction."""
-        with self._asked(), self.engine.begin() as connection:
+        with self._in_turn(), self._asked(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -60,6 +66,18 @@ class Database:
         """A transaction that changes nothing, and waits for nobody who does not change anything."""
         with self._asked(), self._reader.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=TURN_S):
+            raise DatabaseUnavailableError
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

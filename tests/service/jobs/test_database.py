@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from time import monotonic
 
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from seg.errors import ConfigError
-from service.jobs.database import DatabaseUnavailableError
+from service.jobs.database import ANSWER_S, Database, DatabaseUnavailableError
 from service.jobs.records import NewJob
 from service.jobs.store import JobStore
 from tests.service.jobs.postgresql import running_postgresql
@@ -118,6 +119,24 @@ def test_questions_wait_for_nobody_who_is_about_to_write(tmp_path):
         assert_away(lambda: reserved(store))
     assert until_back(lambda: reserved(store))
     store.close()
+
+
+def test_changes_of_one_process_wait_for_each_other_and_are_not_taken_for_a_database_away(tmp_path):
+    database = Database(sa.make_url(f"sqlite:///{tmp_path}/jobs.sqlite"))
+    begun = threading.Event()
+
+    def slow():
+        with database.changing():
+            begun.set()
+            time.sleep(2 * ANSWER_S)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert begun.wait(30)
+    with database.changing() as connection:
+        assert connection.scalar(sa.select(1)) == 1
+    thread.join()
+    database.engine.dispose()
 
 
 def test_a_postgresql_that_stands_still_or_has_ended_is_away():
