@@ -12,6 +12,9 @@ from seg.verbs import called
 
 NOT_DRAWN = Path()
 
+MOST_CLASSES = 255
+"""That masks of bytes can hold."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 0 when all went well, 2 when an option cannot work."""
@@ -45,13 +48,20 @@ def _parser() -> argparse.ArgumentParser:
              "presets)")  # fmt: skip
     add("--dims", type=int, choices=(2, 3), default=2, help="spatial dimensions (default: 2)")
     add("--patch", type=int, nargs="+", metavar="N", help="voxels, one number an axis")
-    add("--classes", type=int, default=2, metavar="K", help="classes with background (default: 2)")
+    add("--classes", type=_classes, default=2, metavar="K",
+        help="classes with background (default: 2)")  # fmt: skip
     add("--shortcut", metavar="KIND",
         help=f"in place of the preset's own: {', '.join(SHORTCUT_NAMES)}")  # fmt: skip
     add("--no-time", dest="time", action="store_false", help="count, but run nothing")
     add("--draw", type=path_named, nargs="?", default=NOT_DRAWN, metavar="FILE.svg",
         help="draw the one network named (default: NAME.svg)")  # fmt: skip
     return parser
+
+
+def _classes(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= MOST_CLASSES:
+        raise argparse.ArgumentTypeError(f"a whole number from 2 to {MOST_CLASSES} is needed")
+    return int(text)
 
 
 if __name__ == "__main__":

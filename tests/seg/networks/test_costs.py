@@ -171,3 +171,10 @@ def test_presets_of_one_layout_differ_in_patch_and_memory_alone():
 def test_a_patch_of_no_voxels_is_refused():
     with pytest.raises(ConfigError, match=r"a patch has 2 numbers of 1 or more, got \(0, 8\)"):
         costs(tiny(), (0, 8))
+
+
+@pytest.mark.parametrize("number", ["1000000000", "-1", "nan"])
+def test_more_classes_than_masks_hold_are_refused_before_a_network_is_made(number, capsys):
+    with pytest.raises(SystemExit):
+        main(["resunet-xs", f"--classes={number}"])
+    assert "a whole number from 2 to 255" in capsys.readouterr().err
