@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _classes(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= MOST_CLASSES:
-        raise argparse.ArgumentTypeError(f"a whole number from 2 to {MOST_CLASSES} is needed")
+    if not text.isdecimal() or int(text) > MOST_CLASSES:
+        raise argparse.ArgumentTypeError(f"a whole number up to {MOST_CLASSES} is needed")
     return int(text)
 
 
