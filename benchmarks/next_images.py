@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,10 @@ def main() -> None:
             for row in compared(data, seed, options.scratch, chosen, ways)
         ]
         rows += of_data
-        for measure in ("dice", "ap_50"):
+        for other, measure in product(ways[1:], ("dice", "ap_50")):
             if measure in of_data[0]:
-                gain, within = summary(of_data, measure)
-                what = f"{data.name}: {measure}, third by rank less half at random"
+                gain, within = summary(of_data, measure, (ways[0], other))
+                what = f"{data.name}: {measure}, {ways[0]} less {other}"
                 rows.append({"what": what, "mean": gain, "ci95": [gain - within, gain + within]})
                 bars.append(bar(what, gain, 0.0, at_most=False))
     report("next_images", rows, bars, ["torch", "onnxruntime"], options.json)

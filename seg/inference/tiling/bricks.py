@@ -1,8 +1,9 @@
 """Weighted sums of windows, given away as soon as no later window reaches them.
 
-Between two starts of windows along the first axis and two along the second lie bricks, which are
-finished once the windows that start there are. Of many classes the sums are most of what is held
-of a volume: here they are half as many as those of one patch's depth. Letters: ``k`` classes.
+Where windows start or end along the first two axes bricks meet, which are finished once the last
+window that reaches them is, and are not there before the first. Of many classes the sums are most
+of what is held of a volume: here they are little more than half of those of one patch's depth.
+Letters: ``k`` classes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,9 +44,9 @@ def blend_in_bricks(  # noqa: PLR0913 - what windows and image are
 
 
 def _parts(starts: Sequence[int], length: int, size: int) -> dict[int, int]:
-    """First and end of the parts of an axis: beyond the last start where earlier windows end."""
-    ends = {start + length for start in starts if starts[-1] < start + length < size}
-    return dict(pairwise([*starts, *sorted(ends), size]))
+    """First and end of the parts of an axis, each of which a window covers whole or not at all."""
+    ends = (start + length for start in starts)
+    return dict(pairwise(sorted({*starts, *(end for end in ends if end < size), size})))
 
 
 def _last(starts: Sequence[int], place: int) -> int:

@@ -1,5 +1,6 @@
 """Blending brick by brick, beside blending of one patch's depth."""
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -36,3 +37,24 @@ def test_bricks_are_the_means_of_whole_rows(overlap, convention, empty, monkeypa
     assert len(set(held)) == len(held)
     cuts = {line: [row for row, at in held if at == line] for _, line in held}
     assert len({tuple(rows) for rows in cuts.values()}) == 1
+
+
+def test_no_brick_is_held_that_no_window_has_reached(monkeypatch):
+    """Wherever windows start: those of 64 rows that are 31 apart took twice as much."""
+    monkeypatch.setattr("seg.inference.tiling.blending.SLAB_BYTES", 40_000)
+    patch, shape, classes = (8, 8, 16), (45, 96, 16), 30
+    starts = [window_starts(n, p, 0.5) for n, p in zip(shape, patch, strict=True)]
+    logits = np.ones((classes, *patch), np.float32)
+    slabs = blend_in_bricks(
+        ((at, logits) for at in product(*starts)),
+        starts,
+        patch,
+        shape,
+        [slice(0, n) for n in shape],
+    )
+    tracemalloc.start()
+    assert sum(slab.logits.size for slab in slabs) == classes * np.prod(shape)
+    _, held = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    a_patch_s_depth = 4 * classes * patch[0] * np.prod(shape[1:])
+    assert held < 0.9 * a_patch_s_depth
