@@ -10,14 +10,13 @@ do so (oneDNN 3.12, in torch 2.14), and both are computed in another way here:
   leaves is taken first.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 _Three = tuple[int, int, int]
 _How = tuple[_Three, _Three, _Three, bool, _Three, int]
@@ -32,34 +31,25 @@ LANES = 16
 def safe_gradients(kind: str) -> Iterator[None]:
     """Within the block, where steps are taken on a CPU, both kinds are computed safely.
 
+    Layers of any library ask ``torch.nn.functional``, which has other functions meanwhile; they
+    cost nothing that is no convolution, as a mode of torch would.
+
     Args:
         kind: of the device.
     """
-    if kind != "cpu":
-        yield
-        return
-    with _Safely():
-        yield
-
-
-class _Safely(TorchFunctionMode):
-    """Stands before torch's functions, so that networks of any library are covered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._ways: dict[Callable[..., Any], Callable[..., Tensor]] = {functional.conv2d: _thinned}
+    ways: dict[str, Callable[..., Tensor]] = {}
+    if kind == "cpu":
+        ways["conv2d"] = _thinned
         if torch.cpu._is_amx_tile_supported():
-            self._ways |= {functional.conv3d: _convolved, functional.conv_transpose3d: _spread}
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        way: Callable[..., Any] = self._ways.get(func, func)
-        return way(*args, **(kwargs or {}))
+            ways |= {"conv3d": _convolved, "conv_transpose3d": _spread}
+    before = {name: getattr(functional, name) for name in ways}
+    for name, way in ways.items():
+        setattr(functional, name, way)
+    try:
+        yield
+    finally:
+        for name, way in before.items():
+            setattr(functional, name, way)
 
 
 def _thinned(  # noqa: PLR0913 - as torch has it
@@ -76,7 +66,7 @@ def _thinned(  # noqa: PLR0913 - as torch has it
     is_strided = max(down, right) > 1 and padding in (0, (0, 0), "valid")
     if is_strided and tuple(weight.shape[2:]) == (1, 1) and weight.shape[1] < LANES:
         input, stride = input[..., ::down, ::right], 1
-    return functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
 def _convolved(  # noqa: PLR0913 - as torch has it
@@ -90,7 +80,7 @@ def _convolved(  # noqa: PLR0913 - as torch has it
 ) -> Tensor:
     """Takes what ``torch.nn.functional.conv3d`` takes."""
     if not torch.is_autocast_enabled("cpu"):
-        return functional.conv3d(input, weight, bias, stride, padding, dilation, groups)
+        return torch.conv3d(input, weight, bias, stride, padding, dilation, groups)
     if isinstance(padding, str):
         input, padding = _padded(input, weight, _three(dilation), padding), 0
     how = (_three(stride), _three(padding), _three(dilation), False, (0, 0, 0), groups)
@@ -109,7 +99,7 @@ def _spread(  # noqa: PLR0913 - as torch has it
 ) -> Tensor:
     """Takes what ``torch.nn.functional.conv_transpose3d`` takes."""
     if not torch.is_autocast_enabled("cpu"):
-        return functional.conv_transpose3d(
+        return torch.conv_transpose3d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
     more = _three(output_padding)
