@@ -23,6 +23,8 @@ THIN = 0.05
 IGNORED = 255
 MOST_OF_A_BYTE = 255
 """Larger numbers are hardly classes."""
+FEW_VALUES = 65_535
+"""Up to here a list with a place for every value costs nothing."""
 STEPS = 0.9
 """Share of a value's pixels with a lower and a higher value beside them, of interpolated edges."""
 FEWEST_STEPS = 2
@@ -118,6 +120,19 @@ def _objects(mask: Values, foreground: Sequence[int]) -> Finding:
     )
 
 
+def _places(
+    labels: Integer[np.ndarray, "*spatial"],
+) -> Iterator[tuple[int, tuple[slice, ...] | None]]:
+    """Values above 0 and where they lie; of large ones only those that are there."""
+    if labels.max() <= FEW_VALUES:
+        yield from enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1)
+        return
+    values, numbers = np.unique(np.maximum(labels, 0), return_inverse=True)
+    shift = int(values[0] != 0)  # find_objects passes over 0
+    places = ndimage.find_objects(numbers.reshape(labels.shape).astype(np.int32) + shift)
+    yield from zip(values[1 - shift :].tolist(), places, strict=True)
+
+
 def _by_value() -> Int[np.ndarray, " values"]:
     return np.zeros(MOST_OF_A_BYTE + 1, np.int64)
 
@@ -159,7 +174,7 @@ class Shapes:
             )
             self.pixels += np.bincount(labels.reshape(-1), minlength=len(self.pixels))
             self.stepped += np.bincount(labels[is_step], minlength=len(self.stepped))
-        for number, place in enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1):
+        for number, place in _places(labels):
             if place is not None:
                 region = labels[place] == number
                 self.sizes[number].append(float(np.log(region.sum())))
