@@ -17,6 +17,13 @@ MARGIN = 12
 """Pixels around outlined objects in which a person sees that there is nothing else."""
 
 
+def deepest(part: np.ndarray) -> tuple[float, tuple[int, ...]]:
+    """How far the innermost pixel is from the edge, and where it is: there a person clicks."""
+    whole = tuple(slice(1, -1) for _ in part.shape)
+    depth = ndimage.distance_transform_edt(np.pad(part, 1))[whole]
+    return float(depth.max()), tuple(map(int, np.unravel_index(depth.argmax(), depth.shape)))
+
+
 def outlined_area(
     numbers: np.ndarray, count: int, rng: np.random.Generator, ignore: int
 ) -> tuple[np.ndarray, int]:

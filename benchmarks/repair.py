@@ -17,6 +17,7 @@ from skimage.draw import polygon2mask
 from skimage.measure import approximate_polygon, find_contours
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.people import deepest
 from benchmarks.result import bar, report
 from seg.images import read_channels, read_mask
 from seg.inference import Predictor, load_backend
@@ -100,15 +101,11 @@ def clicked(predictor: Predictor, image_files: list[Path], reference: Path) -> l
         start, used = iou(found == own, wanted) if own else 0.0, 0
         while iou(found == label, wanted) < ENOUGH and used < MOST_CLICKS:
             lacking, too_much = wanted & (found != label), ~wanted & (found == label)
-            depth_in, depth_out = (
-                ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
-                for part in (lacking, too_much)
-            )
+            (depth_in, within), (depth_out, place) = deepest(lacking), deepest(too_much)
             marks = np.full(found.shape, NO_SEED)
-            if depth_in.max() >= depth_out.max():
-                marks[np.unravel_index(np.argmax(depth_in), found.shape)] = label
+            if depth_in >= depth_out:
+                marks[within] = label
             else:
-                place = np.unravel_index(np.argmax(depth_out), found.shape)
                 there = found[(truth == truth[place]) & (found > 0) & (found != label)]
                 of_another = (
                     int(np.bincount(there).argmax()) if there.size else int(found.max()) + 1

@@ -18,16 +18,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
-import requests
 from playwright.sync_api import FilePayload, Page, Playwright, expect, sync_playwright
 from scipy import ndimage
 from skimage.measure import approximate_polygon, find_contours
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.people import area_of_whole_objects
+from benchmarks.people import area_of_whole_objects, deepest
 from benchmarks.result import bar, report
 from seg.images import read_mask
+from tests.service.conftest import until_status
+from tests.service.studio.hands import drag, spot
 
 URL = "http://localhost:3000"
 SCREEN = {"width": 1900, "height": 1200}
@@ -47,24 +49,12 @@ def studio(folder: Path) -> Iterator[None]:
     with (folder.parent / "log.txt").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            until(lambda: requests.get(f"{URL}/livez", timeout=5).ok, 120)
+            with httpx.Client(base_url=URL, timeout=60) as client:
+                until_status(client, "/livez", 200)
             yield
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(60)
-
-
-def until(holds: Any, seconds: float) -> None:
-    """Ask until it holds; a service that does not listen yet is no fault."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if holds():
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(0.5)
-    raise SystemExit(f"did not come about within {seconds:g} s")
 
 
 class Person:
@@ -81,17 +71,9 @@ class Person:
         self.page.keyboard.press(key)
         self.keys += 1
 
-    def spot(self, x: float, y: float) -> tuple[float, float]:
-        """Where a pixel of the image is on the screen."""
-        canvas = self.page.locator("#canvas")
-        scale, left, top = map(float, (canvas.get_attribute("data-view") or "").split())
-        box = canvas.bounding_box()
-        assert box is not None
-        return box["x"] + left + scale * (x + 0.5), box["y"] + top + scale * (y + 0.5)
-
     def click(self, x: float, y: float) -> None:
         """On a pixel of the image."""
-        self.page.mouse.click(*self.spot(x, y))
+        self.page.mouse.click(*spot(self.page, x, y))
         self.clicks += 1
 
     @property
@@ -120,15 +102,12 @@ class Person:
         expect(self.page.locator("#count")).to_have_text(f"{self.outlines - before} objects")
         self.press("a")
         (top, bottom), (left, right) = [(side.start, side.stop - 1) for side in box]
-        self.page.mouse.move(*self.spot(left, top))
-        self.page.mouse.down()
-        self.page.mouse.move(*self.spot(right, bottom), steps=4)
-        self.page.mouse.up()
+        drag(self.page, (left, top), (right, bottom))
         self.clicks += 1
         self.finish()
 
     def finish(self) -> None:
-        """Done: a second time where the page asks whether that is meant."""
+        """Done."""
         self.press("d")
         expect(self.page.locator("#saved")).to_contain_text("Done")
 
@@ -142,10 +121,10 @@ class Person:
         """The model's mask, marked where it is wrong, and the rest is background."""
         self.press("m")
         expect(self.page.locator("#count")).not_to_have_text("0 objects")
-        saved = self.page.locator("#saved")
-        expect(saved).to_have_attribute("data-state", "saved")
-        found = drawn_numbers(self.image, self.truth[self.image].shape)
-        missed, wrong = mistakes(self.truth[self.image], found)
+        expect(self.page.locator("#saved")).to_have_attribute("data-state", "saved")
+        truth = self.truth[self.image]
+        drawn = self.page.request.get(f"{URL}/studio/images/{self.image}/label").body()
+        missed, wrong = mistakes(truth, np.frombuffer(drawn, "<u2").reshape(truth.shape))
         for key, places in (("t", missed), ("n", wrong)):
             for y, x in places[:MOST_MARKS]:
                 self.press(key)
@@ -153,12 +132,6 @@ class Person:
                     self.click(x, y)
         self.press("r")
         self.finish()
-
-
-def drawn_numbers(image: str, size: tuple[int, ...]) -> np.ndarray:
-    answer = requests.get(f"{URL}/studio/images/{image}/label", timeout=60)
-    answer.raise_for_status()
-    return np.frombuffer(answer.content, "<u2").reshape(size)
 
 
 def mistakes(truth: np.ndarray, found: np.ndarray) -> tuple[list[Any], list[Any]]:
@@ -181,9 +154,8 @@ def middles(numbers: np.ndarray, other: np.ndarray) -> list[tuple[int, int]]:
         one = numbers[box] == number
         if other[box][one].mean() > 0.1 or edge[box][one].any():
             continue
-        depth = ndimage.distance_transform_edt(np.pad(one, 1))[1:-1, 1:-1]
-        deepest = np.unravel_index(depth.argmax(), depth.shape)
-        y, x = (int(at) + side.start for at, side in zip(deepest, box, strict=True))
+        _, place = deepest(one)
+        y, x = (at + side.start for at, side in zip(place, box, strict=True))
         found.append((y, x))
     return found
 

@@ -32,6 +32,18 @@ def path_named(text: str) -> Path:
     return Path(text)
 
 
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The option for a folder that a command makes."""
+    parser.add_argument(
+        *("-o", "--out"),
+        dest="target",
+        type=path_named,
+        required=True,
+        metavar="DIR",
+        help="new folder",
+    )
+
+
 def in_one_sentence(error: BaseException) -> str:
     """What is wrong, and what to do about it where that is known (the error's notes)."""
     said = str(error)

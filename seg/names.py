@@ -119,6 +119,10 @@ SHORTCUT_NAMES = ("none", "identity", "preact", "gated", "gated-channel", "highw
 """Of ``seg.networks.SHORTCUTS``."""
 
 
+MOST_CLASSES = 255
+"""Masks are served as one byte a pixel, and one number says that nobody annotated it."""
+
+
 def chosen(table: Mapping[str, Entry], name: str, what: str) -> Entry:
     """The entry of that name.
 

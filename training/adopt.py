@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from seg.commands import exit_status, path_named
+from seg.commands import add_target, exit_status, path_named
 from seg.verbs import called, served
 
 if TYPE_CHECKING:
@@ -187,15 +187,7 @@ def _share(text: str) -> float:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "-o",
-        "--out",
-        dest="target",
-        type=path_named,
-        required=True,
-        metavar="DIR",
-        help="new folder",
-    )
+    add_target(parser)
     add("--stored-as", metavar="AXCODES",
         help="voxel order of the training's images, such as RAS")  # fmt: skip
     add("--overlap", type=_share, metavar="S",

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from seg.commands import exit_status, path_named
+from seg.commands import add_target, exit_status, path_named
 from seg.errors import ConfigError
 from seg.verbs import called
 from training.variants.wishes import add_variant_options
@@ -88,15 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("run", type=path_named, metavar="RUN",
         help="folder of a run, the checkpoint in it, or a package")  # fmt: skip
-    add(
-        "-o",
-        "--out",
-        dest="target",
-        type=path_named,
-        required=True,
-        metavar="DIR",
-        help="new folder",
-    )
+    add_target(parser)
     add("--to", choices=TARGETS, default="package",
         help="package: float32 ONNX with proof and scores; monai: a MONAI bundle; nnunet: a "
              "results folder; torch: programs of torch.export, and safetensors; bioimageio: a "

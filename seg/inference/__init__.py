@@ -11,6 +11,7 @@ from seg.inference.outputs import (
     Output,
     encode_output,
     measurement_rows,
+    measurement_table,
     outputs_for,
     written_together,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "encode_output",
     "load_backend",
     "measurement_rows",
+    "measurement_table",
     "open_model",
     "outputs_for",
     "predict_file",

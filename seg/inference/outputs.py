@@ -5,7 +5,7 @@ The command line and the service offer the same names.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seg.errors import UnsupportedImageError
@@ -42,8 +42,6 @@ def _all_maps() -> Iterator[Output]:
 
 
 _MAPS = {output.name: output for output in _all_maps()}
-
-_MEASURED = Output("csv", MASK_FORMATS["csv"].media_type, MASK_FORMATS["csv"].suffix, "csv")
 
 _LAYERS = Output(LAYERS, "application/x-nrrd", ".layers.seg.nrrd", LAYERS, "probabilities")
 
@@ -108,8 +106,9 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
             )
         return encode_instances(found.objects, output.format, image, found.made_by)
     if output.map is None:
-        content = encode_mask(found.mask, output.format, found.classes, image, found.made_by)
-        return _with_counts(content, found) if output.format == "csv" else content
+        if output.format == "csv" and found.objects is not None:
+            return measurement_table(measurement_rows(found, image))
+        return encode_mask(found.mask, output.format, found.classes, image, found.made_by)
     if output.map not in found.maps:
         raise UnsupportedImageError(
             f"the segmentation kept no map of {output.map}; ask Predictor.segment for it"
@@ -123,24 +122,23 @@ def encode_output(found: Segmentation, output: Output, image: Image) -> bytes:
 def measurement_rows(found: Segmentation, image: Image) -> list[dict[str, str]]:
     """A row for each class, as the format ``csv`` has them.
 
+    Where objects are told apart it says how many there are: components are no count of them.
+
     Raises:
         ImageError: as ``encode_mask`` does.
     """
-    return _rows_of(encode_output(found, _MEASURED, image))
-
-
-def _rows_of(table: bytes) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(table.decode(), newline="")))
-
-
-def _with_counts(table: bytes, found: Segmentation) -> bytes:
-    """How many objects a class has, where that is known: components alone are no count of them."""
+    table = encode_mask(found.mask, "csv", found.classes, image).decode()
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
     if found.objects is None:
-        return table
+        return rows
     counts = found.objects.counts
-    rows = [row | count_cells(counts.get(row["name"])) for row in _rows_of(table)]
+    return [row | count_cells(counts.get(row["name"])) for row in rows]
+
+
+def measurement_table(rows: Sequence[Mapping[str, str]]) -> bytes:
+    """Rows of one image or of several as CSV, with all columns that one of them has."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]))
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

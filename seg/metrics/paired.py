@@ -51,7 +51,7 @@ def paired_test(
     if groups is not None:
         known = [g for g, each in zip(groups, differences, strict=True) if not math.isnan(each)]
         members = members_of(known)
-        measured = np.bincount(members, measured) / np.maximum(np.bincount(members), 1)
+        measured = np.bincount(members, measured) / np.bincount(members)
     p_value = math.nan
     if measured.any():
         with warnings.catch_warnings():  # of a normal approximation of few pairs with ties

@@ -7,13 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from seg.commands import exit_status, path_named
-from seg.names import PRESET_NAMES, SHORTCUT_NAMES
+from seg.names import MOST_CLASSES, PRESET_NAMES, SHORTCUT_NAMES
 from seg.verbs import called
 
 NOT_DRAWN = Path()
-
-MOST_CLASSES = 255
-"""That masks of bytes can hold."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,8 +3,6 @@
 ``POST /segment`` and jobs call this alike. One image after the other is in memory.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,6 +18,7 @@ from seg.inference import (
     Segmentation,
     encode_output,
     measurement_rows,
+    measurement_table,
     written_together,
 )
 from seg.inference.tiling.sliding_window import Progress
@@ -179,7 +178,7 @@ def _fill(work: Work, images: Sequence[Sequence[Content]], add: Add) -> _Report:
     if first_error and report.failed == len(images):
         raise first_error
     if report.rows:
-        add(MEASUREMENTS, "text/csv", _table(report.rows))
+        add(MEASUREMENTS, "text/csv", measurement_table(report.rows))
     text = json.dumps({"images": report.entries}, indent=2) + "\n"
     add(REPORT, "application/json", text.encode())
     return report
@@ -277,12 +276,3 @@ def _all_encoded(work: Work, found: SegmentedImage, stem: str) -> dict[str, tupl
 def _rows(found: SegmentedImage, number: int) -> list[dict[str, str]]:
     rows = measurement_rows(found.segmentation, found.image)
     return [{"image": str(number), **row} for row in rows]
-
-
-def _table(rows: Sequence[dict[str, str]]) -> bytes:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

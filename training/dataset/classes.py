@@ -9,9 +9,7 @@ from pydantic import ValidationError
 
 from seg.errors import DatasetError
 from seg.images import ClassInfo
-
-MOST_CLASSES = 255
-"""Masks are served as one byte a pixel, and one number says that nobody annotated it."""
+from seg.names import MOST_CLASSES
 
 _FIRST_COLORS = (
     *((0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),

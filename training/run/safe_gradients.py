@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_Three = tuple[int, int, int]
-_How = tuple[_Three, _Three, _Three, bool, _Three, int]
+_Sizes = tuple[int, ...]
+_How = tuple[_Sizes, _Sizes, _Sizes, bool, _Sizes, int]
 """Stride, padding, dilation, whether transposed, output padding, groups."""
 _ONLY_INPUT, _ONLY_WEIGHT = (True, False, False), (False, True, False)
 """Of input, weight and bias."""
@@ -62,9 +62,14 @@ def _thinned(  # noqa: PLR0913 - as torch has it
     groups: int = 1,
 ) -> Tensor:
     """Takes what ``torch.nn.functional.conv2d`` takes."""
-    down, right = (stride, stride) if isinstance(stride, int) else (*stride, *stride)[:2]
-    is_strided = max(down, right) > 1 and padding in (0, (0, 0), "valid")
-    if is_strided and tuple(weight.shape[2:]) == (1, 1) and weight.shape[1] < LANES:
+    down, right = _sizes(stride, 2)
+    is_bare = padding == "valid" or (not isinstance(padding, str) and not any(_sizes(padding, 2)))
+    if (
+        max(down, right) > 1
+        and is_bare
+        and tuple(weight.shape[2:]) == (1, 1)
+        and weight.shape[1] < LANES
+    ):
         input, stride = input[..., ::down, ::right], 1
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
 
@@ -82,8 +87,8 @@ def _convolved(  # noqa: PLR0913 - as torch has it
     if not torch.is_autocast_enabled("cpu"):
         return torch.conv3d(input, weight, bias, stride, padding, dilation, groups)
     if isinstance(padding, str):
-        input, padding = _padded(input, weight, _three(dilation), padding), 0
-    how = (_three(stride), _three(padding), _three(dilation), False, (0, 0, 0), groups)
+        input, padding = _padded(input, weight, _sizes(dilation), padding), 0
+    how = (_sizes(stride), _sizes(padding), _sizes(dilation), False, (0, 0, 0), groups)
     return _in_half(input, weight, bias, how)
 
 
@@ -102,15 +107,15 @@ def _spread(  # noqa: PLR0913 - as torch has it
         return torch.conv_transpose3d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
-    more = _three(output_padding)
-    how = (_three(stride), _three(padding), _three(dilation), True, more, groups)
+    more = _sizes(output_padding)
+    how = (_sizes(stride), _sizes(padding), _sizes(dilation), True, more, groups)
     return _in_half(input, weight, bias, how)
 
 
-def _three(value: int | Sequence[int]) -> _Three:
-    first, *rest = (value,) if isinstance(value, int) else value
-    second, third = rest or (first, first)
-    return first, second, third
+def _sizes(value: int | Sequence[int], dims: int = 3) -> _Sizes:
+    """One number an axis, of which one may stand for all."""
+    sizes = (value,) if isinstance(value, int) else tuple(value)
+    return sizes * dims if len(sizes) == 1 else sizes
 
 
 def _padded(input: Tensor, weight: Tensor, dilation: Sequence[int], padding: str) -> Tensor:

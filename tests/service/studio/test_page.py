@@ -19,6 +19,7 @@ from service.studio.drawn import UNKNOWN
 from tests.packages import write_package
 from tests.service.conftest import served, until, until_status
 from tests.service.page.conftest import browser, open_page  # noqa: F401
+from tests.service.studio.hands import drag, spot
 
 SIZE = (64, 80)
 
@@ -44,21 +45,6 @@ def started(place, port=None):
         "SEG_PROVIDER": "cpu",
     }
     return served(place / "models" / "first", place / "log.txt", port=port, **settings)
-
-
-def spot(page, x, y):
-    """Where a pixel of the image is on the screen."""
-    scale, left, top = map(float, page.locator("#canvas").get_attribute("data-view").split())
-    box = page.locator("#canvas").bounding_box()
-    return box["x"] + left + scale * (x + 0.5), box["y"] + top + scale * (y + 0.5)
-
-
-def drag(page, *places):
-    page.mouse.move(*spot(page, *places[0]))
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*spot(page, *place), steps=3)
-    page.mouse.up()
 
 
 def numbers_in(client, image, revision=0):

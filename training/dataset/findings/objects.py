@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Int32, Integer, UInt8
 
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.numbering import numbering_findings, pieces_of
@@ -13,6 +13,15 @@ FEW_VOXELS = 10
 """Objects smaller than this are seldom meant."""
 SHARE_AT_THE_EDGE = 0.5
 """Of the objects; from there on their sizes say little."""
+
+
+def compacted(
+    numbers: Integer[np.ndarray, "*spatial"],
+) -> tuple[Integer[np.ndarray, " n"], Int32[np.ndarray, "*spatial"]]:
+    """The values that are there with 0 as the first, and the place among them of each voxel's."""
+    values, compact = np.unique(numbers, return_inverse=True)
+    compact = compact.reshape(numbers.shape).astype(np.int32)
+    return (values, compact) if values[0] == 0 else (np.append(0, values), compact + 1)
 
 
 def object_findings(
@@ -26,10 +35,7 @@ def object_findings(
         labels: classes of the voxels.
     """
     inside = (numbers > 0) & (labels != IGNORE)
-    values, compact = np.unique(np.where(inside, numbers, 0), return_inverse=True)
-    compact = compact.reshape(numbers.shape).astype(np.int32)
-    if values[0] != 0:
-        compact, values = compact + 1, np.append(0, values)
+    values, compact = compacted(np.where(inside, numbers, 0))
     count = len(values) - 1
     if not count:
         return []

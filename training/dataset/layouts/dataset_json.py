@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from seg.errors import DatasetError
 from seg.model_package import Channel
-from training.dataset.classes import MOST_CLASSES, make_classes
+from seg.names import MOST_CLASSES
+from training.dataset.classes import make_classes
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
 from training.dataset.text_files import json_of, said_of

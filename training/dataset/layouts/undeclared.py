@@ -10,6 +10,7 @@ from scipy import ndimage, stats
 
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.finding import Finding
+from training.dataset.findings.objects import compacted
 from training.dataset.layouts.odd_masks import FEWEST_OBJECTS, SMALL, Values, listed, odd_masks
 
 LOOKED_AT = 24
@@ -127,10 +128,8 @@ def _places(
     if labels.max() <= FEW_VALUES:
         yield from enumerate(ndimage.find_objects(labels.astype(np.int32)), start=1)
         return
-    values, numbers = np.unique(np.maximum(labels, 0), return_inverse=True)
-    shift = int(values[0] != 0)  # find_objects passes over 0
-    places = ndimage.find_objects(numbers.reshape(labels.shape).astype(np.int32) + shift)
-    yield from zip(values[1 - shift :].tolist(), places, strict=True)
+    values, compact = compacted(np.maximum(labels, 0))
+    yield from zip(values[1:].tolist(), ndimage.find_objects(compact), strict=True)
 
 
 def _by_value() -> Int[np.ndarray, " values"]:
