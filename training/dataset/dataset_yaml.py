@@ -148,12 +148,13 @@ class DatasetYaml(FrozenData):
         """The first class is background: what else says so must not contradict it.
 
         Raises:
-            ValueError: another one is called so, or has the value 0.
+            ValueError: another one is called so, or has the value 0, which only masks that are
+                inside out give to another one.
         """
         first = self.first_of_all()
         for each in self.classes[1:]:
             name, value = (each, None) if isinstance(each, str) else (each.name, each.value)
-            if value == 0 or (name.lower() == "background" and first is not None):
+            if first is not None and (value == 0 or name.lower() == "background"):
                 raise ValueError(
                     f"the first class is what is none of the others; list {name} first, with its "
                     "value where that is not 0"

@@ -33,7 +33,7 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
         *_subjects_in_names(dataset),
         *_duplicates(cases),
         *_shared_parts(cases),
-        *wrong_masks(cases),
+        *wrong_masks(dataset, cases),
         *other_scales(cases),
     ]
 

@@ -61,7 +61,7 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
 def doubts_of(dataset: Dataset, cases: Sequence[Case]) -> list[Finding]:
     """Masks that lie wrong and images on another scale: what would make their scores wrong."""
     looks = _inspected(replace(dataset, cases=tuple(cases)), 0)
-    return [*wrong_masks(looks), *other_scales(looks)]
+    return [*wrong_masks(dataset, looks), *other_scales(looks)]
 
 
 def _inspected(dataset: Dataset, voxels: int, *, progress: bool = True) -> list[InspectedCase]:

@@ -16,6 +16,7 @@ from training.dataset.case_numbers import CaseNumbers, numbers_of
 from training.dataset.cases import Case, Dataset, misfits, numbered_objects, turned_onto
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import content_hash, thumbnail
+from training.dataset.findings.edges import EdgeFit, edge_fields, edge_fit
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.numbering import scattered
 from training.dataset.findings.objects import object_findings, shapes_that_join
@@ -43,6 +44,8 @@ class InspectedCase:
     foreground: Float32[np.ndarray, " d"] | None = None
     """Thumbnail of where classes are."""
     foreground_share: float = 0.0
+    edges: EdgeFit | None = None
+    """How its mask lies on the edges of its image."""
     shape: tuple[int, ...] = ()
     levels: Float[np.ndarray, "c 2"] | None = None
     """How dark and how bright each channel gets, but for few voxels."""
@@ -132,8 +135,10 @@ def _levels(image: Image) -> Float[np.ndarray, "c 2"] | None:
 
 def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
     inside = (mask.array > 0) & (mask.array != IGNORE)
+    fields = edge_fields(image, mask)
     return replace(
         seen,
+        edges=edge_fit(fields) if fields else None,
         foreground=thumbnail(inside[np.newaxis]),
         foreground_share=float(inside.mean()),
         joined=_joined(seen.case, image, mask) if not seen.findings else (0, 0),

@@ -14,8 +14,10 @@ from itertools import combinations, product
 import numpy as np
 from jaxtyping import Float32, Int
 
+from training.dataset.cases import Dataset
 from training.dataset.findings.duplicates import EDGE, most_alike
 from training.dataset.findings.finding import Finding
+from training.dataset.findings.misplaced import LOOK_AT_THEM, misplaced, turn_in_words
 from training.dataset.findings.one_case import InspectedCase
 
 CLEAR = 0.5
@@ -26,7 +28,7 @@ FEWEST = 2
 """Cases that a turn must be better for, and images whose masks are exchanged."""
 
 
-def wrong_masks(cases: Sequence[InspectedCase]) -> list[Finding]:
+def wrong_masks(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Finding]:
     """What the masks of a dataset look like beside each other and their images."""
     looks = [
         look
@@ -42,11 +44,11 @@ def wrong_masks(cases: Sequence[InspectedCase]) -> list[Finding]:
     masks = np.stack([look.foreground for look in looks if look.foreground is not None])
     signed = (images * masks).sum(axis=1)
     own = np.abs(signed)
-    return [
+    by_brightness = [
         *_of_another(looks, own, *most_alike(images, masks, signed=False)),
         *_turned(looks, own, images, masks),
-        *_inverted(looks, signed),
     ]
+    return [*(by_brightness or misplaced(dataset, looks)), *_inverted(looks, signed)]
 
 
 def _of_another(
@@ -87,27 +89,19 @@ def _turned(
         turned = np.flip(turned, tuple(axis + 1 for axis in flips)).reshape(len(masks), -1)
         fit = np.abs((images * turned).sum(axis=1))
         cases = int(((fit >= CLEAR) & (own <= LESS * fit)).sum())
-        better.append((cases, _in_words(dims, swaps=swaps, flips=flips)))
+        better.append((cases, turn_in_words(dims, swaps=swaps, flips=flips)))
     cases, turn = max(better)
     if cases >= max(FEWEST, len(looks) / 2):
         yield Finding(
             "warning",
             str(looks[0].case.mask),
             f"{cases} of {len(looks)} masks fit their images better when they are {turn}",
-            "look at images with their masks on them (--picture), and turn the masks",
+            f"{LOOK_AT_THEM}, and turn the masks",
         )
 
 
 def _subsets(dims: int) -> list[tuple[int, ...]]:
     return [each for count in range(dims + 1) for each in combinations(range(dims), count)]
-
-
-def _in_words(dims: int, *, swaps: bool, flips: Sequence[int]) -> str:
-    names = "zyx"[-dims:]
-    words = ["x and y exchanged"] if swaps else []
-    if flips:
-        words.append(f"mirrored along {' and '.join(names[axis] for axis in flips)}")
-    return ", ".join(words)
 
 
 def _inverted(looks: Sequence[InspectedCase], own: Float32[np.ndarray, " n"]) -> Iterator[Finding]:

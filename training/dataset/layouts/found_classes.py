@@ -15,6 +15,7 @@ from training.dataset.annotations.itk_snap import label_tables, read_labels
 from training.dataset.cases import Case
 from training.dataset.classes import distinct_color, make_classes
 from training.dataset.dataset_yaml import CARD, Color, DatasetYaml, DatasetYamlClass
+from training.dataset.layouts.background import border_counts
 from training.dataset.layouts.files import CLASSES
 from training.dataset.layouts.object_table import object_table
 from training.dataset.layouts.odd_masks import Values, listed
@@ -249,9 +250,11 @@ def _values(
         raise DatasetError(f"case {case.name}: {hinted(error, card.masks)}") from error
     is_one_piece = shapes is not None and shapes.add(labels)
     values, counts = (each.tolist() for each in np.unique(labels, return_counts=True))
-    pixels = dict(zip(values, counts, strict=True))
-    pixels.pop(card.ignore, None)
-    return Values(case, pixels, is_one_piece)
+    pixels, on_border = dict(zip(values, counts, strict=True)), border_counts(labels)
+    if isinstance(card.ignore, int):
+        pixels.pop(card.ignore, None)
+        on_border.pop(card.ignore, None)
+    return Values(case, pixels, is_one_piece, on_border)
 
 
 def channels_of_files(

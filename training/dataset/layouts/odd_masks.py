@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD
@@ -25,6 +25,8 @@ class Values:
     """By value."""
     is_one_piece: bool = False
     """Each value above 0 is; as far as somebody looked."""
+    on_border: Counter[int] = field(default_factory=Counter)
+    """Pixels by value, of those on the border."""
 
     @property
     def values(self) -> frozenset[int]:
@@ -39,29 +41,8 @@ class Values:
 
 def odd_masks(masks: Sequence[Values]) -> Iterator[Finding]:
     """Findings where some masks write a class in another way than others do."""
-    yield from _without_background(masks)
     found = list(_two_ways(masks)) or list(_marker(masks)) or list(_numbered(masks))
     yield from found or _stray(masks)
-
-
-def _without_background(masks: Sequence[Values]) -> Iterator[Finding]:
-    """One class everywhere is looked at by itself, case by case."""
-    without = [mask for mask in masks if 0 not in mask.values and len(mask.values) > 1]
-    if not without:
-        return
-    least = min(without[0].values)
-    if len(without) == len(masks):
-        problem = (
-            f"no mask holds 0, so no pixel is background; the value {least} is taken for a class"
-        )
-        advice = f"if {least} is background, say so in {CARD}: {{name: background, value: {least}}}"
-    else:
-        problem = (
-            f"{len(without)} of {len(masks)} masks, as this one, hold no 0 (background) and the "
-            f"values {listed(without[0].foreground)}: are they counted from {least}?"
-        )
-        advice = "write them as the others are written; keep them if they show no background"
-    yield Finding("warning", str(without[0].case.mask), problem, advice)
 
 
 def _two_ways(masks: Sequence[Values]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from scipy import ndimage, stats
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.objects import compacted
+from training.dataset.layouts.background import contact_counts, doubtful_background
 from training.dataset.layouts.odd_masks import FEWEST_OBJECTS, SMALL, Values, listed, odd_masks
 
 LOOKED_AT = 24
@@ -46,6 +47,9 @@ def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
         return
     if foreground and foreground[-1] > MOST_OF_A_BYTE:
         yield _large(masks, foreground)
+        return
+    if of_background := list(doubtful_background(masks, shapes.contacts)):
+        yield from of_background
         return
     if len(foreground) >= 2 and foreground[-1] >= 2 * SMALL and shapes.are_rims():
         yield _smoothed(masks[0], foreground)
@@ -136,6 +140,10 @@ def _by_value() -> Int[np.ndarray, " values"]:
     return np.zeros(MOST_OF_A_BYTE + 1, np.int64)
 
 
+def _by_pair() -> Int[np.ndarray, "256 256"]:
+    return np.zeros((MOST_OF_A_BYTE + 1,) * 2, np.int64)
+
+
 @dataclass
 class Shapes:
     """What is known of the pieces of each value."""
@@ -151,6 +159,8 @@ class Shapes:
     pieces: list[int] = field(default_factory=list)
     pixels: Int[np.ndarray, " values"] = field(default_factory=_by_value)
     """By value, of masks with none above ``MOST_OF_A_BYTE``: others are told without a look."""
+    contacts: Int[np.ndarray, "256 256"] = field(default_factory=_by_pair)
+    """How often two of those values lie side by side."""
     stepped: Int[np.ndarray, " values"] = field(default_factory=_by_value)
     """Those of them that have a lower and a higher value beside them."""
 
@@ -171,6 +181,7 @@ class Shapes:
             is_step = (ndimage.minimum_filter(labels, around) < labels) & (
                 ndimage.maximum_filter(labels, around) > labels
             )
+            self.contacts += contact_counts(labels)
             self.pixels += np.bincount(labels.reshape(-1), minlength=len(self.pixels))
             self.stepped += np.bincount(labels[is_step], minlength=len(self.stepped))
         for number, place in _places(labels):

@@ -71,3 +71,59 @@ def test_masks_without_background_are_told(tmp_path):
     ]
     problems = found(tmp_path / "all", [np.ones((64, 64))] * 6)
     assert problems[0].startswith("every training mask shows one class everywhere")
+
+
+def found_by_edges(folder, masks, size=96):
+    """The same of discs bright and dark, which brightness alone says nothing of."""
+    for seed, mask in enumerate(masks):
+        noise = default_rng(seed).normal(0, 10, (size, size))
+        bright = discs(seed, size).astype(float) - discs(seed + 100, size)
+        write_png(folder / "images" / f"s{seed}.png", (120 + 60 * bright + noise).clip(0, 255))
+        write_png(folder / "masks" / f"s{seed}.png", mask)
+    dataset, findings = look_into(folder)
+    return [(each.where[-6:], each.problem) for each in findings + inspect(dataset)]
+
+
+def all_discs(seed, size=96):
+    return discs(seed, size) ^ discs(seed + 100, size)
+
+
+def test_masks_that_lie_on_edges_are_left_alone_a_single_pixel_aside_too(tmp_path):
+    masks = [np.roll(all_discs(seed), seed == 2, 1) for seed in range(6)]
+    assert found_by_edges(tmp_path / "right", masks) == []
+    # nor where masks of the whole dataset show what no edges tell of
+    others = [discs(seed + 50, 96) for seed in range(6)]
+    assert found_by_edges(tmp_path / "other", others) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "which", "said"),
+    [
+        pytest.param(lambda m: np.roll(m, 1, 1), range(6), "moved, this one by 1 left, in pixels",
+            id="a pixel"),
+        pytest.param(lambda m: np.roll(m, (-2, 1), (0, 1)), range(6),
+            "moved, this one by 2 down and 1 left, in pixels", id="some pixels"),
+        pytest.param(lambda m: np.roll(m, 48, (0, 1)), range(6), "moved, this one by 48 up and 48",
+            id="half the image"),
+        pytest.param(lambda m: np.roll(m, 9, 0), [2], "moved, this one by 9 up, in pixels",
+            id="one of them"),
+        pytest.param(np.fliplr, [3], "they are mirrored along x", id="one mirrored"),
+        pytest.param(np.rot90, [1, 4], "x and y exchanged, mirrored along", id="two turned"),
+        pytest.param(lambda m: all_discs(77), [5], "run along no edges of its image",
+            id="of an image that is not there"),
+    ],
+)  # fmt: skip
+def test_masks_that_lie_beside_the_edges_of_their_images_are_told(change, which, said, tmp_path):
+    masks = [change(all_discs(i)) if i in which else all_discs(i) for i in range(6)]
+    ((where, problem),) = found_by_edges(tmp_path, masks)
+    assert where == f"s{which[0]}.png"
+    assert said in problem
+    if "edges" not in said:
+        assert problem.startswith(f"{len(which)} of 6 masks fit their images better when they are ")
+
+
+@pytest.mark.parametrize(("by", "where"), [(1, "after"), (-1, "before")])
+def test_masks_that_lie_on_the_edges_of_the_next_image_are_told(by, where, tmp_path):
+    ((_, problem),) = found_by_edges(tmp_path, [all_discs((seed + by) % 50) for seed in range(5)])
+    assert problem.startswith("5 of 5 masks do not fit their images, but those of the case ")
+    assert f" {where} theirs" in problem

@@ -7,7 +7,7 @@ from numpy.random import default_rng
 from scipy import ndimage
 
 from tests.datasets import write_png
-from training.dataset import look_into
+from training.dataset import load_dataset, look_into
 
 
 def discs(seed, number=6, size=96):
@@ -39,6 +39,12 @@ def rim(seed):
 
 def smoothed(seed):
     return (ndimage.uniform_filter(255.0 * (discs(seed) > 0), 3) // 64 * 85).astype(np.uint8)
+
+
+def nested(seed):
+    """Discs within wider ones."""
+    inner = discs(seed, number=4) > 0
+    return inner.astype(np.uint8) + ndimage.binary_dilation(inner, iterations=5)
 
 
 def problems(folder, make, cases=6):
@@ -85,6 +91,25 @@ def problems(folder, make, cases=6):
             "{name: background, value: 1}", id="counted from 1",
         ),
         pytest.param(
+            lambda s: 255 * (discs(s) == 0), "warning",
+            "the value 255 takes the borders of nearly all masks and most of what they show, with ",
+            "[{name: background, value: 255}, {name: ..., value: 0}]",
+            id="black on white",
+        ),
+        pytest.param(
+            lambda s: np.array([255, 128, 0])[nested(s)], "warning", "with 0, 128 inside",
+            "{name: background, value: 255}", id="two classes on white",
+        ),
+        pytest.param(
+            lambda s: np.array([2, 3, 1])[nested(s)], "warning", "the value 3 lies between 2 and 1",
+            "[{name: background, value: 2}, {name: ..., value: 1}] and ignore: 3",
+            id="trimap counted from 1",
+        ),
+        pytest.param(
+            lambda s: np.array([0, 128, 255])[nested(s)], "warning",
+            "the value 128 lies between 0 and 255", "ignore: 128", id="trimap in grey",
+        ),
+        pytest.param(
             lambda s: 1 * (discs(s) > 0) + (s == 3), "warning", "1 of 6 masks, as this one",
             "as the others", id="one mask counted from 1",
         ),
@@ -122,6 +147,7 @@ def test_values_that_are_hardly_classes_are_told_with_what_to_write(
         pytest.param(lambda s: np.minimum(discs(s), 2), id="two classes in many pieces"),
         pytest.param(lambda s: np.array([0, 128, 255, 128, 255, 128, 255])[discs(s)], id="shades"),
         pytest.param(organs, id="organs"),
+        pytest.param(nested, id="nuclei in cells"),
         pytest.param(
             lambda s: 2 * (discs(s) > 0) - ndimage.binary_dilation(discs(s) == 0) * (discs(s) > 0),
             id="a border of its own",
@@ -155,3 +181,12 @@ def test_what_is_declared_is_not_doubted(tmp_path):
         "classes: [background, a, b, c, d, e, {name: f, value: 6}]\n"
     )
     assert problems(tmp_path, discs) == []
+
+
+def test_what_is_advised_for_masks_that_are_inside_out_is_understood(tmp_path):
+    (tmp_path / "dataset.yaml").write_text(
+        "classes: [{name: background, value: 255}, {name: disc, value: 0}]\n"
+    )
+    assert problems(tmp_path, lambda s: 255 * (discs(s) == 0)) == []
+    dataset = load_dataset(tmp_path)
+    assert np.array_equal(dataset.read(dataset.cases[0])[1].array, discs(0) > 0)
