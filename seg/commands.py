@@ -1,9 +1,11 @@
 """How every command ends: a status, and one sentence where it could not do what was asked."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from seg.errors import SegError
@@ -30,6 +32,54 @@ def path_named(text: str) -> Path:
     if _SURROGATE.search(text):
         raise argparse.ArgumentTypeError(f"the name {text!a:.200} is not UTF-8; rename it")
     return Path(text)
+
+
+def file_named(text: str) -> Path:
+    """A file on the command line that must be there.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not.
+    """
+    path = path_named(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no file")
+    return path
+
+
+def positive(text: str) -> float:
+    """A number on the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none above 0, or has no end.
+    """
+    number = finite(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number
+
+
+def finite(text: str) -> float:
+    """A number on the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none, or has no end.
+    """
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    raise argparse.ArgumentTypeError(f"expected a finite number, got {text!r}")
+
+
+def count(text: str) -> int:
+    """A whole number on the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none from 1 on.
+    """
+    with suppress(ValueError):
+        if (number := int(text)) >= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named
 from seg.errors import ConfigError
 from seg.verbs import called
 
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "bentofile.yaml are laid side by side in a temporary folder and built there."
         ),
     )
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder")
+    parser.add_argument("package", type=path_named, metavar="PACKAGE", help="folder")
     parser.add_argument(
         "--gpu", action="store_true", help="for an NVIDIA GPU: with CUDA and cuDNN, some gigabytes"
     )

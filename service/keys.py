@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from seg.commands import exit_status
+from seg.commands import count, exit_status, path_named, positive
 from seg.errors import ConfigError
 from seg.verbs import called
 from service.middleware.key_file import (
@@ -27,6 +27,8 @@ from service.middleware.key_file import (
     write_keys,
 )
 
+MOST_DAYS = 36525
+
 
 def _scopes(text: str) -> tuple[Scope, ...]:
     try:
@@ -35,11 +37,17 @@ def _scopes(text: str) -> tuple[Scope, ...]:
         raise argparse.ArgumentTypeError(f"scopes are of {', '.join(SCOPES)}") from None
 
 
-def _positive(text: str) -> float:
-    days = float(text)
-    if not 0 < days < 36525:
+def _days(text: str) -> float:
+    days = positive(text)
+    if days >= MOST_DAYS:
         raise argparse.ArgumentTypeError("days are more than 0, and no more than a century")
     return days
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("a name has a letter, and no end of a line")
+    return text
 
 
 def _after(days: float | None) -> datetime | None:
@@ -106,21 +114,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="API keys: add, rotate, list and remove them. The file holds hashes alone.",
     )
     parser.add_argument(
-        "--file", type=Path, metavar="FILE", default=os.environ.get("SEG_KEYS_FILE", "keys.json")
+        "--file",
+        type=path_named,
+        metavar="FILE",
+        default=os.environ.get("SEG_KEYS_FILE", "keys.json"),
     )
     commands = parser.add_subparsers(required=True)
     add = commands.add_parser("add", help="print a new key; it is shown this once")
-    add.add_argument("name", metavar="NAME", help="whom it is for")
+    add.add_argument("name", type=_name, metavar="NAME", help="whom it is for")
     add.add_argument("--scopes", type=_scopes, default=("segment",), help=",".join(SCOPES))
-    add.add_argument("--per-minute", type=int, help="most requests a minute")
-    add.add_argument("--days", type=_positive, help="after which it ends by itself")
+    add.add_argument("--per-minute", type=count, help="most requests a minute")
+    add.add_argument("--days", type=_days, help="after which it ends by itself")
     add.set_defaults(run=_add)
     rotate = commands.add_parser(
         "rotate", help="print a key that replaces another; both are taken for a while"
     )
     rotate.add_argument("id")
-    rotate.add_argument("--overlap-days", type=_positive, default=7.0, help="the old one stays: 7")
-    rotate.add_argument("--days", type=_positive, help="after which the new one ends by itself")
+    rotate.add_argument("--overlap-days", type=_days, default=7.0, help="the old one stays: 7")
+    rotate.add_argument("--days", type=_days, help="after which the new one ends by itself")
     rotate.set_defaults(run=_rotate)
     commands.add_parser("list", help="ids, scopes and names").set_defaults(run=_list)
     remove = commands.add_parser("remove", help="a key that is not taken from now on")

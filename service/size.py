@@ -28,7 +28,7 @@ import httpx
 import numpy as np
 import psutil
 
-from seg.commands import exit_status
+from seg.commands import exit_status, path_named, positive
 from seg.errors import ConfigError
 from seg.verbs import called
 from service.observability.process_memory import family_bytes, family_of
@@ -262,12 +262,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "size: yours with --image."
         ),
     )
-    parser.add_argument("package", type=Path, metavar="PACKAGE", help="folder")
+    parser.add_argument("package", type=path_named, metavar="PACKAGE", help="folder")
     parser.add_argument(
-        "--image", type=Path, metavar="FILE", help="an image; else one as large as in training"
+        "--image",
+        type=path_named,
+        metavar="FILE",
+        help="an image; else one as large as in training",
     )
     parser.add_argument(
-        "--per-second", type=_positive, default=1.0, metavar="N", help="images a second: 1"
+        "--per-second", type=positive, default=1.0, metavar="N", help="images a second: 1"
     )
     parser.add_argument("--at-once", type=int, choices=range(2, 65), default=4, metavar="N",
                         help="images in memory at the same time, 2 to 64: 4")  # fmt: skip
@@ -284,13 +287,6 @@ def _run(options: argparse.Namespace) -> int:
         text = report(measured, given, options.per_second)
     sys.stdout.write(text)
     return 0
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("images a second are more than 0")
-    return value
 
 
 if __name__ == "__main__":

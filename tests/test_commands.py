@@ -1,6 +1,7 @@
 """Every command reads its arguments before anything is imported that takes seconds."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -136,6 +137,46 @@ def test_a_command_is_printed_as_the_shell_s_user_calls_commands(monkeypatch, ve
     monkeypatch.setenv("SEG_BY_VERB", verb)
     assert called("training.fit", "--resume", Path("runs/my run")) == line
     assert called("seg.client") == "python -m seg.client"
+
+
+CLIENT = ["seg.client.__main__", "http://127.0.0.1:9", "image.png"]
+SMP = ["training.adopt", "smp", "file", "-o", "new", "--arch", "unet", "--encoder", "resnet18"]
+KEY = ["service.keys", "--file", "keys.json", "add"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param(["data.fetch", "phantom", "--out", ""], "an empty name", id="fetch nowhere"),
+        pytest.param(["service.keys", "--file", "", "add", "me"], "an empty name", id="no file"),
+        pytest.param([*KEY, ""], "a name has a letter", id="nobody's key"),
+        pytest.param([*KEY, "me\n0 admin"], "no end of a line", id="two lines of keys"),
+        pytest.param([*KEY, "me", "--per-minute", "0"], "from 1 on, got '0'", id="no request"),
+        pytest.param([*KEY, "me", "--days", "nan"], "finite number, got 'nan'", id="no day"),
+        pytest.param([*KEY, "me", "--days", "1e9"], "no more than a century", id="for ever"),
+        pytest.param(["service.build", ""], "an empty name", id="build nothing"),
+        pytest.param(["training.demo", "--minutes", "0"], "above 0, got '0'", id="no minute"),
+        pytest.param(["training.demo", "--steps", "-1"], "from 1 on, got '-1'", id="no step"),
+        pytest.param([*SMP, "--classes", "a", "b", "--in-channels", "0"], "from 1 on", id="blind"),
+        pytest.param([*SMP, "--classes", "a", "b", "--patch", "-1", "9"], "from 1 on", id="patch"),
+        pytest.param([*SMP, "--classes", "a", "b", "--mean", "inf"], "got 'inf'", id="mean"),
+        pytest.param([*SMP, "--classes", "a", "b", "--std", "0"], "above 0, got '0'", id="by 0"),
+        pytest.param([*SMP, "--classes", "a", "b", "--overlap", "x"], "got 'x'", id="overlap"),
+        pytest.param([*CLIENT, "--ca", "missing.pem"], "missing.pem is no file", id="no authority"),
+        pytest.param([*CLIENT, "--ca", ""], "an empty name", id="nobody's authority"),
+    ],
+)
+def test_what_no_option_can_be_is_one_sentence_before_anything_is_done(
+    line, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    command, *arguments = line
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(command).main(arguments)
+    assert end.value.code == 2
+    *_, told = capsys.readouterr().err.splitlines()
+    assert said in told
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_printed_line_calls_a_command_in_one_way_alone():

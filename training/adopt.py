@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from seg.commands import add_target, exit_status, path_named
+from seg.commands import add_target, count, exit_status, finite, path_named, positive
 from seg.verbs import called, served
 
 if TYPE_CHECKING:
@@ -29,12 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from seg.held_folders import new_folder
     from training.interchange.adopted_package import write_adopted
 
-    model, remarks = options.adopt(options)
-    package, worst = write_adopted(
-        model, options.target, command, options.images, options.stored_as, options.overlap
-    )
+    with new_folder(options.target):
+        model, remarks = options.adopt(options)
+        package, worst = write_adopted(
+            model, options.target, command, options.images, options.stored_as, options.overlap
+        )
     card = package.card
     remarks = [*remarks, *_placed_in_words(card)]
     lines = [
@@ -141,7 +143,7 @@ def _add_monai(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", type=path_named, metavar="BUNDLE", help="folder with configs/ and models/")
     _add_common(parser)
-    add("--patch", type=int, nargs="+", metavar="N", help="z y x (default: the bundle's)")
+    add("--patch", type=count, nargs="+", metavar="N", help="z y x (default: the bundle's)")
     parser.set_defaults(adopt=_monai)
 
 
@@ -155,12 +157,12 @@ def _add_smp(parser: argparse.ArgumentParser) -> None:
         help="background first; a single one is told from background by a sigmoid")  # fmt: skip
     add("--regions", action="store_true",
         help="classes overlap, and the network has no channel for background")  # fmt: skip
-    add("--in-channels", type=int, default=3, metavar="N", help="default: 3")
-    add("--patch", type=int, nargs=2, default=(512, 512), metavar="N", help="default: 512 512")
+    add("--in-channels", type=count, default=3, metavar="N", help="default: 3")
+    add("--patch", type=count, nargs=2, default=(512, 512), metavar="N", help="default: 512 512")
     add("--normalisation", choices=("imagenet", "unit", "zscore"), default="imagenet",
         help="imagenet: bytes / 255, less --mean, by --std; unit: bytes / 255")  # fmt: skip
-    add("--mean", type=float, nargs="+", metavar="X", help="default: ImageNet's")
-    add("--std", type=float, nargs="+", metavar="X", help="default: ImageNet's")
+    add("--mean", type=finite, nargs="+", metavar="X", help="default: ImageNet's")
+    add("--std", type=positive, nargs="+", metavar="X", help="default: ImageNet's")
     parser.set_defaults(adopt=_smp)
 
 
@@ -179,7 +181,7 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    share = finite(text)
     if not 0 <= share < 1:
         raise argparse.ArgumentTypeError("must be 0 to below 1")
     return share

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status, path_named
+from seg.commands import exit_status, path_named, positive
 from seg.errors import ConfigError
 from seg.files import replace_file
 from seg.names import PROVIDERS
 from seg.verbs import called
-from training.evaluation.options import add_split_option, positive
+from training.evaluation.options import add_split_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

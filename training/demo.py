@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status, path_named
+from seg.commands import count, exit_status, path_named, positive
 from seg.verbs import called
 
 log = logging.getLogger("training")
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data", type=path_named, metavar="PATH", help="dataset folder (default: fetched once)"
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="when training ends")
-    parser.add_argument("--steps", type=int, metavar="N", help="in place of minutes")
+    parser.add_argument("--minutes", type=positive, metavar="M", help="when training ends")
+    parser.add_argument("--steps", type=count, metavar="N", help="in place of minutes")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)

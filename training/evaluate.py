@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from seg.commands import exit_status, path_named
+from seg.commands import exit_status, path_named, positive
 from seg.predict.options import add_backend_options
 from seg.verbs import called
-from training.evaluation.options import add_split_option, positive
+from training.evaluation.options import add_split_option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

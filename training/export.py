@@ -27,16 +27,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, command: str) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
+    from seg.held_folders import new_folder
+
+    _check_example(options)
+    _check_cases(options)
+    with new_folder(options.target):
+        lines = _export(options, command)
+    for line in lines:
+        print(line)  # noqa: T201
+    print(f"written to {options.target}")  # noqa: T201
+    return 0
+
+
+def _export(options: argparse.Namespace, command: str) -> list[str]:
+    """Write it, and say what was proven."""
     from seg.model_package import CARD_FILE, ModelPackage, add_example
     from training.pipeline.exporting import copy_package, export_run, leave_package
     from training.run.folder import run_of
     from training.run.job import job_in
     from training.variants.export import export_variants
 
-    if options.target.exists() and any(options.target.iterdir()):
-        raise ConfigError(f"{options.target} is not empty; name another folder with -o")
-    _check_example(options)
-    _check_cases(options)
     if (options.run / CARD_FILE).is_file() and options.example:
         lines = copy_package(ModelPackage.load(options.run), options.target)
     elif (options.run / CARD_FILE).is_file():
@@ -50,10 +60,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         )
     if options.example:
         add_example(options.target, options.example, options.about)
-    for line in lines:
-        print(line)  # noqa: T201
-    print(f"written to {options.target}")  # noqa: T201
-    return 0
+    return lines
 
 
 def _check_example(options: argparse.Namespace) -> None:

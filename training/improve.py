@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from seg.commands import exit_status, path_named
+from seg.commands import exit_status, path_named, positive
 from seg.verbs import called
-from training.evaluation.options import positive
 
 log = logging.getLogger("training")
 

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from seg.commands import exit_status, path_named
+from seg.commands import exit_status, path_named, positive
 from seg.files import replace_file
 from seg.names import PROVIDERS
 from seg.verbs import called
-from training.evaluation.options import positive
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from seg.commands import REFUSED, exit_status, path_named
+from seg.commands import REFUSED, exit_status, file_named, path_named
 from seg.verbs import called
 
 KEY = "SEG_KEY"
@@ -27,7 +27,9 @@ def _run(options: argparse.Namespace) -> int:
         if (value := getattr(options, name, None)) is not None:
             wanted[name] = value  # type: ignore[literal-required]
     try:
-        with Client(options.url, key=os.environ.get(KEY), verify=options.ca or True) as client:
+        with Client(
+            options.url, key=os.environ.get(KEY), verify=str(options.ca) if options.ca else True
+        ) as client:
             answer = client.segment(options.images, **wanted)
     except ServiceError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -63,7 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--frame", metavar="AXIS:N", help="of a stack: t:3, z:0, position:2")
     add("--quality", choices=("full", "balanced", "fast"), help="which variant answers")
     add("--deadline-ms", type=float, metavar="MS", help="by when the answer is of use")
-    add("--ca", metavar="FILE", help="certificates of the authority that signed the service's")
+    add(
+        "--ca",
+        type=file_named,
+        metavar="FILE",
+        help="certificates of the authority that signed the service's",
+    )
     return parser
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seg.errors import ConfigError, DatasetError
+from seg.held_folders import held
 from seg.images.outlines.roi import read_roi
 from seg.inference import Selection, outputs_for
 from seg.inference.backends.ways import way_of
@@ -39,6 +40,8 @@ PLATE_FILE = "plate.csv"
 LABEL_IMAGES = "instances-zarr"
 """Of which a plate is made."""
 STORED_FORMAT = "dicom-seg"
+LOCK = ".predict.lock"
+"""A file that lies among masks while they are written."""
 STALE = "what lies there of it is of an earlier run"
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
 
@@ -117,6 +120,22 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     if plate is not None:
         plate.check([case.name for case in cases])
     missed = left_out(options.inputs, search)
+    with held(work.out, work.out / LOCK):  # each would leave the rows of the other out of tables
+        failures = _segmented(options, card, work, cases, missed, plate)
+    if missed:
+        _say(_left_out_in_words(missed))
+    return _Predicted(cases, failures, missed)
+
+
+def _segmented(
+    options: argparse.Namespace,
+    card: ModelCard,
+    work: CaseWork,
+    cases: Sequence[PredictionCase],
+    missed: Sequence[Path],
+    plate: Plate | None,
+) -> list[Outcome]:
+    """Masks and tables; those that failed."""
     quality = Table(work.out / QUALITY_FILE)
     tables: dict[str, Table | LongTable] = {"quality": quality}
     if work.measurements:
@@ -151,9 +170,7 @@ def _predicted(options: argparse.Namespace, card: ModelCard, work: CaseWork) -> 
     if plate is not None:
         files = {case.name: files_of(work, case, card.input.dims) for case in cases}
         _write_plate(plate, files, failures, tables, work.out)
-    if missed:
-        _say(_left_out_in_words(missed))
-    return _Predicted(cases, failures, missed)
+    return failures
 
 
 def _is_in_all(case: str, tables: Mapping[str, Table | LongTable]) -> bool:

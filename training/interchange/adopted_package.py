@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from seg.errors import ConfigError
+from seg.held_folders import check_new
 from seg.images import ClassInfo, read_channels
 from seg.images.grid.orientation import are_axis_codes, axis_codes, turn_to, turned_image
 from seg.inference.tiling.sliding_window import window_starts
@@ -76,8 +77,7 @@ def write_adopted(
         DatasetError: there is no image.
         BackendError: ONNX and network disagree.
     """
-    if target.exists() and any(target.iterdir()):
-        raise ConfigError(f"{target} is not empty; name another folder with -o")
+    check_new(target)
     names = [info.name for info in model.classes]
     if len(set(names)) < len(names):
         raise ConfigError(f"each class needs a name of its own, got {', '.join(names)}")

@@ -1,6 +1,5 @@
 """A run's folder is taken by one training at a time."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from seg.errors import ConfigError
+from seg.held_folders import WITHOUT_LOCKS
 
 LOCK = ".lock"
 """The file in the folder that is locked; it stays there, and says nothing by itself."""
-_UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What disks say that know no locks, as some over a network do not."""
 LET_GO_S = 10.0
 """How long the processes of a training that was killed may outlive it: they look every 5 s."""
 
@@ -38,7 +36,7 @@ def taken(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
             "with --out"
         ) from error
     except OSError as error:
-        if error.errno not in _UNKNOWN:
+        if error.errno not in WITHOUT_LOCKS:
             raise
         raise ConfigError(
             f"{folder} lies on a disk that knows no locks, so that two trainings could write there "

@@ -1,11 +1,10 @@
 """Which variants are wanted, and the options that say so; light, as every command line is."""
 
 import argparse
-import math
 from dataclasses import dataclass
 from typing import get_args
 
-from seg.commands import path_named
+from seg.commands import path_named, positive
 from training.run.names import VariantPrecision
 
 
@@ -32,7 +31,7 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     add("--variants", action="store_true",
         help="write shallower and int8 networks as well, each with its own Dice and time; those "
              "that another one beats in both are left out")  # fmt: skip
-    add("--distil", type=_positive, metavar="MINUTES",
+    add("--distil", type=positive, metavar="MINUTES",
         help="train a small network to say what the large one says, as their rival")  # fmt: skip
     add("--against", type=path_named, metavar="RUN",
         help="another run on the same data, e.g. without --elastic: the report shows what dropping "
@@ -41,13 +40,6 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
         help="default: float32 and int8 on a CPU, float32, tf32 and float16 on a GPU")  # fmt: skip
     add("--depths", type=int, default=Wishes.depths, metavar="N",
         help=f"networks without blocks that are looked at (default: {Wishes.depths})")  # fmt: skip
-    add("--most-lost", type=_positive, default=Wishes.most_lost, metavar="DICE",
+    add("--most-lost", type=positive, default=Wishes.most_lost, metavar="DICE",
         help="mean Dice that a variant may lose against the whole network (default: "
              f"{Wishes.most_lost})")  # fmt: skip
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError("must be above 0 and finite")
-    return number

@@ -13,12 +13,14 @@ import tifffile
 from numpy.random import default_rng
 
 from seg.errors import ImageError
+from seg.held_folders import held
 from seg.images import Image, Limits, read_channels, read_image, read_mask, write_image
 from seg.inference import Predictor
 from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
 from seg.predict import work
 from seg.predict.__main__ import main
+from seg.predict.command import LOCK
 from tests.packages import write_package
 
 
@@ -72,6 +74,16 @@ def test_channels_in_files_of_their_own_make_one_mask(folder):
         )
     assert main([str(package), str(folder / "pair"), "--out", str(folder / "out")]) == 0
     assert written(folder / "out") == ["case.png", "quality.csv"]
+
+
+def test_two_commands_do_not_write_to_one_folder(tiny_package, folder, capsys):
+    command = [str(tiny_package), str(folder / "in"), "--out", str(folder / "out")]
+    with held(folder / "out", folder / "out" / LOCK):
+        assert main(command) == 2
+        assert f"another command is writing to {folder / 'out'}; " in capsys.readouterr().err
+        assert written(folder / "out") == [LOCK]
+    assert main(command) == 0
+    assert written(folder / "out") == ["a.png", "b.png", "quality.csv"]
 
 
 def test_a_bad_file_is_named_and_the_others_are_done(tiny_package, folder, capsys):

@@ -11,10 +11,12 @@ import torch
 
 from data.phantom import draw
 from seg.errors import PackageError
+from seg.held_folders import new_folder
 from seg.images import write_image
 from seg.inference import load_backend, verify_golden
 from seg.model_package import Empty, ModelPackage
 from seg.networks import ResidualUNet
+from training.adopt import main as adopt
 from training.dataset import load_dataset
 from training.dataset.fingerprint import take_fingerprint
 from training.export import main
@@ -192,3 +194,14 @@ def test_a_folder_that_is_not_empty_is_left_alone(run, tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
     assert main([str(run.path), "-o", str(tmp_path)]) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_make_one_folder(tmp_path, capsys):
+    target = tmp_path / "out"
+    with new_folder(target):
+        assert main([str(tmp_path / "run"), "-o", str(target)]) == 2
+        assert adopt(["monai", str(tmp_path / "bundle"), "-o", str(target)]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert [line.startswith(f"error: another command is writing to {target};") for line in told]
+        assert len(told) == 2
+    assert list(tmp_path.iterdir()) == []
