@@ -176,6 +176,7 @@ class Segmenter:
 
         end_with_supervisor()
         ending().begin_by(signal.SIGTERM, signal.SIGINT)
+        ending().begin_because(served_models().why_dead)
         start_tracing()
         take_a_card(bentoml.server_context.worker_index or 1)
         served_models().start()

@@ -46,6 +46,7 @@ def _run() -> int:
     from service.frontends.dimse.listener import DicomListener
     from service.frontends.dimse.receiver import Receiver
     from service.frontends.dimse.spool import Spool
+    from service.hosting.ending import Ending
     from service.jobs.routes import Jobs
     from service.models.folder import check_packages
     from service.models.registry import ModelRegistry
@@ -65,6 +66,8 @@ def _run() -> int:
     stopping = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopping.set())
+    ending = Ending(models.cancel)
+    ending.begin_by(signal.SIGTERM, signal.SIGINT)
     try:
         listener.start()
     except OSError as error:
@@ -75,15 +78,17 @@ def _run() -> int:
     models.start()
     jobs.start()
     receiver.start()
+    ending.begin_because(models.why_dead)
     fields = {"title": settings.dicom_title, "port": settings.dicom_port}
     LOGGER.info("receiving", extra={"fields": fields})
     stopping.wait()
+    died = models.why_dead()
     listener.close()
     receiver.close()
     models.cancel()
     jobs.close()
     models.close()
-    return 0
+    return 1 if died else 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Letters: ``b`` patches, ``c`` channels, ``k`` classes.
 
 import threading
 from concurrent.futures import Future
+from contextlib import ExitStack
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -75,6 +76,7 @@ class BatchScheduler(Scheduler):
                 patch=patch,
                 backend=backend or self.backend,
                 on_run=caller.on_run,
+                running=caller.running,
             )
             for patch in patches
         ]
@@ -139,7 +141,9 @@ class BatchScheduler(Scheduler):
         self._on_batch(len(batch), len({ticket.request for ticket in batch}))
         began = perf_counter()
         try:
-            with listening() as heard:
+            with listening() as heard, ExitStack() as runs:
+                for ticket in batch:
+                    runs.enter_context(ticket.running())
                 logits = batch[0].backend.run(np.stack([ticket.patch for ticket in batch]))
             if len(logits) != len(batch):
                 raise RuntimeError(f"{len(batch)} patches gave {len(logits)} answers")

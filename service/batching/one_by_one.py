@@ -55,7 +55,8 @@ class InPlaceScheduler(Scheduler):
             try:
                 self._on_batch(1, 1)
                 began = perf_counter()
-                logits = (backend or self.backend).run(patch)
+                with caller.running():
+                    logits = (backend or self.backend).run(patch)
                 caller.on_run(began, perf_counter())
             except BaseException as error:  # before others of the request get the device
                 self.drop(caller.id, error)

@@ -6,6 +6,7 @@ Letters: ``c`` channels, ``k`` classes.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -22,6 +23,8 @@ Patch = Float[np.ndarray, "c *patch"]
 Logits = Float[np.ndarray, "k *patch"]
 RunListener = Callable[[float, float], None]
 """Called with a run's begin and end, by ``perf_counter``."""
+Running = Callable[[], AbstractContextManager[None]]
+"""Entered for as long as a run takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class PatchCaller:
     """A job, whose patches wait behind those of requests."""
     on_run: RunListener = lambda began, ended: None
     """Is told of the run of each patch, before its logits are there."""
+    running: Running = nullcontext
+    """Is told of the run of each patch while it lasts."""
     check: Callable[[], None] = lambda: None
     """Raises where nobody waits for the logits any more; called when ``drop`` would find them."""
 
@@ -52,6 +57,7 @@ class Ticket(Place):
     patch: Patch
     backend: Backend
     on_run: RunListener = lambda began, ended: None
+    running: Running = nullcontext
     logits: "Future[Logits]" = field(default_factory=Future)
     heard: list[Heard] = field(default_factory=list)
     """What networks saw of the patch; whole when its logits are."""

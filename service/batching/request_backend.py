@@ -17,7 +17,7 @@ from seg.inference.backends.ways import Way, way_of
 from service.batching.queue import PatchCaller
 from service.batching.scheduler import Scheduler
 from service.errors import RequestCancelledError
-from service.observability.patch_times import Occupancy
+from service.observability.patch_times import Occupancy, RunsUnderWay
 
 _REQUESTS = itertools.count()
 
@@ -41,6 +41,8 @@ class SharedBackend:
         """Run so far."""
         self.occupancy = Occupancy()
         """When patches waited and when they ran."""
+        self.runs = RunsUnderWay()
+        """Of its patches, alone or with those of others."""
         self.patch = scheduler.backend.patch
         self.provider = scheduler.backend.provider
         self.batch_size = scheduler.policy.batch_size
@@ -87,6 +89,7 @@ class SharedBackend:
                 id=self._request,
                 is_background=self.is_background,
                 on_run=lambda began, ended: self.occupancy.add(submitted, began, ended),
+                running=self.runs.running,
                 check=self.raise_if_cancelled,
             )
             return self._scheduler.run(caller, patches, backend)

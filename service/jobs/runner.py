@@ -5,14 +5,13 @@ import re
 import secrets
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from seg.errors import ArchiveAwayError, ArchiveError
+from seg.errors import ArchiveAwayError, ArchiveError, BackendError
 from service.answers.answer import Content, Work, answer
 from service.archives.destinations import Destinations
 from service.batching.request_backend import SharedBackend
@@ -25,7 +24,7 @@ from service.errors import (
 from service.jobs.archived import ArchivedJobs, in_words
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError, JobFiles
-from service.jobs.records import Job, Progress
+from service.jobs.held import BEAT_S, HeldJob, JobBounds
 from service.jobs.store import JobStore
 from service.models.ready_model import ReadyModel
 from service.models.registry import ModelRegistry
@@ -39,14 +38,16 @@ UID = re.compile(r"[0-9]+(?:\.[0-9]+){3,}")
 """Names of series and instances, which no log holds."""
 POLL_S = 1.0
 """Seconds between two looks for jobs that another replica took in."""
-BEAT_S = 1.0
-"""Most seconds between two signs of life, and two updates of the progress."""
 SWEEP_S = 60.0
 """Seconds between two looks for what has expired."""
 COUNT_S = 2.0
 """Seconds between two looks at how many jobs wait."""
 NICENESS = 10
 """Decoding and stitching of jobs gives way to that of requests on a busy machine."""
+NEVER_ENDS = (
+    "the network did not come back over this image, or over one that was computed with it; the job "
+    "is not tried again"
+)
 
 
 class JobRunner:
@@ -60,13 +61,11 @@ class JobRunner:
         self.archived = ArchivedJobs(files, Destinations.of(self._settings), self._settings)
         self._closing = threading.Event()
         self._wake = threading.Condition()
-        workers = [
-            threading.Thread(target=self._work, args=(n,), name=f"jobs-{n}", daemon=True)
-            for n in range(self._settings.job_workers)
-        ]
         sweeper = threading.Thread(target=self._sweep, name="jobs-expire", daemon=True)
         counter = threading.Thread(target=self._count, name="jobs-count", daemon=True)
-        self._threads = [*workers, sweeper, counter]
+        self._threads = [sweeper, counter]
+        for _ in range(self._settings.job_workers):
+            self._add_worker()
         self.waiting: int | None = None
         """Jobs of all replicas that wait; None where the database did not say."""
 
@@ -83,12 +82,13 @@ class JobRunner:
     def forget(self, job: str) -> None:
         """Delete a job and its files.
 
-        The row goes after them, or nothing would say that they are there; and whoever works on it
-        may write once more before the row is gone.
+        Nobody takes it up from now on. The row goes after the files, or nothing would say that they
+        are there; and whoever works on it may write once more before the row is gone.
 
         Raises:
             FilesUnavailableError: the job is there still.
         """
+        self._store.withdraw(job)
         self._files.delete(job)
         self._store.delete(job)
         self._files.delete(job)
@@ -98,18 +98,18 @@ class JobRunner:
         self._closing.set()
         with self._wake:
             self._wake.notify_all()
-        for thread in self._threads:
+        for thread in list(self._threads):
             if thread.is_alive():
                 thread.join()
 
-    def _work(self, number: int) -> None:
+    def _work(self) -> None:
         _be_nice()
         self._models.wait()
         worker = secrets.token_hex(16)
         while not self._closing.is_set():
-            job = None
+            job = held = None
             try:
-                labels = [v.label for v in self._models.versions() if v.state != "broken"]
+                labels = [v.label for v in self._models.able()]
                 job = self._store.claim(
                     labels,
                     worker,
@@ -117,15 +117,18 @@ class JobRunner:
                     keep_s=self._settings.job_keep_s,
                 )
                 if job is not None:
-                    self._run_with_model(_Held(job, worker))
-            except Exception as error:  # the database or the files do not answer; try again
+                    held = HeldJob(job, worker)
+                    self._run_with_model(held)
+            except Exception as error:  # the database, the files or the device fail; try again
                 LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
                 job = None
+            if held is not None and held.is_given_up:  # another thread is in this one's place
+                return
             if job is None:
                 with self._wake:
                     self._wake.wait_for(self._closing.is_set, POLL_S)
 
-    def _run_with_model(self, held: "_Held") -> None:
+    def _run_with_model(self, held: HeldJob) -> None:
         """Do a job; one whose model cannot be had now goes back and has lost no attempt."""
         with ExitStack() as stack:
             try:
@@ -136,25 +139,16 @@ class JobRunner:
                 raise
             self._run(held, model)
 
-    def _run(self, held: "_Held", model: ReadyModel) -> None:
+    def _run(self, held: HeldJob, model: ReadyModel) -> None:
         job, settings = held.job, self._settings
         LOGGER.info("job begun", extra={"fields": {"attempt": job.attempts}})
         backend = model.backend(background=True)
-        with self._kept(held, backend):
+        with self._kept(held, model, backend):
             try:
                 with keeping_nothing():
                     result = self._answered(held, model, backend)
-            except (RequestCancelledError, SchedulerClosedError):
-                self._stopped(held)
-            except ArchiveError as error:
-                self._archive_failed(held, error)
-            except FileNotFoundError as error:  # its images are gone for good
-                self._failed(held, error)
-            except (FilesUnavailableError, DecodingFullError, OSError):  # they may be had later
-                self._store.release(job.id, held.worker)
-                raise
             except Exception as error:
-                self._failed(held, error)
+                self._on_error(held, model, error)
             else:
                 if not self._store.finish(job.id, held.worker, result, settings.job_keep_s):
                     held.is_lost = True
@@ -163,7 +157,25 @@ class JobRunner:
         fields = {"attempt": job.attempts, "seconds": round(monotonic() - held.begun, 1)}
         LOGGER.info("job ended", extra={"fields": fields})
 
-    def _answered(self, held: "_Held", model: ReadyModel, backend: SharedBackend) -> dict[str, Any]:
+    def _on_error(self, held: HeldJob, model: ReadyModel, error: Exception) -> None:
+        """Raises what is no fault of the job, which has gone back then and has lost no attempt."""
+        if not self._renew(held):  # nobody asks: what fails is that its files are gone
+            held.is_lost = True
+        elif isinstance(error, RequestCancelledError | SchedulerClosedError):
+            self._stopped(held)
+        elif isinstance(error, ArchiveError):
+            self._archive_failed(held, error)
+        elif isinstance(error, FileNotFoundError):  # its images are gone for good
+            self._failed(held, error)
+        elif isinstance(error, FilesUnavailableError | DecodingFullError | OSError) or (
+            isinstance(error, BackendError) and not model.health.works()
+        ):  # they may be had later
+            self._store.release(held.job.id, held.worker)
+            raise error
+        else:
+            self._failed(held, error)
+
+    def _answered(self, held: HeldJob, model: ReadyModel, backend: SharedBackend) -> dict[str, Any]:
         job, order = held.job, Order.model_validate(held.job.order)
         if order.archive is None:
             images: list[list[Content]] = [
@@ -178,16 +190,15 @@ class JobRunner:
         check, check_held = backend.raise_if_cancelled, partial(self._check_held, held)
         return self.archived.worked(job, order.archive, check, check_held, segment)
 
-    def _check_held(self, held: "_Held") -> None:
+    def _check_held(self, held: HeldJob) -> None:
         """Nobody has taken the job over, deleted or superseded it since the last sign of life."""
-        lease_s = self._settings.job_lease_s
-        if not self._store.renew(held.job.id, held.worker, lease_s, held.progress):
+        if not self._renew(held):
             held.is_lost = True
             raise RequestCancelledError
 
     def _segmented(
         self,
-        held: "_Held",
+        held: HeldJob,
         model: ReadyModel,
         backend: SharedBackend,
         order: Order,
@@ -208,14 +219,14 @@ class JobRunner:
             head = answer(work, images, target)
         return {**asdict(head), "bytes": self._files.size(job.id, RESULT)}
 
-    def _failed(self, held: "_Held", error: Exception) -> None:
+    def _failed(self, held: HeldJob, error: Exception) -> None:
         status, detail = status_and_detail(error)
         if status >= 500:
             LOGGER.error("error", extra={"fields": where_it_failed(error)})
             detail = "the service failed on this job; its log says where"
         self._fail(held, status, detail)
 
-    def _archive_failed(self, held: "_Held", error: ArchiveError) -> None:
+    def _archive_failed(self, held: HeldJob, error: ArchiveError) -> None:
         """One that is away is asked again for a while, and nothing waits for that."""
         if isinstance(error, ArchiveAwayError):
             wait_s = self.archived.waits(held.job, error.again_s)
@@ -224,48 +235,55 @@ class JobRunner:
                 return
         self._fail(held, status_and_detail(error)[0], in_words(error))
 
-    def _fail(self, held: "_Held", status: int, detail: str) -> None:
+    def _fail(self, held: HeldJob, status: int, detail: str) -> None:
         self._store.fail(held.job.id, held.worker, status, detail, self._settings.job_keep_s)
         fields: dict[str, object] = {"status": status}
         if held.job.order.get("archive"):  # nobody asks after what was sent
             fields["reason"] = UID.sub("UID", detail)
         LOGGER.warning("job failed", extra={"fields": fields})
 
-    def _stopped(self, held: "_Held") -> None:
-        if held.is_late:
-            self._fail(
-                held,
-                504,
-                f"the job took longer than {self._settings.job_timeout_s:g} s and was stopped",
-            )
+    def _stopped(self, held: HeldJob) -> None:
+        if held.hangs or held.is_late:
+            self._fail(held, 504, NEVER_ENDS if held.hangs else self._too_late())
         elif not held.is_lost:
             self._store.release(held.job.id, held.worker)
 
-    @contextmanager
-    def _kept(self, held: "_Held", backend: SharedBackend) -> Iterator[None]:
+    def _kept(
+        self, held: HeldJob, model: ReadyModel, backend: SharedBackend
+    ) -> AbstractContextManager[None]:
         """Give signs of life; stop the work when it is of no use any more."""
-        done = threading.Event()
-        lease_s, limit_s = self._settings.job_lease_s, self._settings.job_timeout_s
+        lease_s = self._settings.job_lease_s
+        return held.kept(
+            backend,
+            partial(self._renew, held),
+            self._closing.is_set,
+            partial(self._give_up, held),
+            JobBounds(
+                min(BEAT_S, lease_s / 4), self._settings.job_timeout_s, model.health.longest_run_s
+            ),
+        )
 
-        def beat() -> None:
-            while not done.wait(min(BEAT_S, lease_s / 4)):
-                try:
-                    renewed = self._store.renew(held.job.id, held.worker, lease_s, held.progress)
-                except DatabaseUnavailableError as error:  # the lease may outlast it
-                    LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
-                    continue
-                held.is_lost = not renewed
-                held.is_late = monotonic() - held.begun > limit_s
-                if held.is_lost or held.is_late or self._closing.is_set():
-                    backend.cancel()
+    def _renew(self, held: HeldJob) -> bool:
+        lease_s = self._settings.job_lease_s
+        return self._store.renew(held.job.id, held.worker, lease_s, held.progress)
 
-        beating = threading.Thread(target=beat, name="jobs-beat", daemon=True)
-        beating.start()
-        try:
-            yield
-        finally:
-            done.set()
-            beating.join()
+    def _give_up(self, held: HeldJob) -> None:
+        """Leave a thread that does not come back to itself; others' jobs have its place."""
+        seconds = round(monotonic() - held.begun, 1)
+        LOGGER.error("hanging", extra={"fields": {"seconds": seconds}})
+        if not self._closing.is_set():
+            self._threads.remove(held.thread)
+            self._add_worker().start()
+        if not held.is_lost:
+            self._fail(held, 504, NEVER_ENDS if held.hangs else self._too_late())
+
+    def _too_late(self) -> str:
+        return f"the job took longer than {self._settings.job_timeout_s:g} s and was stopped"
+
+    def _add_worker(self) -> threading.Thread:
+        worker = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._threads.append(worker)
+        return worker
 
     def _try_to_forget(self, job: str) -> None:
         try:
@@ -290,24 +308,6 @@ class JobRunner:
             except Exception as error:  # the database does not answer; try again
                 LOGGER.error("jobs", extra={"fields": where_it_failed(error)})
             self._closing.wait(min(SWEEP_S, self._settings.job_keep_s / 4))
-
-
-class _Held:
-    """A job that this worker holds."""
-
-    def __init__(self, job: Job, worker: str) -> None:
-        self.job = job
-        self.worker = worker
-        self.begun = monotonic()
-        self.progress = Progress()
-        self.is_lost = False
-        self.is_late = False
-
-    def on_tile(self, done: int, total: int) -> None:
-        self.progress = replace(self.progress, tiles_done=done, tiles_total=total)
-
-    def on_image(self) -> None:
-        self.progress = Progress(images_done=self.progress.images_done + 1)
 
 
 def _be_nice() -> None:

@@ -304,6 +304,18 @@ class JobStore:
             expires=self._now + keep_s,
         )
 
+    def withdraw(self, job: str) -> None:
+        """Let nobody take up a job that is about to be deleted, or send it once more."""
+        self._update(
+            JOBS.c.id == job,
+            state="failed",
+            key_hash=None,
+            worker=None,
+            problem_status=404,
+            problem_detail="the job was deleted",
+            expires=self._now,
+        )
+
     def delete(self, job: str) -> bool:
         """Forget a job, whatever it does; whether there was one."""
         with self._database.changing() as connection:

@@ -1,17 +1,21 @@
 """Requests that two programs may read in two ways: refused before anybody asks who sent them.
 
 A proxy that takes the first of two keys and a service that takes the last one disagree on who asks.
-Source: RFC 9110, 5.3 and 8.4; RFC 9112, 3.2 and 6.1.
+Source: RFC 9110, 5.3, 8.4 and 10.1.1; RFC 9112, 3.2 and 6.1.
 """
 
+import re
 from collections import Counter
 
 from starlette.types import Scope
 
 ONCE = frozenset({"host", "authorization", "x-api-key", "idempotency-key", "content-type"})
 """Headers that are no lists."""
+CONTINUE = "100-continue"
 AS_IT_IS = frozenset({"", "identity", "gzip", "x-gzip"})
 """Codings of a body that change nothing here: gzip is what many programs say of a ``.nii.gz``."""
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|([\w.~!$&'()*+,;=-]|%[0-9a-f]{2})*)(:\d{0,5})?", re.A | re.I)
+"""A name or an address, and a port. Source: RFC 3986, 3.2.2."""
 UNPACKS = "/v2/"
 """Where bodies are unpacked."""
 
@@ -22,6 +26,12 @@ def ambiguity(scope: Scope) -> tuple[int, str] | None:
     if twice := sorted(name for name in ONCE if names[name] > 1):
         return 400, f"a request has one header {twice[0].title()}, this one has several"
     values = {name: value.decode("latin-1").strip() for name, value in scope["headers"]}
+    if b"host" not in values and scope["http_version"] == "1.1":
+        return 400, "a request of HTTP/1.1 says in Host whom it asks, this one has none"
+    if not HOST.fullmatch(values.get(b"host", "")):
+        return 400, "Host is a name or an address, and a port, as in Host: seg.example:3000"
+    if values.get(b"expect", CONTINUE).lower() != CONTINUE:
+        return 417, f"nothing but {CONTINUE} is done of what Expect asks for; leave it out"
     if _are_two(values.get(b"authorization", ""), values.get(b"x-api-key")):
         return (
             400,

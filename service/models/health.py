@@ -25,6 +25,7 @@ from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.ways import way_of
 from service.observability.folders import without_folders
 from service.observability.logs import LOGGER
+from service.observability.patch_times import RunsUnderWay
 
 ERRORS_IN_A_ROW = 3
 """After which the device is asked for a golden sample."""
@@ -60,8 +61,9 @@ class DeviceHealth:
         self._lock = threading.Lock()
         self._errors = self._wrong = 0
         self._reason: str | None = None
-        self._longest_run_s = longest_run_s
-        self._begun: dict[object, float] = {}
+        self.longest_run_s = longest_run_s
+        self._runs = RunsUnderWay(clock)
+        self.running = self._runs.running
         self._asked_at: float | None = None
         self._asks = False
         self._closing = threading.Event()
@@ -73,8 +75,8 @@ class DeviceHealth:
             waited = None if self._asked_at is None else self._clock() - self._asked_at
         if waited is not None and waited > LONGEST_ANSWER_S:
             return f"the device has not answered a golden sample for {waited:.0f} s"
-        if self._runs_for > self._longest_run_s:
-            return f"a run of the network has not ended for {self._runs_for:.0f} s"
+        if (runs_for := self._runs.longest_s) > self.longest_run_s:
+            return f"a run of the network has not ended for {runs_for:.0f} s"
         return self._reason
 
     @property
@@ -86,23 +88,8 @@ class DeviceHealth:
         return (
             self._wrong >= WRONG_ANSWERS
             or waited > hopeless_s
-            or self._runs_for > self._longest_run_s + hopeless_s
+            or self._runs.longest_s > self.longest_run_s + hopeless_s
         )
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """For as long as a run takes."""
-        run = object()
-        self._begun[run] = self._clock()
-        try:
-            yield
-        finally:
-            del self._begun[run]
-
-    @property
-    def _runs_for(self) -> float:
-        """Seconds that the longest of what runs now has taken."""
-        return self._clock() - min(list(self._begun.values()), default=math.inf)
 
     def worked(self) -> None:
         """A run gave an answer."""
@@ -112,7 +99,24 @@ class DeviceHealth:
         """A run gave none."""
         with self._lock:
             self._errors += 1
-            if self._errors < ERRORS_IN_A_ROW or self._asks:
+            is_one_of_few = self._errors < ERRORS_IN_A_ROW
+        if not is_one_of_few:
+            self._suspect(error)
+
+    def works(self) -> bool:
+        """Ask for a golden sample now: whether an image is to blame for an error, or the device."""
+        if self.reason is not None:
+            return False
+        try:
+            self._prove()
+        except Exception as error:  # whatever a device that is ill says
+            self._suspect(error)
+            return False
+        return True
+
+    def _suspect(self, error: BaseException) -> None:
+        with self._lock:
+            if self._asks:
                 return
             self._asks = True
         fields = {"errors": self._errors, "reason": str(error)}

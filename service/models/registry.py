@@ -85,6 +85,10 @@ class ModelRegistry:
         """All that is found, broken ones as well."""
         return self._versions
 
+    def able(self) -> list[ModelVersion]:
+        """Those that may answer: not broken, and on a device that computes."""
+        return [v for v in self._versions if v.state != "broken" and _illness(v) is None]
+
     def unreadable(self) -> dict[str, str]:
         """Folders that hold no valid ``model.json``, and why."""
         return {folder.name: reason for folder, reason in self._unreadable.items()}
@@ -111,9 +115,13 @@ class ModelRegistry:
         Raises:
             NotReadyError: a device has died; only a new process can help.
         """
-        for model in self.memory.models():
-            if model.health.is_dead:
-                raise NotReadyError(model.health.reason or "a device has died")
+        if died := self.why_dead():
+            raise NotReadyError(died)
+
+    def why_dead(self) -> str | None:
+        """What is wrong with a device that has died; None where none has."""
+        dead = [model.health for model in self.memory.models() if model.health.is_dead]
+        return (dead[0].reason or "a device has died") if dead else None
 
     def default_name(self) -> str | None:
         """The model that answers requests which name none; None when they have to."""

@@ -1,7 +1,10 @@
 """Where the time of an image goes: its patches wait for a device, or run, or neither."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 
 Interval = tuple[float, float]
 """Begin and end, by ``perf_counter``."""
@@ -36,6 +39,30 @@ class Occupancy:
         network = covered(self.ran)
         occupied = covered([*self.waited, *self.ran])
         return Shares(occupied - network, network, max(0.0, end - begin - occupied))
+
+
+class RunsUnderWay:
+    """Runs of a network that have begun and not ended; from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """None; ``clock`` in seconds."""
+        self._clock = clock
+        self._begun: dict[object, float] = {}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """For as long as a run takes."""
+        run = object()
+        self._begun[run] = self._clock()
+        try:
+            yield
+        finally:
+            del self._begun[run]
+
+    @property
+    def longest_s(self) -> float:
+        """Seconds that the longest of them has taken until now; 0 or less where there is none."""
+        return self._clock() - min(list(self._begun.values()), default=math.inf)
 
 
 def covered(intervals: Iterable[Interval]) -> float:

@@ -6,6 +6,7 @@ metrics can name it.
 
 import gzip
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -112,11 +113,34 @@ def _answering(file: _File) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         sent = await file.sent(request.headers.get("accept-language", ""))
         headers = dict(sent.headers)
-        if request.headers.get("if-none-match") == headers["ETag"]:
+        if _has(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if _takes_gzip(request):
             headers["Content-Encoding"] = "gzip"
             return Response(sent.zipped, headers=headers, media_type=sent.media_type)
         return Response(sent.content, headers=headers, media_type=sent.media_type)
 
     return answer
+
+
+def _has(request: Request, tag: str) -> bool:
+    """Whether the client has that version; proxies that unpack leave the ``W/`` out or put it in.
+
+    Source: RFC 9110, 8.8.3.2 and 13.1.2.
+    """
+    named = _listed(request, "if-none-match")
+    return "*" in named or any(each.removeprefix("W/") == tag.removeprefix("W/") for each in named)
+
+
+def _takes_gzip(request: Request) -> bool:
+    """Source: RFC 9110, 12.5.3."""
+    wanted = {}
+    for each in _listed(request, "accept-encoding"):
+        coding, *parameters = each.lower().replace(" ", "").split(";")
+        wanted[coding] = not any(re.fullmatch(r"q=0(\.0*)?", one) for one in parameters)
+    return wanted.get("gzip", wanted.get("*", False))
+
+
+def _listed(request: Request, header: str) -> list[str]:
+    """Entries of a header that is a list, in one line or in several."""
+    return [each.strip() for line in request.headers.getlist(header) for each in line.split(",")]

@@ -60,6 +60,13 @@ ODD = [
     pytest.param(
         request(POST, b"Expect: 100-continue\r\nContent-Length: 99999999\r\n"), 413, id="too large"
     ),
+    pytest.param(request(POST, b"Expect: 200-ok\r\n", IMAGE), 417, id="expects more"),
+    pytest.param(b"GET /models HTTP/1.1\r\nConnection: close\r\n\r\n", 400, id="no host"),
+    pytest.param(b"GET /models HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", 200, id="nobody"),
+    pytest.param(b"GET /openapi.json HTTP/1.0\r\n\r\n", 200, id="before hosts"),
+    pytest.param(request(b"GET /models").replace(b"localhost", b"a b"), 400, id="two words"),
+    pytest.param(request(b"GET /models").replace(b"localhost", b"u@127.0.0.1"), 400, id="user"),
+    pytest.param(request(b"GET /models").replace(b"localhost", b"[::1]:80"), 200, id="address"),
     pytest.param(request(POST, b"Range: bytes=0-3\r\n", IMAGE), 200, id="a range of an answer"),
     pytest.param(request(b"GET /openapi.json", b"Range: bytes=5-2\r\n"), 200, id="range"),
     pytest.param(request(b"TRACE /models"), 405, id="trace"),

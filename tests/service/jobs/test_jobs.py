@@ -15,17 +15,17 @@ import sqlalchemy as sa
 from service.errors import NotReadyError
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError
+from service.jobs.held import HeldJob
 from service.jobs.records import JOBS, NewJob, Progress
 from service.jobs.refused import KeyInUseError, QueueFullError
 from service.jobs.routes import Jobs
-from service.jobs.runner import _Held
 from service.jobs.status import status_of
 from service.jobs.store import DIED_TWICE, JobStore
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until, until_status
+from tests.service.conftest import labels_of, png, served, serving, until, until_status
 
 PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 MODEL = "tiny:1"
@@ -67,9 +67,7 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(package, tmp_path_factory):
-    log = tmp_path_factory.mktemp("jobs-server") / "log.txt"
-    with served(package, log) as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, tmp_path_factory.mktemp("jobs-server")) as client:
         yield client
 
 
@@ -188,11 +186,10 @@ def test_jobs_outlive_a_killed_service_and_one_at_work_is_begun_again(tmp_path):
 def test_replicas_on_one_postgresql_share_their_jobs(package, postgresql, tmp_path):
     shared = {"SEG_JOBS_FILES": str(tmp_path / "kept"), "SEG_JOBS_DATABASE": postgresql}
     with (
-        served(package, tmp_path / "a.txt", SEG_JOB_WORKERS="0", **shared) as one,
-        served(package, tmp_path / "b.txt", **shared) as two,
+        serving(package, tmp_path, SEG_JOB_WORKERS="0", **shared) as one,
+        served(package, tmp_path / "log.txt", **shared) as two,
     ):
-        for client in (one, two):
-            until_status(client, "/readyz", 200)
+        until_status(two, "/readyz", 200)
         job = submitted(one, "?format=png", **{"Idempotency-Key": "once"})
         assert submitted(two, "?format=png", **{"Idempotency-Key": "once"})["id"] == job["id"]
         assert finished(two, job)["state"] == "done"
@@ -215,7 +212,7 @@ def test_a_job_waits_for_files_that_cannot_be_reached_now(tmp_path, tiny_package
 
     def work():
         claimed = jobs.store.claim([label], "one", lease_s=60, keep_s=60)
-        jobs.runner._run_with_model(_Held(claimed, "one"))
+        jobs.runner._run_with_model(HeldJob(claimed, "one"))
         return jobs.store.get(job)
 
     aside = (tmp_path / job).rename(tmp_path / "aside")
@@ -230,6 +227,45 @@ def test_a_job_waits_for_files_that_cannot_be_reached_now(tmp_path, tiny_package
     assert labels_of(jobs.files.read(job, RESULT)).shape == (90, 70)
     models.close()
     jobs.store.close()
+
+
+def test_a_job_that_is_deleted_in_the_moment_when_it_begins_is_gone_without_an_error(
+    tmp_path, tiny_package, caplog, monkeypatch
+):
+    settings = Settings(package=tiny_package, jobs_files=str(tmp_path), provider="cpu")
+    models = ModelRegistry(settings, Metrics())
+    models.start()
+    models.wait()
+    jobs = Jobs.of(models)
+    label = models.choose().label
+    new = NewJob(owner="", model=label, order={"formats": ["png"]})
+    job = jobs.store.reserve(new, most=1, upload_s=60)
+    jobs.store.enqueue(job, [["image-0-0"]], "hash", keep_s=60)
+    held = HeldJob(jobs.store.claim([label], "one", lease_s=60, keep_s=60), "one")
+    jobs.runner.forget(job)
+    jobs.runner._run_with_model(held)
+    other = jobs.store.reserve(new, most=1, upload_s=60)
+    jobs.store.enqueue(other, [["image-0-0"]], "hash", keep_s=60)
+    claims = []
+    monkeypatch.setattr(
+        jobs.files,
+        "delete",
+        lambda _: claims.append(jobs.store.claim([label], "two", lease_s=60, keep_s=60)),
+    )
+    jobs.runner.forget(other)
+    assert claims == [None, None]
+    assert jobs.store.get(job) is None
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    models.close()
+    jobs.store.close()
+
+
+def test_a_job_that_is_about_to_be_deleted_is_taken_up_by_nobody(store):
+    job = queued(store, idempotency_key="k")
+    store.withdraw(job)
+    assert store.claim([MODEL], "one", lease_s=60, keep_s=60) is None
+    assert store.expired() == [job]
+    queued(store, idempotency_key="k")
 
 
 def test_an_idempotency_key_is_kept_as_a_hash_that_tells_nothing_elsewhere(store):
@@ -329,7 +365,7 @@ def test_a_job_whose_model_is_not_to_be_had_now_goes_back(tmp_path, tiny_package
     models = ModelRegistry(Settings(package=tiny_package, jobs_files=str(tmp_path)), Metrics())
     jobs = Jobs.of(models)
     job = queued(jobs.store)
-    held = _Held(jobs.store.claim([MODEL], "one", lease_s=60, keep_s=600), "one")
+    held = HeldJob(jobs.store.claim([MODEL], "one", lease_s=60, keep_s=600), "one")
     with pytest.raises(NotReadyError):
         jobs.runner._run_with_model(held)  # nothing is loaded: the registry was not started
     assert jobs.store.get(job).state == "queued"

@@ -75,6 +75,26 @@ def test_every_file_is_served_and_kept_by_its_tag(client, name):
     assert not again.content
 
 
+@pytest.mark.parametrize(
+    ("header", "said", "status", "coding"),
+    [
+        ("If-None-Match", '"x", {tag}', 304, None),
+        ("If-None-Match", "{strong}", 304, None),  # a proxy unpacked it
+        ("If-None-Match", "*", 304, None),
+        ("If-None-Match", '"x"', 200, "gzip"),
+        ("Accept-Encoding", "br, gzip;q=0.5", 200, "gzip"),
+        ("Accept-Encoding", "gzip;q=0, *", 200, None),
+        ("Accept-Encoding", "notgzip", 200, None),
+        ("Accept-Encoding", "*", 200, "gzip"),
+    ],
+)
+def test_a_file_is_sent_as_its_client_asks_for_it(client, header, said, status, coding):
+    tag = client.get("/page/icon.svg").headers["ETag"]
+    said = said.format(tag=tag, strong=tag.removeprefix("W/"))
+    answer = client.get("/page/icon.svg", headers={header: said})
+    assert (answer.status_code, answer.headers.get("Content-Encoding")) == (status, coding)
+
+
 def test_all_that_the_page_names_is_there(client):
     index = client.get("/").text
     named = re.findall(r'(?:src|href)="([^"#]+)"', index)
