@@ -14,7 +14,7 @@ import pytest
 
 from seg.client import Client, ServiceError
 from tests.packages import CLASSES, write_package
-from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.conftest import labels_of, png, serving
 
 PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 
@@ -23,8 +23,7 @@ PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 def served_here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("client")
     package = write_package(folder / "package", slow=True)
-    with served(package, folder / "log.txt") as http:
-        until_status(http, "/readyz", 200)
+    with serving(package, folder) as http:
         yield http
 
 

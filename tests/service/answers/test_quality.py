@@ -9,7 +9,7 @@ from seg.metrics import DiceCalibration, SelfAssessment
 from seg.model_package import ModelPackage, write_card
 from service.answers.quality_header import MOST_HEADER_BYTES, QUALITY_HEADER, as_header
 from tests.packages import write_package
-from tests.service.conftest import png, served, until_status
+from tests.service.conftest import png, serving
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,7 @@ def assessed_client(tmp_path_factory):
     dice = {"cytoplasm": DiceCalibration(offset=-1, expected_error=0.04)}
     assessment = SelfAssessment(dice=dice)
     write_card(package.path, package.card.model_copy(update={"quality": assessment}))
-    with served(package.path, folder / "log.txt") as client:
-        until_status(client, "/readyz", 200)
+    with serving(package.path, folder) as client:
         yield client
 
 

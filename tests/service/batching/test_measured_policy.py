@@ -78,7 +78,7 @@ def test_sizes_are_measured_once_on_a_machine(package):
 
 
 def test_the_service_says_what_it_measured(tiny_package):
-    model = ModelRegistry(Settings(package=tiny_package), Metrics())
+    model = ModelRegistry(Settings(package=tiny_package, provider="cpu"), Metrics())
     model.start()
     model.wait()
     try:

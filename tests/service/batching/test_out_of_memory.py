@@ -77,7 +77,7 @@ def test_a_size_without_room_ends_the_measurement_and_is_not_remembered(package,
 
 
 def test_what_libraries_spend_on_a_new_size_does_not_count(package):
-    device = CrampedDevice(run_s=0.001, first_s=0.8)
+    device = CrampedDevice(run_s=0.001, first_s=0.2)
     times = batch_times(package, device, Settings())
     assert set(times.patches_a_second) == set(SIZES)
     assert times.best(500) == 8

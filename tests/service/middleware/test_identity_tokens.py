@@ -16,7 +16,7 @@ from joserfc import jwk, jwt
 from seg.errors import ConfigError
 from service.middleware.identity_tokens import checked_identity, scopes_by_value
 from service.settings import Settings
-from tests.service.conftest import log_lines, png, served, until, until_status
+from tests.service.conftest import log_lines, png, served, serving, until, until_status
 from tests.service.routes.test_errors import problem
 
 IMAGE = png([[100] * 40] * 40)
@@ -170,7 +170,7 @@ def test_a_token_ends_when_its_time_is_over(tiny_package, tmp_path):
             "SEG_OIDC_ISSUER": issuer,
             "SEG_OIDC_AUDIENCE": AUDIENCE,
         }
-        with served(tiny_package, tmp_path / "log.txt", **settings) as client:
+        with serving(tiny_package, tmp_path, **settings) as client:
             answer = client.get("/model", headers=bearer(token_of(issuer, "a")))
             assert "expired" in problem(answer, 401)
 
@@ -181,7 +181,7 @@ def test_a_provider_that_is_away_is_told_with_a_time_to_come_back(tiny_package, 
         "SEG_OIDC_ISSUER": "http://127.0.0.1:9",
         "SEG_OIDC_AUDIENCE": AUDIENCE,
     }
-    with served(tiny_package, tmp_path / "log.txt", **settings) as client:
+    with serving(tiny_package, tmp_path, **settings) as client:
         answer = client.get("/model", headers=bearer("a.b.c"))
         assert "cannot be reached" in problem(answer, 503)
         assert int(answer.headers["Retry-After"]) >= 1

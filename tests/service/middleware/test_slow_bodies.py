@@ -12,7 +12,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
-from tests.service.conftest import served, until_status
+from tests.service.conftest import serving
 
 TIMEOUT_S, PAUSE_S = 1.0, 0.1
 BEGINNINGS = {
@@ -43,7 +43,6 @@ def everything(tmp_path_factory):
         "SEG_JOBS_FILES": str(folder / "jobs"),
         "SEG_TRAIN_MINUTES": "1",
         "SEG_FRONTENDS": "monailabel,oip,label-studio,dicomweb",
-        "SEG_PROVIDER": "cpu",
         "SEG_TIMEOUT_S": str(TIMEOUT_S),
         "SEG_JOB_TIMEOUT_S": str(TIMEOUT_S),
         "SEG_MAX_CLIENT_REQUESTS": "1000",
@@ -67,9 +66,12 @@ def paths(everything):
 
 @pytest.fixture(scope="module")
 def server(everything, tmp_path_factory):
-    log = tmp_path_factory.mktemp("slow-log") / "log.txt"
-    with served(log.parent / "none", log, **everything, SEG_PACKAGE="") as client:
-        until_status(client, "/readyz", 200)
+    with serving(
+        tmp_path_factory.mktemp("none"),
+        tmp_path_factory.mktemp("jobs"),
+        **everything,
+        SEG_PACKAGE="",
+    ) as client:
         yield client
 
 

@@ -16,7 +16,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.requests.folder_room import bytes_in
 from service.settings import Settings
-from tests.service.conftest import png, served, until_status
+from tests.service.conftest import png, serving
 from tests.service.models.test_models import add, answered_by
 from tests.service.routes.test_errors import problem
 
@@ -302,8 +302,7 @@ def test_a_server_takes_a_model_in_while_it_answers_and_wants_the_scope(tmp_path
         "SEG_KEYS": "required",
         "SEG_KEYS_FILE": str(tmp_path / "keys.json"),
     }
-    with served(tmp_path, tmp_path / "log.txt", **settings) as client:
-        until_status(client, "/readyz", 200)
+    with serving(tmp_path, tmp_path, **settings) as client:
         client.headers["Authorization"] = f"Bearer {user[1]}"
         body = packed("2")
         for method, path in (

@@ -14,7 +14,7 @@ from service.models.registry import ModelRegistry
 from service.models.versions import natural
 from service.observability.metrics import Metrics
 from service.settings import Settings
-from tests.service.conftest import png, served, until, until_status
+from tests.service.conftest import png, serving, until
 from tests.service.routes.test_errors import problem
 
 IMAGE = png([[100] * 40] * 40)
@@ -211,8 +211,7 @@ def test_a_new_version_goes_live_while_a_server_answers(tmp_path, tiny_package):
     models.mkdir()
     add(models, tiny_package, "1")
     settings = {"SEG_PACKAGE": "", "SEG_MODELS": str(models), "SEG_MODELS_POLL_S": "0.05"}
-    with served(tmp_path, tmp_path / "log.txt", **settings) as client:
-        until_status(client, "/readyz", 200)
+    with serving(tmp_path, tmp_path, **settings) as client:
         assert answered_by(client) == "cells:1"
         add(models, tiny_package, "2", broken=True)
         add(models, tiny_package, "3")

@@ -24,7 +24,7 @@ from service.problems.response import Problem
 from service.requests.options import Ask
 from service.settings import Settings
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.conftest import labels_of, png, serving
 
 HEADER = "X-Segmentation-Variant"
 
@@ -107,10 +107,8 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(package, tmp_path_factory):
-    log = tmp_path_factory.mktemp("elastic-server") / "log.txt"
-    settings = {"SEG_LOWEST_QUALITY": "fast", "SEG_MAX_WAIT_S": "0.05", "SEG_PROVIDER": "cpu"}
-    with served(package, log, **settings) as client:
-        until_status(client, "/readyz", 200)
+    settings = {"SEG_LOWEST_QUALITY": "fast", "SEG_MAX_WAIT_S": "0.05"}
+    with serving(package, tmp_path_factory.mktemp("elastic-server"), **settings) as client:
         yield client
 
 

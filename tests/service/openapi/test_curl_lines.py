@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import png, served, until_status
+from tests.service.conftest import png, serving
 from tests.service.routes.test_segment import blocks
 
 ROOT = Path(__file__).parents[3]
@@ -22,8 +22,7 @@ def printed(document: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(tiny_package, tmp_path_factory):
-    with served(tiny_package, tmp_path_factory.mktemp("curl") / "log.txt") as client:
-        until_status(client, "/readyz", 200)
+    with serving(tiny_package, tmp_path_factory.mktemp("curl")) as client:
         yield client
 
 

@@ -9,7 +9,7 @@ import tifffile
 from axe_playwright_python.base import AXE_FILE_PATH
 
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.conftest import labels_of, png, serving
 from tests.service.page.firefox import firefox
 from tests.service.page.test_flat import BANDS, blended, picture_of
 from tests.service.routes.test_objects import touching_nuclei
@@ -33,8 +33,7 @@ OF_THE_FLAT_VIEW = """() => {
 def cells(tmp_path_factory):
     """A client of a server whose model knows objects."""
     folder = tmp_path_factory.mktemp("cells")
-    with served(write_package(folder / "package", objects=True), folder / "log.txt") as client:
-        until_status(client, "/readyz", 200)
+    with serving(write_package(folder / "package", objects=True), folder) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from seg.model_package import add_example, read_card, write_card
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until, until_status
+from tests.service.conftest import labels_of, png, serving, until
 from tests.service.page.conftest import give, pixels_of, until_done
 from tests.service.routes.test_objects import touching_nuclei
 
@@ -35,8 +35,7 @@ def cells(tmp_path_factory):
     write_card(package, type(card).model_validate(fields))
     tifffile.imwrite(folder / "Jane.tif", touching_nuclei())
     add_example(package, [folder / "Jane.tif"], f"Three nuclei; CC0. {HOSTILE}")
-    with served(package, folder / "log.txt") as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, folder) as client:
         yield client
 
 

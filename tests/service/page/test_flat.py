@@ -11,7 +11,7 @@ from seg.model_package import read_card, write_card
 from service.middleware.key_file import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
 from tests.seg.images.dicom.files import content_of, slice_of
-from tests.service.conftest import labels_of, png, served, until, until_status
+from tests.service.conftest import labels_of, png, serving, until
 from tests.service.page.conftest import give, pixels_of, set_slider, until_done, until_still
 
 BANDS = np.repeat((255 * np.array(LEVELS)).astype(np.uint8), 30)[np.newaxis].repeat(40, axis=0)
@@ -284,8 +284,7 @@ def test_a_service_that_asks_for_keys_gets_one_that_stays_in_the_tab(tmp_path, o
     key, token = new_key("ward", ("segment",))
     write_keys(keys, [key])
     settings = {"SEG_KEYS": "required", "SEG_KEYS_FILE": str(keys)}
-    with served(package, tmp_path / "log.txt", **settings) as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, tmp_path, **settings) as client:
         page = open_page(str(client.base_url), ready=False)
         expect(page.get_by_role("alert")).to_contain_text("asks for a key")
         page.get_by_label("API key").fill(token)
@@ -308,7 +307,7 @@ def test_the_model_that_is_chosen_answers(tmp_path, open_page):
     other = write_package(tmp_path / "models" / "two")
     write_card(other, read_card(other).model_copy(update={"name": "another-level"}))
     settings = {"SEG_MODELS": str(tmp_path / "models"), "SEG_DEFAULT_MODEL": "nearest-level"}
-    with served(package, tmp_path / "log.txt", **settings) as client:
+    with serving(package, tmp_path, **settings) as client:
         for name in ("nearest-level", "another-level"):
             until(lambda name=name: client.get("/model", params={"model": name}).is_success)
         page = open_page(str(client.base_url))

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 
 from seg.model_package import CasePictures, add_pictured_cases, read_card, write_card
 from tests.packages import write_package
-from tests.service.conftest import png, served, until_status
+from tests.service.conftest import png, serving, until_status
 from tests.service.page.conftest import give, until_done, until_still
 from tests.service.routes.test_objects import touching_nuclei
 
@@ -56,7 +56,7 @@ def hostile(tmp_path_factory):
         many = write_package(folder / "models" / "many", classes=named)
     write_card(many, read_card(many).model_copy(update={"name": "many"}))
     settings = {"SEG_MODELS": str(folder / "models"), "SEG_DEFAULT_MODEL": HOSTILE}
-    with served(other, folder / "log.txt", **settings) as client:
+    with serving(other, folder, **settings) as client:
         until_status(client, f"/model?model={quote(HOSTILE)}", 200)
         yield client
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from seg.images import Image, encode_image
 from service.middleware.key_file import new_key, write_keys
 from tests.packages import CLASSES, LEVELS, write_package
-from tests.service.conftest import served, until, until_status
+from tests.service.conftest import serving, until
 from tests.service.page.conftest import give, screenshot_of, set_slider, until_done
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
@@ -24,8 +24,7 @@ def volumes(tmp_path_factory):
     """A client of a server whose model takes volumes."""
     folder = tmp_path_factory.mktemp("volumes")
     package = write_package(folder / "package", patch=(16, 16, 16))
-    with served(package, folder / "log.txt") as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, folder) as client:
         yield client
 
 
@@ -142,8 +141,7 @@ def slow_volumes(tmp_path_factory):
     """A client of a server that takes long for a volume."""
     folder = tmp_path_factory.mktemp("slow-volumes")
     package = write_package(folder / "package", patch=(16, 16, 16), slow=True)
-    with served(package, folder / "log.txt", SEG_NETWORK_THREADS="1") as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, folder, SEG_NETWORK_THREADS="1") as client:
         yield client
 
 
@@ -203,8 +201,7 @@ def strict_volumes(tmp_path_factory):
     write_keys(folder / "keys.json", [key for key, _ in keys.values()])
     settings = {"SEG_KEYS": "required", "SEG_KEYS_FILE": str(folder / "keys.json")}
     settings |= {"SEG_JOB_TIMEOUT_S": "2", "SEG_NETWORK_THREADS": "1"}
-    with served(package, folder / "log.txt", **settings) as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, folder, **settings) as client:
         yield client, {scope: token for scope, (_, token) in keys.items()}
 
 

@@ -11,7 +11,7 @@ import pytest
 from seg.errors import ConfigError
 from service.problems.response import Problem
 from service.requests.addresses import AllowList, _is_public, _plain
-from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.conftest import labels_of, png, serving
 from tests.service.jobs.test_jobs import finished
 from tests.service.routes.test_errors import problem
 
@@ -97,12 +97,11 @@ def fetching(archive, secure_archives, certificates, tiny_package, tmp_path_fact
     trusted, other = secure_archives
     allowed = f"{archive},http://localhost.localdomain:{port},http://0.0.0.0:{port}=10.0.0.0/8"
     allowed += f",127.0.0.1:{trusted},127.0.0.1:{other},localhost:{trusted}=127.0.0.0/8"
-    log = tmp_path_factory.mktemp("urls") / "log.txt"
     settings = {"SEG_URL_ALLOW": allowed, "SEG_MAX_BODY_MB": "1", "SEG_UPLOAD_IDLE_S": "2"}
-    settings["SSL_CERT_FILE"] = str(certificates["trusted"])
-    with served(tiny_package, log, **settings) as client:
-        until_status(client, "/readyz", 200)
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificates["trusted"]))
+        with serving(tiny_package, tmp_path_factory.mktemp("urls"), **settings) as client:
+            yield client
 
 
 def asked(client, *urls, path="/segment", field="url"):

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until, until_status
+from tests.service.conftest import labels_of, png, serving, until
 
 HEADER = "X-Segmentation-Objects"
 
@@ -17,8 +17,7 @@ HEADER = "X-Segmentation-Objects"
 @pytest.fixture(scope="module")
 def counting(tmp_path_factory):
     folder = tmp_path_factory.mktemp("objects")
-    with served(write_package(folder / "cells", objects=True), folder / "log") as client:
-        until_status(client, "/readyz", 200)
+    with serving(write_package(folder / "cells", objects=True), folder) as client:
         yield client
 
 

@@ -9,7 +9,7 @@ from seg.inference import Predictor
 from seg.model_package import ModelPackage
 from tests.orders import ORDERS, stored_in
 from tests.packages import write_package
-from tests.service.conftest import served, until, until_status
+from tests.service.conftest import serving, until
 
 AFFINE = np.array([[1.9, -0.2, 0.1, -20], [0.3, 1.4, 0.1, -15], [0, -0.1, 3, 8], [0, 0, 0, 1.0]])
 IMAGE = Image(
@@ -30,8 +30,7 @@ def package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(package, tmp_path_factory):
-    with served(package, tmp_path_factory.mktemp("orders-server") / "log.txt") as client:
-        until_status(client, "/readyz", 200)
+    with serving(package, tmp_path_factory.mktemp("orders-server")) as client:
         yield client
 
 

@@ -16,7 +16,7 @@ from service.middleware.key_file import new_key, write_keys
 from service.problems.response import Problem
 from tests.packages import CLASSES
 from tests.seg.images.dicom.files import content_of, series_of
-from tests.service.conftest import served, until_status
+from tests.service.conftest import serving
 
 MODEL = "nearest-level"
 FRAME = generate_uid()
@@ -238,8 +238,9 @@ def test_what_a_killed_process_left_of_a_session_goes(tmp_path):
 
 
 def test_a_key_is_the_password_of_a_log_in_and_its_sessions_are_its_own(
-    peer, tiny_package_3d, tmp_path, scan
+    peer, tiny_package_3d, tmp_path, scan, caplog
 ):
+    caplog.set_level("INFO")
     keys = {name: new_key(name, ["segment"]) for name in ("one", "other")}
     write_keys(tmp_path / "keys.json", [key for key, _ in keys.values()])
     settings = {
@@ -248,8 +249,7 @@ def test_a_key_is_the_password_of_a_log_in_and_its_sessions_are_its_own(
         "SEG_KEYS_FILE": str(tmp_path / "keys.json"),
         "SEG_SESSIONS": str(tmp_path / "sessions"),
     }
-    with served(tiny_package_3d, tmp_path / "log.txt", SEG_PROVIDER="cpu", **settings) as front:
-        until_status(front, "/readyz", 200)
+    with serving(tiny_package_3d, tmp_path, **settings) as front:
         clients = {}
         for name, (_, token) in keys.items():
             client = peer.MONAILabelClient(str(front.base_url), tmpdir=str(tmp_path))
@@ -273,7 +273,9 @@ def test_a_key_is_the_password_of_a_log_in_and_its_sessions_are_its_own(
         assert clients["one"].get_session(identity)
         assert clients["one"].infer("nearest-level", "", {}, session_id=identity)
         assert clients["one"].info()["models"]
-    assert not any(token in (tmp_path / "log.txt").read_text() for _, token in keys.values())
+    said = str([record.__dict__ for record in caplog.records if record.name == "service"])
+    assert "/session/" in said
+    assert not any(token in said for _, token in keys.values())
 
 
 def test_the_front_end_is_off_until_it_is_named(client):

@@ -24,7 +24,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, served, until_status
+from tests.service.conftest import labels_of, png, serving
 
 IMAGE = png(np.arange(40 * 50).reshape(40, 50) // 8)
 LENGTH = "Inference-Header-Content-Length"
@@ -45,10 +45,8 @@ def test_tritons_own_client_gets_the_masks_that_segment_answers(
         "SEG_KEYS": "required",
         "SEG_KEYS_FILE": str(tmp_path / "keys.json"),
         "SEG_MAX_BODY_MB": "2",
-        "SEG_PROVIDER": "cpu",
     }
-    with served(tiny_package, tmp_path / "log.txt", **settings) as client:
-        until_status(client, "/readyz", 200)
+    with serving(tiny_package, tmp_path, **settings) as client:
         told = {
             "address": client.base_url.netloc.decode(),
             "key": key,
