@@ -1,6 +1,8 @@
 """Fixtures that several rooms share."""
 
+import functools
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +21,20 @@ def own_cache(tmp_path_factory):
     """What is found out about this machine is not kept in the home of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def operators_listed_once():
+    """torch's exporter reads the signatures of all operators anew for each file, for a second."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    listed = staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", listed)
         yield
 
 

@@ -35,6 +35,7 @@ def read_checkpoint(
     weights: Sequence[str] = (),
     values: Mapping[str, Sequence[str]] | None = None,
     hint: str = "",
+    or_at: Sequence[Sequence[str]] = (),
 ) -> ForeignCheckpoint:
     """Read a pickled checkpoint with an allow-list, in a process of its own.
 
@@ -43,6 +44,7 @@ def read_checkpoint(
         weights: keys that lead to the weights; none where they are all that there is.
         values: name to the keys that lead to a plain value.
         hint: what to do where the file holds more than tensors and numbers.
+        or_at: other such keys, tried in turn where there are no weights at the first.
 
     Raises:
         ConfigError: the file is missing, damaged, or holds something that would have to be run.
@@ -53,8 +55,7 @@ def read_checkpoint(
         return ForeignCheckpoint(file, _safetensors(file), {})
     with tempfile.TemporaryDirectory(prefix="seg-adopt-") as folder:
         target = Path(folder) / "weights.safetensors"
-        wanted = {"weights": list(weights), **{k: list(v) for k, v in (values or {}).items()}}
-        answer = _ask(file, target, wanted)
+        answer = _ask(file, target, [weights, *or_at], values or {})
         if "refused" in answer:
             raise ConfigError(
                 f"{file} holds {answer['refused']}, which is no tensor and no number, and reading "
@@ -68,9 +69,15 @@ def read_checkpoint(
         )
 
 
-def _ask(file: Path, target: Path, wanted: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _ask(
+    file: Path,
+    target: Path,
+    places: Sequence[Sequence[str]],
+    values: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
     # -I: neither the current folder nor the environment says what is imported
-    command = [sys.executable, "-I", str(READER), str(file), str(target), json.dumps(wanted)]
+    wanted = json.dumps([places, values])
+    command = [sys.executable, "-I", str(READER), str(file), str(target), wanted]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

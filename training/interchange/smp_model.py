@@ -107,20 +107,12 @@ def _unknown(built: Built) -> str:
 
 
 def _weights(file: Path) -> Mapping[str, Tensor]:
-    reasons = []
-    for keys in WEIGHTS_AT:
-        try:
-            weights = read_checkpoint(
-                file,
-                keys,
-                hint="Save the weights alone: torch.save(model.state_dict(), FILE)",
-            ).weights
-        except ConfigError as error:
-            reasons.append(error)
-            continue
-        if weights:
-            return weights
-    raise reasons[0] if reasons else ConfigError(f"{file} holds no weights")
+    first, *others = WEIGHTS_AT
+    hint = "Save the weights alone: torch.save(model.state_dict(), FILE)"
+    weights = read_checkpoint(file, first, hint=hint, or_at=others).weights
+    if not weights:
+        raise ConfigError(f"{file} holds no weights")
+    return weights
 
 
 def _fill(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:

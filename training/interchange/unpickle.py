@@ -36,8 +36,10 @@ def allowed() -> list[Any]:
     return [*both, np.dtype, np.ndarray, *dtypes, torch.device]
 
 
-def read(file: Path, target: Path, wanted: dict[str, list[str]]) -> dict[str, Any]:
-    """Write the tensors at ``wanted["weights"]`` and return the values at the other paths."""
+def read(
+    file: Path, target: Path, places: list[list[str]], wanted: dict[str, list[str]]
+) -> dict[str, Any]:
+    """Write the tensors at the first place that has any, and return the values that are wanted."""
     torch.serialization.add_safe_globals(allowed())
     if harm := harm_to(file):
         return {"damaged": harm}
@@ -48,21 +50,25 @@ def read(file: Path, target: Path, wanted: dict[str, list[str]]) -> dict[str, An
         return {"refused": found.group(1) if found else "a part that is no tensor and no number"}
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         return {"damaged": (str(error) or "it is no file of torch.save").splitlines()[0]}
-    tensors = at(checkpoint, wanted["weights"])
-    if not isinstance(tensors, dict) or not all(
-        isinstance(t, torch.Tensor) for t in tensors.values()
-    ):
-        return {"damaged": f"it holds no weights at {'.'.join(wanted['weights']) or 'its top'}"}
+    found_at = (at(checkpoint, place) for place in places)
+    tensors = next((each for each in found_at if holds_weights(each)), None)
+    if tensors is None:
+        told = " or ".join(".".join(place) or "its top" for place in places)
+        return {"damaged": f"it holds no weights at {told}"}
     first: dict[Any, str] = {}
     names = {}
     for name, tensor in tensors.items():
         key = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tuple(tensor.shape))
         names[name] = first.setdefault(key, name) if tensor.numel() else name
     save_file({n: tensors[n].contiguous().clone() for n in set(names.values())}, target)
-    values = {
-        name: plain(at(checkpoint, path)) for name, path in wanted.items() if name != "weights"
-    }
+    values = {name: plain(at(checkpoint, path)) for name, path in wanted.items()}
     return {"names": names, "values": values}
+
+
+def holds_weights(value: Any) -> bool:
+    """Whether it is tensors by their names, and nothing else."""
+    is_named = isinstance(value, dict) and bool(value)
+    return is_named and all(isinstance(each, torch.Tensor) for each in value.values())
 
 
 def harm_to(file: Path) -> str:
@@ -96,4 +102,4 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(read(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))))  # noqa: T201
+    print(json.dumps(read(Path(sys.argv[1]), Path(sys.argv[2]), *json.loads(sys.argv[3]))))  # noqa: T201

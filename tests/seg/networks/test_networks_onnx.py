@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
-from torch.export import Dim
 
 from seg.networks import SHORTCUTS, ResidualUNet, UNetConfig, preset
+from training.onnx_files.write import write_onnx
 
 # One of each kind of stem, block and decoder; others have more of the same blocks.
 EXPORTED = ["preact-164", "resnet18", "resnet50", "resunet-xs", "resunet-s-attention"]
@@ -33,23 +33,11 @@ def images_for(config, batch):
     return torch.randn(batch, config.in_channels, *size)
 
 
-def exported(network, image, path):
-    torch.onnx.export(
-        network,
-        (image,),
-        path,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        dynamic_shapes=({0: Dim("batch")},),
-    )
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-
 def check_onnxruntime_agrees(network, folder):
-    session = exported(network, images_for(network.config, 2), folder / "net.onnx")
+    write_onnx(network, images_for(network.config, 2).numpy(), folder / "net.onnx")
+    session = onnxruntime.InferenceSession(folder / "net.onnx", providers=["CPUExecutionProvider"])
     images = images_for(network.config, 3)
-    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    (logits,) = session.run(["logits"], {"patches": images.numpy()})
     with torch.no_grad():
         expected = network(images).softmax(1).numpy()
     probabilities = torch.from_numpy(logits).softmax(1).numpy()

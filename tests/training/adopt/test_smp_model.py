@@ -1,9 +1,6 @@
 """Networks that segmentation-models-pytorch itself makes."""
 
-import os
-import subprocess
-import sys
-import time
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +14,7 @@ from seg.errors import ConfigError
 from seg.images import Image
 from seg.inference import Predictor, load_backend
 from seg.model_package import ModelPackage
+from tests.signals import sent_as_soon_as
 from training.adopt import main
 from training.interchange.smp_model import Built, adopt_smp
 
@@ -73,19 +71,15 @@ def test_weights_of_another_network_are_told(tmp_path, capsys):
     assert "check --arch, --encoder, --classes" in capsys.readouterr().err
 
 
-def test_one_that_is_terminated_leaves_nothing_behind(tmp_path):
-    torch.save(network(1).state_dict(), tmp_path / "weights.pth")
+def test_one_that_is_terminated_leaves_nothing_behind(tmp_path, monkeypatch, capsys):
+    torch.save(network(3).state_dict(), tmp_path / "weights.pth")
     (scratch := tmp_path / "scratch").mkdir()
-    command = [sys.executable, "-m", "training.adopt", "smp", str(tmp_path / "weights.pth")]
-    command += ["--arch", "unet", "--encoder", "resnet18", "--classes", "road"]
-    command += ["--out", str(tmp_path / "package")]
-    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}) as process:
-        while process.poll() is None and not list(scratch.glob("seg-adopt-*")):
-            time.sleep(0.01)
-        process.terminate()
-    assert process.returncode == STOPPED
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    with sent_as_soon_as(lambda: list(scratch.glob("seg-adopt-*")), signal.SIGTERM):
+        adopt(tmp_path, tmp_path / "weights.pth", "background", "a", "b", expected=STOPPED)
     assert not list(scratch.glob("seg-adopt-*"))
     assert not (tmp_path / "package").exists()
+    assert "stopped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,10 @@ from training.run.plan_yaml import read_plan
 # several networks are trained and exported
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-SMALL = ["--patch", "32", "32", "--batch-size", "2", "--precision", "float32", "--steps", "6"]
+SMALL = [
+    *("--network", "resunet-xs", "--patch", "16", "16", "--batch-size", "2"),
+    *("--precision", "float32", "--steps", "6"),
+]
 
 
 @pytest.fixture(scope="module")

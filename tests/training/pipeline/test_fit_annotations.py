@@ -13,7 +13,10 @@ from training.dataset import load_dataset
 from training.evaluation.score_files import read_metrics
 from training.fit import main
 
-SMALL = ["--patch", "32", "32", "--batch-size", "2", "--precision", "float32", "--steps", "4"]
+SMALL = [
+    *("--network", "resunet-xs", "--patch", "16", "16", "--batch-size", "2"),
+    *("--precision", "float32", "--steps", "4"),
+]
 IGNORED = 7
 
 
@@ -78,8 +81,8 @@ def test_objects_outlined_on_one_slice_of_each_volume_are_enough_to_train_on(tmp
         "classes: [background, cell]\nmasks: instances\nignore: 65535\nsplit: {test: [c]}\n"
     )
     run = tmp_path / "run"
-    small = ["--patch", "8", "16", "16", "--batch-size", "2", "--precision", "float32"]
-    small += ["--instances", "distance", "--steps", "2"]
+    small = ["--network", "resunet-xs", "--patch", "8", "16", "16", "--batch-size", "2"]
+    small += ["--precision", "float32", "--instances", "distance", "--steps", "2"]
     assert main([str(data), "--out", str(run), *small]) == 0
     (score,) = read_metrics(run / "metrics.json").cases
     assert score.classes["cell"].voxels_reference == 8 * 8 + 8 * 10
