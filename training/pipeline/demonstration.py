@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from seg.errors import SegError
+from seg.errors import ConfigError, SegError
 from seg.images import Mask, read_mask, write_image
 from seg.metrics import dice
 from seg.model_package import ModelPackage, add_example
@@ -27,9 +27,12 @@ from training.evaluation.scores import Evaluation
 from training.pipeline.fitting import fit, resume
 from training.planning.options import PlanOptions
 from training.run.folder import RunFolder
+from training.run.lock import holds_files
 from training.run.plan_yaml import read_plan
 
 SECONDS_TO_READY = 120
+COMMAND = "make demo"
+"""Which command a package says that it was made by."""
 
 log = logging.getLogger("training")
 
@@ -45,22 +48,48 @@ def demonstrate(out: Path, data: Path | None, chosen: dict[str, float]) -> None:
     Raises:
         SegError: a step of it cannot be taken.
     """
-    _segment_over_http(_trained(out, data, chosen))
+    log.info("1. From images to a model (Ctrl-C stops it, and the same command goes on)\n")
+    run = _trained(out, data, chosen)
+    log.info("\n2. From the model to a mask: it is served, and asked over HTTP for a test image\n")
+    answered = _segment_over_http(run)
+    log.info("\n3. What came out\n")
+    log.info("  %-34s the model: all that a service or seg.predict needs", run.package)
+    log.info("  %-34s its scores with pictures, for a browser", run.report)
+    for path, what in answered.items():
+        log.info("  %-34s %s", path, what)
+    log.info("\n4. What to try next\n")
+    for line in _what_next(run.package):
+        log.info("  %s", line)
 
 
 def _trained(out: Path, data: Path | None, chosen: dict[str, float]) -> RunFolder:
     run = RunFolder(out)
-    if run.report.is_file():
-        shutil.rmtree(out)  # the demo's own folder: a finished one makes room for the next
-    if run.plan.is_file() and run.fingerprint.is_file():
-        log.info("going on with the demo that was stopped")
-        return resume(out)
-    if out.exists():
-        shutil.rmtree(out)
-    return fit(PlanOptions(data=data, out=out, chosen=chosen), "make demo")
+    if run.plan.is_file() and run.fingerprint.is_file() and not run.report.is_file():
+        log.info("going on with the demo that was stopped, of %s", read_plan(run.plan).data)
+        return resume(out, COMMAND)
+    _make_room(run)
+    return fit(PlanOptions(data=data, out=out, chosen=chosen), COMMAND)
 
 
-def _segment_over_http(run: RunFolder) -> None:
+def _make_room(run: RunFolder) -> None:
+    """Remove a demo that is finished, and nothing else.
+
+    Raises:
+        ConfigError: something else lies there.
+    """
+    if not run.path.is_dir() or not holds_files(run.path):
+        return
+    is_finished = run.report.is_file() and run.package.is_dir()
+    if not is_finished or ModelPackage.load(run.package).card.provenance.command != COMMAND:
+        raise ConfigError(
+            f"{run.path} holds what no demo left there; move it away, or name another folder with "
+            "--out"
+        )
+    shutil.rmtree(run.path)
+
+
+def _segment_over_http(run: RunFolder) -> dict[Path, str]:
+    """Files of the image that was sent and of what came back, each with what it is."""
     dataset = load_dataset(read_plan(run.plan).data)
     case = dataset.test[-1]
     image, reference = dataset.read(case)
@@ -77,27 +106,30 @@ def _segment_over_http(run: RunFolder) -> None:
         overlay.write_bytes(_post(url, sent, "overlay"))
     saved = run.path / f"mask{suffix}"
     saved.write_bytes(answer)
-    log.info("\nover HTTP %s in %.0f ms", "x".join(map(str, image.spatial_shape)), milliseconds)
     mask = read_mask(saved, dims=dataset.dims)
+    size = " x ".join(map(str, image.spatial_shape))
+    log.info("answered  an image of %s after %.0f ms\n", size, milliseconds)
     _print_scores(mask, reference, ModelPackage.load(run.package), read_metrics(run.metrics))
-    log.info("mask      %s", saved)
-    log.info("overlay   %s", overlay)
-    log.info("report    %s", run.report)
-    for line in _what_next(run.package):
-        log.info("%s", line)
+    return {sent: "the test image", saved: "its mask", overlay: "both in one picture"}
 
 
 def _what_next(package: Path) -> list[str]:
     """What to try now, in commands that this shell takes."""
-    return [
+    lines = [
         *_activation(),
-        f"serve it for good:  {served(package)}",
-        "",
-        "your own images, in FOLDER/images with masks of the same names in FOLDER/masks:",
-        f"  {called('training.check', 'FOLDER'):44} what is wrong with them",
-        f"  {called('training.fit', 'FOLDER', '--minutes', '30'):44} a model of them",
-        f"  {'docs/tutorials/own-images.md':44} step by step",
+        served(package),
+        "    then open http://localhost:3000 and press Try an example, or drop an image there",
+        called("training.check", "FOLDER"),
+        called("training.fit", "FOLDER", "--minutes", "30"),
+        "    with FOLDER/images and, of the same names, FOLDER/masks: a model of your own images,",
+        "    step by step in docs/tutorials/own-images.md",
     ]
+    if os.name != "nt":
+        lines += [
+            "make studio FOLDER=cells",
+            "    images without masks: outline some objects in the browser, and train there",
+        ]
+    return lines
 
 
 def _activation() -> list[str]:
@@ -107,7 +139,7 @@ def _activation() -> list[str]:
         return []
     folder = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
     line = folder / "Activate.ps1" if os.name == "nt" else f". {shlex.quote(f'{folder}/activate')}"
-    return [f"in this shell, once:  {line}"]
+    return [f"{line}    # once in this shell, so that it finds what follows"]
 
 
 def _print_scores(
@@ -155,7 +187,7 @@ def _service(package: Path) -> Iterator[str]:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            log.info("\nserving   %s", url)
+            log.info("serving   %s", url)
             _wait_until_ready(url, process)
             yield url
         finally:

@@ -10,16 +10,17 @@ import tifffile
 import torch
 
 from data.phantom import draw
-from seg.errors import BackendError
+from seg.errors import BackendError, ConfigError
 from seg.model_package import ModelPackage
 from training import export
 from training.fit import main
 from training.learning.callbacks import CHECKPOINT_FILE, WholeCheckpoints
 from training.learning.losses import SegmentationLoss
 from training.packaging import writer
+from training.pipeline.demonstration import demonstrate
 
 SMALL = [
-    *("--patch", "32", "32", "--batch-size", "2", "--precision", "float32"),
+    *("--patch", "16", "16", "--batch-size", "2", "--precision", "float32"),
     *("--network", "resunet-xs", "--checkpoint-seconds", "0"),
 ]
 
@@ -149,6 +150,15 @@ def test_a_run_whose_files_were_changed_goes_on_with_none_of_them(
     (said,) = sentences(caplog)
     assert sentence in said
     assert not (run / "report.html").exists()
+
+
+def test_a_demo_removes_no_run_but_its_own(finished, tmp_path):
+    (tmp_path / "notes.txt").write_text("of years")
+    for folder in (finished, tmp_path):
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(ConfigError, match="holds what no demo left there; move it away"):
+            demonstrate(folder, None, {"steps": 1})
+        assert sorted(folder.rglob("*")) == before
 
 
 def test_an_export_that_disagrees_writes_nothing(finished, tmp_path, monkeypatch, capsys):
