@@ -1,14 +1,18 @@
 """A look at a whole dataset: what it is, and everything that is wrong with it."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seg.verbs import called
 from training.dataset import Case, Dataset, Finding, inspect, look_into
 
 MOST_FILES = 5
 """Files that are named where many have the same problem."""
+_COUNTED = re.compile(r"(?P<count>(\d+) of (\d+)) (?P<what>\D.*)", re.DOTALL)
+"""A problem of some things among all of a file."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,15 @@ def as_text(result: DatasetLook) -> str:
         + (", overlapping" if dataset.legend.regions else "")
         + (", annotated in parts" if dataset.legend.ignores else "")
     ]
-    for (severity, problem, advice), files in _grouped(result.findings).items():
-        lines.append(f"\n{severity:8} {problem}")
-        lines += [f"         {_short(file, dataset.folder)}" for file in files[:MOST_FILES]]
-        if len(files) > MOST_FILES:
-            lines.append(f"         and {len(files) - MOST_FILES} more")
-        lines.append(f"         -> {advice}")
+    for kind in kinds_of(result.findings):
+        lines.append(f"\n{kind.severity:8} {kind.in_words}")
+        for file, count in kind.files[:MOST_FILES]:
+            lines.append(
+                f"         {_short(file, dataset.folder)}" + (f": {count}" if count else "")
+            )
+        if len(kind.files) > MOST_FILES:
+            lines.append(f"         and {len(kind.files) - MOST_FILES} more")
+        lines.append(f"         -> {kind.advice}")
     errors = len(result.errors)
     warnings = len(result.findings) - errors
     lines.append(f"\n{_count(errors, 'error')}, {_count(warnings, 'warning')}")
@@ -81,12 +88,49 @@ def as_json(result: DatasetLook) -> dict[str, Any]:
     }
 
 
-def _grouped(findings: Iterable[Finding]) -> dict[tuple[str, str, str], list[str]]:
-    groups: dict[tuple[str, str, str], list[str]] = {}
+@dataclass
+class KindOfFinding:
+    """What is wrong in one way in one or more files."""
+
+    severity: str
+    problem: str
+    """Without how many of the things in a file have it, where that is told by file."""
+    advice: str
+    files: list[tuple[str, str]] = field(default_factory=list)
+    """Each with how many of its things have it, such as ``4 of 75``, or nothing."""
+
+    @property
+    def in_words(self) -> str:
+        """The problem with how many things have it in all files together."""
+        counts = [tuple(map(int, count.split(" of "))) for _, count in self.files if count]
+        if not counts:
+            return self.problem
+        some, of_all = map(sum, zip(*counts, strict=True))
+        return f"{some} of {of_all} {self.problem}"
+
+
+def kinds_of(findings: Iterable[Finding]) -> list[KindOfFinding]:
+    """The findings, those of one kind together, errors first."""
+    kinds: dict[tuple[str, str, str], KindOfFinding] = {}
     for finding in findings:
-        kind = (finding.severity, finding.problem, finding.advice)
-        groups.setdefault(kind, []).append(finding.where)
-    return dict(sorted(groups.items(), key=lambda group: group[0][0]))
+        counted = _COUNTED.fullmatch(finding.problem)
+        count, what = (counted["count"], counted["what"]) if counted else ("", finding.problem)
+        key = (finding.severity, what, finding.advice)
+        kinds.setdefault(key, KindOfFinding(*key)).files.append((finding.where, count))
+    return sorted(kinds.values(), key=lambda kind: kind.severity)
+
+
+def in_few_lines(dataset: Dataset, findings: Iterable[Finding]) -> list[str]:
+    """One line a kind, for those who did not ask for a look; the last says how to see them all."""
+    kinds = kinds_of(findings)
+    lines = []
+    for kind in kinds:
+        (first, _), *others = kind.files
+        more = f" and {len(others)} more" if others else ""
+        lines.append(f"{_short(first, dataset.folder)}{more}: {kind.in_words}; {kind.advice}")
+    if any(len(kind.files) > 1 for kind in kinds):
+        lines.append(f"{called('training.check', dataset.folder)} lists them file by file")
+    return lines
 
 
 def _short(file: str, folder: Path) -> str:

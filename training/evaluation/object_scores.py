@@ -304,18 +304,31 @@ def object_table(summaries: Mapping[str, ObjectSummary]) -> str:
     if not summaries:
         return ""
     width = max(len("objects"), *(len(name) for name in summaries))
-    lines = [
-        f"{'objects':{width}}  found  true   "
-        + "  ".join(f"{measure.label:11}" for measure in OBJECT_MEASURES)
-        + "  merged  split  AP .5, components  intervals that held"
-    ]
+    columns = [max(len(measure.label), len("-0.000")) for measure in OBJECT_MEASURES]
+    labels = [measure.label.ljust(n) for measure, n in zip(OBJECT_MEASURES, columns, strict=True)]
+    lines = [f"{'objects':{width}}  found  true   {'  '.join(labels)}  merged  split"]
     for name, each in summaries.items():
         values = [each.measures.get(measure.name) for measure in OBJECT_MEASURES]
-        numbers = "  ".join(f"{value.value:<11.3f}" if value else f"{'-':11}" for value in values)
-        floor = each.floor.get("ap_50")
+        numbers = [
+            (f"{value.value:.3f}" if value else "-").ljust(n)
+            for value, n in zip(values, columns, strict=True)
+        ]
         lines.append(
-            f"{name:{width}}  {each.predicted:5}  {each.reference:5}  {numbers}  {each.merged:6}  "
-            f"{each.split:5}  {'-' if floor is None else f'{floor:.3f}':17}  "
-            + ("-" if each.coverage is None else f"{100 * each.coverage:.0f} % of {each.cases}")
+            f"{name:{width}}  {each.predicted:5}  {each.reference:5}  {'  '.join(numbers)}  "
+            f"{each.merged:6}  {each.split:5}"
         )
+    floors = [
+        f"{each.floor['ap_50']:.3f} ({name})"
+        for name, each in summaries.items()
+        if "ap_50" in each.floor
+    ]
+    held = [
+        f"{100 * each.coverage:.0f} % of {each.cases} cases ({name})"
+        for name, each in summaries.items()
+        if each.coverage is not None
+    ]
+    if floors:
+        lines.append(f"AP .5 of connected components of the same mask: {', '.join(floors)}")
+    if held:
+        lines.append(f"95 % intervals of the count that held the true one: {', '.join(held)}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import math
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from training.learning.module import SegmentationModule
 from training.learning.watch import Watch, is_step
@@ -144,6 +146,9 @@ class Bar(Callback):
             initial=100 * pl_module.progress,
             disable=not trainer.is_global_zero,
         )
+        self._shares_the_terminal = ExitStack()  # else a line of the log goes on where the bar ends
+        self._shares_the_terminal.enter_context(logging_redirect_tqdm())
+        self._shares_the_terminal.callback(self._bar.close)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
@@ -174,9 +179,9 @@ class Bar(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""
-        self._bar.close()
+        self._shares_the_terminal.close()
 
     def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
         """Close the bar, so that a message stands on a line of its own."""
         if hasattr(self, "_bar"):
-            self._bar.close()
+            self._shares_the_terminal.close()

@@ -94,25 +94,33 @@ def with_ways(card: ModelCard, ways: FasterWays) -> ModelCard:
 
 
 def ways_in_words(card: ModelCard, ways: FasterWays) -> list[str]:
-    """Each way with what it costs, for a terminal and a report."""
+    """Each way with what it costs, for a terminal; those that cut no fewer windows in one line."""
     taken = taken_overlap(ways, card)
-    return [
-        f"{name:13} {_dice_in_words(each.dice)}loses {each.dice_lost:.4f} "
-        f"({each.ci95[0]:.4f} to {each.ci95[1]:.4f}), {100 * each.labels_changed:.3f} % of labels"
-        + (
-            ""
-            if each.objects_changed is None
-            else f", {100 * each.objects_changed:.1f} % of objects"
-        )
-        + f", {each.cpu_seconds:.1f} s of CPU"
+    same = [f"{each.overlap:g}" for each in ways.overlaps if not each.cases]
+    lines = [
+        f"{name:13} {_cost_in_words(each)}, {each.cpu_seconds:.1f} s of CPU"
         + _fate(each, card, taken)
         for name, each in named_ways(ways)
+        if each.cases or not isinstance(each, OverlapCost)
     ]
+    if same:
+        lines.append(f"overlap {', '.join(same)}: as many windows as with {ways.usual_overlap:g}")
+    return lines
+
+
+def _cost_in_words(cost: WayCost) -> str:
+    dice = "" if cost.dice is None else f"Dice {cost.dice:.4f}, "
+    objects = cost.objects_changed
+    if dice and not (cost.dice_lost or cost.labels_changed or any(cost.ci95) or objects):
+        return dice.removesuffix(", ")  # the usual way, or as good as it
+    return (
+        f"{dice}loses {cost.dice_lost:.4f} ({cost.ci95[0]:.4f} to {cost.ci95[1]:.4f}), "
+        f"{100 * cost.labels_changed:.3f} % of labels"
+        + ("" if objects is None else f", {100 * objects:.1f} % of objects")
+    )
 
 
 def _fate(cost: WayCost, card: ModelCard, taken: float) -> str:
-    if not cost.cases:
-        return ": not taken, since no case is cut into fewer windows"
     if not cost.is_small(objects_count=card.instances is not None):
         return ": not taken"
     if isinstance(cost, OverlapCost) and cost.overlap < taken:
@@ -129,7 +137,3 @@ def named_ways(ways: FasterWays) -> list[tuple[str, WayCost]]:
             for each in ways.precisions
         ),
     ]
-
-
-def _dice_in_words(dice: float | None) -> str:
-    return "" if dice is None else f"Dice {dice:.4f}, "

@@ -16,6 +16,7 @@ from training.dataset import Dataset, check_and_measure, look_into
 from training.dataset.findings.finding import raise_errors
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import split_folds
+from training.dataset.look import in_few_lines
 from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table, write_metrics
 from training.evaluation.scores import Evaluation
@@ -187,8 +188,8 @@ def _look(path: Path) -> tuple[Dataset, Fingerprint]:
         ", ".join(info.name for info in dataset.classes),
     )
     of_cases, fingerprint = check_and_measure(dataset)
-    for finding in [*findings, *of_cases]:
-        log.warning("look      %s", finding)
+    for line in in_few_lines(dataset, [*findings, *of_cases]):
+        log.warning("look      %s", line)
     return dataset, fingerprint
 
 

@@ -8,6 +8,8 @@ from PIL import Image as Picture
 from data.phantom import draw
 from tests.datasets import mask_values, plain_folder, write_png
 from training.check import main
+from training.dataset import Finding, load_dataset
+from training.dataset.look import DatasetLook, as_text, in_few_lines
 
 
 def test_a_sound_dataset_is_described_and_returns_0(tmp_path, capsys):
@@ -30,6 +32,25 @@ def test_files_with_the_same_problem_are_told_together_and_return_1(tmp_path, ca
     assert "and 2 more" in printed
     assert "-> resample the mask onto the image's grid" in printed
     assert "7 errors, 9 warnings" in printed  # the images are flat
+
+
+def test_what_some_of_the_things_of_many_files_have_is_one_line_with_their_sum(tmp_path):
+    dataset = load_dataset(draw(tmp_path / "cells", cases=3, size=(40, 48)))
+    what = "objects are in several pieces"
+    findings = [
+        Finding("warning", str(dataset.folder / file), f"{some} of {count} {what}", "number each")
+        for file, some, count in (("a.tif", 4, 75), ("b.tif", 3, 81), ("c.tif", 1, 20))
+    ]
+    other = Finding("warning", str(dataset.folder / "b.tif"), "nobody annotated it", "do")
+    assert in_few_lines(dataset, [*findings, other]) == [
+        "a.tif and 2 more: 8 of 176 objects are in several pieces; number each",
+        "b.tif: nobody annotated it; do",
+        f"python -m training.check {dataset.folder} lists them file by file",
+    ]
+    told = as_text(DatasetLook(dataset, findings))
+    assert "warning  8 of 176 objects are in several pieces\n" in told
+    assert "         b.tif: 3 of 81\n" in told
+    assert told.endswith("0 errors, 3 warnings")
 
 
 def test_json_has_every_finding_by_itself(tmp_path, capsys):
