@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from seg.commands import count, exit_status, path_named, positive
+from seg.commands import exit_status, path_named
 from seg.verbs import called
+from training.planning.command_line import DEFAULT_DATASET
+from training.planning.flags import FLAGS, add_flags
 
 log = logging.getLogger("training")
 
@@ -20,13 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="The whole way once: train, serve, segment an image over HTTP.",
     )
     parser.add_argument(
-        "--out", type=path_named, default=Path("runs/demo"), metavar="DIR", help="of the run"
-    )
+        "--out", type=path_named, default=Path("runs/demo"), metavar="DIR",
+        help="folder of the run; a finished demo there is replaced (default: runs/demo)",
+    )  # fmt: skip
     parser.add_argument(
-        "--data", type=path_named, metavar="PATH", help="dataset folder (default: fetched once)"
-    )
-    parser.add_argument("--minutes", type=positive, metavar="M", help="when training ends")
-    parser.add_argument("--steps", type=count, metavar="N", help="in place of minutes")
+        "--data", type=path_named, metavar="PATH",
+        help=f"dataset folder (default: {DEFAULT_DATASET}, fetched once)",
+    )  # fmt: skip
+    add_flags(parser.add_argument, "budget")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("training").setLevel(logging.INFO)
@@ -40,9 +43,9 @@ def _run(options: argparse.Namespace) -> int:
     # torch, Lightning and MONAI take seconds: only what is asked for waits for them
     from training.pipeline.demonstration import demonstrate
 
-    chosen = {"minutes": options.minutes, "steps": options.steps}
-    given = {key: value for key, value in chosen.items() if value is not None}
-    demonstrate(options.out, options.data, given)
+    budget = {name: getattr(options, name) for name in FLAGS["budget"]}
+    chosen = {name: value for name, value in budget.items() if value is not None}
+    demonstrate(options.out, options.data, chosen)
     return 0
 
 

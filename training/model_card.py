@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "is marked. Each fit writes one beside its report."
         ),
     )
-    parser.add_argument("package", type=path_named, metavar="PACKAGE")
+    parser.add_argument(
+        "package", type=path_named, metavar="PACKAGE", help="folder with model.json"
+    )
     parser.add_argument(
         "--out", type=path_named, metavar="FILE", help=f"default: {FILE} beside PACKAGE"
     )

@@ -1,4 +1,4 @@
-"""Which images to annotate next: ``python -m training.rank FOLDER --package P``."""
+"""Which images to annotate next: ``python -m training.rank FOLDER --package PACKAGE``."""
 
 import argparse
 import json
@@ -40,12 +40,17 @@ def _parser() -> argparse.ArgumentParser:
         "--package",
         type=path_named,
         required=True,
-        metavar="P",
+        metavar="PACKAGE",
         help="model package that looks at them",
     )
     add("--minutes", type=positive, metavar="M", help="of a person: list what they suffice for")
     add("--json", type=path_named, metavar="FILE", help="the same as JSON")
-    add("--provider", choices=PROVIDERS, default="auto", help="where the network runs")
+    add(
+        "--provider",
+        choices=PROVIDERS,
+        default="auto",
+        help="where the network runs (default: auto)",
+    )
     return parser
 
 
