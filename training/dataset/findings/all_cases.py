@@ -10,11 +10,14 @@ from jaxtyping import Float32
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike, turned
+from training.dataset.findings.exchanged import exchanged_classes
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.object_cases import objects_over
 from training.dataset.findings.one_case import InspectedCase
+from training.dataset.findings.palettes import permuted_colors
 from training.dataset.findings.scales import other_scales
 from training.dataset.findings.sketches import shared_parts
+from training.dataset.findings.slices import unannotated_slices
 from training.dataset.findings.wrong_masks import wrong_masks
 from training.dataset.legend import IGNORE
 from training.dataset.splits import subjects_in
@@ -34,6 +37,9 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
         *_duplicates(cases),
         *_shared_parts(cases),
         *wrong_masks(dataset, cases),
+        *exchanged_classes(dataset.legend, [(look.case, look.traits) for look in cases]),
+        *permuted_colors([(look.case, look.palette) for look in cases if look.palette]),
+        *unannotated_slices([(look.case, look.lone_slices) for look in cases if look.labels - {0}]),
         *other_scales(cases),
     ]
 

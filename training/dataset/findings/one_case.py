@@ -17,10 +17,13 @@ from training.dataset.cases import Case, Dataset, misfits, numbered_objects, tur
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import content_hash, thumbnail
 from training.dataset.findings.edges import EdgeFit, edge_fields, edge_fit
+from training.dataset.findings.exchanged import ClassTraits, class_traits
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.numbering import scattered
 from training.dataset.findings.objects import object_findings, shapes_that_join
+from training.dataset.findings.palettes import Colors, palette_of
 from training.dataset.findings.sketches import Sketch, sketch_of
+from training.dataset.findings.slices import lone_slices
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
 
@@ -44,6 +47,11 @@ class InspectedCase:
     foreground: Float32[np.ndarray, " d"] | None = None
     """Thumbnail of where classes are."""
     foreground_share: float = 0.0
+    traits: ClassTraits = field(default_factory=dict)
+    palette: Colors = field(default_factory=dict)
+    """Of the numbers in its mask's file, where that has one."""
+    lone_slices: int = 0
+    """Slices with foreground, if none of them lies beside another one."""
     edges: EdgeFit | None = None
     """How its mask lies on the edges of its image."""
     shape: tuple[int, ...] = ()
@@ -103,6 +111,7 @@ def inspect_case(dataset: Dataset, voxels: int, case: Case) -> InspectedCase:
         seen = _with_image(seen, image)
     if image and mask and is_sound:
         seen = _with_mask(seen, image, mask)
+        seen = replace(seen, palette=_palette(dataset, case, labels))
     if image and mask and is_measured:
         seen = replace(seen, numbers=numbers_of(case, image, mask, voxels))
     return seen
@@ -139,10 +148,20 @@ def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
     return replace(
         seen,
         edges=edge_fit(fields) if fields else None,
+        lone_slices=lone_slices(mask.array, image.spacing),
+        traits=class_traits(image, mask),
         foreground=thumbnail(inside[np.newaxis]),
         foreground_share=float(inside.mean()),
         joined=_joined(seen.case, image, mask) if not seen.findings else (0, 0),
     )
+
+
+def _palette(dataset: Dataset, case: Case, labels: frozenset[int]) -> Colors:
+    """Of the numbers that stand in a mask."""
+    if dataset.masks.kind != "values":
+        return {}
+    label_of = dataset.masks.label_of or {label: label for label in labels}
+    return palette_of(case.mask, [value for value, label in label_of.items() if label in labels])
 
 
 def _objects(

@@ -11,6 +11,8 @@ from training.dataset.findings.finding import Finding
 SMALL = 16
 """Up to this, numbers are counted from 0, as classes are; from twice this on, they are shades."""
 FEWEST_OBJECTS = 3
+FEWEST_LIKE = 3
+"""Masks that are written alike, beside which one is not."""
 STRAY = 10
 """Pixels of a value in all masks together that no class has."""
 LISTED = 6
@@ -46,11 +48,14 @@ def odd_masks(masks: Sequence[Values]) -> Iterator[Finding]:
 
 
 def _two_ways(masks: Sequence[Values]) -> Iterator[Finding]:
-    """Masks of one thing each, of shades that differ, such as 128 in some and 255 in others."""
+    """Masks of one thing each, of two shades such as 128 and 255, or of one but in one mask."""
     shown = [mask for mask in masks if mask.foreground]
     counts = Counter(value for mask in shown for value in mask.foreground)
     is_one_each = all(len(mask.foreground) == 1 for mask in shown)
-    if len(counts) < 2 or not is_one_each or max(counts) < 2 * SMALL:
+    if len(counts) < 2 or not is_one_each:
+        return
+    is_stray = len(counts) == 2 and min(counts.values()) == 1 < FEWEST_LIKE <= max(counts.values())
+    if max(counts) < 2 * SMALL and not is_stray:
         return
     told = ", ".join(f"{value} in {count}" for value, count in sorted(counts.items())[:LISTED])
     rarest = min(counts, key=lambda value: (counts[value], value))

@@ -45,7 +45,7 @@ def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
     if IGNORED in foreground and beside and beside[-1] <= 2 * SMALL:
         yield _ignored(next(mask for mask in masks if IGNORED in mask.values), beside)
         return
-    if foreground and foreground[-1] > MOST_OF_A_BYTE:
+    if len(foreground) > 1 and foreground[-1] > MOST_OF_A_BYTE:
         yield _large(masks, foreground)
         return
     if of_background := list(doubtful_background(masks, shapes.contacts)):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from numpy.random import default_rng
+from PIL import Image as Picture
 
+from seg.images import Image, write_image
 from tests.datasets import write_png
 from training.dataset import inspect, look_into
 
@@ -127,3 +129,58 @@ def test_masks_that_lie_on_the_edges_of_the_next_image_are_told(by, where, tmp_p
     ((_, problem),) = found_by_edges(tmp_path, [all_discs((seed + by) % 50) for seed in range(5)])
     assert problem.startswith("5 of 5 masks do not fit their images, but those of the case ")
     assert f" {where} theirs" in problem
+
+
+def test_palettes_that_show_one_number_in_the_color_of_another_are_told(tmp_path):
+    black, white = (0, 0, 0), (255, 255, 255)
+    for seed in range(4):
+        write_png(
+            tmp_path / "images" / f"s{seed}.png", default_rng(seed).integers(0, 255, (64, 64))
+        )
+        shown = discs(seed) ^ (seed == 2)
+        mask = Picture.fromarray(shown.astype(np.uint8), "P")
+        mask.putpalette([*black, *white] if seed != 2 else [*white, *black])
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        mask.save(tmp_path / "masks" / f"s{seed}.png")
+    dataset, findings = look_into(tmp_path)
+    (finding,) = findings + inspect(dataset)
+    assert finding.where.endswith("s2.png")
+    assert "the palette shows 0 in the color that 1 has in most masks" in finding.problem
+
+
+def drawn_volumes(folder, annotated):
+    """Noise with masks of a ball, of which these slices are annotated."""
+    z, y, x = np.mgrid[:12, :32, :32]
+    ball = (4 * (z - 6) ** 2 + (y - 16) ** 2 + (x - 16) ** 2 < 121).astype(np.uint8)
+    for seed in range(3):
+        image = default_rng(seed).integers(0, 255, (12, 32, 32)).astype(np.uint8)
+        mask = np.zeros_like(ball)
+        mask[annotated] = ball[annotated]
+        for name, array in (("images", image), ("masks", mask)):
+            write_image(folder / name / f"v{seed}.nii.gz", Image(array[np.newaxis]))
+    dataset, findings = look_into(folder)
+    return [each.problem for each in findings + inspect(dataset) if "slices" in each.problem]
+
+
+def test_volumes_of_which_some_slices_alone_are_annotated_are_told(tmp_path):
+    assert drawn_volumes(tmp_path / "all", np.s_[:]) == []
+    (problem,) = drawn_volumes(tmp_path / "every other", np.s_[::2])
+    assert problem.startswith("in 3 of 3 volumes foreground is in slices alone whose neighbours")
+    assert "here in 5 slices, none beside another, though it is wide" in problem
+    (problem,) = drawn_volumes(tmp_path / "one", np.s_[6:7])
+    assert "here in one slice though it is wide" in problem
+
+
+@pytest.mark.parametrize("exchanged", [None, 3])
+def test_two_classes_that_are_exchanged_in_one_mask_are_told(exchanged, tmp_path):
+    for seed in range(6):
+        bright, dim = discs(seed, 96), discs(seed + 20, 96) & ~discs(seed, 96)
+        image = 60 + 90 * bright + 40 * dim + default_rng(seed).normal(0, 9, (96, 96))
+        mask = 1 * bright + 2 * dim
+        mask = (3 - mask) % 3 if seed == exchanged else mask
+        write_png(tmp_path / "images" / f"s{seed}.png", image.clip(0, 255))
+        write_png(tmp_path / "masks" / f"s{seed}.png", mask)
+    dataset, findings = look_into(tmp_path)
+    told = [each for each in findings + inspect(dataset) if "exchanged" in each.problem]
+    assert [each.where[-6:] for each in told] == ([] if exchanged is None else ["s3.png"])
+    assert all("class_1 is here what class_2 is in most masks" in each.problem for each in told)

@@ -118,6 +118,10 @@ def problems(folder, make, cases=6):
             "one way", id="two shades of one thing",
         ),
         pytest.param(
+            lambda s: (discs(s) > 0) * (2 if s == 1 else 1), "warning", "1 in 5, 2 in 1",
+            "one way", id="twice the number in one mask, as by a factor in its header",
+        ),
+        pytest.param(
             lambda s: np.where(np.indices((96, 96)).min(0) < 3, 254, discs(s) > 0), "warning",
             "254 stands far from the others", "ignore: 254", id="another value to ignore",
         ),
@@ -174,6 +178,16 @@ def test_numbers_that_no_class_has_are_told(tmp_path, step):
         tifffile.imwrite(tmp_path / "masks" / f"s{seed}.tif", numbers)
     (finding,) = look_into(tmp_path)[1]
     assert f"values as large as {6 * step}" in finding.problem
+
+
+def test_black_and_white_of_16_bits_is_no_number_of_objects(tmp_path):
+    assert problems(tmp_path, lambda s: 255 * (discs(s) > 0)) == []
+    for seed in range(6):
+        (tmp_path / "masks" / f"s{seed}.png").unlink()
+        tifffile.imwrite(
+            tmp_path / "masks" / f"s{seed}.tif", 65535 * (discs(seed) > 0).astype("u2")
+        )
+    assert look_into(tmp_path)[1] == []
 
 
 def test_what_is_declared_is_not_doubted(tmp_path):
