@@ -26,7 +26,8 @@ export function showSaving(what, about) {
 }
 
 export function showCount(desk) {
-  find("count").textContent = desk.map && desk.dataset.objects ? t("studioObjects", { n: whole(desk.map.objects()) }) : "";
+  const n = desk.map && desk.dataset.objects ? desk.map.objects() : null;
+  find("count").textContent = n === null ? "" : t(n === 1 ? "studioObject" : "studioObjects", { n: whole(n) });
 }
 
 /** @param take is called with the version that somebody wants back. */

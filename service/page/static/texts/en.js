@@ -294,6 +294,7 @@ export default {
   studioRest: "The rest is background (r)",
   studioSuggest: "Begin with the model's mask (m)",
   studioDone: "Done (d)",
+  studioObject: "1 object",
   studioObjects: "{n} objects",
   studioSaved: "Draft saved, version {n}",
   studioSavedDone: "Done, version {n}",
