@@ -72,6 +72,16 @@ def members_of(groups: Sequence[str]) -> Int[np.ndarray, " cases"]:
     return np.array([number_of[group] for group in groups], np.int64)
 
 
+def units_of(subjects: Sequence[str | None]) -> Int[np.ndarray, " cases"]:
+    """Cases that say something each by itself, as numbers from 0 on.
+
+    They are those of one subject together; where all are of one, nothing else is left than each.
+    """
+    names = [f"case {at}" if each is None else f"of {each}" for at, each in enumerate(subjects)]
+    units = members_of(names)
+    return units if len(set(names)) > 1 else np.arange(len(names))
+
+
 def _of_groups(
     scores: Real[np.ndarray, " cases"],
     members: Int[np.ndarray, " cases"],

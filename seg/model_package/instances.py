@@ -39,7 +39,7 @@ class CountCalibration(FrozenData):
     spread: Annotated[float, Field(ge=0)]
     """Deviation of ``ratio`` from image to image, as a share of it."""
     images: int
-    """On which it was fitted."""
+    """On which it was fitted; of several of one subject only one counts."""
     tiles: Annotated[int, Field(ge=2)] | None = None
     """Parts of these, on which ``dispersion`` was; None in packages of before."""
 

@@ -1,14 +1,14 @@
 """Which cases of a folder are scored: those that the package was not trained on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seg.errors import DatasetError, ImageError
-from seg.images import read_channels
+from seg.errors import DatasetError
 from seg.model_package import ModelCard
 from training.dataset import Case, Dataset
 from training.dataset.cases import image_digest
-from training.dataset.findings.duplicates import DIGITS, content_hash
+from training.dataset.findings.duplicates import DIGITS
+from training.dataset.findings.inspection import Looks
 
 UNSEEN = "unseen"
 
@@ -24,10 +24,14 @@ class Chosen:
     """Which cases are not scored, and why, in a sentence; empty where nobody wonders."""
 
 
-def choose_cases(card: ModelCard, dataset: Dataset, split: str | None) -> Chosen:
+def choose_cases(
+    card: ModelCard, dataset: Dataset, split: str | None, looks: Looks | None = None
+) -> Chosen:
     """The cases of a split, or, where none is named, those that the package was not trained on.
 
-    Of the folder that it was trained on these are the test cases, of any other folder all.
+    Of the folder that it was trained on these are the test cases, of any other folder all. Where
+    the package knows the intensities of its training, cases are read for theirs; ``looks`` keeps
+    what was seen.
 
     Raises:
         DatasetError: there is none.
@@ -39,11 +43,10 @@ def choose_cases(card: ModelCard, dataset: Dataset, split: str | None) -> Chosen
     if not seen:
         return _of_an_older_package(card, dataset)
     contents = set(card.provenance.trained_contents)
-    unseen = [
-        case
-        for case in dataset.cases
-        if image_digest(case) not in seen and not _is_copy(case, dataset, contents)
-    ]
+    unseen = [case for case in dataset.cases if image_digest(case) not in seen]
+    if contents:
+        found = (looks or Looks(dataset)).of(unseen)
+        unseen = [look.case for look in found if (look.content or "")[:DIGITS] not in contents]
     if not unseen:
         raise DatasetError(
             f"the package was trained on all {len(dataset.cases)} cases of {dataset.name}; score "
@@ -55,17 +58,6 @@ def choose_cases(card: ModelCard, dataset: Dataset, split: str | None) -> Chosen
     is_test = {case.name for case in unseen} == {case.name for case in dataset.test}
     left_out = f"left out: {trained} cases that the package was trained on"
     return Chosen(unseen, "test" if is_test else UNSEEN, "" if is_test else left_out)
-
-
-def _is_copy(case: Case, dataset: Dataset, contents: Collection[str]) -> bool:
-    """The intensities are those of an image that was trained on, in whatever format."""
-    if not contents:
-        return False
-    try:
-        image = read_channels(case.images, dims=dataset.dims)
-    except ImageError:  # said where the case is scored
-        return False
-    return content_hash(image.array)[:DIGITS] in contents
 
 
 def _of_an_older_package(card: ModelCard, dataset: Dataset) -> Chosen:

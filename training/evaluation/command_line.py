@@ -8,7 +8,7 @@ from seg.inference import Predictor, load_backend
 from seg.model_package import ModelCard, ModelPackage
 from training.dataset import Dataset, look_into
 from training.dataset.findings.finding import raise_errors
-from training.dataset.findings.inspection import doubts_of
+from training.dataset.findings.inspection import Looks
 from training.dataset.matched_classes import on_channels, on_classes, taken_by_place
 from training.evaluation.case_choice import Chosen, choose_cases
 
@@ -26,9 +26,10 @@ def open_for_scoring(
     """
     package = ModelPackage.load(options.package)
     dataset = dataset_for(package.card, options.path)
-    chosen = choose_cases(package.card, dataset, options.split)
+    looks = Looks(dataset)
+    chosen = choose_cases(package.card, dataset, options.split, looks)
     tell(chosen.left_out)
-    for finding in doubts_of(dataset, chosen.cases):
+    for finding in looks.doubts(chosen.cases):
         tell(str(finding))
     backend = load_backend(
         package,

@@ -94,7 +94,7 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
         )
         if tell:
             _tell_how_unlike(predictor, case, stored, tell)
-        evidence.append(watcher.told(reference, dataset.legend))
+        evidence.append(watcher.told(reference, dataset.legend, case.subject))
         if predictions is not None:
             kept = Mask.on_grid_of(stored, np.ascontiguousarray(turn.back(mask.array)))
             _keep(kept, card, prediction_file(predictions, case.name, mask.dims))

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int32, Int64, UInt32
 from scipy.optimize import isotonic_regression
 
+from seg.metrics.bootstrap import units_of
 from seg.model_package import CountCalibration, ScoreCalibration
 from seg.objects.counting import PRIOR_IMAGES
 
@@ -45,8 +46,16 @@ def fit_scores(scores: Float[np.ndarray, " n"], hits: np.ndarray) -> ScoreCalibr
     )
 
 
-def fit_counts(counts: Sequence[TileCounts]) -> CountCalibration | None:
-    """What counts say of the truth; None where nothing was found or nothing is there."""
+def fit_counts(
+    counts: Sequence[TileCounts], subjects: Sequence[str | None] | None = None
+) -> CountCalibration | None:
+    """What counts say of the truth; None where nothing was found or nothing is there.
+
+    Args:
+        counts: one entry an image.
+        subjects: whose each is, where that is known: how far counts are off from image to image is
+            known from as many subjects, not from as many images.
+    """
     found, true = np.concatenate(counts, axis=1).astype(float)
     if not found.sum() or not true.sum() or true.sum() < FEWEST_OBJECTS:
         return None
@@ -57,12 +66,13 @@ def fit_counts(counts: Sequence[TileCounts]) -> CountCalibration | None:
     dispersion = float(((true - ratio * found) ** 2).sum() / expected.sum())
     expected = np.maximum(ratio * of_images[:, 0], 0.5)
     surplus = ((of_images[:, 1] - expected) ** 2 - dispersion * expected) / expected**2
-    variance = (surplus.sum() + PRIOR_IMAGES * PRIOR_SPREAD**2) / (len(counts) + PRIOR_IMAGES)
+    units = len(set(units_of(subjects or [None] * len(counts)).tolist()))
+    variance = (units * surplus.mean() + PRIOR_IMAGES * PRIOR_SPREAD**2) / (units + PRIOR_IMAGES)
     return CountCalibration(
         ratio=float(ratio),
         dispersion=dispersion,
         spread=float(np.sqrt(max(PRIOR_SPREAD**2 / 4, variance))),
-        images=len(counts),
+        images=units,
         tiles=len(found),
     )
 

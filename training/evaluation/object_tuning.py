@@ -59,6 +59,7 @@ class TuningCase:
     labels: UInt8[np.ndarray, "*spatial"]
     """True classes."""
     spacing: Spacing | None
+    subject: str | None = None
     scale: float = 1.0
     """Voxels of the image for each of the network's grid, in which rules are told."""
 
@@ -216,6 +217,7 @@ def _tuning_case(predictor: Predictor, dataset: Dataset, case: Case) -> TuningCa
         reference=np.ascontiguousarray(turn.there(dataset.read_objects(case, image, mask))),
         labels=labels,
         spacing=spacing,
+        subject=case.subject,
         scale=voxels_of_image(spacing, predictor.package.card.input.preprocessing.spacing),
     )
 
@@ -299,6 +301,6 @@ def _calibrated(
     return way.rule.model_copy(
         update={
             "probability": fit_scores(np.concatenate(scores), np.concatenate(hits)),
-            "count": fit_counts(counts),
+            "count": fit_counts(counts, [case.subject for case in cases]),
         }
     )

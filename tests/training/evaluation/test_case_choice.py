@@ -14,6 +14,8 @@ from tests.packages import write_package
 from training import compare, evaluate
 from training.dataset import check_and_measure, load_dataset
 from training.dataset.cases import image_digest
+from training.dataset.findings import one_case
+from training.dataset.findings.inspection import Looks
 from training.evaluation.case_choice import choose_cases
 
 VALUES = {"background": 0, "cytoplasm": 3, "nucleus": 7}
@@ -95,6 +97,21 @@ def test_copies_in_another_format_were_trained_on_too(data, tmp_path):
         case.images[0].unlink()
     chosen = choose_cases(card, load_dataset(data), None)
     assert names(chosen.cases) == names(dataset.test)
+
+
+def test_what_was_read_for_the_choice_is_not_read_again_for_doubts(data, monkeypatch, tmp_path):
+    dataset, read = load_dataset(data), []
+    card = card_of(packaged(tmp_path / "p"))
+    told = {"trained_on": ("0" * 16,), "trained_contents": ("1" * 16,)}
+    card = card.model_copy(update={"provenance": card.provenance.model_copy(update=told)})
+    really = one_case.read_channels
+    monkeypatch.setattr(
+        one_case, "read_channels", lambda *a, **k: (read.append(a), really(*a, **k))[1]
+    )
+    looks = Looks(dataset)
+    chosen = choose_cases(card, dataset, None, looks)
+    looks.doubts(chosen.cases)
+    assert len(read) == len(dataset.cases) == len(chosen.cases)
 
 
 def test_where_all_were_trained_on_none_is_scored_in_silence(data, tmp_path):

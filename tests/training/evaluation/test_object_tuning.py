@@ -8,11 +8,11 @@ from training.evaluation.object_scores import ObjectWorth
 from training.evaluation.object_tuning import TuningCase, _an_object, _best_encoding, _best_way
 
 
-def drawn_counts(rng, images, spread, tiles=16, a_tile=12):
+def drawn_counts(rng, images, spread, usual=0.95, tiles=16, a_tile=12):
     """Found and true objects of tiles; every image has its own share of what is missed."""
     counts = []
     for _ in range(images):
-        share = max(0.1, rng.normal(0.95, spread))
+        share = max(0.1, rng.normal(usual, spread))
         found = rng.poisson(a_tile, tiles)
         counts.append(
             np.stack([found, rng.poisson(0.3, tiles) + np.rint(share * found).astype(int)])
@@ -30,6 +30,22 @@ def test_intervals_hold_the_true_number_about_as_often_as_they_say(images, sprea
         low, high = count_of(int(found), calibration).interval
         held.append(low <= true <= high)
     assert np.mean(held) >= 0.9
+
+
+def test_images_of_one_subject_say_of_the_spread_what_one_image_says():
+    rng = np.random.default_rng(0)
+    held = {"images": [], "subjects": []}
+    for _ in range(150):
+        counts, subjects = [], []
+        for subject, share in enumerate(rng.normal(0.95, 0.06, 4)):
+            counts += drawn_counts(rng, 5, 0, share)
+            subjects += [f"p{subject}"] * 5
+        ((found, true),) = (e.sum(1) for e in drawn_counts(rng, 1, 0, rng.normal(0.95, 0.06)))
+        for unit, groups in (("images", None), ("subjects", subjects)):
+            low, high = count_of(int(found), fit_counts(counts, groups)).interval
+            held[unit].append(low <= true <= high)
+    assert np.mean(held["images"]) < 0.85 < np.mean(held["subjects"])
+    assert fit_counts(counts, subjects).images == 4
 
 
 def test_probabilities_rise_with_the_score_and_are_true():

@@ -98,7 +98,7 @@ def _the_other_way_round(apart: Float64[np.ndarray, "n d"]) -> np.ndarray:
     usual = np.median(apart, axis=0)
     deviation = 1.4826 * np.median(np.abs(apart - usual), axis=0)
     deviation = np.maximum(deviation, LEAST_DEVIATION * np.abs(usual))
-    tells = np.abs(usual) >= CLEAR * deviation
+    tells = (np.abs(usual) >= CLEAR * deviation) & (usual != 0)
     if not tells.any():
         return np.zeros(len(apart), bool)
     ratio = apart[:, tells] / usual[tells]

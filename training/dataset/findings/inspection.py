@@ -58,10 +58,24 @@ def inspect(dataset: Dataset, *, progress: bool = True) -> list[Finding]:
     return _sorted(dataset, _inspected(dataset, 0, progress=progress))
 
 
-def doubts_of(dataset: Dataset, cases: Sequence[Case]) -> list[Finding]:
-    """Masks that lie wrong and images on another scale: what would make their scores wrong."""
-    looks = _inspected(replace(dataset, cases=tuple(cases)), 0)
-    return [*wrong_masks(dataset, looks), *other_scales(looks)]
+class Looks:
+    """What was seen of the cases of a dataset, each of which is read once."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._seen: dict[Case, InspectedCase] = {}
+
+    def of(self, cases: Sequence[Case]) -> list[InspectedCase]:
+        """These cases, in their order."""
+        new = tuple(case for case in cases if case not in self._seen)
+        for look in _inspected(replace(self._dataset, cases=new), 0) if new else ():
+            self._seen[look.case] = look
+        return [self._seen[case] for case in cases]
+
+    def doubts(self, cases: Sequence[Case]) -> list[Finding]:
+        """Masks that lie wrong and images on another scale: what would make their scores wrong."""
+        looks = self.of(cases)
+        return [*wrong_masks(self._dataset, looks), *other_scales(looks)]
 
 
 def _inspected(dataset: Dataset, voxels: int, *, progress: bool = True) -> list[InspectedCase]:

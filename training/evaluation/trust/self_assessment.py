@@ -23,6 +23,7 @@ from seg.metrics import (
     expected_dice,
     reliability,
 )
+from seg.metrics.bootstrap import units_of
 from seg.metrics.predicted_dice import EDGE
 from seg.model_package import ModelCard, Task
 from training.dataset import IGNORE, Legend
@@ -50,6 +51,8 @@ class CaseEvidence:
     """Of the drawn voxels."""
     truth: Bool[np.ndarray, "k n"]
     """Whether a voxel belongs to the channel's class."""
+    subject: str | None = None
+    """Whose cases are left out of a fit together: they are alike."""
 
 
 class CaseWatcher:
@@ -70,7 +73,7 @@ class CaseWatcher:
         for is_foreground, stratum in enumerate(self._strata):
             stratum.take(logits, np.flatnonzero((labels > 0).reshape(-1) == is_foreground), first)
 
-    def told(self, reference: Mask, legend: Legend) -> CaseEvidence:
+    def told(self, reference: Mask, legend: Legend, subject: str | None = None) -> CaseEvidence:
         """The case's part of a calibration."""
         logits = np.concatenate([stratum.logits for stratum in self._strata], axis=1)
         places = np.concatenate([stratum.places for stratum in self._strata])
@@ -89,6 +92,7 @@ class CaseWatcher:
             },
             logits=logits[:, annotated],
             truth=members[:, labels[annotated]],
+            subject=subject,
         )
 
 
@@ -138,23 +142,33 @@ def assess(
             temperature = fit_temperature(evidence, task)
     calibrations = {}
     for name, reached in dice.items():
-        pairs = [
-            (case.expected[name], each)
+        known = [
+            (case, each)
             for case, each in zip(evidence, reached, strict=True)
             if each is not None and np.isfinite(case.expected[name])
         ]
-        if len(pairs) >= FEWEST_CASES:
-            calibrations[name] = fit_dice(*np.array(pairs).T)
+        if len(known) >= FEWEST_CASES:
+            expected = np.array([case.expected[name] for case, _ in known])
+            subjects = [case.subject for case, _ in known]
+            calibrations[name] = fit_dice(expected, np.array([each for _, each in known]), subjects)
     return SelfAssessment(temperature=temperature, ece=ece, dice=calibrations, fitted_on=fitted_on)
 
 
 def fit_dice(
-    expected: Float[np.ndarray, " n"], reached: Float[np.ndarray, " n"]
+    expected: Float[np.ndarray, " n"],
+    reached: Float[np.ndarray, " n"],
+    subjects: Sequence[str | None] | None = None,
 ) -> DiceCalibration:
-    """The calibration of a class, with its error on cases left out."""
+    """The calibration of a class, with its error on cases left out.
+
+    Args:
+        expected: soft Dice of each case.
+        reached: its Dice.
+        subjects: whose each is, where that is known: one's cases are left out together.
+    """
     slope, offset = _fit(expected, reached)
     errors, of_mean = [], []
-    for left_out in _folds(len(reached)):
+    for left_out in _folds(subjects or [None] * len(reached)):
         slope_here, offset_here = _fit(expected[~left_out], reached[~left_out])
         fitted = DiceCalibration(slope=slope_here, offset=offset_here)
         errors += list(np.abs(fitted.predicted(expected[left_out]) - reached[left_out]))
@@ -205,7 +219,7 @@ def fit_temperature(told: Sequence[CaseEvidence], task: Task) -> float:
 def _ece_left_out(told: Sequence[CaseEvidence], task: Task) -> tuple[float, float]:
     """Calibration error without a temperature, and with one that other cases chose."""
     counts = [_reliability(told, task, 1.0), np.zeros(())]
-    for left_out in _folds(len(told)):
+    for left_out in _folds([case.subject for case in told]):
         rest, part = (
             [case for case, out in zip(told, left_out, strict=True) if out == wanted]
             for wanted in (False, True)
@@ -229,8 +243,10 @@ def _reliability(
     return reliability(probabilities.max(axis=0), is_right)
 
 
-def _folds(cases: int) -> Iterator[Bool[np.ndarray, " n"]]:
-    """Which cases are left out, each once."""
-    folds = min(cases, MOST_FOLDS)
+def _folds(subjects: Sequence[str | None]) -> Iterator[Bool[np.ndarray, " n"]]:
+    """Which cases are left out, each once, those of a subject together where there are several."""
+    units = units_of(subjects)
+    count = int(units.max()) + 1
+    folds = min(count, MOST_FOLDS)
     for fold in range(folds):
-        yield np.arange(cases) % folds == fold
+        yield units % folds == fold

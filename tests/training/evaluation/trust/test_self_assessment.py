@@ -101,6 +101,25 @@ def test_the_fit_is_of_the_mean_which_an_odd_case_moves():
     assert fit_dice(expected, reached).predicted(np.array([0.9])) < 0.87
 
 
+def test_the_error_is_that_of_subjects_left_out():
+    """Of eight patients with six slices each, the others' slices say nothing of a patient's own."""
+    rng = default_rng(0)
+    of_subject = np.repeat(rng.normal(0, 0.8, 8), 6)
+    expected = rng.uniform(0.85, 0.95, 48)
+    reached = expit(logit(expected) - 1 + of_subject)
+    subjects = [f"p{number // 6}" for number in range(48)]
+    as_cases, as_subjects = fit_dice(expected, reached), fit_dice(expected, reached, subjects)
+    assert as_subjects.expected_error > 1.05 * as_cases.expected_error
+    told = [
+        CaseEvidence({"organ": each}, case.logits, case.truth, name)
+        for each, name, case in zip(expected, subjects, 48 * spoken(1, cases=1), strict=True)
+    ]
+    assessment = assess(told, {"organ": list(reached)}, "exclusive", "slices")
+    assert assessment.dice["organ"] == as_subjects
+    # of one patient alone no other is known
+    assert fit_dice(expected[:6], reached[:6], subjects[:6]) == fit_dice(expected[:6], reached[:6])
+
+
 def test_too_few_cases_give_no_calibration():
     assessment = assess(spoken(1, cases=2), {"organ": [0.9, 0.8]}, "exclusive", "two")
     assert assessment.dice == {}
