@@ -66,6 +66,8 @@ def read_frame(
         with open_binary(source) as file:
             return replace(read_tiff(file, options), file_name=name)
     if kind in PICTURES:
+        if frame.number:
+            raise ImageError(f"a {kind} file is one frame, there is no number {frame.number}")
         return read_image(source, dims=dims, limits=limits)
     volume = _volume(source, limits)
     array, count = volume.array, _count(volume, frame.axis)

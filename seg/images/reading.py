@@ -68,8 +68,10 @@ def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
         with zipfile.ZipFile(file) as archive:
             entries = entries_of_zip(archive, 2 * options.limits.max_bytes)
             if any(entry.name.endswith(".npy") for entry in entries):
+                _check_no_series("NumPy", options)
                 return read_npz(file, options)
             if zarr_root([entry.name for entry in entries]) is not None:
+                _check_no_series("OME-Zarr", options)
                 return read_zarr_entries(entries, options)
             known = _images_among(entries)
             if not known or any(found.name == "DICOM" for _, found in known):
@@ -79,6 +81,14 @@ def read_zip(file: BinaryFile, options: ReadOptions) -> Image:
         raise
     except ZIP_ERRORS as error:
         raise damaged_zip(error) from error
+
+
+def _check_no_series(kind: str, options: ReadOptions) -> None:
+    """Who asks for a series and sends another image would take its mask for the series'."""
+    if options.series is not None:
+        raise ImageError(
+            f"a DICOM series is asked for by its UID, this is {kind}; leave series out"
+        )
 
 
 def _images_among(entries: Sequence[Entry]) -> list[tuple[Entry, "FileFormat"]]:
@@ -301,6 +311,8 @@ def read_as(kind: FileFormat, file: BinaryFile, options: ReadOptions) -> Image:
             f"a mask cannot be a {kind.name} file, its compression alters class numbers; "
             "save it as PNG, TIFF or NIfTI"
         )
+    if kind.name not in ("DICOM", "ZIP"):
+        _check_no_series(kind.name, options)
     return kind.read(file, options)
 
 

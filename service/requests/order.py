@@ -69,6 +69,8 @@ def order_of(options: RequestOptions, accept: str | None, card: ModelCard) -> Or
             single network, or for mirrors that would exchange left and right; 406 for an
             ``Accept`` that no format meets.
     """
+    if options.frame and options.series:
+        raise Problem(422, "a request is for a frame of a stack or for a series; leave one out")
     formats = choose_formats(options.format, accept, formats_for(card.input.dims))
     if not options.mirror and any(name.startswith("disagreement") for name in formats):
         raise Problem(422, "disagreement is that of mirrored passes here: add mirror=true")

@@ -45,6 +45,8 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
     header = parse(file, pixels=False)
     if options.labels and is_segmentation(header):
         return read_segmentation(file, header, options)
+    if options.series not in (None, header.get("SeriesInstanceUID")):
+        raise ImageError("this DICOM file is of another series than the one that is asked for")
     layout = _layout(header, options)
     if layout.frames == 1 and options.dims == 3:
         raise ImageError(

@@ -37,6 +37,12 @@ class InstanceFacts:
     """0 where it is no image of a patient: a mask, a report, a localizer, a screenshot."""
     thickness_mm: float | None
     direction: Direction
+    position: tuple[float, ...] | None = None
+    """Of its first pixel, LPS in mm."""
+
+    def is_same_image(self, other: "InstanceFacts") -> bool:
+        """Whether two files of one SOPInstanceUID can be one image, sent twice."""
+        return (self.slices, self.position) == (other.slices, other.position)
 
 
 def instance_facts(file: BinaryFile) -> InstanceFacts:
@@ -68,6 +74,9 @@ def instance_facts(file: BinaryFile) -> InstanceFacts:
             description=str(cleaned(header, "SeriesDescription")),
             slices=int(header.get("NumberOfFrames") or 1) if is_image else 0,
             thickness_mm=plane.thickness if plane else None,
+            position=None
+            if plane is None or plane.position is None
+            else tuple(float(each) for each in plane.position),
             direction="unknown"
             if plane is None or plane.axes is None
             else _direction(plane.normal),

@@ -78,10 +78,19 @@ class _Sorted:
             if self._study is not None and facts.study != self._study:
                 self.refused.append((facts, MISMATCH))
                 return
+            if self._is_another(facts):
+                self.refused.append((facts, CANNOT_UNDERSTAND))
+                return
             if facts.slices and not self._keep(facts, part):
                 self.refused.append((facts, NO_ROOM))
             else:
                 self.taken.append(facts)
+
+    def _is_another(self, facts: InstanceFacts) -> bool:
+        """Whether it bears the name of another image of this request: one of them would be lost."""
+        series = self.series.get((facts.study, facts.series))
+        known = series.instances.get(facts.instance) if series else None
+        return known is not None and not facts.is_same_image(known)
 
     def _keep(self, facts: InstanceFacts, part: IO[bytes]) -> bool:
         """Whether there is room for it."""

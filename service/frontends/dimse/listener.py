@@ -21,7 +21,7 @@ SUCCESS, NOT_AUTHORISED, CANNOT_UNDERSTAND, NO_ROOM, FAILED = 0x0000, 0x0124, 0x
 """Statuses. Source: DICOM PS3.7, annex C, and PS3.4, table B.2-1."""
 COMMENTS = {
     NOT_AUTHORISED: "this title may not send from this address",
-    CANNOT_UNDERSTAND: "no whole file of DICOM, or one of its UIDs is missing",
+    CANNOT_UNDERSTAND: "no whole DICOM file, or a UID missing or that of another image",
     NO_ROOM: "there is no room now; send it again later",
     FAILED: "the service failed; its log says where",
 }

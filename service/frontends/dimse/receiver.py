@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from time import monotonic, time
 
+from seg.errors import ImageError
+from seg.images.dicom.instance_facts import InstanceFacts
 from service.archives.destinations import Destinations
 from service.archives.instances import facts_of_sent
 from service.archives.peers import Peer
@@ -88,7 +90,7 @@ class Receiver:
         What is no image of a patient (our own masks, reports, localizers) is taken and left alone.
 
         Raises:
-            ImageError: it is none.
+            ImageError: it is none, or another one bears its name.
             SpoolFullError: there is no room now.
             OSError: likewise.
         """
@@ -96,12 +98,23 @@ class Receiver:
             facts = self._read(file)
         if not facts.slices:
             return
+        self._check_other(facts)
         name = self._spool.keep(facts, content, sender.name if sender else None)
         with self._lock:
             series = self._arriving.setdefault(name, _Arriving(monotonic()))
             series.last = monotonic()
             series.open.add(association)
             series.is_released = False
+
+    def _check_other(self, facts: InstanceFacts) -> None:
+        """Two images of one SOPInstanceUID: the second would take the first one's place."""
+        try:
+            with self._spool.path_of(facts).open("rb") as file:
+                known = self._read(file)
+        except FileNotFoundError:
+            return
+        if not facts.is_same_image(known):
+            raise ImageError("another image of this series has the same SOPInstanceUID")
 
     def _check(self) -> None:
         if self._closing.is_set():

@@ -67,12 +67,12 @@ class Spool:
             SpoolFullError: there are more bytes than may be.
             OSError: the disk does not take it.
         """
-        name = _hashed(f"{facts.study} {facts.series}")
+        file = self.path_of(facts)
+        folder = file.parent
+        name = folder.name
         size = content.stat().st_size
         self._reserve(name, size)
         try:
-            folder = self._root / name
-            file = folder / f"{_hashed(facts.instance)}.dcm"
             before = file.stat().st_size if file.exists() else 0
             with replaced_file(file, 0o600) as part, part.open("wb") as target:
                 with content.open("rb") as source:
@@ -87,6 +87,11 @@ class Spool:
             raise
         self._reserve(name, -before)
         return name
+
+    def path_of(self, facts: InstanceFacts) -> Path:
+        """Where an instance lies, once it has been kept."""
+        name = _hashed(f"{facts.study} {facts.series}")
+        return self._root / name / f"{_hashed(facts.instance)}.dcm"
 
     def pack(
         self, name: str, target: IO[bytes], read: Callable[[IO[bytes]], InstanceFacts]

@@ -120,3 +120,11 @@ def test_one_of_two_axes_that_nothing_names_is_not_guessed(tmp_path):
     )
     with pytest.raises(UnsupportedImageError, match="nothing says which axis t is"):
         frames_in(tmp_path / "a.tif", "t")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP"])
+def test_a_picture_is_its_own_first_frame_and_has_no_other(tmp_path, kind):
+    PIL.Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "a", kind)
+    assert read_frame(tmp_path / "a", Frame("t", 0), dims=2).array.shape[1:] == (4, 5)
+    with pytest.raises(ImageError, match="no number 7"):
+        read_frame(tmp_path / "a", Frame("t", 7), dims=2)

@@ -147,6 +147,7 @@ def test_several_images_are_answered_as_one_archive(server):
         pytest.param("?format=gif", "format must be one of", id="unknown format"),
         pytest.param("?classes=liver", "it has cytoplasm, nucleus", id="unknown class"),
         pytest.param("?threshold=1", "threshold cannot be '1'", id="no probability"),
+        pytest.param("?frame=t:1&series=1.2", "leave one out", id="two things at once"),
     ],
 )
 def test_an_option_that_cannot_be_is_one_sentence(server, query, sentence):

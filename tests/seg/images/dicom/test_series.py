@@ -70,6 +70,20 @@ def test_each_series_of_a_study_can_be_asked_for(study, packed):
     )
 
 
+def test_a_series_that_is_asked_for_is_no_other_image(tmp_path):
+    one = content_of(slice_of(VOLUME[0], SeriesInstanceUID=FIRST))
+    assert read_image(one, dims=2, series=FIRST).array.shape == (1, 4, 6)
+    with pytest.raises(ImageError, match="of another series"):
+        read_image(one, dims=2, series=SECOND)
+    np.save(tmp_path / "a.npy", VOLUME[0])
+    for packed in (False, True):
+        folder = write_series(tmp_path / "packed", [])
+        (folder / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes())
+        source = zipped(folder) if packed else tmp_path / "a.npy"
+        with pytest.raises(ImageError, match="leave series out"):
+            read_image(source, series=FIRST)
+
+
 def test_several_series_of_which_none_is_named_are_listed(study):
     with pytest.raises(ImageError, match=f"name one of them: {FIRST} .5 files., {SECOND}"):
         read_image(study, dims=3)

@@ -1,5 +1,6 @@
 """Instances that are sent: what they take, in whatever number and of whatever make they come."""
 
+import dataclasses
 import io
 from contextlib import ExitStack
 
@@ -13,7 +14,7 @@ from seg.errors import ImageError
 from seg.images.dicom.instance_facts import InstanceFacts, instance_facts
 from service.archives.instances import facts_of_sent
 from service.decoding.image_decoder import ImageDecoder
-from service.frontends.dicomweb.stow import MOST_SERIES, NO_ROOM, _Sorted
+from service.frontends.dicomweb.stow import CANNOT_UNDERSTAND, MOST_SERIES, NO_ROOM, _Sorted
 from service.problems.response import Problem
 from service.requests import uploads
 from service.requests.open_files import OPEN_FILES
@@ -49,6 +50,21 @@ def test_a_request_has_so_many_series_and_gives_their_files_back():
         assert OPEN_FILES.count == len(found.series) == len(found.taken) == MOST_SERIES
         assert [reason for _, reason in found.refused] == [NO_ROOM] * 2
     assert OPEN_FILES.count == 0
+
+
+def test_of_two_images_of_one_name_the_second_is_refused_and_one_sent_again_is_not():
+    def read(part):
+        place = float(part.read())
+        return dataclasses.replace(read_from(io.BytesIO(b"1")), position=(0.0, 0.0, place))
+
+    with ExitStack() as files:
+        found = _Sorted(files, None, read)
+        for place in (b"1", b"2", b"1"):
+            found.begin({})
+            found.write(place)
+            found.end()
+        assert [reason for _, reason in found.refused] == [CANNOT_UNDERSTAND]
+        assert len(found.taken) == 2
 
 
 def test_a_body_has_so_many_parts(monkeypatch):

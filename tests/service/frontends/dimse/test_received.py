@@ -1,5 +1,6 @@
 """C-STORE in and out, with Orthanc and dcmtk as peers."""
 
+import copy
 import io
 import shutil
 import subprocess
@@ -180,7 +181,7 @@ def test_what_cannot_be_taken_is_refused_by_its_status(clinic):
     nameless.StudyInstanceUID = ""
     for title, dataset, status, words in (
         ("ORTHANC", large, 0xA700, "no room now"),
-        ("ORTHANC", nameless, 0xC000, "UIDs is missing"),
+        ("ORTHANC", nameless, 0xC000, "a UID missing"),
         ("ELSEWHERE", study(AFFINE)[0], 0x0124, "may not send from this address"),
     ):
         entity = pynetdicom.AE(title)
@@ -190,6 +191,22 @@ def test_what_cannot_be_taken_is_refused_by_its_status(clinic):
         association.release()
         assert answer.Status == status
         assert words in answer.ErrorComment
+
+
+def test_of_two_images_of_one_name_the_second_is_refused_and_one_sent_again_is_not(clinic):
+    _, service = clinic
+    series = study(AFFINE)
+    one, other = series[0], copy.deepcopy(series[1])
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID
+    entity = pynetdicom.AE("ORTHANC")
+    entity.add_requested_context(one.SOPClassUID, one.file_meta.TransferSyntaxUID)
+    association = entity.associate("127.0.0.1", service.port, ae_title="SEG")
+    ended = len(service.lines("job ended"))
+    answers = [association.send_c_store(each) for each in (one, other, *series)]
+    association.release()
+    assert [answer.Status for answer in answers] == [0, 0xC000] + [0] * len(series)
+    until(lambda: len(service.lines("job ended")) > ended)
+    assert "that of another image" in answers[1].ErrorComment
 
 
 def test_only_peers_are_answered(clinic):
