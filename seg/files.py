@@ -58,6 +58,16 @@ def written_whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_unfinished(target: Path) -> None:
+    """Remove what a process that was killed left beside ``target``; no other may write there now.
+
+    Only folders of ``written_whole`` are looked for.
+    """
+    for path in target.parent.glob(f".{target.name}.*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _replace_folder(folder: Path, target: Path) -> None:
     if not target.exists():
         folder.replace(target)

@@ -1,6 +1,6 @@
 import pytest
 
-from seg.files import replace_file
+from seg.files import remove_unfinished, replace_file, written_whole
 
 
 def test_a_file_is_replaced_and_readable_by_others(tmp_path):
@@ -22,3 +22,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     with pytest.raises(OSError, match="no space left"):
         replace_file(path, b"two")
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"one"]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / ".cache.notes").write_text("mine")
+    (tmp_path / ".other.abc").mkdir()
+    with written_whole(tmp_path / "cache") as left:  # as long as it is not killed it is at work
+        (left / "half").write_text("x")
+        remove_unfinished(tmp_path / "cache")
+        assert not left.exists()
+        left.mkdir()
+    assert {path.name for path in tmp_path.iterdir()} == {".cache.notes", ".other.abc", "cache"}

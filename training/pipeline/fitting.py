@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.fetch import fetch
 from seg.errors import ConfigError, RegistryError
-from seg.files import replace_file
+from seg.files import remove_unfinished, replace_file
 from seg.inference import Predictor
 from seg.verbs import called, served
 from training.dataset import Dataset, check_and_measure, look_into
@@ -139,7 +139,10 @@ def resume(
         return run
     run.check_begun()
     with taken(run.path, LET_GO_S):
+        remove_unfinished(run.package)
         job, whole = job_in(run, command, world)
+        if job.plan.fold is None:  # else others may prepare the cases of all folds now
+            remove_unfinished(run.cache)
         if job.plan.fold is not None:
             prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
         return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)

@@ -91,7 +91,10 @@ def test_a_run_that_was_killed_after_its_last_step_is_packaged(run, tmp_path):
     killed = shutil.copytree(run, tmp_path / "killed")
     shutil.rmtree(killed / "package")
     (killed / "report.html").unlink()
+    for half in (".package.abc", ".cache.abc", ".cache.old.abc"):
+        (killed / half / "case").mkdir(parents=True)
     assert main(["--resume", str(killed)]) == 0
+    assert [path.name for path in killed.glob(".*.*")] == []
     ours, theirs = (ModelPackage.load(folder / "package").golden() for folder in (killed, run))
     np.testing.assert_array_equal(ours.logits, theirs.logits)
 
