@@ -44,6 +44,17 @@ VERBS = {
     "demo": ("training.demo", "all of it once, on real images"),
 }
 
+GROUPS = {
+    "to begin with": ("demo", "fetch", "draw"),
+    "from data to a package": ("check", "plan", "augment", "fit", "rank", "improve"),
+    "how good it is": ("evaluate", "compare", "calibrate", "doctor", "card"),
+    "from and for other software": ("adopt", "export"),
+    "masks": ("predict", "serve", "dicom"),
+    "running the service": ("build", "size", "keys"),
+    "networks": ("networks", "studies"),
+}
+"""In which order ``--help`` tells of the verbs."""
+
 _BY_VERB = "SEG_BY_VERB"
 """Set while ``seg`` runs a command: the processes of it speak of commands as it does."""
 
@@ -144,8 +155,11 @@ def _missing(module: str) -> str:
 
 
 def _help() -> str:
-    lines = [f"  {verb:<11}{does}" for verb, (_, does) in VERBS.items()]
-    return "\n".join(["usage: seg VERB [...]; seg VERB --help tells more", "", *lines, ""])
+    groups = [
+        f"{title}\n" + "".join(f"  {verb:<11}{VERBS[verb][1]}\n" for verb in verbs)
+        for title, verbs in GROUPS.items()
+    ]
+    return "\n".join(["usage: seg VERB [...]; seg VERB --help tells more\n", *groups])
 
 
 if __name__ == "__main__":

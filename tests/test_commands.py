@@ -12,7 +12,7 @@ import pytest
 
 import seg
 from seg import names
-from seg.verbs import VERBS, called
+from seg.verbs import GROUPS, VERBS, called
 
 ROOT = Path(seg.__file__).parents[1]
 SLOW = {
@@ -200,6 +200,7 @@ def test_every_command_is_found():
     found = set(commands())
     verbs = {module for module, _ in VERBS.values()} - {"bentoml"}
     assert verbs <= found
+    assert sorted(verb for verbs in GROUPS.values() for verb in verbs) == sorted(VERBS)
     users = {name for name in found if name.count(".") == 1} - {"seg.verbs"}
     assert users - verbs == {"seg.model_package", "seg.client", "service.client"}
     documented = {

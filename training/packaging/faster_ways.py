@@ -128,6 +128,16 @@ def _fate(cost: WayCost, card: ModelCard, taken: float) -> str:
     return ""
 
 
+def taken_in_a_word(card: ModelCard, cost: WayCost) -> str:
+    """Whether a package goes a way, for the column of a table."""
+    if isinstance(cost, OverlapCost):
+        if cost.overlap == card.input.overlap:
+            return "yes"
+        return "no" if cost.cases else "as many windows"
+    is_small = cost.is_small(objects_count=card.instances is not None)
+    return "where it is faster" if is_small else "no"
+
+
 def named_ways(ways: FasterWays) -> list[tuple[str, WayCost]]:
     """Each way by its name for people."""
     return [

@@ -1,12 +1,13 @@
 """``report.html`` of a run: what was trained, on what, how well, and how to use it."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from seg.files import replace_file
 from seg.networks import parameter_count
 from training.learning.checkpoint import Trained
-from training.packaging.faster_ways import named_ways
+from training.packaging.faster_ways import named_ways, taken_in_a_word
 from training.packaging.package import Finished
 from training.reports.curves import draw_curves, read_log
 from training.reports.object_pictures import COLORS, objects_shown
@@ -36,6 +37,7 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
         card=card,
         variant=card.variants[0],
         ways_shown=named_ways(card.faster_ways) if card.faster_ways else [],
+        taken=partial(taken_in_a_word, card),
         shown=cases_shown(
             folder / "predictions", job.dataset, evaluation, picture=folder / PICTURE_FILE
         ),

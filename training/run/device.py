@@ -52,7 +52,8 @@ def find_device(world: World = ALONE) -> Device:
     if idle:
         log.warning("machine   the CPU trains, though a graphics card is here: %s", idle)
     if idle or not torch.cuda.is_available():
-        return Device("cpu", f"CPU, {torch.get_num_threads()} threads", world)
+        threads = torch.get_num_threads()
+        return Device("cpu", f"CPU, {threads} thread{'' if threads == 1 else 's'}", world)
     index = torch.cuda.current_device() if world.size > 1 else chosen_device()
     if index >= torch.cuda.device_count():
         raise ConfigError(
