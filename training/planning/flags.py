@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType, NoneType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import ByteSize, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from seg.commands import count, positive
 from seg.verbs import called
 from training.planning.options import DEFAULT_MINUTES
 from training.run.plan_fields import PlanFields
@@ -224,37 +225,26 @@ def _value(kind: Any, bounds: Sequence[Any], text: str) -> Any:
     return value
 
 
-_N = TypeVar("_N", int, float)
-
-
-def _number(text: str, kind: Callable[[str], _N]) -> _N:
+def _whole(text: str) -> int:
     try:
-        return kind(text)
+        return int(text)
     except ValueError:
-        what = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
 
 def seed_number(text: str) -> int:
     """A seed that every generator of random numbers takes."""
-    seed = _number(text, int)
+    seed = _whole(text)
     if not 0 <= seed < 2**32:
         raise argparse.ArgumentTypeError("a seed lies between 0 and 4294967295")
     return seed
 
 
 def _folds(text: str) -> int:
-    folds = _number(text, int)
+    folds = _whole(text)
     if folds < 2:
         raise argparse.ArgumentTypeError("cross-validation needs 2 folds or more")
     return folds
-
-
-def _minutes(text: str) -> float:
-    minutes = _number(text, float)
-    if not 0 < minutes < math.inf:
-        raise argparse.ArgumentTypeError("minutes must be above 0 and finite")
-    return minutes
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -288,7 +278,8 @@ READERS: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
         "seed": seed_number,
         "folds": _folds,
-        "minutes": _minutes,
+        "minutes": positive,
+        "steps": count,
         "class_weights": _weight,
         "memory": memory_size,
     }

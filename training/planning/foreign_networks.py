@@ -20,7 +20,7 @@ from training.dataset.fingerprint import ChannelStatistics, Fingerprint
 from training.planning.contest import AUTO, check_contest
 from training.planning.options import DEFAULT_MINUTES
 from training.planning.rehearsal import rehearse_export
-from training.run.plan import Plan
+from training.run.plan import Plan, check_blocks
 from training.samples.object_targets import outputs_of
 
 LARGEST_BYTE = 255.0
@@ -55,6 +55,8 @@ def check_network(chosen: Mapping[str, Any], dataset: Dataset) -> None:
                     "those of a package)"
                 )
         return
+    if is_whole_network(name):
+        check_blocks(name, chosen)
     if names_own_code(name):
         log.warning("network   %s: its code is run; use only what you have read", name)
     begun = time.monotonic()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from seg.device_memory import lacks_memory
-from seg.errors import ConfigError
+from seg.errors import ConfigError, SegError
 from seg.networks import make_network, parameter_count
 from seg.networks.foreign.names import is_foreign
 from training.dataset.legend import Legend
@@ -88,7 +88,7 @@ def _explained(
         )
     if isinstance(error, RuntimeError) and plan.compiled != "none":
         return not_compiled(error)
-    if not is_foreign(plan.network):
+    if isinstance(error, SegError) or not is_foreign(plan.network):  # the former says it itself
         return None
     return ConfigError(
         f"{plan.network} does not train on {shape[0]} patches of "

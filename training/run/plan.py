@@ -3,7 +3,7 @@
 ``python -m training.plan PATH --minutes M --memory SIZE`` plans without training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -132,7 +132,7 @@ class Plan(PlanFields):
             kernel_sizes=self.kernel_sizes,
         )
         if isinstance(config, ForeignConfig):
-            self._check_foreign(config)
+            check_blocks(config.name, dict(self))
             return config
         shortcut = self.shortcut or config.shortcut
         has_blocks = config.encoder == RESIDUAL or config.decoder == RESIDUAL
@@ -155,19 +155,23 @@ class Plan(PlanFields):
             gated_skips=self.compute_penalty > 0 and config.decoder == "light",
         )
 
-    def _check_foreign(self, config: ForeignConfig) -> None:
-        """Say what only networks made of our blocks can do, rather than leave it out silently."""
-        for name, is_asked in (
-            ("shortcut", self.shortcut is not None),
-            ("attention", bool(self.attention)),
-            ("compute-penalty", self.compute_penalty > 0),
-            ("stochastic-depth", self.stochastic_depth > 0),
-        ):
-            if is_asked:
-                raise ConfigError(
-                    f"--{name} changes seg's own blocks, and {config.name} has none; leave it out, "
-                    "or take a preset such as resunet-s"
-                )
+
+def check_blocks(network: str, asked: Mapping[str, Any]) -> None:
+    """Say what only networks made of our blocks can do, rather than leave it out silently.
+
+    Args:
+        network: of another library throughout.
+        asked: fields of a plan.
+
+    Raises:
+        ConfigError: it is asked for something that it cannot do.
+    """
+    for name in ("shortcut", "attention", "compute_penalty", "stochastic_depth"):
+        if asked.get(name):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} changes seg's own blocks, and {network} has none; "
+                "leave it out, or take a preset such as resunet-s"
+            )
 
 
 def with_minutes(plan: Plan, minutes: float) -> Plan:
