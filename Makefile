@@ -84,9 +84,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing into .venv, once; some minutes and $(if $(TORCH_INDEX),3,8) GB"
 	@$(PYTHON) -m venv .venv
 	@test -z "$(TORCH_INDEX)" || grep -E '^torch(vision)?==' constraints.txt | \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	  --index-url "$(TORCH_INDEX)" --requirement /dev/stdin
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	  --constraint constraints.txt --editable '.[train,serve,dev]'
 	@touch $@
 	@du -sm .venv | sed 's/\t.*/ MB in .venv/'

@@ -23,17 +23,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     # readers of images, SciPy and onnxruntime take seconds: only what is asked for waits for them
     from seg.model_package import CARD_FILE, write_card
-    from training.evaluation.command_line import open_for_scoring
+    from training.evaluation.command_line import open_for_scoring, tell
     from training.evaluation.evaluator import evaluate
+    from training.evaluation.score_files import own_outlines_in_words
     from training.evaluation.trust.recalibration import recalibrate, recalibration_in_words
     from training.packaging.faster_ways import measured_on, ways_in_words
 
     if options.precision == "auto" and options.variant is None:
         options.precision = "float32"  # what holds wherever the package is served
     predictor, dataset, chosen = open_for_scoring(options)
-    assessment = evaluate(predictor, dataset, chosen.cases, degrade=True).quality
+    evaluation = evaluate(predictor, dataset, chosen.cases, degrade=True)
+    tell(own_outlines_in_words(evaluation))
+    assessment = evaluation.quality
     assert assessment is not None  # evaluate always gives one
-    fitted_on = f"{len(chosen.cases)} {chosen.split} cases of {dataset.name}"
+    judges = sum(not case.began_with_it for case in evaluation.cases)
+    fitted_on = f"{judges} {chosen.split} cases of {dataset.name}"
     assessment = assessment.model_copy(update={"fitted_on": fitted_on})
     print(recalibration_in_words(assessment))  # noqa: T201
     package = recalibrate(predictor.package, assessment)

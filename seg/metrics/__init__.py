@@ -13,6 +13,7 @@ from seg.metrics.matching import (
     is_hit,
     overlaps,
 )
+from seg.metrics.outlines import same_outlines
 from seg.metrics.overlap import confusion_matrix, dice, dice_per_class, iou, iou_per_class
 from seg.metrics.paired import PairedTest, paired_test
 from seg.metrics.predicted_dice import (
@@ -56,6 +57,7 @@ __all__ = [
     "overlaps",
     "paired_test",
     "reliability",
+    "same_outlines",
     "spread_of",
     "student_mean",
     "surface_dice",

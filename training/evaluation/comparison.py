@@ -54,6 +54,9 @@ class Comparison(FrozenData):
     differences: tuple[Difference, ...]
     objects: tuple[ObjectDifference, ...] = ()
     """Of classes whose objects both told apart."""
+    own_a: tuple[str, ...] = ()
+    """Cases whose references were drawn over A's masks, which they favour."""
+    own_b: tuple[str, ...] = ()
     says: dict[str, str]
     """By class: what the differences of Dice allow to say."""
 
@@ -98,8 +101,26 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> Comparison:
                 [(x.objects, y.objects) for x, y in pairs], [x.group for x, _ in pairs]
             )
         ),
+        own_a=tuple(x.case for x, _ in pairs if x.began_with_it),
+        own_b=tuple(y.case for _, y in pairs if y.began_with_it),
         says={name: _in_words(each) for name in names_of_both if (each := tests[name, "dice"])},
     )
+
+
+def on_fair_cases(a: Evaluation, b: Evaluation) -> tuple[Evaluation, Evaluation]:
+    """Both on the cases that were drawn without A's masks; on all where none was.
+
+    A mask that somebody began with A's own agrees with it wherever nobody looked, and B, which
+    came later, cannot have been drawn over.
+    """
+    judges = {case.case for case in a.cases if not case.began_with_it}
+    if not judges:
+        return a, b
+    fair_a, fair_b = (
+        each.model_copy(update={"cases": tuple(c for c in each.cases if c.case in judges)})
+        for each in (a, b)
+    )
+    return fair_a, fair_b
 
 
 def _difference(
@@ -204,6 +225,12 @@ def comparison_table(comparison: Comparison) -> str:
     if len(comparison.says) > 1:
         lines.append(f"{len(comparison.says)} classes are {len(comparison.says)} tests: one p of "
                      f"{SIGNIFICANT} in so many is less than it seems")  # fmt: skip
+    lines += [
+        f"references of {len(own)} of {len(comparison.cases)} cases show the outlines of {side} "
+        "voxel for voxel: they were drawn over its masks and favour it"
+        for side, own in (("A", comparison.own_a), ("B", comparison.own_b))
+        if own
+    ]
     if comparison.left_out:
         lines.append(f"left out, scored on one side only: {', '.join(comparison.left_out)}")
     return "\n".join(lines)

@@ -117,9 +117,12 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
         scored.append(score)
         for name, counts in meter.regions.items():
             calibration[name] = calibration.get(name, np.zeros_like(counts)) + counts
+    # what was drawn over the model's masks teaches it nothing of itself
+    judges = [at for at, each in enumerate(scored) if not each.began_with_it]
+    cases, evidence = [cases[at] for at in judges], [evidence[at] for at in judges]
     quality = assess(
         evidence,
-        {c.name: [each.classes[c.name].dice for each in scored] for c in card.classes[1:]},
+        {c.name: [scored[at].classes[c.name].dice for at in judges] for c in card.classes[1:]},
         card.task,
         fitted_on=f"{len(cases)} cases of {dataset.name}, on which the scores were taken too",
     )

@@ -14,6 +14,7 @@ from seg.metrics import (
     dice_per_class,
     expected_calibration_error,
     iou_per_class,
+    same_outlines,
     surface_scores,
 )
 from seg.metrics.surface import Grid
@@ -89,6 +90,7 @@ def measure_region(
     confusion = confusion_matrix(prediction.astype(np.uint8), reference.astype(np.uint8), 2)
     predicted, referred = int(confusion[:, 1].sum()), int(confusion[1].sum())
     hd95, surface_dice = surface_scores(prediction, reference, grid, tolerance)
+    outlines, own = same_outlines(prediction, reference)
     return RegionScore(
         dice=_known(dice_per_class(confusion)[1]),
         iou=_known(iou_per_class(confusion)[1]),
@@ -98,6 +100,8 @@ def measure_region(
         surface_dice=_known(surface_dice),
         volume_error=(predicted - referred) / referred if referred else None,
         ece=calibration_error(calibration),
+        outlines=outlines,
+        own_outlines=own,
     )
 
 

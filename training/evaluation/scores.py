@@ -10,6 +10,9 @@ from seg.frozen import FrozenData
 from seg.metrics import Estimate, SelfAssessment
 from training.evaluation.object_scores import ObjectScore, ObjectSummary
 
+OWN_SHARE = 0.1
+"""Of the outlines of a reference, above which it was drawn over what the model itself said."""
+
 Unit = Literal["mm", "pixels", "mm or pixels"]
 """Of distances: pixels where the files state no spacing."""
 
@@ -61,6 +64,10 @@ class RegionScore(FrozenData):
     """Of the class's probability, in a box around the reference."""
     floor: float | None = None
     """Dice of plain thresholding; None where the reference has none of the class."""
+    outlines: int = 0
+    """Pieces of the reference, as ``same_outlines`` counts them."""
+    own_outlines: int = 0
+    """Those that the prediction shows voxel for voxel."""
 
     @property
     def hits(self) -> int:
@@ -94,6 +101,12 @@ class CaseScore(FrozenData):
     def group(self) -> str:
         """What is drawn for intervals: the subject, or the case alone."""
         return self.case if self.subject is None else self.subject
+
+    @property
+    def began_with_it(self) -> bool:
+        """The reference was drawn over the prediction, and is no judge of it."""
+        own = sum(each.own_outlines for each in self.classes.values())
+        return own > OWN_SHARE * sum(each.outlines for each in self.classes.values())
 
     @property
     def mean_dice(self) -> float | None:

@@ -13,7 +13,12 @@ from seg.verbs import called
 from training.dataset import Case, load_dataset
 from training.evaluation.case_choice import choose_cases
 from training.evaluation.command_line import dataset_for
-from training.evaluation.comparison import Comparison, compare, comparison_table
+from training.evaluation.comparison import (
+    Comparison,
+    compare,
+    comparison_table,
+    on_fair_cases,
+)
 from training.evaluation.evaluator import default_tolerance, evaluate
 from training.evaluation.scores import Evaluation
 from training.pipeline.fitting import fit
@@ -66,9 +71,9 @@ def improve(
     options = options_from(command_line().parse_args(arguments))
     run = fit(options, called("training.improve", "--from", _label(before)))
     after = ModelPackage.load(run.package)
-    scores = [_scores(each, folder, held_back, before) for each in (before, after)]
+    scores = _scores(before, folder, held_back, before), _scores(after, folder, held_back, before)
     names = (_label(before), _label(after))
-    comparison = compare(scores[0], scores[1], names)
+    comparison = compare(*on_fair_cases(*scores), names)
     found = verdict(comparison)
     proposal = Proposal(
         before=names[0],

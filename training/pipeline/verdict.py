@@ -31,6 +31,11 @@ def verdict(comparison: Comparison) -> Verdict:
     dice = [each for each in comparison.differences if each.measure == "dice"]
     cases = len(comparison.cases)
     on = f"on {cases} held-back {'image' if cases == 1 else 'images'}"
+    if comparison.own_a:
+        on += (
+            f", {len(comparison.own_a)} of them drawn over masks of {comparison.a}, which favours "
+            "it: outline a held-back image without the model"
+        )
     if not dice:
         return Verdict("not better", f"no class can be scored {on}")
     figures = _figures(comparison, dice, on)

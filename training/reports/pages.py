@@ -22,7 +22,7 @@ from training.dataset import Case, Dataset
 from training.evaluation.evaluator import prediction_file
 from training.evaluation.measure import SEED
 from training.evaluation.object_scores import OBJECT_MEASURES, ObjectScore
-from training.evaluation.score_files import distances_in_words
+from training.evaluation.score_files import distances_in_words, own_outlines_in_words
 from training.evaluation.scores import MEASURES, CaseScore, Evaluation, Summary, in_digits
 from training.reports.case_pictures import View, panel, view_of, write_comparison
 from training.reports.curves import INKS, Ink
@@ -114,6 +114,7 @@ def render(template: str, evaluation: Evaluation, dataset: Dataset, **others: An
         only_class=_only_class(evaluation),
         measures=_measures_besides_dice(evaluation),
         distances=distances_in_words(evaluation),
+        own_outlines=own_outlines_in_words(evaluation),
         object_measures=OBJECT_MEASURES,
         object_cases=_object_cases(evaluation),
         few_cases=len(evaluation.cases) < FEW_CASES,

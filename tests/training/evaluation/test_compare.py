@@ -11,7 +11,7 @@ from data.phantom import draw
 from seg.errors import ConfigError
 from tests.packages import write_package
 from training.compare import main
-from training.evaluation.comparison import compare, comparison_table
+from training.evaluation.comparison import compare, comparison_table, on_fair_cases
 from training.evaluation.measure import measure_region, summary_of_region
 from training.evaluation.score_files import write_metrics
 from training.evaluation.scores import CaseScore, Evaluation
@@ -102,6 +102,19 @@ def test_surface_dice_of_other_tolerances_is_not_compared():
 def test_other_references_are_refused():
     with pytest.raises(ConfigError, match="case c0: the references differ, 40 and 42 voxels"):
         compared(evaluation(LENGTHS), evaluation(LENGTHS, reference=21))
+
+
+def test_references_that_were_drawn_over_a_model_s_masks_do_not_judge_it():
+    old, new = evaluation([20, 20, 15, 12]), evaluation([19, 18, 18, 18])
+    comparison = compared(old, new)
+    assert comparison.own_a == ("c0", "c1")
+    assert not comparison.own_b
+    assert dice_of(comparison).difference.mean < 0.06
+    assert "2 of 4 cases show the outlines of A voxel for voxel" in comparison_table(comparison)
+    fair = compared(*on_fair_cases(old, new))
+    assert fair.cases == ("c2", "c3")
+    assert dice_of(fair).difference.mean > 0.1
+    assert on_fair_cases(evaluation([20, 20]), evaluation([19, 18]))[1].cases, "no other judge"
 
 
 def test_the_picture_can_be_opened():

@@ -222,6 +222,23 @@ def test_voxels_that_nobody_annotated_do_not_count():
     assert cell.referred(labels).tolist() == [[False, True, False, False]]
 
 
+def test_a_reference_that_was_drawn_over_the_model_s_mask_is_told_and_teaches_it_nothing(
+    package, tmp_path
+):
+    levels = np.zeros((8, 8), np.uint8)
+    levels[1:7, 1:7] = 128
+    seen = (levels > 0).astype(np.uint8)
+    drawn = seen.copy()
+    drawn[6, 6] = 0
+    cases = [TRAIN, ("test", levels, seen), ("test", levels, drawn)]
+    dataset = write_dataset(tmp_path / "data", cases)
+    predictor = Predictor(ModelPackage.load(package), Threshold())
+    scores = evaluate(predictor, dataset, dataset.test)
+    assert [case.began_with_it for case in scores.cases] == [True, False]
+    assert "1 of 2 cases (c1) show the model's own outlines" in summary_table(scores)
+    assert scores.quality.fitted_on.startswith("1 cases")
+
+
 def test_predicted_masks_are_kept_for_people(package, tmp_path):
     dataset = write_dataset(tmp_path / "data", [TRAIN, FIRST])
     predictor = Predictor(ModelPackage.load(package), Threshold())

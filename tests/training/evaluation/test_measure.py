@@ -48,8 +48,9 @@ def measured(prediction, reference, spacing=(1.0, 1.0), tolerance=1.0):
 
 def test_a_class_in_neither_mask_has_no_score_at_all():
     score = measured(EMPTY, EMPTY)
-    assert (score.voxels_predicted, score.voxels_reference) == (0, 0)
-    others = score.model_dump(exclude={"voxels_predicted", "voxels_reference"})
+    counts = {"voxels_predicted", "voxels_reference", "outlines", "own_outlines"}
+    assert score.model_dump(include=counts) == dict.fromkeys(counts, 0)
+    others = score.model_dump(exclude=counts)
     assert set(others.values()) == {None}
 
 

@@ -28,13 +28,24 @@ def objects(a, b):
     )
 
 
-def decided(*differences, found=(), cases=8):
+def judged(*differences, found=(), cases=8, **others):
     names = tuple(f"case {n}" for n in range(cases))
     return verdict(
         Comparison(
-            a="a", b="b", cases=names, left_out=(), differences=differences, objects=found, says={}
+            a="a",
+            b="b",
+            cases=names,
+            left_out=(),
+            differences=differences,
+            objects=found,
+            says={},
+            **others,
         )
-    ).decision
+    )
+
+
+def decided(*differences, **others):
+    return judged(*differences, **others).decision
 
 
 @pytest.mark.parametrize(
@@ -60,3 +71,9 @@ def test_objects_decide_where_they_are_told_apart():
     assert decided(same, found=(objects(0.6, 0.8),)) == "better"
     assert decided(same, found=(objects(0.8, 0.6),)) == "not better"
     assert decided(dice(-0.02, -0.05, 0.01, p=0.3), found=(objects(0.6, 0.8),)) == "not better"
+
+
+def test_where_only_masks_drawn_over_the_old_model_s_judge_it_that_is_said():
+    found = judged(dice(-0.05, -0.08, -0.02), own_a=("case 0", "case 1"))
+    assert found.decision == "not better"
+    assert "2 of them drawn over masks of a, which favours it" in found.says
