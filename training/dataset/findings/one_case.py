@@ -23,7 +23,7 @@ from training.dataset.findings.numbering import scattered
 from training.dataset.findings.objects import object_findings, shapes_that_join
 from training.dataset.findings.palettes import Colors, palette_of
 from training.dataset.findings.sketches import Sketch, sketch_of
-from training.dataset.findings.slices import lone_slices
+from training.dataset.findings.slices import LoneSlices, lone_slices
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
 
@@ -50,8 +50,7 @@ class InspectedCase:
     traits: ClassTraits = field(default_factory=dict)
     palette: Colors = field(default_factory=dict)
     """Of the numbers in its mask's file, where that has one."""
-    lone_slices: int = 0
-    """Slices with foreground, if none of them lies beside another one."""
+    lone_slices: LoneSlices = field(default_factory=LoneSlices)
     edges: EdgeFit | None = None
     """How its mask lies on the edges of its image."""
     shape: tuple[int, ...] = ()
