@@ -11,6 +11,7 @@ from seg.images import Image
 from seg.inference import Predictor
 from seg.inference.trust.familiarity import NOTHING_SHOWN, unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
+from seg.model_package.provenance import IntensityStatistics
 from seg.transforms import CommonScale, Normalisation, Preprocessing
 from seg.transforms.levels import PERCENTILES, percentiles_of
 
@@ -87,6 +88,20 @@ def test_a_spacing_that_is_not_stated_is_said_also_where_the_training_did_not_te
 def test_intensities_that_each_image_is_normalised_by_draw_no_warning():
     unscaled = scan(low=0, high=4000)
     assert unfamiliar(unscaled, spec(Normalisation(kind="zscore")), SEEN) == ()
+
+
+@pytest.mark.parametrize(("cases", "warns"), [(1, False), (9, True)])
+def test_a_single_training_image_shows_little_of_what_is_usual(cases, warns):
+    """Twice as much contrast: beside nine images it is odd, beside one it may be the next."""
+    usual = IntensityStatistics(mean=(-200, -200), deviation=(200, 200), noise_share=(1, 1))
+    seen = SEEN.model_copy(update={"cases": cases, "statistics": (usual,)})
+    assert bool(unfamiliar(scan(shape=(50, 200, 200)), spec(), seen)) is warns
+
+
+def test_where_neither_training_nor_model_has_a_spacing_any_is_taken():
+    """As of a model that was made elsewhere."""
+    seen = SEEN.model_copy(update={"spacing": None, "shape": ((1, 999),) * 3})
+    assert unfamiliar(scan(), spec(spacing=None), seen) == ()
 
 
 def test_sizes_without_resampling_are_told_in_pixels():
