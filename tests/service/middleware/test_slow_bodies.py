@@ -12,7 +12,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
-from tests.service.conftest import serving
+from tests.service.conftest import served, until_status
 
 TIMEOUT_S, PAUSE_S = 1.0, 0.1
 BEGINNINGS = {
@@ -66,12 +66,9 @@ def paths(everything):
 
 @pytest.fixture(scope="module")
 def server(everything, tmp_path_factory):
-    with serving(
-        tmp_path_factory.mktemp("none"),
-        tmp_path_factory.mktemp("jobs"),
-        **everything,
-        SEG_PACKAGE="",
-    ) as client:
+    log = tmp_path_factory.mktemp("slow-log") / "log.txt"
+    with served(log.parent / "none", log, **everything, SEG_PACKAGE="") as client:
+        until_status(client, "/readyz", 200)
         yield client
 
 
