@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from seg.images import Image
+from seg.leavable_pool import LeavablePool, leavable_pool
 from seg.predict.asked import PredictionJob
 from seg.predict.outcome import Outcome, failed
 from seg.predict.work import Streamed, Worker
@@ -16,12 +17,10 @@ at work that bounds how many are in memory."""
 
 def run_here(worker: Worker, jobs: Sequence[PredictionJob]) -> Iterator[Outcome]:
     """Outcomes in the order of the jobs."""
-    reader = ThreadPoolExecutor(1, "read")
-    writer = ThreadPoolExecutor(1, "write")
     images: deque[Future[Image | Streamed | None]] = deque()
     outcomes: deque[Future[Outcome]] = deque()
     rest = iter(jobs)
-    try:
+    with leavable_pool(1, "read") as reader, leavable_pool(1, "write") as writer:
         for job in jobs:
             while len(images) <= AHEAD and (coming := next(rest, None)):
                 images.append(reader.submit(worker.read, coming))
@@ -30,16 +29,13 @@ def run_here(worker: Worker, jobs: Sequence[PredictionJob]) -> Iterator[Outcome]
                 yield outcomes.popleft().result()
         while outcomes:
             yield outcomes.popleft().result()
-    finally:
-        for pool in (reader, writer):
-            pool.shutdown(cancel_futures=True)
 
 
 def _segmented(
     worker: Worker,
     job: PredictionJob,
     image: Future[Image | Streamed | None],
-    writer: ThreadPoolExecutor,
+    writer: LeavablePool,
 ) -> Future[Outcome]:
     try:
         found = image.result()

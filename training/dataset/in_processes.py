@@ -28,8 +28,13 @@ def spread(work: Callable[[Case], _Result], cases: Sequence[Case]) -> Iterator[_
         yield from map(work, cases)
         return
     # the work holds the dataset: sent with each case, it would grow as the square of the cases
-    with ProcessPoolExecutor(processes, get_context("spawn"), _take, (work,)) as pool:
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _take, (work,))
+    is_done = False
+    try:
         yield from pool.map(_do, cases)
+        is_done = True
+    finally:  # who left may be a collection of garbage, which must wait for no thread
+        pool.shutdown(wait=is_done, cancel_futures=True)
 
 
 _taken: list[Callable[[Case], Any]] = []

@@ -2,8 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
+
+from seg.leavable_pool import leavable_pool
 
 T = TypeVar("T")
 
@@ -20,7 +22,7 @@ def ahead(
     """
     end = object()
     waiting: deque[Future[object]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+    with leavable_pool(1, "ahead") as pool:
         try:
             waiting.extend(pool.submit(next, items, end) for _ in range(depth))
             while (item := waiting.popleft().result()) is not end:
@@ -28,5 +30,3 @@ def ahead(
                 yield item  # type: ignore[misc]  # whatever is not the end is an item
         finally:
             stop()
-            for future in waiting:
-                future.cancel()

@@ -12,7 +12,7 @@ image and of its logits, however long the image is.
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import prod
 from threading import Event
@@ -26,6 +26,7 @@ from seg.inference.backends.onnx import Backend
 from seg.inference.tiling.ahead import ahead
 from seg.inference.tiling.blending import Slab, blend_windows, rows_at_once, slabs_of
 from seg.inference.tiling.bricks import blend_in_bricks
+from seg.leavable_pool import leavable_pool
 from seg.transforms import Convention, Rows, border
 
 AHEAD = 2
@@ -345,20 +346,16 @@ def in_turn(
     """Where each window starts and its answer, in order, with so many at work."""
     waiting: deque[tuple[Batch, Future[Iterable[Answer]]]] = deque()
     done, most = 0, 1 + callers  # until it is known how large answers are
-    with ThreadPoolExecutor(callers, thread_name_prefix="network") as pool:
-        try:
-            for batch in itertools.chain(batches, [None]):
-                if batch is not None:
-                    waiting.append((batch, pool.submit(ask, batch)))
-                while waiting and (batch is None or len(waiting) >= most):
-                    finished, running = waiting.popleft()
-                    answers = running.result()
-                    is_large = isinstance(answers, np.ndarray) and answers.nbytes >= LARGE_ANSWER
-                    most = callers + (1 if is_large else AHEAD)
-                    yield from zip(finished.starts, answers, strict=True)
-                    del answers, running  # before the next is waited for
-                    done += len(finished.starts)
-                    progress(min(done + counts.skipped + counts.before, counts.total), counts.total)
-        finally:
-            for _, future in waiting:
-                future.cancel()
+    with leavable_pool(callers, "network") as pool:
+        for batch in itertools.chain(batches, [None]):
+            if batch is not None:
+                waiting.append((batch, pool.submit(ask, batch)))
+            while waiting and (batch is None or len(waiting) >= most):
+                finished, running = waiting.popleft()
+                answers = running.result()
+                is_large = isinstance(answers, np.ndarray) and answers.nbytes >= LARGE_ANSWER
+                most = callers + (1 if is_large else AHEAD)
+                yield from zip(finished.starts, answers, strict=True)
+                del answers, running  # before the next is waited for
+                done += len(finished.starts)
+                progress(min(done + counts.skipped + counts.before, counts.total), counts.total)
