@@ -62,7 +62,7 @@ class HeldJob:
         renew: Callable[[], bool],
         is_of_no_use: Callable[[], bool],
         give_up: Callable[[], None],
-        bounds: "JobBounds",
+        bounds: JobBounds,
     ) -> Iterator[None]:
         """Give signs of life while the block works; stop it when that is of no use any more.
 

@@ -244,7 +244,7 @@ class JobRunner:
 
     def _stopped(self, held: HeldJob) -> None:
         if held.hangs or held.is_late:
-            self._fail(held, 504, NEVER_ENDS if held.hangs else self._too_late())
+            self._fail_out_of_time(held)
         elif not held.is_lost:
             self._store.release(held.job.id, held.worker)
 
@@ -275,10 +275,12 @@ class JobRunner:
             self._threads.remove(held.thread)
             self._add_worker().start()
         if not held.is_lost:
-            self._fail(held, 504, NEVER_ENDS if held.hangs else self._too_late())
+            self._fail_out_of_time(held)
 
-    def _too_late(self) -> str:
-        return f"the job took longer than {self._settings.job_timeout_s:g} s and was stopped"
+    def _fail_out_of_time(self, held: HeldJob) -> None:
+        limit_s = self._settings.job_timeout_s
+        too_late = f"the job took longer than {limit_s:g} s and was stopped"
+        self._fail(held, 504, NEVER_ENDS if held.hangs else too_late)
 
     def _add_worker(self) -> threading.Thread:
         worker = threading.Thread(target=self._work, name="jobs", daemon=True)

@@ -143,7 +143,7 @@ def resume(
         job, whole = job_in(run, command, world)
         if job.plan.fold is None:  # else others may prepare the cases of all folds now
             remove_unfinished(run.cache)
-        if job.plan.fold is not None:
+        else:
             prepare_cases(whole, job.plan, run.cache)  # for all folds, whichever comes first
         return _carry_out(job, run, Clock(job.plan.minutes), with_ray=with_ray)
 

@@ -26,6 +26,7 @@ from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
 from tests.service.conftest import labels_of, png, served, serving, until, until_status
+from tests.service.jobs.queued import queue_of
 
 PICTURE = png(np.random.default_rng(0).integers(0, 255, (90, 70)))
 MODEL = "tiny:1"
@@ -200,65 +201,44 @@ def test_replicas_on_one_postgresql_share_their_jobs(package, postgresql, tmp_pa
 
 
 def test_a_job_waits_for_files_that_cannot_be_reached_now(tmp_path, tiny_package):
-    settings = Settings(package=tiny_package, jobs_files=str(tmp_path), provider="cpu")
-    models = ModelRegistry(settings, Metrics())
-    models.start()
-    models.wait()
-    jobs = Jobs.of(models)
-    label = models.choose().label
-    new = NewJob(owner="", model=label, order={"formats": ["png"]})
-    job = jobs.store.reserve(new, most=1, upload_s=60)
-    jobs.files.put(job, "image-0-0", io.BytesIO(PICTURE))
-    jobs.store.enqueue(job, [["image-0-0"]], "hash", keep_s=60)
+    with queue_of(tiny_package, tmp_path) as queue:
+        jobs, job = queue.jobs, queue.enqueued(PICTURE)
 
-    def work():
-        claimed = jobs.store.claim([label], "one", lease_s=60, keep_s=60)
-        jobs.runner._run_with_model(HeldJob(claimed, "one"))
-        return jobs.store.get(job)
+        def work():
+            jobs.runner._run_with_model(queue.claimed())
+            return jobs.store.get(job)
 
-    aside = (tmp_path / job).rename(tmp_path / "aside")
-    (tmp_path / job).symlink_to(tmp_path / job)  # access fails, and not since there is no file
-    with pytest.raises(FilesUnavailableError):
-        work()
-    assert jobs.store.get(job).state == "queued"
-    (tmp_path / job).unlink()
-    aside.rename(tmp_path / job)
-    done = work()
-    assert (done.state, done.attempts) == ("done", 1)
-    assert labels_of(jobs.files.read(job, RESULT)).shape == (90, 70)
-    models.close()
-    jobs.store.close()
+        aside = (tmp_path / job).rename(tmp_path / "aside")
+        (tmp_path / job).symlink_to(tmp_path / job)  # access fails, and not since there is no file
+        with pytest.raises(FilesUnavailableError):
+            work()
+        assert jobs.store.get(job).state == "queued"
+        (tmp_path / job).unlink()
+        aside.rename(tmp_path / job)
+        done = work()
+        assert (done.state, done.attempts) == ("done", 1)
+        assert labels_of(jobs.files.read(job, RESULT)).shape == (90, 70)
 
 
 def test_a_job_that_is_deleted_in_the_moment_when_it_begins_is_gone_without_an_error(
     tmp_path, tiny_package, caplog, monkeypatch
 ):
-    settings = Settings(package=tiny_package, jobs_files=str(tmp_path), provider="cpu")
-    models = ModelRegistry(settings, Metrics())
-    models.start()
-    models.wait()
-    jobs = Jobs.of(models)
-    label = models.choose().label
-    new = NewJob(owner="", model=label, order={"formats": ["png"]})
-    job = jobs.store.reserve(new, most=1, upload_s=60)
-    jobs.store.enqueue(job, [["image-0-0"]], "hash", keep_s=60)
-    held = HeldJob(jobs.store.claim([label], "one", lease_s=60, keep_s=60), "one")
-    jobs.runner.forget(job)
-    jobs.runner._run_with_model(held)
-    other = jobs.store.reserve(new, most=1, upload_s=60)
-    jobs.store.enqueue(other, [["image-0-0"]], "hash", keep_s=60)
-    claims = []
-    monkeypatch.setattr(
-        jobs.files,
-        "delete",
-        lambda _: claims.append(jobs.store.claim([label], "two", lease_s=60, keep_s=60)),
-    )
-    jobs.runner.forget(other)
-    assert claims == [None, None]
-    assert jobs.store.get(job) is None
-    assert not [record for record in caplog.records if record.levelname == "ERROR"]
-    models.close()
-    jobs.store.close()
+    with queue_of(tiny_package, tmp_path) as queue:
+        jobs, job = queue.jobs, queue.enqueued()
+        held = queue.claimed()
+        jobs.runner.forget(job)
+        jobs.runner._run_with_model(held)
+        other = queue.enqueued()
+        claims = []
+        monkeypatch.setattr(
+            jobs.files,
+            "delete",
+            lambda _: claims.append(jobs.store.claim([queue.label], "two", lease_s=60, keep_s=60)),
+        )
+        jobs.runner.forget(other)
+        assert claims == [None, None]
+        assert jobs.store.get(job) is None
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_job_that_is_about_to_be_deleted_is_taken_up_by_nobody(store):

@@ -1,6 +1,5 @@
 """A device that dies while its process lives on."""
 
-import io
 import math
 import threading
 
@@ -13,9 +12,6 @@ from seg.errors import BackendError
 from seg.inference import OnnxBackend
 from seg.model_package import ModelPackage
 from service.app import create_app
-from service.jobs.held import HeldJob
-from service.jobs.records import NewJob
-from service.jobs.routes import Jobs
 from service.models.health import (
     ERRORS_IN_A_ROW,
     LONGEST_ANSWER_S,
@@ -27,6 +23,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.service.conftest import png, until
+from tests.service.jobs.queued import queue_of
 from tests.service.routes.test_errors import problem
 
 IMAGE = png([[100] * 40] * 40)
@@ -84,29 +81,18 @@ def test_a_device_that_comes_back_is_ready_again(client, device):
 
 
 def test_jobs_on_a_device_that_died_wait_for_one_that_computes(device, tiny_package, tmp_path):
-    settings = Settings(package=tiny_package, provider="cpu", jobs_files=str(tmp_path))
-    models = ModelRegistry(settings, Metrics())
-    models.start()
-    models.wait()
-    jobs = Jobs.of(models)
-    label = models.choose().label
-    new = NewJob(owner="", model=label, order={"formats": ["png"]})
-    job = jobs.store.reserve(new, most=1, upload_s=60)
-    jobs.files.put(job, "image-0-0", io.BytesIO(IMAGE))
-    jobs.store.enqueue(job, [["image-0-0"]], "hash", keep_s=60)
-    held = HeldJob(jobs.store.claim([label], "one", lease_s=60, keep_s=60), "one")
-    device["is_dead"] = True
-    with pytest.raises(BackendError):
-        jobs.runner._run_with_model(held)
-    assert (jobs.store.get(job).state, jobs.store.get(job).attempts) == ("queued", 0)
-    until(lambda: models.able() == [])  # nothing is begun on it
-    device["is_dead"] = False
-    until(models.able)
-    held = HeldJob(jobs.store.claim([label], "one", lease_s=60, keep_s=60), "one")
-    jobs.runner._run_with_model(held)
-    assert (jobs.store.get(job).state, jobs.store.get(job).attempts) == ("done", 1)
-    models.close()
-    jobs.store.close()
+    with queue_of(tiny_package, tmp_path) as queue:
+        jobs, models, job = queue.jobs, queue.models, queue.enqueued(IMAGE)
+        held = queue.claimed()
+        device["is_dead"] = True
+        with pytest.raises(BackendError):
+            jobs.runner._run_with_model(held)
+        assert (jobs.store.get(job).state, jobs.store.get(job).attempts) == ("queued", 0)
+        until(lambda: models.able() == [])  # nothing is begun on it
+        device["is_dead"] = False
+        until(models.able)
+        jobs.runner._run_with_model(queue.claimed())
+        assert (jobs.store.get(job).state, jobs.store.get(job).attempts) == ("done", 1)
 
 
 def test_fewer_errors_in_a_row_are_no_suspicion():
