@@ -13,6 +13,31 @@ WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What disks say that know no locks, as some over a network do not."""
 
 
+def system_lock(file: Path, refusal: str, wait_s: float = 0.0) -> FileLock | None:
+    """The system's own lock, which ends with the process; None where a disk knows none.
+
+    Args:
+        file: that is locked; its folder is made if need be.
+        refusal: what is said where another process holds it.
+        wait_s: how long it is waited for, in seconds.
+
+    Raises:
+        ConfigError: another process holds it, and still does after ``wait_s``.
+        OSError: the folder cannot be written.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout as error:
+        raise ConfigError(refusal) from error
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        return None
+    return lock
+
+
 @contextmanager
 def held(target: Path, lock: Path) -> Iterator[None]:
     """Let no other process that asks for the target write to it within the block.
@@ -27,23 +52,15 @@ def held(target: Path, lock: Path) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     is_made = not lock.parent.exists()
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    file = FileLock(lock, fallback_to_soft=False)
-    try:
-        file.acquire(timeout=0)
-    except Timeout as error:
-        raise ConfigError(
-            f"another command is writing to {target}; wait for its end, or name another folder"
-        ) from error
-    except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
-            raise
+    ours = system_lock(
+        lock, f"another command is writing to {target}; wait for its end, or name another folder"
+    )
     try:
         yield
     finally:
-        if file.is_locked:
+        if ours:
             lock.unlink(missing_ok=True)
-            file.release()
+            ours.release()
         if is_made:
             with suppress(OSError):
                 lock.parent.rmdir()  # where it is empty

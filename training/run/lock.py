@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from seg.errors import ConfigError
-from seg.held_folders import WITHOUT_LOCKS
+from seg.held_folders import system_lock
 
 LOCK = ".lock"
 """The file in the folder that is locked; it stays there, and says nothing by itself."""
@@ -26,22 +24,17 @@ def taken(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
             on a disk that knows no locks, where a file in their place would outlive the machine.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=wait_s)
-    except Timeout as error:
-        raise ConfigError(
-            f"another training is writing to {folder}; wait for its end, or name another folder "
-            "with --out"
-        ) from error
-    except OSError as error:
-        if error.errno not in WITHOUT_LOCKS:
-            raise
+    lock = system_lock(
+        folder / LOCK,
+        f"another training is writing to {folder}; wait for its end, or name another folder with "
+        "--out",
+        wait_s,
+    )
+    if lock is None:
         raise ConfigError(
             f"{folder} lies on a disk that knows no locks, so that two trainings could write there "
             "at once; name a folder on another disk with --out"
-        ) from error
+        )
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ def test_the_folder_of_a_killed_training_is_free(held):
     folder, process = held
     process.kill()
     process.wait()
-    with taken(folder, wait_s=5):
+    with taken(folder, wait_s=5.0):
         pass
 
 
