@@ -3,9 +3,11 @@
 import argparse
 import math
 import re
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from seg.errors import SegError
@@ -108,20 +110,40 @@ def in_one_sentence(error: BaseException) -> str:
     return "; ".join([said, *getattr(error, "__notes__", ())])
 
 
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Where nobody handles it otherwise."""
+    is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not is_free or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def exit_status(
     command: Callable[[], int],
     say: Callable[[str], object] = lambda sentence: sys.stderr.write(f"{sentence}\n"),
     stopped: str = "stopped",
+    *,
+    serves: bool = False,
 ) -> int:
     """The status of the command, ``REFUSED`` or ``STOPPED``; any other exception is a bug of ours.
+
+    SIGTERM stops it as Ctrl-C does, so that nothing half-written is left behind.
 
     Args:
         command: does the work.
         say: takes the sentence.
         stopped: what to say when a user asked to stop.
+        serves: it is a server, which ends by SIGTERM in its own way.
     """
     try:
-        return command()
+        with nullcontext() if serves else _stopped_by_sigterm():
+            return command()
     except (SegError, OSError, MemoryError) as error:
         say(f"error: {in_one_sentence(error)}")
         return REFUSED

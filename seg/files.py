@@ -2,11 +2,18 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PART = re.compile(r"\..+\.[^.]+\.[a-z0-9_]{8}")
+"""Name of a file that is being written beside its place."""
+STALE_S = 3600.0
+"""Seconds without a change after which nobody writes it any more."""
 
 
 def sha256_of(path: Path) -> str:
@@ -58,13 +65,23 @@ def written_whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_stale_parts(folder: Path, older_than_s: float = STALE_S) -> None:
+    """Remove files of ``replaced_file`` that belong to processes that were killed."""
+    for part in folder.glob(".*.*.*"):
+        with suppress(OSError):
+            is_part = PART.fullmatch(part.name) and part.is_file()
+            if is_part and time.time() - part.stat().st_mtime > older_than_s:
+                part.unlink()
+
+
 def remove_unfinished(target: Path) -> None:
     """Remove what a process that was killed left beside ``target``; no other may write there now.
 
     Only folders of ``written_whole`` are looked for.
     """
-    for path in target.parent.glob(f".{target.name}.*"):
-        if path.is_dir() and not path.is_symlink():
+    is_left = re.compile(rf"\.{re.escape(target.name)}\.(old\.)?[a-z0-9_]{{8}}").fullmatch
+    for path in target.parent.glob(".*"):
+        if is_left(path.name) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from seg.errors import ConfigError
+from seg.files import remove_unfinished
 
 WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What disks say that know no locks, as some over a network do not."""
@@ -90,4 +91,5 @@ def new_folder(target: Path) -> Iterator[None]:
     target = target.absolute()
     with held(target, target.with_name(f".{target.name}.lock")):
         check_new(target)  # another may have been done meanwhile
+        remove_unfinished(target)
         yield

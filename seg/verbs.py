@@ -35,6 +35,7 @@ VERBS = {
     "predict": ("seg.predict", "segment files"),
     "networks": ("seg.networks", "presets, shortcuts, sizes, drawings"),
     "serve": ("bentoml", "serve a package over HTTP: SEG_PACKAGE=DIR seg serve --port 3000"),
+    "studio": ("service.studio", "outline, train and count in the browser, on a folder"),
     "dicom": ("service.dicom", "receive series by C-STORE, segment, send the results"),
     "build": ("service.build", "a bento that carries a package"),
     "size": ("service.size", "memory and cores that serving a package needs"),
@@ -49,7 +50,7 @@ GROUPS = {
     "from data to a package": ("check", "plan", "augment", "fit", "rank", "improve"),
     "how good it is": ("evaluate", "compare", "calibrate", "doctor", "card"),
     "from and for other software": ("adopt", "export"),
-    "masks": ("predict", "serve", "dicom"),
+    "masks": ("predict", "serve", "studio", "dicom"),
     "running the service": ("build", "size", "keys"),
     "networks": ("networks", "studies"),
 }

@@ -68,6 +68,8 @@ class JobStatus(_Said):
     """2 where its first worker died."""
     jobs_ahead: int | None
     """Jobs that were queued before; null unless it is queued."""
+    waits_for: str | None = None
+    """Why nobody takes it up now although its turn may have come; null where nothing is wrong."""
     progress: Annotated[float, Field(ge=0, le=1)]
     images_done: int
     images_total: int
@@ -123,6 +125,8 @@ class ModelEntry(_Said):
     """A version that answers a share of the requests that name no version."""
     share: float = 0.0
     """Of requests, 0 to 1."""
+    reason: str | None = None
+    """Why a version that is named here does not answer."""
     versions: tuple[VersionSummary, ...]
     """The highest first."""
 

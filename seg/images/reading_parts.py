@@ -98,6 +98,7 @@ class _Channels:
         self.unit, self.nifti = parts[0].unit, parts[0].nifti
         self.reduction: tuple[float, ...] | None = parts[0].reduction
         self.channels = sum(part.channels for part in parts)
+        self.notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region."""

@@ -152,8 +152,7 @@ def encode_objects(objects: Mask, name: str) -> bytes:
         return encode_tiff(numbers)
     if ending.endswith((".nii", ".nii.gz")):
         return encode_nifti(numbers, zipped=ending.endswith(".gz"))
-    image = Image(numbers.array[np.newaxis], spacing=objects.spacing, affine=objects.affine)
-    return encode_image(image, name)
+    return encode_image(Image.on_grid_of(numbers, numbers.array[np.newaxis]), name)
 
 
 def write_objects(path: Path, objects: Mask) -> None:

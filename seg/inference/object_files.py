@@ -91,15 +91,14 @@ def predict_objects_file(  # noqa: PLR0913 - what may be chosen of one image
             spacing=source.spacing,
             affine=source.affine,
             reduction=source.reduction,
+            region=predictor.selection.region_on(source),
             source=sources[0].name,
         )
         lines = unfinished.path("rows")
-        with lines.open("wb") as file:
-            for row in measure_in_bands(stored, source):
-                file.write(json.dumps(row).encode() + b"\n")
+        _write_rows(lines, stored, source)
         for target, format in targets.items():
             _write(stored, format, target, source, lines)
-        warnings = predictor.warnings(source)
+        warnings = (*source.notes, *predictor.warnings(source), *stored.notes)
         return ObjectsInFile(counts, dict(stored.counts), stored.are_told_apart, warnings)
 
 
@@ -224,6 +223,24 @@ def _write(objects: Objects, format: str, target: Path, source: ImageSource, row
                 file.writelines(
                     object_parts(objects, format, columns_of(objects, source), rows_in(rows))
                 )
+
+
+def _write_rows(path: Path, objects: Objects, source: ImageSource) -> None:
+    """A line of JSON for each object, object 1 first."""
+    measured = path.with_name("measured")
+    starts = np.zeros(len(objects), np.int64)
+    with measured.open("wb") as file:
+        for row in measure_in_bands(objects, source):
+            starts[int(row["label"] or 0) - 1] = file.tell()
+            file.write(json.dumps(row).encode() + b"\n")
+    if (np.diff(starts) > 0).all():
+        measured.replace(path)
+        return
+    with measured.open("rb") as lines, path.open("wb") as file:
+        for start in starts.tolist():
+            lines.seek(start)
+            file.write(lines.readline())
+    measured.unlink()
 
 
 def rows_in(path: Path) -> Iterator[dict[str, Cell]]:

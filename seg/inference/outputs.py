@@ -3,7 +3,6 @@
 The command line and the service offer the same names.
 """
 
-import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from seg.images.itk.slicer import encode_nrrd_layers
 from seg.inference.trust.quality import Segmentation
 from seg.names import INSTANCES, LAYERS, MAP_NAMES, MapName
 from seg.objects import LABEL_SUFFIX, OBJECT_FORMATS, count_cells, encode_instances
+from seg.tables.comma_separated import csv_text, read_csv
 
 USUAL_MAP_FORMAT = {2: "tiff", 3: "nifti"}
 """By dimensions: of a map that is asked for by its bare name."""
@@ -128,7 +128,7 @@ def measurement_rows(found: Segmentation, image: Image) -> list[dict[str, str]]:
         ImageError: as ``encode_mask`` does.
     """
     table = encode_mask(found.mask, "csv", found.classes, image).decode()
-    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    rows = list(read_csv(io.StringIO(table, newline="")))
     if found.objects is None:
         return rows
     counts = found.objects.counts
@@ -137,11 +137,8 @@ def measurement_rows(found: Segmentation, image: Image) -> list[dict[str, str]]:
 
 def measurement_table(rows: Sequence[Mapping[str, str]]) -> bytes:
     """Rows of one image or of several as CSV, with all columns that one of them has."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return csv_text(columns, rows, end="\r\n").encode()
 
 
 def _layers(found: Segmentation) -> bytes:

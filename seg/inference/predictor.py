@@ -116,9 +116,11 @@ class Predictor:
         if "disagreement" in maps:
             backend = DisagreementBackend(backend, self.voices, card.task, card.votes)
         counts = WindowCounts()
-        objects = ObjectsMeter(card, turned.spatial_shape) if with_objects else None
-        labels = self._labels(backend, turned, progress, meter, counts, objects)
-        quality = meter.quality((*image.notes, *self.warnings(turned)), counts)
+        taker = ObjectsMeter(card, turned.spatial_shape) if with_objects else None
+        labels = self._labels(backend, turned, progress, meter, counts, taker)
+        objects = self._objects(image, turned, turn, taker, labels) if taker else None
+        notes = (*image.notes, *self.warnings(turned), *(objects.notes if objects else ()))
+        quality = meter.quality(notes, counts)
         found = {
             name: Image.on_grid_of(image, np.ascontiguousarray(turn.back(array)))
             for name, array in meter.maps.items()
@@ -138,7 +140,7 @@ class Predictor:
                 expected_error=quality.expected_error,
                 warnings=quality.warnings,
             ),
-            objects=self._objects(image, turned, turn, objects, labels) if objects else None,
+            objects=objects,
         )
 
     def _objects(
@@ -158,6 +160,7 @@ class Predictor:
             spacing=image.spacing,
             affine=image.affine,
             reduction=image.reduction,
+            region=self.selection.region_on(image),
         )
 
     def objects_within(self, meter: ObjectsMeter, mask: Mask) -> Objects:

@@ -51,11 +51,10 @@ class SlabLogits:
         first: int = 0,
     ) -> Iterator[Slab]:
         """Logits on the image's own grid, background outside of the region that is wanted."""
-        region, shape = self.selection.region, tuple(source.spatial_shape)
+        region, shape = self.selection.region_on(source), tuple(source.spatial_shape)
         if region is None or len(shape) != self.card.input.dims:
             yield from self._slabs_of_box(None, backend, source, progress, counts, first)
             return
-        region = region.on(source.spacing, source.reduction)
         box = region.box(*shape)
         if box is None:
             raise ImageError(

@@ -2,6 +2,9 @@
 
 from seg.frozen import FrozenData
 
+ANY_INTENSITY = (-3e38, 3e38)
+"""Of a channel of whose intensities nothing is known, as of a model that was made elsewhere."""
+
 
 class IntensityStatistics(FrozenData):
     """Smallest and largest value over the training images, of one channel of whole images."""

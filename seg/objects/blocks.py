@@ -1,7 +1,7 @@
 """Objects of images of any size, decoded block by block: the very ones that all at once gives."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 
@@ -41,6 +41,8 @@ class Decoded:
     """Index of its first voxel in the image, which rises from label to label."""
     again: int = 0
     """How often a block had to be decoded with a larger halo, which may have served others too."""
+    unsplit: int = field(default=0, kw_only=True)
+    """Objects that were too large for a look at their shape."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,13 +1,14 @@
 """What can be measured of each object, by the names that scikit-image has for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import isnan
 
 import numpy as np
-from jaxtyping import Int64, UInt32
+from jaxtyping import Bool, Int64, UInt32
+from scipy import ndimage
 
 from seg.errors import ImageError
-from seg.images import Image, ImageSource
+from seg.images import Image, ImageSource, Spacing
 from seg.images.grid.image import sheared_share
 from seg.images.storage.file_backed import let_go
 from seg.objects.objects import Objects
@@ -51,11 +52,20 @@ def measure_objects(objects: Objects, image: Image | None = None) -> list[dict[s
         )
     if not len(objects):
         return []
+    touches, neighbours = _surroundings(objects)
+    return _rows(objects, image, touches[1:], neighbours[1:])
+
+
+def _rows(
+    objects: Objects,
+    image: Image | None,
+    touches: Bool[np.ndarray, " n"],
+    neighbours: Int64[np.ndarray, " n"],
+) -> list[dict[str, Cell]]:
     table = _properties(objects)
     table |= _intensities(objects.labels, image, table["num_pixels"]) if image else {}
-    touches = _touching_the_border(objects.labels, len(objects))
-    neighbours = _neighbours(objects.labels, len(objects))
     unit = "mm" if objects.spacing else "pixel"
+    columns = columns_of(objects, image)
     rows: list[dict[str, Cell]] = []
     for at in range(len(objects)):
         probability = float(objects.probabilities[at])
@@ -66,36 +76,38 @@ def measure_objects(objects: Objects, image: Image | None = None) -> list[dict[s
         }
         row |= {name: _cell(values[at]) for name, values in table.items()}
         row |= {"touches_border": bool(touches[at]), "neighbors": int(neighbours[at]), "unit": unit}
-        rows.append(row)
+        rows.append({name: row[name] for name in columns})
     return rows
 
 
 def columns_of(objects: Objects, image: ImageSource | None = None) -> list[str]:
     """Names of the columns, also where there is no object."""
-    axes = range(objects.dims)
-    shapes = _shapes_for(objects)
-    channels = range(image.channels if image else 0)
+    return object_columns(
+        objects.dims, image.channels if image else 0, is_square=_is_square(objects.spacing)
+    )
+
+
+def object_columns(dims: int, channels: int, *, is_square: bool = True) -> list[str]:
+    """Names of the columns for images of so many channels, whose pixels are square or not."""
+    flat = SHAPES if is_square else tuple(name for name in SHAPES if name != "perimeter")
+    numbers = range(channels)
     return [
         *("label", "class", "probability", "area", "num_pixels"),
-        *(f"centroid-{axis}" for axis in axes),
-        *(f"bbox-{number}" for number in range(2 * objects.dims)),
-        *shapes,
-        *(f"intensity_{what}-{c}" for what in ("mean", "std", "total") for c in channels),
+        *(f"centroid-{axis}" for axis in range(dims)),
+        *(f"bbox-{number}" for number in range(2 * dims)),
+        *(flat if dims == 2 else SHAPES_OF_VOLUMES),
+        *(f"intensity_{what}-{c}" for what in ("mean", "std", "total") for c in numbers),
         *("touches_border", "neighbors", "unit"),
     ]
 
 
-def _shapes_for(objects: Objects) -> Sequence[str]:
-    if objects.dims == 3:
-        return SHAPES_OF_VOLUMES
-    spacing = objects.spacing or (1.0, 1.0)
-    is_square = np.isclose(spacing[0], spacing[1], rtol=1e-3)
-    return SHAPES if is_square else tuple(name for name in SHAPES if name != "perimeter")
+def _is_square(spacing: Spacing | None) -> bool:
+    return spacing is None or bool(np.isclose(spacing[-2], spacing[-1], rtol=1e-3))
 
 
 def _properties(objects: Objects) -> dict[str, np.ndarray]:
     spacing = objects.spacing or (1.0,) * objects.dims
-    names = _shapes_for(objects)
+    names = columns_of(objects)
     if "perimeter" in names:  # which wants equal numbers
         spacing = (spacing[0],) * 2
     found = shapes_of(objects.labels, spacing, names)
@@ -126,18 +138,15 @@ def _intensities(
     return found
 
 
-def _touching_the_border(labels: UInt32[np.ndarray, "*spatial"], count: int) -> np.ndarray:
-    touches = np.zeros(count + 1, bool)
-    for axis in range(labels.ndim):
-        along = np.moveaxis(labels, axis, 0)
-        touches[along[0]] = touches[along[-1]] = True
-    return touches[1:]
-
-
-def _neighbours(labels: UInt32[np.ndarray, "*spatial"], count: int) -> Int64[np.ndarray, " n"]:
-    pairs = [_sides(labels, axis) for axis in range(labels.ndim)]
-    both = np.unique(np.concatenate(pairs), axis=0)
-    return np.bincount(both.reshape(-1), minlength=count + 1)[1:]
+def _cut_by_region(objects: Objects, start: int, stop: int) -> UInt32[np.ndarray, " n"]:
+    """Numbers of objects in some rows with a pixel beside one that was not asked about."""
+    labels = objects.labels
+    if objects.region is None:
+        return np.zeros(0, np.uint32)
+    first, last = max(0, start - 1), min(len(labels), stop + 1)
+    outside = ~objects.region.rows(first, last, labels.shape[1])
+    beside = ndimage.binary_dilation(outside)[start - first : stop - first]
+    return np.unique(np.asarray(labels[start:stop])[beside])
 
 
 def _sides(labels: UInt32[np.ndarray, "*spatial"], axis: int) -> Int64[np.ndarray, "pairs 2"]:
@@ -161,11 +170,12 @@ def _cell(value: object) -> Cell:
 def measure_in_bands(objects: Objects, source: ImageSource | None) -> Iterator[dict[str, Cell]]:
     """The rows of ``measure_objects``, a band of the image in memory at a time.
 
-    Each object is measured in the band in which it begins, with as many rows more as it needs.
+    Each object is measured in the band in which it begins, with as many rows more as it needs; of
+    an image that was turned for its network, objects do not begin in the order of their numbers.
     """
     labels, count = objects.labels, len(objects)
     boxes = _boxes_in_bands(labels, count)
-    touches, neighbours = _surroundings(labels, count)
+    touches, neighbours = _surroundings(objects)
     height = _band_rows(labels)
     for start in range(0, len(labels), height):
         own = np.flatnonzero((boxes[:, 0] >= start) & (boxes[:, 0] < start + height)) + 1
@@ -181,16 +191,16 @@ def measure_in_bands(objects: Objects, source: ImageSource | None) -> Iterator[d
             probabilities=objects.probabilities[own - 1],
             kinds=objects.kinds,
             spacing=objects.spacing,
+            affine=objects.affine,  # a shear makes voxels smaller
         )
         image = Image(source.read(band)) if source else None
-        for number, row in zip(own.tolist(), measure_objects(part, image), strict=True):
+        rows = _rows(part, image, touches[own], neighbours[own])
+        for number, row in zip(own.tolist(), rows, strict=True):
             row["label"] = number
             for name in ("centroid-0", "bbox-0", f"bbox-{objects.dims}"):
                 value = row[name]
                 assert isinstance(value, int | float)
                 row[name] = value + start
-            row["touches_border"] = bool(touches[number])
-            row["neighbors"] = int(neighbours[number])
             yield row
         let_go(labels)
 
@@ -214,9 +224,10 @@ def _boxes_in_bands(labels: UInt32[np.ndarray, "*spatial"], count: int) -> Int64
 
 
 def _surroundings(
-    labels: UInt32[np.ndarray, "*spatial"], count: int
-) -> tuple[np.ndarray, Int64[np.ndarray, " n"]]:
-    """By number: whether an object touches the image's border, and how many others it touches."""
+    objects: Objects,
+) -> tuple[Bool[np.ndarray, " numbers"], Int64[np.ndarray, " numbers"]]:
+    """By number from 0: whether an object touches the border, and how many others it touches."""
+    labels, count = objects.labels, len(objects)
     touches = np.zeros(count + 1, bool)
     height = _band_rows(labels)
     pairs = [np.zeros((0, 2), np.int64)]
@@ -226,6 +237,7 @@ def _surroundings(
         for axis in range(1, labels.ndim):
             along = np.moveaxis(band, axis, 0)
             touches[np.unique(along[[0, -1]])] = True
+        touches[_cut_by_region(objects, start, min(start + height, len(labels)))] = True
         let_go(labels)
     touches[np.unique(labels[0])] = touches[np.unique(labels[-1])] = True
     both = np.unique(np.concatenate(pairs), axis=0)

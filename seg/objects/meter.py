@@ -15,7 +15,7 @@ from seg.objects.counting import count_of, probabilities_of_objects
 from seg.objects.evidence import FULL, heights_of, kinds_of, seed_rules
 from seg.objects.flooding import SeedRule
 from seg.objects.objects import Objects
-from seg.objects.splitting import shapings, split
+from seg.objects.splitting import shapings, split, too_large_to_split
 
 AT_ONCE = 2**23
 """Voxels of an image that is decoded as one block."""
@@ -111,7 +111,10 @@ class ObjectsMeter:
             decoded = split(labels, decoded, ways)
         scores = mean_certainty(labels, self.sure, len(decoded.classes))
         found = objects_of(card, labels, decoded, scores, mask, rules)
-        return replace(found, are_told_apart=True) if ways else found
+        if not ways:
+            return found
+        notes = (too_large_to_split(decoded.unsplit),) if decoded.unsplit else ()
+        return replace(found, are_told_apart=True, notes=notes)
 
     def _block(self, mask: Mask) -> int:
         """All at once where that is little, since halos cost time."""

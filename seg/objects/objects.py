@@ -8,6 +8,7 @@ from jaxtyping import Float32, UInt8, UInt32
 from scipy import ndimage
 
 from seg.images import Affine, ClassInfo, Mask, Spacing
+from seg.images.outlines.roi import RegionOfInterest
 from seg.objects.counting import Count
 
 Box = tuple[slice, ...]
@@ -31,10 +32,14 @@ class Objects:
     affine: Affine | None = None
     reduction: tuple[float, ...] | None = None
     """Pixels of the image's file for each of these, where it was read at another resolution."""
+    region: RegionOfInterest | None = None
+    """On this grid, where nothing else was segmented: objects are cut at its border."""
     source: str = "image"
     """Name of the image's file, for formats that refer to it."""
     are_told_apart: bool = True
     """False where objects that touch are one: the model knows classes only."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of how they were found."""
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -2,13 +2,14 @@
 
 import io
 import json
+import re
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -22,6 +23,9 @@ from seg.objects.measurements import Cell, measure_objects
 from seg.objects.objects import Box, Objects
 from seg.objects.rings import polygons_of
 
+if TYPE_CHECKING:
+    from roifile import ImagejRoi
+
 MEASURED_IN_PLACES = ("label", "class", "probability", "unit", "centroid", "bbox")
 """Columns that are no measurements, or that QuPath has by itself."""
 COMPACT = (",", ":")
@@ -31,6 +35,14 @@ BATCH = 512
 """Objects whose outlines are found at once."""
 AT_ONCE = 2**22
 """Pixels that are looked at for them."""
+CLASS_OF_ROI = "class: "
+"""Begins what a region's properties say of its class."""
+_MOVE, _LINE, _CLOSE = 0, 1, 4
+"""Steps of a composite region, as Java's ``PathIterator`` counts them."""
+_LONG = re.compile("[^\0-\uffff]")
+"""Letters that Java counts as two."""
+_NO_NAME = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
+"""Letters that no file may be called by."""
 Polygons = list[list[list[list[int | float]]]]
 Item = TypeVar("Item")
 _NAMESPACE = uuid.UUID("6f1b1d36-6b5a-5b0e-9a53-0c9f8a1d2b4e")
@@ -217,7 +229,7 @@ def _runs(plane: Bool[np.ndarray, "y x"], top: int, left: int) -> Runs:
 def encode_objects_rois(objects: Objects, image: Image | None = None) -> bytes:
     """A ZIP of ImageJ's regions of interest, one an object, called by number and class.
 
-    An object in several parts is told by its largest; holes are filled, as ImageJ's polygons are.
+    An object with holes or in several parts is a composite region.
 
     Raises:
         UnsupportedImageError: ImageJ's file has no room for a coordinate.
@@ -233,8 +245,6 @@ def write_rois(objects: Objects, boxes: Iterable[Box | None], target: Path | io.
     Raises:
         UnsupportedImageError: ImageJ's file has no room for a coordinate.
     """
-    from roifile import ROI_TYPE, ImagejRoi
-
     if max(objects.labels.shape) > np.iinfo(np.int16).max:
         raise UnsupportedImageError(
             "ImageJ's regions of interest end at 32767 pixels; ask for objects-geojson"
@@ -247,18 +257,32 @@ def write_rois(objects: Objects, boxes: Iterable[Box | None], target: Path | io.
             for number, polygons in zip(
                 numbers, rings_within(objects, numbers, around), strict=True
             ):
-                ring = max((polygon[0] for polygon in polygons), key=_area)
-                name = f"{number:06d}-{objects.name_of(number)}"
-                roi = ImagejRoi.frompoints(np.array(ring[:-1], np.int32), name=name)
-                roi.roitype = ROI_TYPE.POLYGON
+                kind = " ".join(_LONG.sub("?", objects.name_of(number)).split())
+                name = f"{number:06d}-{kind}"
+                roi = _roi_of(polygons)
+                roi.name, roi.props = name, f"{CLASS_OF_ROI}{kind}\n"
                 # with a fixed date: equal objects, equal files
-                archive.writestr(zipfile.ZipInfo(f"{name}.roi"), roi.tobytes())
+                entry = zipfile.ZipInfo(f"{_NO_NAME.sub('_', name)}.roi")
+                archive.writestr(entry, roi.tobytes())
 
 
-def _area(ring: list[list[int | float]]) -> float:
-    """Within a closed ring."""
-    x, y = np.array(ring).T
-    return abs(float(x[:-1] @ y[1:] - x[1:] @ y[:-1])) / 2
+def _roi_of(polygons: Polygons) -> "ImagejRoi":
+    """One ring as a polygon, several as a shape: for each point how to get there, and where."""
+    from roifile import ROI_TYPE, ImagejRoi
+
+    rings = [np.array(ring[:-1], np.int32) for polygon in polygons for ring in polygon]
+    roi = ImagejRoi.frompoints(np.concatenate(rings))
+    if len(rings) == 1:
+        roi.roitype = ROI_TYPE.POLYGON
+        return roi
+    roi.roitype, roi.integer_coordinates, roi.n_coordinates = ROI_TYPE.RECT, None, 0
+    path: list[float] = []
+    for ring in rings:
+        for at, (x, y) in enumerate(ring.tolist()):
+            path += [_LINE if at else _MOVE, x, y]
+        path.append(_CLOSE)
+    roi.multi_coordinates, roi.shape_roi_size = np.array(path, np.float32), len(path)
+    return roi
 
 
 def batched(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -88,6 +88,18 @@ def shapings(
     }
 
 
+def too_large_to_split(count: int) -> str:
+    """What is to be said of so many objects."""
+    return Sentence(
+        f"{count} {'object is' if count == 1 else 'objects are'} too large to be split by shape, "
+        "and counted as one each: their boxes are of more than "
+        f"{LARGEST // 10**6} million voxels; segment a part of the image, or at a coarser "
+        "resolution",
+        "too_large_to_split",
+        count=count,
+    )
+
+
 def splitting_warning(card: ModelCard) -> str | None:
     """What is to be said of values that split."""
     if card.splitting is None:
@@ -110,6 +122,7 @@ def split(
     first = decoded.first.tolist()
     is_kept = [True] * count
     sizes = _sizes(labels, count)
+    unsplit = 0
     for number, box in enumerate(boxes_of(labels, count), start=1):
         way = ways.get(classes[number - 1])
         if way is None:
@@ -119,6 +132,7 @@ def split(
             continue
         around = _with_margin(box, labels.shape)
         if prod(side.stop - side.start for side in around) > LARGEST:
+            unsplit += 1
             continue
         here = labels[around]
         inside = here == number
@@ -137,7 +151,9 @@ def split(
         classes += [classes[number - 1]] * more
         is_kept += [True] * more
         let_go(labels)
-    found = Decoded(np.array(classes, np.uint8), np.array(first, np.int64), decoded.again)
+    found = Decoded(
+        np.array(classes, np.uint8), np.array(first, np.int64), decoded.again, unsplit=unsplit
+    )
     return _numbered(labels, found, np.array(is_kept, bool))
 
 

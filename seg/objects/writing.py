@@ -1,6 +1,5 @@
 """Objects as files."""
 
-import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from seg.objects.outlines import (
     encode_objects_rois,
     geojson_parts,
 )
+from seg.tables.comma_separated import csv_line
 
 LABEL_SUFFIX = {2: ".tif", 3: ".nii.gz"}
 """By dimensions: of label images of which the format was not said."""
@@ -69,15 +69,9 @@ def encode_objects_csv(objects: Objects, image: Image | None = None) -> bytes:
 
 
 def _csv_parts(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[bytes]:
-    yield _csv_line(columns)
+    yield csv_line(columns).encode()
     for row in rows:
-        yield _csv_line([row.get(name) for name in columns])
-
-
-def _csv_line(cells: Sequence[Cell]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+        yield csv_line([row.get(name) for name in columns]).encode()
 
 
 STREAMED_OBJECT_FORMATS = (

@@ -1,6 +1,5 @@
 """``python -m seg.predict``."""
 
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +13,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     3 when all cases went well and files beside them were left out.
     """
     options = command_line().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no half mask is left behind
 
     def run() -> int:
         # readers of images and onnxruntime take a second: only what is asked for waits for them

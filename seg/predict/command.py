@@ -17,6 +17,7 @@ from seg.inference import Selection, outputs_for
 from seg.inference.backends.ways import way_of
 from seg.inference.object_files import rows_in
 from seg.model_package import ModelCard, ModelPackage
+from seg.objects.measurements import object_columns
 from seg.predict.archives import DICOM, RemoteInputs, check_storable, say_not_stored, split_inputs
 from seg.predict.asked import CaseWork, PredictionJob, files_of
 from seg.predict.cases import CaseSearch, PredictionCase, find_cases, left_out
@@ -142,7 +143,8 @@ def _segmented(
         tables["measurements"] = Table(work.out / MEASUREMENTS_FILE)
     quality.leave_out({str(path): "no image that is read" for path in missed})
     if any(outputs_for(card.input.dims)[name].of_objects for name in work.formats):
-        tables["objects"] = LongTable(work.out / OBJECTS_FILE)
+        columns = object_columns(card.input.dims, len(card.input.channels))
+        tables["objects"] = LongTable(work.out / OBJECTS_FILE, columns)
     _keep_inputs(cases, work, card.input.dims)
     settings = work.settings(card)
     made_of = {case.name: f"{settings}-{case.state}" for case in cases}

@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,13 +22,18 @@ PREFIX, LOCK = ".rows-", "lock"
 class LongTable:
     """As ``Table``, but no rows are in memory: a file a case lies in a folder that goes with it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = ()) -> None:
         """Read the table, or begin one.
+
+        Args:
+            path: of the table.
+            columns: that it has while there is no row.
 
         Raises:
             ConfigError: there is a file of that name that is no such table.
         """
         self._path = path
+        self._usual = [CASE, *columns]
         self._columns: dict[str, None] = {CASE: None}
         self._files: dict[str, Path] = {}
         self._counts: dict[str, int] = {}
@@ -63,7 +68,8 @@ class LongTable:
         begun = monotonic()
         cases = sorted(self._files)
         rows = ({CASE: case, **row} for case in cases for row in self.rows_of(case))
-        write_rows(self._path, list(self._columns), rows)
+        columns = list(self._columns) if any(self._counts.values()) else self._usual
+        write_rows(self._path, columns, rows)
         self._saved = monotonic()
         self._pause = max(SECONDS_BETWEEN_SAVES, PATIENCE * (self._saved - begun))
 

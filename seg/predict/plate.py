@@ -11,6 +11,7 @@ from pathlib import Path
 from seg.errors import ConfigError
 from seg.images.zarr.write_plate import write_label_plate
 from seg.predict.tables import Row, write_rows
+from seg.tables.comma_separated import column_called, read_any_table
 
 _PLACE = r"{start}(?:[Ww]ell ?)?{row}(?: ?- ?)?{column}(?![0-9A-Za-z])"
 _ANYWHERE, _FIRST = "(?<![A-Za-z0-9])", "^"
@@ -30,9 +31,12 @@ PATTERNS = (
 )
 """Of wells in names and folders, the surest first."""
 WORDS = re.compile(r"[_\s.]+")
-MEASURED = ("area", "intensity_mean-")
+AREA, UNIT = "area", "unit"
+MEASURED = (AREA, "intensity_mean-")
 """Columns of objects, by what they begin with, whose mean a well gets."""
-WELL, PLATE = "well", "plate"
+WELL, PLATE, PLACE = "well", "plate", ("row", "column")
+COUNTED = re.compile(f"(images|images_failed|{UNIT})$|(objects|low|high)_|mean_(area|intensity)")
+"""Columns of wells that a layout cannot have as well: they tell what was found."""
 LABEL_PLATE = ".instances.ome.zarr"
 """Ending of a plate of label images."""
 IMAGE_NAME = re.compile("[A-Za-z0-9]+")
@@ -102,21 +106,26 @@ class PlateLayout:
             ConfigError: it is no table with a column for wells, or tells one twice.
         """
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = list(reader.fieldnames or ())
-                rows = list(reader)
+            columns, rows = read_any_table(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"{path} cannot be read as a CSV table: {error}") from error
-        if WELL not in columns:
+        own_well, own_plate = (column_called(name, columns) for name in (WELL, PLATE))
+        if own_well is None:
             raise ConfigError(f"{path} has no column {WELL}; its first row names the columns")
-        self.columns = [name for name in columns if name not in (WELL, PLATE)]
+        self.columns = [name for name in columns if name not in (own_well, own_plate, *PLACE)]
+        if taken := [name for name in self.columns if COUNTED.match(name)]:
+            raise ConfigError(
+                f"{path} has a column {taken[0]}, as the table of wells has; call it otherwise"
+            )
         self._rows: dict[tuple[str, str], Mapping[str, str]] = {}
         for number, row in enumerate(rows, start=2):
-            found = well_of(str(row[WELL] or "").strip())
+            found = well_of(str(row[own_well] or "").strip())
             if found is None:
-                raise ConfigError(f"{path}, line {number}: {row[WELL]!r} is no well such as B03")
-            key = (str(row.get(PLATE) or "").strip(), found.name)
+                raise ConfigError(
+                    f"{path}, line {number}: {row[own_well]!r} is no well such as B03"
+                )
+            plate = row.get(own_plate) if own_plate else None
+            key = (str(plate or "").strip(), found.name)
             if key in self._rows:
                 raise ConfigError(f"{path}, line {number}: {found.name} was told before")
             self._rows[key] = row
@@ -148,6 +157,8 @@ class _Sums:
     """Columns that one image at least has no value for."""
     totals: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
     """By column: the sum over objects, and how many they are."""
+    units: set[str] = field(default_factory=set)
+    """In which objects were measured."""
 
 
 class Plate:
@@ -187,6 +198,8 @@ class Plate:
                 else:
                     sums.numbers[name] += int(float(str(value)))
         for row in objects:
+            if row.get(UNIT):
+                sums.units.add(str(row[UNIT]))
             for name, value in row.items():
                 if name.startswith(MEASURED) and value not in (None, ""):
                     pair = sums.totals[f"{name}_{row.get('class')}"]
@@ -233,7 +246,10 @@ class Plate:
             row[name] = sums.numbers[name] if is_known else None
         for name in measured:
             total, count = sums.totals.get(name, (0.0, 0.0))
-            row[f"mean_{name}"] = float(f"{total / count:.6g}") if count else None
+            is_mixed = name.startswith(AREA) and len(sums.units) > 1
+            row[f"mean_{name}"] = float(f"{total / count:.6g}") if count and not is_mixed else None
+        if any(each.units for each in self._wells.values()):
+            row[UNIT] = " and ".join(sorted(sums.units))
         return row
 
     def write(self, path: Path) -> None:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from seg.errors import ConfigError
 from seg.files import replaced_file
+from seg.tables.comma_separated import read_csv, write_csv
 
 Row = Mapping[str, str | int | float | None]
 
@@ -24,7 +25,7 @@ def rows_by_case(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            for row in read_csv(file):
                 case = row.pop(CASE, None)
                 if not case:
                     raise ConfigError(f"{path} is not a table of cases; move it away")
@@ -36,9 +37,7 @@ def rows_by_case(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write a table, whole or not at all."""
     with replaced_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        write_csv(file, columns, rows)
 
 
 class Table:

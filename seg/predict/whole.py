@@ -17,6 +17,7 @@ from seg.images import open_image, read_image
 from seg.images.dicom.file import is_whole_dicom
 from seg.inference import Output
 from seg.model_package import ModelCard
+from seg.tables.comma_separated import from_cell
 
 JSON_ENDINGS = (".json", ".geojson")
 PNG_END = b"IEND\xaeB`\x82"
@@ -86,5 +87,5 @@ def _is_whole_table(path: Path, card: ModelCard | None) -> bool:
     rows = list(csv.reader(text.splitlines()))
     if not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
         return False
-    names = {row[1] for row in rows[1:] if len(row) > 1}
+    names = {from_cell(row[1]) for row in rows[1:] if len(row) > 1}
     return card is None or bool(names & {each.name for each in card.classes})

@@ -1,6 +1,5 @@
 """One case, from its files to its mask: what every thread, process and machine does alike."""
 
-import csv
 import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +48,7 @@ from seg.predict.cases import PredictionCase
 from seg.predict.outcome import Outcome, counts_row, failed, quality_row
 from seg.predict.tables import Row
 from seg.predict.whole import is_whole
+from seg.tables.comma_separated import read_csv
 from seg.transforms import at_resolution
 from seg.transforms.resolution import in_memory
 
@@ -209,9 +209,9 @@ class Worker:
                 self.predictor, case.files, targets, observe=meter, mpp=self.work.mpp
             )
             if self.work.measurements:
-                rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+                rows = list(read_csv(io.StringIO(table.read_text(encoding="utf-8"))))
         with self._opened(case) as source:
-            warnings = self.predictor.warnings(source)
+            warnings = (*source.notes, *self.predictor.warnings(source))
         quality = meter.quality(warnings, counts)
         row = self._quality_row(quality, counts)
         return Outcome(case.name, warnings=quality.warnings, quality=row, measurements=rows)

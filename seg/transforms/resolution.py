@@ -53,7 +53,7 @@ class AtResolution:
         """Of a picture, at that size."""
         self._source = source
         self.spatial_shape = shape
-        self.channels, self.unit = source.channels, source.unit
+        self.channels, self.unit, self.notes = source.channels, source.unit, source.notes
         ratios = tuple(n / m for n, m in zip(source.spatial_shape, shape, strict=True))
         self.spacing: Spacing | None = source.spacing and _times(source.spacing, ratios)
         self.reduction: tuple[float, ...] | None = _times(source.reduction or (1.0, 1.0), ratios)

@@ -1,6 +1,9 @@
 import argparse
 import errno
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,24 @@ def test_every_command_reads_its_paths_so():
     files = [file for room in ("seg", "training", "data") for file in (root / room).rglob("*.py")]
     plain = [file.name for file in files if re.search(r"\btype=Path\b", file.read_text())]
     assert not plain
+
+
+def test_sigterm_stops_a_command_as_ctrl_c_does_but_a_server_in_its_own_way(tmp_path):
+    code = """if True:
+        import os, signal, sys
+        from seg.commands import exit_status
+        def work():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            finally:
+                open(sys.argv[1], "w").close()
+        sys.exit(exit_status(work, serves=len(sys.argv) > 2))
+    """
+    for number, (status, further) in enumerate([(130, ()), (-signal.SIGTERM, ("serves",))]):
+        cleaned = tmp_path / str(number)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(cleaned), *further], cwd=Path(__file__).parents[2]
+        )
+        assert done.returncode == status
+        assert cleaned.exists() == (status == 130)

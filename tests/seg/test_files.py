@@ -1,6 +1,16 @@
+import os
+
 import pytest
 
-from seg.files import remove_unfinished, replace_file, written_whole
+from seg.files import (
+    STALE_S,
+    remove_stale_parts,
+    remove_unfinished,
+    replace_file,
+    replaced_file,
+    written_whole,
+)
+from seg.held_folders import new_folder
 
 
 def test_a_file_is_replaced_and_readable_by_others(tmp_path):
@@ -26,10 +36,39 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
 
 def test_what_a_killed_process_left_of_a_folder_is_removed_and_nothing_else(tmp_path):
     (tmp_path / ".cache.notes").write_text("mine")
-    (tmp_path / ".other.abc").mkdir()
+    others = {".other.abcdefgh", ".cache.backup-of-mine"}
+    for name in others:
+        (tmp_path / name).mkdir()
     with written_whole(tmp_path / "cache") as left:  # as long as it is not killed it is at work
         (left / "half").write_text("x")
         remove_unfinished(tmp_path / "cache")
         assert not left.exists()
         left.mkdir()
-    assert {path.name for path in tmp_path.iterdir()} == {".cache.notes", ".other.abc", "cache"}
+    assert {path.name for path in tmp_path.iterdir()} == {".cache.notes", "cache", *others}
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_when_nobody_writes_it_any_more(tmp_path):
+    mine = {".DS_Store", ".sync.ffs_lock", ".a.tif.notes", "a.tif.abcdefgh"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+
+    def make_old():
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, path.stat().st_mtime - STALE_S - 1))
+
+    left = tmp_path / ".b.tif.abcdefg1"
+    left.write_bytes(b"half")
+    with replaced_file(tmp_path / "a.nii.gz") as part:
+        make_old()
+        part.write_bytes(b"at work")
+        remove_stale_parts(tmp_path)
+        assert not left.exists()
+    assert {path.name for path in tmp_path.iterdir()} == mine | {"a.nii.gz"}
+
+
+def test_a_new_folder_begins_without_what_a_killed_process_left_of_it(tmp_path):
+    (tmp_path / ".out.abcdefgh").mkdir()
+    (tmp_path / ".out.abcdefgh" / "half").write_text("x")
+    with new_folder(tmp_path / "out"):
+        assert [path.name for path in tmp_path.iterdir()] == [".out.lock"]
+    assert not any(tmp_path.iterdir())

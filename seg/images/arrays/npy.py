@@ -41,7 +41,9 @@ def read_npy(file: BinaryFile, options: ReadOptions) -> Image:
         reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = reader(file)
     except HEADER_ERRORS as error:
-        raise ImageError(f"the NumPy file is damaged ({error})") from error
+        # of a library's sentences the first: what follows is advice to programmers
+        said = str(error).partition("\n")[0].rstrip(".")[:100]
+        raise ImageError(f"the NumPy file is damaged ({said}); save it anew") from error
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise ImageError(f"a NumPy array must hold numbers of up to 64 bits, got {dtype}")
     # a mask has no channels

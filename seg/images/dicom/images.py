@@ -15,7 +15,7 @@ from seg.images.dicom.geometry import Stack, flat, missing_between, stack
 from seg.images.dicom.one_scan import check_one_scan, check_one_volume
 from seg.images.dicom.pixels.decoding import decode_into
 from seg.images.dicom.pixels.layout import PixelLayout
-from seg.images.dicom.pixels.scale import Scale, unscaled, value_type
+from seg.images.dicom.pixels.scale import Scale, scales_of, unscaled, value_type
 from seg.images.dicom.planes import plane_of, planes_of
 from seg.images.dicom.read_segmentation import read_segmentation
 from seg.images.dicom.series import FoundSlice, chosen_series, is_segmentation, study_of
@@ -57,10 +57,11 @@ def read_dicom(file: BinaryFile, options: ReadOptions) -> Image:
         raise ImageError(
             f"a 2D image is needed, the DICOM file has {layout.frames} frames; send one of them"
         )
-    grid = _frames(header, layout) if layout.frames > 1 else flat(plane_of(header))
-    scales = [Scale.of(header, frame) for frame in range(layout.frames)]
-    dtype = value_type(layout, header, scales)
     shape = (layout.frames, layout.rows, layout.columns)
+    options.limits.check(shape, layout.channels, 1)  # before each frame is looked at
+    grid = _frames(header, layout) if layout.frames > 1 else flat(plane_of(header))
+    scales = scales_of(header, layout.frames)
+    dtype = value_type(layout, header, scales)
     options.limits.check(shape, layout.channels, dtype.itemsize)
     array = np.empty((layout.channels, *shape), dtype)
     file.seek(0)

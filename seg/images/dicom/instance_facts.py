@@ -1,12 +1,14 @@
 """What one file of DICOM is, read from its header: enough to say what is to be done with it."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from seg.errors import ImageError
-from seg.images.dicom.file import is_dicom, parse, translated
+from seg.images.dicom.file import Dataset, is_dicom, parse, translated
 from seg.images.dicom.planes import plane_of
 from seg.images.dicom.series import is_capture, is_localizer, is_segmentation
 from seg.images.dicom.text import cleaned
@@ -19,6 +21,10 @@ NORMALS: tuple[Direction, ...] = ("sagittal", "coronal", "axial")
 ALONG = 0.9
 """Cosine of the angle to an axis above which slices are called after it: 25 degrees."""
 HEAD_BYTES = 348
+BEFORE_PIXELS = {"1.2.840.10008.1.2": 8, "1.2.840.10008.1.2.1": 12}
+"""Bytes of their tag in little endian, implicit and explicit. In other transfer syntaxes the same
+pixels may be packed in another way each time."""
+CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,10 +45,19 @@ class InstanceFacts:
     direction: Direction
     position: tuple[float, ...] | None = None
     """Of its first pixel, LPS in mm."""
+    pixels: str = ""
+    """Hash of them; nothing where they are packed."""
 
-    def is_same_image(self, other: "InstanceFacts") -> bool:
-        """Whether two files of one SOPInstanceUID can be one image, sent twice."""
-        return (self.slices, self.position) == (other.slices, other.position)
+    @property
+    def look(self) -> tuple[str, str]:
+        """What tells it from another image of its name: slices and place, and pixels."""
+        return f"{self.slices} {self.position}", self.pixels
+
+
+def are_two(look: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two files of one SOPInstanceUID cannot be one image that was sent twice."""
+    (place, pixels), (place_2, pixels_2) = look, other
+    return place != place_2 or bool(pixels and pixels_2 and pixels != pixels_2)
 
 
 def instance_facts(file: BinaryFile) -> InstanceFacts:
@@ -80,7 +95,26 @@ def instance_facts(file: BinaryFile) -> InstanceFacts:
             direction="unknown"
             if plane is None or plane.axes is None
             else _direction(plane.normal),
+            pixels=_hash_of_pixels(file, header) if is_image else "",
         )
+
+
+def _hash_of_pixels(file: BinaryFile, header: Dataset) -> str:
+    """Of as many bytes as they have; the file stands before their tag, where parsing stopped."""
+    before = BEFORE_PIXELS.get(str(header.file_meta.TransferSyntaxUID))
+    if before is None:
+        return ""
+    sizes = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+    left = int(header.get("NumberOfFrames") or 1)
+    for size in sizes:
+        left *= int(header.get(size) or 0)
+    left //= 8
+    digest = hashlib.sha256()
+    file.read(before)
+    while left > 0 and (chunk := file.read(min(left, CHUNK))):
+        digest.update(chunk)
+        left -= len(chunk)
+    return digest.hexdigest()[:32]
 
 
 def _direction(normal: np.ndarray) -> Direction:

@@ -168,7 +168,8 @@ def turned_image(image: Image, turn: Turn) -> Image:
     """The image, turned; what files said of its slices does not come along."""
     if turn.is_nothing:
         return image
-    return Image(np.ascontiguousarray(turn.there(image.array)), **_turned_place(image, turn))
+    array = np.ascontiguousarray(turn.there(image.array))
+    return Image(array, notes=image.notes, **_turned_place(image, turn))
 
 
 def turned_mask(mask: Mask, turn: Turn) -> Mask:
@@ -195,7 +196,7 @@ class TurnedSource:
     def __init__(self, source: ImageSource, turn: Turn) -> None:
         self._source, self._turn = source, turn
         self.spatial_shape: tuple[int, ...] = turn.numbers(source.spatial_shape)
-        self.channels = source.channels
+        self.channels, self.notes = source.channels, source.notes
         place = _turned_place(source, turn)
         self.spacing: Spacing | None = place["spacing"]
         self.affine: Affine | None = place["affine"]

@@ -47,6 +47,11 @@ class ImageSource(Protocol):
         """Pixels of the file for each of these, as that of an ``Image``."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its reader has to say of it, as those of an ``Image``."""
+        ...
+
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region: one slice a spatial axis, each with start and stop.
 

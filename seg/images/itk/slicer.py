@@ -83,7 +83,7 @@ def _encoded(
 ) -> bytes:
     volume = layers if grid.dims == 3 else layers[:, np.newaxis]  # Slicer wants three axes
     spacing = grid.spacing and (*(1.0,) * (3 - grid.dims), *grid.spacing)
-    image = Image(volume, spacing=spacing, affine=grid.affine, unit=grid.unit)
+    image = Image(volume, spacing=spacing, affine=grid.affine, unit=grid.unit, nifti=grid.nifti)
     return encode_itk(image, ".nrrd", _header(segments, volume), channels="list")
 
 

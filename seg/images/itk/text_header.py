@@ -16,17 +16,29 @@ from seg.images.storage.files import BinaryFile
 from seg.images.storage.folders import MAX_FILES
 from seg.images.storage.voxels import raw_voxels
 
-MAX_LINE_BYTES = 2**16
-MAX_LINES = 4096
+MAX_LINE_BYTES = 2**20
+MAX_BYTES = 2**27
+"""Of a header; ten lines tell of one segment of 3D Slicer."""
 
 _PATTERN = re.compile(r"[^%]*%0?\d{0,2}d[^%]*")
 
 
 def header_lines(file: BinaryFile, end: str) -> list[str]:
-    """Lines from where the file stands to the one that begins with ``end``, or to the last."""
+    """Lines from where the file stands to the one that begins with ``end``, or to the last.
+
+    Raises:
+        ImageError: they do not come to an end, or one of them.
+    """
     lines: list[str] = []
-    while len(lines) < MAX_LINES:
+    read = 0
+    while True:
         line = file.readline(MAX_LINE_BYTES)
+        read += len(line)
+        if len(line) == MAX_LINE_BYTES or read > MAX_BYTES:  # what follows would be voxels
+            raise ImageError(
+                f"the header is longer than {MAX_BYTES // 2**20} MiB, or a line of it than "
+                f"{MAX_LINE_BYTES // 2**20}; is this the whole file, or one of another format?"
+            )
         text = line.decode("utf-8", errors="replace").rstrip("\r\n")
         if not line or (end == "" and text == ""):
             break

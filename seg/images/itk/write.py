@@ -96,12 +96,14 @@ class _LaidOut:
 def _laid_out(grid: Image | Mask) -> _LaidOut:
     array = grid.array[np.newaxis] if isinstance(grid, Mask) else grid.array
     voxels = np.moveaxis(array, 0, -1)
+    # ITK reads these formats without a look at their unit, and NIfTI in mm whatever its unit is
+    unit = grid.unit if grid.nifti is None else "mm"
     if grid.dims == 2 and grid.affine is None:
-        return _LaidOut(voxels, np.diag((grid.spacing or (1.0, 1.0))[::-1]), np.zeros(2), grid.unit)
+        return _LaidOut(voxels, np.diag((grid.spacing or (1.0, 1.0))[::-1]), np.zeros(2), unit)
     affine = lps_affine(grid)
     directions(affine)  # refuses what is flat
     return _LaidOut(
-        voxels if grid.dims == 3 else voxels[np.newaxis], affine[:3, :3].T, affine[:3, 3], grid.unit
+        voxels if grid.dims == 3 else voxels[np.newaxis], affine[:3, :3].T, affine[:3, 3], unit
     )
 
 

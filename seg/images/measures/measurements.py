@@ -3,14 +3,13 @@
 Letters: ``c`` channels.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 
 from seg.errors import ImageError
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.measures.tally import ClassTally, Tally
+from seg.tables.comma_separated import csv_text
 
 Cell = str | int | float | None
 
@@ -52,15 +51,12 @@ def table_of(
         voxel_extent: Volume of a voxel in mm³, or area of a pixel in mm².
         channels: Of the image whose intensities were counted.
     """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, _columns(dims, channels))
-    writer.writeheader()
-    writer.writerows(
+    rows = (
         _row(entry, tally.classes[entry.index], dims, voxel_extent)
         for entry in classes
         if entry.index
     )
-    return text.getvalue().encode()
+    return csv_text(_columns(dims, channels), rows, end="\r\n").encode()
 
 
 def _columns(dims: int, channels: int) -> list[str]:

@@ -79,6 +79,8 @@ def _inflate(stream: gzip.GzipFile | BinaryFile, target: IO[bytes], size: int) -
 class NiftiSource:
     """An ``ImageSource``."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(
         self,
         file: IO[bytes],

@@ -87,7 +87,8 @@ def _drawing(
         left_out["second labels of a region"] += max(0, len(labels) - 1)
         shape = _shape(kind, value, size)
         if shape is None:
-            left_out[kind] += 1
+            is_unnamed = kind.removesuffix("labels") in _KINDS.values() and not labels
+            left_out[f"{kind} without a label" if is_unnamed else kind] += 1
         else:
             shapes.append(shape)
     return AnnotatedDrawing(tuple(shapes), size)

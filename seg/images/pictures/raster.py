@@ -5,8 +5,9 @@ Letters: ``c`` channels.
 """
 
 import io
+import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import imagecodecs
 import numpy as np
@@ -22,9 +23,11 @@ from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.limits import ReadOptions
+from seg.images.grid.upright import ORIENTATION_TAG, upright_turn
 from seg.images.storage.files import DAMAGE, BinaryFile
 
-ORIENTATION_TAG = 0x0112
+# It quotes what stands in a file beside its pixels, as the name of a colour profile.
+logging.getLogger("imagecodecs").addFilter(lambda record: False)
 
 PNG_BITS_AT = 24
 """Byte that says how many bits a sample has."""
@@ -32,17 +35,11 @@ PNG_BITS_AT = 24
 Pixels = Shaped[np.ndarray, "..."]
 """Axes (y, x) or (y, x, c)."""
 
-UPRIGHT: dict[
-    int, Callable[[Pixels], Pixels]
-] = {  # EXIF orientation, on arrays (y, x) or (y, x, c)
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: lambda pixels: np.swapaxes(pixels, 0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(np.swapaxes(pixels, 0, 1), 2),
-    8: lambda pixels: np.rot90(pixels, 1),
-}
+PNG_BEGINS = b"\x89PNG\r\n\x1a\n"
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+EXIF_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+"""How a text in a PNG begins that may say how the picture is turned."""
+LONGEST = max(map(len, EXIF_TEXTS))
 
 
 def read_png(file: BinaryFile, options: ReadOptions) -> Image:
@@ -94,7 +91,9 @@ def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Im
     try:
         with plugin(file) as picture:
             _check(picture, options)
-            pixels = _upright(picture, _pixels(picture, file, options.labels))
+            pixels = _pixels(picture, file, options.labels)
+            planes = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+            planes = upright_turn(_orientation(picture, file)).there(planes)
     except ImageError:
         raise
     except PIL.Image.DecompressionBombError as error:
@@ -103,7 +102,6 @@ def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Im
         raise ImageError(
             f"the {_name(plugin)} is damaged or cut short ({error}); send the whole file"
         ) from error
-    planes = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     return Image(np.ascontiguousarray(planes))
 
 
@@ -160,9 +158,22 @@ def _stretch(file: BinaryFile) -> int:
     return {2: 85, 4: 17}.get(bits, 1)
 
 
-def _upright(picture: ImageFile, pixels: Pixels) -> Pixels:
-    # A PNG without an eXIf chunk before its pixels would be decoded once more to look for one.
-    if isinstance(picture, PngImageFile) and "exif" not in picture.info:
-        return pixels
-    orientation = picture.getexif().get(ORIENTATION_TAG, 1)
-    return UPRIGHT[orientation](pixels) if orientation in UPRIGHT else pixels
+def _orientation(picture: ImageFile, file: BinaryFile) -> int:
+    # A PNG that does not speak of it would be decoded once more to look for it.
+    if isinstance(picture, PngImageFile) and not _png_has_exif(file):
+        return 1
+    return int(picture.getexif().get(ORIENTATION_TAG, 1))
+
+
+def _png_has_exif(file: BinaryFile) -> bool:
+    """Whether a chunk may say how the picture is turned; it may stand after the pixels."""
+    place = len(PNG_BEGINS)
+    while True:
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[4:] == b"IEND":
+            return False
+        kind, length = head[4:], int.from_bytes(head[:4], "big")
+        if kind == b"eXIf" or (kind in TEXTS and file.read(LONGEST).startswith(EXIF_TEXTS)):
+            return True
+        place += length + 12

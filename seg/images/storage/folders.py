@@ -148,6 +148,11 @@ def _file(path: Path, name: str) -> Iterator[BinaryFile]:
 
 def damaged_zip(error: BaseException) -> ImageError:
     """The error for an archive that cannot be unpacked."""
+    if isinstance(error, NotImplementedError):  # as Windows packs what is larger than 2 GB
+        return ImageError(
+            "the ZIP file is packed in a way that is not read, such as Deflate64; "
+            "pack it anew, with Deflate"
+        )
     return ImageError(
         f"the ZIP file is damaged, encrypted or cut short ({type(error).__name__}); pack it anew"
     )

@@ -19,12 +19,14 @@ from seg.errors import ImageError, ImageTooLargeError
 from seg.images.grid.axes import Axes
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.limits import ReadOptions
+from seg.images.grid.orientation import turned_source
 from seg.images.grid.plausible import check_spacing
 from seg.images.grid.source import ImageSource
+from seg.images.grid.upright import upright_turn
 from seg.images.storage.files import BinaryFile
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.spacing import spacing_of
-from seg.images.tiff.structure import check_extent, check_pages, main_series
+from seg.images.tiff.structure import check_extent, check_pages, main_series, orientation_of
 from seg.images.tiff.whole import (
     DECODING_ERRORS,
     as_seen,
@@ -32,6 +34,7 @@ from seg.images.tiff.whole import (
     check_size,
     decoded_part,
     opacity_of,
+    turned_note,
 )
 
 LARGEST_CHUNK = 2**28
@@ -45,7 +48,9 @@ FEWEST_ROWS = 64
 def opened_tiff(
     path: Path | None, file: BinaryFile, options: ReadOptions, *, step: int = 1
 ) -> Iterator[ImageSource | None]:
-    """The image in the file; None where the file must be read as a whole, as with a palette.
+    """The image in the file; None where the file must be read as a whole.
+
+    That is so of a palette, and of compressed strips that are columns once they are turned upright.
 
     Args:
         path: of the file, which is mapped where its pixels lie there as they are.
@@ -57,10 +62,20 @@ def opened_tiff(
     Raises:
         ImageError: as ``read_tiff``.
     """
-    check_pages(file)
+    orientations = check_pages(file)
     try:
         with TiffFile(file, name="image.tif", _multifile=False) as tiff:
-            yield _source(path, file, tiff, options, step)
+            orientation = orientation_of(main_series(tiff), orientations)
+            source = _source(path, file, tiff, options, step)
+            if source is None:
+                yield None
+                return
+            turn = upright_turn(orientation, len(source.spatial_shape))
+            if turn.axes[-2] > turn.axes[-1] and not source.has_columns:
+                yield None
+                return
+            source.notes = turned_note(turn, orientation)
+            yield turned_source(source, turn)
     except ImageError:
         raise
     except DECODING_ERRORS as error:
@@ -134,6 +149,7 @@ class TiffSource:
     affine: Affine | None = None
     unit = "mm"
     nifti: bytes | None = None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, file: BinaryFile | Path, opened: _Opened) -> None:
         self._file, self._opened = file, opened
@@ -145,6 +161,11 @@ class TiffSource:
             check_spacing(opened.spacing, len(opened.spacing))
         self.reduction: tuple[float, ...] | None = opened.reduction
         self.channels = len(self.read((slice(0, 1),) * opened.axes.dims))
+
+    @property
+    def has_columns(self) -> bool:
+        """A few columns can be read alone: of compressed strips all would have to be decoded."""
+        return self._opened.series.dataoffset is not None or self._opened.page.is_tiled
 
     def read(self, region: tuple[slice, ...]) -> Real[np.ndarray, "c *region"]:
         """The intensities of a region.

@@ -6,7 +6,7 @@ A volume that lacks slices, or that has lost the header with its spacing, looks 
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from tifffile import TiffFile, TiffFileError, TiffFrame, TiffPage, TiffPageSeries
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from seg.images.grid.upright import ORIENTATION_TAG, UPRIGHT
 from seg.images.storage.files import DAMAGE, BinaryFile
 from seg.verbs import called
 
@@ -60,17 +61,20 @@ class _Words:
         return cls(f"{order}I", f"{order}H", f"{order}HHII")
 
 
-def check_pages(file: BinaryFile) -> None:
+def check_pages(file: BinaryFile) -> Mapping[int, int]:
     """Walk from page to page to the last one, and leave the file at its start.
+
+    Returns:
+        The orientations that pages tell, by where the pages lie.
 
     Raises:
         ImageTooLargeError: there are more pages than ``MAX_PAGES``.
         ImageError: the pages run in a circle, or they or their tags lie outside of the file.
     """
     size = file.seek(0, os.SEEK_END)
-    seen: set[int] = set()
+    seen: dict[int, int] = {}
     try:
-        for page, end in _pages(file):
+        for page, end, orientation in _pages(file):
             if page in seen:
                 raise ImageError("the pages of the TIFF run in a circle; write the file anew")
             if len(seen) == MAX_PAGES:
@@ -79,12 +83,35 @@ def check_pages(file: BinaryFile) -> None:
                 )
             if end > size:
                 raise ImageError("the TIFF is cut short within its header; send the whole file")
-            seen.add(page)
+            seen[page] = orientation
     except (struct.error, OSError, OverflowError, ValueError) as error:
         raise ImageError(
             f"page {len(seen) + 1} of the TIFF lies outside of the file; send the whole file"
         ) from error
     file.seek(0)
+    return seen
+
+
+def orientation_of(series: TiffPageSeries, told: Mapping[int, int]) -> int:
+    """How all pages of a picture are turned, as ``UPRIGHT`` numbers it.
+
+    Args:
+        series: the picture.
+        told: what ``check_pages`` has found.
+
+    Raises:
+        UnsupportedImageError: some of them otherwise than others.
+    """
+    first = series.keyframe.tags.valueof(ORIENTATION_TAG, 1)
+    pages = {told.get(page.offset, first) for page in series.pages if page is not None}
+    different = {each if each in UPRIGHT else 1 for each in pages} or {1}
+    if len(different) > 1:
+        raise UnsupportedImageError(
+            "pages of the TIFF are turned differently by their orientation tags; write all of them "
+            "upright"
+        )
+    (only,) = different
+    return int(only)
 
 
 def nameless_pages(path: Path) -> int:
@@ -187,8 +214,8 @@ def check_extent(file: BinaryFile, tiff: TiffFile, series: TiffPageSeries) -> No
         raise ImageError("the TIFF is cut short; send the whole file")
 
 
-def _pages(file: BinaryFile) -> Iterator[tuple[int, int]]:
-    """Where each page lies, and where the last value of its tags ends."""
+def _pages(file: BinaryFile) -> Iterator[tuple[int, int, int]]:
+    """Where each page lies, where the last value of its tags ends, and its orientation."""
     file.seek(0)
     head = file.read(16)
     words = _Words.of(head)
@@ -199,8 +226,21 @@ def _pages(file: BinaryFile) -> Iterator[tuple[int, int]]:
         (count,) = struct.unpack(words.tag_count, file.read(struct.calcsize(words.tag_count)))
         tags = file.read(count * struct.calcsize(words.tag))
         (following,) = struct.unpack(words.offset, file.read(offset_bytes))
-        yield page, max(_value_ends(tags, words.tag, offset_bytes), default=0)
+        end = max(_value_ends(tags, words.tag, offset_bytes), default=0)
+        yield page, end, _orientation(tags, words)
         page = following
+
+
+def _orientation(tags: bytes, words: _Words) -> int:
+    """1 where no tag says it."""
+    size, inline = struct.calcsize(words.tag), struct.calcsize(words.offset)
+    for place in range(0, len(tags) - size + 1, size):
+        code, kind, *_ = struct.unpack_from(words.tag, tags, place)
+        if code == ORIENTATION_TAG:
+            length = VALUE_BYTES.get(kind, 0)
+            value = tags[place + size - inline :][: min(length, inline)]
+            return int.from_bytes(value, "little" if words.tag[0] == "<" else "big")
+    return 1
 
 
 def _value_ends(tags: bytes, word: str, inline_bytes: int) -> Iterator[int]:

@@ -1,14 +1,15 @@
 """TIFF: flat images and stacks, with channels and physical units, through tifffile.
 
-Written as OME-TIFF, which Fiji, QuPath, napari and Bio-Formats open with axes and spacing. The
-orientation tag is not applied, as no scientific reader does. Letters: ``c`` channels.
+Written as OME-TIFF, which Fiji, QuPath, napari and Bio-Formats open with axes and spacing. A
+picture is turned upright as its orientation tag says, as Pillow, OpenCV and viewers do; ImageJ,
+QuPath and napari do not, and that is told. Letters: ``c`` channels.
 """
 
 import hashlib
 import io
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -22,6 +23,8 @@ from seg.images.grid.axes import Axes
 from seg.images.grid.frames import Frame, frame_axis, frame_count, frame_index, of_frame
 from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
+from seg.images.grid.orientation import Turn
+from seg.images.grid.upright import upright_turn
 from seg.images.storage.files import DAMAGE, BinaryFile
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.calibration import calibrated
@@ -30,10 +33,12 @@ from seg.images.tiff.structure import (
     check_extent,
     check_pages,
     main_series,
+    orientation_of,
     pictures_in,
     series_at,
 )
 from seg.names import FrameAxis
+from seg.sentences import Sentence
 
 # tifffile quotes tags in its remarks, and a tag may hold a patient's name. What matters is raised.
 logging.getLogger("tifffile").addFilter(lambda record: False)
@@ -65,11 +70,11 @@ def read_tiff(file: BinaryFile, options: ReadOptions) -> Image:
     2 spatial axes are wanted, and z otherwise. A print resolution (inch, or the usual dots per
     inch told in centimetres) is no calibration: a wrong spacing is worse than none.
     """
-    check_pages(file)
+    orientations = check_pages(file)
     try:
         # One file only: an OME header may name others, and they are not ours to open.
         with TiffFile(file, name="image.tif", _multifile=False) as tiff:
-            return _read(file, tiff, options)
+            return _read(file, tiff, options, orientations)
     except ImageError:
         raise
     except DECODING_ERRORS as error:
@@ -127,9 +132,23 @@ def ome_description(axes: str, spacing: Spacing | None) -> dict[str, Any]:
     return {"metadata": metadata, "resolution": resolution, "resolutionunit": "CENTIMETER"}
 
 
-def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
+def turned_note(turn: Turn, orientation: int) -> tuple[str, ...]:
+    """What is to be said of a picture that is turned upright."""
+    if turn.is_nothing:
+        return ()
+    sentence = (
+        f"the TIFF is turned upright, as its orientation tag ({orientation}) says and as viewers "
+        "do; ImageJ, QuPath and napari show it as it is stored, and what is drawn there does not "
+        "lie on it"
+    )
+    return (Sentence(sentence, "turned_upright", orientation=orientation),)
+
+
+def _read(
+    file: BinaryFile, tiff: TiffFile, options: ReadOptions, orientations: Mapping[int, int]
+) -> Image:
     series, index = _wanted(tiff, options.frame)
-    page = series.keyframe
+    page, orientation = series.keyframe, orientation_of(series, orientations)
     check_extent(file, tiff, series)
     check_samples(page, series)
     letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
@@ -152,8 +171,10 @@ def _read(file: BinaryFile, tiff: TiffFile, options: ReadOptions) -> Image:
         opacity = opacity_of(array, series)
         notes = () if options.labels else _left_out(array[opacity])
         array = np.delete(array, opacity, axis=0) if opacity else array
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    return Image(array, spacing=spacing_of(tiff, page, axes.dims), notes=notes)
+    turn, spacing = upright_turn(orientation, axes.dims), spacing_of(tiff, page, axes.dims)
+    array = np.ascontiguousarray(turn.there(array), dtype=array.dtype.newbyteorder("="))
+    notes += () if options.labels else turned_note(turn, orientation)
+    return Image(array, spacing=spacing and turn.numbers(spacing), notes=notes)
 
 
 def _left_out(opacity: Real[np.ndarray, "c *spatial"]) -> tuple[str, ...]:

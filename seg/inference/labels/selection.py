@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from seg.errors import ConfigError
-from seg.images import ClassInfo
+from seg.images import ClassInfo, ImageSource
 from seg.images.outlines.roi import RegionOfInterest
 from seg.model_package import ModelCard
 
@@ -31,6 +31,14 @@ class Selection:
     """Split objects that touch by their shape, of a model that does not tell them apart itself."""
     region: RegionOfInterest | None = field(default=None, repr=False)
     """Of pictures: what lies outside is background, and no network is asked about it."""
+
+    def region_on(self, image: ImageSource) -> RegionOfInterest | None:
+        """The region in pixels of an image.
+
+        Raises:
+            ImageError: it is in mm, and how large a pixel is is not known.
+        """
+        return None if self.region is None else self.region.on(image.spacing, image.reduction)
 
     def check(self, card: ModelCard) -> None:
         """Hold it against a model.

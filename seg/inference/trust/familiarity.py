@@ -14,6 +14,7 @@ from seg.images import Image, ImageSource
 from seg.images.grid.orientation import axis_codes
 from seg.images.grid.plausible import is_steeper_than_a_gantry
 from seg.model_package import InputSpec, IntensityStatistics, TrainingFingerprint
+from seg.model_package.provenance import ANY_INTENSITY
 from seg.model_package.sides import in_words
 from seg.sentences import Sentence
 from seg.transforms.levels import MOST_VOXELS, Levels, noise_of, sample_of
@@ -193,7 +194,7 @@ def _is_empty(
     ):
         levels = Levels.of(sample_of(voxels))
         extent = float(levels.percentiles[-1] - levels.percentiles[0])
-        is_on_scale = (
+        is_on_scale = (low, high) != ANY_INTENSITY and (
             rule.kind not in PER_IMAGE if rule.scale is None else levels.lies_on(rule.scale)
         )
         if extent == 0 or (is_on_scale and extent < FLAT_SHARE * (high - low)):
@@ -231,7 +232,8 @@ def _intensity(
                 here=bottom,
             )
             continue
-        if rule.kind in PER_IMAGE and usual is None:
+        is_known = (low, high) != ANY_INTENSITY
+        if usual is None and (rule.kind in PER_IMAGE or not is_known):
             continue
         slack = (SHARE_ON_A_SCALE if rule.scale else INTENSITY_SHARE) * (high - low)
         if bottom < low - slack or top > high + slack:

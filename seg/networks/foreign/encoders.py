@@ -275,6 +275,11 @@ def hub_weights(bare: str, before: str = SMP) -> Mapping[str, str | bool]:
 
     if bare.startswith(TIMM):
         model, _, tag = bare.removeprefix(TIMM).partition(".")
+        if not model:
+            raise ConfigError(
+                f"{before + bare!r} names no encoder; write the name that timm gives it, such as "
+                f"{before}{TIMM}resnet34 or {before}{TIMM}convnext_atto"
+            )
         if not timm.is_model(model):
             models = [TIMM + known for known in timm.list_models()]
             raise unknown("encoder", before + bare, models, before)

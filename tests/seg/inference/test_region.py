@@ -12,8 +12,9 @@ from seg.errors import ConfigError, ImageError
 from seg.images import Image
 from seg.images.outlines.roi import RegionOfInterest, read_roi
 from seg.inference import Predictor, Selection
-from seg.inference.object_files import predict_objects_file
+from seg.inference.object_files import ROWS, predict_objects_file, rows_in
 from seg.model_package import ModelPackage
+from seg.objects import measure_objects, measurements
 from seg.predict.__main__ import main
 from tests.packages import write_package
 
@@ -78,6 +79,23 @@ def test_a_region_of_a_slide_is_that_of_the_picture(package, image, tmp_path, mo
     monkeypatch.setattr(seg.transforms.rows, "WHOLE_BYTES", 1)
     predict_objects_file(predictor, [tmp_path / "a.tif"], {tmp_path / "out.tif": "instances"})
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected.labels)
+
+
+def test_objects_that_a_region_cuts_touch_its_border(package, image, tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", image.array[0])
+    region = RegionOfInterest(((SQUARE, HOLE),))
+    predictor = Predictor(package, selection=Selection(region=region))
+    objects = predictor.objects(image)
+    inside = np.pad(in_region(region, image.spatial_shape), 1)
+    around = [np.roll(inside, step, axis)[1:-1, 1:-1] for step in (1, -1) for axis in (0, 1)]
+    cut = set(np.unique(objects.labels[~np.all(around, axis=0)]).tolist()) - {0}
+    assert 0 < len(cut) < len(objects)
+    rows = measure_objects(objects, image)
+    assert {row["label"] for row in rows if row["touches_border"]} == cut
+    monkeypatch.setattr(seg.transforms.rows, "WHOLE_BYTES", 1)
+    monkeypatch.setattr(measurements, "BAND", 7 * 130)
+    predict_objects_file(predictor, [tmp_path / "a.tif"], {tmp_path / "rows": ROWS})
+    assert {row["label"] for row in rows_in(tmp_path / "rows") if row["touches_border"]} == cut
 
 
 def feature(*rings, **properties):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import ndimage
 
+import seg.objects.splitting
 from seg.errors import ConfigError
-from seg.images import Image
+from seg.images import Image, write_image
 from seg.inference import Predictor, Selection
 from seg.inference.object_files import ROWS, predict_objects_file, rows_in
 from seg.model_package import Instances, ModelPackage, SplitRule, Splitting
@@ -200,6 +201,17 @@ def test_an_image_that_stays_in_its_file_has_the_same_objects(package, apart, kn
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected.labels)
     assert len(list(rows_in(tmp_path / "rows"))) == len(expected)
     assert found.are_told_apart
+
+
+def test_what_is_too_large_to_be_split_is_told(package, tmp_path, monkeypatch):
+    predictor = Predictor(with_values(package), selection=Selection(split=True))
+    assert not predictor.segment(touching(), with_objects=True).objects.notes
+    monkeypatch.setattr(seg.objects.splitting, "LARGEST", 100)
+    (told,) = predictor.segment(touching(), with_objects=True).quality.warnings[-1:]
+    assert told.startswith("2 objects are too large to be split by shape")
+    write_image(tmp_path / "a.tif", Image(touching().array.astype(np.uint8)))
+    rows = {tmp_path / "rows": ROWS}
+    assert predict_objects_file(predictor, [tmp_path / "a.tif"], rows).warnings[-1:] == (told,)
 
 
 def test_boxes_are_those_of_scipy():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from dataclasses import replace
 
 import highdicom
@@ -137,14 +138,32 @@ def test_geojson_has_what_qupath_reads_in_pixels(objects):
         assert polygon.area == (objects.labels == number).sum()
 
 
-def test_imagej_s_reader_gets_every_object_but_its_holes(objects, tmp_path):
+def filled(roi, shape):
+    """Pixels whose centre an odd number of a region's rings goes around."""
+    rings = [ring[:, ::-1] - 0.5 for ring in roi.coordinates(multi=True)]
+    return np.logical_xor.reduce([polygon2mask(shape, ring) for ring in rings])
+
+
+def test_imagej_s_reader_gets_every_object_with_its_holes_and_pieces(objects, tmp_path):
+    objects.labels[18:26, 22] = 0
+    objects.labels[26, 30] = 2  # beside a corner
     (tmp_path / "a.zip").write_bytes(encode_instances(objects, "objects-rois"))
     rois = roifile.ImagejRoi.fromfile(tmp_path / "a.zip")
     assert [roi.name for roi in rois] == [f"{n:06d}-nucleus" for n in (1, 2, 3)]
+    assert [roi.composite for roi in rois] == [True, True, False]
     for number, roi in enumerate(rois, start=1):
-        ring = roi.coordinates()[:, ::-1] - 0.5  # corners of pixels to centres
-        filled = polygon2mask(objects.labels.shape, ring)
-        assert (filled & (objects.labels == number)).sum() == (objects.labels == number).sum()
+        np.testing.assert_array_equal(filled(roi, objects.labels.shape), objects.labels == number)
+
+
+def test_a_class_of_any_name_is_a_file_of_imagej_s_beside_the_others(objects, tmp_path):
+    name = "../T\U0001f9a0 cells / B\n(\u03b1)"
+    odd = replace(objects, kinds=(NUCLEUS.model_copy(update={"name": name}),))
+    (tmp_path / "a.zip").write_bytes(encode_instances(odd, "objects-rois"))
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert not [each for each in archive.namelist() if "/" in each or "\n" in each]
+    (roi, *_) = roifile.ImagejRoi.fromfile(tmp_path / "a.zip")
+    assert roi.name == "000001-../T? cells / B (\u03b1)"
+    assert roi.props == "class: ../T? cells / B (\u03b1)\n"
 
 
 @pytest.mark.parametrize("format", ["objects-geojson", "objects-rois"])
@@ -291,16 +310,3 @@ def test_axes_of_a_volume_s_objects_are_those_of_its_ellipsoid_in_mm():
     assert float(rows["1"]["axis_major_length"]) == pytest.approx(24, rel=0.05)
     assert float(rows["1"]["axis_minor_length"]) == pytest.approx(8, rel=0.05)
     json.loads(encode_instances(found, "objects"), parse_constant=pytest.fail)  # no NaN
-
-
-def test_an_object_in_pieces_is_the_largest_of_them_for_imagej(tmp_path):
-    labels = np.zeros((20, 20), np.uint32)
-    labels[2:12, 2:12] = 1
-    labels[[14, 15, 15, 16], [14, 14, 15, 15]] = 1  # smaller, with more corners
-    pieces = Objects(
-        labels=labels, classes=np.ones(1, np.uint8), probabilities=np.ones(1, np.float32),
-        kinds=(NUCLEUS,),
-    )  # fmt: skip
-    (tmp_path / "a.zip").write_bytes(encode_instances(pieces, "objects-rois"))
-    (roi,) = roifile.ImagejRoi.fromfile(tmp_path / "a.zip")
-    np.testing.assert_array_equal(np.unique(roi.coordinates()), [2, 12])

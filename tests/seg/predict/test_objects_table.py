@@ -56,3 +56,29 @@ def test_counts_beyond_another_threshold_have_no_interval(command, tmp_path):
     assert int(first["objects_nucleus"]) > 0
     assert (first["low_nucleus"], first["high_nucleus"]) == ("", "")
     assert all(row["probability"] == "" for row in rows_of(tmp_path / "out" / "objects.csv"))
+
+
+def test_a_table_without_a_row_has_its_columns(command, tmp_path):
+    package, folder, *options = command
+    assert main([package, folder, *options, "--out", str(tmp_path / "some")]) == 0
+    alone = [package, f"{folder}/none.tif", *options, "--out", str(tmp_path / "none")]
+    assert main(alone) == 0
+    with_rows, without = (
+        (tmp_path / name / "objects.csv").read_text().splitlines() for name in ("some", "none")
+    )
+    assert without == with_rows[:1]
+    assert without[0].startswith("case,label,class,probability,area,")
+
+
+def test_cases_that_are_called_like_formulas_are_marked_in_all_tables_and_done_once(
+    command, tmp_path, capsys
+):
+    (tmp_path / "in" / "a.tif").rename(tmp_path / "in" / "=1+1.tif")
+    (tmp_path / "in" / "b.tif").rename(tmp_path / "in" / "-1uM.tif")
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert main([*command, "--measurements", "--out", str(out)]) == 0
+        for table in ("objects.csv", "quality.csv", "measurements.csv"):
+            named = {row["case"] for row in rows_of(out / table)}
+            assert named - {"none"} == {"'=1+1", "'-1uM"}
+    assert "3 were finished before" in capsys.readouterr().err

@@ -58,6 +58,18 @@ def test_a_name_that_may_be_of_two_wells_is_no_guess(case):
         Plate.check([case])
 
 
+def test_areas_of_a_well_in_two_units_have_no_mean(tmp_path):
+    plate = Plate()
+    for case, unit, area in (("A01_a", "mm", 0.01), ("A01_b", "pixel", 90), ("A02", "pixel", 8)):
+        row = {"class": "cell", "area": area, "intensity_mean-0": 5.0, "unit": unit}
+        plate.put(case, {"objects_cell": 1}, [row])
+    plate.write(tmp_path / "plate.csv")
+    first, second = csv.DictReader((tmp_path / "plate.csv").open())
+    assert (first["mean_area_cell"], first["unit"]) == ("", "mm and pixel")
+    assert first["mean_intensity_mean-0_cell"] == second["mean_intensity_mean-0_cell"] == "5.0"
+    assert (second["mean_area_cell"], second["unit"]) == ("8.0", "pixel")
+
+
 def test_images_of_no_well_are_refused_before_they_are_segmented():
     Plate.check(["A01", "blank"])
     with pytest.raises(ConfigError, match="no image tells a well"):
@@ -189,9 +201,26 @@ def test_label_images_of_files_become_a_plate_by_their_wells(tmp_path):
         ("dose\n1\n", "no column well"),
         ("well,dose\nZ99,1\n", "is no well such as B03"),
         ("well,dose\nA1,1\nA01,2\n", "A01 was told before"),
+        ("well,unit\nA1,uM\n", "a column unit, as the table of wells has"),
+        ("well,objects_cell\nA1,7\n", "a column objects_cell, as the table of wells has"),
     ],
 )
 def test_a_layout_that_cannot_be_meant_is_one_sentence(text, sentence, tmp_path):
     (tmp_path / "layout.csv").write_text(text)
     with pytest.raises(ConfigError, match=sentence):
         PlateLayout(tmp_path / "layout.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Well;Dose\na1;1,5\n",
+        "\ufeffWELL \tDose\r\nA01\t1,5\r\n",
+        'row,column,well,Dose\n1,1,A1,"1,5"\n',
+    ],
+)
+def test_a_layout_may_be_written_as_spreadsheets_do(text, tmp_path):
+    (tmp_path / "layout.csv").write_bytes(text.encode())
+    plate = Plate(PlateLayout(tmp_path / "layout.csv"))
+    (row,) = plate.rows()
+    assert (row["well"], row["row"], row["Dose"]) == ("A01", "A", "1,5")

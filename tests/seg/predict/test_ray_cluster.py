@@ -55,6 +55,7 @@ def parent(process):
     return int(stat.rpartition(")")[2].split()[1])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_worker_that_is_killed_costs_no_case(tiny_package, tmp_path, cluster, capsys):
@@ -85,7 +86,7 @@ def test_a_worker_that_is_killed_costs_no_case(tiny_package, tmp_path, cluster, 
     assert not (out / ".begun").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_cluster_goes_on_after_a_bad_file_and_skips_what_is_finished(
     tiny_package, tmp_path, cluster, capsys

@@ -34,6 +34,17 @@ class Scale:
         return scale
 
 
+def scales_of(header: Dataset, frames: int) -> list[Scale]:
+    """One of each frame; the same where the file says nothing of single frames.
+
+    Raises:
+        ImageError: as of `Scale.of`.
+    """
+    if "PerFrameFunctionalGroupsSequence" not in header:
+        return [Scale.of(header)] * frames
+    return [Scale.of(header, frame) for frame in range(frames)]
+
+
 def unscaled(header: Dataset) -> tuple[str, ...]:
     """What is to be said of a CT whose header does not tell its numbers' scale."""
     scale = functional(header, 0, "PixelValueTransformationSequence")

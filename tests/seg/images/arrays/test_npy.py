@@ -55,6 +55,7 @@ def test_the_model_s_dimensions_say_what_the_first_axis_is(shape, dims, expected
         (saved(np.zeros((4, 5))).replace(b"(4, 5), }", b"(-4,5), }"), "must not be empty"),
         (saved(np.zeros((4, 5)))[:-1], "is cut off: 160 bytes"),
         (b"\x93NUMPY\x01\x00\x10\x00{'shape': open('x')", "is damaged"),
+        (b"\x93NUMPY\x02\x00\x60\xea\x00\x00" + b"(" * 60_000, r"is damaged \(.{,100}\); save"),
     ],
 )
 def test_what_is_no_image_is_refused_in_a_sentence(content, said):

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from pydicom import Dataset, Sequence
 
 from seg.errors import ImageError, ImageTooLargeError
 from seg.images import read_image
@@ -117,3 +118,11 @@ def test_a_deflated_file_is_unpacked_no_further_than_allowed(monkeypatch):
     monkeypatch.setattr(bounds, "MAX_INFLATED", 1 << 20)
     with pytest.raises(ImageTooLargeError, match="are unpacked"):
         read_image(deflated(with_pixels(2 << 20)))
+
+
+def test_frames_without_end_are_refused_before_they_are_looked_at_one_by_one():
+    groups = Sequence([Dataset()])  # of one frame alone: to look at the second is an error
+    attributes = {"NumberOfFrames": 2**31 - 1, "PerFrameFunctionalGroupsSequence": groups}
+    content = content_of(slice_of(np.zeros((8, 8), np.uint8), **attributes))
+    with pytest.raises(ImageTooLargeError, match="voxels are read"):
+        read_image(content, dims=3)

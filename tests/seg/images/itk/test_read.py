@@ -1,11 +1,21 @@
 import gzip
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import ClassInfo, Mask, encode_mask, read_image, read_mask, write_image
+from seg.images import (
+    ClassInfo,
+    Mask,
+    encode_image,
+    encode_mask,
+    encode_objects,
+    read_image,
+    read_mask,
+    write_image,
+)
 from tests.seg.images.itk.judge import ORIENTATIONS, affine_of, itk_image, name_of
 
 VOLUME = np.random.default_rng(0).integers(-900, 900, (5, 4, 6)).astype(np.int16)
@@ -248,6 +258,17 @@ def test_a_header_may_not_name_files_elsewhere(tmp_path, name):
             read_image(folder / f"a{suffix}")
 
 
+def test_voxels_begin_where_a_long_header_ends():
+    segments = "".join(f"Segment{n}_Name:=cell {n}\n" for n in range(5000))
+    note = f"note:={'x' * (2**16 - 6)}\n"
+    for text in (segments, note):
+        head = f"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 3 2\nencoding: raw\n{text}\n"
+        read = read_image(head.encode() + bytes(range(6))).array
+        np.testing.assert_array_equal(read, np.arange(6).reshape(1, 2, 3))
+    with pytest.raises(ImageError, match="header is longer"):
+        read_image(b"NRRD0004\n" + b"x" * 2**21)
+
+
 def test_a_compressed_bomb_is_inflated_no_further_than_announced():
     bomb = np.frombuffer(gzip.compress(bytes(10**7)), np.uint8)
     image = read_image(nrrd("encoding: gzip", voxels=bomb))
@@ -273,3 +294,20 @@ def test_a_unit_is_kept_in_what_is_written(tmp_path, ending):
     mask = Mask.on_grid_of(read, np.zeros(read.spatial_shape, np.uint8))
     content = encode_mask(mask, "nrrd", (ClassInfo(index=0, name="a", color=(0, 0, 0)),), read)
     assert b"space directions: (2.0,0.0,0.0)" in content[:900]
+    assert b"space directions: (2.0,0.0,0.0)" in encode_objects(mask, "a.nrrd")[:900]
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".seg.nrrd"])
+def test_what_is_written_of_nifti_in_micrometres_lies_on_it_in_itk(ending, tmp_path):
+    nifti = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([5.0, 7, 20, 1]))
+    nifti.header.set_xyzt_units("micron")
+    nibabel.save(nifti, tmp_path / "a.nii")
+    image = read_image(tmp_path / "a.nii")
+    mask = Mask.on_grid_of(image, np.zeros(image.spatial_shape, np.uint8))
+    (tmp_path / f"b{ending}").write_bytes(
+        encode_mask(mask, "nrrd", (ClassInfo(index=0, name="a", color=(0, 0, 0)),), image)
+        if ending == ".seg.nrrd"
+        else encode_image(image, f"b{ending}")
+    )
+    ours, theirs = (SimpleITK.ReadImage(tmp_path / name) for name in (f"b{ending}", "a.nii"))
+    np.testing.assert_allclose(ours.GetSpacing(), theirs.GetSpacing(), rtol=1e-6)

@@ -7,7 +7,9 @@ import zlib
 import imagecodecs
 import numpy as np
 import PIL.Image
+import PIL.ImageCms
 import PIL.ImageOps
+import PIL.PngImagePlugin
 import pytest
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
@@ -81,13 +83,30 @@ def test_one_bit_is_black_and_white_in_an_image_and_zero_and_one_in_a_mask():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_photo_is_turned_upright_as_its_exif_says(kind, orientation):
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
-    content = saved(COLOR, kind, exif=exif)
+    content = saved(COLOR, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
     upright = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(content)))
     np.testing.assert_array_equal(read_image(content).array, np.moveaxis(np.asarray(upright), 2, 0))
+
+
+def test_a_png_may_say_after_its_pixels_or_in_a_text_how_it_is_turned():
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    before = saved(COLOR, "PNG", exif=exif)
+    at, pixels, end = (
+        before.index(b"eXIf") - 4,
+        before.index(b"IDAT") - 4,
+        before.index(b"IEND") - 4,
+    )
+    after = before[:at] + before[pixels:end] + before[at:pixels] + before[end:]
+    text = PIL.PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    for content in (before, after, saved(COLOR, "PNG", pnginfo=text)):
+        upright = read_image(content).array
+        np.testing.assert_array_equal(upright, np.moveaxis(np.rot90(COLOR, -1), 2, 0))
 
 
 def test_a_cmyk_jpeg_becomes_rgb():
@@ -170,3 +189,15 @@ def test_a_png_mask_shows_class_colours_and_holds_class_numbers(count):
 def test_a_volume_is_refused_as_png_with_the_formats_that_work(classes):
     with pytest.raises(UnsupportedImageError, match="take tiff, nifti or npz"):
         encode_mask(Mask(np.zeros((2, 3, 4), np.uint8)), "png", classes)
+
+
+def test_what_a_png_says_beside_its_pixels_is_written_nowhere(caplog):
+    # of a space that is not RGB, which libpng tells with the profile's name
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("LAB")).tobytes()
+    told = PIL.PngImagePlugin.PngInfo()
+    told.add_text("Comment", "Zzyzx^Anna", zip=True)
+    told.add(b"tIME", b"\xff" * 7)
+    for pixels in (COLOR, GREY):
+        image = read_image(io.BytesIO(saved(pixels, pnginfo=told, icc_profile=profile)))
+        np.testing.assert_array_equal(image.array, read_image(io.BytesIO(saved(pixels))).array)
+    assert not caplog.records

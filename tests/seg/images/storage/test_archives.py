@@ -89,6 +89,17 @@ def test_an_encrypted_archive_is_refused():
         read_image(bytes(content))
 
 
+def test_an_archive_packed_in_a_way_that_is_not_read_is_told_so():
+    content = bytearray(zipped(SLICES))
+    deflate64 = 9
+    for signature, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = -1
+        while (at := content.find(signature, at + 1)) >= 0:
+            struct.pack_into("<H", content, at + method, deflate64)
+    with pytest.raises(ImageError, match="such as Deflate64; pack it anew, with Deflate"):
+        read_image(bytes(content))
+
+
 def test_what_macos_puts_beside_the_files_is_passed_over():
     beside = {f"__MACOSX/._{name}": b"\0\x05\x16\x07" * 50 for name in SLICES}
     np.testing.assert_array_equal(read_image(zipped(SLICES | beside)).array[0], VOLUME)

@@ -11,7 +11,7 @@ from seg.images import Image
 from seg.inference import Predictor
 from seg.inference.trust.familiarity import NOTHING_SHOWN, unfamiliar
 from seg.model_package import Channel, InputSpec, ModelPackage, TrainingFingerprint
-from seg.model_package.provenance import IntensityStatistics
+from seg.model_package.provenance import ANY_INTENSITY, IntensityStatistics
 from seg.transforms import CommonScale, Normalisation, Preprocessing
 from seg.transforms.levels import PERCENTILES, percentiles_of
 
@@ -157,6 +157,13 @@ def test_axes_that_no_gantry_shears_are_warned_of(degrees, is_warned):
 def test_an_image_that_shows_nothing_is_called_empty(array, is_empty):
     said = unfamiliar(Image(array.astype(np.float32), spacing=(2.0, 0.8, 0.8)), spec(), SEEN)
     assert (NOTHING_SHOWN in said) is is_empty
+
+
+def test_a_model_that_does_not_tell_its_intensities_warns_of_no_others():
+    seen = SEEN.model_copy(update={"intensity": (ANY_INTENSITY,)})
+    assert unfamiliar(scan(), spec(), seen) == ()
+    flat = unfamiliar(Image(np.ones((1, 60, 220, 220)), spacing=(2.0, 0.8, 0.8)), spec(), seen)
+    assert any("seems to be empty" in sentence for sentence in flat)
 
 
 def test_an_image_in_another_unit_is_not_called_empty():
