@@ -4,7 +4,6 @@ The libraries of a kind are imported when it is asked for.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 where all went well, 2 where a user must repair something."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no scratch folder is left behind
     command = called("training.adopt", *arguments)
     return exit_status(partial(_run, options, command))
 

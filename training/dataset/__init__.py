@@ -16,7 +16,7 @@ from training.dataset.findings.finding import Finding, raise_errors, raise_with_
 from training.dataset.findings.inspection import check_and_measure, check_dataset, inspect
 from training.dataset.layouts import annotated, case_folders, nnunet, plain
 from training.dataset.layouts import datalist as lists
-from training.dataset.layouts.dataset_json import CARD, read_json
+from training.dataset.layouts.dataset_json import CARD, Raw, read_json
 from training.dataset.layouts.found_classes import Given
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.names import check_text, entry_called, folder_called
@@ -77,7 +77,7 @@ def _read(path: Path, survey: Survey, given: Given | None) -> Dataset:
     listing = entry_called(path, [CARD])
     if listing is not None and listing.is_file() and not _is_annotated(listing):
         raw = read_json(listing)
-        if lists.is_list(raw) and not (_is_nnunet(path) and "training" in raw):
+        if lists.is_list(raw) and not (_is_nnunet(path, raw) and "training" in raw):
             return lists.load_datalist(path, raw, card, survey, given)
         scored = given is not None
         return nnunet.load_nnunet(path, raw, card, survey, is_scored_only=scored)
@@ -114,10 +114,16 @@ def _of_file(path: Path, survey: Survey, given: Given | None) -> Dataset:
     )
 
 
-def _is_nnunet(folder: Path) -> bool:
-    """Version 1 of nnU-Net's format lists its cases too, without the channel in their names."""
+def _is_nnunet(folder: Path, raw: Raw) -> bool:
+    """Version 1 of nnU-Net's format lists its cases too, without the channel in their names.
+
+    A case may be called as a channel is, ``amos_0000``: then the files are there as listed.
+    """
     images = folder_called(folder, ["imagestr"])
-    return images is not None and any(images.glob("*_0000.*"))
+    if images is None or not any(images.glob("*_0000.*")):
+        return False
+    listed = [each.get("image") for each in raw.get("training", ()) if isinstance(each, dict)]
+    return not all(isinstance(each, str) and (folder / each).is_file() for each in listed)
 
 
 def _is_annotated(path: Path) -> bool:

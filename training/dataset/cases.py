@@ -139,7 +139,7 @@ class Dataset:
         """The objects of a case, numbered from 1, on the grid of its image.
 
         What nobody annotated, and background, belongs to none; an object that lies in two classes
-        is one of each.
+        is one of each, of those that overlap in that which hides the other.
 
         Args:
             case: of this dataset.
@@ -153,7 +153,7 @@ class Dataset:
             numbers = self.stored_numbers(case, image)
         except ImageError as error:
             raise DatasetError(f"case {case.name}: {error}") from error
-        return numbered_objects(numbers, mask.array)
+        return numbered_objects(numbers, self.legend.painted(mask.array))
 
     def stored_numbers(self, case: Case, image: Image) -> Integer[np.ndarray, "*spatial"]:
         """Numbers of objects as the file has them, in the voxel order of the image.

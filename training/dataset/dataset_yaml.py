@@ -170,7 +170,8 @@ def _check_name(name: str) -> None:
 
 _CARDS_OF_OTHERS = (
     *("classes", "class_names", "names", "labels", "label_map", "labelmap", "categories", "config"),
-    *("data", "info", "meta", "metadata", "splits"),
+    *("data", "info", "meta", "metadata", "split", "splits", "splits_final", "fold", "folds"),
+    *("train", "training", "test", "testing", "val", "valid", "validation"),
 )
 """Names, without their ending, under which people tell other programs what is in a dataset."""
 _CARD_ENDINGS = (".yaml", ".yml", ".json", ".json5", ".toml", ".txt", ".csv", ".ini")

@@ -1,6 +1,5 @@
 """A look at a whole dataset: what it is, and everything that is wrong with it."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,8 +10,6 @@ from training.dataset import Case, Dataset, Finding, inspect, look_into
 
 MOST_FILES = 5
 """Files that are named where many have the same problem."""
-_COUNTED = re.compile(r"(?P<count>(\d+) of (\d+)) (?P<what>\D.*)", re.DOTALL)
-"""A problem of some things among all of a file."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def as_text(result: DatasetLook) -> str:
     """For a terminal: what the dataset is, and the findings, those of one kind together."""
     dataset = result.dataset
     lines = [
-        f"{dataset.name}: {len(dataset.train)} cases to train on, {len(dataset.test)} held back; "
+        f"{dataset.name}: {len(dataset.train)} cases to train on, {len(dataset.test)} held out; "
         f"{dataset.dims}D, channels {', '.join(c.name for c in dataset.channels)}; classes "
         f"{', '.join(c.name for c in dataset.classes)}"
         + (", overlapping" if dataset.legend.regions else "")
@@ -60,10 +57,9 @@ def as_text(result: DatasetLook) -> str:
     ]
     for kind in kinds_of(result.findings):
         lines.append(f"\n{kind.severity:8} {kind.in_words}")
-        for file, count in kind.files[:MOST_FILES]:
-            lines.append(
-                f"         {_short(file, dataset.folder)}" + (f": {count}" if count else "")
-            )
+        for file, counts in kind.files[:MOST_FILES]:
+            said = "" if counts is None else f": {counts[0]} of {counts[1]}"
+            lines.append(f"         {_short(file, dataset.folder)}{said}")
         if len(kind.files) > MOST_FILES:
             lines.append(f"         and {len(kind.files) - MOST_FILES} more")
         lines.append(f"         -> {kind.advice}")
@@ -84,7 +80,10 @@ def as_json(result: DatasetLook) -> dict[str, Any]:
         "channels": [channel.name for channel in dataset.channels],
         "classes": [info.name for info in dataset.classes],
         "task": dataset.legend.task,
-        "findings": [asdict(finding) for finding in result.findings],
+        "findings": [
+            {name: value for name, value in asdict(finding).items() if value is not None}
+            for finding in result.findings
+        ],
     }
 
 
@@ -96,13 +95,13 @@ class KindOfFinding:
     problem: str
     """Without how many of the things in a file have it, where that is told by file."""
     advice: str
-    files: list[tuple[str, str]] = field(default_factory=list)
-    """Each with how many of its things have it, such as ``4 of 75``, or nothing."""
+    files: list[tuple[str, tuple[int, int] | None]] = field(default_factory=list)
+    """Each with how many of how many things have it, where things of a file are counted."""
 
     @property
     def in_words(self) -> str:
         """The problem with how many things have it in all files together."""
-        counts = [tuple(map(int, count.split(" of "))) for _, count in self.files if count]
+        counts = [each for _, each in self.files if each is not None]
         if not counts:
             return self.problem
         some, of_all = map(sum, zip(*counts, strict=True))
@@ -113,10 +112,8 @@ def kinds_of(findings: Iterable[Finding]) -> list[KindOfFinding]:
     """The findings, those of one kind together, errors first."""
     kinds: dict[tuple[str, str, str], KindOfFinding] = {}
     for finding in findings:
-        counted = _COUNTED.fullmatch(finding.problem)
-        count, what = (counted["count"], counted["what"]) if counted else ("", finding.problem)
-        key = (finding.severity, what, finding.advice)
-        kinds.setdefault(key, KindOfFinding(*key)).files.append((finding.where, count))
+        key = (finding.severity, finding.what, finding.advice)
+        kinds.setdefault(key, KindOfFinding(*key)).files.append((finding.where, finding.counts))
     return sorted(kinds.values(), key=lambda kind: kind.severity)
 
 

@@ -5,8 +5,9 @@ only count, the values in the masks do. Channels without names are those of thei
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from seg.errors import DatasetError
 from seg.images import ClassInfo
@@ -14,6 +15,7 @@ from seg.images.outlines.drawing import OBJECT
 from seg.model_package import Channel, Task
 from training.dataset.cases import Dataset
 
+_Key = TypeVar("_Key")
 _COUNTED = re.compile(rf"class_\d+|{OBJECT}")
 """Names that nobody gave."""
 _COUNTED_CHANNEL = re.compile(r"channel \d+")
@@ -66,13 +68,23 @@ def on_classes(dataset: Dataset, classes: Sequence[ClassInfo], task: Task) -> Da
         return replace(dataset, legend=replace(theirs, classes=tuple(classes), regions=regions))
     label_of = {place: index for index, place in enumerate(matches)}
     files = dataset.masks
-    values = files.label_of or {label: label for label in range(theirs.num_labels)}
+    values = files.label_of
+    if not values and files.kind != "instances":  # whose values are numbers, not labels
+        values = {label: label for label in range(theirs.num_labels)}
+    of_objects = files.classes_of_objects
     masks = replace(
         files,
-        label_of={value: label_of.get(label, label) for value, label in values.items()},
-        label_of_name={n: label_of.get(label, label) for n, label in files.label_of_name.items()},
+        label_of=_renamed(values, label_of),
+        label_of_name=_renamed(files.label_of_name, label_of),
+        classes_of_objects=of_objects
+        and {case: _renamed(numbers, label_of) for case, numbers in of_objects.items()},
     )
     return replace(dataset, legend=replace(theirs, classes=tuple(classes)), masks=masks)
+
+
+def _renamed(labels: Mapping[_Key, int], label_of: Mapping[int, int]) -> dict[_Key, int]:
+    """With other labels; one that is not named, such as ``IGNORE``, stays."""
+    return {key: label_of.get(label, label) for key, label in labels.items()}
 
 
 def on_channels(dataset: Dataset, channels: Sequence[Channel]) -> Dataset:

@@ -11,6 +11,7 @@ from pathlib import Path
 from seg.errors import DatasetError
 from seg.held_out import held_out
 from seg.images import stem_of
+from seg.tables.comma_separated import column_called, read_any_table
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD, DatasetYaml, SplitLists, Subjects
 from training.dataset.names import composed
@@ -147,15 +148,10 @@ def rows_at(path: Path) -> list[dict[str, str]]:
     Raises:
         DatasetError: it cannot be read.
     """
-    lines = _text(path).splitlines()
-    head = lines[0] if lines else ""
-    return list(csv.DictReader(lines, delimiter=max(",;\t", key=head.count)))
-
-
-def column_called(name: str, columns: Sequence[str]) -> str | None:
-    """The column of that name; capitals and spaces around do not count where none is the same."""
-    alike = [each for each in columns if each.strip().lower() == name.lower()]
-    return name if name in columns else alike[0] if len(alike) == 1 else None
+    try:
+        return read_any_table(_text(path))[1]
+    except csv.Error as error:
+        raise DatasetError(f"{path} cannot be read as a table: {error}") from error
 
 
 def case_called(written: str, known: Sequence[str]) -> str:
@@ -194,7 +190,7 @@ def subjects_in(names: Sequence[str]) -> NamedAlike | None:
     names are cut at separators, and where a letter follows on a digit. What counts is the shortest
     beginning that differs by a number, and that several names share.
     """
-    said = _named_subjects(names)
+    said = _named_subjects(names) or _by_sides(names)
     if said is not None:
         return said
     cut = {name: [match.end() for match in _TOKEN.finditer(name)] for name in names}
@@ -233,6 +229,20 @@ def _named_subjects(names: Sequence[str]) -> NamedAlike | None:
     found = {name: re.match(pattern, name) for name in names}
     fits = all((match := found[name]) and match[1] == subject_of[name] for name in names)
     return NamedAlike(subject_of, pattern if fits else None)
+
+
+_SIDE = re.compile(r"(left|right|l|r|od|os|links|rechts|li|re)[-_. ]+(.+)", re.IGNORECASE)
+"""Of a body or a face, before what tells whose."""
+
+
+def _by_sides(names: Sequence[str]) -> NamedAlike | None:
+    """Where all names begin with a side; None where they do not, or hardly two share the rest."""
+    matches = {name: _SIDE.fullmatch(name) for name in names}
+    subject_of = {name: match[2] for name, match in matches.items() if match}
+    count = len(set(subject_of.values()))
+    if len(subject_of) < len(names) or not 2 <= count <= len(names) / 1.5:
+        return None
+    return NamedAlike(subject_of, "[a-zA-Z]+[-_. ]+(.+)")
 
 
 _TOKEN = re.compile(r"[^\W\d_]*\d+|[^\W\d_]+")

@@ -227,7 +227,7 @@ def comparison_table(comparison: Comparison) -> str:
                      f"{SIGNIFICANT} in so many is less than it seems")  # fmt: skip
     lines += [
         f"references of {len(own)} of {len(comparison.cases)} cases show the outlines of {side} "
-        "voxel for voxel: they were drawn over its masks and favour it"
+        "voxel for voxel, as those do that were drawn over its masks, and favour it"
         for side, own in (("A", comparison.own_a), ("B", comparison.own_b))
         if own
     ]

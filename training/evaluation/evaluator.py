@@ -53,6 +53,7 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
     tolerance: float | None = None,
     progress: bool = True,
     degrade: bool = False,
+    is_fresh: bool = False,
     tell: Callable[[str], object] | None = None,
 ) -> Evaluation:
     """Scores of whole images, one in memory at a time.
@@ -66,6 +67,8 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
             ``default_tolerance``.
         progress: show a bar where there is a terminal.
         degrade: teach what the model says of its masks on degraded pieces of the cases as well.
+        is_fresh: nobody can have drawn over the network's masks: it was trained just now, and began
+            with no other package. Of an easy image both may still show the same outlines.
         tell: takes a sentence for each way in which a case is unlike the images of the training.
 
     Raises:
@@ -100,13 +103,16 @@ def evaluate(  # noqa: PLR0913 - what is kept, shown and learnt from the same pa
             _keep(kept, card, prediction_file(predictions, case.name, mask.dims))
         floors = thresholding.dice(image, reference) if thresholding else {}
         said = predicted_regions(mask, reference, classes) | decisions.regions
-        scores = measure_case(said, reference, classes, tolerance, meter.regions, floors)
+        scores = measure_case(
+            said, reference, classes, tolerance, meter.regions, floors, with_outlines=not is_fresh
+        )
         score = _case_score(case, scores, together, image, meter)
         if objects is not None:
             numbers = np.ascontiguousarray(
                 turn.there(dataset.read_objects(case, stored, mask_of_reference))
             )
-            of_objects = score_objects(objects, mask.array, numbers, reference.array)
+            true = dataset.legend.painted(reference.array)
+            of_objects = score_objects(objects, mask.array, numbers, true)
             score = score.model_copy(update={"objects": of_objects})
             if predictions is not None:
                 found_numbers = np.ascontiguousarray(turn.back(objects.labels))

@@ -46,13 +46,15 @@ def predicted_regions(
     }
 
 
-def measure_case(
+def measure_case(  # noqa: PLR0913 - all that a case is measured by
     prediction: Mapping[str, Bool[np.ndarray, "*spatial"]],
     reference: Mask,
     regions: Mapping[str, Region],
     tolerance: float,
     calibration: Mapping[str, Counts],
     floors: Mapping[str, float],
+    *,
+    with_outlines: bool = True,
 ) -> dict[str, RegionScore]:
     """All measures of every region, distances in mm, or in pixels where there is no spacing."""
     steps = reference.steps
@@ -66,6 +68,7 @@ def measure_case(
             grid,
             tolerance,
             calibration.get(name),
+            with_outlines=with_outlines and not region.is_together,
         ).model_copy(update={"floor": _known(floors.get(name, math.nan))})
         for name, region in regions.items()
     }
@@ -77,6 +80,8 @@ def measure_region(
     grid: Grid,
     tolerance: float,
     calibration: Counts | None = None,
+    *,
+    with_outlines: bool = True,
 ) -> RegionScore:
     """All measures of one region.
 
@@ -86,11 +91,12 @@ def measure_region(
         grid: the spacing, or the steps along the axes, in the unit of the tolerance.
         tolerance: of surface Dice.
         calibration: how often the model's probabilities of the region came true.
+        with_outlines: count those that both masks share; nobody asks for them of several classes.
     """
     confusion = confusion_matrix(prediction.astype(np.uint8), reference.astype(np.uint8), 2)
     predicted, referred = int(confusion[:, 1].sum()), int(confusion[1].sum())
     hd95, surface_dice = surface_scores(prediction, reference, grid, tolerance)
-    outlines, own = same_outlines(prediction, reference)
+    outlines, own = same_outlines(prediction, reference) if with_outlines else (0, 0)
     return RegionScore(
         dice=_known(dice_per_class(confusion)[1]),
         iou=_known(iou_per_class(confusion)[1]),

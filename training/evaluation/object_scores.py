@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int32, Integer, UInt8
+from jaxtyping import Bool, Float, Int32, Integer, UInt8
 
 from seg.frozen import FrozenData
-from seg.images import ClassInfo
-from seg.metrics import ObjectCounts, Overlaps, count_objects, members_of, overlaps
+from seg.metrics import ObjectCounts, Overlaps, count_objects, is_hit, members_of, overlaps
 from seg.objects import Objects, components
 from training.dataset.legend import IGNORE
 
@@ -125,6 +124,29 @@ def worth_of(pairs: Iterable[Overlaps]) -> ObjectWorth:
     return ObjectWorth(float(precision + share) / 2, float(precision))
 
 
+def judged(
+    labels: Integer[np.ndarray, "*spatial"],
+    true: Integer[np.ndarray, "*spatial"],
+    annotated: Bool[np.ndarray, "*spatial"],
+) -> Integer[np.ndarray, "*spatial"]:
+    """Predicted objects of which somebody said what is true, without what lies elsewhere of them.
+
+    One that lies elsewhere for the most part counts where it is a true object's, as far as that was
+    annotated; else its rim is no error.
+    """
+    if annotated.all():
+        return labels
+    own = np.where(annotated, labels, 0)
+    pairs = overlaps(own, true)
+    is_true = is_hit(pairs)
+    covering = 2 * pairs.shared > pairs.reference_sizes[pairs.reference]
+    is_true[pairs.predicted[covering]] = True
+    is_kept = np.ones(int(labels.max()) + 1, bool)
+    sizes = np.bincount(labels.reshape(-1))[pairs.predicted_labels]
+    is_kept[pairs.predicted_labels] = is_true | (2 * pairs.predicted_sizes >= sizes)
+    return np.where(is_kept[labels], own, 0)
+
+
 def score_objects(
     objects: Objects,
     classes: UInt8[np.ndarray, "*spatial"],
@@ -137,39 +159,30 @@ def score_objects(
         objects: that the model told apart.
         classes: its mask.
         reference: numbers of the true objects.
-        labels: true classes; what nobody annotated counts for nothing.
+        labels: true classes, as a mask shows them; what nobody annotated counts for nothing.
     """
     annotated = labels != IGNORE
     kinds = np.append(np.uint8(0), objects.classes)[objects.labels]
-    return {
-        info.name: _score(objects, info, annotated, np.where(labels == info.index, reference, 0),
-                          kinds, classes)
-        for info in objects.kinds
-    }  # fmt: skip
-
-
-def _score(
-    objects: Objects,
-    info: ClassInfo,
-    annotated: np.ndarray,
-    true: Integer[np.ndarray, "*spatial"],
-    kinds: UInt8[np.ndarray, "*spatial"],
-    classes: UInt8[np.ndarray, "*spatial"],
-) -> ObjectScore:
-    own = np.where((kinds == info.index) & annotated, objects.labels, 0)
-    counts = count_objects(overlaps(own, true))
-    floor = count_objects(overlaps(components((classes == info.index) & annotated), true))
-    return ObjectScore(
-        reference=counts.reference,
-        predicted=counts.predicted,
-        hits=counts.hits,
-        iou=counts.iou,
-        seg=counts.seg,
-        merged=counts.merged,
-        split=counts.split,
-        components=(floor.predicted, *floor.hits),
-        interval=objects.counts[info.name].interval,
-    )
+    found = {}
+    for info in objects.kinds:
+        true = np.where(labels == info.index, reference, 0)
+        own = np.where(kinds == info.index, objects.labels, 0)
+        counts = count_objects(overlaps(judged(own, true, annotated), true))
+        parts = judged(components(classes == info.index), true, annotated)
+        floor = count_objects(overlaps(parts, true))
+        found[info.name] = ObjectScore(
+            reference=counts.reference,
+            predicted=counts.predicted,
+            hits=counts.hits,
+            iou=counts.iou,
+            seg=counts.seg,
+            merged=counts.merged,
+            split=counts.split,
+            components=(floor.predicted, *floor.hits),
+            # it is of all objects, those that nobody annotated as well
+            interval=objects.counts[info.name].interval if annotated.all() else None,
+        )
+    return found
 
 
 def summary_of_objects(

@@ -26,7 +26,7 @@ from seg.objects import Shaping, flooded, heights_of, mean_certainty, split_labe
 from seg.objects.evidence import seed_rule, voxels_of_image
 from training.dataset import IGNORE, Case, Dataset
 from training.evaluation.object_calibration import fit_counts, fit_scores, tile_counts
-from training.evaluation.object_scores import ObjectWorth, worth_of
+from training.evaluation.object_scores import ObjectWorth, judged, worth_of
 from training.evaluation.split_tuning import (
     ToldApart,
     Unit,
@@ -75,7 +75,7 @@ class TuningCase:
         labels = flooded(self.classes, self.heights[encoding], {info.index: seeds}).labels
         if way is not None:
             labels = split_labels(labels, way)
-        return np.where(self.labels == IGNORE, np.int32(0), labels)
+        return judged(labels, self.truth(info), self.labels != IGNORE)
 
     def truth(self, info: ClassInfo) -> Int32[np.ndarray, "*spatial"]:
         """Numbers of the true objects of one class."""

@@ -19,6 +19,8 @@ class Region:
 
     labels: tuple[int, ...]
     classes: tuple[int, ...]
+    is_together: bool = False
+    """All foreground classes, of which each is a region too."""
 
     def referred(self, labels: UInt8[np.ndarray, "*spatial"]) -> Bool[np.ndarray, "*spatial"]:
         """Where it is, by a reference's labels."""
@@ -41,7 +43,9 @@ def regions(legend: Legend) -> Mapping[str, Region]:
     together = foreground_name(legend)
     if together:
         found[together] = Region(
-            tuple(range(1, legend.num_labels)), tuple(range(1, len(legend.classes)))
+            tuple(range(1, legend.num_labels)),
+            tuple(range(1, len(legend.classes))),
+            is_together=True,
         )
     return found
 

@@ -1,7 +1,5 @@
 """Scores as files and as text: ``metrics.json``, one row a case and class as CSV, a table."""
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from pydantic import ValidationError
 
 from seg.errors import ConfigError
 from seg.files import replace_file
+from seg.tables.comma_separated import csv_text
 from training.evaluation.object_scores import object_table
 from training.evaluation.scores import (
     MEASURES,
@@ -44,13 +43,9 @@ def write_rows(evaluation: Evaluation, path: Path) -> None:
     Raises:
         ConfigError: the path cannot be written.
     """
-    content = io.StringIO()
-    writer = csv.DictWriter(content, COLUMNS, lineterminator="\n")
-    writer.writeheader()
     unscored = [case for case in evaluation.cases if case.mean_dice is None]
-    for case in (*evaluation.ranked, *unscored):
-        writer.writerows(_rows(case, evaluation))
-    _write(path, content.getvalue())
+    rows = (row for case in (*evaluation.ranked, *unscored) for row in _rows(case, evaluation))
+    _write(path, csv_text(COLUMNS, rows))
 
 
 def _rows(case: CaseScore, evaluation: Evaluation) -> Iterator[dict[str, object]]:
@@ -121,8 +116,8 @@ def own_outlines_in_words(evaluation: Evaluation) -> str:
     named = ", ".join(own[:NAMED]) + (", ..." if len(own) > NAMED else "")
     return (
         f"references of {len(own)} of {len(evaluation.cases)} cases ({named}) show the model's own "
-        "outlines voxel for voxel: they were drawn over its masks, so the scores are too good; "
-        "score on cases that were outlined without this model"
+        "outlines voxel for voxel, as those do that were drawn over its masks: then the scores are "
+        "too good; score on cases that were outlined without this model"
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from seg.errors import ConfigError
 from seg.images import ClassInfo
 from seg.model_package import Channel, InputSpec, Postprocessing, Task, TrainingFingerprint
+from seg.model_package.provenance import ANY_INTENSITY
 from seg.transforms import Normalisation, Preprocessing
 from training.dataset.classes import make_classes
 
@@ -16,7 +17,6 @@ Activation = Literal["none", "softmax", "sigmoid"]
 """What the network's last layer has done to its logits already."""
 
 ANY_SIZE = (1, 2**15)
-ANY_INTENSITY = (-3e38, 3e38)
 
 
 class Description(BaseModel):

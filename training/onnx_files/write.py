@@ -177,6 +177,7 @@ class _StagedInstanceNorm(nn.Module):
 
     onnxruntime's own adds up a whole patch in one row of float32: with 192² pixels, half of them
     empty, its probabilities were off by 1.1e-4, and by 1.5e-6 this way, at 8 % more time.
+    OpenVINO puts means that follow each other into one, which does the same; a sum it leaves alone.
     """
 
     def __init__(self, norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> None:
@@ -197,8 +198,9 @@ class _StagedInstanceNorm(nn.Module):
 
 
 def _mean(x: Float[Tensor, "b c *patch"]) -> Float[Tensor, "b c *ones"]:
-    for axis in range(x.ndim - 1, 1, -1):
-        x = x.mean(axis, keepdim=True)
+    for turn, axis in enumerate(range(x.ndim - 1, 1, -1)):
+        size = x.shape[axis]
+        x = x.sum(axis, keepdim=True) / size if turn % 2 else x.mean(axis, keepdim=True)
     return x
 
 

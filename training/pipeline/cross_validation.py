@@ -20,12 +20,13 @@ from seg.model_package import ModelPackage
 from seg.version import installed_with
 from training.dataset import Dataset
 from training.dataset.folds import fold_of, split_folds
-from training.evaluation.evaluator import evaluate, prediction_file
+from training.evaluation.evaluator import prediction_file
 from training.evaluation.measure import merged
 from training.evaluation.postprocessing import choose_postprocessing
 from training.evaluation.score_files import read_metrics
 from training.evaluation.scores import CrossValidation, Evaluation, Fold, Tried
 from training.learning.checkpoint import Trained, trained_in
+from training.packaging.own_test import evaluate_test
 from training.packaging.package import Finished, Member, write_ensemble
 from training.run.clock import Clock
 from training.run.folder import FOLD, RunFolder
@@ -96,7 +97,7 @@ def package_folds(
     }
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions, degrade=True)
+        return evaluate_test(predictor, job, predictions=run.predictions)
 
     finished = write_ensemble(members, job, target or run.package, rules, assess)
     scores = finished.evaluation.model_copy(

@@ -65,7 +65,13 @@ def demonstrate(out: Path, data: Path | None, chosen: dict[str, float]) -> None:
 def _trained(out: Path, data: Path | None, chosen: dict[str, float]) -> RunFolder:
     run = RunFolder(out)
     if run.plan.is_file() and run.fingerprint.is_file() and not run.report.is_file():
-        log.info("going on with the demo that was stopped, of %s", read_plan(run.plan).data)
+        begun = read_plan(run.plan).data
+        if data is not None and data.resolve() != Path(begun).resolve():
+            raise ConfigError(
+                f"the demo that was stopped in {out} is of {begun}, not of {data}; name another "
+                "folder with --out, or leave --data away to go on with it"
+            )
+        log.info("going on with the demo that was stopped, of %s", begun)
         return resume(out, COMMAND)
     _make_room(run)
     return fit(PlanOptions(data=data, out=out, chosen=chosen), COMMAND)
@@ -124,12 +130,11 @@ def _what_next(package: Path) -> list[str]:
         "    with FOLDER/images and, of the same names, FOLDER/masks: a model of your own images,",
         "    step by step in docs/tutorials/own-images.md",
     ]
-    if os.name != "nt":
-        lines += [
-            "make studio FOLDER=cells",
-            "    images without masks: outline some objects in the browser, and train there",
-        ]
-    return lines
+    return [
+        *lines,
+        called("service.studio", "cells"),
+        "    images without masks: outline some objects in the browser, and train there",
+    ]
 
 
 def _activation() -> list[str]:

@@ -1,13 +1,13 @@
 """Write the package of a run again."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.files import written_whole
 from seg.inference import Predictor
 from seg.model_package import ModelPackage
-from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table
 from training.evaluation.scores import Evaluation
 from training.interchange.bioimageio.leave import leave_for_bioimageio
@@ -16,6 +16,7 @@ from training.interchange.monai.leave import export_bundle, leave_for_monai
 from training.interchange.nnunet.leave import leave_for_nnunet
 from training.interchange.torch_program import leave_for_torch
 from training.learning.checkpoint import trained_in
+from training.packaging.own_test import evaluate_test
 from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import package_folds
 from training.pipeline.picturing import picture_cases
@@ -34,9 +35,10 @@ def export_package(run: RunFolder, job: TrainingJob, target: Path) -> Finished:
         folds = [run.fold(number) for number in range(job.plan.folds)]
         return package_folds(job, run, folds, target)[0]
     trained = trained_in(run, job.plan, job.dataset.legend)
+    job = replace(job, steps=trained.steps)
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, job.dataset, job.dataset.test, degrade=True)
+        return evaluate_test(predictor, job)
 
     return write_package(trained.network, job, target, assess)
 
@@ -65,8 +67,10 @@ def export_run(
     finished = export_package(run, job, target)
     if show_cases:
         picture_cases(finished.package, job.dataset, finished.evaluation)
+    reached = replace(job, steps=finished.package.card.provenance.steps)
+    steps = [f"trained {reached.steps_in_words}"] if reached.steps else []
     proof = f"ONNX and network agree to {finished.error:.1e}"
-    return [summary_table(finished.evaluation), proof]
+    return [summary_table(finished.evaluation), *steps, proof]
 
 
 def copy_package(package: ModelPackage, target: Path) -> list[str]:

@@ -17,12 +17,12 @@ from training.dataset.findings.finding import raise_errors
 from training.dataset.fingerprint import Fingerprint
 from training.dataset.folds import split_folds
 from training.dataset.look import in_few_lines
-from training.evaluation.evaluator import evaluate
 from training.evaluation.score_files import summary_table, write_metrics
 from training.evaluation.scores import Evaluation
 from training.evaluation.trust.recalibration import recalibration_in_words
 from training.learning.checkpoint import Trained
 from training.learning.trainer import train
+from training.packaging.own_test import evaluate_test
 from training.packaging.package import Finished, write_package
 from training.pipeline.cross_validation import cross_validate
 from training.pipeline.mirroring import with_mirroring
@@ -184,7 +184,7 @@ def _look(path: Path) -> tuple[Dataset, Fingerprint]:
     dataset, findings = look_into(path)
     raise_errors(findings)
     log.info(
-        "data      %s: %d cases to train on, %d held back; classes %s",
+        "data      %s: %d cases to train on, %d held out; classes %s",
         dataset.name,
         len(dataset.train),
         len(dataset.test),
@@ -244,9 +244,8 @@ def _train_and_report(job: TrainingJob, run: RunFolder, clock: Clock, with_ray: 
 
 def _tell_steps(job: TrainingJob, trained: Trained, run: RunFolder) -> None:
     plan, minutes = job.plan, trained.seconds / 60
-    planned = plan.steps or plan.expected_steps
-    of = f" of {planned} planned" if planned else ""
-    log.info("trained   %d%s steps in %.1f minutes", trained.steps, of, minutes)
+    planned = job.planned_steps
+    log.info("trained   %s in %.1f minutes", job.steps_in_words, minutes)
     if planned and trained.steps < ENOUGH * planned:
         more = math.ceil(plan.minutes * planned / max(1, trained.steps))
         log.warning(
@@ -267,7 +266,7 @@ def _train_and_package(job: TrainingJob, run: RunFolder, clock: Clock) -> tuple[
     _tell_steps(job, trained, run)
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, dataset, dataset.test, predictions=run.predictions, degrade=True)
+        return evaluate_test(predictor, job, predictions=run.predictions)
 
     log.info("exporting to ONNX, proving it on real patches, evaluating whole images")
     return write_package(trained.network, job, run.package, assess), trained

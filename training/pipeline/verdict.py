@@ -10,7 +10,7 @@ from training.evaluation.comparison import SIGNIFICANT, Comparison, Difference
 Decision = Literal["better", "perhaps", "not better"]
 """``perhaps``: better on every case, of which there are too few for a test to say anything."""
 LEAD = "AP .5"
-"""What counts of objects; of classes it is Dice."""
+"""What counts of objects; of classes, and where as many objects are right, it is Dice."""
 BARELY_LOWER = -0.005
 """Mean Dice that may be lost where more objects are found."""
 
@@ -33,8 +33,9 @@ def verdict(comparison: Comparison) -> Verdict:
     on = f"on {cases} held-back {'image' if cases == 1 else 'images'}"
     if comparison.own_a:
         on += (
-            f", {len(comparison.own_a)} of them drawn over masks of {comparison.a}, which favours "
-            "it: outline a held-back image without the model"
+            f", {len(comparison.own_a)} of them with outlines of {comparison.a} voxel for voxel, "
+            "as if drawn over its masks, which favours it: outline a held-back image without the "
+            "model"
         )
     if not dice:
         return Verdict("not better", f"no class can be scored {on}")
@@ -43,8 +44,11 @@ def verdict(comparison: Comparison) -> Verdict:
     if worse:
         return Verdict("not better", f"{worse.region} is worse: {figures}")
     objects = [each for each in comparison.objects if each.label == LEAD]
-    gain = fmean([x.difference for x in objects] or [x.difference.mean for x in dice])
-    if gain <= 0 or fmean(each.difference.mean for each in dice) < BARELY_LOWER:
+    of_objects = fmean([each.difference for each in objects] or [0.0])
+    of_dice = fmean(each.difference.mean for each in dice)
+    if of_objects < 0 < of_dice:
+        return Verdict("not better", f"fewer of its objects are right: {figures}")
+    if (of_objects or of_dice) <= 0 or of_dice < BARELY_LOWER:
         return Verdict("not better", f"it is not better: {figures}")
     if all(each.smallest_p > SIGNIFICANT for each in dice):
         if objects or all(not each.worse for each in dice):

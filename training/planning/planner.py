@@ -3,8 +3,6 @@
 What was considered is in ``candidates.csv`` beside ``plan.yaml``.
 """
 
-import csv
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from seg.images import ClassInfo
 from seg.networks.foreign.names import check_name, is_whole_network
 from seg.networks.foreign.own_code import check_allowed, names_own_code
 from seg.networks.foreign.weights_file import hash_of
+from seg.tables.comma_separated import csv_line
 from training.dataset import Dataset
 from training.dataset.dataset_yaml import CARD
 from training.dataset.fingerprint import Fingerprint
@@ -270,15 +269,18 @@ def _limits(plan: Plan, device: Device, clock: Clock) -> Budget:
 
 def as_csv(considered: Sequence[Candidate]) -> bytes:
     """One row a candidate, the chosen one first."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        ("choice", "network", "patch", "batch_size", "seconds_a_step", "measured", "steps", "bytes")
-    )  # fmt: skip
+    lines = [
+        csv_line(
+            ("choice", "network", "patch", "batch_size", "seconds_a_step", "measured", "steps",
+             "bytes")
+        )
+    ]  # fmt: skip
     for place, each in enumerate(considered, start=1):
         plan = each.plan
-        table.writerow(
-            (place, plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
-             f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes)
+        lines.append(
+            csv_line(
+                (place, plan.network, "x".join(map(str, plan.patch)), plan.batch_size,
+                 f"{each.seconds:.4g}", each.measured, round(each.steps), each.bytes)
+            )
         )  # fmt: skip
-    return text.getvalue().encode()
+    return "".join(lines).encode()

@@ -16,6 +16,7 @@ from seg.images.pictures.overlay import as_rgb
 from seg.metrics import Fate, fates_of, overlaps
 from training.dataset import IGNORE, Dataset
 from training.evaluation.evaluator import objects_file, prediction_file
+from training.evaluation.object_scores import judged
 from training.evaluation.scores import Evaluation
 from training.reports.pages import uri
 
@@ -103,7 +104,8 @@ def _shown(predictions: Path, dataset: Dataset, name: str, info: ClassInfo) -> S
     reference = np.where(classes == info.index, numbers, 0)
     stored = read_mask(kept, dims=image.dims).array
     said = read_mask(prediction_file(predictions, name, image.dims), dims=image.dims).array
-    prediction = np.where((said == info.index) & (classes != IGNORE), stored, 0)
+    own = np.where(said == info.index, stored, 0)
+    prediction = judged(own, reference, classes != IGNORE)
     ours, theirs = fates_of(overlaps(prediction, reference))
     picture, place = image.array, ""
     if image.dims == 3:

@@ -50,7 +50,7 @@ def write_report(folder: Path, job: TrainingJob, trained: Trained, finished: Fin
             [channel.name for channel in job.dataset.channels],
         ),
         steps=trained.steps,
-        planned_steps=job.plan.steps or job.plan.expected_steps,
+        planned_steps=job.planned_steps,
         minutes=trained.seconds / 60,
         device=job.device.name,
         data=data_in_words(job.dataset, job.fingerprint),

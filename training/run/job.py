@@ -32,6 +32,17 @@ class TrainingJob:
     steps: int | None = None
     """That were reached, once it has trained."""
 
+    @property
+    def planned_steps(self) -> int | None:
+        """As many as were asked for, or as its minutes were thought to be enough for."""
+        return self.plan.steps or self.plan.expected_steps
+
+    @property
+    def steps_in_words(self) -> str:
+        """How many were reached of those that were planned."""
+        planned = self.planned_steps
+        return f"{self.steps} of {planned} planned steps" if planned else f"{self.steps} steps"
+
 
 def job_in(run: RunFolder, command: str, world: World = ALONE) -> tuple[TrainingJob, Dataset]:
     """The job that a run has begun, and the dataset that a fold's is a part of.

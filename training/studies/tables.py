@@ -3,8 +3,6 @@
 Letters: ``n`` points.
 """
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from seg.metrics import Estimate, student_mean
+from seg.tables.comma_separated import csv_text
 from training.studies.runs import Row, Table
 
 FEWEST_SEEDS = 2
@@ -131,12 +130,8 @@ def summary(table: Table) -> Table:
 def as_csv(table: Table) -> bytes:
     """All rows; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(name for row in table for name in row))
-    content = io.StringIO(newline="")
-    writer = csv.DictWriter(content, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in table:
-        writer.writerow({name: _shown(value) for name, value in row.items()})
-    return content.getvalue().encode()
+    rows = ({name: _shown(value) for name, value in row.items()} for row in table)
+    return csv_text(columns, rows).encode()
 
 
 def _shown(value: str | int | float) -> str | int:

@@ -2,15 +2,16 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.inference import Predictor
 from seg.networks import SegmentationNetwork
 from seg.verbs import called
-from training.evaluation.evaluator import evaluate
 from training.evaluation.scores import Evaluation
 from training.learning.checkpoint import trained_in
+from training.packaging.own_test import evaluate_test
 from training.run.folder import RunFolder
 from training.run.job import TrainingJob, job_in
 from training.run.names import VariantPrecision
@@ -43,7 +44,8 @@ def export_variants(
             f"variants are made of one network, {run.path} has {job.plan.folds}; name one of "
             f"them: {run.fold(0).path}"
         )
-    network = trained_in(run, job.plan, job.dataset.legend).network
+    trained = trained_in(run, job.plan, job.dataset.legend)
+    network, job = trained.network, replace(job, steps=trained.steps)
     student = distilled(run, job, network, options.distil) if options.distil else None
     other = network_of(options.against) if options.against else None
     wishes = Wishes(
@@ -53,7 +55,7 @@ def export_variants(
     )
 
     def assess(predictor: Predictor) -> Evaluation:
-        return evaluate(predictor, job.dataset, job.dataset.test, progress=False, degrade=True)
+        return evaluate_test(predictor, job, progress=False)
 
     elastic = write_variants(network, job, target, assess, wishes, student, other)
     write_variants_report(elastic, job)

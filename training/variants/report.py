@@ -40,6 +40,8 @@ class Row:
     gigaflops: float
     megabytes: float | None
     kept: bool
+    objects: float | None
+    """Average precision at one half of the objects that it tells apart."""
     family: str
     """Variants that differ in depth alone."""
 
@@ -76,6 +78,7 @@ def _row(
         gigaflops=made.gigaflops,
         megabytes=megabytes,
         kept=variant.kept,
+        objects=point.objects,
         family=f"{'distilled' if made.source.distilled else 'cut'}, {made.precision}",
     )
 
@@ -107,16 +110,20 @@ def _lost(each: MeasuredVariant, first: MeasuredVariant) -> Estimate:
 def variants_table(elastic: Elastic) -> str:
     """The table for a terminal; what is left out stands in brackets."""
     classes = list(elastic.measured[0].evaluation.cases[0].classes)
-    head = f"{'95 % interval':>16} {'ms':>8} {'faster':>7}  what; in brackets: left out"
+    rows = rows_of(elastic, classes)
+    tell_apart = rows[0].objects is not None
+    counted = f" {'AP .5':>6}" if tell_apart else ""
+    head = f"{'95 % interval':>16}{counted} {'ms':>8} {'faster':>7}  what; in brackets: left out"
     lines = [f"{'variant':16} {'Dice':>6} {'lost':>7}  {head}"]
-    for row in rows_of(elastic, classes):
+    for row in rows:
         name = row.name if row.kept else f"({row.name})"
         interval = f"{row.lost.low:+.4f} {row.lost.high:+.4f}"
         time = "-" if row.milliseconds is None else f"{row.milliseconds:.1f}"
         speed = "-" if row.speed is None else f"{row.speed:.2f}x"
+        of_objects = f" {row.objects or 0:6.4f}" if tell_apart else ""
         lines.append(
-            f"{name:16} {row.dice:6.4f} {row.lost.mean:+7.4f}  {interval:>16} {time:>8} "
-            f"{speed:>7}  {row.what}"
+            f"{name:16} {row.dice:6.4f} {row.lost.mean:+7.4f}  {interval:>16}{of_objects} "
+            f"{time:>8} {speed:>7}  {row.what}"
         )
     return "\n".join(lines)
 

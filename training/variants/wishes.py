@@ -16,7 +16,7 @@ class Wishes:
     depths: int = 3
     """Networks without blocks that are looked at."""
     most_lost: float = 0.03
-    """Mean Dice that a variant may lose."""
+    """Mean Dice that a variant may lose, and as much AP .5 where it tells objects apart."""
     int8_tolerance: float = 0.002
     """Dice that rounding may cost on training windows before layers are left in float32.
 
@@ -41,5 +41,5 @@ def add_variant_options(parser: argparse.ArgumentParser) -> None:
     add("--depths", type=int, default=Wishes.depths, metavar="N",
         help=f"networks without blocks that are looked at (default: {Wishes.depths})")  # fmt: skip
     add("--most-lost", type=positive, default=Wishes.most_lost, metavar="DICE",
-        help="mean Dice that a variant may lose against the whole network (default: "
-             f"{Wishes.most_lost})")  # fmt: skip
+        help="mean Dice that a variant may lose against the whole network, and AP .5 of objects "
+             f"(default: {Wishes.most_lost})")  # fmt: skip

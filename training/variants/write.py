@@ -55,12 +55,20 @@ class MeasuredVariant:
     evaluation: Evaluation
     milliseconds: float | None
     kept: bool = False
+    tells_apart: bool = False
+    """It has channels for objects."""
 
     def point(self, classes: Sequence[str]) -> Point:
         """Where it stands between Dice and time."""
         scores = scores_of(self.evaluation)
         dice = [scores[name].dice for name in classes if name in scores]
-        return Point(self.made.name, float(np.mean(dice or [0.0])), self.milliseconds)
+        point = Point(self.made.name, float(np.mean(dice or [0.0])), self.milliseconds)
+        objects = self.evaluation.objects.values() if self.tells_apart else ()
+        found = [each.measures["ap_50"].value for each in objects if "ap_50" in each.measures]
+        if not found:
+            return point
+        count = sum(each.reference for each in objects)
+        return replace(point, objects=float(np.mean(found)), an_object=1 / max(1, count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +153,9 @@ def _measured(
         for variant in tqdm(made, desc="scoring", unit="variant", disable=None)
     ]
     times = _milliseconds(made, job, patches)
+    tells_apart = job.plan.instances != "none"
     return [
-        MeasuredVariant(variant, evaluation, times.get(variant.name))
+        MeasuredVariant(variant, evaluation, times.get(variant.name), tells_apart=tells_apart)
         for variant, evaluation in zip(made, evaluations, strict=True)
     ]
 

@@ -18,6 +18,7 @@ from seg.images import read_channels
 from seg.inference import Predictor, load_backend
 from seg.inference.labels.postprocess import postprocess
 from seg.model_package import ModelPackage, Postprocessing
+from seg.model_package.provenance import ANY_INTENSITY
 from training.adopt import main
 from training.export import main as export
 from training.interchange.adopted_package import patches_of, write_adopted
@@ -25,7 +26,7 @@ from training.interchange.checkpoint import read_checkpoint
 from training.interchange.monai.adopt import adopt_monai
 from training.interchange.nnunet.adopt import Choice, adopt_nnunet
 from training.interchange.nnunet.axes import AxisMap
-from training.interchange.nnunet.card import preprocessing_of
+from training.interchange.nnunet.card import _normalisation, _usual_range, preprocessing_of
 from training.interchange.nnunet.network import network_of
 from training.interchange.nnunet.results import fold_files, read_results
 
@@ -104,6 +105,28 @@ def test_masks_are_nnunets(packages, name, mirror):
     mask = Predictor(packages[name], backend, mirror=mirror).predict(image_of(name)).array
     assert len(np.unique(expected)) == len(packages[name].card.classes)
     assert (mask == expected).mean() >= EQUAL
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width", "expected"),
+    [
+        ("CTNormalization", 380, (-1024, 1024)),
+        ("CTNormalization", 1500, (-1024, 1500)),
+        ("CTNormalization", 80, ANY_INTENSITY),
+        ("RGBTo01Normalization", 100, (0, 255)),
+        ("NoNormalization", 100, ANY_INTENSITY),
+    ],
+)
+def test_intensities_of_the_foreground_are_not_taken_for_those_of_whole_images(
+    scheme, width, expected
+):
+    measured = {"percentile_00_5": 0, "percentile_99_5": width, "mean": width / 2, "std": width / 9}
+    assert _usual_range(_normalisation(scheme, False, measured)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_the_training_are_not_called_unlike_it(packages, name):
+    assert Predictor(packages[name]).warnings(image_of(name)) == ()
 
 
 def test_learned_postprocessing_comes_along(thick):
@@ -248,7 +271,9 @@ def test_a_wrong_folder_is_explained(results):
         fold_files(read_results(results), ["3"], None)
 
 
-@pytest.mark.parametrize(("name", "last_fold"), [("thick", 1), ("picture", 0)])
+@pytest.mark.parametrize(
+    ("name", "last_fold"), [pytest.param("thick", 1, marks=pytest.mark.long), ("picture", 0)]
+)
 def test_the_way_back_is_a_results_folder_of_the_same_model(packages, name, last_fold, tmp_path):
     back, package = tmp_path / "results", packages[name]
     assert export([str(package.path), "-o", str(back), "--to", "nnunet"]) == 0

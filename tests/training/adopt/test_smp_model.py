@@ -75,7 +75,8 @@ def test_one_that_is_terminated_leaves_nothing_behind(tmp_path, monkeypatch, cap
     torch.save(network(3).state_dict(), tmp_path / "weights.pth")
     (scratch := tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    with sent_as_soon_as(lambda: list(scratch.glob("seg-adopt-*")), signal.SIGTERM):
+    # with a file in it: a folder alone may be seen before anyone could know its name
+    with sent_as_soon_as(lambda: list(scratch.glob("seg-adopt-*/*")), signal.SIGTERM):
         adopt(tmp_path, tmp_path / "weights.pth", "background", "a", "b", expected=STOPPED)
     assert not list(scratch.glob("seg-adopt-*"))
     assert not (tmp_path / "package").exists()

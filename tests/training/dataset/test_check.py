@@ -9,14 +9,14 @@ from data.phantom import draw
 from tests.datasets import mask_values, plain_folder, write_png
 from training.check import main
 from training.dataset import Finding, load_dataset
-from training.dataset.look import DatasetLook, as_text, in_few_lines
+from training.dataset.look import DatasetLook, as_json, as_text, in_few_lines
 
 
 def test_a_sound_dataset_is_described_and_returns_0(tmp_path, capsys):
     assert main([str(draw(tmp_path / "cells", cases=4, size=(40, 48)))]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(
-        "phantom: 3 cases to train on, 1 held back; 2D, channels nuclei, cells"
+        "phantom: 3 cases to train on, 1 held out; 2D, channels nuclei, cells"
     )
     assert printed.endswith("0 errors, 0 warnings\n")
 
@@ -38,7 +38,7 @@ def test_what_some_of_the_things_of_many_files_have_is_one_line_with_their_sum(t
     dataset = load_dataset(draw(tmp_path / "cells", cases=3, size=(40, 48)))
     what = "objects are in several pieces"
     findings = [
-        Finding("warning", str(dataset.folder / file), f"{some} of {count} {what}", "number each")
+        Finding.counted(str(dataset.folder / file), some, count, what, "number each")
         for file, some, count in (("a.tif", 4, 75), ("b.tif", 3, 81), ("c.tif", 1, 20))
     ]
     other = Finding("warning", str(dataset.folder / "b.tif"), "nobody annotated it", "do")
@@ -51,6 +51,8 @@ def test_what_some_of_the_things_of_many_files_have_is_one_line_with_their_sum(t
     assert "warning  8 of 176 objects are in several pieces\n" in told
     assert "         b.tif: 3 of 81\n" in told
     assert told.endswith("0 errors, 3 warnings")
+    (first, *_) = as_json(DatasetLook(dataset, findings))["findings"]
+    assert (first["problem"], first["counts"]) == (f"4 of 75 {what}", (4, 75))
 
 
 def test_json_has_every_finding_by_itself(tmp_path, capsys):

@@ -80,6 +80,14 @@ def test_decathlon_volumes_have_their_channels_in_the_last_axis(decathlon):
     check_dataset(dataset)
 
 
+def test_a_listed_case_may_be_called_as_a_channel_is(decathlon):
+    for part in ("imagesTr", "labelsTr"):
+        (decathlon / part / "BRATS_0.nii.gz").rename(decathlon / part / "BRATS_0000.nii.gz")
+    listing = decathlon / "dataset.json"
+    listing.write_text(listing.read_text().replace("BRATS_0.nii.gz", "BRATS_0000.nii.gz"))
+    assert {case.name for case in load_dataset(decathlon).cases} >= {"BRATS_0000", "BRATS_5"}
+
+
 def test_test_images_without_masks_are_not_used(decathlon):
     assert "BRATS_9" not in {case.name for case in load_dataset(decathlon).cases}
 

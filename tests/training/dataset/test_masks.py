@@ -135,3 +135,15 @@ def test_a_value_that_is_not_declared_is_told_with_those_that_are(tmp_path):
     dataset = load_dataset(tmp_path)
     with pytest.raises(DatasetError, match=r"values 7, which no class has.*255 = cell"):
         dataset.read(next(case for case in dataset.cases if case.name == "a0"))
+
+
+def test_an_object_of_overlapping_classes_is_one_of_the_class_that_hides_the_others(tmp_path):
+    card = "classes: [background, {name: core, value: 2}, {name: whole, values: [1, 2]}]"
+    described(tmp_path, f"masks: instances\n{card}", values=(7, 7, 8))
+    for index in range(5):
+        write_png(tmp_path / "classes" / f"a{index}.png", mask_values(1, 2, 2))
+    dataset = load_dataset(tmp_path)
+    image, mask = dataset.read(dataset.cases[0])
+    numbers = dataset.read_objects(dataset.cases[0], image, mask)
+    assert dataset.legend.painted(mask.array)[0].tolist() == [2, 2, 2, 0, 0, 0]
+    assert numbers[0].tolist() == [1, 1, 2, 0, 0, 0]

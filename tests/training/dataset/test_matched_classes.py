@@ -9,7 +9,7 @@ from seg.errors import DatasetError
 from seg.images import ClassInfo
 from seg.model_package import Channel
 from tests.datasets import plain_folder, write_png
-from training.dataset import load_dataset
+from training.dataset import load_dataset, look_into
 from training.dataset.matched_classes import matched, on_channels, on_classes, taken_by_place
 
 
@@ -64,6 +64,19 @@ def test_labels_come_in_the_order_of_the_package(tmp_path):
     assert on.classes == package
 
 
+@pytest.mark.parametrize("ignored", ["", "ignore: 9\n"])
+def test_objects_of_a_table_come_in_the_order_of_the_package(tmp_path, ignored):
+    plain_folder(tmp_path, values=(7, 1, 9))
+    text = f"masks: instances\nclasses: [background, nucleus, cell]\nobjects: t.csv\n{ignored}"
+    (tmp_path / "dataset.yaml").write_text(text)
+    rows = "a0,7,cell\na0,1,nucleus\na0,9,cell\n"
+    (tmp_path / "t.csv").write_text(f"case,label,class\n{rows}")
+    dataset = load_dataset(tmp_path)
+    on = on_classes(dataset, classes(cell=None, nucleus=None), "exclusive")
+    expected = [1, 2, 255 if ignored else 1, 0, 0, 0]
+    assert on.read(on.cases[0])[1].array[0].tolist() == expected
+
+
 def test_regions_come_in_the_order_of_the_package(tmp_path):
     plain_folder(tmp_path, values=(1, 2))
     dataset = card(tmp_path, "{name: core, value: 2}, {name: whole, values: [1, 2]}")
@@ -106,6 +119,12 @@ def test_one_thing_is_one_thing_whether_written_as_1_or_as_255(was, now, tmp_pat
     assert labels(load_dataset(tmp_path, classes(nucleus=was))) == [0, 1]
     with pytest.raises(DatasetError, match="which no class"):
         load_dataset(plain_folder(tmp_path / "b", values=(7,)), classes(nucleus=was))
+
+
+@pytest.mark.parametrize(("values", "is_told"), [((1,), True), ((1, 3), False), ((0,), False)])
+def test_a_class_that_no_mask_shows_is_told_where_masks_say_nothing(values, is_told, tmp_path):
+    _, found = look_into(plain_folder(tmp_path, values=values), classes(small=1, large=3))
+    assert ["no mask shows large" in each.problem for each in found] == [True] * is_told
 
 
 def test_empty_masks_can_be_scored(tmp_path):

@@ -68,7 +68,10 @@ def test_nifti_volumes_are_read_from_plain_folders(tmp_path):
 def test_masks_of_many_values_are_refused_with_the_way_out(tmp_path):
     plain_folder(tmp_path)
     write_png(tmp_path / "masks" / "a0.png", np.arange(40).reshape(4, 10))
-    with pytest.raises(DatasetError, match=r"more than 32 different values; .* dataset\.yaml"):
+    with pytest.raises(
+        DatasetError,
+        match=r"more than 32 different values, 40 of them in .*a0\.png .*dataset\.yaml",
+    ):
         load_dataset(tmp_path)
 
 
@@ -94,6 +97,13 @@ def test_two_files_for_one_case_are_refused(tmp_path):
     Picture.new("L", (6, 4)).save(tmp_path / "images" / "a0.bmp")
     with pytest.raises(DatasetError, match=r"a0\.bmp and a0\.png: two files for one case"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["labels", "masks_reader2", "GT expert B"])
+def test_other_folders_of_masks_are_passed_over_and_told(name, tmp_path):
+    write_png(plain_folder(tmp_path) / name / "a0.png", mask_values(1))
+    told = [each.where for each in look_into(tmp_path)[1] if "passed over" in each.problem]
+    assert told == [str(tmp_path / name)]
 
 
 def test_a_folder_of_dicom_slices_is_an_image(tmp_path):
@@ -125,6 +135,8 @@ def test_a_folder_of_dicom_slices_is_an_image(tmp_path):
         ("dataset.yaml.txt", True),
         ("datset.yml", True),
         ("classes.txt", True),
+        ("splits_final.json", True),
+        ("train.txt", True),
         ("README.txt", False),
     ],
 )

@@ -237,6 +237,9 @@ def test_a_reference_that_was_drawn_over_the_model_s_mask_is_told_and_teaches_it
     assert [case.began_with_it for case in scores.cases] == [True, False]
     assert "1 of 2 cases (c1) show the model's own outlines" in summary_table(scores)
     assert scores.quality.fitted_on.startswith("1 cases")
+    fresh = evaluate(predictor, dataset, dataset.test, is_fresh=True)
+    assert not any(case.began_with_it for case in fresh.cases), "nobody knew its masks"
+    assert fresh.quality.fitted_on.startswith("2 cases")
 
 
 def test_predicted_masks_are_kept_for_people(package, tmp_path):

@@ -90,6 +90,16 @@ def test_without_spacing_distances_are_in_pixels():
     ].hd95 == pytest.approx(0.2)
 
 
+def test_shared_outlines_are_counted_of_each_class_alone():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:12, 2:12], labels[2:12, 16:26] = 1, 2
+    mask, classes = Mask(labels), regions(Legend(CLASSES))
+    found = measure_case(predicted_regions(mask, mask, classes), mask, classes, 1.0, {}, {})
+    assert {name: (each.outlines, each.own_outlines) for name, each in found.items()} == {
+        "a": (1, 1), "b": (1, 1), "foreground": (0, 0),
+    }  # fmt: skip
+
+
 CLASSES = tuple(
     ClassInfo(index=i, name=name, color=(i, i, i)) for i, name in enumerate(("none", "a", "b"))
 )

@@ -1,10 +1,14 @@
 import numpy as np
 import pytest
 
+from seg.images import ClassInfo
+from seg.objects import Count, Objects
 from training.evaluation.object_scores import (
     ObjectScore,
+    judged,
     object_differences,
     object_table,
+    score_objects,
     summary_of_objects,
 )
 
@@ -56,3 +60,38 @@ def test_images_of_one_subject_are_drawn_together():
     assert subjects.value == own.value
     assert np.ptp(subjects.ci95) > np.ptp(own.ci95)
     assert summary_of_objects(cases, list("aaaaaa")).measures["ap_50"].ci95 is None
+
+
+def test_what_lies_mostly_where_nobody_annotated_is_no_error():
+    annotated = np.ones((12, 30), bool)
+    annotated[:, 15:] = False
+    true = np.zeros((12, 30), int)
+    true[:3, 12:15] = 4
+    true[9:, 2:5] = 7
+    found = np.zeros((12, 30), np.uint32)
+    found[:3, 12:28] = 1  # a true one, as far as it was drawn
+    found[4:6, 14:20] = 2  # its rim alone lies where somebody looked
+    found[7:8, 13:16] = 3
+    found[9:, 2:5] = 5
+    found[9:, 20:24] = 6
+    left = judged(found, true, annotated)
+    assert np.unique(left).tolist() == [0, 1, 3, 5]
+    assert not left[:, 15:].any()
+    np.testing.assert_array_equal(left[:, :13], found[:, :13])
+    assert judged(found, true, annotated | True) is found
+
+
+def test_of_a_case_that_is_annotated_in_part_no_interval_is_judged():
+    classes = np.ones((4, 6), np.uint8)
+    objects = Objects(
+        labels=classes.astype(np.uint32), classes=np.ones(1, np.uint8),
+        probabilities=np.ones(1, np.float32),
+        kinds=(ClassInfo(index=1, name="cell", color=(0, 0, 0)),),
+        counts={"cell": Count(1, (1, 1))},
+    )  # fmt: skip
+    whole = score_objects(objects, classes, classes.astype(np.int32), classes)["cell"]
+    assert (whole.is_covered, whole.hits) == (True, (1, 1, 1))
+    labels = classes.copy()
+    labels[:, 4:] = 255
+    part = score_objects(objects, classes, (labels == 1).astype(np.int32), labels)["cell"]
+    assert (part.is_covered, part.hits, part.components) == (None, (1, 1, 1), (1, 1, 1, 1))

@@ -17,7 +17,7 @@ from training.learning.foreign_encoder import (
     weight_groups,
 )
 
-NETWORK = "smp:unet/tu-mobilenetv3_small_050"
+NETWORK = "smp:unet/tu-test_resnet"
 
 
 def network_and_plan(**chosen):

@@ -28,6 +28,7 @@ def test_without_a_server_mlflow_s_files_lie_in_the_run_s_folder(tmp_path, monke
     assert next((tmp_path / "mlruns").rglob("params/network")).read_text()
 
 
+@pytest.mark.long
 def test_wandb_s_files_lie_in_the_run_s_folder_when_it_is_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     tracker = tracked("wandb", tmp_path)

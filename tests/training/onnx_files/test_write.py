@@ -9,6 +9,8 @@ from numpy.random import default_rng
 
 from seg.errors import BackendError
 from seg.inference import OnnxBackend
+from seg.inference.backends.golden import agreement
+from seg.inference.backends.openvino import OpenVinoBackend
 from seg.model_package import GoldenSamples
 from seg.networks import ResidualUNet, preset
 from training.onnx_files.proof import proven, reference_logits
@@ -86,7 +88,7 @@ def test_a_network_that_onnx_does_not_repeat_is_not_exported(file):
         exported(network, patches(), file)
 
 
-def test_a_half_empty_patch_costs_no_accuracy(file):
+def test_a_half_empty_patch_costs_no_accuracy_in_either_runtime(file):
     half = patches(1, (256, 256))
     half[..., 128:] = 0
     network = small_network()
@@ -94,3 +96,5 @@ def test_a_half_empty_patch_costs_no_accuracy(file):
         for weight in network.parameters():  # as far from its start as training takes it
             weight.add_(0.3 * torch.randn_like(weight))
     assert exported(network, half, file) <= 1e-5
+    golden = GoldenSamples(half, reference_logits(network, half))
+    assert agreement(OpenVinoBackend(file, threads=1), golden, "exclusive") <= 1e-5

@@ -125,6 +125,7 @@ def test_more_folds_than_cases_are_one_sentence(phantom, tmp_path, caplog):
     assert "9 folds need at least 9 subjects" in caplog.text
 
 
+@pytest.mark.long
 def test_folds_side_by_side_on_ray_end_as_one_after_another(run, phantom, tmp_path):
     folder = tmp_path / "side by side"
     with ray_cluster():

@@ -76,6 +76,12 @@ def test_a_checkpoint_becomes_a_proven_package(run, exported):
     assert "ONNX and network agree to" in told
 
 
+def test_an_export_says_how_far_the_training_came(exported):
+    package, told = exported
+    assert package.card.provenance.steps == 3
+    assert "trained 3 of " in told or "trained 3 steps" in told
+
+
 def test_a_package_can_carry_an_example_and_get_one_later(run, exported, tmp_path, capsys):
     bare, _ = exported
     dataset = load_dataset(run.path / "data")

@@ -91,7 +91,7 @@ def test_a_run_that_was_killed_after_its_last_step_is_packaged(run, tmp_path):
     killed = shutil.copytree(run, tmp_path / "killed")
     shutil.rmtree(killed / "package")
     (killed / "report.html").unlink()
-    for half in (".package.abc", ".cache.abc", ".cache.old.abc"):
+    for half in (".package.abcdefgh", ".cache.abcdefgh", ".cache.old.abcdefgh"):
         (killed / half / "case").mkdir(parents=True)
     assert main(["--resume", str(killed)]) == 0
     assert [path.name for path in killed.glob(".*.*")] == []

@@ -21,7 +21,7 @@ from training.plan import main as make_plan
 from training.run.plan_yaml import read_plan
 
 SMALL = ["--steps", "2", "--batch-size", "2", "--precision", "float32", "--patch", "64", "64"]
-ENCODER = "tu-mobilenetv3_small_050"
+ENCODER = "tu-test_resnet"
 
 
 @pytest.fixture(scope="module")

@@ -161,6 +161,13 @@ def test_a_demo_removes_no_run_but_its_own(finished, tmp_path):
         assert sorted(folder.rglob("*")) == before
 
 
+def test_a_demo_that_was_stopped_goes_on_with_no_other_data(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "report.html").unlink()
+    with pytest.raises(ConfigError, match=r"is of .*phantom, not of .*other; name another folder"):
+        demonstrate(run, tmp_path / "other", {})
+
+
 def test_an_export_that_disagrees_writes_nothing(finished, tmp_path, monkeypatch, capsys):
     def disagrees(*_):
         raise BackendError("the exported network disagrees with the trained one")

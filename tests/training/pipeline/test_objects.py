@@ -107,6 +107,7 @@ def test_golden_objects_are_part_of_the_proof(package, tmp_path):
         verify_golden(ModelPackage.load(tmp_path), backend)
 
 
+@pytest.mark.long
 def test_a_fold_s_package_keeps_what_each_network_said(data, tmp_path):
     assert main([str(data), "--out", str(tmp_path / "folds"), "--folds", "2", *STEPS[:1], "4",
                  *STEPS[2:], "--precision", "float32"]) == 0  # fmt: skip

@@ -73,7 +73,16 @@ def test_objects_decide_where_they_are_told_apart():
     assert decided(dice(-0.02, -0.05, 0.01, p=0.3), found=(objects(0.6, 0.8),)) == "not better"
 
 
+def test_where_as_many_objects_are_right_their_outlines_decide_and_a_person_is_asked():
+    as_many = objects(1.0, 1.0)
+    one = dice(0.007, 0.007, 0.007, p=1.0, cases=1)
+    assert judged(one, found=(as_many,), cases=1).decision == "perhaps"
+    assert decided(dice(-0.001, -0.002, 0.001, p=0.6), found=(as_many,)) == "not better"
+    found = judged(dice(0.007, -0.01, 0.02, p=0.5), found=(objects(0.9, 0.8),))
+    assert found.says.startswith("fewer of its objects are right: ")
+
+
 def test_where_only_masks_drawn_over_the_old_model_s_judge_it_that_is_said():
     found = judged(dice(-0.05, -0.08, -0.02), own_a=("case 0", "case 1"))
     assert found.decision == "not better"
-    assert "2 of them drawn over masks of a, which favours it" in found.says
+    assert "2 of them with outlines of a voxel for voxel" in found.says

@@ -27,7 +27,7 @@ from training.reports.plan_in_words import plan_in_words
 from training.run.device import find_device
 from training.run.plan_yaml import read_plan
 
-ENCODER = "tu-mobilenetv3_small_050"
+ENCODER = "tu-test_resnet"
 SMALL = ["--batch-size", "2", "--precision", "float32", "--patch", "64", "64"]
 
 

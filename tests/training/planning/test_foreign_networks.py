@@ -6,6 +6,7 @@ import pytest
 from data.phantom import draw
 from seg.model_package import Channel
 from seg.networks.foreign.encoders import Intensities
+from seg.networks.foreign.own_code import ALLOWED
 from tests.training.run.test_plan import STATISTICS, fingerprint
 from training.dataset import load_dataset
 from training.planning.foreign_networks import check_network, foreign_fields, normalisation_of
@@ -58,9 +59,15 @@ def test_bytes_without_contrast_keep_it_too_since_the_encoder_would_see_one_grey
     [({"minutes": 0.001}, True), ({"minutes": 1e6}, False), ({"steps": 2}, False)],
 )
 def test_a_look_at_a_network_that_takes_much_of_the_minutes_is_told(
-    asked, is_told, tmp_path, caplog
+    asked, is_told, tmp_path, caplog, monkeypatch
 ):
+    (tmp_path / "my_tiny_network.py").write_text(
+        "import torch\ndef tiny(in_channels): return torch.nn.Conv2d(in_channels, 3, 1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "my_tiny_network:tiny"
+    monkeypatch.setenv(ALLOWED, name)
     dataset = load_dataset(draw(tmp_path / "phantom", cases=3, size=(32, 32)))
-    check_network({"network": "tu-mobilenetv3_small_050", "instances": "none"} | asked, dataset)
+    check_network({"network": name, "instances": "none"} | asked, dataset)
     told = [record.message for record in caplog.records if "of the 0.001 minutes" in record.message]
     assert bool(told) == is_told

@@ -24,7 +24,7 @@ def losses(run):
         return [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_learn_like_one_with_the_double_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("training.learning.trainer.STEPS_BETWEEN_LOGS", {"cpu": 1})
     data = draw(tmp_path / "data", cases=3, size=(48, 64))

@@ -161,6 +161,7 @@ def test_a_study_that_was_killed_does_only_what_is_left(written, phantom):
         assert (path.stat().st_mtime_ns == written_at) == (path != lost)
 
 
+@pytest.mark.long
 def test_a_study_that_is_given_more_seeds_keeps_the_runs_that_it_has(written, phantom, tmp_path):
     out = shutil.copytree(written, tmp_path / "depth")
     results = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}

@@ -38,6 +38,13 @@ def test_a_cut_network_that_loses_to_a_small_one_is_not_shipped():
     assert front([full, Point("drop-1", 0.895, 80.0), small], 0.1)[1].name == "drop-1"
 
 
+def test_a_variant_that_no_longer_tells_objects_apart_is_not_shipped():
+    full = Point("full", 0.9, 100.0, objects=0.8, an_object=0.01)
+    merging = Point("drop-2", 0.895, 50.0, objects=0.4, an_object=0.01)
+    as_good = Point("int8", 0.89, 40.0, objects=0.765, an_object=0.01)
+    assert front([full, merging, as_good], 0.03) == [full, as_good]
+
+
 def test_a_variant_that_cannot_be_timed_here_is_kept_for_where_it_can():
     full, half = Point("full", 0.9, 100.0), Point("float16", 0.9, None)
     assert front([full, half], 0.01) == [full, half]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from seg.inference import OnnxBackend
@@ -14,6 +15,7 @@ def bytes_in(folder):
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
+@pytest.mark.long
 def test_four_depths_are_at_most_a_tenth_larger_than_one(tmp_path):
     config = UNetConfig(
         spatial_dims=2,

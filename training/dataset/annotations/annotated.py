@@ -1,10 +1,16 @@
 """``Annotated``: what one file of an annotation tool says, of one image or of many."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from seg.errors import ImageError
 from seg.images.outlines.drawing import AnnotatedDrawing, Drawn
+
+BACKGROUND, IGNORED = "background", "ignore"
+"""Names of what is no class."""
+FEWEST_NUMBERED = 4
+_NUMBERED = re.compile(r"(?P<stem>.*?)[\s_.#(-]*\d+\)?")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,3 +54,43 @@ def add_drawing(
         what = f"of the image {name}" if name else "of an image without a name"
         raise ImageError(f"several {entry} of this file are {what}; keep one of them")
     drawings[name] = drawing
+
+
+def with_crowds_ignored(annotated: Annotated) -> Annotated:
+    """The same where objects are told apart.
+
+    Nobody outlined those of a crowd, so it is no place to learn or to score them.
+    """
+
+    def of_one(drawing: Drawn) -> Drawn:
+        if not isinstance(drawing, AnnotatedDrawing):
+            return drawing
+        shapes = tuple(
+            replace(shape, label=IGNORED) if shape.is_crowd else shape for shape in drawing.shapes
+        )
+        return replace(drawing, shapes=shapes)
+
+    return replace(annotated, drawings={k: of_one(v) for k, v in annotated.drawings.items()})
+
+
+def numbered_names(files: Iterable[Annotated]) -> list[str]:
+    """Names such as cell1, cell2, ... of which none is drawn twice on an image.
+
+    Each of them may stand for an object and not for a class.
+    """
+    drawings = [
+        each
+        for annotated in files
+        for each in annotated.drawings.values()
+        if isinstance(each, AnnotatedDrawing)
+    ]
+    found: dict[str, set[str]] = {}
+    for name in set().union(*(each.labels() for each in drawings)):
+        if match := _NUMBERED.fullmatch(name):
+            found.setdefault(match["stem"], set()).add(name)
+    several = [names for names in found.values() if len(names) >= FEWEST_NUMBERED]
+    for names in several:
+        drawn = [[s.label for s in each.shapes if s.label in names] for each in drawings]
+        if all(len(set(each)) == len(each) for each in drawn):
+            return sorted(names)
+    return []

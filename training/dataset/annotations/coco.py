@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pycocotools import mask as run_lengths
 
 from seg.errors import ImageError
@@ -19,6 +19,11 @@ HOLES = "outlines within another of their object"
 FARTHEST = 10
 """Sizes of an image that a point may lie outside of it: farther ones are no pixels, and filling
 them takes memory by their distance."""
+
+_LETTERS = 7
+"""Of a run length at most: 35 bits."""
+_WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+"""What an entry raises that is not as COCO has it."""
 
 
 def is_coco(raw: Any) -> bool:
@@ -46,7 +51,7 @@ def read_coco(raw: Any) -> Annotated:
     """
     try:
         return _read(raw)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _WRONG as error:
         raise ImageError(f"this COCO file is not as it should be: {error!r:.100}") from error
 
 
@@ -77,6 +82,8 @@ def _read(raw: Any) -> Annotated:
     drawings: dict[str, AnnotatedDrawing] = {}
     for number, image in images.items():
         size = (int(image["height"]), int(image["width"]))
+        # who marks many objects at once means those that nobody outlined one by one
+        shapes[number].sort(key=lambda shape: not shape.is_crowd)
         key = str(image.get("file_name") or "")
         if key in drawings and "slice" in image:
             shapes[number] = [*drawings.pop(key).shapes, *shapes[number]]
@@ -138,10 +145,12 @@ def _runs(segmentation: Any, height: int, width: int) -> Runs | None:
             )
         counts = segmentation["counts"]
         if isinstance(counts, list):
-            if sum(counts) != height * width:
-                raise ImageError(f"run lengths that do not fill {height} x {width} pixels")
             counts = run_lengths.frPyObjects(segmentation, height, width)["counts"]
-        return Runs((height, width), counts.encode() if isinstance(counts, str) else counts)
+        counts = counts.encode() if isinstance(counts, str) else bytes(counts)
+        lengths = _lengths(counts)
+        if lengths is None or lengths.min() < 0 or lengths.sum() != height * width:
+            raise ImageError(f"run lengths that do not fill {height} x {width} pixels")
+        return Runs((height, width), counts)
     points = [np.asarray(outline, np.float64).reshape(-1) for outline in segmentation]
     outlines = [outline.tolist() for outline in points if len(outline) >= 6]
     if not outlines:
@@ -149,6 +158,28 @@ def _runs(segmentation: Any, height: int, width: int) -> Runs | None:
     _check_points(np.concatenate(points), height, width)
     parts = run_lengths.frPyObjects(outlines, height, width)
     return Runs((height, width), run_lengths.merge(parts)["counts"])
+
+
+def _lengths(counts: bytes) -> Int64[np.ndarray, " runs"] | None:
+    """The runs behind COCO's letters; None where they are none of its own.
+
+    Its own code does not look whether they fill the image, and takes the rest of it from whatever
+    the memory held before.
+    """
+    codes = np.frombuffer(counts, np.uint8).astype(np.int64) - ord("0")
+    is_last = codes & 0x20 == 0
+    if not len(codes) or codes.min() < 0 or codes.max() > 0x3F or not is_last[-1]:
+        return None
+    starts = np.flatnonzero(np.append(True, is_last[:-1]))
+    sizes = np.diff(starts, append=len(codes))
+    if sizes.max() > _LETTERS:
+        return None
+    places = np.arange(len(codes)) - np.repeat(starts, sizes)
+    numbers = np.add.reduceat((codes & 0x1F) << 5 * places, starts)
+    numbers -= np.where(codes[is_last] & 0x10, 1 << 5 * sizes, 0)
+    for first in (1, 2):  # from the fourth on a run is told by what it has more than that before it
+        numbers[first::2] = numbers[first::2].cumsum()
+    return numbers
 
 
 def _check_points(numbers: Float[np.ndarray, " n"], height: int, width: int) -> None:

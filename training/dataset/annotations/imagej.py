@@ -7,11 +7,21 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from roifile import ROI_TYPE, ImagejRoi
+import numpy as np
+from jaxtyping import Float
+from roifile import ROI_SUBTYPE, ROI_TYPE, ImagejRoi
 from tifffile import TiffFile, TiffFileError
 
 from seg.errors import ImageError
-from seg.images.outlines.drawing import OBJECT, AnnotatedDrawing, Shape, polygon_of_rings
+from seg.images.outlines.drawing import (
+    OBJECT,
+    AnnotatedDrawing,
+    Polygon,
+    Shape,
+    ellipse,
+    polygon_of_rings,
+    rectangle,
+)
 from training.dataset.annotations.annotated import Annotated
 
 MAGIC = b"Iout"
@@ -22,9 +32,15 @@ WITH_AREA = (
     ROI_TYPE.FREEHAND,
     ROI_TYPE.TRACED,
 )
-_MANAGERS = re.compile(r"[\d\s_.-]*")
-"""Names that ImageJ gives by itself: slice, row and column."""
+WRITTEN = (ROI_SUBTYPE.TEXT, ROI_SUBTYPE.IMAGE)
+"""What lies on an image as a box, and is no region of it."""
+_MANAGERS = re.compile(r"[\d\s_.-]*|[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}", re.IGNORECASE)
+"""Names that programs give by themselves: ImageJ slice, row and column, roifile (and with it
+cellpose) a number of its own for each."""
 _NUMBER = re.compile(r"[\s_.#(-]*\d+\)?$")
+_PROPERTY = re.compile(r"^class: *(.*\S)", re.MULTILINE)
+"""In which our own files tell the class; older ones have it behind the object's number."""
+_OBJECT = re.compile(r"^\d{6,}-(?=.*[^\d\s_.-])")
 _LARGEST_ROI = 1 << 24
 _MOST_NAMES = 32
 """More names than this are not classes."""
@@ -59,7 +75,8 @@ def has_overlay(path: Path) -> bool:
 def read_imagej(path: Path) -> Annotated:
     """The drawing of the one image that the file lies beside.
 
-    A region's class is its group, or its name without a number behind, where somebody gave one.
+    A region's class is its group, or its name without a number behind, where somebody gave one; of
+    what this project wrote it is told by itself.
 
     Raises:
         ImageError: the file is damaged.
@@ -69,10 +86,11 @@ def read_imagej(path: Path) -> Annotated:
         for content in _contents(path):
             roi = ImagejRoi.frombytes(content)
             polygon = None
-            if roi.roitype in WITH_AREA:
-                polygon = polygon_of_rings(roi.coordinates(multi=True))
+            if roi.roitype in WITH_AREA and roi.subtype not in WRITTEN:
+                polygon = _polygon(roi)
             if polygon is None:
-                left_out[roi.roitype.name.lower()] += 1
+                kind = roi.subtype if roi.subtype in WRITTEN else roi.roitype
+                left_out[kind.name.lower()] += 1
                 continue
             if roi.t_position > 1:
                 raise ImageError(
@@ -95,6 +113,36 @@ def read_imagej(path: Path) -> Annotated:
     return Annotated("ImageJ", {"": AnnotatedDrawing(tuple(shapes))}, left_out=left_out)
 
 
+def _polygon(roi: ImagejRoi) -> Polygon | None:
+    """Its rings; boxes and ovals as they were drawn, between pixels too."""
+    is_box = roi.roitype in (ROI_TYPE.RECT, ROI_TYPE.OVAL) and roi.multi_coordinates is None
+    if not is_box:
+        return polygon_of_rings(roi.coordinates(multi=True))
+    left, top = float(roi.left), float(roi.top)
+    width, height = float(roi.right) - left, float(roi.bottom) - top
+    if roi.subpixelrect:
+        left, top, width, height = roi.xd, roi.yd, roi.widthd, roi.heightd
+    if roi.roitype == ROI_TYPE.OVAL:
+        return ellipse(left + width / 2, top + height / 2, width / 2, height / 2)
+    (corners,) = rectangle(left, top, left + width, top + height)
+    return (_rounded(corners, roi.rounded_rect_arc_size),)
+
+
+def _rounded(corners: Float[np.ndarray, "4 2"], arc: float) -> Float[np.ndarray, "_ 2"]:
+    """A box whose corners are quarters of an ellipse, as wide and high as ``arc`` or as the box."""
+    if arc <= 0:
+        return corners
+    radii = np.minimum(np.ptp(corners, axis=0), arc) / 2
+    middles = np.clip(corners, corners.min(axis=0) + radii, corners.max(axis=0) - radii)
+    steps = np.linspace(0, np.pi / 2, 17)
+    turns = [steps + quarter * np.pi / 2 for quarter in (2, 3, 0, 1)]  # from the left to the top on
+    parts = [
+        middle + radii * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        for middle, turn in zip(middles, turns, strict=True)
+    ]
+    return np.concatenate(parts)
+
+
 def _contents(path: Path) -> list[bytes]:
     if not zipfile.is_zipfile(path):
         return [path.read_bytes()]
@@ -108,5 +156,10 @@ def _contents(path: Path) -> list[bytes]:
 def _class_of(roi: ImagejRoi) -> str:
     if roi.group:
         return f"group_{roi.group}"
-    name = "" if _MANAGERS.fullmatch(roi.name) else _NUMBER.sub("", roi.name).strip()
+    if told := _PROPERTY.search(roi.props):
+        return told[1]
+    if _MANAGERS.fullmatch(roi.name):
+        return OBJECT
+    own = _OBJECT.sub("", roi.name, count=1)
+    name = "" if _MANAGERS.fullmatch(own) else _NUMBER.sub("", own).strip()
     return name or OBJECT

@@ -14,7 +14,7 @@ from training.dataset.findings.exchanged import exchanged_classes
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.object_cases import objects_over
 from training.dataset.findings.one_case import InspectedCase
-from training.dataset.findings.palettes import permuted_colors
+from training.dataset.findings.palettes import drawn_on, permuted_colors
 from training.dataset.findings.scales import other_scales
 from training.dataset.findings.sketches import shared_parts
 from training.dataset.findings.slices import unannotated_slices
@@ -39,6 +39,7 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
         *wrong_masks(dataset, cases),
         *exchanged_classes(dataset.legend, [(look.case, look.traits) for look in cases]),
         *permuted_colors([(look.case, look.palette) for look in cases if look.palette]),
+        *drawn_on([(look.case, look.drawn_share) for look in cases]),
         *unannotated_slices([(look.case, look.lone_slices) for look in cases if look.labels - {0}]),
         *other_scales(cases),
     ]

@@ -7,8 +7,10 @@ gives it for all shifts.
 
 Measured over ``hela``, ``cho``, ``scratch-assay``, ``stained-tissue``, both phantoms and two CTs
 (104 cases): 0.09 to 0.63 where a mask belongs, 4.6 to 90 deviations of that at other places, and
-best there or a pixel beside it; a turned mask has less than half of it. Letters: ``c`` channels,
-``h`` rows, ``w`` columns.
+best there or a pixel beside it; a turned mask has less than half of it. Of ``hela``, with all
+pixels, 14 of 14 masks are best where they are, and 1.12 to 1.14 times as good as a pixel beside.
+Along z nothing is told so: outlines of ``cho`` fit the edges of the plane below better, which is
+sharper, in 14 of 14. Letters: ``c`` channels, ``h`` rows, ``w`` columns.
 """
 
 from itertools import combinations, product
@@ -21,7 +23,8 @@ from seg.images import Image, Mask
 from training.dataset.legend import IGNORE
 
 MOST = 512
-"""Pixels of an edge that are looked at; larger planes are thinned."""
+"""Pixels of an edge that are looked at; larger planes are thinned, and a part of that size is
+looked at as it is, where a shift by one pixel shows."""
 ENDS = (0.5, 99.5)
 """Percentiles of intensities, beyond which one bright speck would be all edges."""
 FEWEST_PIXELS = 64
@@ -64,6 +67,8 @@ class EdgeFields(NamedTuple):
     """Of its labels."""
     step: int
     """Pixels that are one here."""
+    part: "EdgeFields | None" = None
+    """Of a plane that was thinned, where most outlines are, with all of its pixels."""
 
 
 def edge_fields(image: Image, mask: Mask) -> EdgeFields | None:
@@ -72,8 +77,29 @@ def edge_fields(image: Image, mask: Mask) -> EdgeFields | None:
     if min(labels.shape) < 3:
         return None
     step = -(-max(labels.shape) // MOST)
+    part = _part(picture, labels) if step > 1 else None
     labels = labels[::step, ::step]
-    outlines, edges = _outlines(labels), _edges(_thinned(picture, step, labels.shape))
+    fields = _fields(_thinned(picture, step, labels.shape), labels, step)
+    return fields and fields._replace(part=part)
+
+
+def _part(
+    picture: Real[np.ndarray, "c h w"], labels: Integer[np.ndarray, "h w"]
+) -> EdgeFields | None:
+    """Where most outlines are."""
+    outlined = _outlines(labels) != 0
+    starts = product(*(range(0, max(1, size - MOST // 2), MOST // 2) for size in labels.shape))
+    places = [(slice(y, y + MOST), slice(x, x + MOST)) for y, x in starts]
+    y, x = max(places, key=lambda place: int(np.count_nonzero(outlined[place])))
+    if min(labels[y, x].shape) < 3:
+        return None
+    return _fields(picture[:, y, x].astype(np.float32), labels[y, x], 1)
+
+
+def _fields(
+    picture: Float32[np.ndarray, "c h w"], labels: Integer[np.ndarray, "h w"], step: int
+) -> EdgeFields | None:
+    outlines, edges = _outlines(labels), _edges(picture)
     if np.count_nonzero(outlines) < FEWEST_PIXELS or not edges.any():
         return None
     return EdgeFields(edges, labels, outlines, step)
@@ -81,7 +107,16 @@ def edge_fields(image: Image, mask: Mask) -> EdgeFields | None:
 
 def edge_fit(fields: EdgeFields) -> EdgeFit:
     """How the outlines lie on the edges."""
-    edges, labels, outlines, step = fields
+    fit = _fit(fields)
+    if fields.part is None or max(map(abs, fit.shift)) > fit.step or fit.turned >= fit.moved:
+        return fit
+    near = _fit(fields.part)
+    is_near = max(map(abs, near.shift)) <= 2 * fit.step and near.turned < near.moved
+    return near if is_near and (near.shift, fit.shift) != ((0, 0), (0, 0)) else fit
+
+
+def _fit(fields: EdgeFields) -> EdgeFit:
+    edges, labels, outlines, step, _ = fields
     scale = 1 / float(np.linalg.norm(edges) * np.linalg.norm(outlines))
     places = np.fft.ifft2(np.fft.fft2(edges) * np.conj(np.fft.fft2(outlines))).real * scale
     best = np.unravel_index(int(places.argmax()), places.shape)

@@ -22,6 +22,21 @@ class Finding:
     problem: str
     advice: str
     """What to do."""
+    counts: tuple[int, int] | None = None
+    """How many things of the file have the problem, and how many there are; it begins with them."""
+
+    @classmethod
+    def counted(cls, where: str, some: int, of_all: int, what: str, advice: str) -> "Finding":
+        """A warning of some things among all of a file, such as ``objects are in pieces``."""
+        return cls("warning", where, f"{some} of {of_all} {what}", advice, (some, of_all))
+
+    @property
+    def what(self) -> str:
+        """The problem without its counts, the same for all files that have it."""
+        if self.counts is None:
+            return self.problem
+        some, of_all = self.counts
+        return self.problem.removeprefix(f"{some} of {of_all} ")
 
     def __str__(self) -> str:
         return f"{self.where}: {self.problem}; {self.advice}"

@@ -69,20 +69,25 @@ def numbering_findings(
     said = _cut_off(pieces, highest) or (
         _outlines(numbers) if numbers.ndim == 2 else _by_slice(numbers)
     )
-    if said := said or _smoothed(pieces):
+    if said:
         yield Finding("warning", str(where), *said)
+    elif finding := _smoothed(str(where), pieces):
+        yield finding
 
 
-def _smoothed(pieces: Pieces) -> tuple[str, str] | None:
+def _smoothed(where: str, pieces: Pieces) -> Finding | None:
     """Between 3 and 9 an interpolation writes 6, which is another object."""
     owners, _ = pieces
     all_pieces = np.bincount(owners)[1:]
     with_crumbs = int((all_pieces > _large_pieces(pieces)[1:]).sum())
     if len(all_pieces) < FEWEST or with_crumbs < MOST * len(all_pieces):
         return None
-    return (
-        f"{with_crumbs} of {len(all_pieces)} objects have crumbs elsewhere, as at edges of other "
-        "objects: the numbers seem to have been interpolated",
+    return Finding.counted(
+        where,
+        with_crumbs,
+        len(all_pieces),
+        "objects have crumbs elsewhere, as at edges of other objects: the numbers seem to have "
+        "been interpolated",
         "resize and turn masks of numbers by nearest neighbour",
     )
 

@@ -11,6 +11,9 @@ from training.dataset.legend import IGNORE
 
 FEW_VOXELS = 10
 """Objects smaller than this are seldom meant."""
+THOUSAND = 1000
+SHARE_WITHOUT_OBJECT = 0.02
+"""Of the voxels with a class; less is a rim."""
 SHARE_AT_THE_EDGE = 0.5
 """Of the objects; from there on their sizes say little."""
 
@@ -38,7 +41,7 @@ def object_findings(
     values, compact = compacted(np.where(inside, numbers, 0))
     count = len(values) - 1
     if not count:
-        return []
+        return _without_object(where, compact, labels)
     pieces = pieces_of(compact)
     findings = list(numbering_findings(where, compact, pieces, int(values[-1])))
     in_pieces = 0 if findings else int((np.bincount(pieces[0])[1:] > 1).sum())
@@ -54,17 +57,21 @@ def object_findings(
         (_full_rows(compact), "cut straight along many voxels", "look for seams of tiles"),
     ]
     findings += [
-        Finding("warning", str(where), f"{number} of {count} objects are {what}", advice)
+        Finding.counted(str(where), number, count, f"objects are {what}", advice)
         for number, what, advice in problems
         if number
     ]
+    findings += _without_object(where, compact, labels)
+    if len(set(np.unique(labels).tolist()) - {0, IGNORE}) == 1:
+        findings += _with_classes_in_them(where, values[1:])
     at_edge = _at_the_edge(compact)
     if count >= FEW_VOXELS and at_edge > SHARE_AT_THE_EDGE * count:
         findings.append(
-            Finding(
-                "warning",
+            Finding.counted(
                 str(where),
-                f"{at_edge} of {count} objects touch the edge of the image",
+                at_edge,
+                count,
+                "objects touch the edge of the image",
                 "sizes of these are too small; larger images have fewer of them",
             )
         )
@@ -97,6 +104,34 @@ def _in_two_classes(
     inside = (numbers > 0) & (labels > 0)
     pairs = np.unique(numbers[inside].astype(np.int64) * (IGNORE + 1) + labels[inside])
     return int((np.unique(pairs // (IGNORE + 1), return_counts=True)[1] > 1).sum())
+
+
+def _without_object(
+    where: Path, numbers: Integer[np.ndarray, "*spatial"], labels: UInt8[np.ndarray, "*spatial"]
+) -> list[Finding]:
+    """Where a class is and no object: what is found there counts as wrong."""
+    of_class = (labels > 0) & (labels != IGNORE)
+    share = float((numbers[of_class] == 0).mean()) if of_class.any() else 0.0
+    if share < SHARE_WITHOUT_OBJECT:
+        return []
+    problem = f"{share:.0%} of what has a class belongs to no object"
+    advice = "number the objects there, or mark it as ignored"
+    return [Finding("warning", str(where), problem, advice)]
+
+
+def _with_classes_in_them(where: Path, values: Integer[np.ndarray, " n"]) -> list[Finding]:
+    """Numbers such as 1001, 1002, 2001, in which the thousands are the class (Cityscapes)."""
+    values = values.astype(np.int64)
+    thousands, first = np.unique(values // THOUSAND, return_index=True)
+    if len(thousands) < 2 or thousands[0] == 0 or (values[first] % THOUSAND > 1).any():
+        return []
+    named = " and ".join(map(str, values[first[:2]].tolist()))
+    problem = (
+        f"the numbers begin anew in each thousand, with {named}, as where these are the class of "
+        "an object; all of them are taken for one class"
+    )
+    advice = "put masks of classes into classes/, or name a table by objects"
+    return [Finding("warning", str(where), problem, advice)]
 
 
 SEAM_VOXELS = 12

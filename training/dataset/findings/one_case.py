@@ -21,7 +21,7 @@ from training.dataset.findings.exchanged import ClassTraits, class_traits
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.numbering import scattered
 from training.dataset.findings.objects import object_findings, shapes_that_join
-from training.dataset.findings.palettes import Colors, palette_of
+from training.dataset.findings.palettes import Colors, drawn_share, palette_of
 from training.dataset.findings.sketches import Sketch, sketch_of
 from training.dataset.findings.slices import LoneSlices, lone_slices
 from training.dataset.legend import IGNORE
@@ -43,6 +43,10 @@ class InspectedCase:
     """Axis codes."""
     content: str | None = None
     thumbnail: Float32[np.ndarray, " d"] | None = None
+    mask_content: str | None = None
+    """Of a mask with a class and background."""
+    drawn_share: float = 0.0
+    """Of the pixels of a grey picture, those that have a bright colour."""
     sketch: Sketch | None = None
     foreground: Float32[np.ndarray, " d"] | None = None
     """Thumbnail of where classes are."""
@@ -124,6 +128,7 @@ def _with_image(seen: InspectedCase, image: Image) -> InspectedCase:
         orientation=axis_codes(image),
         content=content_hash(image.array),
         thumbnail=thumbnail(image.array),
+        drawn_share=drawn_share(image.array),
         sketch=sketch_of(image.array),
         shape=image.spatial_shape,
         levels=_levels(image),
@@ -150,6 +155,7 @@ def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
         lone_slices=lone_slices(mask.array, image.spacing),
         traits=class_traits(image, mask),
         foreground=thumbnail(inside[np.newaxis]),
+        mask_content=content_hash(mask.array[np.newaxis]) if inside.any() else None,
         foreground_share=float(inside.mean()),
         joined=_joined(seen.case, image, mask) if not seen.findings else (0, 0),
     )
@@ -180,9 +186,9 @@ def _objects(
     findings += _ignored_number(dataset, where, numbers)
     rows = (dataset.masks.classes_of_objects or {}).get(case.name, {})
     if lacking := len(set(rows) - set(np.unique(numbers).tolist()) - {0}):
-        problem = f"{lacking} of {len(rows)} rows of the table are of numbers that are not there"
+        what = "rows of the table are of numbers that are not there"
         advice = "look whether table and numbers belong together"
-        findings.append(Finding("warning", str(where), problem, advice))
+        findings.append(Finding.counted(str(where), lacking, len(rows), what, advice))
     objects = numbered_objects(numbers, mask.array)
     sizes = np.bincount(objects.ravel())[1:]
     size = float(np.median(sizes)) * prod(image.spacing or (1,)) if len(sizes) else None

@@ -5,6 +5,7 @@ Letters: ``n`` cases, ``c`` channels.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 import numpy as np
 from jaxtyping import Float
@@ -16,10 +17,19 @@ FEWEST = 3
 """Cases, below which nothing is usual."""
 DEPTH_FACTOR = 4.0
 """By which the brightest of images of another number type differ, where it is another scale."""
+GROUP_FACTOR = 8.0
+"""By which the dimmest of bright images is brighter than the brightest of dim ones."""
+WITHIN_GROUP = 3.0
+"""By which images of a group differ at most."""
 SAME_FLOOR = 0.03
 """Of the usual range: as near to each other lie the darkest of images that begin at one number."""
 OTHER_FLOOR = 0.4
 """Of the usual range: an image that begins that far from them has another offset."""
+OTHER_CHANNEL = 0.2
+"""Of the usual range of all channels: as far from the usual one is a channel that is another."""
+MOST_CHANNELS = 4
+FITS_BETTER = 0.25
+"""Of how far the channels of an image are from the usual ones, as far they are in another order."""
 UNIT_FACTOR = 20.0
 """Of spacing: images are not that much finer than others, units are."""
 BY_DEFAULT = 1.0
@@ -31,7 +41,12 @@ def other_scales(cases: Sequence[InspectedCase]) -> list[Finding]:
     looks = [look for look in cases if look.levels is not None]
     if len(looks) < FEWEST:
         return []
-    return [*_intensities(looks), *_spacings(looks), *_same_channels(looks)]
+    return [
+        *_intensities(looks),
+        *_exchanged_channels(looks),
+        *_spacings(looks),
+        *_same_channels(looks),
+    ]
 
 
 def _intensities(looks: Sequence[InspectedCase]) -> Iterator[Finding]:
@@ -41,9 +56,14 @@ def _intensities(looks: Sequence[InspectedCase]) -> Iterator[Finding]:
         where = f" in channel {channel}" if channels > 1 else ""
         found = [
             *_other_types(looks, of_channel, where),
+            *_two_groups(looks, of_channel, where),
             *_other_offsets(looks, of_channel, where),
         ]
         yield from found[:1]
+
+
+def _warning(look: InspectedCase, problem: str, advice: str) -> Finding:
+    return Finding("warning", str(look.case.images[0]), problem, advice)
 
 
 def _other_types(
@@ -61,12 +81,34 @@ def _other_types(
             for kind, top in zip(kinds, middle, strict=True)
         )
         rare = next(look for look in looks if look.number_type == kinds[0])
-        yield Finding(
-            "warning",
-            str(rare.case.images[0]),
+        yield _warning(
+            rare,
             f"the images are on several scales{where}: {told}",
             "convert all of them in one way, without stretching each by itself",
         )
+
+
+def _two_groups(
+    looks: Sequence[InspectedCase], levels: Float[np.ndarray, "n 2"], where: str
+) -> Iterator[Finding]:
+    """Dim and bright files with nothing between, as of 12 bits beside 16."""
+    order = np.argsort(levels[:, 1], kind="stable")
+    tops = levels[order, 1]
+    if tops[0] <= 0:
+        return
+    steps = tops[1:] / tops[:-1]
+    at = int(steps.argmax()) + 1
+    dim, bright = tops[:at], tops[at:]
+    within = max(float(dim[-1] / dim[0]), float(bright[-1] / bright[0]))
+    if min(len(dim), len(bright)) < 2 or steps[at - 1] < GROUP_FACTOR or within > WITHIN_GROUP:
+        return
+    rare = looks[int(order[0] if len(dim) <= len(bright) else order[-1])]
+    yield _warning(
+        rare,
+        f"the images are on two scales{where}: {len(dim)} up to {np.median(dim):.4g}, "
+        f"{len(bright)} up to {np.median(bright):.4g}, none between",
+        "look whether some were stretched, or are of another number of bits",
+    )
 
 
 def _other_offsets(
@@ -80,12 +122,36 @@ def _other_offsets(
     for look, (bottom, top) in zip(looks, levels, strict=True):
         is_apart = bottom > high + extent or top < low - extent
         if is_apart or (begins_alike and abs(bottom - low) > OTHER_FLOOR * extent):
-            yield Finding(
-                "warning",
-                str(look.case.images[0]),
+            yield _warning(
+                look,
                 f"intensities{where} go from {bottom:.4g} to {top:.4g}, in most images from "
                 f"{low:.4g} to {high:.4g}",
                 "look whether an offset or a unit was forgotten, as of Hounsfield units",
+            )
+
+
+def _exchanged_channels(looks: Sequence[InspectedCase]) -> Iterator[Finding]:
+    """Images whose channels are those of most in another order, as blue, green, red."""
+    channels = {len(look.levels) for look in looks if look.levels is not None}
+    if len(channels) != 1 or not 2 <= (count := channels.pop()) <= MOST_CHANNELS:
+        return
+    levels = np.stack([look.levels for look in looks if look.levels is not None])
+    usual = np.median(levels, axis=0)
+    extent = float(usual[:, 1].max() - usual[:, 0].min())
+    orders = [list(each) for each in permutations(range(count))]
+    away = np.abs(levels - usual).max(axis=(1, 2))
+    turned = np.stack([np.abs(levels[:, each] - usual).max(axis=(1, 2)) for each in orders])
+    for at, look in enumerate(looks):
+        order = orders[int(turned[:, at].argmin())]
+        is_other = away[at] > OTHER_CHANNEL * extent
+        if is_other and turned[:, at].min() < FITS_BETTER * away[at]:
+            told = ", ".join(map(str, order))
+            yield _warning(
+                look,
+                "the channels seem to be in another order than those of most images: as bright as "
+                f"theirs are, in their order, its channels {told}",
+                "save it with the channels of the others, as red, green, blue and not the other "
+                "way round",
             )
 
 

@@ -8,14 +8,16 @@ neighbour in a film it is 0.1 to 0.4.
 Letters: ``n`` cases, ``d`` numbers of a thumbnail.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
+from math import prod
 
 import numpy as np
 from jaxtyping import Float32, Int
 
 from training.dataset.cases import Dataset
-from training.dataset.findings.duplicates import EDGE, most_alike
+from training.dataset.findings.duplicates import EDGE, NEARLY_THE_SAME, most_alike
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.misplaced import LOOK_AT_THEM, misplaced, turn_in_words
 from training.dataset.findings.one_case import InspectedCase
@@ -24,6 +26,9 @@ CLEAR = 0.5
 """Correlation from which a mask lies on an image."""
 LESS = 0.5
 """Of the correlation of a better place: a mask with less does not belong where it is."""
+FEWEST_VOXELS = 64
+"""Of a mask; smaller ones may well be the same."""
+MOST_NAMED = 4
 FEWEST = 2
 """Cases that a turn must be better for, and images whose masks are exchanged."""
 
@@ -48,7 +53,38 @@ def wrong_masks(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Findin
         *_of_another(looks, own, *most_alike(images, masks, signed=False)),
         *_turned(looks, own, images, masks),
     ]
-    return [*(by_brightness or misplaced(dataset, looks)), *_inverted(looks, signed)]
+    return [
+        *_copies(looks),
+        *(by_brightness or misplaced(dataset, looks)),
+        *_inverted(looks, signed),
+    ]
+
+
+def _copies(looks: Sequence[InspectedCase]) -> Iterator[Finding]:
+    """One mask under several names, on images that are not alike."""
+    by_content: dict[str, list[InspectedCase]] = defaultdict(list)
+    for look in looks:
+        voxels = look.foreground_share * prod(look.shape)
+        if look.mask_content is not None and voxels >= FEWEST_VOXELS:
+            by_content[look.mask_content].append(look)
+    for first, *rest in by_content.values():
+        others = [look for look in rest if _likeness(first, look) < NEARLY_THE_SAME]
+        if others:
+            names = ", ".join(look.case.name for look in (first, *others[: MOST_NAMED - 1]))
+            yield Finding(
+                "warning",
+                str(others[0].case.mask),
+                f"{len(others) + 1} of {len(looks)} masks are the same to the last voxel ({names}"
+                f"{', ...' if len(others) >= MOST_NAMED else ''}), and their images are not: one "
+                "mask seems to have been saved for several images",
+                LOOK_AT_THEM,
+            )
+
+
+def _likeness(one: InspectedCase, other: InspectedCase) -> float:
+    if one.thumbnail is None or other.thumbnail is None:
+        return 0.0
+    return float(one.thumbnail @ other.thumbnail)
 
 
 def _of_another(

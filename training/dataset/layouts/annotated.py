@@ -13,7 +13,12 @@ from typing import TypeVar
 
 from seg.errors import DatasetError, ImageError
 from seg.images.outlines.drawing import OBJECT
-from training.dataset.annotations.annotated import Annotated
+from training.dataset.annotations.annotated import (
+    BACKGROUND,
+    IGNORED,
+    Annotated,
+    with_crowds_ignored,
+)
 from training.dataset.annotations.formats import ENDINGS, read_annotations
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.classes import make_classes
@@ -24,9 +29,12 @@ from training.dataset.layouts.drawn_images import (
     case_names,
     image_of,
     images_in,
+    tell_left_out,
+    tell_numbered,
     tell_other_name,
     tell_overlays,
 )
+from training.dataset.layouts.files import files_in
 from training.dataset.layouts.found_classes import Given, channels_of_files, coded
 from training.dataset.legend import IGNORE, Legend
 from training.dataset.masks import MaskFiles
@@ -34,6 +42,7 @@ from training.dataset.names import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
     folder_called,
+    folders_in,
 )
 from training.dataset.splits import assign
 from training.dataset.survey import Survey
@@ -44,15 +53,6 @@ _HELD_OUT = (
 )
 """Names of files that hold the test cases: those of tests, or else those of validation."""
 _Named = TypeVar("_Named", Path, str)
-BACKGROUND, IGNORED = "background", "ignore"
-_WHY = {
-    "earlier": "the latest is taken",
-    "ground truth": "that one is taken",
-    "within another": "COCO knows no holes and fills them; save run lengths to keep them",
-    "second": "the first is taken",
-    "without a label": "nobody named them",
-}
-"""Why something is left out, by a word in its name."""
 
 
 @dataclass
@@ -110,7 +110,11 @@ def tell_passed_over(folder: Path, survey: Survey) -> None:
 def _candidates(folder: Path) -> list[Path]:
     names = (*MASK_FOLDERS, *IMAGE_FOLDERS)
     inside = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()]
-    places = [folder, *(each for each in inside if each.name.lower() in names)]
+    of_both = [each for each in inside if each.name.lower() in names]
+    within = [part for each in of_both for part in folders_in(each)]
+    if any(part.parent.name.lower() in MASK_FOLDERS and files_in(part) for part in within):
+        within = []  # there are masks, folder by folder
+    places = [folder, *of_both, *within]
     places += [
         entry
         for each in inside
@@ -137,16 +141,20 @@ def load_annotated(
         DatasetError: nothing was drawn on an image that is there, or ``dataset.yaml`` does not fit.
     """
     survey.findings += drawn.unread
+    if card.masks == "instances":
+        drawn.files = [(file, with_crowds_ignored(each)) for file, each in drawn.files]
     cases = _cases(drawn, survey)
     if not cases:
         raise_errors(survey.findings)
         raise DatasetError(_no_case(drawn))
-    _tell_left_out(drawn, survey)
+    tell_left_out(drawn.files, survey)
     if card.masks == "instances" or all(
         case.drawing.are_numbered for case in cases if case.drawing
     ):
         cases = [replace(case, objects=case.mask) for case in cases]
     names = _classes(drawn, card, given, survey)
+    if not card.classes:
+        tell_numbered(drawn.folder, drawn.files, survey)
     classes = [name for name in dict.fromkeys(names.values()) if name not in (BACKGROUND, IGNORED)]
     if not classes:
         raise DatasetError(_nothing_drawn(drawn))
@@ -244,7 +252,7 @@ def _no_case(drawn: Found) -> str:
 
 def _cases(drawn: Found, survey: Survey) -> list[Case]:
     names = case_names(drawn.images, drawn.folder)
-    held_out = _held_out(drawn)
+    held_out = _held_out(drawn, survey)
     cases: dict[Path, Case] = {}
     for file, annotated in drawn.files:
         subsets = {key: annotated.subset_of.get(key, "") for key in annotated.drawings}
@@ -277,12 +285,19 @@ def _cases(drawn: Found, survey: Survey) -> list[Case]:
     return sorted(cases.values(), key=lambda case: case.name)
 
 
-def _held_out(drawn: Found) -> set[Path]:
+def _held_out(drawn: Found, survey: Survey) -> set[Path]:
     names = {
         file: "/".join(file.relative_to(drawn.folder).parts).rsplit(".", 1)[0]
         for file, _ in drawn.files
     }
-    return _of_tests(names)
+    held_out = _of_tests(names)
+    for file, name in names.items():
+        if held_out and file not in held_out and _HELD_OUT[1].search(name):
+            problem = "test is held back, so what it annotates is trained on like the rest"
+            survey.warning(
+                str(file), problem, f"remove it, or name the test cases in split of {CARD}"
+            )
+    return held_out
 
 
 def _of_tests(names: Mapping[_Named, str]) -> set[_Named]:
@@ -292,13 +307,3 @@ def _of_tests(names: Mapping[_Named, str]) -> set[_Named]:
         if found and len(found) < len(names):
             return found
     return set()
-
-
-def _tell_left_out(drawn: Found, survey: Survey) -> None:
-    for file, annotated in drawn.files:
-        for what, count in annotated.left_out.items():
-            if count:
-                why = next((text for word, text in _WHY.items() if word in what), "no area")
-                problem = f"left out: {count} {what} ({why})"
-                advice = "draw polygons or masks where they matter"
-                survey.warning(str(file), problem, advice)

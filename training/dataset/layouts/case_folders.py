@@ -1,7 +1,8 @@
 """A folder for each case or for each subject, as scans are often kept, as a list of cases.
 
 ``p1/flair.nii.gz, p1/t1.nii.gz, p1/seg.nii.gz``: the file whose name says mask is the mask, the
-others are channels. ``images/p1/a.png`` with ``masks/p1/a.png``: p1 is the subject.
+others are channels. ``images/p1/a.png`` with ``masks/p1/a.png``: p1 is the subject. Folders called
+train, val and test say what their cases are for.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from training.dataset.layouts.files import Stems, cases_of, files_in, pair
 from training.dataset.names import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
+    TEST_FOLDERS,
+    TRAIN_FOLDERS,
+    VALIDATION_FOLDERS,
     check_text,
     folder_called,
     folders_in,
@@ -35,9 +39,36 @@ def listed(folder: Path, survey: Survey) -> Raw | None:
     if images is not None and masks is not None:
         _check_one_mask(images, masks)
         rows = list(_of_subjects(folder, images, masks, survey))
-        return {"training": rows} if rows else None
+        return _split(rows, images, survey) if rows else None
     _check_no_mask_an_object(folder)
     return _of_cases(folder, survey)
+
+
+def _split(rows: list[Raw], images: Path, survey: Survey) -> Raw:
+    """Cases by the folder that they lie in, where all folders are called as what they are for."""
+    purpose = {name: _purpose(name) for name in dict.fromkeys(row["subject"] for row in rows)}
+    if not all(purpose.values()):
+        return {"training": rows}
+    held_out = "test" if "test" in purpose.values() else "val"
+    if {"test", "val"} <= set(purpose.values()):
+        names = ", ".join(name for name, what in purpose.items() if what == "val")
+        survey.warning(
+            str(images),
+            f"test is held back, so {names} is trained on like the rest",
+            f"remove {names}, or name the test cases in split of dataset.yaml",
+        )
+    parts: Raw = {"training": [], "testing": []}
+    for row in rows:
+        is_held_out = purpose[row.pop("subject")] == held_out
+        parts["testing" if is_held_out else "training"].append(row)
+    return {key: part for key, part in parts.items() if part}
+
+
+def _purpose(folder: str) -> str:
+    """What cases in a folder of that name are for, as in ``train2017``; else nothing."""
+    plain = folder.lower().rstrip("0123456789_-")
+    known = {"train": TRAIN_FOLDERS, "test": TEST_FOLDERS, "val": VALIDATION_FOLDERS}
+    return next((what for what, names in known.items() if plain in names), "")
 
 
 def _check_one_mask(images: Path, masks: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from seg.images import IMAGE_ENDINGS, stem_of
 from seg.images.endings import is_image_folder
+from training.dataset.annotations.annotated import Annotated, numbered_names
 from training.dataset.annotations.formats import ENDINGS
 from training.dataset.annotations.imagej import has_overlay
+from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.finding import Finding
 from training.dataset.names import MASK_FOLDERS, bare, check_text, composed
 from training.dataset.survey import Survey
@@ -18,6 +20,16 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
 _DEEPEST = 3
 MOST_ASKED = 3
 """Files that are looked into where masks are there too, or no annotations."""
+_WHY = {
+    "earlier": "the latest is taken",
+    "ground truth": "that one is taken",
+    "within another": "COCO knows no holes and fills them; save run lengths to keep them",
+    "second": "the first is taken",
+    "without a label": "nobody named them",
+}
+"""Why something is left out, by a word in its name."""
+Files = Sequence[tuple[Path, Annotated]]
+"""Of annotations, and what they say."""
 
 
 def images_in(folder: Path, depth: int = 0) -> list[Path]:
@@ -63,7 +75,8 @@ def image_of(key: str, file: Path, images: Sequence[Path], survey: Survey) -> Pa
 
 
 def _images_of(key: str, file: Path, images: Sequence[Path]) -> list[Path]:
-    wanted = PurePosixPath(composed(key.replace("\\", "/")))
+    parts = PurePosixPath(composed(key.replace("\\", "/"))).parts
+    wanted = PurePosixPath(*(part for part in parts if part != ".."))
     uploaded = _UPLOADED.fullmatch(wanted.name)
     stem = wanted.stem if key else _stem(file)
     for name in (wanted.name, uploaded["name"] if uploaded else "", "" if key else stem):
@@ -71,6 +84,9 @@ def _images_of(key: str, file: Path, images: Sequence[Path]) -> list[Path]:
         if len(same) > 1:  # of equal names in several folders the one whose folder fits, too
             same = [i for i in same if composed(i.as_posix()).endswith(f"/{wanted}")] or same
             same = [i for i in same if i.is_relative_to(file.parent)] or same
+        if len(same) > 1:  # labels/train/a.json, and instances_val.json
+            same = [i for i in same if i.parent.name == file.parent.name] or same
+            same = [i for i in same if i.parent.name.lower() in _words(file)] or same
         if same:
             return same
     for transformed in (lambda s: s, bare, lambda s: bare(s).lower()):
@@ -79,6 +95,10 @@ def _images_of(key: str, file: Path, images: Sequence[Path]) -> list[Path]:
         if len(same) == 1 or len(beside) == 1:
             return beside or same
     return []
+
+
+def _words(file: Path) -> list[str]:
+    return re.split(r"[^a-z0-9]+", file.name.lower())
 
 
 def _stem(file: Path) -> str:
@@ -103,3 +123,27 @@ def tell_other_name(file: Path, image: Path, images: Sequence[Path], survey: Sur
     if _stem(file) in beside and _stem(file) != composed(stem_of(image)):
         problem = f"it is called after another image than {image.name}, which it names and is taken"
         survey.warning(str(file), problem, "correct the name of the image in it (imagePath)")
+
+
+def tell_numbered(folder: Path, files: Files, survey: Survey) -> None:
+    """A finding where each object seems to have a class of its own."""
+    if names := numbered_names(each for _, each in files):
+        listed = ", ".join([*names[:3], *(["..."] if len(names) > 3 else [])])
+        survey.warning(
+            str(folder),
+            f"{len(names)} classes are called {listed}, and each is drawn once an image: they look "
+            "like numbers of objects",
+            f"call all of them the same and write masks: instances into {CARD}; or, if these are "
+            "classes, list them there",
+        )
+
+
+def tell_left_out(files: Files, survey: Survey) -> None:
+    """A finding for each kind of what is no shape with an area."""
+    for file, annotated in files:
+        for what, count in annotated.left_out.items():
+            if count:
+                why = next((text for word, text in _WHY.items() if word in what), "no area")
+                problem = f"left out: {count} {what} ({why})"
+                advice = "draw polygons or masks where they matter"
+                survey.warning(str(file), problem, advice)

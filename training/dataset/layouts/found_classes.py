@@ -115,7 +115,8 @@ def _with_found_classes(
         return card.model_copy(update={"classes": classes_as_given(given, values, survey)})
     if len(values) > MOST_FOUND_CLASSES:
         raise DatasetError(
-            f"the masks hold more than {MOST_FOUND_CLASSES} different values; masks need one "
+            f"the masks hold more than {MOST_FOUND_CLASSES} different values"
+            f"{_most_of_them(masks)}; masks need one "
             f"value a class, saved without loss (PNG or TIFF); where the values number "
             f"objects, write masks: instances into {CARD}; where there are that many classes, "
             "list them in it"
@@ -138,6 +139,15 @@ def _with_found_classes(
         names = ["background", *(f"class_{index}" for index in range(1, len(values)))]
     classes = [DatasetYamlClass(name=n, value=v) for n, v in zip(names, values, strict=True)]
     return card.model_copy(update={"classes": tuple(classes)})
+
+
+def _most_of_them(masks: Sequence[Values]) -> str:
+    """Which mask alone has too many values, as an image among the masks."""
+    fullest = max(masks, key=lambda mask: len(mask.values))
+    rest = set().union(*(mask.values for mask in masks if mask is not fullest))
+    if len(masks) < 2 or len(rest) > MOST_FOUND_CLASSES:
+        return ""
+    return f", {len(fullest.values)} of them in {fullest.case.mask} (is it an image?)"
 
 
 def classes_as_given(
@@ -170,6 +180,17 @@ def classes_as_given(
             f"the masks hold the values {', '.join(map(str, unknown[:6]))}, which no class of the "
             f"package had in training ({known}); say in {CARD} what the values are: classes: "
             f"[{entries}], or masks: instances where they number objects"
+        )
+    there = [bool({*of} & {*in_masks}) for of in values[1:]]
+    if any(there) and not all(there):
+        absent = [
+            each.name for each, is_shown in zip(given[1:], there, strict=True) if not is_shown
+        ]
+        survey.warning(
+            "masks",
+            f"no mask shows {', '.join(absent)}, so all that is found of it counts as wrong",
+            f"if nobody annotated it here, its score says nothing; if it is really not there, list "
+            f"the classes in {CARD}",
         )
     return tuple(
         DatasetYamlClass(name=each.name, color=each.color, value=of[0])

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seg.errors import DatasetError
+from seg.tables.comma_separated import column_called
 from training.dataset.cases import Case
 from training.dataset.dataset_yaml import CARD
-from training.dataset.splits import case_called, column_called, rows_at
+from training.dataset.splits import case_called, rows_at
 from training.dataset.survey import Survey
 
 COLUMNS = ("case", "label", "class")

@@ -43,11 +43,36 @@ class Values:
 
 def odd_masks(masks: Sequence[Values]) -> Iterator[Finding]:
     """Findings where some masks write a class in another way than others do."""
-    found = list(_two_ways(masks)) or list(_marker(masks)) or list(_numbered(masks))
+    found = list(two_ways(masks)) or list(_marker(masks)) or list(_numbered(masks))
     yield from found or _stray(masks)
 
 
-def _two_ways(masks: Sequence[Values]) -> Iterator[Finding]:
+def two_ways(masks: Sequence[Values]) -> Iterator[Finding]:
+    """Masks that write one thing in several ways, by shades such as 128 and 255."""
+    yield from list(_one_each(masks)) or _instead(masks)
+
+
+def _instead(masks: Sequence[Values]) -> Iterator[Finding]:
+    """Masks that hold one value where the others hold another one, as 1 and 2, and 1 and 255."""
+    sets = Counter(frozenset(mask.foreground) for mask in masks if mask.foreground)
+    fullest = [each for each in sets if not any(each < other for other in sets)]
+    if len(fullest) != 2 or min(sets[each] for each in fullest) < 2:
+        return
+    first, second = sorted(fullest, key=max)
+    if len(first) != len(second) or len(first ^ second) != 2 or max(second) < 2 * SMALL:
+        return
+    (here,), (there,) = first - second, second - first
+    yield Finding(
+        "warning",
+        _first_with(there, masks),
+        f"{sets[first]} masks hold the values {listed(sorted(first))}, {sets[second]} hold "
+        f"{listed(sorted(second))}, and none holds both {here} and {there}: these seem to be one "
+        "class that is written in two ways, and are taken for two",
+        f"save all masks in one way; or, if these are classes, list them in {CARD}",
+    )
+
+
+def _one_each(masks: Sequence[Values]) -> Iterator[Finding]:
     """Masks of one thing each, of two shades such as 128 and 255, or of one but in one mask."""
     shown = [mask for mask in masks if mask.foreground]
     counts = Counter(value for mask in shown for value in mask.foreground)

@@ -199,10 +199,7 @@ def _other_masks(folder: Path, masks: Path) -> list[Path]:
     return [
         entry
         for entry in sorted(folder.iterdir())
-        if entry.is_dir()
-        and entry.name.lower() in MASK_FOLDERS
-        and entry != masks
-        and files_in(entry)
+        if entry.is_dir() and says_mask(entry.name) and entry != masks and files_in(entry)
     ]
 
 

@@ -12,7 +12,14 @@ from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.objects import compacted
 from training.dataset.layouts.background import contact_counts, doubtful_background
-from training.dataset.layouts.odd_masks import FEWEST_OBJECTS, SMALL, Values, listed, odd_masks
+from training.dataset.layouts.odd_masks import (
+    FEWEST_OBJECTS,
+    SMALL,
+    Values,
+    listed,
+    odd_masks,
+    two_ways,
+)
 
 LOOKED_AT = 24
 """Masks that are looked into; all are asked for their values."""
@@ -40,6 +47,9 @@ def doubts(masks: Sequence[Values], shapes: "Shapes") -> Iterator[Finding]:
     large = [mask for mask in masks if mask.foreground and mask.foreground[0] >= 2 * SMALL]
     if small and large and len(small) + len(large) == sum(bool(m.foreground) for m in masks):
         yield _two_scales(small, large)
+        return
+    if foreground and foreground[-1] >= 2 * SMALL and (found := list(two_ways(masks))):
+        yield from found
         return
     beside = [value for value in foreground if value != IGNORED]
     if IGNORED in foreground and beside and beside[-1] <= 2 * SMALL:

@@ -74,6 +74,7 @@ def adopt_nnunet(folder: Path, choice: Choice) -> tuple[Adopted, list[str]]:
     architecture = configuration["architecture"]
     config = network_of(architecture, len(channels), len(classes) - (task == "regions"), axes)
     rules = _postprocessing_file(folder, choice, list(files))
+    preprocessing = preprocessing_of(results, configuration, axes)
     model = Adopted(
         name=str(results.plans["dataset_name"]),
         task=task,
@@ -82,7 +83,7 @@ def adopt_nnunet(folder: Path, choice: Choice) -> tuple[Adopted, list[str]]:
             channels=channels,
             patch=axes.numbers(patch, 1),
             overlap=TILE_OVERLAP,
-            preprocessing=preprocessing_of(results, configuration, axes),
+            preprocessing=preprocessing,
             mirror_axes=axes.axes(values["mirror_axes"] or ()),
             orientation=_orientation(results.plans, len(axes.sources)),
         ),
@@ -92,7 +93,7 @@ def adopt_nnunet(folder: Path, choice: Choice) -> tuple[Adopted, list[str]]:
             )
             for name, each in checkpoints.items()
         },
-        fingerprint=fingerprint_of(results, axes),
+        fingerprint=fingerprint_of(results, axes, preprocessing.normalisation),
         averaging="logits",
         postprocessing=postprocessing_of(rules, task, classes, theirs),
         licence=str(

@@ -10,6 +10,7 @@ import numpy as np
 from seg.errors import ConfigError
 from seg.images import ClassInfo
 from seg.model_package import Channel, Postprocessing, Task, TrainingFingerprint
+from seg.model_package.provenance import ANY_INTENSITY
 from seg.transforms import Normalisation, Preprocessing
 from training.dataset.classes import make_classes
 from training.interchange.nnunet.axes import AxisMap
@@ -20,6 +21,11 @@ PIXELS = ("NaturalImage2DIO", "Tiff3DIO")
 """Readers that know no spacing in mm, so that nothing was resampled."""
 REORIENTING = "NibabelIOWithReorient"
 REORIENTED = "RAS"
+CT = (-1024.0, 1024.0)
+"""Hounsfield units that most of a CT lies in, wherever its foreground lies."""
+LEAST_SHARE = 0.1
+"""Of that: a narrower foreground, as a brain without its skull, tells nothing of whole images."""
+BYTES = (0.0, 255.0)
 
 
 def classes_of(results: Results) -> tuple[Task, tuple[ClassInfo, ...], dict[int, int]]:
@@ -95,8 +101,16 @@ def preprocessing_of(
     )
 
 
-def fingerprint_of(results: Results, axes: AxisMap) -> TrainingFingerprint:
-    """Ranges seen in training; medians where the fingerprint is not beside the plans."""
+def fingerprint_of(
+    results: Results, axes: AxisMap, rules: Sequence[Normalisation]
+) -> TrainingFingerprint:
+    """Ranges seen in training; medians where the fingerprint is not beside the plans.
+
+    Args:
+        results: the folder.
+        axes: of the model and of its files.
+        rules: how intensities are normalised, one a channel.
+    """
     plans, flat = results.plans, len(axes.sources) == 2
     if results.fingerprint:
         shapes = np.array(results.fingerprint["shapes_after_crop"], float)
@@ -108,14 +122,21 @@ def fingerprint_of(results: Results, axes: AxisMap) -> TrainingFingerprint:
     if flat:
         shapes, spacings = shapes[:, 1:], spacings[:, 1:]
     known = plans.get("image_reader_writer") not in PIXELS
-    measured = plans.get("foreground_intensity_properties_per_channel", {})
-    ranges = [measured.get(str(number), {}) for number in range(len(channels_of(results)))]
     return TrainingFingerprint(
         cases=int(results.dataset.get("numTraining", len(shapes))),
         shape=tuple((int(n.min()), int(n.max())) for n in shapes.T),
         spacing=tuple((float(mm.min()), float(mm.max())) for mm in spacings.T) if known else None,
-        intensity=tuple((float(r.get("min", 0)), float(r.get("max", 0))) for r in ranges),
+        intensity=tuple(map(_usual_range, rules)),
     )
+
+
+def _usual_range(rule: Normalisation) -> tuple[float, float]:
+    """Of whole images: plans tell that of the foreground, which lacks the air of a CT."""
+    low, high = rule.low or 0.0, rule.high or 0.0
+    if rule.kind == "clip_zscore" and high - low > LEAST_SHARE * (CT[1] - CT[0]):
+        return min(CT[0], low), max(CT[1], high)
+    is_of_bytes = rule.kind == "rescale" and rule.high == BYTES[1]
+    return BYTES if is_of_bytes else ANY_INTENSITY
 
 
 def postprocessing_of(
@@ -183,7 +204,7 @@ def _normalisation(scheme: str, masked: bool, measured: Mapping[str, Any]) -> No
         )
     if scheme == "RescaleTo01Normalization":
         return Normalisation(kind="minmax")
-    fixed = {"NoNormalization": 1.0, "RGBTo01Normalization": 255.0}
+    fixed = {"NoNormalization": 1.0, "RGBTo01Normalization": BYTES[1]}
     if scheme in fixed:
         return Normalisation(kind="rescale", low=0.0, high=fixed[scheme])
     raise ConfigError(

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from seg.images.outlines.drawing import (
     turned,
 )
 from seg.images.outlines.label_studio import decode_brush
+from seg.objects import OBJECT_FORMATS, Objects, encode_instances
 from tests.training.dataset.annotations import files
 from tests.training.dataset.annotations.files import HEIGHT, WIDTH, expected
 from training.dataset.annotations import coco, geojson
@@ -101,6 +103,32 @@ def test_imagej_s_regions_have_their_names_as_classes(tmp_path):
     assert annotated.classes() == ("cell", "nucleus")
     drawn = annotated.drawings[""].painted(IMAGE, LABELS)
     np.testing.assert_array_equal(drawn, expected(hole=False))
+
+
+@pytest.mark.parametrize("format", ["objects-geojson", "objects-coco", "objects-rois"])
+def test_objects_that_were_found_are_annotations_with_their_classes_holes_and_pieces(
+    format, tmp_path
+):
+    labels = np.zeros(IMAGE.spatial_shape, np.uint32)
+    labels[1:8, 1:8] = 1
+    labels[3:6, 3:6] = 0
+    labels[4, 4] = 2
+    labels[9:11, 2:5] = labels[11, 5] = 3
+    kinds = tuple(
+        ClassInfo(index=at, name=name, color=(0, 0, 0))
+        for at, name in enumerate(("T/B, \u03b1 cell", "nucleus 2"), start=1)
+    )
+    found = Objects(
+        labels=labels, classes=np.array([1, 2, 1], np.uint8),
+        probabilities=np.ones(3, np.float32), kinds=kinds, source="a.png",
+    )  # fmt: skip
+    path = tmp_path / f"a{Path(OBJECT_FORMATS[format].suffix).suffix}"
+    path.write_bytes(encode_instances(found, format))
+    (drawing,) = read_annotations(path).drawings.values()
+    label_of = {kind.name: kind.index for kind in kinds}
+    kinds_drawn = np.array([0, 1, 2, 1])[labels]
+    np.testing.assert_array_equal(drawing.painted(IMAGE, label_of), kinds_drawn)
+    np.testing.assert_array_equal(drawing.numbered(IMAGE), labels)
 
 
 def test_cellpose_s_objects_are_one_class(tmp_path):

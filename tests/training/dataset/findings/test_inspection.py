@@ -290,6 +290,8 @@ def test_names_of_slices_are_told_with_the_line_to_write(tmp_path):
         ([f"frame_{i}" for i in range(9)], None, None),
         ([f"2024-01-{i:02d}" for i in range(9)], None, None),
         (["liver_1", "liver_2", "spleen_1", "spleen_2"], None, None),
+        (["left_12", "right_12", "left_13", "right_13"], 2, "[a-zA-Z]+[-_. ]+(.+)"),
+        (["left_12", "left_13", "left_14", "right_13"], None, None),
         (
             ["slice0_patient1", "slice1_patient1", "slice0_patient2", "slice1_patient2"],
             2,

@@ -35,6 +35,23 @@ def test_an_object_in_pieces_is_found(numbers):
     assert problems(numbers) == ["1 of 2 objects are in several pieces"]
 
 
+def test_places_with_a_class_and_no_object_are_found(numbers):
+    labels = (numbers > 0).astype(np.uint8)
+    labels[50:55, 50:60] = 1
+    assert problems(numbers, labels) == ["17% of what has a class belongs to no object"]
+    assert problems(np.zeros_like(numbers), labels) == [
+        "100% of what has a class belongs to no object"
+    ]
+
+
+def test_numbers_whose_thousands_are_classes_are_found():
+    of_classes = np.where(SQUARES > 0, SQUARES % 6 + 1000 * (1 + SQUARES // 6), 0)
+    (said,) = problems(of_classes)
+    assert said.startswith("the numbers begin anew in each thousand, with 1001 and 2000")
+    assert problems(of_classes, (of_classes > 0) + (of_classes > 2000).astype(np.uint8)) == []
+    assert problems(np.where(SQUARES > 0, SQUARES + 995, 0)) == []
+
+
 SQUARES = np.kron(np.arange(1, 13).reshape(3, 4), np.pad(np.ones((6, 6), np.int32), 3))
 
 

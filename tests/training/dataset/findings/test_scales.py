@@ -17,7 +17,8 @@ def images(folder, change=lambda image, index: image, *, count=6):
         image = (rng.normal(300, 20, mask.shape) + 500.0 * mask).astype(np.uint16)
         for part, array in (("images", change(image, index)), ("masks", mask)):
             (folder / part).mkdir(parents=True, exist_ok=True)
-            tifffile.imwrite(folder / part / f"s{index}.tif", array, photometric="minisblack")
+            kind = "rgb" if array.shape[-1] == 3 else "minisblack"
+            tifffile.imwrite(folder / part / f"s{index}.tif", array, photometric=kind)
     return found(folder)
 
 
@@ -110,3 +111,29 @@ def test_an_image_on_another_scale_of_space_is_told(edges, words, tmp_path):
 )
 def test_scans_of_usual_spacings_are_left_alone(edges, tmp_path):
     assert volumes(tmp_path, edges) == []
+
+
+def in_color(image, order=(0, 1, 2)):
+    rgb = np.stack([image, image // 2, 1500 - image], axis=-1)
+    return rgb[..., list(order)]
+
+
+def test_channels_in_another_order_than_in_most_images_are_told(tmp_path):
+    said = images(
+        tmp_path, lambda image, i: in_color(image, (2, 1, 0) if i == 2 else (0, 1, 2)), count=5
+    )
+    assert [each for each in said if "another order" in each and "channels 2, 1, 0" in each]
+
+
+def test_channels_that_are_brighter_in_one_image_are_in_no_other_order(tmp_path):
+    said = images(tmp_path, lambda image, i: in_color(image // (2 if i == 2 else 1)), count=5)
+    assert not [each for each in said if "another order" in each]
+
+
+def test_images_of_12_beside_those_of_16_bits_are_told(tmp_path):
+    said = images(tmp_path, lambda image, i: image * np.uint16(16 if i < 3 else 1))
+    assert [each for each in said if "the images are on two scales: 3 up to" in each]
+
+
+def test_images_of_many_exposures_are_on_one_scale(tmp_path):
+    assert not images(tmp_path, lambda image, i: image * np.uint16(3**i) // 8, count=4)

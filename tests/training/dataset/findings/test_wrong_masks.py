@@ -98,6 +98,24 @@ def test_masks_that_lie_on_edges_are_left_alone_a_single_pixel_aside_too(tmp_pat
     assert found_by_edges(tmp_path / "other", others) == []
 
 
+def test_a_pixel_is_seen_in_images_that_are_thinned_for_the_look_at_them(tmp_path):
+    for seed in range(5):
+        tiles = [[(9 * seed + y, 9 * seed + 50 + x) for x in range(7)] for y in range(7)]
+        bright, dark = (np.block([[discs(hash(t) % 10**6 + n, 100) for t in row] for row in tiles])
+                        for n in range(2))  # fmt: skip
+        image = 120 + 60.0 * bright - 60.0 * dark + default_rng(seed).normal(0, 10, (700, 700))
+        for folder, by in (("right", 0), ("moved", 1)):
+            write_png(tmp_path / folder / "images" / f"s{seed}.png", image.clip(0, 255))
+            mask = np.roll(bright ^ dark, by, 0)
+            write_png(tmp_path / folder / "masks" / f"s{seed}.png", mask)
+    (right, rightly), (moved, wrongly) = (look_into(tmp_path / n) for n in ("right", "moved"))
+    assert [*rightly, *inspect(right)] == []
+    (finding,) = [*wrongly, *inspect(moved)]
+    assert "5 of 5 masks fit their images better when they are moved, this one by 1 up" in str(
+        finding.problem
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "which", "said"),
     [
@@ -186,3 +204,43 @@ def test_two_classes_that_are_exchanged_in_one_mask_are_told(exchanged, tmp_path
     told = [each for each in findings + inspect(dataset) if "exchanged" in each.problem]
     assert [each.where[-6:] for each in told] == ([] if exchanged is None else ["s3.png"])
     assert all("class_1 is here what class_2 is in most masks" in each.problem for each in told)
+
+
+def test_one_mask_that_was_saved_for_several_images_is_told(tmp_path):
+    said = found(tmp_path / "two", [discs(0 if seed == 1 else seed) for seed in range(6)])
+    assert [each for each in said if each.startswith("2 of 6 masks are the same to the last")]
+    said = found(tmp_path / "all", [discs(50)] * 6)
+    assert [each for each in said if each.startswith("6 of 6 masks are the same to the last")]
+
+
+def test_one_mask_of_two_images_that_are_alike_is_no_copy_by_mistake(tmp_path):
+    for name, noise in (("a", 0), ("b", 1), ("c", 2)):
+        image = 60 + 100 * discs(3) + default_rng(noise).normal(0, 4, (64, 64))
+        write_png(tmp_path / "images" / f"{name}.png", image.clip(0, 255))
+        write_png(tmp_path / "masks" / f"{name}.png", discs(3))
+    assert not [each.problem for each in inspect(look_into(tmp_path)[0]) if "saved" in each.problem]
+
+
+def painted(seed, *, drawn):
+    grey = 60 + 100 * discs(seed) + default_rng(seed).normal(0, 10, (64, 64))
+    image = np.stack([grey.clip(0, 255).astype(np.uint8)] * 3, axis=-1)
+    if drawn:
+        image[10, :40] = (255, 0, 0)
+    return image
+
+
+def test_lines_that_somebody_drew_on_grey_pictures_are_told(tmp_path):
+    for seed in range(5):
+        write_png(tmp_path / "images" / f"s{seed}.png", painted(seed, drawn=seed == 2))
+        write_png(tmp_path / "masks" / f"s{seed}.png", discs(seed))
+    (said,) = [each for each in inspect(look_into(tmp_path)[0]) if "drawn on it" in each.problem]
+    assert said.where.endswith("s2.png")
+
+
+def test_colors_on_black_are_no_drawing(tmp_path):
+    for seed in range(5):
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[..., 0] = 200 * discs(seed)
+        write_png(tmp_path / "images" / f"s{seed}.png", image)
+        write_png(tmp_path / "masks" / f"s{seed}.png", discs(seed))
+    assert not [each for each in inspect(look_into(tmp_path)[0]) if "drawn" in each.problem]

@@ -132,6 +132,40 @@ def test_files_of_validation_and_tests_are_held_out(tmp_path):
     assert [case.name for case in dataset.test] == ["c"]
 
 
+def test_files_of_validation_beside_those_of_tests_are_told_to_be_trained_on(tmp_path):
+    images(tmp_path / "images")
+    for name, image in zip(("train", "val", "test"), NAMES, strict=True):
+        text(tmp_path / "annotations" / f"instances_{name}.json", files.coco([image]))
+    dataset, findings = look_into(tmp_path)
+    assert [case.name for case in dataset.test] == ["c"]
+    (told,) = [each.where for each in findings if "trained on like the rest" in each.problem]
+    assert told.endswith("instances_val.json")
+
+
+def test_images_of_one_name_are_those_of_the_folder_that_the_file_is_of(tmp_path):
+    for part in ("train", "val"):
+        images(tmp_path / "a" / "images" / part)
+        text(tmp_path / "a" / f"annotations/instances_{part}.json", files.coco(NAMES))
+        images(tmp_path / "b" / "images" / part)
+        for name in NAMES:
+            target = tmp_path / "b" / "labels" / part / name.replace(".png", ".json")
+            text(target, files.labelme(f"../../images/{part}/{name}"))
+    for dataset in (load_dataset(tmp_path / "a"), load_dataset(tmp_path / "b")):
+        assert {case.images[0].parent.name for case in dataset.train} == {"train"}
+        assert {case.images[0].parent.name for case in dataset.test} == {"val"}
+        assert all(case.images[0].parent.name in str(case.mask) for case in dataset.cases)
+
+
+def test_what_is_drawn_beside_masks_in_folders_of_subjects_is_not_read(tmp_path):
+    for part in ("p1", "p2"):
+        images(tmp_path / "images" / part)
+        images(tmp_path / "masks" / part)
+        files.cellpose(tmp_path / "images" / part / "a_seg.npy")
+    (tmp_path / "dataset.yaml").write_text("masks: instances\n")
+    dataset, _ = look_into(tmp_path)
+    assert {case.subject for case in dataset.cases} == {"p1", "p2"}
+
+
 def test_what_is_labelled_ignore_is_no_class(tmp_path):
     FOLDERS["QuPath"](tmp_path)
     for path in (tmp_path / "annotations").iterdir():

@@ -49,6 +49,27 @@ def test_folders_within_images_and_masks_are_subjects(tmp_path):
         load_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("folders", "held_out"),
+    [
+        (("train", "val"), {"val_x"}),
+        (("training", "validation"), {"validation_x"}),
+        (("train2017", "val2017", "test2017"), {"test2017_x"}),
+        (("val", "test"), {"test_x"}),
+    ],
+)
+def test_folders_called_as_what_they_are_for_are_no_subjects(folders, held_out, tmp_path):
+    for name in folders:
+        for part in ("images", "masks"):
+            case(tmp_path / part / name, "x", mask=None)
+    dataset, findings = look_into(tmp_path)
+    assert {each.name for each in dataset.test} == held_out
+    assert {each.name for each in dataset.train} == {f"{name}_x" for name in folders} - held_out
+    assert all(each.subject is None for each in dataset.cases)
+    told = [each for each in findings if "is held back" in each.problem]
+    assert bool(told) is any(name.startswith("test") for name in folders)
+
+
 def test_a_case_without_its_mask_and_one_with_two_are_told(tmp_path):
     case(tmp_path / "a", "scan")
     case(tmp_path / "b", "scan")

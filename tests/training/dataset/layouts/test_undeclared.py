@@ -49,8 +49,13 @@ def nested(seed):
 
 def problems(folder, make, cases=6):
     for seed in range(cases):
+        (folder / "masks").mkdir(parents=True, exist_ok=True)
         write_png(folder / "images" / f"s{seed}.png", default_rng(seed).integers(0, 255, (96, 96)))
-        write_png(folder / "masks" / f"s{seed}.png", make(seed))
+        mask = make(seed)
+        if mask.dtype == np.uint16:
+            tifffile.imwrite(folder / "masks" / f"s{seed}.tif", mask)
+        else:
+            write_png(folder / "masks" / f"s{seed}.png", mask)
     return [(f.severity, f.problem, f.advice) for f in look_into(folder)[1]]
 
 
@@ -70,6 +75,20 @@ def problems(folder, make, cases=6):
             "3 masks hold the values 0 and 1, 2, 3 hold 0 and 100, 200",
             "one way",
             id="two ways of writing two classes",
+        ),
+        pytest.param(
+            lambda s: np.where((two := np.minimum(discs(s), 2)) == 2, 255 if s % 2 else 2, two),
+            "warning",
+            "3 masks hold the values 1, 2, 3 hold 1, 255, and none holds both 2 and 255",
+            "one way",
+            id="one of two classes in two ways",
+        ),
+        pytest.param(
+            lambda s: ((discs(s) > 0) * (65535 if s % 2 else 255)).astype(np.uint16),
+            "warning",
+            "255 in 3, 65535 in 3",
+            "one way",
+            id="masks of 8 and of 16 bits",
         ),
         pytest.param(rim, "warning", "the value 255 stands beside", "ignore: 255", id="rim"),
         pytest.param(smoothed, "warning", "nothing but rims around 255", "nearest", id="smooth"),
