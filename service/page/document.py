@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from service.preferences import weighted
+
 FILES = Path(__file__).parent / "static"
 TEXTS = FILES / "texts"
 USUAL = "en"
@@ -22,8 +24,9 @@ STYLE = re.compile(r'<link rel="stylesheet" href="(?:page/)?(\S+\.css)">')
 SCRIPT = re.compile(r'<script src="(?:page/)?(\S+\.js)"></script>')
 SPOKEN = re.compile(r'<(\w+)([^<>]*\sdata-(?:text|label|hint)="[^<>]*)>')
 NAMED = re.compile(r'\sdata-(text|label|hint)="(\w+)"')
+OF_STUDIO = re.compile(r"\s*<a [^<>]*data-of-studio[^<>]*></a>")
+"""What a service without a studio does not have."""
 CHOICE = '<select id="language"></select>'
-QUALITY = re.compile(r";\s*q=([\d.]+)")
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,19 @@ def tables() -> Mapping[str, Mapping[str, str]]:
 
 def language_of(accepted: str) -> str:
     """Of an Accept-Language the language wanted most that there is a table for."""
-    wanted = []
-    for place, entry in enumerate(accepted.split(",")):
-        found = QUALITY.search(entry)
-        try:
-            quality = float(found[1]) if found else 1.0
-        except ValueError:
-            continue
-        wanted.append((-quality, place, entry.split(";")[0].strip().split("-")[0].lower()))
-    return next((code for _, _, code in sorted(wanted) if code in tables()), USUAL)
+    likes = sorted(weighted(accepted), key=lambda like: -like[1])
+    codes = (name.partition("-")[0] for name, weight in likes if weight)
+    return next((code for code in codes if code in tables()), USUAL)
 
 
-def document_of(file: Path, language: str) -> Document:
+def document_of(file: Path, language: str, *, has_studio: bool = False) -> Document:
     """An HTML file in a language that there is a table for."""
     texts = tables()[language]
     styles: list[str] = []
     scripts: list[str] = []
     text = file.read_text("utf-8")
+    if not has_studio:
+        text = OF_STUDIO.sub("", text)
     text = SPOKEN.sub(lambda found: _said(found, texts), text)
     options = "".join(
         f'<option value="{code}" lang="{code}"{" selected" * (code == language)}>'

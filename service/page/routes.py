@@ -6,7 +6,6 @@ metrics can name it.
 
 import gzip
 import hashlib
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.page.document import FILES, document_of, language_of
+from service.preferences import weighted, whole_list
 
 INDEX = "index.html"
 PREFIX = "/page"
@@ -36,14 +36,14 @@ HEADERS = {
 }
 
 
-def page_routes() -> list[Route]:
-    """``/`` and, under ``/page/``, each file of the page."""
+def page_routes(*, has_studio: bool = False) -> list[Route]:
+    """``/``, which leads to the studio where there is one, and each file under ``/page/``."""
     files = sorted(path for path in FILES.rglob("*") if path.is_file())
     routes = [
         Route(f"{PREFIX}/{path.relative_to(FILES).as_posix()}", _answering(_File(path)))
         for path in files
     ]
-    return [Route("/", _answering(_File(FILES / INDEX))), *routes]
+    return [Route("/", _answering(_File(FILES / INDEX, has_studio=has_studio))), *routes]
 
 
 def studio_page() -> Route:
@@ -84,8 +84,8 @@ class _Sent:
 class _File:
     """A file, read and packed when it is first asked for; a document once for each language."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, has_studio: bool = False) -> None:
+        self._path, self._has_studio = path, has_studio
         self._sent: dict[str, _Sent] = {}
 
     async def sent(self, accepted_languages: str) -> _Sent:
@@ -100,7 +100,7 @@ class _File:
         if not language:
             more = {"Content-Security-Policy": policy(), "Vary": "Accept-Encoding"}
             return _Sent(self._path.read_bytes(), media_type, more)
-        document = document_of(self._path, language)
+        document = document_of(self._path, language, has_studio=self._has_studio)
         more = {
             "Content-Security-Policy": policy(document.styles, document.scripts),
             "Content-Language": language,
@@ -111,7 +111,7 @@ class _File:
 
 def _answering(file: _File) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        sent = await file.sent(request.headers.get("accept-language", ""))
+        sent = await file.sent(whole_list(request.headers, "accept-language") or "")
         headers = dict(sent.headers)
         if _has(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)
@@ -128,19 +128,12 @@ def _has(request: Request, tag: str) -> bool:
 
     Source: RFC 9110, 8.8.3.2 and 13.1.2.
     """
-    named = _listed(request, "if-none-match")
+    tags = whole_list(request.headers, "if-none-match") or ""
+    named = [each.strip() for each in tags.split(",")]
     return "*" in named or any(each.removeprefix("W/") == tag.removeprefix("W/") for each in named)
 
 
 def _takes_gzip(request: Request) -> bool:
     """Source: RFC 9110, 12.5.3."""
-    wanted = {}
-    for each in _listed(request, "accept-encoding"):
-        coding, *parameters = each.lower().replace(" ", "").split(";")
-        wanted[coding] = not any(re.fullmatch(r"q=0(\.0*)?", one) for one in parameters)
-    return wanted.get("gzip", wanted.get("*", False))
-
-
-def _listed(request: Request, header: str) -> list[str]:
-    """Entries of a header that is a list, in one line or in several."""
-    return [each.strip() for line in request.headers.getlist(header) for each in line.split(",")]
+    wanted = dict(weighted(whole_list(request.headers, "accept-encoding") or ""))
+    return wanted.get("gzip", wanted.get("*", 0)) > 0

@@ -12,6 +12,7 @@ from service.openapi.table import BINARY, Operation
 from service.page.routes import studio_page
 from service.routes.segment import PublicRoutes
 from service.studio.bodies import DrawnParams, NewDataset
+from service.studio.measured import FORMATS, StudioCounts
 from service.studio.model_routes import BOX, PREDICTED_DICE, RepairParams, StudioModels
 from service.studio.next_route import NextImages
 from service.studio.on_disk.studio_folder import StudioFolder
@@ -100,7 +101,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         headers={"ETag": VERSION},
     ),
     ("PUT", IMAGE): Operation(
-        answers={201: _json("Its id.")},
+        answers={201: _json("Its id."), 200: _json("Its id: it is there already.")},
         problems=(400, 404, 409, 415, 422),
         body=_form(file=BINARY),
         scope=SCOPE,
@@ -155,6 +156,28 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         body=_form(label=BINARY, seeds=BINARY, params=_params(RepairParams)),
         scope=SCOPE,
         headers={BOX: "Start and stop along each axis.", **_OF_MODEL},
+    ),
+    ("GET", f"{IMAGE}/objects"): Operation(
+        answers={
+            200: {
+                "description": "Counts, and a row for each object, that people drew or a model "
+                "found where nobody did; or a label image of them.",
+                "content": {
+                    "application/json": {"schema": {}},
+                    "image/tiff": {"schema": BINARY},
+                    "application/gzip": {"schema": BINARY},
+                },
+            }
+        },
+        problems=ASKS,
+        parameters=(
+            _MODEL,
+            _query(
+                "format", "JSON, or a label image.", {"type": "string", "enum": [*FORMATS]}, "json"
+            ),
+        ),
+        scope=SCOPE,
+        headers={"ETag": VERSION},
     ),
     ("GET", "/studio/next"): Operation(
         answers={200: _json("Images that are not done, the one that is worth most first.")},
@@ -213,6 +236,7 @@ def studio_routes(
         studio_page(),
         *studio.routes(),
         *helped.routes(),
+        *StudioCounts(studio, helped).routes(),
         *NextImages(studio, helped).routes(),
         *StudioTrainings(trainings).routes(),
     ]

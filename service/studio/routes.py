@@ -10,7 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO
 
+import numpy as np
 from anyio.to_thread import run_sync
+from jaxtyping import UInt16
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -42,6 +44,7 @@ from service.studio.on_disk.held_back import held_back
 from service.studio.on_disk.revisions import Revision
 from service.studio.on_disk.studio_folder import StudioFolder
 from service.studio.open_images import OpenImage, OpenImages
+from service.studio.standing import standing, told_of
 
 MOST_JSON = 64 * 1024
 IMAGE = "/studio/images/{id}"
@@ -114,9 +117,8 @@ class Studio:
         masks = self.folder.masks()  # after a look at the records, which finishes what was begun
         told = []
         for name, record in records.items():
-            last = record.last
-            about = {"state": last.state, "revision": last.revision} if last else {"revision": 0}
-            told.append({"id": name, "done": name in masks, "held_back": name in back, **about})
+            about = {"id": name, "held_back": name in back, **standing(record, name in masks)}
+            told.append(about | ({"state": record.last.state} if record.last else {}))
         return told
 
     async def about(self, request: Request) -> Response:
@@ -133,13 +135,16 @@ class Studio:
             "is_color": opened.is_color,
             "content": opened.content,
             "replaced": record.drawn_on not in (None, opened.content),
-            "revision": record.number,
-            "revisions": [_told(each) for each in record.revisions],
+            **standing(record, await run_sync(self.folder.mask, identity) is not None),
+            "revisions": [told_of(each) for each in record.revisions],
         }
         return JSONResponse(told, headers={"ETag": f'"{record.number}"'})
 
     async def add(self, request: Request) -> Response:
-        """``PUT /studio/images/ID``: take an image in, if it is one; the part is named file."""
+        """``PUT /studio/images/ID``: take an image in, if it is one; the part is named file.
+
+        201, or 200 where it is there already.
+        """
         async with whole_form(request) as form:
             part = form.get("file")
             if not isinstance(part, UploadFile):
@@ -149,8 +154,8 @@ class Studio:
             identity = request.path_params["id"]
             if ending:  # what has none is refused in other words
                 await self.images.decoded(request, part.file, self.images.dims)
-            await run_sync(lambda: self.folder.add(identity, ending, part.file, once=True))
-        return JSONResponse({"id": identity}, 201)
+            is_new = await run_sync(lambda: self.folder.add(identity, ending, part.file, once=True))
+        return JSONResponse({"id": identity}, 201 if is_new else 200)
 
     async def remove(self, request: Request) -> Response:
         """``DELETE /studio/images/ID``: forget an image with all that was drawn on it."""
@@ -170,20 +175,38 @@ class Studio:
         """``GET /studio/images/ID/label``: the last version of what is drawn, or ``revision``."""
         identity = request.path_params["id"]
         wanted = _number(request, "revision") or None
-        revision, path = await run_sync(self.folder.version, identity, wanted)
-        opened = await self.images.get(request, identity)
+        image = (await self.images.get(request, identity)).image
         classes = await run_sync(self.classes)
-
-        def read(_: Check) -> bytes:
-            mask = read_mask(path, dims=opened.image.dims, image=opened.image)
-            if mask.spatial_shape != opened.image.spatial_shape:
-                raise Problem(409, "the mask in the folder has another size than its image")
-            return packed(as_bin(for_page(mask.array, classes)))
-
+        revision, numbers = await self.drawn(request, identity, image, classes, wanted)
         objects = json.dumps(dict(revision.objects))
         headers = {"ETag": f'"{revision.revision}"', "X-Objects": objects}
-        content = await self.images.drawing(request, opened.image, BYTES_EACH, read)
+        content = await self.images.drawing(
+            request, image, BYTES_EACH, lambda _: packed(as_bin(numbers))
+        )
         return bin_response(content, headers)
+
+    async def drawn(
+        self,
+        request: Request,
+        identity: str,
+        image: Image,
+        classes: DrawnClasses,
+        wanted: int | None = None,
+    ) -> tuple[Revision, UInt16[np.ndarray, "*spatial"]]:
+        """A version of what is drawn, in the numbers of the page; the last one if none is wanted.
+
+        Raises:
+            Problem: 404, there is none; 409, it does not lie on its image.
+        """
+        revision, path = await run_sync(self.folder.version, identity, wanted)
+
+        def read(_: Check) -> UInt16[np.ndarray, "*spatial"]:
+            mask = read_mask(path, dims=image.dims, image=image)
+            if mask.spatial_shape != image.spatial_shape:
+                raise Problem(409, "the mask in the folder has another size than its image")
+            return for_page(mask.array, classes)
+
+        return revision, await self.images.drawing(request, image, BYTES_EACH, read)
 
     async def put_label(self, request: Request) -> Response:
         """``PUT /studio/images/ID/label``: keep what somebody drew, as a draft or as done.
@@ -219,7 +242,14 @@ class Studio:
         revision = await run_sync(
             lambda: self.folder.keep(identity, mask, author, state=params.state, expected=expected)
         )
-        return JSONResponse(_told(revision), headers={"ETag": f'"{revision.revision}"'})
+        return await self._kept(identity, revision)
+
+    async def _kept(self, identity: str, revision: Revision) -> Response:
+        """What became of saving."""
+        record = await run_sync(self.folder.record, identity)
+        is_done = await run_sync(self.folder.mask, identity) is not None
+        told = standing(record, is_done) | told_of(revision)
+        return JSONResponse(told, headers={"ETag": f'"{revision.revision}"'})
 
     async def _mask(
         self,
@@ -252,7 +282,7 @@ class Studio:
         author = Author(who=name_of(request))
         expected = _expected(request)
         revision = await run_sync(self.folder.restore, identity, number, author, expected)
-        return JSONResponse(_told(revision), headers={"ETag": f'"{revision.revision}"'})
+        return await self._kept(identity, revision)
 
     def classes(self) -> DrawnClasses:
         """What is drawn here: what somebody named, or else the classes of the model that answers.
@@ -278,12 +308,6 @@ def _from_bin(
     file: BinaryIO, name: str, params: DrawnParams, image: Image, classes: DrawnClasses, _: Check
 ) -> DrawnMask:
     return from_page(numbers_of(file, name, image), image, params.objects, classes)
-
-
-def _told(revision: Revision) -> dict[str, Any]:
-    return revision.model_dump(
-        mode="json", include={"revision", "state", "when", "who", "package", "source", "seconds"}
-    )
 
 
 def _expected(request: Request) -> int:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from anyio.to_thread import run_sync
@@ -42,6 +43,10 @@ class Suggestion:
     numbers: UInt16[np.ndarray, "*spatial"]
     objects: Mapping[int, str]
     """Class of each object."""
+    sure: Mapping[int, float]
+    """How probably each object is right, of those where the model can say it."""
+    intervals: Mapping[str, tuple[int, int]]
+    """Between which numbers the true count of a class lies, where the model can say it."""
     probabilities: Float16[np.ndarray, "k *spatial"]
     predicted_dice: float | None
     warnings: int
@@ -134,17 +139,19 @@ def _read(content: bytes, model: str, card: ModelCard, classes: DrawnClasses) ->
         with np.load(io.BytesIO(parts.read(_named(names, ".npz")))) as arrays:
             probabilities = arrays["probabilities"]
         summary = json.loads(parts.read(_named(names, "mask.json")))
-        rows = []
+        told: Mapping[str, Any] = {"objects": [], "classes": {}}
         if classes.are_objects:
-            rows = json.loads(parts.read(_named(names, "objects.json")))["objects"]
+            told = json.loads(parts.read(_named(names, "objects.json")))
     place_of = places(card, classes)
     objects: dict[int, str] = {}
     if classes.are_objects:
         if mask.max(initial=0) > MOST_OBJECTS:
             raise Problem(422, f"the model finds more than {MOST_OBJECTS} objects in this image")
-        objects = {int(row["label"]): classes.names[place_of[row["class"]]] for row in rows}
+        objects = {
+            int(row["label"]): classes.names[place_of[row["class"]]] for row in told["objects"]
+        }
         numbers = mask.astype(np.uint16)
-        strange = [int(row["label"]) for row in rows if not place_of[row["class"]]]
+        strange = [int(row["label"]) for row in told["objects"] if not place_of[row["class"]]]
         numbers[np.isin(numbers, strange)] = 0
     else:
         table = np.zeros(256, np.uint16)
@@ -156,6 +163,16 @@ def _read(content: bytes, model: str, card: ModelCard, classes: DrawnClasses) ->
         model=model,
         numbers=numbers,
         objects={number: name for number, name in objects.items() if name != classes.names[0]},
+        sure={
+            int(row["label"]): row["probability"]
+            for row in told["objects"]
+            if row["probability"] is not None
+        },
+        intervals={
+            classes.names[place_of[name]]: (count["ci95"][0], count["ci95"][1])
+            for name, count in told["classes"].items()
+            if count["ci95"] and place_of[name]
+        },
         probabilities=probabilities.astype(np.float16, copy=False),
         predicted_dice=sum(dice) / len(dice) if dice else None,
         warnings=len(summary.get("quality", {}).get("warnings", [])),

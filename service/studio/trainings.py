@@ -34,7 +34,11 @@ from service.observability.logs import LOGGER, where_it_failed
 from service.observability.process_memory import family_bytes, family_of
 from service.problems.response import Problem
 from service.requests.folder_room import SHARE, bytes_in, free_at
+from service.studio import training_process
+from service.studio.on_disk.held_back import check_done
 from service.studio.on_disk.image_files import ASIDE, TRAINING
+from service.studio.on_disk.studio_folder import StudioFolder
+from service.studio.training_process import last_words, remove_dead, training_folder
 from service.studio.training_task import TrainingState, TrainingTask
 
 NICENESS = 10
@@ -42,10 +46,6 @@ SHARE_OF_MEMORY = 0.75
 """Of the memory that there is, which a training may have."""
 LOOK_S = 1.0
 """Seconds between two looks at what it takes."""
-LONGEST_DETAIL = 300
-"""Letters of what a command said last."""
-
-
 FIRST = "studio"
 """Name of a model that nobody had before."""
 PROPOSAL = "proposal.json"
@@ -69,6 +69,8 @@ class Trainings:
         self._lock = threading.Lock()
         self._task: TrainingTask | None = None
         self._process: subprocess.Popen[str] | None = None
+        self._root = folder / ASIDE / TRAINING
+        remove_dead(self._root)
         atexit.register(self.stop)
 
     @classmethod
@@ -95,14 +97,16 @@ class Trainings:
             chosen: fields of `TrainingTask`.
 
         Raises:
-            Problem: 429, one is running; 409, there is no folder that a new version may lie in; 404
-                and 422, no such model.
+            Problem: 429, one is running; 409, there is no folder that a new version may lie in, or
+                nothing is done that it could learn of; 404 and 422, no such model.
         """
         if self._models.settings.models is None:
             raise Problem(
                 409,
                 "a trained model needs a folder of models to lie in: SEG_MODELS=DIR names one",
             )
+        folder = StudioFolder(self._folder)
+        check_done(self._folder, len(folder.images().keys() & folder.masks().keys()))
         is_first = name is None and not self._models.versions()
         version = None if is_first else self._models.choose(name)
         chosen = {"minutes": self.minutes, **chosen}
@@ -120,6 +124,7 @@ class Trainings:
             if task is None or task.status != "RUNNING":
                 return None
             task.status = "STOPPED"
+            task.details.append("stopped; nothing came of it, and the models are as they were")
             if self._process is not None:
                 self._process.terminate()
         return task
@@ -167,10 +172,9 @@ class Trainings:
         return self._folder / ASIDE / "proposal"
 
     def _run(self, task: TrainingTask) -> None:
-        folder = self._folder / ASIDE / TRAINING / task.id
         try:
-            folder.mkdir(parents=True)
-            told = self._trained(task, folder)
+            with training_folder(self._root, task.id) as folder:
+                told = self._trained(task, folder)
             task.details.append(told)
             self._end(task, "DONE")
         except _StoppedError:
@@ -182,8 +186,6 @@ class Trainings:
             LOGGER.error("error", extra={"fields": where_it_failed(error)})
             task.details.append("the training failed; the service's log says where")
             self._end(task, "ERROR")
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _end(self, task: TrainingTask, status: TrainingState) -> None:
         task.ended = datetime.now(UTC)
@@ -250,7 +252,7 @@ class Trainings:
         with self._lock, log.open("w+", encoding="utf-8") as output:
             _check_not_stopped(task)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [sys.executable, "-m", training_process.__name__, str(os.getpid()), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -261,9 +263,11 @@ class Trainings:
         status = self._status(self._process, folder)
         _check_not_stopped(task)
         if status:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = said[-1][:LONGEST_DETAIL] if said else f"status {status}"
-            raise _FailedError(f"{arguments[0]}: {last}")
+            said = log.read_text(encoding="utf-8", errors="replace")
+            places = {folder: "the training's folder", self._folder: "the studio's folder"}
+            if task.version is not None:
+                places[task.version.folder] = f"the model {task.version.label}"
+            raise _FailedError(last_words(said, arguments[0], places))
 
     def _status(self, process: subprocess.Popen[str], folder: Path) -> int:
         """How it ended; it is ended where it takes more memory or disk than it may."""

@@ -28,10 +28,12 @@ export function listen(acts) {
   });
 }
 
-export function showSheet(dialog) {
-  dialog.querySelector("dl").replaceChildren(...SHEET.flatMap(([keys, text]) => [
+/** @param sheet keys, and what they do */
+export function showSheet(dialog, sheet = SHEET.map(([keys, text]) => [keys, t(text)])) {
+  dialog.querySelector("dl").replaceChildren(...sheet.flatMap(([keys, text]) => [
     element("dt", {}, ...keys.map((key) => element("kbd", {}, key))),
-    element("dd", {}, t(text)),
+    element("dd", {}, text),
   ]));
   dialog.showModal();
+  dialog.scrollTop = 0; // its button at the end has the focus
 }

@@ -5,7 +5,7 @@ import { ask, fetchJson, useKey } from "./asking/api.js";
 import { kindOf } from "./bar/downloads.js";
 import { toggleClass } from "./bar/facts.js";
 import { element, find, save } from "./dom.js";
-import { archiveOf, tableOf } from "./images/all.js";
+import { archiveOf, hasObjects, objectsOf, tableOf } from "./images/all.js";
 import { imagesOf, takeFiles } from "./images/intake.js";
 import { Case, Queue } from "./images/queue.js";
 import { Store } from "./images/store.js";
@@ -17,6 +17,8 @@ import { choose as chooseLanguage, t } from "./texts.js";
 const store = new Store();
 const queue = new Queue(find("queue"), { run, onShown: render, onRemoved: (items) => store.forget(items), canBeTried });
 const MOST_FRAMES = 500;
+const OF_ALL = [["table", tableOf, "table.csv"], ["objects", objectsOf, "objects.csv"], ["archive", archiveOf, "masks.zip"]];
+const buttonOf = (what) => document.querySelector(`[data-of-all=${what}]`);
 let card = null;
 let example = null;
 const early = []; // files that came before it was known which model answers
@@ -196,6 +198,7 @@ function render(item) {
   looked = item;
   if (item?.state === "done" && !item.result && !item.isOpening) present(item);
   find("again-line").hidden = !canBeTried(item);
+  buttonOf("objects").hidden = !queue.items.some(hasObjects);
   const asks = !item || isRefused(item); // a file that is none leaves room for the next, not a dark hole
   find("intake").hidden = !asks && find("key-choice").hidden;
   find("result").hidden = !item?.picture;
@@ -278,11 +281,13 @@ function connect() {
   find("help").addEventListener("click", () => showSheet(find("sheet")));
   find("clear").addEventListener("click", () => queue.remove(...queue.items));
   const finished = () => queue.items.filter(({ state }) => state === "done");
-  for (const [what, make, name] of [["table", tableOf, "table.csv"], ["archive", archiveOf, "masks.zip"]]) {
-    const button = document.querySelector(`[data-of-all=${what}]`);
+  for (const [what, make, name] of OF_ALL) {
+    const button = buttonOf(what);
     button.addEventListener("click", () => busily(button, t("writing", { format: name }), async () => {
-      save(await make(finished()), name);
-      say(t("downloaded", { format: name }));
+      const items = finished();
+      const left = queue.items.length - items.length;
+      save(await make(items, (at) => say(t("writingOf", { format: name, n: at + 1, all: items.length }))), name);
+      say(left ? t("downloadedWithout", { format: name, n: left }) : t("downloaded", { format: name }));
     }));
   }
   raise(() => queue.shown);

@@ -95,7 +95,7 @@ async function drawNow(item) {
     await view.showMask(item.result.mask, item.model.classes);
     equip(item);
   }
-  if (item.state === "done") announce(item);
+  if (item.state === "done" && isDrawn(item)) announce(item); // an answer is done before anything is made of it
 }
 
 /** That the mask is there, and whether to look at it with doubt. */

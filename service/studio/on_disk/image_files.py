@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from seg.errors import ImageError
-from seg.files import replaced_file, sha256_of
+from seg.files import remove_stale_parts, replaced_file, sha256_of
 from seg.images import images_at, stem_of
 from service.problems.response import Problem
 from service.requests.folder_room import FolderRoom
@@ -51,8 +51,8 @@ class ImageFiles:
             raise Problem(404, "there is no such image; GET /studio/images lists them")
         return found
 
-    def add(self, identity: str, ending: str, file: BinaryIO, *, once: bool = False) -> None:
-        """Take an image in, whole or not at all.
+    def add(self, identity: str, ending: str, file: BinaryIO, *, once: bool = False) -> bool:
+        """Take an image in, whole or not at all; false where it is there already.
 
         Args:
             identity: of the image.
@@ -72,7 +72,9 @@ class ImageFiles:
                 "does not end in _0000",
             )
         if not ending:
-            raise Problem(422, "the file's name must end as an image's does, such as .nii.gz")
+            raise Problem(
+                422, "the file's name must end as an image's does, such as .tif, .png or .nii.gz"
+            )
         target = self._images / f"{identity}{ending}"
         if (read_as := _id_of(target)) != identity:
             raise Problem(
@@ -82,6 +84,7 @@ class ImageFiles:
             self._check_new(identity, file)
         self.room.require(file.seek(0, SEEK_END))
         self._images.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(self._images)
         known = self.images().get(identity)
         with replaced_file(target, mode=0o600) as part:
             file.seek(0)
@@ -91,6 +94,7 @@ class ImageFiles:
                 len(known) == 1 and known[0].is_file() and sha256_of(known[0]) == sha256_of(part)
             ):
                 raise Problem(409, "another image has this id; give this one its own")
+        return not known
 
     def _check_new(self, identity: str, file: BinaryIO) -> None:
         size = file.seek(0, SEEK_END)

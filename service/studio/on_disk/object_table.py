@@ -1,11 +1,10 @@
 """The table that says of each object its class: columns case, label and class."""
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 from seg.files import replace_file
+from seg.tables.comma_separated import csv_text, read_csv
 from service.problems.response import Problem
 
 COLUMNS = ("case", "label", "class")
@@ -17,12 +16,8 @@ def note_objects(table: Path, case: str, objects: Mapping[int, str]) -> None:
     rows += [
         {"case": case, "label": str(number), "class": name} for number, name in objects.items()
     ]
-    text = io.StringIO()
     columns = [*COLUMNS, *(name for name in (rows[0] if rows else ()) if name not in COLUMNS)]
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_file(table, text.getvalue().encode(), mode=0o600)
+    replace_file(table, csv_text(columns, rows).encode(), mode=0o600)
 
 
 def objects_in(table: Path, case: str) -> dict[int, str]:
@@ -42,4 +37,4 @@ def _rows(table: Path) -> list[dict[str, str]]:
         text = table.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    return list(csv.DictReader(text.splitlines()))
+    return list(read_csv(text.splitlines()))

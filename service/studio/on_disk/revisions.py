@@ -63,6 +63,8 @@ class Record(FrozenData):
     revisions: tuple[Revision, ...] = ()
     applied: int = 0
     """The last one that is the dataset's mask."""
+    was_held_back: bool = False
+    """When its mask was taken away: what comes in its place is held back again."""
 
     @property
     def last(self) -> Revision | None:
@@ -78,6 +80,14 @@ class Record(FrozenData):
     def done(self) -> Revision | None:
         """The last one that somebody called done."""
         return next((each for each in self.revisions[::-1] if each.state == "done"), None)
+
+    @property
+    def is_changed(self) -> bool:
+        """Something else is drawn since somebody called it done: it is not what is trained on."""
+        last, done = self.last, self.done
+        if last is None or done is None or last.state == "done":
+            return False
+        return (last.sha256, last.objects) != (done.sha256, done.objects)
 
     @property
     def drawn_on(self) -> str | None:

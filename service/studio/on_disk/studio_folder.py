@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from seg.files import replace_file, sha256_of
+from seg.files import remove_stale_parts, replace_file, sha256_of
 from seg.images import stem_of
 from service.problems.response import Problem
 from service.studio.on_disk.classes import (
@@ -24,7 +24,7 @@ from service.studio.on_disk.classes import (
     write_classes,
 )
 from service.studio.on_disk.drawing import Author, DrawnMask
-from service.studio.on_disk.held_back import forget_held_back, hold_back
+from service.studio.on_disk.held_back import Side, forget_held_back, held_back, hold_back
 from service.studio.on_disk.image_files import ASIDE, ImageFiles, by_name, called
 from service.studio.on_disk.object_table import note_objects, objects_in
 from service.studio.on_disk.revisions import (
@@ -147,6 +147,8 @@ class StudioFolder(ImageFiles):
         told = sum(map(len, mask.objects.values())) + RECORDED  # in the record and in the table
         self.room.require(*[len(mask.content), told] * 2)  # the version, and the dataset's mask
         with self._locked():
+            for folder in (self._masks, self._versions(identity)):
+                remove_stale_parts(folder)
             record = self._settled(identity)
             record.check_last(expected)
             before = record.last
@@ -231,8 +233,9 @@ class StudioFolder(ImageFiles):
             raise Problem(404, "this image has no label of this tag")
         with self._locked():
             record = self._settled(identity)
+            was_held_back = identity in held_back(self.folder)
             self._forget_mask(identity)
-            update = {"applied": -record.number}
+            update = {"applied": -record.number, "was_held_back": was_held_back}
             write_record(self._record_file(identity), record.model_copy(update=update))
 
     def _forget_mask(self, identity: str) -> None:
@@ -280,7 +283,7 @@ class StudioFolder(ImageFiles):
             allow_unannotated(self.folder)
         if classes and classes.table:
             note_objects(self.folder / classes.table, identity, revision.objects)
-        hold_back(self.folder, identity, self.masks(), self.images())
+        hold_back(self.folder, identity, self.masks(), self.images(), _side(record, revision))
         replace_file(target, content, mode=0o600)
         if before not in (None, target):
             before.unlink(missing_ok=True)
@@ -323,3 +326,11 @@ def _is_settled(record: Record, mask: Path | None) -> bool:
     if record.done.revision > abs(record.applied):
         return False
     return mask is None or (mask.is_file() and sha256_of(mask) == record.done.sha256)
+
+
+def _side(record: Record, new: Revision) -> Side | None:
+    """On which an image lay before this version: a training may have had it."""
+    if record.was_held_back:
+        return "test"
+    earlier = (each for each in record.revisions if each.revision < new.revision)
+    return "train" if any(each.state == "done" for each in earlier) else None

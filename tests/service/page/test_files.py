@@ -41,7 +41,7 @@ def test_the_page_runs_its_own_scripts_and_asks_nobody_else(client):
 @pytest.mark.parametrize(
     ("accepted", "language"),
     [("de-AT,de;q=0.9,en;q=0.8", "de"), ("en;q=0.5,de;q=0.6", "de"), ("fr,en;q=0.1", "en"),
-     ("", "en"), ("*;q=?", "en"), ("../de", "en")],
+     ("", "en"), ("*;q=?", "en"), ("../de", "en"), ("de;q=0", "en"), ("en;q=.1,DE;q=.2", "de")],
 )  # fmt: skip
 def test_a_document_speaks_the_language_that_is_wanted_most_before_any_script_runs(
     client, accepted, language

@@ -1,5 +1,6 @@
 """What somebody meets who is handed the address: an example, objects, their own language."""
 
+import csv
 import io
 import re
 import zipfile
@@ -97,6 +98,34 @@ def test_what_a_tab_has_outlives_a_reload_without_being_asked_for_again(cells, o
     expect(page.locator("#queue")).to_be_hidden()
 
 
+WHAT_IS_SAID = """() => {
+    window.said = [];
+    const look = () => {
+        const text = document.querySelector("#status").textContent;
+        if (text) window.said.push([text, document.querySelectorAll("#objects tbody tr").length]);
+    };
+    new MutationObserver(look).observe(document.querySelector("#status"), {childList: true});
+}"""
+
+
+def test_a_mask_is_called_there_when_it_is_drawn_and_not_before(cells, open_page):
+    page = open_page(str(cells.base_url))
+    on_load = f"document.addEventListener('DOMContentLoaded', {WHAT_IS_SAID})"
+    page.evaluate(WHAT_IS_SAID)
+    give(page, ("nuclei.png", png(touching_nuclei())))
+    until_done(page)
+    said = page.evaluate("window.said")
+    page.add_init_script(on_load)
+    page.reload()
+    until_done(page)
+    said += page.evaluate("window.said")
+    rows = page.locator("#objects tbody tr").count()
+    there = [count for text, count in said if "is there" in text]
+    assert rows
+    assert set(there) == {rows}
+    assert len(there) >= 2, "after the first answer and after the reload"
+
+
 def test_a_zip_of_pictures_becomes_one_table_and_one_archive(cells, open_page):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -109,7 +138,11 @@ def test_a_zip_of_pictures_becomes_one_table_and_one_archive(cells, open_page):
     with page.expect_download() as started:
         page.get_by_role("button", name="Archive of all").click()
     with zipfile.ZipFile(started.value.path()) as archive:
-        assert sorted(archive.namelist()) == ["a_mask.tif", "b_mask.tif", "table.csv"]
+        assert sorted(archive.namelist()) == [
+            *("a_mask.tif", "b_mask.tif", "objects.csv", "table.csv"),
+        ]
+        rows = [*csv.DictReader(io.StringIO(archive.read("objects.csv").decode()))]
+        assert {row["image"] for row in rows} == {"a.png", "b.png"}
         table = archive.read("table.csv").decode()
         mask = tifffile.imread(io.BytesIO(archive.read("b_mask.tif")))
     assert mask.shape == (48, 72)
@@ -165,3 +198,23 @@ def test_a_file_that_is_no_image_leaves_room_for_the_next(cells, open_page):
     give(page, ("cells.png", png(touching_nuclei())))
     until_done(page)
     expect(page.locator("#drop")).to_be_hidden()
+
+
+def test_images_keep_their_order_over_a_reload_and_a_table_says_who_is_not_in_it(cells, open_page):
+    page = open_page(str(cells.base_url))
+    names = [f"{number:02}.png" for number in range(12)]
+    image = png(touching_nuclei())
+    give(page, *((name, image if name != "07.png" else b"nothing") for name in names))
+    expect(page.locator("#queue li[data-state=done]")).to_have_count(11)
+    assert page.locator("#queue .case > span:nth-child(2)").all_inner_texts() == names
+    page.reload()
+    expect(page.locator("#queue li[data-state=done]")).to_have_count(11)
+    assert page.locator("#queue .case > span:nth-child(2)").all_inner_texts() == names
+    posted = []
+    page.on("request", lambda request: posted.append(request.url))
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Table of all").click()
+    rows = [*csv.DictReader(io.StringIO(started.value.path().read_text()))]
+    assert [*dict.fromkeys(row["image"] for row in rows)] == [n for n in names if n != "07.png"]
+    expect(page.locator("#status")).to_contain_text("they have no mask: 1 of the images")
+    assert not [url for url in posted if "segment" in url], "the sizes came with the masks"

@@ -174,7 +174,7 @@ def test_a_download_that_is_refused_says_why_and_keeps_the_result(page):
     until_done(page)
     page.locator("#download-menu summary").click()
     page.route("**/segment**", lambda route: route.abort())  # as where the service has gone
-    page.get_by_role("button", name="Download csv").click()
+    page.get_by_role("button", name="Download npz").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
     expect(page.locator("#result")).to_be_visible()
 

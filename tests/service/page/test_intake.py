@@ -60,6 +60,22 @@ def test_files_of_one_channel_are_one_image_in_the_order_of_their_names(kind):
     assert grouped(files, 3) == [["c1", "c2", "c10"]]
 
 
+@pytest.mark.parametrize(
+    ("names", "images"),
+    [
+        (["b_0001.png", "a_0000.png", "b_0000.png", "a_0001.png"], 2),
+        (["a.b_0000.nii.gz", "a.b_0001.nii.gz", "c_0000.nii.gz", "c_0001.nii.gz"], 2),
+        (["a_0000.png", "a_0001.png", "b_0000.png"], 1),
+        (["a_0001.png", "a_0002.png", "b_0001.png", "b_0002.png"], 1),
+        (["a1.png", "a2.png", "b1.png", "b2.png"], 1),  # nobody knows which are of one image
+    ],
+)
+def test_files_whose_names_number_their_channels_are_several_images(names, images):
+    groups = grouped(dict.fromkeys(names, picture("PNG", 1)), 2)
+    assert len(groups) == images
+    assert [name for group in groups for name in group] == sorted(names)
+
+
 def test_what_cannot_be_told_is_one_image_and_one_channel_an_image_each():
     files = {"b.nii.gz": b"\x1f\x8b", "a.tif": b"II*\0\xff\xff\xff\x7f"}
     assert grouped(files, 2) == [["a.tif", "b.nii.gz"]]

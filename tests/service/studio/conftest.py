@@ -8,10 +8,8 @@ import tifffile
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.models.registry import ModelRegistry
-from service.observability.metrics import Metrics
-from service.settings import Settings
 from tests.instances import cells
+from tests.service.conftest import started
 
 SIZE = (40, 48)
 
@@ -31,12 +29,11 @@ def folder(tmp_path):
 def studio(folder, tmp_path):
     """A client of a service that has no model yet."""
     (tmp_path / "models").mkdir()
-    registry = ModelRegistry(Settings(models=tmp_path / "models", studio=folder), Metrics())
-    registry.start()
-    registry.wait()
-    with TestClient(create_app(registry)) as client:
+    with (
+        started(models=tmp_path / "models", studio=folder) as registry,
+        TestClient(create_app(registry)) as client,
+    ):
         yield client
-    registry.close()
 
 
 def named(studio, *names, objects=True):

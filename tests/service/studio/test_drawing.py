@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import math
+import os
 from itertools import pairwise
 
 import anyio
@@ -78,6 +79,32 @@ def test_a_draft_is_kept_and_no_training_sees_it(studio, folder):
     assert [(v["revision"], v["state"]) for v in versions] == [(3, "done")]
     assert (versions[0]["package"], versions[0]["seconds"]) == ("cells:1", 31)
     assert read_mask(folder / "masks" / "a.tif").array.max() == drawn(2).max()
+
+
+def test_what_is_drawn_after_done_is_told_from_what_is_trained_on(studio):
+    def standing():
+        keys = ("done", "trained_on", "changed")
+        (listed,) = (e for e in studio.get("/studio/images").json()["images"] if e["id"] == "a")
+        about = studio.get("/studio/images/a").json()
+        assert [listed[key] for key in keys] == [about[key] for key in keys]
+        return tuple(about[key] for key in keys)
+
+    def of(name):
+        return {str(number): name for number in range(1, drawn(1).max() + 1)}
+
+    named(studio, "nucleus", "dirt")
+    assert standing() == (False, None, False)
+    put(studio, "a", drawn(0), state="done", objects=of("nucleus"))
+    assert standing() == (True, 1, False)
+    draft = put(studio, "a", drawn(1), on=1, sitting="mine", objects=of("nucleus")).json()
+    assert (draft["changed"], draft["trained_on"]) == (True, 1)
+    assert standing() == (True, 1, True)
+    put(studio, "a", drawn(0), on=2, sitting="mine", objects=of("nucleus"))
+    assert standing() == (True, 1, False), "drawn back to what is trained on"
+    put(studio, "a", drawn(0), on=3, sitting="mine", objects=of("dirt"))
+    assert standing() == (True, 1, True), "objects of another class"
+    put(studio, "a", drawn(0), on=4, state="done", objects=of("dirt"))
+    assert standing() == (True, 5, False)
 
 
 @pytest.mark.parametrize("sittings", [("", ""), ("mine", "theirs"), ("mine", "")])
@@ -180,6 +207,24 @@ def test_a_held_back_image_stays_held_back_however_many_follow(folder):
     assert "n1" not in {case.name for case in load_dataset(folder).cases}
 
 
+def test_an_image_whose_mask_is_taken_away_comes_back_to_its_side(folder):
+    store = StudioFolder(folder)
+    store.begin([{"name": "nucleus"}], are_objects=True)
+    image = tifffile.imread(folder / "images" / "a.tif")
+    mask = DrawnMask(content=(folder / "images" / "a.tif").read_bytes(), ending=".tif", objects={})
+    names = [f"n{number}" for number in range(6)]
+    for name in names:
+        tifffile.imwrite(folder / "images" / f"{name}.tif", image)
+        store.keep(name, mask, Author())
+    (test,) = before = {case.name for case in load_dataset(folder).test}
+    store.remove_mask(test)
+    for name in set(names) - before:  # while none is held back none of them may become it
+        store.remove_mask(name)
+        store.keep(name, mask, Author())
+    store.keep(test, mask, Author())
+    assert {case.name for case in load_dataset(folder).test} == before
+
+
 def test_a_dataset_that_has_no_split_keeps_the_one_that_training_gave_it(folder):
     (folder / "masks").mkdir()
     (folder / "dataset.yaml").write_text(
@@ -210,6 +255,20 @@ def test_what_a_killed_process_began_the_next_one_finishes(studio, folder):
     assert (told["id"], told["done"], told["revision"]) == ("a", True, 2)
     assert StudioFolder(folder).record("a").applied == 2
     np.testing.assert_array_equal(read_mask(folder / "masks" / "a.tif").array, drawn(1))
+
+
+def test_parts_of_files_that_a_killed_process_left_are_removed(folder):
+    store = StudioFolder(folder)
+    store.begin([{"name": "nucleus"}], are_objects=False)
+    content = (folder / "images" / "a.tif").read_bytes()
+    left = [folder / "images" / ".b.tif.abcd_123", folder / "masks" / ".a.tif.00000000"]
+    for part in left:
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(content)
+        os.utime(part, (0, 0))
+    store.add("new", ".tif", io.BytesIO(content))
+    store.keep("a", DrawnMask(content=content, ending=".tif", objects={}), Author())
+    assert not any(part.exists() for part in left)
 
 
 def test_a_mask_that_somebody_put_into_the_folder_is_a_version_too(studio, folder):
@@ -364,7 +423,7 @@ def test_an_image_comes_and_another_in_its_place_is_refused(studio, folder):
     tifffile.imwrite(folder / "new.tif", np.eye(40, dtype=np.uint8))
     content = (folder / "new.tif").read_bytes()
     for name, sent, status in (
-        *(("d", content, 201), ("d", content, 201), ("d", other, 409)),
+        *(("d", content, 201), ("d", content, 200), ("d", other, 409)),
         *(("e/f", content, 404), ("e", content, 409), ("e", b"none", 415), ("e", b"", 422)),
     ):
         answer = studio.put(f"/studio/images/{name}", files={"file": ("x.tif", sent)})

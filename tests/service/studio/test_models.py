@@ -8,12 +8,10 @@ import tifffile
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.models.registry import ModelRegistry
-from service.observability.metrics import Metrics
-from service.settings import Settings
 from service.studio import next_route, suggestions
 from service.studio.drawn import UNKNOWN
 from tests.packages import write_package
+from tests.service.conftest import started
 from tests.service.studio.conftest import SIZE, named, put
 
 
@@ -28,12 +26,11 @@ def helped(folder, package):
     image = np.zeros(SIZE, np.uint8)
     image[5:15, 5:15] = image[25:35, 25:40] = 204
     tifffile.imwrite(folder / "images" / "a.tif", image)
-    registry = ModelRegistry(Settings(package=package, studio=folder, provider="cpu"), Metrics())
-    registry.start()
-    registry.wait()
-    with TestClient(create_app(registry)) as client:
+    with (
+        started(package=package, studio=folder, provider="cpu") as registry,
+        TestClient(create_app(registry)) as client,
+    ):
         yield client
-    registry.close()
 
 
 def as_map(content):

@@ -9,10 +9,8 @@ import tifffile
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.models.registry import ModelRegistry
-from service.observability.metrics import Metrics
-from service.settings import Settings
 from tests.packages import write_package
+from tests.service.conftest import started
 from tests.service.studio.conftest import SIZE, label, named
 
 CELLS = np.zeros(SIZE, np.uint8)
@@ -104,11 +102,11 @@ def test_no_class_is_lost_under_shapes_that_come_after_it(studio):
 
 def test_what_monai_label_s_clients_drew_knows_its_image(folder, tmp_path):
     package = write_package(tmp_path / "package", objects=True)
-    settings = Settings(package=package, studio=folder, provider="cpu", frontends="monailabel")
-    registry = ModelRegistry(settings, Metrics())
-    registry.start()
-    registry.wait()
-    with TestClient(create_app(registry)) as client:
+    settings = {"package": package, "studio": folder, "frontends": "monailabel"}
+    with (
+        started(provider="cpu", **settings) as registry,
+        TestClient(create_app(registry)) as client,
+    ):
         named(client, "cell")
 
         def put(mask):
@@ -122,4 +120,3 @@ def test_what_monai_label_s_clients_drew_knows_its_image(folder, tmp_path):
         assert put(np.zeros((9, 9), np.uint8)).status_code == 422
         (folder / "dataset.yaml").write_text("classes: [background, nucleus, cytoplasm]\n")
         assert "say which is meant, label_info" in put(CELLS).text, "the model's 1 is cytoplasm"
-    registry.close()

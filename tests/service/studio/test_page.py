@@ -1,10 +1,12 @@
 """The studio in a real browser: drawn, undone, saved, found again, learned from, gone back from."""
 
+import csv
 import io
 import json
 import os
 import shutil
 import signal
+import zipfile
 
 import nibabel
 import numpy as np
@@ -114,6 +116,7 @@ def learned(page, place, client):
     expect(page.locator("#model-line")).to_contain_text(f"{card.name}:2 answers")
     page.click("#back")
     expect(page.locator("#model-line")).to_contain_text(f"{card.name}:1 answers")
+    shutil.copy(place / "drawn" / "images" / "b.tif", place / "drawn" / "masks")
     page.click("#train")
     expect(page.locator("#training")).to_have_attribute("data-state", "RUNNING")
     page.click("#stop")
@@ -287,3 +290,44 @@ def test_a_volume_is_drawn_on_by_fingers_and_by_keys_in_the_frame_of_its_file(pl
         }""")
         assert len({tuple(cut[at : at + 8]) for at in (0, 8, 16)}) == 1, "in each slice alike"
         assert sorted(set(cut)) == [7, 8]
+
+
+def test_all_images_are_counted_as_they_are_drawn_and_the_rest_by_the_model(place, open_page):  # noqa: F811
+    with started(place) as client:
+        until_status(client, "/readyz", 200)
+        named = [{"name": "nucleus"}]
+        client.put("/studio/dataset", json={"classes": named, "objects": True})
+        drawn = np.zeros(SIZE, "<u2")
+        drawn[2:6, 2:6], drawn[30:40, 30:40], drawn[50:60, 60:70] = 1, 2, 3
+        label = {"label": ("label.bin", drawn.tobytes())}
+        client.put("/studio/images/a/label", files=label, headers={"If-Match": '"0"'})
+        page = open_page(str(client.base_url), "/studio", ready=False)
+        expect(page.locator("#table-images")).to_be_hidden()
+        page.click("#measure")
+        expect(page.locator("#counted")).to_contain_text("2 of 2 images are counted")
+        rows = page.locator("#counts tbody tr")
+        expect(rows.nth(0)).to_have_text("adrawn3")
+        expect(rows.nth(1)).to_have_text("bby the model2")
+        expect(page.locator("#counts tfoot")).to_contain_text("5")
+        with page.expect_download() as download:
+            page.click("#table-objects")
+        lines = [*csv.DictReader(io.StringIO(download.value.path().read_text()))]
+        assert [(line["image"], line["from"]) for line in lines] == [
+            *[("a", "drawn")] * 3,
+            *[("b", "model")] * 2,
+        ]
+        assert [line["area"] for line in lines[:3]] == ["16", "100", "100"]
+        with page.expect_download() as download:
+            page.click("#masks")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            np.testing.assert_array_equal(
+                tifffile.imread(io.BytesIO(archive.read("masks/a.tif"))), drawn
+            )
+            table = [*csv.DictReader(io.StringIO(archive.read("images.csv").decode()))]
+        assert [(row["objects"], row["objects_drawn"]) for row in table] == [("3", "3"), ("2", "0")]
+        assert not Axe().run(page).response["violations"]
+        rows.nth(1).get_by_role("button").click()  # what is changed is counted anew
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "b")
+        drag(page, (30, 30), (34, 34))
+        expect(page.locator("#counted")).to_contain_text("b was changed since it was counted")
+        expect(rows).to_have_count(1)

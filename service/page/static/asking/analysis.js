@@ -126,10 +126,10 @@ export async function partOf(item, box, longest, signal) {
   return { blob, labels };
 }
 
-/** Objects only where the model tells them apart, or it was asked to. */
+/** With the sizes, so that a table of all asks for nothing; objects only where the model tells them apart, or it was asked to. */
 function firstFormats({ model, flat, split }) {
-  if (!model.instances && !split) return ["nifti"];
-  return flat ? ["nifti", "objects", "objects-coco"] : ["nifti", "objects"];
+  if (!model.instances && !split) return ["nifti", "csv"];
+  return flat ? ["nifti", "csv", "objects", "objects-coco"] : ["nifti", "csv", "objects"];
 }
 
 /** What the mask is drawn on: of a NIfTI file the file itself, of all else what the service makes of it. */
@@ -166,6 +166,7 @@ function stepOf({ state, progress, jobs_ahead: ahead, tiles_done: done, tiles_to
 
 /** An image in a format; asked for once. */
 export async function download(item, format) {
+  if (format === "csv" && item.answer?.blobs.csv) return { blob: item.answer.blobs.csv, suffix: ".csv" };
   item.downloads[format] ??= filesOf(item, { formats: [format] }).catch((error) => {
     delete item.downloads[format];
     throw error;

@@ -3,6 +3,7 @@
 import { zipper } from "./zip.js";
 
 const DICOM_AT = 128;
+const CHANNEL = /^(.*)_(\d{4})(?:\.[^_]*)?$/; // as nnU-Net names them, and our folders do
 const HIDDEN = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|DICOMDIR$)/;
 
 /** `onFiles` gets a promise of files: folders and archives take a while. */
@@ -58,7 +59,7 @@ async function filesIn(entries) {
  * Files that make one image each: archives unpacked, slices of a DICOM series together.
  *
  * Where the model takes several channels, all pictures make one, in the order of their names, unless each of them has all
- * channels by itself.
+ * channels by itself, or their names say which channels belong together.
  */
 export async function imagesOf(files, { channels, flat }) {
   const loose = [];
@@ -79,7 +80,22 @@ async function grouped(files, channels) {
   if (channels === 1 || files.length < 2) return apart;
   const held = await Promise.all(files.map(channelsOf));
   if (held.every((count) => count !== null && count >= channels)) return apart;
-  return [files.toSorted((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }))];
+  const byName = files.toSorted((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  return numbered(byName, channels) ?? [byName];
+}
+
+/** Files of several images, `a_0000.tif` the first channel of `a`; null where not all of them are, or a channel is missing. */
+function numbered(files, channels) {
+  const images = new Map();
+  for (const file of files) {
+    const [, image, number] = CHANNEL.exec(file.name) ?? [];
+    if (image === undefined) return null;
+    const known = images.get(image) ?? [];
+    if (Number(number) !== known.length) return null;
+    images.set(image, [...known, file]);
+  }
+  const groups = [...images.values()];
+  return groups.every(({ length }) => length === channels) ? groups : null;
 }
 
 async function isDicom(file) {

@@ -13,7 +13,7 @@ export class Store {
   #database = null;
   #tab = null;
 
-  #count = 0;
+  #last = Date.now(); // whole numbers: parts of a millisecond are finer than a time can be told in 64 bits
 
   /** Cases of this tab, in their order, as `keep` was given them. */
   async open() {
@@ -36,12 +36,12 @@ export class Store {
   /** Cases in the place of another. */
   place(items, instead) {
     items.forEach((item, at) => {
-      item.order = this.#orderOf(instead) + (at + 1) / 1e8;
+      item.order = this.#orderOf(instead) + (at + 1) / (items.length + 1);
     });
   }
 
   #orderOf(item) {
-    item.order ??= Date.now() + (this.#count += 1) / 1e4;
+    item.order ??= this.#last += 1;
     return item.order;
   }
 

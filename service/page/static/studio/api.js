@@ -71,8 +71,9 @@ export function removeImage(image) {
   return ask(OF_IMAGE(image), { method: "DELETE" });
 }
 
+/** Whether it is a new one: false where the same one is there by this name. */
 export async function addImage(image, file) {
   const form = new FormData();
   form.append("file", file, file.name);
-  return ask(OF_IMAGE(image), { method: "PUT", body: form });
+  return (await ask(OF_IMAGE(image), { method: "PUT", body: form })).status === 201;
 }

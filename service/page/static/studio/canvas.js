@@ -20,7 +20,10 @@ export class View {
     this.shapes = [];
     this.colors = hueOf;
     this.selected = 0;
-    new ResizeObserver(() => this.draw()).observe(canvas);
+    this.waiting = new Set();
+    this.isFitted = true;
+    this.size = [canvas.clientWidth, canvas.clientHeight];
+    new ResizeObserver(() => this.#resized()).observe(canvas);
   }
 
   /** @param slice bytes, one a pixel or three. */
@@ -36,7 +39,17 @@ export class View {
     this.paint();
   }
 
+  /** What was shown whole is shown whole again; else what was in the middle stays there. */
+  #resized() {
+    const { clientWidth, clientHeight } = this.canvas;
+    const [width, height] = this.size;
+    this.size = [clientWidth, clientHeight];
+    if (this.isFitted) this.fit();
+    else this.move((clientWidth - width) / 2, (clientHeight - height) / 2);
+  }
+
   fit() {
+    this.isFitted = true;
     const { clientWidth, clientHeight } = this.canvas;
     this.scale = Math.min(clientWidth / this.pixels.width, clientHeight / this.pixels.height) || 1;
     this.left = (clientWidth - this.scale * this.pixels.width) / 2;
@@ -54,6 +67,7 @@ export class View {
   }
 
   zoom(factor, at = { x: this.canvas.clientWidth / 2, y: this.canvas.clientHeight / 2 }) {
+    this.isFitted = false;
     const scale = Math.min(64, Math.max(0.02, this.scale * factor));
     this.left = at.x - ((at.x - this.left) * scale) / this.scale;
     this.top = at.y - ((at.y - this.top) * scale) / this.scale;
@@ -62,6 +76,7 @@ export class View {
   }
 
   move(x, y) {
+    this.isFitted = false;
     this.left += x;
     this.top += y;
     this.draw();
@@ -118,9 +133,10 @@ export class View {
     context.imageSmoothingEnabled = this.scale < 1;
     context.drawImage(this.pixels, 0, 0);
     context.lineWidth = 1.5 / this.scale;
-    this.shapes.forEach(({ points, closed }) => {
+    [...this.shapes, ...this.waiting].forEach(({ points, closed }) => {
       context.beginPath();
-      points.forEach(({ x, y }) => context.lineTo(x + 0.5, y + 0.5));
+      if (points.length === 1) context.arc(points[0].x + 0.5, points[0].y + 0.5, 3 / this.scale, 0, 2 * Math.PI);
+      else points.forEach(({ x, y }) => context.lineTo(x + 0.5, y + 0.5));
       if (closed) context.closePath();
       context.strokeStyle = "#ffff00";
       context.stroke();

@@ -4,11 +4,13 @@ import { aboutImage, labelOf, repair, sliceOf, suggestionFor } from "./api.js";
 import { LabelMap, UNKNOWN } from "./label_map.js";
 import { isOverlooked } from "./overlooked.js";
 
+const isSame = (some, others) => some.length === others.length && some.every((each, at) => each === others[at]);
+
 export class Desk {
   /**
    * @param view shows it.
    * @param saver keeps it.
-   * @param told `say(key)`, `fail(error)` and `changed()`.
+   * @param told `busily(key, work, points)`, `fail(error)`, `warn(key)`, `shown()` and `changed()`.
    */
   constructor(view, saver, told) {
     this.view = view;
@@ -34,21 +36,21 @@ export class Desk {
   /** Opens an image with the last version of what is drawn on it, or what this browser kept of it. */
   async open(name) {
     this.opening = name; // until all of it is there the image before stays open, whole
-    if (this.image && this.map) await this.saver.save("draft");
+    if (this.image && this.map) await this.saver.save();
     const about = await aboutImage(name);
     const voxels = about.shape.reduce((a, b) => a * b, 1);
     let drawn = { numbers: new Uint16Array(voxels).fill(this.cleared), objects: {} };
     if (about.revision) drawn = await labelOf(name);
-    const kept = await this.saver.kept(name, about.content);
-    const isKept = kept?.numbers?.length === voxels;
-    if (isKept) drawn = kept;
+    const kept = await this.#kept(name, about, drawn);
+    const mine = kept.find(({ revision }) => revision === about.revision);
+    if (mine) drawn = mine;
     const map = new LabelMap(about.shape, drawn.numbers, drawn.objects);
     const z = Math.floor(map.depth / 2);
     const channel = Math.min(this.channel, about.is_color ? 0 : about.channels - 1);
     const slices = new Map([[`${z} ${channel}`, await sliceOf(name, z, channel)]]);
     if (this.image && this.saver.isChanged) {
       if (this.image === name) return null;
-      await this.saver.save("draft");
+      await this.saver.save();
     }
     if (this.opening !== name) return null;
     this.image = name;
@@ -57,14 +59,41 @@ export class Desk {
     this.view.selected = 0;
     this.map = map;
     this.about = about;
-    this.package = isKept ? kept.package : null;
+    this.package = mine?.package ?? null;
     const namesClasses = this.dataset.classes.length > 2;
-    this.saver.open(name, about.content, isKept ? kept.revision : about.revision, () => ({
+    this.saver.open(name, about.content, about.revision, () => ({
       numbers: map.numbers, objects: namesClasses ? map.classes : {}, package: this.package,
-    }));
+    }), mine?.key);
     await this.showSlice(z, channel);
     this.view.fit();
-    return { ...about, isKept };
+    return { ...about, isKept: Boolean(mine), others: kept.filter((each) => each !== mine) };
+  }
+
+  /** What this browser has of an image and the service has not. */
+  async #kept(name, { content }, drawn) {
+    const found = await this.saver.kept.of(name, content);
+    return found.filter(({ key, numbers, objects }) => {
+      const isThere = isSame(numbers, drawn.numbers) && JSON.stringify(objects) === JSON.stringify(drawn.objects);
+      if (isThere) this.saver.kept.delete(key); // the page was closed before it heard so
+      return !isThere && numbers.length === drawn.numbers.length;
+    });
+  }
+
+  /** Goes on with a drawing that this browser kept, as a step that can be undone. */
+  takeKept({ key, numbers, objects, package: from }) {
+    this.saver.adopt(key);
+    this.#replace(numbers, objects, from);
+    this.changed();
+  }
+
+  #replace(numbers, classes, from) {
+    this.forgetMarks();
+    this.view.selected = 0;
+    this.package = from;
+    this.step((map) => {
+      numbers.forEach((number, index) => map.set(index, number));
+      map.classes = classes;
+    });
   }
 
   /** Nothing is open. */
@@ -115,7 +144,7 @@ export class Desk {
 
   /** Undo or redo. */
   back(way) {
-    if (!this.map || !this.map[way]()) return;
+    if (!this.map || this.map.open || !this.map[way]()) return;
     this.forgetMarks();
     this.view.selected = 0;
     this.changed();
@@ -139,27 +168,18 @@ export class Desk {
     return pixels?.length === this.map.size && isOverlooked(this.map, this.z, pixels, box);
   }
 
-  /** What "done" would leave unsaid: `nothing` is annotated, or there is no `background`. */
-  get lacks() {
+  /** What "done" asks about once, a text: an object is as large as the picture, or something is lacking. */
+  get doubt() {
     const { map } = this;
-    if (!map || !map.has(UNKNOWN)) return null;
-    if (map.has(0)) return null;
-    return map.objects() ? "background" : "nothing";
+    if (this.dataset.objects && map.isCovered()) return "studioCovered";
+    if (!map.has(UNKNOWN) || map.has(0)) return null;
+    return map.objects() ? "studioLacksBackground" : "studioLacksAll";
   }
 
   async suggest() {
     const { map } = this;
-    this.told.say("studioAsks");
-    const found = await suggestionFor(this.image);
-    this.told.say("");
-    if (this.map !== map) return; // another image was opened meanwhile
-    this.forgetMarks();
-    this.view.selected = 0;
-    this.package = found.model;
-    this.step(() => {
-      found.numbers.forEach((number, index) => map.set(index, number));
-      map.classes = found.objects;
-    });
+    const found = await this.told.busily("studioAsks", suggestionFor(this.image));
+    if (this.map === map) this.#replace(found.numbers, found.objects, found.model); // else another one is open by now
   }
 
   forgetMarks() {
@@ -178,9 +198,7 @@ export class Desk {
     points.filter(({ x, y }) => map.inside(x, y)).forEach(({ x, y }) => {
       seeds.numbers[z * map.size + y * map.width + x] = number;
     });
-    this.told.say("studioRepairs");
-    const found = await repair(this.image, map.numbers, seeds.numbers);
-    this.told.say("");
+    const found = await this.told.busily("studioRepairs", repair(this.image, map.numbers, seeds.numbers), points);
     if (this.map !== map) return; // another image was opened meanwhile
     this.step(() => {
       map.paste(found.sides, found.numbers);

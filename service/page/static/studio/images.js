@@ -69,8 +69,9 @@ export class Images {
     return images.map(({ id }) => id);
   }
 
-  #write(button, { id, state, done, held_back: heldBack }) {
-    const words = [done ? "studioIsDone" : state ? "studioIsDraft" : null, heldBack ? "studioIsHeldBack" : null];
+  #write(button, { id, state, done, changed, held_back: heldBack }) {
+    const standing = changed ? "studioIsChanged" : done ? "studioIsDone" : state ? "studioIsDraft" : null;
+    const words = [standing, heldBack ? "studioIsHeldBack" : null];
     const told = words.filter(Boolean).map((word) => t(word));
     button.replaceChildren(element("span", { textContent: id }), ...(told.length
       ? [element("small", { textContent: ` ${told.join(", ")}` })] : []));
@@ -94,12 +95,11 @@ export class Images {
   }
 
   /** An image has another state. */
-  mention(name, state) {
+  mention(name, { state, done, changed }) {
     const about = this.all.find((each) => each.id === name);
     const button = [...find("images").querySelectorAll("button")].find((each) => each.dataset.image === name);
     if (!about || !button) return;
-    about.state = state;
-    about.done ||= state === "done";
+    Object.assign(about, { state, done, changed });
     this.#write(button, about);
     this.#summary();
   }
@@ -107,12 +107,13 @@ export class Images {
   /** Takes files in, one after the other; what is refused is named with its reason. */
   async add(files) {
     const refused = [];
+    let there = 0;
     let first = null;
     for (const [at, file] of files.entries()) {
       this.told.say("studioAdding", { n: at + 1, all: files.length });
       const id = idOf(file.name);
       try {
-        await addImage(id, file);
+        if (!(await addImage(id, file))) there += 1;
         first ??= id;
       } catch (error) {
         refused.push(`${file.name}: ${error.message}`);
@@ -121,7 +122,7 @@ export class Images {
     }
     await this.list().catch(this.told.fail);
     if (refused.length) this.told.fail(new Error(refused.join("\n")));
-    else this.told.say("studioAdded", { n: files.length });
+    else this.told.say(there ? "studioThere" : "studioAdded", { n: files.length - there, there });
     if (first && !this.current) await this.told.open(first);
   }
 }

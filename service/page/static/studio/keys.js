@@ -1,12 +1,31 @@
 /** All that can be done without a pointer. */
 
 import { find } from "../dom.js";
+import { t } from "../texts.js";
 import { TOOLS } from "./tools.js";
 
-const TEXT = "input:not([type=range], [type=radio], [type=checkbox]), select, textarea";
+const TEXT = "input:not([type=range], [type=radio], [type=checkbox], [type=file]), select, textarea";
 const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** @param act `take(tool)`, `pick(at)`, `done()`, `next()` and `suggest()`. */
+/** What the sheet says: keys, and what they do. */
+export const sheet = () => [
+  [["?"], t("keyHelp")],
+  ...TOOLS.map(({ name, key }) => [[key], t(`studioTool_${name}`)]),
+  [["0", "…", "9"], t("studioKeyPaint")],
+  [["m"], t("studioKeySuggest")],
+  [["r"], t("studioKeyRest")],
+  [["d", "j"], t("studioKeyDone")],
+  [["Ctrl", "Z"], t("studioKeyUndo")],
+  [["Ctrl", "Y"], t("studioKeyRedo")],
+  [["Esc"], t("studioKeyEscape")],
+  [["+", "−"], t("studioKeyZoom")],
+  [["Page ↑", "Page ↓"], t("studioKeySlice")],
+  [["Tab"], t("studioKeyTab")],
+  [["←", "→", "↑", "↓"], t("studioKeyCursor")],
+  [["Enter"], t("studioKeyEnter")],
+];
+
+/** @param act `take(tool)`, `pick(at)`, `done()`, `next()`, `suggest()` and `help()`. */
 export function useKeys(desk, hand, act) {
   const { view } = desk;
   const keys = {
@@ -19,17 +38,19 @@ export function useKeys(desk, hand, act) {
     PageUp: () => act.slice(desk.z + 1),
     PageDown: () => act.slice(desk.z - 1),
     Delete: () => hand.remove(),
-    Backspace: () => hand.remove(),
+    Backspace: () => hand.dropCorner() || hand.remove(),
+    Enter: () => hand.finish(),
     Escape: () => hand.cancel(),
     ...Object.fromEntries(TOOLS.map(({ name, key }) => [key, () => act.take(name)])),
   };
 
   document.addEventListener("keydown", (event) => {
-    if (event.target.closest(TEXT)) return;
+    if (event.target.closest(TEXT) || document.querySelector("dialog[open]")) return;
     const isCommand = event.ctrlKey || event.metaKey;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (isCommand && key === "z") desk.back(event.shiftKey ? "redo" : "undo");
-    else if (isCommand && key === "y") desk.back("redo");
+    if (isCommand && key === "z" && !event.shiftKey) hand.undo();
+    else if (isCommand && (key === "z" || key === "y")) desk.back("redo");
+    else if (!isCommand && key === "?") act.help();
     else if (isCommand || event.altKey || find("work").hidden || !desk.map) return;
     else if (event.target === view.canvas && steer(event, desk, hand)) { /* done */ }
     else if (event.target.matches("button") && (key === "Enter" || key === " ")) return;

@@ -4,6 +4,8 @@ export const UNKNOWN = 65535;
 const MOST_STEPS = 200;
 const MOST_BYTES = 512 * 1024 * 1024;
 const CHUNK_BITS = 8;
+const NEARLY_ALL = 0.9;
+const isObject = (number) => number !== 0 && number !== UNKNOWN;
 const bytesOf = (step) => step.chunks.size << (CHUNK_BITS + 1);
 
 export class LabelMap {
@@ -173,9 +175,10 @@ export class LabelMap {
     }
   }
 
-  /** Indices of the part of one number that a pixel lies in, within its slice or through all of them. */
-  part(z, x, y, slices = [z, z + 1]) {
+  /** Indices of the part of one number, or of like ones, that a pixel lies in, within its slice or through all. */
+  part(z, x, y, slices = [z, z + 1], isLike = null) {
     const wanted = this.at(z, x, y);
+    const isIn = isLike ?? ((number) => number === wanted);
     const [first, last] = slices.map((each) => each * this.size);
     const seen = new Uint8Array(last - first);
     const found = [z * this.size + y * this.width + x];
@@ -190,7 +193,7 @@ export class LabelMap {
       if (v > 0) near.push(here - this.width);
       if (v < this.height - 1) near.push(here + this.width);
       for (const next of near) {
-        if (next >= first && next < last && !seen[next - first] && this.numbers[next] === wanted) {
+        if (next >= first && next < last && !seen[next - first] && isIn(this.numbers[next])) {
           seen[next - first] = 1;
           found.push(next);
         }
@@ -199,22 +202,42 @@ export class LabelMap {
     return found;
   }
 
-  /** The part around a pixel becomes what `value` says, which is told the one object that encloses it, or 0. */
-  fill(z, x, y, value) {
-    const part = this.part(z, x, y);
+  /**
+   * What an outline encloses, or an object, becomes what `value` says, which is told the one object that encloses it,
+   * or 0. False, and nothing is changed, where there is no outline all around.
+   */
+  fill(z, x, y, value, mayBeOpen = false) {
     const wanted = this.at(z, x, y);
+    const isIn = isObject(wanted) ? (number) => number === wanted : (number) => !isObject(number);
+    const part = this.part(z, x, y, [z, z + 1], isIn);
     const around = new Set();
+    let isOpen = false;
     part.forEach((index) => {
       const u = (index - z * this.size) % this.width;
       const v = Math.floor((index - z * this.size) / this.width);
       for (const [a, b] of [[u - 1, v], [u + 1, v], [u, v - 1], [u, v + 1]]) {
         const next = this.inside(a, b) ? this.at(z, a, b) : 0;
-        if (next !== wanted || !this.inside(a, b)) around.add(next);
+        isOpen ||= !this.inside(a, b);
+        if (!isIn(next) || !this.inside(a, b)) around.add(next);
       }
     });
+    if (isOpen && !isObject(wanted) && !mayBeOpen) return false;
     const [only] = around;
     const number = value(around.size === 1 && only !== UNKNOWN ? only : 0);
     part.forEach((index) => this.set(index, number));
+    return true;
+  }
+
+  /** Whether one object covers nearly all of a slice. */
+  isCovered() {
+    const counts = new Uint32Array(UNKNOWN + 1);
+    for (let start = 0; start < this.numbers.length; start += this.size) {
+      counts.fill(0);
+      for (let at = start; at < start + this.size; at += 1) counts[this.numbers[at]] += 1;
+      counts[0] = counts[UNKNOWN] = 0;
+      if (counts.some((count) => count > NEARLY_ALL * this.size)) return true;
+    }
+    return false;
   }
 
   /** What nobody annotated becomes another number, within a box of a slice or all of it. */

@@ -1,22 +1,23 @@
 /** Training on what is done, the model that it proposes, and the way back. */
 
 import { ask, fetchJson } from "../asking/api.js";
+import { remember, remembered } from "../choices.js";
 import { capital, find } from "../dom.js";
-import { duration, t } from "../texts.js";
+import { t } from "../texts.js";
 import { sendJson } from "./api.js";
 
 const LOOK_MS = 2000;
 const USUAL_MINUTES = 5;
+const MINUTES = "seg-studio-minutes";
+const TOLD = "seg-studio-told";
 
 export class Learning {
-  /**
-   * @param fail is told what does not go.
-   * @param changed is called when it may be otherwise than it was.
-   */
-  constructor(fail, changed) {
-    this.fail = fail;
-    this.changed = changed;
+  /** @param told `say(key)`, `fail(error)`, `changed()` when it may be otherwise than it was, and the list `images()`. */
+  constructor(told) {
+    this.told = told;
     this.hasModel = this.isTraining = this.isProposed = false;
+    find("minutes").value = remembered(MINUTES) ?? "";
+    find("minutes").addEventListener("change", () => this.#takeMinutes());
     find("train").addEventListener("click", () => this.#do(() => this.#train()));
     find("stop").addEventListener("click", () => this.#do(() => ask("studio/train", { method: "DELETE" })));
     find("accept").addEventListener("click", () => this.#do(() => sendJson("studio/proposal", { accept: true })));
@@ -28,20 +29,43 @@ export class Learning {
 
   begin() {
     clearTimeout(this.timer);
-    this.#look().catch(this.fail);
+    this.#look().catch(this.told.fail);
+  }
+
+  /** Something else was done: what became of the training before is told no more, or only where it came to this. */
+  forget(ends = ["DONE", "ERROR", "STOPPED"]) {
+    if (!ends.includes(this.training?.status)) return;
+    remember(TOLD, this.training.id);
+    find("training").textContent = find("training").dataset.state = "";
   }
 
   async #do(act) {
     try {
+      this.forget();
       await act();
       await this.#look();
     } catch (error) {
-      this.fail(error);
+      this.told.fail(error);
     }
   }
 
-  #train() {
-    return sendJson("studio/train", { minutes: Number(find("minutes").value) });
+  /** More than there may be becomes as many as there may be, and is said. */
+  #takeMinutes() {
+    const { value, max } = find("minutes");
+    if (Number(value) > Number(max)) {
+      find("minutes").value = max;
+      this.told.say("studioMostMinutes", { n: max });
+    }
+    remember(MINUTES, find("minutes").value);
+  }
+
+  async #train() {
+    const images = this.told.images();
+    if (!images.some(({ done }) => done)) throw new Error(t("studioNothingDone"));
+    const names = images.filter(({ changed }) => changed).map(({ id }) => id).join(", ");
+    if (names && !globalThis.confirm(t("studioTrainsOlder", { names }))) return;
+    await sendJson("studio/train", { minutes: Number(find("minutes").value) });
+    this.told.say("");
   }
 
   async #look() {
@@ -49,13 +73,17 @@ export class Learning {
     const { offered, minutes, training, proposal } = await fetchJson("studio/train");
     find("learning").hidden = !offered;
     if (!offered) return;
-    if (!find("minutes").value) find("minutes").value = Math.min(USUAL_MINUTES, minutes);
+    const wished = Number(find("minutes").value) || USUAL_MINUTES;
+    if (document.activeElement !== find("minutes")) find("minutes").value = Math.min(wished, minutes);
     find("minutes").max = minutes;
+    find("minutes-label").textContent = t("studioMinutes", { n: minutes });
     const runs = training?.status === "RUNNING";
+    this.training = training;
+    const isTold = training && !runs && training.id === remembered(TOLD);
     find("train").disabled = runs;
     find("stop").hidden = !runs;
-    find("training").dataset.state = training?.status ?? "";
-    find("training").textContent = training ? wordsOf(training) : "";
+    find("training").dataset.state = isTold ? "" : training?.status ?? "";
+    find("training").textContent = training && !isTold ? wordsOf(training) : "";
     find("progress").hidden = !runs;
     if (runs) find("progress").value = shareOf(training);
     find("proposal").hidden = !proposal;
@@ -64,8 +92,8 @@ export class Learning {
     this.hasModel = Boolean(this.model);
     this.isTraining = runs;
     this.isProposed = Boolean(proposal);
-    this.changed();
-    this.timer = setTimeout(() => this.#look().catch(this.fail), LOOK_MS);
+    this.told.changed();
+    this.timer = setTimeout(() => this.#look().catch(this.told.fail), LOOK_MS);
   }
 
   async #models() {
@@ -79,8 +107,12 @@ export class Learning {
       ({ state, version }) => state !== "broken" && version < this.model.latest,
     );
     find("back").hidden = !older;
-    find("count-link").hidden = !this.model;
   }
+}
+
+/** Minutes and seconds that are over. */
+function clock(seconds) {
+  return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }
 
 /** How much of a training's time is over; of one that counts steps nobody knows. */
@@ -92,8 +124,9 @@ function wordsOf(training) {
   const { status, details, minutes, steps, elapsed_s: elapsed } = training;
   const isOver = status === "RUNNING" && !steps && elapsed > 60 * minutes;
   if (isOver) return t("studioTraining_MEASURED");
+  if (status === "STOPPED") return t("studioTraining_STOPPED");
   const said = status === "RUNNING" && !steps
-    ? t("studioElapsed", { n: duration(elapsed), all: duration(60 * minutes) })
+    ? t("studioElapsed", { n: clock(elapsed), all: clock(60 * minutes) })
     : capital(details.at(-1) ?? "");
   return `${t(`studioTraining_${status}`)} ${said}`.trim();
 }

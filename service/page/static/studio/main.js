@@ -3,26 +3,36 @@
 import { fetchJson, useKey } from "../asking/api.js";
 import { takeTheme } from "../choices.js";
 import { element, find } from "../dom.js";
+import { showSheet } from "../keys.js";
 import { choose, offerLanguages, speak, t } from "../texts.js";
 import { hueOf } from "../view/layers.js";
 import { lookAhead } from "./ahead.js";
 import { aboutImage, removeImage, restore, sendJson } from "./api.js";
 import { View } from "./canvas.js";
+import { Counting } from "./counting.js";
 import { Desk } from "./desk.js";
 import { Images } from "./images.js";
-import { useKeys } from "./keys.js";
+import { sheet, useKeys } from "./keys.js";
 import { Learning } from "./learning.js";
-import { fail, say, showCount, showSaving, showVersions, showWhatNow } from "./panel.js";
+import {
+  busily, calm, fail, say, showCount, showKept, showSaving, showStanding, showVersions, showWhatNow,
+} from "./panel.js";
 import { usePointers } from "./pointers.js";
 import { Saver } from "./saving.js";
 import { Hand, TOOLS } from "./tools.js";
 
 const view = new View(find("canvas"));
 const saver = new Saver(told);
-const desk = new Desk(view, saver, { say, fail, warn, shown: showPlace, changed: () => showCount(desk) });
+const desk = new Desk(view, saver, {
+  fail, warn, shown: showPlace, changed: () => showCount(desk),
+  busily: (key, work, points) => busily(view, key, work, points),
+});
 const hand = new Hand(desk);
 const images = new Images({ open: (name) => open(name).catch(fail), changed: whatNow, say, fail });
-const learning = new Learning(fail, whatNow);
+const learning = new Learning({ say, fail, changed: whatNow, images: () => images.all });
+const counting = new Counting({
+  images: () => images.all, settle: () => saver.save("draft"), open: (name) => open(name).catch(fail), fail, say,
+});
 let warned = null;
 
 function whatNow() {
@@ -30,16 +40,24 @@ function whatNow() {
   lookAhead(learning);
 }
 
-/** Stays until another tool is taken. */
+/** Stays until the tool is used again, or another one taken; null ends it. */
 function warn(key) {
-  say(key);
-  find("hint").textContent = t(key);
+  if (key) say(key);
+  find("hint").textContent = t(key ?? `studioHint_${hand.tool}`);
+}
+
+/** Whether a polygon is begun, which is lost with what is open: says so. */
+function isBegun() {
+  if (hand.points.length) fail(new Error(t("studioBegun")));
+  return hand.points.length > 0;
 }
 
 function told(what, about) {
   showSaving(what, about);
   if (what !== "saved") return;
-  images.mention(desk.image, about.state);
+  images.mention(desk.image, about);
+  if (about.state === "done") learning.forget(["ERROR", "STOPPED"]);
+  counting.forget(desk.image);
   refreshVersions().catch(fail);
 }
 
@@ -73,6 +91,7 @@ async function load() {
 }
 
 async function open(name) {
+  if (desk.image && isBegun()) return;
   hand.cancel();
   warned = null;
   find("work").dataset.open = "";
@@ -84,14 +103,17 @@ async function open(name) {
   find("slice").value = desk.z;
   makeChannels(about);
   showVersions(about.revisions, (revision) => takeVersion(revision).catch(fail));
+  calm(view);
   find("saved").textContent = "";
   find("conflict").hidden = true;
+  showStanding(about);
+  showKept(about.others, (each) => desk.takeKept(each), ({ key }) => saver.kept.delete(key));
   showCount(desk);
   say(about.replaced ? "studioReplaced" : "");
   find("canvas").dataset.image = name;
   if (about.isKept) {
-    say("studioKept");
     saver.changed();
+    say("studioKept", {}, true);
   }
 }
 
@@ -107,14 +129,17 @@ function makeChannels({ channels, is_color: isColor }) {
 }
 
 async function takeVersion(revision) {
-  if (!(await saver.save("draft"))) return;
+  if (isBegun() || !(await saver.save())) return;
+  counting.forget(desk.image);
   await restore(desk.image, revision, saver.revision);
   await reopen();
+  await images.list();
 }
 
+/** The last version that the service has; what it has not stays in this browser. */
 async function reopen() {
+  if (isBegun()) return;
   const name = desk.image;
-  await saver.forget();
   desk.image = null;
   await open(name);
 }
@@ -133,7 +158,7 @@ function makeTools() {
 
 function take(name) {
   hand.take(name);
-  find("hint").textContent = t(`studioHint_${name}`);
+  find("hint").textContent = t(hand.points.length && name !== "polygon" ? "studioBegun" : `studioHint_${name}`);
   find("tools").querySelectorAll("button").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.tool === name));
   });
@@ -154,22 +179,24 @@ function pick(at) {
   desk.pick(at);
 }
 
-/** Where training would learn nothing of it, says so once; who says it again means it. */
+/** Where training would learn nothing of it, or nonsense, asks once; who says it again means it. */
 async function done() {
-  if (!desk.map) return;
-  const lacks = desk.lacks;
-  if (lacks && warned !== lacks) {
-    warned = lacks;
-    fail(new Error(t(lacks === "nothing" ? "studioLacksAll" : "studioLacksBackground")));
+  if (!desk.map || isBegun()) return;
+  const { doubt } = desk;
+  if (doubt && warned !== doubt) {
+    warned = doubt;
+    fail(new Error(t(doubt)));
     return;
   }
-  if (await saver.finish()) await images.list();
+  if (!(await saver.finish())) return;
+  say("");
+  await images.list();
 }
 
 async function next() {
-  await saver.save("draft");
-  say("studioAsks");
-  const answer = await fetchJson("studio/next");
+  if (isBegun()) return;
+  await saver.save();
+  const answer = await busily(view, "studioAsks", fetchJson("studio/next"));
   const name = answer.images[0]?.id;
   if (name) await open(name);
   else say("studioAllDone");
@@ -178,6 +205,7 @@ async function next() {
 async function remove() {
   const name = desk.image;
   if (!name || !globalThis.confirm(t("studioRemoveSure", { name }))) return;
+  hand.cancel();
   await removeImage(name);
   desk.close();
   find("work").removeAttribute("data-open");
@@ -185,21 +213,23 @@ async function remove() {
   if (names.length) await open(names[0]);
 }
 
+const help = () => showSheet(find("sheet"), sheet());
 const doing = (act) => () => act().catch(fail);
 usePointers(desk, hand);
 useKeys(desk, hand, {
-  take, pick, done: doing(done), next: doing(next), suggest: doing(() => desk.suggest()),
+  take, pick, help, done: doing(done), next: doing(next), suggest: doing(() => desk.suggest()),
   slice: (z) => desk.showSlice(z).catch(fail),
 });
 
 const CLICKS = {
-  undo: () => desk.back("undo"),
+  undo: () => hand.undo(),
   redo: () => desk.back("redo"),
   rest: () => desk.rest(),
   suggest: doing(() => desk.suggest()),
   done: doing(done),
   next: doing(next),
   remove: doing(remove),
+  help,
   "zoom-in": () => view.zoom(1.25),
   "zoom-out": () => view.zoom(0.8),
   "zoom-fit": () => view.fit(),
@@ -235,7 +265,7 @@ find("size").addEventListener("input", (event) => { desk.radius = Number(event.t
   view.paint();
 }));
 globalThis.addEventListener("beforeunload", (event) => {
-  if (saver.isChanged) event.preventDefault();
+  if (saver.isChanged || hand.points.length) event.preventDefault();
 });
 
 await start();

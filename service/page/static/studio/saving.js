@@ -1,72 +1,34 @@
 /** Saves what is drawn as a draft while somebody draws, and keeps it in this browser until the service has it. */
 
 import { saveLabel } from "./api.js";
+import { Kept, SITTING } from "./kept.js";
 
 const AFTER_MS = 1200;
 const AGAIN_MS = 3000;
-const STORE = "drawings";
-
-/** Tells this page from others that draw under the same name, or under none: their drafts are other versions. */
-const SITTING = Array.from(crypto.getRandomValues(new Uint32Array(2)), (each) => each.toString(36)).join("");
-
-/** Drawings that the service does not have yet, by image. */
-class Backup {
-  async #store(mode) {
-    this.base ??= new Promise((resolve, reject) => {
-      const request = indexedDB.open("seg-studio", 1);
-      request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    return (await this.base).transaction(STORE, mode).objectStore(STORE);
-  }
-
-  async #done(mode, act) {
-    try {
-      const request = act(await this.#store(mode));
-      return await new Promise((resolve, reject) => {
-        request.onsuccess = () => resolve(request.result);
-        request.onerror = () => reject(request.error);
-      });
-    } catch {
-      return undefined; // a browser that keeps nothing still draws
-    }
-  }
-
-  put(key, drawing) {
-    return this.#done("readwrite", (store) => store.put(drawing, key));
-  }
-
-  get(key) {
-    return this.#done("readonly", (store) => store.get(key));
-  }
-
-  delete(key) {
-    return this.#done("readwrite", (store) => store.delete(key));
-  }
-}
-
-/** Of the image itself: another one of that name, in this folder or in another, has nothing to do with it. */
-const keyOf = (image, content) => `${image} ${content}`;
 
 export class Saver {
   /** @param told is called with `saved`, `unsaved`, `conflict` or `refused`, and what belongs to it. */
   constructor(told) {
     this.told = told;
-    this.backup = new Backup();
+    this.kept = new Kept();
     this.begun = performance.now();
     this.queue = Promise.resolve();
   }
 
-  /** @param drawing gives `{ numbers, objects, package }` as they are now. */
-  open(image, content, revision, drawing) {
+  /**
+   * @param drawing gives `{ numbers, objects, package }` as they are now.
+   * @param key that it is kept by already.
+   */
+  open(image, content, revision, drawing, key = null) {
     this.image = image;
     this.content = content;
     this.revision = revision;
     this.drawing = drawing;
+    this.keys = [key ?? this.kept.key(image, content)];
     this.begun = performance.now();
     this.isChanged = false;
     this.isStopped = false;
+    this.wanted = "draft";
     clearTimeout(this.timer);
   }
 
@@ -76,50 +38,48 @@ export class Saver {
     this.image = null;
   }
 
-  /** What this browser has of an image and the service has not. */
-  kept(image, content) {
-    return this.backup.get(keyOf(image, content));
-  }
-
-  forget() {
-    return this.backup.delete(keyOf(this.image, this.content));
+  /** What else is kept of this drawing goes when it is saved. */
+  adopt(key) {
+    this.keys.push(key);
   }
 
   changed() {
     this.isChanged = true;
+    this.wanted = "draft";
     this.told("unsaved");
-    this.backup.put(keyOf(this.image, this.content), this.#kept());
+    this.kept.put(this.keys[0], this.#now());
     this.#later(AFTER_MS);
   }
 
-  #kept() {
+  #now() {
     const { numbers, objects, package: from } = this.drawing();
     return { numbers: numbers.slice(), objects: { ...objects }, package: from, revision: this.revision };
   }
 
   #later(milliseconds) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.save("draft"), milliseconds);
+    this.timer = setTimeout(() => this.save(), milliseconds);
   }
 
-  /** It is done. */
+  /** It is done; where the service is away it is done when it is back, unless somebody draws on. */
   finish() {
     this.isChanged = true;
-    return this.save("done");
+    this.wanted = "done";
+    return this.save();
   }
 
   /** Saves now, one after the other; false where it is not saved. */
-  save(state) {
+  save() {
     const image = this.image;
-    this.queue = this.queue.then(() => (image === this.image ? this.#save(state) : false));
+    this.queue = this.queue.then(() => (image === this.image ? this.#save() : false));
     return this.queue;
   }
 
-  async #save(state) {
-    if (!this.isChanged && state === "draft") return true;
+  async #save() {
+    if (!this.isChanged) return true;
     if (this.isStopped) return false;
     clearTimeout(this.timer);
-    const { image, content } = this;
+    const { image, content, wanted: state } = this;
     const { numbers, objects, package: from } = this.drawing();
     const seconds = Math.min(86_000, Math.round((performance.now() - this.begun) / 1000));
     this.isChanged = false;
@@ -129,7 +89,12 @@ export class Saver {
       });
       if (image !== this.image) return true;
       this.revision = saved.revision;
-      if (!this.isChanged) await this.forget();
+      if (!this.isChanged) {
+        this.wanted = "draft";
+        await Promise.all(this.keys.splice(1).concat(this.keys[0]).map((key) => this.kept.delete(key)));
+      } else {
+        this.kept.put(this.keys[0], this.#now()); // what came meanwhile is drawn on this version
+      }
       this.told("saved", saved);
       return true;
     } catch (error) {
@@ -152,6 +117,7 @@ export class Saver {
     this.revision = revision;
     this.isStopped = false;
     this.isChanged = true;
-    return this.save("draft");
+    this.wanted = "draft";
+    return this.save();
   }
 }

@@ -23,10 +23,14 @@ export class Hand {
     this.points = [];
   }
 
+  /** A polygon that was begun waits, until its tool is taken again. */
   take(tool) {
+    const { points } = this;
     this.cancel();
+    this.points = points;
     this.tool = tool;
     this.desk.forgetMarks();
+    this.#outline([]);
   }
 
   cancel() {
@@ -36,6 +40,23 @@ export class Hand {
     this.desk.map?.cancel();
     this.desk.view.paint();
     this.desk.view.draw();
+  }
+
+  /** The last thing did not happen: a corner, what was begun, or a step. */
+  undo() {
+    if (this.dropCorner()) return;
+    if (!this.from) this.desk.back("undo");
+    this.cancelStroke();
+    this.#outline([]);
+  }
+
+  /** Takes the last corner of a polygon back; false where there is none. */
+  dropCorner() {
+    if (this.tool !== "polygon" || !this.points.length) return false;
+    this.points.pop();
+    this.from = null;
+    this.#outline([]);
+    return true;
   }
 
   /** A stroke that was begun did not happen; corners of a polygon stay. */
@@ -85,10 +106,14 @@ export class Hand {
     const { desk, from } = this;
     this.from = null;
     if (!from) return;
+    desk.told.warn(null); // not before: the picture must not move under a stroke
     if (this.tool === "brush" || this.tool === "eraser") {
       if (desk.map.end()) desk.changed();
     } else if (this.tool === "fill" && desk.map.inside(pixel.x, pixel.y)) {
-      desk.step((map) => map.fill(desk.z, pixel.x, pixel.y, (around) => around || desk.value(null)));
+      const value = (around) => around || desk.value(null);
+      desk.step((map) => {
+        if (!map.fill(desk.z, pixel.x, pixel.y, value, !desk.chosen)) desk.told.warn("studioFillOpen");
+      });
     } else if (this.tool === "area") {
       const [left, right] = [from.x, pixel.x].sort((a, b) => a - b);
       const [top, bottom] = [from.y, pixel.y].sort((a, b) => a - b);
@@ -103,7 +128,7 @@ export class Hand {
     } else if (this.tool === "this" || this.tool === "notThis") {
       desk.mark(this.marks, this.tool === "this").catch(desk.told.fail);
     }
-    if (this.tool !== "polygon") this.#outline([]);
+    this.#outline([]);
   }
 
   /** A polygon is done: by Enter, or at its first corner. */
@@ -111,7 +136,7 @@ export class Hand {
     if (this.tool !== "polygon" || this.points.length < 3) return;
     const { points, desk } = this;
     this.points = [];
-    desk.view.shapes = [];
+    this.#outline([]);
     desk.step(() => desk.map.polygon(desk.z, points, desk.value(null)));
   }
 
@@ -130,7 +155,7 @@ export class Hand {
     if (this.points.length > 2 && Math.hypot(pixel.x - first.x, pixel.y - first.y) <= near) this.finish();
     else {
       this.points.push(pixel);
-      this.#outline(this.points);
+      this.#outline([]);
     }
   }
 
@@ -146,8 +171,9 @@ export class Hand {
     desk.view.paint();
   }
 
+  /** Shows what is begun, beside the corners of a polygon. */
   #outline(points, closed = false) {
-    this.desk.view.shapes = points.length ? [{ points, closed }] : [];
+    this.desk.view.shapes = [{ points: this.points }, { points, closed }].filter((each) => each.points.length);
     this.desk.view.draw();
   }
 }
