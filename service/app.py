@@ -85,7 +85,7 @@ def create_app(
         Route("/metrics", public.metrics, methods=["GET"]),
         Route("/picture", public.picture, methods=["POST"]),
         Route("/infer_patches", PatchRoutes(models, public).infer, methods=["POST"]),
-        *page_routes(),
+        *page_routes(has_studio=settings.studio is not None),
         *(Route(path, app, methods=["GET"]) for path, app in (native or {}).items()),
         description.route(),
     ]

@@ -154,6 +154,10 @@ class Segmenter:
                 from service.requests.addresses import AllowList
 
                 AllowList.parsed(settings.url_allow)
+            if settings.path_prefix:
+                from service.requests.proxies import check_prefix
+
+                check_prefix(settings.path_prefix)
             if "oip-grpc" in settings.front_ends:
                 from service.frontends.oip.grpc_server import check_listening
 

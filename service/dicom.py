@@ -16,7 +16,7 @@ from seg.verbs import called
 ABOUT = """\
 Receive series by C-STORE, segment them, and send the results to a PACS.
 
-Everything is set by environment variables, as for `bentoml serve`:
+Everything is set by environment variables, as for `seg serve`:
 
   SEG_PACKAGE         the model package (or SEG_MODELS, a folder of them)
   SEG_DICOM_TITLE     our AE title (SEG)
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
-    return exit_status(_run)
+    return exit_status(_run, serves=True)
 
 
 def _run() -> int:

@@ -136,9 +136,12 @@ def measure(package: Path, image: Path | None, at_once: int) -> MeasuredService:
 
 def _random_image(card: "ModelCard", shape: Sequence[int]) -> list[bytes]:
     """A file a channel, as large as the largest image of the training."""
+    from seg.model_package.provenance import ANY_INTENSITY
+
     rng = np.random.default_rng(0)
     files = []
-    for low, high in card.fingerprint.intensity:
+    for ends in card.fingerprint.intensity:
+        low, high = (0, 255) if ends == ANY_INTENSITY else ends
         file = io.BytesIO()
         np.save(file, rng.uniform(low, high, tuple(shape)).astype(np.float32))
         files.append(file.getvalue())

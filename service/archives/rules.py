@@ -14,7 +14,7 @@ where none fits nothing is done::
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from seg.errors import ConfigError
-from seg.images.dicom.instance_facts import Direction, InstanceFacts
+from seg.images.dicom.instance_facts import Direction, InstanceFacts, are_two
 from seg.model_package import ModelCard
 
 TOLD_APART = frozenset({"CT", "MR", "PT"})
@@ -46,6 +46,8 @@ class SeriesFacts:
     direction: Direction
     slices_of: Mapping[str, int] = field(default_factory=dict)
     """Slices in each instance, by SOPInstanceUID."""
+    looks_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What tells each from another image of its name; of older versions nothing is known."""
 
     @property
     def slices(self) -> int:
@@ -65,12 +67,22 @@ class SeriesFacts:
             thickness_mm=first.thickness_mm,
             direction=first.direction,
             slices_of={each.instance: each.slices for each in found},
+            looks_of={each.instance: each.look for each in found},
         )
 
+    def clashes_with(self, other: "SeriesFacts") -> set[str]:
+        """SOPInstanceUIDs that name one image here and another one there."""
+        both = set(self.looks_of) & set(other.looks_of)
+        return {uid for uid in both if are_two(self.looks_of[uid], other.looks_of[uid])}
+
     def and_more(self, other: "SeriesFacts") -> "SeriesFacts":
-        """With instances that came later, or before."""
+        """With instances that came before, whose images stand for a name that both have."""
         main = self if self.slices else other
-        return replace(main, slices_of={**other.slices_of, **self.slices_of})
+        return replace(
+            main,
+            slices_of={**self.slices_of, **other.slices_of},
+            looks_of={**self.looks_of, **other.looks_of},
+        )
 
 
 def _listed(value: object) -> object:

@@ -2,6 +2,7 @@
 
 import importlib
 import mmap
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import prod
@@ -67,8 +68,11 @@ class _Packing:
             return {"array": told, "buffer": self._kept(value.tobytes())}
         file = memory_file(value.nbytes)
         self.files.append(file)
-        with mmap.mmap(file, value.nbytes) as memory:
-            np.frombuffer(memory, value.dtype).reshape(value.shape)[...] = value
+        if value.flags.c_contiguous:  # half as long as by a map, whose pages come one by one
+            _write(file, value.data.cast("B"))
+        else:
+            with mmap.mmap(file, value.nbytes) as memory:
+                np.frombuffer(memory, value.dtype).reshape(value.shape)[...] = value
         return {"array": told, "file": len(self.files) - 1}
 
 
@@ -113,6 +117,13 @@ class _Unpacking:
                 self.files[file], prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE
             )
         return np.frombuffer(content, dtype, prod(shape)).reshape(shape)
+
+
+def _write(file: int, content: memoryview) -> None:
+    """All of it at the file's begin."""
+    place = 0
+    while place < len(content):
+        place += os.pwrite(file, content[place:], place)
 
 
 def _class_of(module: str, name: str) -> type:

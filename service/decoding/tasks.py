@@ -77,7 +77,8 @@ def parse_patches(
     _check_counts(text, shape, most, needed)
     try:
         found = json.loads(text)
-        patches = np.asarray(found["patches"] if isinstance(found, dict) else found, np.float32)
+        with np.errstate(over="ignore"):
+            patches = np.asarray(found["patches"] if isinstance(found, dict) else found, np.float32)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ImageError(f'{needed}, under the name "patches"') from error
     if patches.ndim == len(shape):
@@ -86,6 +87,8 @@ def parse_patches(
         raise ImageError(f"{needed}, got {patches.shape}")
     if len(patches) > most:
         raise ImageTooLargeError(f"at most {most} patches are taken at a time, got {len(patches)}")
+    if not np.isfinite(patches).all():
+        raise ImageError("the patches hold null, NaN, or more than float32 can hold")
     return patches
 
 

@@ -36,6 +36,9 @@ TOO_MUCH_MEMORY = (
     "the image takes more memory than decoding may have here; crop it, make it coarser, or raise "
     "SEG_MAX_DECODING_MB"
 )
+WHOLE = 8 << 20
+"""Bytes of a file that is read at once: a picture's reader wants all of it, and looks at its parts
+before; each would be read from the system."""
 MOST_BYTES = 1 << 40
 """Of buffers from the service, which is believed."""
 
@@ -63,7 +66,13 @@ def serve(channel: DecoderChannel) -> None:
 def _opened(source: Mapping[str, int], message: Message, files: ExitStack) -> Any:
     if "buffer" in source:
         return bytes(message.buffers[source["buffer"]])
-    file = files.enter_context(io.BufferedReader(io.FileIO(message.files[source["file"]])))
+    descriptor = message.files[source["file"]]
+    size = os.fstat(descriptor).st_size
+    if size <= WHOLE:
+        content = os.pread(descriptor, size, 0)
+        if len(content) == size:
+            return content
+    file = files.enter_context(io.BufferedReader(io.FileIO(descriptor)))
     file.seek(0)
     return file
 

@@ -21,7 +21,7 @@ from service.hosting.departure import has_left
 from service.hosting.entrance.door import new_loop
 from service.hosting.entrance.turns import CROWDED, PROBE_BYTES, is_probe, turns_of
 from service.hosting.framing import Framing
-from service.hosting.head import MAX_HEAD_BYTES, HeadCount
+from service.hosting.head import MAX_HEAD_BYTES, TOO_LARGE, HeadCount
 from service.hosting.lingering import LingeringTransport
 from service.hosting.refusal import refusal
 from service.hosting.stand_in import ANSWER_BEGINS, ANSWERING, ASKED, IDLE, Represented, represented
@@ -48,11 +48,9 @@ MAX_UNWANTED_BYTES = 1 << 20
 """Of a body that still comes when its request is answered."""
 CLIENT_LEFT = "client_left"
 """What in a request's state tells whether its client has gone already, and nothing need be done."""
+TARGET = "target"
+"""What is asked for, in a request's state, where that is more than a path."""
 
-_TOO_LARGE = (
-    f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB, and so may trailers and "
-    "extensions of chunks"
-)
 _TOO_FINE = "a body comes in fewer chunks: join them before they are sent"
 _TOO_SLOW = f"a trailer or the head of a chunk took longer than {HEAD_S:g} s"
 _NOT_HTTP = "this is no HTTP/1.1 request: its first line or a header cannot be read"
@@ -215,7 +213,7 @@ class BoundedProtocol(CrowdedProtocol):
         if self.transport.is_closing():
             return
         if is_too_large:
-            self._refuse(431, _TOO_LARGE)
+            self._refuse(431, TOO_LARGE)
         elif self._in_body and self._framing.is_too_fine:
             self._refuse(400, _TOO_FINE)
 
@@ -239,7 +237,7 @@ class BoundedProtocol(CrowdedProtocol):
         if self._in_body:
             self._framing.trailer()
         else:
-            self._head.header()
+            self._head.header(len(name) + len(value))
             super().on_header(name, value)
 
     def on_chunk_header(self) -> None:
@@ -273,6 +271,8 @@ class BoundedProtocol(CrowdedProtocol):
         is_next = self.cycle is None or self.cycle.response_complete  # none before it is answered
         super().on_headers_complete()
         cycle = self.cycle
+        if not self.url.startswith(b"/"):
+            self.scope["state"][TARGET] = self.url
         self.scope["state"][CLIENT_LEFT] = lambda: self._has_left_for_good(cycle)
         if self._client_has_left((self._body_left or 0) - self._parsed_bytes):
             self._let_go(cycle)

@@ -11,6 +11,11 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_TARGET_BYTES = 8 * 1024
 """Of the address: path and query."""
 MOST_HEADERS = 100
+TOO_LARGE = (
+    f"the headers of a request may have {MAX_HEAD_BYTES // 1024} KiB, and so may trailers and "
+    "extensions of chunks"
+)
+AROUND_A_HEADER = len(b": \r\n")
 
 
 class HeadTooLargeError(Exception):
@@ -27,6 +32,7 @@ class HeadCount:
 
     target_bytes: int = 0
     headers: int = 0
+    header_bytes: int = 0
     refused: HeadTooLargeError | None = None
     """What was raised: parsers pass on that something was, and not what."""
 
@@ -42,14 +48,17 @@ class HeadCount:
             self.refused = HeadTooLargeError(414, detail)
             raise self.refused
 
-    def header(self) -> None:
-        """A header came.
+    def header(self, size: int) -> None:
+        """A header came, its name and its value of so many bytes.
 
         Raises:
             HeadTooLargeError: 431.
         """
         self.headers += 1
+        self.header_bytes += size + AROUND_A_HEADER
         if self.headers > MOST_HEADERS:
-            detail = f"a request may have {MOST_HEADERS} headers"
-            self.refused = HeadTooLargeError(431, detail)
+            self.refused = HeadTooLargeError(431, f"a request may have {MOST_HEADERS} headers")
+            raise self.refused
+        if self.target_bytes + self.header_bytes > MAX_HEAD_BYTES:
+            self.refused = HeadTooLargeError(431, TOO_LARGE)
             raise self.refused

@@ -16,7 +16,6 @@ import os
 import selectors
 import socket
 import struct
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from time import monotonic
 
 from service.hosting.refusal import last_answer
 from service.observability.logs import LOGGER
+from service.sharing.scratch import scratch_folder
 
 ADDRESS = "SEGMENTER_DEPUTY"
 """Environment variable: the socket at which the supervisor waits for those it answers for."""
@@ -217,7 +217,7 @@ def start_deputy(*, counted_once: bool = False) -> None:
     if not hasattr(os, "memfd_create"):
         return
     try:
-        folder = tempfile.TemporaryDirectory(prefix="segmenter-")
+        folder = scratch_folder()
         address = Path(folder.name) / "deputy"
         deputy = Deputy(address, counted_once=counted_once)
     except OSError:  # nowhere to put a socket, or too long a path: serve without a deputy

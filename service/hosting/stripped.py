@@ -7,6 +7,7 @@ Libraries in folders ``*.libs`` are left as they are.
 """
 
 import argparse
+import shutil
 import struct
 from pathlib import Path
 
@@ -52,7 +53,11 @@ def main() -> None:
         content = path.read_bytes()
         smaller = stripped(content)
         if len(smaller) < len(content):
-            path.write_bytes(smaller)
+            # a new file: the old one may be an installer's too, which links from its cache
+            beside = path.with_suffix(".smaller")
+            beside.write_bytes(smaller)
+            shutil.copymode(path, beside)
+            beside.replace(path)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from seg.cuda_driver import DEVICE_VARIABLE, cuda_devices
 from service.expendable import end_with_parent
 from service.observability.logs import LOGGER
 from service.sharing.folder import SHARED
+from service.sharing.scratch import scratch_folder
 
 LOOK_S = 0.5
 """Seconds between two looks; BentoML's own are 10, in which nobody would be answered."""
@@ -76,7 +77,7 @@ def has_several_workers(service: str) -> bool:
 
 def share_numbers() -> None:
     """Make the folder through which the processes started from now on add up what they count."""
-    folder = tempfile.TemporaryDirectory(prefix="segmenter-metrics-")
+    folder = scratch_folder("metrics-")
     _KEPT.append(folder)
     os.environ[SHARED] = folder.name
 

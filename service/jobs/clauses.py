@@ -42,6 +42,13 @@ def given_up(
     return key
 
 
+def without_dead(owner: str, key_hash: str | None, now: sa.ColumnElement[float]) -> sa.Update:
+    """Free the key of a request whose process died before it was answered: it is sent again."""
+    this = sa.and_(JOBS.c.owner == owner, JOBS.c.key_hash == key_hash)
+    is_dead = sa.and_(JOBS.c.state == "uploading", JOBS.c.expires < now)
+    return sa.update(JOBS).where(this, is_dead).values(key_hash=None)
+
+
 def progress_columns(progress: Progress) -> dict[str, int]:
     """How far a job is, as its row has it."""
     return {

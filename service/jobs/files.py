@@ -59,7 +59,8 @@ class JobFiles:
         """A file to write: it is there whole, or not at all.
 
         What is for an object store is written to this machine's temporary folder first: a store
-        would keep what came before an error.
+        would keep what came before an error. It has no name there, so that it goes with a process
+        that is killed.
         """
         if self.folder is not None:
             with _asked():
@@ -67,12 +68,12 @@ class JobFiles:
             with _written_beside(Path(self._at(job, name))) as file:
                 yield file
             return
-        with tempfile.NamedTemporaryFile() as file:
+        with tempfile.TemporaryFile() as file:
             yield file
-            file.flush()
+            file.seek(0)
             with _asked():
                 self._system.makedirs(self._at(job), exist_ok=True)
-                self._system.put_file(file.name, self._at(job, name))
+                self._system.put_file(f"/dev/fd/{file.fileno()}", self._at(job, name))
 
     def open(self, job: str, name: str) -> IO[bytes]:
         """A file to read.

@@ -58,6 +58,17 @@ class _Beginning:
     silence_s: float
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A job of a series, and SOPInstanceUIDs by which other images of it came before.
+
+    These are passed over.
+    """
+
+    job: str
+    clashing: frozenset[str] = frozenset()
+
+
 class Inbox:
     """Where series come in."""
 
@@ -72,7 +83,7 @@ class Inbox:
         received: ReceivedSeries,
         decide: Decide,
         silence_s: float | None = None,
-    ) -> str:
+    ) -> "Taken":
         """Add instances to the job of their series, which is begun after a while of silence.
 
         An instance that came before costs nothing. Where work has begun already, the series gets a
@@ -86,15 +97,12 @@ class Inbox:
             silence_s: seconds without another instance after which work begins; None are those of
                 the settings.
 
-        Returns:
-            The job.
-
         Raises:
             Problem: 503, too many jobs wait; 429, 507, they take too much room.
             FilesUnavailableError: nothing can be kept now.
         """
         facts = received.facts
-        key = f"series {facts.series} of {facts.study}"  # anonymisers give one to several patients
+        key = _key_of(facts)
         begin = _Beginning(
             owner, decide, self._settings.dicom_silence_s if silence_s is None else silence_s
         )
@@ -104,17 +112,18 @@ class Inbox:
                 if earlier is None:
                     if (job := self._reserved(owner, key)) is not None:
                         self._added(job, received, [], begin)
-                        return job
+                        return Taken(job)
                     continue
                 before = self._facts(earlier)
+                clashing = frozenset(facts.clashes_with(_whole(facts, before)))
                 is_more = bool(set(received.facts.slices_of) - _instances(before))
                 if not is_more and earlier.state != "failed":
-                    return earlier.id
+                    return Taken(earlier.id, clashing)
                 if is_more and self._may_grow(earlier):
                     if self._added(earlier.id, received, before, begin):
-                        return earlier.id
+                        return Taken(earlier.id, clashing)
                     continue
-                return self._anew(earlier, received, before, begin)
+                return Taken(self._anew(earlier, received, before, begin), clashing)
         raise Problem(503, "the series cannot be taken in now", {"Retry-After": "5"})
 
     def _reserved(self, owner: str, key: str | None) -> str | None:
@@ -146,10 +155,7 @@ class Inbox:
         self._files.put(job, PART + part, received.file)
         with self._files.writing(job, FACTS + part) as file:
             file.write(json.dumps(asdict(received.facts)).encode())
-        whole = received.facts
-        for each in before:
-            whole = whole.and_more(each)
-        decided = begin.decide(whole)
+        decided = begin.decide(_whole(received.facts, before))
         new = None
         if decided is not None:
             model, order = decided
@@ -168,9 +174,7 @@ class Inbox:
         """A job with the instances of the former one as well, which it takes the place of."""
         job = self._reserved(earlier.owner, None)
         assert job is not None
-        whole = received.facts
-        for each in before:
-            whole = whole.and_more(each)
+        whole = _whole(received.facts, before)
         parts = [partial(self._files.open, earlier.id, name) for name in earlier.images[0]]
         try:
             with tempfile.TemporaryFile() as file:
@@ -191,6 +195,21 @@ class Inbox:
         parts = job.images[0] if job.images else []
         names = [FACTS + part.removeprefix(PART) for part in parts]
         return [SeriesFacts(**json.loads(self._files.read(job.id, name))) for name in names]
+
+
+def _key_of(facts: SeriesFacts) -> str:
+    """Study and series: anonymisers give one name to series of several patients.
+
+    NUL: no client's Idempotency-Key is one.
+    """
+    return f"\0series {facts.series} of {facts.study}"
+
+
+def _whole(facts: SeriesFacts, before: Sequence[SeriesFacts]) -> SeriesFacts:
+    """All that has come of a series; of one name the image that came first."""
+    for each in reversed(before):
+        facts = facts.and_more(each)
+    return facts
 
 
 def _instances(facts: Sequence[SeriesFacts]) -> set[str]:

@@ -1,13 +1,10 @@
 """``/jobs``: take a job in, tell how far it is, hand over its answer, forget it."""
 
-import asyncio
-import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -16,9 +13,16 @@ from starlette.routing import Route
 from seg.client.schemas import JobListing, JobStatus
 from service.answers.quality_header import OBJECTS_HEADER, QUALITY_HEADER
 from service.answers.streams import streamed
-from service.jobs.database import DatabaseUnavailableError
+from service.jobs.events import JobLooks, events_of
 from service.jobs.files import RESULT, JobFiles
-from service.jobs.intake import check_same, hash_of, idempotency_key_of, kept, reserved
+from service.jobs.intake import (
+    check_same,
+    coming_whole,
+    hash_of,
+    idempotency_key_of,
+    kept,
+    reserved,
+)
 from service.jobs.records import Job, NewJob
 from service.jobs.room import JobRoom
 from service.jobs.runner import JobRunner
@@ -28,6 +32,7 @@ from service.middleware.caller import caller_of
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Collector, GaugeMetricFamily
 from service.observability.tracing import current_traceparent
+from service.preferences import whole_list
 from service.problems.response import Problem
 from service.requests.addresses import UrlImages
 from service.requests.numbers import whole_number
@@ -36,10 +41,7 @@ from service.requests.order import Order, order_of
 from service.requests.proxies import link
 from service.requests.uploads import Images, Uploads
 
-EVENTS_POLL_S = 0.5
 MOST_LISTED = 100
-KEEP_ALIVE_S = 15.0
-"""Proxies close connections on which nothing moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class JobRoutes:
         self._settings = settings = models.settings
         self._uploads = Uploads(urls, settings.job_timeout_s, settings.max_job_bytes)
         self._store, self._files, self._runner = jobs.store, jobs.files, jobs.runner
+        self._looks = JobLooks(jobs.store)
         self._room = JobRoom.of(settings, jobs.files)
         models.metrics.collect_from(_QueueMetrics(jobs.runner))
 
@@ -99,18 +102,19 @@ class JobRoutes:
         if options.quality or options.deadline_ms:
             raise Problem(422, "a job is answered in full quality, whenever its turn comes")
         version = self._models.choose(options.model)
-        order = order_of(options, request.headers.get("accept"), version.card)
+        order = order_of(options, whole_list(request.headers, "accept"), version.card)
         job = await reserved(self._store, self._settings, new_job(request, version.label, order))
         if isinstance(job, Job):
             async with self._uploads.images_of(request) as images:
-                check_same(self._store, job, await run_sync(hash_of, images, order))
+                content = await run_sync(hash_of, images, order, options.model)
+                check_same(self._store, job, content)
             return accepted(request, job)
-        async with forgotten_on_failure(self._runner, job):
+        async with coming_whole(self._store, self._runner.forget, job):
             announced = whole_number(request.headers.get("content-length", ""))
             if announced:
                 await run_sync(self._room.take, self._store, job, announced)
             async with self._uploads.images_of(request) as images:
-                await run_sync(self._take_in, job, images, order)
+                await run_sync(self._take_in, job, images, order, options.model)
                 return await begun(request, self._store, self._runner, job)
 
     async def listing(self, request: Request) -> Response:
@@ -129,7 +133,7 @@ class JobRoutes:
         path = link(request.scope, "jobs")
         following = f"{path}?limit={limit}&after={shown[-1].id}" if is_more else None
         listing = JobListing(
-            jobs=tuple(status_of(job, link(request.scope, "jobs", job.id)) for job in shown),
+            jobs=tuple(self._status(request, job) for job in shown),
             next=following,
         )
         return Response(listing.model_dump_json() + "\n", media_type="application/json")
@@ -138,7 +142,7 @@ class JobRoutes:
         """``GET /jobs/{job}``: its state."""
         job = await self._found(request)
         headers = {} if job.is_over else {"Retry-After": "1"}
-        return _as_json(request, job, headers=headers)
+        return _as_json(self._status(request, job), headers=headers)
 
     async def delete(self, request: Request) -> Response:
         """``DELETE /jobs/{job}``: stop it if it runs, and delete all its files."""
@@ -174,41 +178,21 @@ class JobRoutes:
         job = await self._found(request)
         headers = {"X-Accel-Buffering": "no"}  # nginx would collect them
         return StreamingResponse(
-            self._events(job, link(request.scope, "jobs", job.id)),
+            events_of(job, self._looks, partial(self._status, request)),
             media_type="text/event-stream",
             headers=headers,
         )
 
-    async def _events(self, first: Job, path: str) -> AsyncIterator[bytes]:
-        job: Job | None = first
-        told: JobStatus | None = None
-        quiet = 0.0
-        yield b"retry: 2000\n\n"
-        while job is not None:
-            status = status_of(job, path)
-            seen = status.model_copy(update={"seconds_left": None})
-            if seen != told:
-                told, quiet = seen, 0.0
-                yield _event("end" if job.is_over else "progress", status.model_dump_json())
-            elif quiet >= KEEP_ALIVE_S:
-                quiet = 0.0
-                yield b": still there\n\n"
-            if job.is_over:
-                return
-            await asyncio.sleep(EVENTS_POLL_S)
-            quiet += EVENTS_POLL_S
-            try:
-                job = await run_sync(self._store.get, first.id)
-            except DatabaseUnavailableError:  # the answer has begun: it goes on when it can
-                yield b": the database does not answer\n\n"
-        yield _event("end", json.dumps({"id": first.id, "state": "deleted"}))
-
-    def _take_in(self, job: str, images: Images, order: Order) -> None:
-        content = hash_of(images, order)
+    def _take_in(self, job: str, images: Images, order: Order, model: str | None) -> None:
+        content = hash_of(images, order, model)
         size = sum(file.seek(0, os.SEEK_END) for channels in images for file in channels)
         self._room.take(self._store, job, size)
         names = kept(self._files, job, images)
         self._store.enqueue(job, names, content, self._settings.job_keep_s)
+
+    def _status(self, request: Request, job: Job) -> JobStatus:
+        why = self._models.why_not_able(job.model) if job.state == "queued" and job.model else None
+        return status_of(job, link(request.scope, "jobs", job.id), why)
 
     async def _found(self, request: Request) -> Job:
         job = await run_sync(self._store.get, request.path_params["job"])
@@ -251,17 +235,6 @@ def new_job(request: Request, model: str, order: Order) -> NewJob:
     )
 
 
-@asynccontextmanager
-async def forgotten_on_failure(runner: JobRunner, job: str) -> AsyncIterator[None]:
-    """A job whose images do not come whole leaves nothing behind."""
-    try:
-        yield
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await run_sync(runner.forget, job)
-        raise
-
-
 async def begun(request: Request, store: JobStore, runner: JobRunner, job: str) -> Response:
     """202 with a job that has been taken in, for which a worker is woken.
 
@@ -278,19 +251,16 @@ async def begun(request: Request, store: JobStore, runner: JobRunner, job: str) 
 def accepted(request: Request, job: Job) -> Response:
     """202 with a job, and where it is."""
     headers = {"Location": link(request.scope, "jobs", job.id), "Retry-After": "1"}
-    return _as_json(request, job, 202, headers)
-
-
-def _event(name: str, data: str) -> bytes:
-    return f"event: {name}\ndata: {data}\n\n".encode()
+    status = status_of(job, link(request.scope, "jobs", job.id))
+    return _as_json(status, 202, headers)
 
 
 def _as_json(
-    request: Request, job: Job, status: int = 200, headers: Mapping[str, str] | None = None
+    status: JobStatus, status_code: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(
-        status_of(job, link(request.scope, "jobs", job.id)).model_dump_json() + "\n",
-        status_code=status,
+        status.model_dump_json() + "\n",
+        status_code=status_code,
         headers=headers,
         media_type="application/json",
     )

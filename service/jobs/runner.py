@@ -61,6 +61,7 @@ class JobRunner:
         self.archived = ArchivedJobs(files, Destinations.of(self._settings), self._settings)
         self._closing = threading.Event()
         self._wake = threading.Condition()
+        self._has_news = False
         sweeper = threading.Thread(target=self._sweep, name="jobs-expire", daemon=True)
         counter = threading.Thread(target=self._count, name="jobs-count", daemon=True)
         self._threads = [sweeper, counter]
@@ -77,6 +78,7 @@ class JobRunner:
     def wake(self) -> None:
         """There is a new job."""
         with self._wake:
+            self._has_news = True
             self._wake.notify()
 
     def forget(self, job: str) -> None:
@@ -108,6 +110,7 @@ class JobRunner:
         worker = secrets.token_hex(16)
         while not self._closing.is_set():
             job = held = None
+            self._has_news = False
             try:
                 labels = [v.label for v in self._models.able()]
                 job = self._store.claim(
@@ -126,7 +129,7 @@ class JobRunner:
                 return
             if job is None:
                 with self._wake:
-                    self._wake.wait_for(self._closing.is_set, POLL_S)
+                    self._wake.wait_for(lambda: self._has_news or self._closing.is_set(), POLL_S)
 
     def _run_with_model(self, held: HeldJob) -> None:
         """Do a job; one whose model cannot be had now goes back and has lost no attempt."""

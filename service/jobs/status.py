@@ -7,12 +7,13 @@ from service.jobs.records import Job
 from service.problems.document import problem
 
 
-def status_of(job: Job, path: str) -> JobStatus:
+def status_of(job: Job, path: str, waits_for: str | None = None) -> JobStatus:
     """What is told of a job.
 
     Args:
         job: as it is now.
         path: of the job, as its client sees it.
+        waits_for: why its model computes nothing now; told of a job that is queued.
     """
     images = len(job.images) or 1
     is_done = job.state == "done"
@@ -28,6 +29,7 @@ def status_of(job: Job, path: str) -> JobStatus:
         expires=_time(job.expires),
         attempts=job.attempts,
         jobs_ahead=job.ahead if job.state == "queued" else None,
+        waits_for=waits_for if job.state == "queued" else None,
         progress=1.0 if is_done else round(at.fraction(images), 4),
         images_done=images if is_done else at.images_done,
         images_total=images,

@@ -8,14 +8,14 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from seg.errors import ConfigError
-from service.jobs.clauses import count, due, given_up, held, progress_columns
+from service.jobs.clauses import count, due, given_up, held, progress_columns, without_dead
 from service.jobs.database import Database, now_of, prepared
 from service.jobs.records import BYTES, JOBS, Job, NewJob, Progress, job_of
 from service.jobs.refused import KeyInUseError, NoRoomError, QueueFullError, TooManyKeptError
@@ -26,8 +26,6 @@ DIED_TWICE = (
     "the service ended twice while it worked on this job, which is not tried again; the image may "
     "need more memory than there is"
 )
-UPLOAD_GRACE_S = 60.0
-"""Seconds by which an upload that will never end is outlived by its row."""
 
 
 class JobStore:
@@ -65,7 +63,7 @@ class JobStore:
         Args:
             new: what is to be done.
             most: jobs that may wait.
-            upload_s: seconds that its upload may take.
+            upload_s: seconds after which its upload is over, unless it is told that it goes on.
             most_kept: jobs that there may be, over ones too, and half as many of a key.
 
         Raises:
@@ -84,7 +82,7 @@ class JobStore:
             "images": [],
             "traceparent": new.traceparent,
             "created": self._now,
-            "expires": self._now + upload_s + UPLOAD_GRACE_S,
+            "expires": self._now + upload_s,
         }
         try:
             with self._database.changing() as connection:
@@ -92,10 +90,17 @@ class JobStore:
                     raise QueueFullError
                 if most_kept is not None:
                     _check_kept(connection, new.owner, most_kept)
+                connection.execute(without_dead(new.owner, row["key_hash"], self._now))
                 connection.execute(sa.insert(JOBS).values(row))
         except IntegrityError as error:
             raise KeyInUseError from error
         return job
+
+    def goes_on(self, job: str, upload_s: float) -> None:
+        """The upload of a job is not over, for so many seconds more."""
+        self._update(
+            sa.and_(JOBS.c.id == job, JOBS.c.state == "uploading"), expires=self._now + upload_s
+        )
 
     def hold(self, job: str, size: int, of_all: int, of_key: int, *, more: bool = False) -> None:
         """Note how many bytes the files of a job take.
@@ -183,6 +188,12 @@ class JobStore:
         # PostgreSQL takes no text with NUL in it, which anybody may put into an address
         return self._one(JOBS.c.id == job) if JOB_ID.fullmatch(job) else None
 
+    def several(self, jobs: Set[str]) -> dict[str, Job]:
+        """Those of some jobs that there are, by their ids."""
+        asked = self._with_ahead().where(JOBS.c.id.in_([*filter(JOB_ID.fullmatch, jobs)]))
+        with self._database.reading() as connection:
+            return {row.id: job_of(row, row.ahead) for row in connection.execute(asked)}
+
     def by_key(self, owner: str, idempotency_key: str) -> Job | None:
         """The job that its owner gave this key."""
         key = JOBS.c.key_hash == self._hashed(idempotency_key)
@@ -192,11 +203,7 @@ class JobStore:
         """Jobs of an owner, the newest first; those that come after one of them."""
         if after is not None and not JOB_ID.fullmatch(after):
             return []
-        earlier = JOBS.alias()
-        before = sa.and_(earlier.c.state == "queued", earlier.c.created < JOBS.c.created)
-        ahead = sa.select(sa.func.count()).select_from(earlier).where(before).scalar_subquery()
-        asked = sa.select(JOBS, self._now.label("now"), ahead.label("ahead"))
-        asked = asked.where(JOBS.c.owner == owner)
+        asked = self._with_ahead().where(JOBS.c.owner == owner)
         if after is not None:
             last = sa.select(JOBS.c.created).where(JOBS.c.id == after, JOBS.c.owner == owner)
             time = last.scalar_subquery()
@@ -206,7 +213,7 @@ class JobStore:
         asked = asked.order_by(JOBS.c.created.desc(), JOBS.c.id).limit(most)
         with self._database.reading() as connection:
             rows = connection.execute(asked).all()
-        return [job_of(row, row.ahead if row.state == "queued" else 0) for row in rows]
+        return [job_of(row, row.ahead) for row in rows]
 
     def waiting(self) -> int:
         """Jobs that nobody works on yet."""
@@ -223,13 +230,19 @@ class JobStore:
         """The job that has waited longest, now held by ``worker``; None where none waits.
 
         PostgreSQL locks the row and lets others pass it (``SKIP LOCKED``); SQLite has one writer at
-        a time. So no job is claimed twice.
+        a time. So no job is claimed twice. Where there is nothing to do, as at most looks, nothing
+        is locked.
         """
         lost = sa.and_(JOBS.c.state == "running", JOBS.c.leased_until < self._now)
+        wanted = sa.and_(JOBS.c.model.in_(models), sa.or_(due(self._now), lost))
+        gone = sa.and_(lost, JOBS.c.attempts >= MAX_ATTEMPTS)
+        with self._database.reading() as connection:
+            if not connection.scalar(sa.select(sa.exists().where(sa.or_(wanted, gone)))):
+                return None
         with self._database.changing() as connection:
             connection.execute(
                 sa.update(JOBS)
-                .where(lost, JOBS.c.attempts >= MAX_ATTEMPTS)
+                .where(gone)
                 .values(
                     state="failed",
                     finished=self._now,
@@ -240,7 +253,7 @@ class JobStore:
             )
             job = connection.scalar(
                 sa.select(JOBS.c.id)
-                .where(JOBS.c.model.in_(models), sa.or_(due(self._now), lost))
+                .where(wanted)
                 .order_by(JOBS.c.created)
                 .limit(1)
                 .with_for_update(skip_locked=True)
@@ -329,6 +342,14 @@ class JobStore:
             over = sa.select(JOBS.c.id).where(JOBS.c.expires < self._now, sa.not_(at_work))
             return list(connection.scalars(over))
 
+    def _with_ahead(self) -> sa.Select[Any]:
+        """Jobs, each with the number of queued ones that were there before it where it waits."""
+        earlier = JOBS.alias()
+        before = sa.and_(earlier.c.state == "queued", earlier.c.created < JOBS.c.created)
+        ahead = sa.select(sa.func.count()).select_from(earlier).where(before).scalar_subquery()
+        of_queued = sa.case((JOBS.c.state == "queued", ahead), else_=0)
+        return sa.select(JOBS, self._now.label("now"), of_queued.label("ahead"))
+
     def _hashed(self, text: str) -> str:
         """Clients may put anything into a key, names of patients too."""
         return hmac.new(self._salt, text.encode(), hashlib.sha256).hexdigest()
@@ -339,16 +360,8 @@ class JobStore:
 
     def _one(self, where: sa.ColumnElement[bool]) -> Job | None:
         with self._database.reading() as connection:
-            row = connection.execute(
-                sa.select(JOBS, self._now.label("now")).where(where)
-            ).one_or_none()
-            if row is None:
-                return None
-            ahead = 0
-            if row.state == "queued":
-                before = sa.and_(JOBS.c.state == "queued", JOBS.c.created < row.created)
-                ahead = count(connection, before)
-        return job_of(row, ahead)
+            row = connection.execute(self._with_ahead().where(where)).one_or_none()
+        return None if row is None else job_of(row, row.ahead)
 
 
 def _check_kept(connection: sa.Connection, owner: str, most: int) -> None:

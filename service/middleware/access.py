@@ -17,6 +17,7 @@ from seg.errors import ConfigError
 from service.hosting.listening import is_loopback, listens_beyond_loopback
 from service.middleware.caller import CALLER, Caller
 from service.middleware.identity_tokens import (
+    RETRY_S,
     IdentityTokens,
     InvalidTokenError,
     ProviderUnavailableError,
@@ -256,10 +257,10 @@ async def _holder(tokens: IdentityTokens, token: str) -> Caller:
         return await tokens.caller(token)
     except InvalidTokenError as error:
         raise Problem(401, f"this token is not taken: {error}", INVALID) from None
-    except ProviderUnavailableError as error:
-        LOGGER.error("keys", extra={"fields": {"reason": f"identity provider: {error}"}})
+    except ProviderUnavailableError:
+        headers = {"Retry-After": str(RETRY_S)}
         raise Problem(
-            503, "the identity provider cannot be reached; try again later", {"Retry-After": "5"}
+            503, "the identity provider cannot be reached; try again later", headers
         ) from None
 
 

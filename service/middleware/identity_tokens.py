@@ -8,7 +8,7 @@ only asymmetric algorithms are taken, and no key that the token itself names).
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +17,13 @@ import httpx
 from anyio.to_thread import run_sync
 from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError, MissingClaimError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet, import_key
 
 from seg.errors import ConfigError
 from service.hosting.listening import is_loopback
 from service.middleware.caller import Caller
 from service.middleware.key_file import SCOPES, Scope
+from service.observability.logs import LOGGER
 from service.settings import Settings
 
 ALGORITHMS = (
@@ -37,8 +38,12 @@ LEEWAY_S = 30
 """By which clocks may differ."""
 KEYS_S = 3600.0
 """Seconds after which the provider's keys are fetched anew."""
+KEPT_S = 24 * 3600.0
+"""Seconds for which they are good where the provider is away."""
 PATIENCE_S = 30.0
 """Seconds between two fetches because of an unknown key: anybody may name one."""
+RETRY_S = 5
+"""Seconds after which a provider that was away is asked again, where there are no keys."""
 FETCH_S = 5.0
 LONGEST = 1 << 20
 """Bytes of a document of the provider."""
@@ -120,6 +125,8 @@ class IdentityTokens:
 
     def _caller_of(self, claims: Mapping[str, Any]) -> Caller:
         subject = str(claims["sub"])
+        if any(0xD800 <= ord(letter) < 0xE000 for letter in subject):
+            raise InvalidTokenError("its sub is no text")
         pseudonym = hashlib.sha256(f"{self._issuer}\n{subject}".encode()).hexdigest()[:32]
         return Caller(
             owner=f"oidc-{pseudonym}",
@@ -139,21 +146,33 @@ class IdentityTokens:
         return tuple(scope for scope in SCOPES if scope in granted)
 
     async def _usable_keys(self, *, is_unknown: bool = False) -> KeySet:
-        """The provider's keys, fetched where there are none, they are old, or one is missing."""
-        async with self._lock:  # one fetch at a time, whoever waits for it
-            now = monotonic()
-            is_due = self._keys is None or is_unknown or now - self._fetched > KEYS_S
-            may_try = self._keys is None or now - self._tried > PATIENCE_S
-            if is_due and may_try:
-                self._tried = now
-                try:
-                    self._keys = await run_sync(fetched_keys, self._issuer)
-                    self._fetched = now
-                except (httpx.HTTPError, OSError, ValueError, KeyError, JoseError) as error:
-                    if self._keys is None:
-                        raise ProviderUnavailableError(type(error).__name__) from error
-            assert self._keys is not None
-            return self._keys
+        """The provider's keys, fetched where there are none, they are old, or one is missing.
+
+        Raises:
+            ProviderUnavailableError: there are none, or none that are good still.
+        """
+        age = monotonic() - self._fetched
+        is_due = age > KEYS_S and not self._lock.locked()  # others go on with those that we have
+        if self._keys is None or age > KEPT_S or is_unknown or is_due:
+            await self._fetch()
+        if self._keys is None or monotonic() - self._fetched > KEPT_S:
+            raise ProviderUnavailableError
+        return self._keys
+
+    async def _fetch(self) -> None:
+        """Ask the provider, once for all who wait, and not again at once."""
+        async with self._lock:
+            is_good = self._keys is not None and monotonic() - self._fetched <= KEPT_S
+            if monotonic() - self._tried < (PATIENCE_S if is_good else RETRY_S):
+                return
+            try:
+                self._keys = await run_sync(fetched_keys, self._issuer)
+                self._fetched = monotonic()
+            except (httpx.HTTPError, OSError, ValueError, KeyError, JoseError) as error:
+                reason = f"identity provider: {type(error).__name__}"
+                LOGGER.error("keys", extra={"fields": {"reason": reason}})
+            finally:
+                self._tried = monotonic()
 
 
 def fetched_keys(issuer: str) -> KeySet:
@@ -170,19 +189,32 @@ def fetched_keys(issuer: str) -> KeySet:
         where = str(document["jwks_uri"])
         if not _is_safe(where):
             raise ValueError("jwks_uri is not https")
-        found = _json(client, where)
-    usable = [key for key in found["keys"] if key.get("kty") != "oct" and key.get("use") != "enc"]
-    return KeySet.import_key_set({"keys": usable})
+        found = _json(client, where)["keys"]
+    if not isinstance(found, list):
+        raise ValueError("keys are no list")
+    return KeySet(list(_usable(found)))
+
+
+def _usable(found: list[Any]) -> Iterator[Key]:
+    """Those that may sign tokens; of kinds that nobody here knows none are (RFC 7517, 5)."""
+    for each in found:
+        if not isinstance(each, dict) or each.get("kty") == "oct" or each.get("use") == "enc":
+            continue
+        try:
+            yield import_key(each)
+        except (JoseError, ValueError, KeyError, TypeError):
+            continue
 
 
 def _json(client: httpx.Client, url: str) -> dict[str, Any]:
+    end = monotonic() + 2 * FETCH_S
     with client.stream("GET", url) as response:
         response.raise_for_status()
         body = b""
         for chunk in response.iter_bytes():
             body += chunk
-            if len(body) > LONGEST:
-                raise ValueError("too long a document")
+            if len(body) > LONGEST or monotonic() > end:
+                raise ValueError("too long a document, or too slow a one")
     found = httpx.Response(200, content=body).json()
     if not isinstance(found, dict):
         raise ValueError("no JSON object")

@@ -8,7 +8,6 @@ import lzma
 import re
 import shutil
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import BinaryIO
 
 from seg.errors import PackageError
 from seg.model_package import CARD_FILE
-from service.models.folder import ARRIVING, UNPROVEN
+from service.models.folder import ARRIVING, remove_leftovers
 
 MOST_FILES = 64
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -29,8 +28,6 @@ DAMAGED = (
     *(zlib.error, lzma.LZMAError),
 )
 """What is raised over a ZIP file that is none."""
-STALE_S = 24 * 3600.0
-"""Seconds after which what is still arriving belongs to a process that died."""
 
 
 @contextmanager
@@ -40,10 +37,7 @@ def arrived(archive: BinaryIO, root: Path, most_bytes: int) -> Iterator[Path]:
     Raises:
         PackageError: it is no ZIP file of a package, or grows beyond ``most_bytes``.
     """
-    unproven = (mark.parent for mark in root.glob(f"*/{UNPROVEN}"))
-    for left in (*root.glob(f"{ARRIVING}*"), *unproven):
-        if time.time() - left.stat().st_mtime > STALE_S:
-            shutil.rmtree(left, ignore_errors=True)
+    remove_leftovers(root)
     folder = Path(tempfile.mkdtemp(prefix=ARRIVING, dir=root))
     try:
         _unpack(archive, folder, most_bytes)

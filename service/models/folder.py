@@ -1,5 +1,8 @@
 """The folder of model packages, as it is at a moment."""
 
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from seg.errors import ConfigError
@@ -14,6 +17,19 @@ ARRIVING = ".arriving-"
 UNPROVEN = ".unproven"
 """Lies in a package that came over the network until a process has proven it. Where it stays, that
 process died over the package, and the next one would too."""
+GONE = ".gone"
+"""Ends the hidden names of folders that are being deleted."""
+STALE_S = 24 * 3600.0
+"""Seconds after which what is still arriving or going belongs to a process that died."""
+
+
+def remove_leftovers(root: Path) -> None:
+    """Delete what processes that died over a package have left of it."""
+    unproven = (mark.parent for mark in root.glob(f"*/{UNPROVEN}"))
+    for left in (*root.glob(f"{ARRIVING}*"), *root.rglob(f".*{GONE}"), *unproven):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def packages_in(root: Path) -> dict[Path, Fingerprint]:

@@ -11,7 +11,15 @@ from seg.errors import ConfigError, PackageError
 from seg.model_package import read_card
 from service.decoding.image_decoder import ImageDecoder
 from service.errors import NotReadyError
-from service.models.folder import ARRIVING, UNPROVEN, Fingerprint, fingerprint_of, packages_in
+from service.models.folder import (
+    ARRIVING,
+    GONE,
+    UNPROVEN,
+    Fingerprint,
+    fingerprint_of,
+    packages_in,
+    remove_leftovers,
+)
 from service.models.memory import ModelMemory
 from service.models.rules import ServingRules, drawn_version, live_version
 from service.models.versions import ModelVersion, latest, named, newest_first
@@ -22,6 +30,8 @@ from service.problems.response import Problem
 from service.requests.folder_room import FolderRoom
 from service.settings import Settings
 
+TIDY_S = 3600.0
+"""Seconds between two looks for what was left behind."""
 LOADING = "the model is being loaded"
 TOO_FULL = (
     "the folder of models may take {most} here; remove versions that answer nobody (DELETE "
@@ -50,6 +60,7 @@ class ModelRegistry:
         root = settings.models or Path()
         self.room = FolderRoom(root, settings.max_models_bytes, TOO_FULL, [root / ARRIVING])
         self._incoming: set[Path] = set()
+        self._next_tidy = 0.0
         self._wake = threading.Event()
         self._settled = threading.Event()
         self._closing = threading.Event()
@@ -88,6 +99,13 @@ class ModelRegistry:
     def able(self) -> list[ModelVersion]:
         """Those that may answer: not broken, and on a device that computes."""
         return [v for v in self._versions if v.state != "broken" and _illness(v) is None]
+
+    def why_not_able(self, label: str) -> str | None:
+        """Why the version of that label computes nothing here now; None where it may."""
+        version = next((each for each in self._versions if each.label == label), None)
+        if version is None:
+            return f"{label} is not here any more" if self._settled.is_set() else LOADING
+        return version.reason if version.state == "broken" else _illness(version)
 
     def unreadable(self) -> dict[str, str]:
         """Folders that hold no valid ``model.json``, and why."""
@@ -165,6 +183,11 @@ class ModelRegistry:
             raise NotReadyError(
                 f"model {name} is pinned to version {rule.pinned}, which is not proven here"
             )
+        if found is None and rule.candidate is not None and self._settled.is_set():
+            raise NotReadyError(
+                f"model {name} has its candidate {rule.candidate} for a share of requests, and no "
+                "other version that is proven here for the others"
+            )
         if found is None:
             raise NotReadyError(self._why_not(versions))
         return found
@@ -178,7 +201,9 @@ class ModelRegistry:
             return LOADING
         if broken:
             return broken[0].reason
-        nothing = f"{self.settings.models} has no model package yet"
+        nothing = "there is no model package yet"
+        if self.settings.studio:
+            nothing += ": draw and train a first model in the studio, /studio"
         return next(iter(self._unreadable.values()), nothing)
 
     # Changes that an operator asks for; from any thread but that of the event loop
@@ -192,6 +217,14 @@ class ModelRegistry:
         """Prove a version, if nobody has yet, and wait for it."""
         if version.state == "found":
             self.memory.prove(version)
+
+    def prove_beside(self, name: str, candidate: str | None) -> None:
+        """Prove the version of a model that answers where a candidate does not."""
+        beside = (v for v in self._versions if v.card.name == name and v.card.version != candidate)
+        for version in newest_first(beside):
+            self.prove(version)
+            if version.state == "proven":
+                return
 
     def adopt(self, staged: Path, target: Path) -> ModelVersion:
         """Take a package in, and wait until it is proven or broken; it is live no sooner.
@@ -216,7 +249,8 @@ class ModelRegistry:
 
     def remove(self, version: ModelVersion) -> None:
         """Delete a version's folder; requests in flight finish on it."""
-        hidden = version.folder.with_name(f".{version.folder.name}.gone")
+        hidden = version.folder.with_name(f".{version.folder.name}{GONE}")
+        shutil.rmtree(hidden, ignore_errors=True)  # of one that was ended over it
         version.folder.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
         self._wake.set()
@@ -229,6 +263,7 @@ class ModelRegistry:
         single = self._single
         if single is not None:
             self._appeared(single, fingerprint_of(single))
+        self._tidy()
         self._look()
         # What is there now stays: the collector need not look through it again and again.
         gc.collect()
@@ -238,7 +273,14 @@ class ModelRegistry:
             self._wake.wait(self.settings.models_poll_s)
             self._wake.clear()
             if not self._closing.is_set():
+                self._tidy()
                 self._look()
+
+    def _tidy(self) -> None:
+        """Now and then take away what processes left that died over a package."""
+        if self.settings.models and monotonic() >= self._next_tidy:
+            self._next_tidy = monotonic() + TIDY_S
+            remove_leftovers(self.settings.models)
 
     def _look(self) -> None:
         """Take note of what appeared, changed or went, and prove what is new."""
@@ -308,10 +350,12 @@ class ModelRegistry:
             self._prove_first(v for v in self._at(stale.folder) if not v.stale)
         for name in sorted({v.card.name for v in self._versions}):
             self._prove_first(newest_first(v for v in self._versions if v.card.name == name))
-            ruled = self.rules.of(name).names()
+            rule = self.rules.of(name)
             for version in self._versions:
-                if version.card.name == name and version.card.version in ruled:
+                if version.card.name == name and version.card.version in rule.names():
                     self.prove(version)
+            if rule.candidate is not None and rule.pinned is None:
+                self.prove_beside(name, rule.candidate)
 
     def _prove_first(self, versions: Iterable[ModelVersion]) -> None:
         for version in versions:

@@ -101,6 +101,17 @@ def drawn_version(versions: Sequence[ModelVersion], rule: ServingRule) -> ModelV
     return live_version(versions, rule)
 
 
+def why_not(versions: Sequence[ModelVersion], rule: ServingRule) -> str | None:
+    """Which version that a rule names does not answer here, and what does; None where all may."""
+    proven = {v.card.version for v in versions if v.state == "proven"}
+    if rule.pinned is not None and rule.pinned not in proven:
+        return f"version {rule.pinned} is pinned, which is not proven here; no other answers for it"
+    if rule.candidate is None or rule.candidate in proven:
+        return None
+    others = "the version that answers the others answers its share as well"
+    return f"the candidate {rule.candidate} is not proven here, or not here at all; {others}"
+
+
 def version_before(versions: Sequence[ModelVersion], live: ModelVersion) -> ModelVersion | None:
     """The next lower version that is not broken: where one goes back to."""
     in_order = newest_first(versions)

@@ -56,7 +56,12 @@ class ModelVersion:
 def natural(version: str) -> list[tuple[int, int, str]]:
     """Sorts versions as people do: 1.9 before 1.10."""
     parts = re.findall(r"\d+|[^\d.]+", version)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+    numbers = {part: part.lstrip("0") for part in parts if part.isdecimal()}
+    # the longer number is the larger one: int() refuses thousands of digits
+    return [
+        (1, len(numbers[part]), numbers[part]) if part in numbers else (0, 0, part)
+        for part in parts
+    ]
 
 
 def newest_first(versions: Iterable[ModelVersion]) -> list[ModelVersion]:
@@ -82,15 +87,16 @@ def named(choice: str, versions: Sequence[ModelVersion]) -> list[ModelVersion]:
     by_name = [v for v in versions if v.card.name == choice]
     if by_name:
         return by_name
+    exact = [v for v in versions if v.label == choice]  # a version may be 2026-11-30T12:00
+    if exact:
+        return exact
     name, _, version = choice.rpartition(":")
     by_name = [v for v in versions if v.card.name == name]
     if not by_name:
         known = ", ".join(sorted({v.card.name for v in versions})) or "none yet"
-        raise Problem(404, f"there is no model {choice[:80]!r}; there is {known}")
+        asked = name if version == LATEST else choice
+        raise Problem(404, f"there is no model {asked[:80]!r}; there is {known}")
     if version == LATEST:
         return by_name
-    exact = [v for v in by_name if v.card.version == version]
-    if not exact:
-        known = ", ".join(v.card.version for v in newest_first(by_name))
-        raise Problem(404, f"model {name} has no version {version[:80]!r}; it has {known}")
-    return exact
+    known = ", ".join(v.card.version for v in newest_first(by_name))
+    raise Problem(404, f"model {name} has no version {version[:80]!r}; it has {known}")

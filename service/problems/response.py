@@ -54,12 +54,17 @@ def problem_response(
     )
 
 
-async def on_http_exception(_: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """For errors that carry their status: ours and Starlette's own."""
     assert isinstance(error, HTTPException)
     detail = error.detail
     if type(error) is HTTPException and error.status_code == HTTPStatus.NOT_FOUND:
         detail = "there is nothing at this path; GET /openapi.json lists all there are"
+        if b"%2f" in request.scope.get("raw_path", b"").lower():
+            detail = (
+                "there is nothing at this path, in which %2F counts as a slash; a model whose name "
+                "has one is chosen by ?model=NAME alone"
+            )
     elif type(error) is HTTPException and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"this path takes {(error.headers or {}).get('Allow', 'other methods')} alone"
     return problem_response(error.status_code, detail, error.headers)

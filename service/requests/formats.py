@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from seg.inference import Output, outputs_for
+from service.preferences import weighted
 from service.problems.response import Problem
 
 DEFAULT_FORMAT = {2: "png", 3: "nifti"}
@@ -75,19 +76,7 @@ def _media_ranges(accept: str) -> list[tuple[str, float]]:
     """
     if len(accept) > MOST_LETTERS:
         raise Problem(422, f"an Accept header has up to {MOST_LETTERS:,} letters here")
-    ranges: list[tuple[str, float]] = []
-    for part in accept.lower().split(","):
-        media_range, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((_number(p[2:]) for p in parameters if p.startswith("q=")), 1.0)
-        ranges.append((media_range, quality))
-    return sorted(ranges, key=lambda pair: pair[0].count("*"))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+    return sorted(weighted(accept), key=lambda pair: pair[0].count("*"))
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:

@@ -128,6 +128,7 @@ async def _related(request: Request, files: ExitStack) -> BinaryIO:
     """
     packed = files.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115
     sink = PartsZip(packed)
+    files.callback(sink.close)  # of a body that is cut off too, before the file is
     await read_related(request, sink)
     await run_sync(sink.close)
     if not sink.count:

@@ -22,11 +22,11 @@ from seg.errors import PackageError
 from seg.machine import memory_here
 from seg.model_package import ModelPackage
 from service.decoding.image_decoder import SHARE
-from service.errors import DecodingFullError
+from service.errors import DecodingFullError, NotReadyError
 from service.models.arrival import arrived, folder_name
 from service.models.folder import UNPROVEN
 from service.models.registry import ModelRegistry
-from service.models.rules import ServingRule, version_before
+from service.models.rules import ServingRule, live_version, version_before
 from service.models.trial import try_out
 from service.models.versions import LATEST, ModelVersion, named
 from service.observability.folders import without_folders
@@ -107,6 +107,7 @@ class ModelChanges:
                 card = ModelPackage.load(staged).card
                 if card.name != name:
                     raise Problem(422, f"the package is of model {card.name[:80]!r}, not {name!r}")
+                _check_version(card.version)
                 target = root / folder_name(card.name, card.version)
                 known = {v.key for v in self._models.versions()}
                 if (target / UNPROVEN).exists():
@@ -121,18 +122,40 @@ class ModelChanges:
                         f"model {name} has a version {card.version} already; it is not replaced",
                     )
                 self._try(staged.absolute(), [variant.file for variant in card.variants])
-                before = self._models.rules.of(name)
-                if share is not None:
-                    self._change(name, {"candidate": card.version, "share": share})
-                version = self._models.adopt(staged, target)
+                with self._as_candidate(name, card.version, share):
+                    version = self._models.adopt(staged, target)
+                    if version.state != "proven":
+                        self._models.remove(version)
+                        raise Problem(422, f"the model is not taken: {version.reason}")
         except PackageError as error:
             raise Problem(422, without_folders(str(error), root)) from None
-        if version.state != "proven":
-            if share is not None:
-                self._models.rules.change(name, lambda _: before)
-            self._models.remove(version)
-            raise Problem(422, f"the model is not taken: {version.reason}")
         return version
+
+    @contextmanager
+    def _as_candidate(self, name: str, version: str, share: float | None) -> Iterator[None]:
+        """The rule under which a version is taken in; the one before where it is not taken.
+
+        It is written first, or the version would answer everybody for a while. Where the process
+        dies over it, the rule names a version that is not there (`why_not`), until the same one
+        comes without a share.
+
+        Raises:
+            Problem: as of `_change`.
+        """
+        before = self._models.rules.of(name)
+        if share is not None:
+            self._change(name, {"candidate": version, "share": share})
+        elif before.candidate == version:
+            self._change(name, {"candidate": None})
+        ours = self._models.rules.of(name)
+        try:
+            yield
+        except NotReadyError:  # it is there, and proven later
+            raise
+        except BaseException:
+            if ours != before:
+                self._models.rules.change(name, lambda now: before if now == ours else now)
+            raise
 
     def _try(self, staged: Path, networks: Sequence[str]) -> None:
         """Run a package once, in the room that images have; in half of the memory at most.
@@ -166,6 +189,8 @@ class ModelChanges:
             self._models.prove(version)
             if version.state != "proven":
                 raise Problem(422, f"version {wanted} cannot answer: {version.reason}")
+        if changed.get("candidate") is not None:
+            self._models.prove_beside(name, changed["candidate"])
         self._change(name, changed)
 
     def _roll_back(self, name: str) -> None:
@@ -191,11 +216,35 @@ class ModelChanges:
             self._models.remove(found)
 
     def _change(self, name: str, changed: dict[str, Any]) -> None:
+        """Change the rule of a model.
+
+        Raises:
+            Problem: 422, it would be none; 409, a candidate would have no other version beside it,
+                or the one before it would go live by that.
+        """
         if "candidate" in changed and changed["candidate"] is None:
             changed = {**changed, "share": 0.0}
 
-        def merged(rule: ServingRule) -> ServingRule:
-            return ServingRule.model_validate(rule.model_dump() | changed)
+        versions = [v for v in self._models.versions() if v.card.name == name]
+
+        def merged(before: ServingRule) -> ServingRule:
+            rule = ServingRule.model_validate(before.model_dump() | changed)
+            if rule.candidate is None:
+                return rule
+            live = live_version(versions, rule)
+            if live is None:
+                raise Problem(
+                    409,
+                    f"a candidate has a share of the requests that another version of {name} "
+                    "answers, and none is proven here",
+                )
+            if live.card.version == before.candidate:
+                raise Problem(
+                    409,
+                    f"version {before.candidate} is the candidate still, and would answer all "
+                    "others; pin the version that shall, or let this one answer: candidate null",
+                )
+            return rule
 
         try:
             with _writable():
@@ -224,6 +273,14 @@ def _writable() -> Iterator[None]:
 
 def _path_of(version: ModelVersion) -> tuple[str, str, str]:
     return version.card.name, "versions", version.card.version
+
+
+def _check_version(version: str) -> None:
+    """It stands in addresses, as one part of a path, and beside the word that means the highest."""
+    if not version.strip(". ") or not version.isprintable() or "/" in version or version == LATEST:
+        raise Problem(
+            422, f"a version has letters, digits, dots and the like, no slash, and is not {LATEST}"
+        )
 
 
 def _share_of(query: Any) -> float | None:

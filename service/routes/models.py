@@ -23,8 +23,10 @@ from seg.inference.backends.ways import way_of
 from seg.model_package import CASE_PICTURES
 from service.answers.streams import WholeFile
 from service.models.registry import ModelRegistry
+from service.models.rules import why_not
 from service.models.versions import LATEST, ModelVersion, latest, named, newest_first
 from service.observability.metrics import Collector, GaugeMetricFamily
+from service.preferences import whole_list
 from service.problems.response import Problem
 from service.requests.formats import formats_for
 from service.requests.proxies import link
@@ -133,13 +135,14 @@ class Catalogue:
             pinned=rule.pinned,
             candidate=rule.candidate,
             share=rule.share,
+            reason=why_not(versions, rule),
             versions=tuple(_summary(version, scope) for version in versions),
         )
 
 
 def _is_browser(request: Request) -> bool:
     """Whether a person follows a link: programs name JSON, or nothing."""
-    return "text/html" in request.headers.get("accept", "")
+    return "text/html" in (whole_list(request.headers, "accept") or "")
 
 
 def _summary(version: ModelVersion, scope: Scope) -> VersionSummary:

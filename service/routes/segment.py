@@ -26,6 +26,7 @@ from service.models.registry import ModelRegistry
 from service.models.variants import VARIANT_HEADER, ServedVariant
 from service.observability.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from service.observability.tracing import past_span
+from service.preferences import whole_list
 from service.problems.response import Problem
 from service.requests.options import Ask, options_of
 from service.requests.order import Order, order_of
@@ -65,7 +66,7 @@ class PublicRoutes:
         """``POST /segment``: an image in, its mask out."""
         options = options_of(request.query_params)
         version = self._models.choose(options.model)
-        order = order_of(options, request.headers.get("accept"), version.card)
+        order = order_of(options, whole_list(request.headers, "accept"), version.card)
         self.admission.require_place(self.side_by_side)
         async with self._uploads.images_of(request) as images:
             with self.admission.admitted(self.side_by_side):

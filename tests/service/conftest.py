@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -65,11 +67,14 @@ def served_by(
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
     command = [sys.executable, "-m", "bentoml", "serve", *target, "--port", str(port)]
+    # What a server that a test kills leaves in there; no folder of pytest, whose path is too long
+    # for a socket.
+    scratch = tempfile.TemporaryDirectory(prefix="served-", ignore_cleanup_errors=True)
     with log.open("wb") as output:
         server = subprocess.Popen(
             command,
             cwd=folder,
-            env=environment,
+            env={**environment, "TMPDIR": scratch.name},
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -86,6 +91,20 @@ def served_by(
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             raise
+        finally:
+            scratch.cleanup()
+
+
+@contextmanager
+def started(**settings: Any) -> Iterator[ModelRegistry]:
+    """The models of a service without a server, once it has looked at all that there are."""
+    registry = ModelRegistry(Settings(**settings), Metrics())
+    registry.start()
+    registry.wait()
+    try:
+        yield registry
+    finally:
+        registry.close()
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from service.frontends.dicomweb.stow import Forwarded
 from service.frontends.dicomweb.wishes import wish_of
 from service.jobs.archived import SERIES, WHICH, SeriesName
 from service.jobs.deciding import check_dicom
-from service.jobs.intake import check_same, reserved
+from service.jobs.intake import check_same, coming_whole, request_text, reserved
 from service.jobs.records import Job
-from service.jobs.routes import Jobs, accepted, begun, forgotten_on_failure, new_job
+from service.jobs.routes import Jobs, accepted, begun, new_job
 from service.models.registry import ModelRegistry
 from service.requests.order import ArchiveOrder, order_of
 
@@ -52,12 +52,12 @@ class DicomWeb:
         archive = ArchiveOrder(source=source, destination=destination)
         order = order.model_copy(update={"archive": archive})
         which = SeriesName(study=wish.study, series=wish.series).model_dump_json()
-        content = sha256(f"{order.model_dump_json()}{which}".encode()).hexdigest()
+        content = sha256(f"{request_text(order, options.model)}{which}".encode()).hexdigest()
         job = await reserved(self._store, self._settings, new_job(request, version.label, order))
         if isinstance(job, Job):
             check_same(self._store, job, content)
             return accepted(request, job)
-        async with forgotten_on_failure(self._runner, job):
+        async with coming_whole(self._store, self._runner.forget, job):
             await run_sync(self._take_in, job, which, content)
         return await begun(request, self._store, self._runner, job)
 

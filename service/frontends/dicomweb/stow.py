@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from seg.errors import ImageError
-from seg.images.dicom.instance_facts import InstanceFacts
+from seg.images.dicom.instance_facts import InstanceFacts, are_two
 from service.archives.instances import facts_of_sent
 from service.archives.rules import SeriesFacts
 from service.jobs.deciding import SeriesDecider
@@ -26,11 +26,11 @@ from service.jobs.routes import Jobs, owner_of
 from service.models.registry import ModelRegistry
 from service.problems.response import Problem
 from service.requests.open_files import OPEN_FILES
-from service.requests.proxies import link
+from service.requests.proxies import address, link
 from service.requests.uploads import IN_MEMORY, read_related
 
-CANNOT_UNDERSTAND, MISMATCH, NO_ROOM = 0xC000, 0xA900, 0xA700
-"""Failure reasons. Source: DICOM PS3.18, table 10.5.1-1."""
+CANNOT_UNDERSTAND, MISMATCH, NO_ROOM, DUPLICATE = 0xC000, 0xA900, 0xA700, 0x0111
+"""Failure reasons. Source: DICOM PS3.18, table 10.5.1-1; of the last PS3.7, C.5.7."""
 DICOM_JSON = "application/dicom+json"
 MOST_SERIES = 200
 """Of a request: each has a file until its end."""
@@ -79,7 +79,7 @@ class _Sorted:
                 self.refused.append((facts, MISMATCH))
                 return
             if self._is_another(facts):
-                self.refused.append((facts, CANNOT_UNDERSTAND))
+                self.refused.append((facts, DUPLICATE))
                 return
             if facts.slices and not self._keep(facts, part):
                 self.refused.append((facts, NO_ROOM))
@@ -90,7 +90,13 @@ class _Sorted:
         """Whether it bears the name of another image of this request: one of them would be lost."""
         series = self.series.get((facts.study, facts.series))
         known = series.instances.get(facts.instance) if series else None
-        return known is not None and not facts.is_same_image(known)
+        return known is not None and are_two(facts.look, known.look)
+
+    def refuse(self, series: "_Series", names: Collection[str]) -> None:
+        """Other images of these names came before, in other requests."""
+        others = [each for name, each in series.instances.items() if name in names]
+        self.refused += [(each, DUPLICATE) for each in others]
+        self.taken = [each for each in self.taken if each not in others]
 
     def _keep(self, facts: InstanceFacts, part: IO[bytes]) -> bool:
         """Whether there is room for it."""
@@ -136,12 +142,14 @@ class Forwarded:
             found = _Sorted(files, request.path_params.get("study"), self._reader())
             await read_related(request, found, self._limiter)
             owner = owner_of(request)
-            taken = [await run_sync(self._take, owner, each) for each in found.series.values()]
+            taken = [
+                await run_sync(self._take, owner, found, each) for each in found.series.values()
+            ]
         jobs = [job for job in taken if job is not None]
         if not found.taken and not found.refused:
             raise Problem(400, "the body holds no instance")
         headers = {"Location": link(request.scope, "jobs", jobs[0])} if len(jobs) == 1 else {}
-        return _answer(request, found, headers)
+        return _answer(request, self._models.settings.proxy, found, headers)
 
     def _reader(self) -> Read:
         """Tells what instances are, in a process that is ended at a limit and when time is up."""
@@ -154,22 +162,26 @@ class Forwarded:
 
         return lambda part: facts_of_sent(part, decoder, check)
 
-    def _take(self, owner: str, series: _Series) -> str | None:
+    def _take(self, owner: str, found: _Sorted, series: _Series) -> str | None:
         """The job of a series; None where nothing is to be done with it, whatever else comes."""
         series.archive.close()
         facts = SeriesFacts.of(series.instances.values())
         if not self._decider.may_fit(facts):
             return None
-        return self._inbox.take(owner, ReceivedSeries(facts, series.file), self._decide)
+        taken = self._inbox.take(owner, ReceivedSeries(facts, series.file), self._decide)
+        found.refuse(series, taken.clashing)
+        return taken.job
 
 
-def _answer(request: Request, found: _Sorted, headers: dict[str, str]) -> Response:
+def _answer(
+    request: Request, proxy: str | None, found: _Sorted, headers: dict[str, str]
+) -> Response:
     """Source: DICOM PS3.18, 10.5.3."""
     body: dict[str, Any] = {}
     if found.taken:
-        body["00081190"] = _element("UR", _url(request, found.taken[0].study))
+        body["00081190"] = _element("UR", _url(request, proxy, found.taken[0].study))
         stored = [
-            {**_names(each), "00081190": _element("UR", _url(request, each.study))}
+            {**_names(each), "00081190": _element("UR", _url(request, proxy, each.study))}
             for each in found.taken
         ]
         body["00081199"] = {"vr": "SQ", "Value": stored}
@@ -181,8 +193,8 @@ def _answer(request: Request, found: _Sorted, headers: dict[str, str]) -> Respon
         body["00081198"] = {"vr": "SQ", "Value": failed}
     status = 200
     if found.refused:
-        mismatched = all(reason == MISMATCH for _, reason in found.refused)
-        status = 202 if found.taken else 409 if mismatched else 400
+        conflicts = all(reason in (MISMATCH, DUPLICATE) for _, reason in found.refused)
+        status = 202 if found.taken else 409 if conflicts else 400
     return Response(json.dumps(body), status, headers, media_type=DICOM_JSON)
 
 
@@ -197,6 +209,5 @@ def _element(representation: str, value: object) -> dict[str, Any]:
     return {"vr": representation, "Value": [value]}
 
 
-def _url(request: Request, study: str) -> str:
-    base = f"{request.url.scheme}://{request.url.netloc}"
-    return base + link(request.scope, "dicom-web", "studies", study)
+def _url(request: Request, proxy: str | None, study: str) -> str:
+    return address(request.scope, proxy, "dicom-web", "studies", study)

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic, time
 
 from seg.errors import ImageError
-from seg.images.dicom.instance_facts import InstanceFacts
+from seg.images.dicom.instance_facts import InstanceFacts, are_two
 from service.archives.destinations import Destinations
 from service.archives.instances import facts_of_sent
 from service.archives.peers import Peer
@@ -113,7 +113,7 @@ class Receiver:
                 known = self._read(file)
         except FileNotFoundError:
             return
-        if not facts.is_same_image(known):
+        if are_two(facts.look, known.look):
             raise ImageError("another image of this series has the same SOPInstanceUID")
 
     def _check(self) -> None:
@@ -191,9 +191,11 @@ class Receiver:
             destination=packed.sender or self._destinations.default,
             is_cut_off=is_cut_off,
         )
-        job = self._inbox.take(OWNER, series, decide, silence_s=0)
+        taken = self._inbox.take(OWNER, series, decide, silence_s=0)
+        if n := len(taken.clashing):
+            LOGGER.warning("other images of the same names", extra={"fields": {"n": n}})
         self._runner.wake()
-        LOGGER.info("series received", extra={"fields": {**fields, "job": job}})
+        LOGGER.info("series received", extra={"fields": {**fields, "job": taken.job}})
 
     def _forget(self, name: str, packed: PackedSeries | None) -> None:
         with self._lock:

@@ -21,7 +21,7 @@ from seg.images import ClassInfo, Limits, Mask, encode_mask, read_image
 from service.decoding import decoders, image_decoder
 from service.decoding.budget import DecodingBudget
 from service.decoding.channel import Message
-from service.decoding.crossing import UnknownTypeError, packed, unpacked
+from service.decoding.crossing import INLINE, UnknownTypeError, packed, unpacked
 from service.decoding.image_decoder import ImageDecoder
 from service.errors import DecodingFullError, RequestCancelledError, SchedulerClosedError
 from service.settings import Settings
@@ -297,3 +297,14 @@ def until(holds: Callable[[], bool], seconds: float = 10) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("size", [10, 2 * INLINE], ids=["in the message", "in a file"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_array_crosses_however_it_lies_in_memory(size, turned):
+    array = np.arange(size, dtype=np.uint16).reshape(2, -1)
+    array = array.T if turned else array
+    message = packed(array)
+    found = unpacked(message)
+    message.close()
+    np.testing.assert_array_equal(found, array)

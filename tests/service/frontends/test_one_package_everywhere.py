@@ -224,6 +224,7 @@ for weights in ("onnx", "torchscript"):
 """
 
 
+@pytest.mark.long  # another environment is installed
 @pytest.mark.network
 def test_in_the_programs_of_the_bioimage_model_zoo(package, image, truth, tmp_path):
     pins = ROOT / "tests" / "training" / "interchange" / "bioimageio.txt"

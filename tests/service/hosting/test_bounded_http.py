@@ -212,6 +212,13 @@ def test_headers_without_an_end_are_not_kept(client):
     assert "64 KiB" in problem_of(heard, 431)
 
 
+def test_a_head_of_so_many_bytes_is_taken_and_of_more_is_not_though_it_has_come_to_its_end(port):
+    around = REQUEST + b"Connection: close\r\nX-Filler: %s\r\n\r\n"
+    most = MAX_HEAD_BYTES - len(around) + 2
+    assert told(port, around % (b"x" * (most - 1))).startswith(b"HTTP/1.1 204")
+    assert "64 KiB" in problem_of(told(port, around % (b"x" * (most + 100))), 431)
+
+
 def test_an_address_has_room_for_options_and_not_for_more(client):
     port = urlsplit(str(client.base_url)).port
     head = b"POST /segment?%s HTTP/1.1\r\nHost: localhost\r\n"

@@ -13,11 +13,25 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
+from seg.errors import ConfigError
+from service.app import create_app
 from service.hosting.listening import is_loopback
-from service.requests.proxies import VALID_PREFIX, came_through_a_proxy
-from service.settings import Settings
-from tests.service.conftest import ROOT, png, served, until, until_status
+from service.jobs.routes import Jobs
+from service.models.registry import ModelRegistry
+from service.observability.metrics import Metrics
+from service.requests.proxies import (
+    OWN,
+    PREFIX,
+    VALID_PREFIX,
+    address,
+    came_through_a_proxy,
+    check_prefix,
+)
+from service.settings import FRONT_ENDS, Settings
+from tests.service.conftest import ROOT, png, served, started, until, until_status
 from tests.service.routes.test_errors import problem
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -130,7 +144,24 @@ def test_the_address_of_a_proxy_says_the_prefix(proxy, prefix):
     assert Settings(proxy=proxy).path_prefix == prefix
 
 
-@pytest.mark.parametrize("told", ["//evil.example", "/a//b", "ai", "/a b", "/a?b", "/\r\nX: y"])
+@pytest.mark.parametrize(
+    ("proxy", "origin"),
+    [
+        ("https://seg.example:8443/ai", "https://seg.example:8443/ai"),
+        ("seg.example/ai", "http://inside:3000/ai"),
+        ("/ai", "http://inside:3000/ai"),
+        (None, "http://inside:3000/ai"),
+    ],
+)
+def test_a_whole_address_is_that_by_which_clients_reach_the_service(proxy, origin):
+    scope = {"type": "http", "scheme": "http", "path": "/", "query_string": b""}
+    scope |= {"headers": [(b"host", b"inside:3000")], "state": {PREFIX: "/ai"}}
+    assert address(scope, proxy, "dicom-web", "1.2") == f"{origin}/dicom-web/1.2"
+
+
+@pytest.mark.parametrize(
+    "told", ["//evil.example", "/a//b", "/..", "/a/./b", "ai", "/a b", "/a?b", "/\r\nX: y"]
+)
 def test_a_prefix_that_would_lead_elsewhere_is_none(told):
     assert not VALID_PREFIX.fullmatch(told)
 
@@ -195,6 +226,17 @@ def test_where_a_proxy_is_named_a_key_is_asked_for(behind):
     assert "asks for a key" in problem(behind.get("/model"), 401)
 
 
+def test_the_prefix_without_a_slash_leads_to_the_page(behind):
+    answer = behind.get("/ai")
+    assert (answer.status_code, answer.headers["Location"]) == (308, "/ai/")
+    assert behind.get("/ai/").status_code == 200
+
+
+def test_through_nginx_the_prefix_without_a_slash_names_neither_scheme_nor_port(through_nginx):
+    answer = through_nginx.get(through_nginx.base_url.copy_with(path="/ai"))
+    assert (answer.status_code, answer.headers["Location"]) == (301, "/ai/")
+
+
 def test_through_nginx_an_image_is_segmented_by_tls(through_nginx):
     answer = through_nginx.post("/segment", content=IMAGE)
     assert answer.status_code == 200, answer.text
@@ -223,6 +265,7 @@ def test_through_nginx_links_keep_the_prefix_and_events_come_as_they_are_sent(th
     assert model["versions"][0]["url"].startswith("/ai/models/")
     assert through_nginx.get(root.join(model["versions"][0]["url"])).status_code == 200
     assert through_nginx.get("/openapi.json").json()["servers"] == [{"url": "/ai/"}]
+    assert through_nginx.get(root.join("/ai")).headers["Location"].endswith("/ai/")
     page = through_nginx.get("/")
     assert page.status_code == 200
     assert 'src="/' not in page.text
@@ -246,27 +289,53 @@ def test_through_nginx_a_refusal_comes_while_the_upload_is_on_its_way(through_ng
 
 
 def test_a_prefix_that_the_proxy_took_off_comes_back_in_links(tiny_package, key):
-    from starlette.testclient import TestClient
+    with started(package=tiny_package, proxy="traefik") as registry:
+        client = TestClient(create_app(registry))
 
-    from service.app import create_app
-    from service.models.registry import ModelRegistry
-    from service.observability.metrics import Metrics
+        def url(**headers):
+            (model,) = client.get("/models", headers=headers).json()["models"]
+            return model["versions"][0]["url"]
 
-    registry = ModelRegistry(Settings(package=tiny_package, proxy="traefik"), Metrics())
-    registry.start()
-    registry.wait()
-    client = TestClient(create_app(registry))
-
-    def url(**headers):
-        (model,) = client.get("/models", headers=headers).json()["models"]
-        return model["versions"][0]["url"]
-
-    try:
         assert url(**{"X-Forwarded-Prefix": "/ai"}).startswith("/ai/models/")
         assert url(**{"X-Forwarded-Prefix": "//evil.example"}).startswith("/models/")
+        assert url(**{"X-Forwarded-Prefix": "/ward/, /ai"}).startswith("/ward/ai/models/")
+        assert url(**{"X-Forwarded-Prefix": "/, /evil.example"}).startswith("/evil.example/models/")
+        assert url(**{"X-Forwarded-Prefix": "/, //evil.example"}).startswith("/models/")
         assert url().startswith("/models/")
-    finally:
-        registry.close()
+        # what was told is not in the path any more, whatever the path looks like
+        listed = client.get("/models", headers={"X-Forwarded-Prefix": "/models"})
+        assert listed.json()["models"][0]["versions"][0]["url"].startswith("/models/models/")
+        hidden = client.get("/x/metrics", headers={"X-Forwarded-Prefix": "/x"})
+        assert problem(hidden, 404)
+
+
+@pytest.mark.parametrize("proxy", ["https://seg.example/jobs", "seg.example/models/ai/", "/v2"])
+def test_a_prefix_that_could_be_a_path_of_ours_is_refused_before_the_start(proxy):
+    with pytest.raises(ConfigError, match="choose another"):
+        check_prefix(Settings(proxy=proxy).path_prefix)
+    with pytest.raises(ConfigError, match="name one like"):
+        check_prefix("/ai/..")
+    check_prefix(f"/ai{Settings(proxy=proxy).path_prefix}")
+
+
+def test_all_paths_of_ours_are_known_to_whoever_names_a_prefix(tiny_package, tmp_path):
+    registry = ModelRegistry(
+        Settings(
+            package=tiny_package,
+            jobs_files=str(tmp_path),
+            studio=tmp_path / "studio",
+            frontends=",".join(FRONT_ENDS),
+        ),
+        Metrics(),
+    )
+    jobs = Jobs.of(registry)
+    native = dict.fromkeys(("/schema.json", "/docs.json"), PlainTextResponse())
+    layer = create_app(registry, native, jobs=jobs)
+    while not hasattr(layer, "_routes"):
+        layer = layer._app
+    jobs.store.close()
+    first = {route.path.split("/")[1] for route in layer._routes}
+    assert {name for name in first if name and "." not in name.removesuffix(".json")} == OWN
 
 
 def test_through_traefik_links_keep_the_prefix(behind, key, certificates, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_a_file_comes_out_as_it_went_in_and_goes_with_its_job(files):
     with pytest.raises(FileNotFoundError):
         files.open("one", "image-0-0")
     assert files.read("two", "image-0-0") == b"other"
+
+
+@pytest.mark.parametrize("files", ["memory", "s3"], indirect=True)
+def test_what_goes_to_a_store_leaves_no_file_of_a_process_that_is_killed(
+    files, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with files.writing("whole", RESULT) as target:
+        target.write(b"x" * 100_000)
+        assert not list(tmp_path.iterdir())
+    assert files.read("whole", RESULT) == b"x" * 100_000
 
 
 def test_a_result_that_was_not_finished_is_not_there(files):

@@ -118,9 +118,12 @@ def test_a_deleted_job_is_gone_with_its_files(server):
 def test_a_request_that_is_sent_again_makes_no_second_job(server):
     first = submitted(server, **{"Idempotency-Key": "a"})
     assert submitted(server, **{"Idempotency-Key": "a"})["id"] == first["id"]
-    other = server.post("/jobs", files={"image": png([[0]])}, headers={"Idempotency-Key": "a"})
-    assert other.status_code == 422
-    assert "Idempotency-Key" in other.json()["detail"]
+    model = first["model"]
+    for query, image in (("", png([[0]])), (f"?model={model}", PICTURE), ("?split=true", PICTURE)):
+        files, headers = {"image": image}, {"Idempotency-Key": "a"}
+        other = server.post(f"/jobs{query}", files=files, headers=headers)
+        assert other.status_code == 422
+        assert "Idempotency-Key" in other.json()["detail"]
 
 
 def test_a_job_with_a_bad_image_says_what_is_wrong(server):

@@ -1,7 +1,9 @@
 """Models that come, are pinned, tried and rolled back over HTTP."""
 
 import io
+import os
 import shutil
+import time
 import zipfile
 from collections import Counter
 
@@ -9,14 +11,14 @@ import pytest
 from starlette.testclient import TestClient
 
 import service.models.memory
+from seg.errors import PackageError
+from seg.model_package import read_card, write_card
 from service.app import create_app
 from service.models.arrival import folder_name
-from service.models.folder import UNPROVEN
+from service.models.folder import GONE, STALE_S, UNPROVEN, remove_leftovers
 from service.models.registry import ModelRegistry
-from service.observability.metrics import Metrics
 from service.requests.folder_room import bytes_in
-from service.settings import Settings
-from tests.service.conftest import png, serving
+from tests.service.conftest import png, serving, started, until
 from tests.service.models.test_models import add, answered_by
 from tests.service.routes.test_errors import problem
 
@@ -39,11 +41,8 @@ def client(root, monkeypatch):
     test_trial's, and the server's below.
     """
     monkeypatch.setattr("service.routes.model_changes.try_out", lambda *_, **__: None)
-    registry = ModelRegistry(Settings(models=root, models_poll_s=60), Metrics())
-    registry.start()
-    registry.wait()
-    yield TestClient(create_app(registry))
-    registry.close()
+    with started(models=root, models_poll_s=60) as registry:
+        yield TestClient(create_app(registry))
 
 
 @pytest.fixture
@@ -79,6 +78,19 @@ def test_a_model_that_is_put_is_live_once_it_is_proven(client, packed):
     assert answered_by(client, model="lungs") == "lungs:1"
 
 
+@pytest.mark.parametrize("version", ["", "..", "1/2", " ", "5\n", "latest"])
+def test_a_version_that_can_stand_in_no_address_is_refused(client, tiny_package, root, version):
+    made = add(root.parent, tiny_package, "x")
+    card = read_card(made).model_copy(update={"version": version})
+    write_card(made, card)
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for file in made.iterdir():
+            archive.write(file, file.name)
+    refused = client.put("/models/cells", content=body.getvalue())
+    assert "no slash" in problem(refused, 422)
+
+
 def test_a_model_that_disagrees_with_its_golden_samples_leaves_nothing_behind(client, packed, root):
     before = left_in(root)
     refused = client.put("/models/cells?share=0.5", content=packed("2", broken=True))
@@ -90,20 +102,41 @@ def test_a_model_that_disagrees_with_its_golden_samples_leaves_nothing_behind(cl
     assert answered_by(client) == "cells:1"
 
 
+def test_what_a_process_that_died_left_of_packages_goes_after_a_day(packed, client, root):
+    left = [root / name for name in (".arriving-x", ".cells-2.gone", ".team", "dead")]
+    for folder in left:
+        folder.mkdir()
+    (root / "dead" / UNPROVEN).touch()
+    remove_leftovers(root)
+    assert all(folder.exists() for folder in left)  # a process may be at it
+    for folder in left:
+        os.utime(folder, (0, time.time() - STALE_S - 1))
+    with started(models=root):
+        pass
+    assert [folder.name for folder in left if folder.exists()] == [".team"]
+    client.put("/models/cells", content=packed("2"))
+    (root / f".cells-1{GONE}" / "half").mkdir(parents=True)  # of a process that was ended over it
+    assert client.delete("/models/cells/versions/1").status_code == 204
+
+
+def test_what_was_left_of_packages_goes_without_a_restart_too(root, monkeypatch):
+    monkeypatch.setattr("service.models.registry.TIDY_S", 0)
+    with started(models=root, models_poll_s=0.02):
+        left = root / ".arriving-x"
+        left.mkdir()
+        os.utime(left, (0, time.time() - STALE_S - 1))
+        until(lambda: not left.exists())
+
+
 def test_a_package_over_which_a_process_died_is_left_to_nobody_else(client, packed, root):
     client.put("/models/cells", content=packed("2"))
     taken = root / folder_name("cells", "2")
     assert not (taken / UNPROVEN).exists()
     (taken / UNPROVEN).touch()  # as it lay there while it was proven
-    registry = ModelRegistry(Settings(models=root), Metrics())
-    registry.start()
-    registry.wait()
-    try:
+    with started(models=root) as registry:
         assert [each.label for each in registry.versions()] == ["cells:1"]
         again = TestClient(create_app(registry)).put("/models/cells", content=packed("2"))
         assert "send it as another version" in problem(again, 409)
-    finally:
-        registry.close()
 
 
 def test_nobody_takes_a_package_up_before_it_is_proven(client, packed, root, monkeypatch):
@@ -161,32 +194,22 @@ def test_what_is_no_package_is_refused_in_a_sentence(client, root, body, words):
 
 
 def test_a_package_may_not_grow_beyond_its_limit(root, tiny_package):
-    registry = ModelRegistry(Settings(models=root, max_model_mb=1), Metrics())
-    registry.start()
-    registry.wait()
-    try:
+    with started(models=root, max_model_mb=1) as registry:
         client = TestClient(create_app(registry))
         bomb = zipped(**{"model.json": "{}", "network.onnx": bytes(2_000_000)})
         assert len(bomb) < 10_000
         assert "SEG_MAX_MODEL_MB" in problem(client.put("/models/cells", content=bomb), 422)
-    finally:
-        registry.close()
 
 
 def test_models_take_no_more_than_the_folder_may_hold(root, packed, monkeypatch):
     monkeypatch.setattr("service.routes.model_changes.try_out", lambda *_, **__: None)
     lying = bytes_in(root)
     mb = 1.5 * lying / 1e6
-    registry = ModelRegistry(Settings(models=root, max_models_mb=mb, models_poll_s=60), Metrics())
-    registry.start()
-    registry.wait()
-    try:
+    with started(models=root, max_models_mb=mb, models_poll_s=60) as registry:
         client, before = TestClient(create_app(registry)), left_in(root)
         answer = client.put("/models/cells", content=packed("2"))
         assert "raise SEG_MAX_MODELS_MB" in problem(answer, 507)
         assert left_in(root) == before
-    finally:
-        registry.close()
 
 
 def test_a_version_is_never_replaced_and_a_name_is_that_of_the_card(client, packed):
@@ -230,30 +253,86 @@ def test_a_candidate_answers_its_share_and_no_more(client, packed):
     assert answered_by(client) == "cells:2", "promoted: the highest that is proven"
 
 
+def test_a_candidate_goes_live_by_nobody_s_naming_another(client, packed):
+    client.put("/models/cells?share=0", content=packed("2"))
+    refused = client.put("/models/cells?share=0.5", content=packed("3"))
+    assert "version 2 is the candidate still" in problem(refused, 409)
+    assert {answered_by(client) for _ in range(20)} == {"cells:1"}
+    client.patch("/models/cells", json={"pinned": "1"})
+    third = client.put("/models/cells?share=0", content=packed("3")).json()
+    assert (third["candidate"], third["latest"]) == ("3", "1")
+
+
+def test_a_candidate_that_is_not_there_leaves_its_share_to_the_others_and_this_is_told(
+    client, packed, root
+):
+    """As a process leaves it that is killed while it proves a candidate."""
+    client.put("/models/cells?share=1", content=packed("2"))
+    (root / folder_name("cells", "2") / UNPROVEN).touch()
+    with started(models=root) as registry:
+        again = TestClient(create_app(registry))
+        assert {answered_by(again) for _ in range(5)} == {"cells:1"}
+        assert "the candidate 2 is not proven here" in again.get("/models/cells").json()["reason"]
+        shutil.rmtree(root / folder_name("cells", "2"))
+        entry = again.put("/models/cells", content=packed("2")).json()
+        assert (entry["candidate"], entry["reason"], entry["latest"]) == (None, None, "2")
+
+
+def test_a_candidate_that_is_the_highest_leaves_the_others_their_version_after_a_restart(
+    client, packed, root
+):
+    client.put("/models/cells", content=packed("2"))
+    client.put("/models/cells?share=0.5", content=packed("3"))
+    with started(models=root) as registry:
+        again = TestClient(create_app(registry))
+        assert {answered_by(again) for _ in range(30)} == {"cells:2", "cells:3"}
+
+
+def test_the_version_beside_a_candidate_is_proven_when_it_is_to_answer(packed, root, tiny_package):
+    add(root, tiny_package, "2")
+    with started(models=root) as registry:
+        client = TestClient(create_app(registry))
+        changed = client.patch("/models/cells", json={"candidate": "2", "share": 0})
+        assert changed.json()["latest"] == "1"
+        assert answered_by(client) == "cells:1"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "no space"), PackageError("it is none")])
+def test_a_candidate_that_cannot_be_taken_in_leaves_no_rule(client, packed, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(ModelRegistry, "adopt", fail)
+    assert client.put("/models/cells?share=0.5", content=packed("2")).status_code in (503, 422)
+    assert client.get("/models/cells").json()["candidate"] is None
+
+
+def test_a_candidate_needs_a_version_beside_it_that_answers_the_others(client, packed, root):
+    refused = client.put("/models/lungs?share=0.5", content=packed("1", "lungs"))
+    assert "another version of lungs" in problem(refused, 409)
+    alone = client.patch("/models/cells", json={"candidate": "1", "share": 0.5})
+    assert "another version of cells" in problem(alone, 409)
+    client.put("/models/cells?share=0", content=packed("2"))
+    shutil.rmtree(root / "cells-1")
+    with started(models=root) as registry:
+        answer = TestClient(create_app(registry)).post("/segment", content=IMAGE)
+        assert "no other version" in problem(answer, 503)
+
+
 def test_a_rule_outlasts_the_process(client, packed, root):
     client.put("/models/cells", content=packed("2"))
     client.patch("/models/cells", json={"pinned": "1"})
-    registry = ModelRegistry(Settings(models=root), Metrics())
-    registry.start()
-    registry.wait()
-    try:
+    with started(models=root) as registry:
         assert registry.choose().label == "cells:1"
-    finally:
-        registry.close()
 
 
 def test_a_pinned_version_that_is_gone_is_not_answered_by_another(client, packed, root):
     client.put("/models/cells", content=packed("2"))
     client.patch("/models/cells", json={"pinned": "1"})
     shutil.rmtree(root / "cells-1")
-    registry = ModelRegistry(Settings(models=root), Metrics())
-    registry.start()
-    registry.wait()
-    try:
+    with started(models=root) as registry:
         answer = TestClient(create_app(registry)).post("/segment", content=IMAGE)
         assert "pinned to version 1" in problem(answer, 503)
-    finally:
-        registry.close()
 
 
 @pytest.mark.parametrize(
@@ -281,14 +360,9 @@ def test_a_version_that_answers_is_not_deleted_and_others_are(client, packed, ro
 
 
 def test_where_there_is_one_package_models_are_not_taken_in(tiny_package):
-    registry = ModelRegistry(Settings(package=tiny_package), Metrics())
-    registry.start()
-    registry.wait()
-    try:
+    with started(package=tiny_package) as registry:
         client = TestClient(create_app(registry))
         assert "SEG_MODELS" in problem(client.put("/models/cells", content=b"x"), 409)
-    finally:
-        registry.close()
 
 
 def test_a_server_takes_a_model_in_while_it_answers_and_wants_the_scope(tmp_path, root, packed):

@@ -60,8 +60,9 @@ def answered_by(client, **params) -> str:
 
 
 def test_versions_sort_as_people_do():
-    shuffled = ["2", "1.10", "20260102.000000", "1.2", "20260101.120000", "1.9"]
-    in_order = ["1.2", "1.9", "1.10", "2", "20260101.120000", "20260102.000000"]
+    long = "9" * 5000  # more digits than Python makes a number of
+    shuffled = ["2", "1.10", long, "20260102.000000", "01.2", "20260101.120000", "1.09"]
+    in_order = ["01.2", "1.09", "1.10", "2", "20260101.120000", "20260102.000000", long]
     assert sorted(shuffled, key=natural) == in_order
 
 
@@ -87,6 +88,19 @@ def test_a_request_chooses_a_model_and_a_version(started, tmp_path, tiny_package
     problem(client.get("/models/x"), 404)
     problem(client.get("/models/cells/versions/7"), 404)
     assert 'route="/models/{name}/versions/{version}"' in client.get("/metrics").text
+
+
+def test_a_version_may_be_a_moment_and_a_job_of_it_is_done(tmp_path, tiny_package):
+    moment = "2026-11-30T12:00"
+    add(tmp_path, tiny_package, moment)
+    with serving(None, tmp_path, SEG_PACKAGE="", SEG_MODELS=str(tmp_path)) as client:
+        (entry,) = client.get("/models").json()["models"]
+        assert client.get(entry["versions"][0]["url"]).json()["version"] == moment
+        label = f"cells:{moment}"
+        assert client.post("/segment", params={"model": label}, content=IMAGE).status_code == 200
+        job = client.post("/jobs", content=IMAGE).json()
+        assert job["model"] == label
+        until(lambda: client.get(job["links"]["self"]).json()["state"] == "done")
 
 
 def test_a_named_default_answers_where_no_model_is_named(started, tmp_path, tiny_package):

@@ -1,5 +1,7 @@
 """Forms whose parts are small, many, or too many for the memory of a service."""
 
+import gc
+
 import anyio
 import pytest
 from starlette.requests import Request
@@ -8,6 +10,7 @@ from service.problems.response import Problem
 from service.requests import open_files
 from service.requests.forms import MAX_FILES, whole_form
 from service.requests.open_files import OPEN_FILES
+from service.requests.uploads import Uploads
 
 
 def request_of(*parts: tuple[str, bytes]) -> Request:
@@ -99,3 +102,24 @@ def test_what_does_not_say_that_it_is_a_form_is_told_to_be_one(kind):
     with pytest.raises(Problem, match="multipart/form-data") as raised:
         anyio.run(take)
     assert raised.value.status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body", [b"--b\r\n\r\nhalf an instance", b"--b\r\n\r\nx\r\n--b\r\n\r\n", b"--c"]
+)
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_related_body_that_is_cut_off_leaves_nothing_to_say_in_the_log(body):
+    request = request_of((FILE, b"x"))
+    headers = [(b"content-type", b"multipart/related; boundary=b")]
+
+    async def receive():
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def take():
+        uploads = Uploads(None, 1, 1)
+        async with uploads.images_of(Request({**request.scope, "headers": headers}, receive)):
+            pass
+
+    with pytest.raises(Problem, match="boundary"):
+        anyio.run(take)
+    gc.collect()

@@ -134,6 +134,21 @@ def test_the_accept_header_chooses_and_a_format_by_name_wins(client):
     assert as_png.headers["Content-Type"] == "image/png"
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["text/html", "application/json"], id="two lines"),
+        pytest.param(["image/png;q=0.2", "application/json; q=.3"], id="two lines, with weights"),
+        pytest.param(["*/*;q=.1,image/png;q=0", "application/json"], id="two lines of lists"),
+        pytest.param(["image/png;q=nan, application/json;q=0.1"], id="a weight that is none"),
+    ],
+)
+def test_several_accept_headers_are_one_list(client, lines):
+    headers = [("Accept", line) for line in lines]
+    answer = client.post("/segment", content=png(blocks(8, 8)), headers=headers)
+    assert answer.headers["Content-Type"] == "application/json"
+
+
 def test_sixteen_images_of_mixed_sizes_share_batches_and_keep_their_masks(client):
     images = [png(blocks(30 + 13 * n, 200 - 11 * n)) for n in range(16)]
     alone = [client.post("/segment", content=image).content for image in images]
@@ -221,6 +236,15 @@ def test_patches_of_another_size_are_refused_before_they_join_others(client):
         answer = client.post("/infer_patches", json={"patches": wrong})
         assert answer.status_code == 422, wrong
         assert "(b, 1, 32, 32)" in answer.text
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e400", "-Infinity", "null", "1e39"])
+def test_patches_of_what_is_no_number_are_refused(client, value):
+    text = json.dumps(np.zeros((1, 1, 32, 32)).tolist()).replace("0.0", value, 1)
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/infer_patches", content=text, headers=headers)
+    assert answer.status_code == 422
+    assert "hold null, NaN" in answer.json()["detail"]
 
 
 def test_patches_come_as_a_form_too_and_as_nothing_else(client):

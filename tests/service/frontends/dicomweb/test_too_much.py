@@ -1,5 +1,6 @@
 """Instances that are sent: what they take, in whatever number and of whatever make they come."""
 
+import copy
 import dataclasses
 import io
 from contextlib import ExitStack
@@ -7,14 +8,15 @@ from contextlib import ExitStack
 import anyio
 import numpy as np
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 from starlette.requests import Request
 
 from benchmarks.drills.attacks import deflated
 from seg.errors import ImageError
-from seg.images.dicom.instance_facts import InstanceFacts, instance_facts
+from seg.images.dicom.instance_facts import InstanceFacts, are_two, instance_facts
 from service.archives.instances import facts_of_sent
 from service.decoding.image_decoder import ImageDecoder
-from service.frontends.dicomweb.stow import CANNOT_UNDERSTAND, MOST_SERIES, NO_ROOM, _Sorted
+from service.frontends.dicomweb.stow import DUPLICATE, MOST_SERIES, NO_ROOM, _Sorted
 from service.problems.response import Problem
 from service.requests import uploads
 from service.requests.open_files import OPEN_FILES
@@ -63,7 +65,7 @@ def test_of_two_images_of_one_name_the_second_is_refused_and_one_sent_again_is_n
             found.begin({})
             found.write(place)
             found.end()
-        assert [reason for _, reason in found.refused] == [CANNOT_UNDERSTAND]
+        assert [reason for _, reason in found.refused] == [DUPLICATE]
         assert len(found.taken) == 2
 
 
@@ -86,6 +88,26 @@ def test_what_an_instance_is_comes_over_from_the_process_that_read_it():
     facts = facts_of_sent(io.BytesIO(content), ImageDecoder(Settings()), lambda: None)
     assert facts == instance_facts(io.BytesIO(content))
     assert facts.instance == SLICE.SOPInstanceUID
+
+
+def test_other_pixels_are_another_image_however_they_are_written():
+    image, other = copy.deepcopy(SLICE), copy.deepcopy(SLICE)
+    other.PixelData = image.PixelData[:-2] + b"\1\0"
+    implicit, renamed = copy.deepcopy(image), copy.deepcopy(image)
+    implicit.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    renamed.PatientName = "Corrected^By^The^Archive"
+    renamed.DataSetTrailingPadding = bytes(10)
+    packed = copy.deepcopy(other)
+    packed.compress(RLELossless, generate_instance_uid=False)
+
+    def look(each):
+        return instance_facts(io.BytesIO(content_of(each))).look
+
+    assert are_two(look(other), look(image))
+    assert are_two(look(other), look(implicit))
+    assert not are_two(look(renamed), look(image))
+    assert not are_two(look(implicit), look(image))
+    assert not are_two(look(packed), look(image))  # nobody knows: it may be packed in many ways
 
 
 @pytest.mark.parametrize("content", [deflated(200 << 20), b"1.2.3"], ids=["a bomb", "no file"])

@@ -266,6 +266,8 @@ def test_no_name_of_a_patient_and_no_uid_is_logged(clinic):
 def test_a_setting_that_cannot_be_ends_in_one_sentence(
     tiny_package_3d, tmp_path, monkeypatch, capsys, settings, words
 ):
+    # lines of later tests would go to this one's output, which is closed by then
+    monkeypatch.setattr("service.observability.logs.configure_logging", lambda: None)
     places = {"SEG_JOBS_FILES": tmp_path / "jobs", "SEG_DICOM_SPOOL": tmp_path / "received"}
     for name, value in ({"SEG_PACKAGE": tiny_package_3d} | places | settings).items():
         monkeypatch.setenv(name, str(value))

@@ -24,7 +24,7 @@ from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png, serving
+from tests.service.conftest import labels_of, png, serving, started
 
 IMAGE = png(np.arange(40 * 50).reshape(40, 50) // 8)
 LENGTH = "Inference-Header-Content-Length"
@@ -101,12 +101,11 @@ def test_tritons_own_client_gets_the_masks_that_segment_answers(
 def asked(tmp_path_factory):
     """A client of an application with a package for images in two files."""
     package = write_package(tmp_path_factory.mktemp("two") / "package", channels=2)
-    registry = ModelRegistry(Settings(package=package, frontends="oip"), Metrics())
-    registry.start()
-    registry.wait()
-    with TestClient(create_app(registry)) as client:
+    with (
+        started(package=package, frontends="oip") as registry,
+        TestClient(create_app(registry)) as client,
+    ):
         yield client
-    registry.close()
 
 
 NAME = "nearest-level"
