@@ -6,9 +6,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 SERVE := .venv-serve
 APT := sh deploy/apt_install.sh
+INSTALL := python deploy/install.py
+# Environments come without bytecode: what is never imported needs none. Where it may not be kept,
+# as in many images, each start would compile all anew and take three times as long.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs serve studio serve-only bento audit pacs browser library clean
+.PHONY: help demo test test-long lint docs serve studio serve-only bento audit pacs browser library clean
 
 help:  ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -18,6 +22,9 @@ demo: $(READY)  ## train on real images, serve the model, segment an image over 
 
 test: lint  ## lint, types, imports and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-long: $(READY)  ## the tests that are left out of make test for their length
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -33,10 +40,7 @@ serve: $(READY)  ## serve a model package: make serve PACKAGE=runs/demo/package
 	SEG_PACKAGE="$(PACKAGE)" $(BIN)/seg serve
 
 studio: $(READY)  ## draw, train and count in the browser on a folder: make studio FOLDER=cells
-	@mkdir -p "$(or $(FOLDER),studio)/models"
-	@echo "open http://localhost:3000/studio"
-	SEG_STUDIO="$(or $(FOLDER),studio)" SEG_MODELS="$(or $(FOLDER),studio)/models" \
-	  SEG_TRAIN_MINUTES=15 $(BIN)/seg serve
+	@$(BIN)/seg studio "$(or $(FOLDER),studio)"
 
 serve-only: $(SERVE)/.ready  ## the same without torch, from an environment of its own: make serve-only PACKAGE=DIR
 	@test -n "$(PACKAGE)" || { echo "name a package: make serve-only PACKAGE=DIR"; exit 2; }
@@ -69,9 +73,8 @@ $(SERVE)/.ready: bentofile.yaml constraints.txt
 	@echo "installing into $(SERVE), once; a minute or two"
 	@$(PYTHON) -m venv $(SERVE)
 	@sed -n 's/^    - "\(.*\)"$$/\1/p' bentofile.yaml > $(SERVE)/requirements.txt
-	@$(SERVE)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  --constraint constraints.txt --requirement $(SERVE)/requirements.txt
-	@$(SERVE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(SERVE)/bin/$(INSTALL) --constraint constraints.txt --requirement $(SERVE)/requirements.txt
+	@$(SERVE)/bin/$(INSTALL) --no-deps --editable .
 	@find $(SERVE) -type d -name tests -prune -exec rm -rf {} +  # as in the image: libraries' own
 	@$(SERVE)/bin/python service/hosting/stripped.py $(SERVE)
 	@touch $@
@@ -83,10 +86,8 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed; name one with make PYTHON=..."; exit 2; }
 	@echo "installing into .venv, once; some minutes and $(if $(TORCH_INDEX),3,8) GB"
 	@$(PYTHON) -m venv .venv
-	@test -z "$(TORCH_INDEX)" || grep -E '^torch(vision)?==' constraints.txt | \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  --index-url "$(TORCH_INDEX)" --requirement /dev/stdin
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  --constraint constraints.txt --editable '.[train,serve,dev]'
+	@test -z "$(TORCH_INDEX)" || $(BIN)/$(INSTALL) --index-url "$(TORCH_INDEX)" \
+	  $$(grep -E '^torch(vision)?==' constraints.txt)
+	@$(BIN)/$(INSTALL) --constraint constraints.txt --editable '.[train,serve,dev]'
 	@touch $@
 	@du -sm .venv | sed 's/\t.*/ MB in .venv/'

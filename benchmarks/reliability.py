@@ -20,6 +20,7 @@ from benchmarks.drills import (
     clinic,
     files,
     key_holder,
+    kills,
     limits,
     outages,
     proxies,
@@ -33,6 +34,7 @@ LIBRARIES = ("bentoml", "uvicorn", "starlette", "onnxruntime-gpu", "lightning")
 DRILLS: dict[str, Callable[[Drill], None]] = {
     "worker_killed": outages.worker_killed,
     "killed_behind_a_proxy": proxies.killed_behind_a_proxy,
+    "killed_uploads": kills.killed_uploads,
     "stopped": outages.stopped,
     "hanging": outages.hanging,
     "two_services": outages.two_services,

@@ -173,7 +173,7 @@ def trained(page: Page, minutes: float) -> str:
 
 def counted(page: Page, images: list[Path], scratch: Path) -> dict[str, int]:
     """What the page counts in images, by its table of all of them."""
-    page.click("#count-link")
+    page.click("header .end a")
     page.set_input_files("#files", images)
     expect(page.locator("#queue li[data-state=done]")).to_have_count(len(images), timeout=300_000)
     with page.expect_download() as download:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import runpy
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,25 @@ def own_cache(tmp_path_factory):
     """What is found out about this machine is not kept in the home of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_bytecode_with_checks():
+    """What runs a module as a command would keep its bytecode with the checks of shapes in it.
+
+    jaxtyping keeps what is imported under a name of its own; a command is no import, and whoever
+    called it afterwards, without the checks, would get a KeyError.
+    """
+    run_module = runpy.run_module
+
+    def leaving_nothing(*args, **kwargs):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "dont_write_bytecode", True)
+            return run_module(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runpy, "run_module", leaving_nothing)
         yield
 
 

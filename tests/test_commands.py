@@ -4,8 +4,10 @@ import ast
 import importlib
 import json
 import re
+import runpy
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ SLOW = {
 }
 NO_COMMANDS = {
     "service.models.trial": "a process of its own, which tries a package that is put",
+    "service.studio.training_process": "a process of its own, which runs what the studio orders",
     "training.interchange.unpickle": "a process of its own, started by its path and no person",
 }
 RUN = """
@@ -232,3 +235,10 @@ def test_a_room_has_all_that_it_shows(room):
     program = f"from {room} import nothing_of_the_kind"
     asked = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)
     assert b"ImportError: cannot import name 'nothing_of_the_kind'" in asked.stderr
+
+
+def test_what_tests_run_as_a_command_leaves_no_bytecode_with_their_checks_in_it():
+    kept = Path(cache_from_source(str(ROOT / "seg" / "sentences.py")))
+    kept.unlink(missing_ok=True)
+    runpy.run_module("seg.sentences")
+    assert not kept.exists() or b"jaxtyp" not in kept.read_bytes()
