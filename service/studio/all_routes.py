@@ -166,6 +166,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
                     "application/json": {"schema": {}},
                     "image/tiff": {"schema": BINARY},
                     "application/gzip": {"schema": BINARY},
+                    "application/octet-stream": {"schema": BINARY},
                 },
             }
         },
@@ -173,7 +174,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         parameters=(
             _MODEL,
             _query(
-                "format", "JSON, or a label image.", {"type": "string", "enum": [*FORMATS]}, "json"
+                "format",
+                "JSON, a label image, or a label map.",
+                {"type": "string", "enum": [*FORMATS]},
+                "json",
             ),
         ),
         scope=SCOPE,

@@ -1,9 +1,12 @@
 """``/studio/images/ID/objects``: what there is of each class, by what people drew first.
 
 What somebody drew or corrected is counted as it stands, drafts too, since that is what they see; a
-model is asked about the rest.
+model is asked about the rest. What was counted last is kept: counting all images again asks for
+those alone that were drawn on since, or that another model would answer for now.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,16 +25,21 @@ from seg.objects.label_images import encode_labels
 from seg.objects.measurements import measure_objects
 from seg.objects.writing import LABEL_SUFFIX
 from service.decoding.image_decoder import Check
+from service.errors import NotReadyError
 from service.problems.response import Problem
+from service.studio.bodies import as_bin, bin_response, packed
 from service.studio.combined import CombinedObjects, combined_classes, combined_objects
-from service.studio.drawn import UNKNOWN
+from service.studio.drawn import MOST_OBJECTS, UNKNOWN
 from service.studio.model_routes import StudioModels
 from service.studio.on_disk.classes import DrawnClasses
+from service.studio.on_disk.files import state_of
 from service.studio.on_disk.revisions import DrawnState, Revision
 from service.studio.routes import IMAGE, Studio
 from service.studio.suggestions import Suggestion
 
-FORMATS = ("json", "labels")
+FORMATS = ("json", "labels", "map")
+KEPT_BYTES = 64 * 2**20
+"""Of answers in JSON."""
 BYTES_EACH = 40
 """That labels, their first voxels and their measurements take for a voxel."""
 MEDIA_TYPE = {2: "image/tiff", 3: "application/gzip"}
@@ -49,46 +57,89 @@ class _Drawn:
     """Of the voxels, those that somebody annotated."""
 
 
+class _Answers:
+    """Those that were asked for last: their ETag and what they say."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], tuple[str, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, key: tuple[object, ...]) -> Response | None:
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            etag, content = self._kept[key]
+        return Response(content, media_type="application/json", headers={"ETag": etag})
+
+    def keep(self, key: tuple[object, ...], answer: Response) -> None:
+        with self._lock:
+            self._kept[key] = answer.headers["ETag"], bytes(answer.body)
+            while sum(len(content) for _, content in self._kept.values()) > KEPT_BYTES:
+                self._kept.popitem(last=False)
+
+
 class StudioCounts:
     """The route that counts and measures an image of the studio."""
 
     def __init__(self, studio: Studio, models: StudioModels) -> None:
         self._studio = studio
         self._suggestions = models.suggestions
+        self._answers = _Answers()
 
     def routes(self) -> list[Route]:
         """For an application."""
         return [Route(f"{IMAGE}/objects", self.objects, methods=["GET"])]
 
     async def objects(self, request: Request) -> Response:
-        """``GET /studio/images/ID/objects``: counts and a row for each object, or their labels."""
+        """``GET /studio/images/ID/objects``: counts and a row for each object, or where they lie.
+
+        ``format=labels`` is a label image for other programs, ``map`` what the page shows.
+        """
         wanted = request.query_params.get("format", FORMATS[0])
         if wanted not in FORMATS:
             raise Problem(422, f"format is one of {', '.join(FORMATS)}")
         identity = request.path_params["id"]
-        image = (await self._studio.images.get(request, identity)).image
+        model = request.query_params.get("model")
+        with suppress(NotReadyError, Problem):  # nobody is asked where all is drawn
+            model = self._suggestions.answering(model)
         classes = await run_sync(self._studio.classes)
+        key = await run_sync(self._key, identity, model, classes)
+        if wanted == "json" and (kept := self._answers.of(key)):
+            return kept
+        image = (await self._studio.images.get(request, identity)).image
         drawn = await self._drawn(request, identity, image, classes)
         found = began = None
         if drawn is None or drawn.share < 1:
-            model = request.query_params.get("model")
             found = await self._suggestions.get(request, identity, model, classes)
         if drawn and drawn.revision.package and classes.are_objects and wanted == "json":
             with suppress(Problem, SegError):  # that model may be gone
                 package = drawn.revision.package
                 began = await self._suggestions.get(request, identity, package, classes)
-        headers = {"ETag": f'"{drawn.revision.revision if drawn else 0}"'}
 
         def answered(_: Check) -> Response:
+            headers = {"ETag": f'"{drawn.revision.revision if drawn else 0}"'}
+            if wanted == "map":
+                return _map(drawn, found, classes, image, headers)
             if wanted == "labels":
                 content = _labels(drawn, found, classes, image)
                 return Response(content, media_type=MEDIA_TYPE[image.dims], headers=headers)
             told = {"id": identity, "dims": image.dims, **_about(drawn, found)}
-            return JSONResponse(
-                told | _measured(drawn, found, began, classes, image), headers=headers
-            )
+            told |= _measured(drawn, found, began, classes, image)
+            return JSONResponse(told, headers=headers)
 
-        return await self._studio.images.drawing(request, image, BYTES_EACH, answered)
+        answer = await self._studio.images.drawing(request, image, BYTES_EACH, answered)
+        if wanted == "json":
+            self._answers.keep(key, answer)
+        return answer
+
+    def _key(self, identity: str, model: str | None, classes: DrawnClasses) -> tuple[object, ...]:
+        """All that a count depends on."""
+        record = self._studio.folder.record(identity)
+        state = state_of(self._studio.folder.files_of(identity))
+        drawn = record.last.sha256 if record.last else None
+        values = tuple(classes.values.items())
+        return identity, model, values, record.number, drawn, record.is_changed, *state
 
     async def _drawn(
         self, request: Request, identity: str, image: Image, classes: DrawnClasses
@@ -139,6 +190,24 @@ def _labels(
     values = np.array([*classes.values.values()])
     values = values.astype(np.min_scalar_type(values.max()))[places]
     return encode_image(Image.on_grid_of(image, values[np.newaxis]), f"mask{suffix}")
+
+
+def _map(
+    drawn: _Drawn | None,
+    found: Suggestion | None,
+    classes: DrawnClasses,
+    image: Image,
+    headers: dict[str, str],
+) -> Response:
+    """The same as a label map of the page."""
+    if not classes.are_objects:
+        places = combined_classes(drawn.numbers if drawn else None, found)
+        return bin_response(packed(as_bin(places)), headers)
+    objects = _objects(drawn, found, classes, image).objects
+    if len(objects) > MOST_OBJECTS:
+        raise Problem(422, f"more than {MOST_OBJECTS} objects: format=labels has them")
+    content = packed(as_bin(objects.labels.astype(np.uint16)))
+    return bin_response(content, headers)
 
 
 def _measured(

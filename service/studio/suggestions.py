@@ -75,14 +75,14 @@ class Suggestions:
         self._kept: OrderedDict[tuple[object, ...], Suggestion] = OrderedDict()
         self._lock = threading.Lock()
 
-    def answering(self) -> str:
-        """``NAME:VERSION`` of the model that answers where none is named.
+    def answering(self, model: str | None = None) -> str:
+        """``NAME:VERSION`` of the model that a name, or none, means now.
 
         Raises:
-            Problem: 422, several are there and none is the default.
-            NotReadyError: no model answers yet.
+            Problem: 404, there is none; 422, several are there and none is the default.
+            NotReadyError: it does not answer yet.
         """
-        return self._models.choose().label
+        return self._models.choose(model).label
 
     async def get(
         self, request: Request, identity: str, model: str | None, classes: DrawnClasses

@@ -8,6 +8,7 @@ import tifffile
 
 from seg.images import Image
 from seg.objects.measurements import measure_objects
+from service.studio import measured
 from service.studio.combined import combined_objects
 from service.studio.drawn import UNKNOWN
 from service.studio.on_disk.classes import DrawnClasses
@@ -64,6 +65,31 @@ def test_what_a_person_drew_counts_and_no_model_is_asked(studio):
     assert answer.headers["content-type"] == "image/tiff"
     np.testing.assert_array_equal(tifffile.imread(io.BytesIO(answer.content)), numbers)
     assert answer.headers["etag"] == '"1"', "of which version it is"
+
+
+def test_what_is_counted_is_shown_as_a_map_and_known_again_until_it_is_changed(helped, monkeypatch):
+    named(helped, "nucleus")
+    asked = []
+    monkeypatch.setattr(
+        measured, "measure_objects", lambda *a: (asked.append(1), measure_objects(*a))[1]
+    )
+    first = counted(helped, "a")
+    assert counted(helped, "a").content == first.content
+    assert counted(helped, "a").headers["etag"] == first.headers["etag"] == '"0"'
+    assert len(asked) == 1
+    shown = as_map(counted(helped, "a", format="map").content)
+    labels = tifffile.imread(io.BytesIO(counted(helped, "a", format="labels").content))
+    np.testing.assert_array_equal(shown, labels)
+    drawn = np.full(SIZE, UNKNOWN, np.uint16)
+    drawn[:20, :20] = boxes((1, 1, 3))[:20, :20]
+    put(helped, "a", drawn)
+    assert counted(helped, "a").headers["etag"] == '"1"'
+    assert len(asked) == 2
+    put(helped, "a", boxes((1, 1, 3)), on=1, state="done")
+    assert counted(helped, "a").json()["state"] == "done"
+    put(helped, "a", boxes((1, 1, 4)), on=2)
+    assert counted(helped, "a").json()["classes"]["nucleus"]["num_pixels"] == 16
+    assert len(asked) == 4
 
 
 def test_where_nobody_drew_the_model_counts_and_where_somebody_did_they_do(helped):

@@ -1,12 +1,13 @@
 """What a hand does by mistake, in a real browser: refused, asked about or told, and never lost."""
 
+import nibabel
 import numpy as np
 import tifffile
 from playwright.sync_api import expect
 
 from seg.images import read_mask
 from service.studio.drawn import UNKNOWN
-from tests.service.conftest import until_status
+from tests.service.conftest import served, until_status
 from tests.service.page.conftest import browser, open_page  # noqa: F401
 from tests.service.studio.hands import drag, spot
 from tests.service.studio.test_page import numbers_in, place, started  # noqa: F401
@@ -59,6 +60,11 @@ def test_what_was_undone_after_done_is_told_from_what_training_has(place, open_p
         expect(since).to_be_empty()
         page.keyboard.press("Control+z")
         expect(row).to_have_text("a done, changed since")
+        page.keyboard.press("Control+y")  # back to what was done
+        expect(page.locator("#saved")).to_have_text("Done, version 1")
+        expect(row).to_have_text("a done")
+        page.keyboard.press("Control+z")
+        expect(row).to_have_text("a done, changed since")
         page.reload()
         expect(row).to_have_text("a done, changed since")
         expect(since).to_contain_text("training uses version 1, not what is shown")
@@ -73,6 +79,36 @@ def test_what_was_undone_after_done_is_told_from_what_training_has(place, open_p
         expect(row).to_have_text("a done")
         expect(since).to_be_empty()
         assert read_mask(place / "drawn" / "masks" / "a.tif").array[60, 5] == 0
+
+
+def test_corners_near_each_other_are_corners_and_a_polygon_stays_in_its_slice(place, open_page):  # noqa: F811
+    volume = np.zeros((4, 24, 32), np.float32)
+    nibabel.save(nibabel.Nifti1Image(volume.T, np.eye(4)), place / "drawn/images/v.nii.gz")
+    for name in "ab":
+        (place / "drawn" / "images" / f"{name}.tif").unlink()
+    (place / "none").mkdir()  # the model is of pictures
+    folders = {"SEG_STUDIO": str(place / "drawn"), "SEG_MODELS": str(place / "none")}
+    with served("", place / "log.txt", **folders) as client:
+        until_status(client, "/livez", 200)
+        client.put("/studio/dataset", json={"classes": [{"name": "cell"}]})
+        page = open_page(str(client.base_url), "/studio", ready=False)
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "v")
+        for _ in range(10):
+            page.click("#zoom-out")
+        page.keyboard.press("p")
+        click(page, (4, 4), (8, 4), (8, 8), (4, 8))  # the last within six pixels of the first one
+        page.keyboard.press("PageUp")
+        click(page, (20, 20))
+        expect(page.locator("#hint")).to_contain_text("begun in another slice")
+        page.keyboard.press("Enter")
+        expect(page.locator("#count")).to_have_text("1 object")
+        page.keyboard.press("d")
+        page.keyboard.press("d")
+        expect(page.locator("#saved")).to_contain_text("Done")
+        answer = client.get("/studio/images/v/label").content
+        numbers = np.frombuffer(answer, "<u2").reshape(4, 24, 32) % UNKNOWN
+        assert [int(each.sum()) >= 20 for each in numbers] == [0, 0, 1, 0], "not 15, a triangle"
+        assert numbers[[0, 1, 3]].max() == 0
 
 
 def test_a_drawing_that_met_another_s_is_offered_again_though_its_page_was_closed(place, open_page):  # noqa: F811

@@ -21,7 +21,7 @@ from service.studio.drawn import UNKNOWN
 from tests.packages import write_package
 from tests.service.conftest import served, until, until_status
 from tests.service.page.conftest import browser, open_page  # noqa: F401
-from tests.service.studio.hands import drag, spot
+from tests.service.studio.hands import drag, see, spot
 
 SIZE = (64, 80)
 
@@ -328,6 +328,19 @@ def test_all_images_are_counted_as_they_are_drawn_and_the_rest_by_the_model(plac
         assert not Axe().run(page).response["violations"]
         rows.nth(1).get_by_role("button").click()  # what is changed is counted anew
         expect(page.locator("#canvas")).to_have_attribute("data-image", "b")
+        answer = client.get("/studio/images/b/objects", params={"format": "map"})
+        theirs = np.frombuffer(answer.content, "<u2").reshape(SIZE)
+        rim = (theirs > 0) & (np.roll(theirs, 1, 0) == 0) & (np.add(*np.indices(SIZE)) % 8 > 0)
+        y, x = np.argwhere(rim)[0].tolist()  # between the lines of the hatch
+        page.reload()
+        expect(page.locator("#counted")).to_contain_text("2 of 2 images are counted")
+        page.locator("#images button").nth(1).click()
+        expect(page.locator("#canvas")).to_have_attribute("data-image", "b")
+        see(page, x, y, colored=True)
+        page.keyboard.press("c")
+        see(page, x, y, colored=False)
+        page.keyboard.press("c")
+        see(page, x, y, colored=True)
         drag(page, (30, 30), (34, 34))
         expect(page.locator("#counted")).to_contain_text("b was changed since it was counted")
         expect(rows).to_have_count(1)

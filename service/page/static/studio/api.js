@@ -27,6 +27,22 @@ export async function suggestionFor(image) {
   return mapIn(await ask(`${OF_IMAGE(image)}/suggestion`, { method: "POST" }));
 }
 
+/** What is counted, or where it lies: `json`, `labels` (a file) or `map`. */
+export function objectsOf(image, format, signal) {
+  return ask(`${OF_IMAGE(image)}/objects?format=${format}`, { signal });
+}
+
+/** Numbers of all that is counted in an image. */
+export async function countedOf(image) {
+  const answer = await objectsOf(image, "map");
+  return { numbers: numbersIn(await answer.arrayBuffer()), revision: revisionOf(answer) };
+}
+
+/** A proxy that packs weakens it. */
+export function revisionOf(answer) {
+  return Number(answer.headers.get("ETag")?.replace(/^W\/|"/g, ""));
+}
+
 async function mapIn(answer) {
   return {
     numbers: numbersIn(await answer.arrayBuffer()),

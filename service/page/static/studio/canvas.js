@@ -21,6 +21,7 @@ export class View {
     this.colors = hueOf;
     this.selected = 0;
     this.waiting = new Set();
+    this.counted = null;
     this.isFitted = true;
     this.size = [canvas.clientWidth, canvas.clientHeight];
     new ResizeObserver(() => this.#resized()).observe(canvas);
@@ -93,11 +94,19 @@ export class View {
     if (right <= left || bottom <= top) return;
     const image = new ImageData(right - left, bottom - top);
     const { data } = image;
-    const numbers = this.map.numbers.subarray(this.z * this.map.size, (this.z + 1) * this.map.size);
+    const ofSlice = (volume) => volume.subarray(this.z * this.map.size, (this.z + 1) * this.map.size);
+    const numbers = ofSlice(this.map.numbers);
+    const counted = this.counted ? ofSlice(this.counted) : null;
     const bytes = this.slice.length / numbers.length;
     const span = Math.max(1, this.high - this.low);
     const shade = Uint8ClampedArray.from({ length: 256 }, (_, value) => (255 * (value - this.low)) / span);
     const colors = new Map();
+    const colorOf = (number) => {
+      if (!colors.has(number)) colors.set(number, number === this.selected ? CHOSEN_COLOR : this.colors(number));
+      return colors.get(number);
+    };
+    const isEdge = (of, at, x) => x === 0 || x === width - 1 || of[at - 1] !== of[at] || of[at + 1] !== of[at]
+      || of[at - width] !== of[at] || of[at + width] !== of[at];
     let to = 0;
     for (let y = top; y < bottom; y += 1) {
       for (let x = left; x < right; x += 1, to += 4) {
@@ -106,12 +115,11 @@ export class View {
         for (let c = 0; c < 3; c += 1) data[to + c] = shade[this.slice[bytes * at + (bytes === 3 ? c : 0)]];
         data[to + 3] = 255;
         if (number === UNKNOWN) {
-          if ((x + y) % HATCH === 0) mix(data, to, HATCH_COLOR, 0.5);
+          if (counted?.[at]) {
+            if (isEdge(counted, at, x)) mix(data, to, this.colors(counted[at]), 0.9);
+          } else if ((x + y) % HATCH === 0) mix(data, to, HATCH_COLOR, 0.5);
         } else if (number) {
-          if (!colors.has(number)) colors.set(number, number === this.selected ? CHOSEN_COLOR : this.colors(number));
-          const isEdge = x === 0 || x === width - 1 || numbers[at - 1] !== number || numbers[at + 1] !== number
-            || numbers[at - width] !== number || numbers[at + width] !== number;
-          mix(data, to, colors.get(number), isEdge ? 0.9 : 0.35);
+          mix(data, to, colorOf(number), isEdge(numbers, at, x) ? 0.9 : 0.35);
         }
       }
     }
@@ -133,9 +141,9 @@ export class View {
     context.imageSmoothingEnabled = this.scale < 1;
     context.drawImage(this.pixels, 0, 0);
     context.lineWidth = 1.5 / this.scale;
-    [...this.shapes, ...this.waiting].forEach(({ points, closed }) => {
+    [...this.shapes, ...this.waiting].forEach(({ points, closed, ring = points.length === 1 ? 3 / this.scale : 0 }) => {
       context.beginPath();
-      if (points.length === 1) context.arc(points[0].x + 0.5, points[0].y + 0.5, 3 / this.scale, 0, 2 * Math.PI);
+      if (ring) context.arc(points[0].x + 0.5, points[0].y + 0.5, ring, 0, 2 * Math.PI);
       else points.forEach(({ x, y }) => context.lineTo(x + 0.5, y + 0.5));
       if (closed) context.closePath();
       context.strokeStyle = "#ffff00";

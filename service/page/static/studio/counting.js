@@ -1,28 +1,34 @@
 /** All images of the studio counted and measured: what people drew, and a model where nobody did. */
 
-import { ask } from "../asking/api.js";
 import { element, find, save } from "../dom.js";
 import { csvOf, csvOfObjects } from "../images/all.js";
 import { zipOf } from "../images/zip.js";
 import { fine, t, whole } from "../texts.js";
+import { countedOf, objectsOf, revisionOf } from "./api.js";
 
 const OF_IMAGE = [
   "image", "class", "objects", "objects_drawn", "objects_low", "objects_high", "num_pixels",
   "area_total", "area_mean", "unit", "share_drawn", "state", "model", "began_with", "warnings",
 ];
+const COUNTED = "seg-studio-counted";
 const SUFFIX = { "image/tiff": ".tif", "application/gzip": ".nii.gz" };
 
 export class Counting {
   /**
+   * @param desk where what is counted is shown.
    * @param images gives the list of all images.
    * @param settle saves what is being drawn, so that it counts.
    * @param open opens an image.
    */
-  constructor({ images, settle, open, fail, say }) {
-    Object.assign(this, { images, settle, open, fail, say });
+  constructor({ desk, images, settle, open, fail }) {
+    Object.assign(this, { desk, images, settle, open, fail });
     this.told = [];
     find("measure").addEventListener("click", () => this.#doing(() => this.#count()));
-    find("measure-stop").addEventListener("click", () => this.stop?.abort());
+    find("measure-stop").addEventListener("click", () => {
+      sessionStorage.removeItem(COUNTED);
+      this.stop?.abort();
+    });
+    find("in-picture").addEventListener("change", () => this.showInPicture());
     find("table-images").addEventListener("click", () => saveText(csvOf(OF_IMAGE, this.told.flatMap(rowsOfImage)), "images.csv"));
     find("table-objects").addEventListener("click", () => saveText(tableOfObjects(this.told), "objects.csv"));
     find("masks").addEventListener("click", () => this.#doing(() => this.#masks()));
@@ -35,6 +41,36 @@ export class Counting {
     this.told.splice(at, 1);
     this.#show();
     find("counted").textContent = t("studioCountedOld", { name: image });
+  }
+
+  /** What was counted before this page was loaded anew is counted again: most of it the service still knows. */
+  begin() {
+    if (sessionStorage.getItem(COUNTED) && this.images().length) find("measure").click();
+  }
+
+  /** Another model answers now: what the one before counted holds no more. */
+  heed(model) {
+    const before = this.model;
+    this.model = model;
+    if (!before || before === model || !this.told.some((each) => each.model === before)) return;
+    this.told = this.told.filter((each) => each.model !== before);
+    this.#show();
+    find("counted").textContent = t("studioCountedOther", { model: before });
+  }
+
+  /** Outlines of what is counted where nobody drew, on the image that is open. */
+  async showInPicture() {
+    const { view, image } = this.desk;
+    const told = this.told.find(({ id }) => id === image);
+    let counted = null;
+    try {
+      if (told && find("in-picture").checked) counted = await countedOf(image);
+    } catch (error) {
+      this.fail(error);
+    }
+    if (image !== this.desk.image) return; // another one was opened meanwhile
+    view.counted = counted?.revision === told?.revision ? counted?.numbers : null;
+    view.paint();
   }
 
   async #doing(act) {
@@ -53,13 +89,14 @@ export class Counting {
 
   async #count() {
     await this.settle();
+    sessionStorage.setItem(COUNTED, "yes");
     this.told = [];
     const failed = [];
     const all = this.images();
     for (const [at, { id }] of all.entries()) {
       this.#far("studioCounting", at, all.length);
       try {
-        this.told.push(await (await this.#asked(id, "json")).json());
+        this.told.push(await (await objectsOf(id, "json", this.stop.signal)).json());
       } catch (error) {
         if (this.stop.signal.aborted) break;
         if (error.status === 401) throw error;
@@ -68,6 +105,7 @@ export class Counting {
       this.#show();
     }
     find("counted").textContent = t("studioCounted", { n: whole(this.told.length), all: whole(all.length) });
+    await this.showInPicture();
     const reasons = new Set(failed.map(({ message }) => message));
     if (reasons.size === 1 && failed.length === all.length) this.fail(new Error([...reasons][0])); // of no image alone
     else if (failed.length) this.fail(new Error(failed.map(({ id, message }) => `${id}: ${message}`).join("\n")));
@@ -78,9 +116,8 @@ export class Counting {
     const files = {};
     for (const [at, { id, revision }] of [...this.told].entries()) {
       this.#far("studioFetching", at, this.told.length);
-      const answer = await this.#asked(id, "labels");
-      const version = answer.headers.get("ETag")?.replace(/^W\//, ""); // a proxy that packs weakens it
-      if (version && version !== `"${revision}"`) { // drawn on by somebody else, or in another tab
+      const answer = await objectsOf(id, "labels", this.stop.signal);
+      if (revisionOf(answer) !== revision) { // drawn on by somebody else, or in another tab
         this.forget(id);
         throw new Error(t("studioCountedOld", { name: id }));
       }
@@ -100,17 +137,13 @@ export class Counting {
     return n === all ? "" : t("studioTotalOf", { n: whole(n), all: whole(all) });
   }
 
-  #asked(id, format) {
-    return ask(`studio/images/${encodeURIComponent(id)}/objects?format=${format}`, { signal: this.stop.signal });
-  }
-
   #far(key, at, all) {
     find("measured").value = at / all;
     find("counted").textContent = t(key, { n: whole(at + 1), all: whole(all) });
   }
 
   #show() {
-    find("counts").hidden = !this.told.length;
+    find("counts").hidden = find("counts-shown").hidden = !this.told.length;
     const rows = this.told.map((each) => {
       const name = element("button", { type: "button", className: "link", textContent: each.id });
       name.addEventListener("click", () => this.open(each.id));

@@ -14,6 +14,7 @@ export const sheet = () => [
   [["0", "…", "9"], t("studioKeyPaint")],
   [["m"], t("studioKeySuggest")],
   [["r"], t("studioKeyRest")],
+  [["c"], t("studioInPicture")],
   [["d", "j"], t("studioKeyDone")],
   [["Ctrl", "Z"], t("studioKeyUndo")],
   [["Ctrl", "Y"], t("studioKeyRedo")],
@@ -25,13 +26,14 @@ export const sheet = () => [
   [["Enter"], t("studioKeyEnter")],
 ];
 
-/** @param act `take(tool)`, `pick(at)`, `done()`, `next()`, `suggest()` and `help()`. */
+/** @param act `take(tool)`, `pick(at)`, `done()`, `next()`, `suggest()`, `counted()` and `help()`. */
 export function useKeys(desk, hand, act) {
   const { view } = desk;
   const keys = {
     d: act.done,
     j: act.next,
     m: act.suggest,
+    c: act.counted,
     r: () => desk.rest(),
     "+": () => view.zoom(1.25),
     "-": () => view.zoom(0.8),

@@ -27,6 +27,11 @@ export class Learning {
     ));
   }
 
+  /** The model that answers. */
+  get label() {
+    return this.model ? `${this.model.name}:${this.model.latest}` : null;
+  }
+
   begin() {
     clearTimeout(this.timer);
     this.#look().catch(this.told.fail);
@@ -100,7 +105,7 @@ export class Learning {
     const { models } = await fetchJson("models");
     [this.model] = models.filter((model) => model.latest);
     find("model-line").textContent = this.model
-      ? t("studioAnswers", { model: `${this.model.name}:${this.model.latest}` })
+      ? t("studioAnswers", { model: this.label })
       : t("studioNoModel");
     find("suggest").disabled = !this.model;
     const older = this.model?.versions.some(

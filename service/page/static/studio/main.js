@@ -31,13 +31,14 @@ const hand = new Hand(desk);
 const images = new Images({ open: (name) => open(name).catch(fail), changed: whatNow, say, fail });
 const learning = new Learning({ say, fail, changed: whatNow, images: () => images.all });
 const counting = new Counting({
-  images: () => images.all, settle: () => saver.save("draft"), open: (name) => open(name).catch(fail), fail, say,
+  desk, images: () => images.all, settle: () => saver.save(), open: (name) => open(name).catch(fail), fail,
 });
 let warned = null;
 
 function whatNow() {
   showWhatNow(images.all, learning);
   lookAhead(learning);
+  counting.heed(learning.label);
 }
 
 /** Stays until the tool is used again, or another one taken; null ends it. */
@@ -88,6 +89,7 @@ async function load() {
   const names = await images.list();
   learning.begin();
   if (names.length && !desk.image) await open(names[0]);
+  counting.begin();
 }
 
 async function open(name) {
@@ -109,6 +111,8 @@ async function open(name) {
   showStanding(about);
   showKept(about.others, (each) => desk.takeKept(each), ({ key }) => saver.kept.delete(key));
   showCount(desk);
+  view.counted = null;
+  counting.showInPicture();
   say(about.replaced ? "studioReplaced" : "");
   find("canvas").dataset.image = name;
   if (about.isKept) {
@@ -120,6 +124,7 @@ async function open(name) {
 function showPlace() {
   find("slice").value = desk.z;
   find("slice-number").textContent = `${desk.z + 1} / ${desk.map.depth}`;
+  hand.shown();
 }
 
 function makeChannels({ channels, is_color: isColor }) {
@@ -207,6 +212,7 @@ async function remove() {
   if (!name || !globalThis.confirm(t("studioRemoveSure", { name }))) return;
   hand.cancel();
   await removeImage(name);
+  counting.forget(name);
   desk.close();
   find("work").removeAttribute("data-open");
   const names = await images.list(null);
@@ -217,7 +223,7 @@ const help = () => showSheet(find("sheet"), sheet());
 const doing = (act) => () => act().catch(fail);
 usePointers(desk, hand);
 useKeys(desk, hand, {
-  take, pick, help, done: doing(done), next: doing(next), suggest: doing(() => desk.suggest()),
+  take, pick, help, counted: () => find("in-picture").click(), done: doing(done), next: doing(next), suggest: doing(() => desk.suggest()),
   slice: (z) => desk.showSlice(z).catch(fail),
 });
 

@@ -24,8 +24,9 @@ export function showSaving(what, about) {
   find("saved").dataset.state = what;
   if (what === "saved") showStanding(about);
   find("conflict").hidden = what !== "conflict";
+  const isDone = what === "saved" && about.done && !about.changed; // undone as far as what was done, it is done
   find("saved").textContent = what === "saved"
-    ? t(about.state === "done" ? "studioSavedDone" : "studioSaved", { n: about.revision })
+    ? t(isDone ? "studioSavedDone" : "studioSaved", { n: isDone ? about.trained_on : about.revision })
     : t({ unsaved: "studioUnsaved", conflict: "studioConflict", refused: "studioRefused" }[what]);
   if (what === "refused") fail(about);
   const isDrawnOn = what === "unsaved" && !about;

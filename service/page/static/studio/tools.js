@@ -2,6 +2,9 @@
 
 import { UNKNOWN } from "./label_map.js";
 
+/** Pixels of the screen around a polygon's first corner, at most, in which a click ends it. */
+const NEAR = 6;
+
 /** Tools in the order of the bar: a name, a key, and whether it changes what is drawn. */
 export const TOOLS = [
   { name: "brush", key: "b" },
@@ -21,6 +24,7 @@ export class Hand {
     this.desk = desk;
     this.tool = "brush";
     this.points = [];
+    this.z = 0;
   }
 
   /** A polygon that was begun waits, until its tool is taken again. */
@@ -134,10 +138,10 @@ export class Hand {
   /** A polygon is done: by Enter, or at its first corner. */
   finish() {
     if (this.tool !== "polygon" || this.points.length < 3) return;
-    const { points, desk } = this;
+    const { points, desk, z } = this;
     this.points = [];
     this.#outline([]);
-    desk.step(() => desk.map.polygon(desk.z, points, desk.value(null)));
+    desk.step(() => desk.map.polygon(z, points, desk.value(null)));
   }
 
   /** Deletes what is selected. */
@@ -150,13 +154,28 @@ export class Hand {
   }
 
   #corner(pixel) {
-    const [first] = this.points;
-    const near = 6 / this.desk.view.scale + 1;
-    if (this.points.length > 2 && Math.hypot(pixel.x - first.x, pixel.y - first.y) <= near) this.finish();
+    const { desk, points } = this;
+    const [first] = points;
+    if (!points.length) this.z = desk.z;
+    if (this.z !== desk.z) {
+      this.from = null;
+      desk.told.warn("studioBegunElsewhere");
+    } else if (points.length > 2 && apart(pixel, first) <= this.#near()) this.finish();
     else {
-      this.points.push(pixel);
+      points.push(pixel);
       this.#outline([]);
     }
+  }
+
+  /** How near to the first corner a click ends a polygon, in pixels of the image: nearer than the corners are to each other. */
+  #near() {
+    const sides = this.points.map((point, at) => apart(point, this.points[at - 1] ?? point)).filter(Boolean);
+    return Math.min(NEAR / this.desk.view.scale + 1, Math.min(...sides) / 2);
+  }
+
+  /** What is begun is seen in the slice that it was begun in. */
+  shown() {
+    this.#outline([]);
   }
 
   #choose(number, joins) {
@@ -173,7 +192,14 @@ export class Hand {
 
   /** Shows what is begun, beside the corners of a polygon. */
   #outline(points, closed = false) {
-    this.desk.view.shapes = [{ points: this.points }, { points, closed }].filter((each) => each.points.length);
+    const begun = this.z === this.desk.z ? this.points : [];
+    const shapes = [{ points: begun }, { points, closed }];
+    if (begun.length > 2) shapes.push({ points: [begun[0]], ring: this.#near() });
+    this.desk.view.shapes = shapes.filter((each) => each.points.length);
     this.desk.view.draw();
   }
+}
+
+function apart(one, other) {
+  return Math.hypot(one.x - other.x, one.y - other.y);
 }
