@@ -24,6 +24,7 @@ from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.limits import ReadOptions
 from seg.images.grid.upright import ORIENTATION_TAG, upright_turn
+from seg.images.storage.decoding_room import decoding_room
 from seg.images.storage.files import DAMAGE, BinaryFile
 
 # It quotes what stands in a file beside its pixels, as the name of a colour profile.
@@ -59,7 +60,9 @@ def read_bmp(file: BinaryFile, options: ReadOptions) -> Image:
 
 def read_webp(file: BinaryFile, options: ReadOptions) -> Image:
     """The picture; an animation is refused."""
-    return _read(WebPImageFile, file, options)
+    width, height = _webp_size(file.read(30))
+    file.seek(0)
+    return _read(WebPImageFile, file, options, announced=4 * width * height)
 
 
 def encode_png(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
@@ -85,13 +88,26 @@ def encode_png(mask: Mask, classes: Sequence[ClassInfo]) -> bytes:
     return buffer.getvalue()
 
 
-def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Image:
+def _read(
+    plugin: type[ImageFile], file: BinaryFile, options: ReadOptions, announced: int = 0
+) -> Image:
+    """The picture.
+
+    Args:
+        plugin: reads its format.
+        file: is read from its start.
+        options: what is wanted of it.
+        announced: samples for which the plugin takes memory when it opens the file.
+    """
     # The plugin itself, not PIL.Image.open: no guessing of the format, and no size check that
     # warns, raises another type and hangs on a global variable.
     try:
-        with plugin(file) as picture:
+        with decoding_room(announced):
+            opened = plugin(file)
+        with opened as picture:
             _check(picture, options)
-            pixels = _pixels(picture, file, options.labels)
+            with decoding_room(picture.height * picture.width * len(picture.getbands())):
+                pixels = _pixels(picture, file, options.labels)
             planes = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
             planes = upright_turn(_orientation(picture, file)).there(planes)
     except ImageError:
@@ -103,6 +119,24 @@ def _read(plugin: type[ImageFile], file: BinaryFile, options: ReadOptions) -> Im
             f"the {_name(plugin)} is damaged or cut short ({error}); send the whole file"
         ) from error
     return Image(np.ascontiguousarray(planes))
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height that the first bytes of a WebP announce; 0 where they do not.
+
+    Source: RFC 9649, sections 2.5 to 2.7.
+    """
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return _number(head[24:27]) + 1, _number(head[27:30]) + 1
+    if kind == b"VP8L":
+        bits = _number(head[21:25])
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return _number(head[26:28]) & 0x3FFF, _number(head[28:30]) & 0x3FFF
+
+
+def _number(octets: bytes) -> int:
+    return int.from_bytes(octets, "little")
 
 
 def _name(plugin: type[ImageFile]) -> str:

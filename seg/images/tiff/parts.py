@@ -23,6 +23,7 @@ from seg.images.grid.orientation import turned_source
 from seg.images.grid.plausible import check_spacing
 from seg.images.grid.source import ImageSource
 from seg.images.grid.upright import upright_turn
+from seg.images.storage.decoding_room import decoding_room
 from seg.images.storage.files import BinaryFile
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.spacing import spacing_of
@@ -34,6 +35,7 @@ from seg.images.tiff.whole import (
     check_size,
     decoded_part,
     opacity_of,
+    samples_at_a_time,
     turned_note,
 )
 
@@ -181,7 +183,8 @@ class TiffSource:
         )
         shape = tuple(part.stop - part.start for part in index)
         try:
-            pixels = self._pixels(index)
+            with decoding_room(samples_at_a_time(self._opened.page)):
+                pixels = self._pixels(index)
         except DECODING_ERRORS as error:
             raise _damaged(error) from error
         arranged = replace(axes, shape=shape).arrange(pixels)

@@ -10,6 +10,7 @@ import io
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
@@ -25,6 +26,7 @@ from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
 from seg.images.grid.orientation import Turn
 from seg.images.grid.upright import upright_turn
+from seg.images.storage.decoding_room import decoding_room
 from seg.images.storage.files import DAMAGE, BinaryFile
 from seg.images.storage.zarr_library import zarr_library
 from seg.images.tiff.calibration import calibrated
@@ -157,12 +159,13 @@ def _read(
     axes = Axes.of(letters, shape, options.dims)
     palette = _palette(tiff, page, options)
     check_size(page, axes, options.limits, channels=3 if palette is not None else axes.channels)
-    if index is None:
-        pixels = series.asarray().reshape(shape)
-    else:
-        pixels = decoded_part(
-            series, zarr_library().open(series.aszarr(level=0, read_only=True), mode="r"), index
-        )
+    with decoding_room(samples_at_a_time(page)):
+        if index is None:
+            pixels = series.asarray().reshape(shape)
+        else:
+            pixels = decoded_part(
+                series, zarr_library().open(series.aszarr(level=0, read_only=True), mode="r"), index
+            )
     array = as_seen(tiff, page, axes.arrange(pixels), options.labels)
     notes: tuple[str, ...] = ()
     if palette is not None:
@@ -200,6 +203,11 @@ def _wanted(tiff: TiffFile, frame: Frame | None) -> tuple[TiffPageSeries, tuple[
     series = main_series(tiff)
     letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
     return series, frame_index(letters, shape, frame)
+
+
+def samples_at_a_time(page: TiffPage) -> int:
+    """How many of a page are decoded together: strips or tiles, one a thread."""
+    return int(prod(page.chunks)) * max(1, min(page.maxworkers, prod(page.chunked)))
 
 
 def decoded_part(

@@ -3,18 +3,18 @@
 What is damaged makes pydicom raise errors of many types; ``seg.images.dicom`` translates them.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import islice
 
 import numpy as np
 from jaxtyping import Integer, Real, Shaped
 
-from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
+from seg.errors import ImageError, UnsupportedImageError
 from seg.images.dicom.codecs import check_frame
 from seg.images.dicom.file import OUR_DECODER, Dataset, pydicom, translated
 from seg.images.dicom.pixels.layout import PALETTE, PixelLayout
 from seg.images.dicom.pixels.scale import Scale
+from seg.images.storage.decoding_room import decoding_room
 
 MEASURED = ("CT", "PT")
 """Modalities whose numbers are measurements, so that they are not turned to be looked at."""
@@ -24,9 +24,6 @@ DECODERS = ("pydicom", "pillow", "pyjpegls", OUR_DECODER)
 process with it."""
 
 MAX_BYTE = 255
-
-BYTES_A_SAMPLE = 8
-"""That a decoder takes at most: OpenJPEG's integers, what it makes of them, and a copy."""
 
 PIXEL_DATA = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -89,7 +86,7 @@ def _decode(
 ) -> None:
     usual_bits = not layout.lowest_bit
     for index, (place, scale) in enumerate(zip(places, scales, strict=True)):
-        with _room_for(layout):
+        with decoding_room(layout.rows * layout.columns * layout.samples):
             pixels = pydicom().pixels.pixel_array(
                 whole, index=index, decoding_plugin=decoder, correct_unused_bits=usual_bits
             )
@@ -97,29 +94,6 @@ def _decode(
             pixels = _without_spare_bits(pixels, layout)
         values = _values(whole, pixels, layout, scale)
         out[:, place] = values if values.ndim == 2 else np.moveaxis(values, -1, 0)
-
-
-@contextmanager
-def _room_for(layout: PixelLayout) -> Iterator[None]:
-    """Tell a decoder that ran out of memory from a damaged file.
-
-    pydicom turns whatever a decoder raises into one error, and OpenJPEG does not say why it failed.
-
-    Raises:
-        ImageTooLargeError: the memory that a frame may take is not there.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError):
-        size = layout.rows * layout.columns * layout.samples * BYTES_A_SAMPLE
-        try:
-            np.empty(size, np.uint8)
-        except MemoryError as error:
-            raise ImageTooLargeError(
-                f"a frame of {layout.rows} x {layout.columns} takes up to {size / 1e6:.0f} MB to "
-                "decode, which are not there; crop it, or give it more memory"
-            ) from error
-        raise
 
 
 def _values(
