@@ -124,13 +124,8 @@ def measured(way: str, package: ModelPackage, folder: Path, threads: int, name: 
 
 
 def run_child(way: str, package: str, image: str, threads: int) -> None:
-    from seg.inference import Predictor, load_backend
-
-    model = ModelPackage.load(Path(package))
-    predictor = Predictor(model, load_backend(model, threads=threads))
-    told = {}
     if way == "network":
-        told = network_alone(predictor, Path(image))
+        told = network_alone(package, Path(image), threads)
     else:
         start, cpu = time.perf_counter(), time.process_time()
         write_masks(package, Path(image), threads)
@@ -138,17 +133,20 @@ def run_child(way: str, package: str, image: str, threads: int) -> None:
     print(json.dumps({**told, "mib": peak_mib()}))
 
 
-def network_alone(predictor, image: Path) -> dict[str, float]:
+def network_alone(package: str, image: Path, threads: int) -> dict[str, float]:
     """A few of the windows that the image is cut into, for the time of all of them.
 
     As many run side by side as in the way from file to file: cores that share a cache and the
     way to the memory are slower together than one alone.
     """
     from seg.images import open_image
+    from seg.inference import load_backend
     from seg.inference.tiling.sliding_window import window_starts
     from seg.transforms import resampled_shape
 
-    card = predictor.package.card
+    model = ModelPackage.load(Path(package))
+    backend = load_backend(model, threads=threads)
+    card = model.card
     with open_image(image) as source:
         grid = resampled_shape(
             source.spatial_shape, source.spacing, card.input.preprocessing.spacing
@@ -156,7 +154,6 @@ def network_alone(predictor, image: Path) -> dict[str, float]:
     windows = int(
         np.prod([len(window_starts(n, p, 0.5)) for n, p in zip(grid, PATCH, strict=True)])
     )
-    backend = predictor.backend
     patch = np.random.default_rng(0).uniform(size=(1, 1, *PATCH)).astype(np.float32)
     backend.run(patch)
     count = min(windows, MOST_WINDOWS * backend.callers)

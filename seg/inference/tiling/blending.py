@@ -91,6 +91,7 @@ def blend_windows(  # noqa: PLR0913 - what windows and image are, and what is wa
     for at, logits in windows:
         yield from sums.moved_to(at[0], len(logits))
         sums.add(at, logits)
+        del logits  # its memory is for the next run, which is waited for now
     yield from sums.moved_to(shape[0], 0)
 
 

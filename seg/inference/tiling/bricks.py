@@ -40,6 +40,7 @@ def blend_in_bricks(  # noqa: PLR0913 - what windows and image are
     for at, logits in windows:
         yield from bricks.finished_before((at[0], at[1]))
         bricks.add(at, logits)
+        del logits  # its memory is for the next run, which is waited for now
     yield from bricks.finished_before(tuple(shape[:2]))
 
 

@@ -1,6 +1,7 @@
 """Blending brick by brick, beside blending of one patch's depth."""
 
 import tracemalloc
+import weakref
 from itertools import product
 
 import numpy as np
@@ -58,3 +59,26 @@ def test_no_brick_is_held_that_no_window_has_reached(monkeypatch):
     tracemalloc.stop()
     a_patch_s_depth = 4 * classes * patch[0] * np.prod(shape[1:])
     assert held < 0.9 * a_patch_s_depth
+
+
+@pytest.mark.parametrize("in_bricks", [True, False])
+def test_no_answer_is_held_while_the_next_one_is_waited_for(in_bricks):
+    shape = (21, 17, 13)
+    starts = [window_starts(n, p, 0.5) for n, p in zip(shape, PATCH, strict=True)]
+    answers = []
+
+    def windows():
+        for at in product(*starts):
+            assert all(answer() is None for answer in answers), "its memory is for the next one"
+            logits = np.ones((CLASSES, *PATCH), np.float32)
+            answers.append(weakref.ref(logits))
+            yield at, logits
+            del logits
+
+    sizes = PATCH, shape, [slice(0, n) for n in shape]
+    slabs = (
+        blend_in_bricks(windows(), starts, *sizes)
+        if in_bricks
+        else blend_windows(windows(), *sizes)
+    )
+    assert sum(slab.logits.size for slab in slabs) == CLASSES * np.prod(shape)
