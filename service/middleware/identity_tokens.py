@@ -9,14 +9,22 @@ only asymmetric algorithms are taken, and no key that the token itself names).
 import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from anyio.to_thread import run_sync
-from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, JoseError, MissingClaimError
+from joserfc import jws, jwt
+from joserfc.errors import (
+    BadSignatureError,
+    ExpiredTokenError,
+    InvalidKeyCurveError,
+    InvalidKeyTypeError,
+    JoseError,
+    MissingClaimError,
+)
 from joserfc.jwk import Key, KeySet, import_key
 
 from seg.errors import ConfigError
@@ -34,6 +42,8 @@ UNREADABLE = (JoseError, ValueError, TypeError)
 """What joserfc raises of a token that anybody may have written: ``"crit": 5`` is a TypeError."""
 TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 """What ``typ`` may say, where it says anything: no logout tokens, no DPoP proofs."""
+MOST_TRIED = 16
+"""Keys that are tried for one token, which costs up to a millisecond each."""
 LEEWAY_S = 30
 """By which clocks may differ."""
 KEYS_S = 3600.0
@@ -100,13 +110,11 @@ class IdentityTokens:
             ProviderUnavailableError: there are no keys to check it with.
         """
         try:
-            decoded = jwt.decode(token, await self._usable_keys(), algorithms=ALGORITHMS)
+            decoded = verified(token, await self._usable_keys())
         except UNREADABLE:
             # Of a key that is new to us, perhaps: providers change theirs.
             try:
-                decoded = jwt.decode(
-                    token, await self._usable_keys(is_unknown=True), algorithms=ALGORITHMS
-                )
+                decoded = verified(token, await self._usable_keys(is_unknown=True))
             except UNREADABLE as error:
                 raise InvalidTokenError("no key of the identity provider signed it") from error
         if str(decoded.header.get("typ", "jwt")).lower() not in TYPES:
@@ -173,6 +181,40 @@ class IdentityTokens:
                 LOGGER.error("keys", extra={"fields": {"reason": reason}})
             finally:
                 self._tried = monotonic()
+
+
+def verified(token: str, keys: KeySet) -> jwt.Token:
+    """The token, which one of the keys signed.
+
+    A provider may give several keys one id, and need give none to keys and tokens (RFC 7515, 4.1.4;
+    RFC 7517, 4.5): all that fit are tried.
+
+    Raises:
+        JoseError: none of them signed it; or an error of ``UNREADABLE``.
+    """
+    header = jws.extract_compact(token.encode()).headers()
+    for key in islice(_fitting(header, keys), MOST_TRIED):
+        try:
+            return jwt.decode(token, key, algorithms=ALGORITHMS)
+        except (BadSignatureError, InvalidKeyTypeError, InvalidKeyCurveError):
+            continue
+    raise BadSignatureError
+
+
+def _fitting(header: Mapping[str, Any], keys: KeySet) -> Iterator[Key]:
+    """Those that may have signed it, by id, kind, algorithm and use, as far as they say so."""
+    algorithm = str(header.get("alg"))
+    for key in keys:
+        if "kid" in header and key.kid != header["kid"]:
+            continue
+        try:
+            key.check_alg(algorithm)
+            key.check_use("sig")
+            key.check_key_op("verify")
+        except JoseError:
+            continue
+        if key.key_type in KeySet.algorithm_keys.get(algorithm, ()):
+            yield key
 
 
 def fetched_keys(issuer: str) -> KeySet:

@@ -19,7 +19,8 @@ from service.middleware.identity_tokens import (
 from service.settings import Settings
 
 AUDIENCE = "segmenter"
-OLD, NEW = (jwk.RSAKey.generate_key(2048, {"kid": kid}) for kid in ("old", "new"))
+OLD, NEW, STRANGER = (jwk.RSAKey.generate_key(2048, {"kid": kid}) for kid in ("old", "new", "x"))
+EC = jwk.ECKey.generate_key("P-256")
 
 
 class Provider:
@@ -36,10 +37,10 @@ class Provider:
     def tokens(self) -> IdentityTokens:
         return IdentityTokens(Settings(oidc_issuer=self.issuer, oidc_audience=AUDIENCE))
 
-    def token(self, key=OLD, **changed) -> str:
+    def token(self, key=OLD, header=None, **changed) -> str:
         claims = {"iss": self.issuer, "aud": AUDIENCE, "sub": "anna", "scope": "segment"}
         claims = {**claims, "exp": int(time.time()) + 60, **changed}
-        header = {"alg": "RS256", "kid": key.kid}
+        header = {"alg": "RS256", "kid": key.kid} if header is None else header
         return jws.serialize_compact(header, json.dumps(claims).encode(), key)
 
 
@@ -101,6 +102,43 @@ def test_one_key_that_nobody_knows_locks_out_none_of_the_others(provider, odd):
     assert holder(tokens, provider.token()) == "anna"
     with pytest.raises(InvalidTokenError):
         holder(tokens, provider.token(jwk.RSAKey.generate_key(2048, {"kid": "x"})))
+
+
+def named(key, **changed):
+    told = {name: value for name, value in public(key).items() if name != "kid"}
+    return {**told, **changed}
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "header"),
+    [
+        pytest.param(public(OLD), public(NEW), {}, id="tokens without an id"),
+        pytest.param(named(OLD), named(NEW), {}, id="keys without one"),
+        pytest.param(named(OLD, kid="1"), named(NEW, kid="1"), {"kid": "1"}, id="one for two"),
+        pytest.param(named(EC, kid="1"), named(NEW, kid="1"), {"kid": "1"}, id="two kinds"),
+    ],
+)
+def test_of_several_keys_each_that_fits_may_have_signed_a_token(provider, others, own, header):
+    header = {"alg": "RS256", **header}
+    for keys in ([others, own], [own, others]):
+        provider.keys = keys
+        tokens = provider.tokens()
+        assert holder(tokens, provider.token(NEW, header)) == "anna"
+        with pytest.raises(InvalidTokenError, match="no key"):
+            holder(tokens, provider.token(STRANGER, header))
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [{"use": "enc"}, {"alg": "PS256"}, {"key_ops": ["encrypt"]}, {"kid": "other"}],
+    ids=lambda unfit: next(iter(unfit)),
+)
+@pytest.mark.parametrize("others", [[], [public(OLD)]], ids=["alone", "beside another"])
+def test_a_key_that_is_for_something_else_signs_no_token(provider, unfit, others):
+    provider.keys = [named(NEW, kid="new") | unfit, *others]
+    header = {"alg": "RS256"} | ({"kid": "new"} if "kid" in unfit else {})
+    with pytest.raises(InvalidTokenError, match="no key"):
+        holder(provider.tokens(), provider.token(NEW, header))
 
 
 @pytest.mark.parametrize("keys", [None, {}, {"a": 1}, "x", 5])
