@@ -62,8 +62,12 @@ def test_workers_of_a_pool_end_when_its_process_is_killed(tmp_path):
     ) as process:
         worker = int(process.stdout.readline())
         process.kill()
-    for _ in range(200):
-        if not psutil.pid_exists(worker) or psutil.Process(worker).status() == "zombie":
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(worker).status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
             return
         time.sleep(0.05)
     os.kill(worker, signal.SIGKILL)

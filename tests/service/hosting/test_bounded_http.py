@@ -32,10 +32,10 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 @pytest.fixture
 def port(monkeypatch):
     """Of a server that gives up soon, and answers later than that."""
-    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+    monkeypatch.setattr(connections, "HEAD_S", 0.5)
 
     async def app(scope, receive, send):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 

@@ -63,7 +63,7 @@ def test_who_waits_longest_makes_room(monkeypatch, crowd, app, said):
 
 
 def test_an_answer_that_nobody_reads_has_an_end(monkeypatch):
-    monkeypatch.setattr(crowds, "SEND_S", 0.3)
+    monkeypatch.setattr(crowds, "SEND_S", 1.5)
     with serving(endless) as (port, server), ExitStack() as stack:
         connected(port, stack, REQUEST + b"\r\n")
         until(lambda: server.server_state.connections)
@@ -98,11 +98,11 @@ def test_who_left_is_told_to_the_request_that_is_worked_on_though_others_came_be
         told.append(scope["path"])
         await asyncio.sleep(0)
 
-    with serving(app) as (port, _), ExitStack() as stack:
+    with serving(app) as (port, server), ExitStack() as stack:
         connection = connected(
             port, stack, b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % i for i in (1, 2))
         )
-        threading.Event().wait(0.1)
+        until(lambda: any(each.pipeline for each in server.server_state.connections))
         connection.close()
         until(lambda: told)
     assert told == ["/1"]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import ssl
+import threading
 import time
 from contextlib import ExitStack
 from typing import ClassVar
@@ -14,7 +15,7 @@ import pytest
 from service.hosting.entrance import turns
 from service.hosting.entrance.door import Door, new_loop
 from service.hosting.entrance.turns import Turns, is_probe, turns_of
-from tests.service.conftest import until
+from tests.service.conftest import PATIENCE_S, until
 from tests.service.hosting.test_bounded_http import serving
 
 FLOOD = 300
@@ -114,10 +115,13 @@ def test_probes_on_connections_that_are_kept_go_first_too(loop):
 
 def test_requests_on_connections_that_are_kept_take_turns():
     order: list[str] = []
+    have_come = threading.Event()
 
     async def app(scope, receive, send):
         order.append(scope["path"])
-        burn({"/long": 1.0, "/livez": 0.0}.get(scope["path"], BUSY_S))
+        if scope["path"] == "/long":
+            have_come.wait(PATIENCE_S)
+        burn(0.0 if scope["path"] == "/livez" else BUSY_S)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -135,6 +139,7 @@ def test_requests_on_connections_that_are_kept_take_turns():
         for client in opened[1:-1]:
             ask(client, "/segment")
         ask(opened[-1], "/livez")
+        have_come.set()
         until(lambda: len(order) == len(opened))
     assert order.index("/livez") < FLOOD // 3
 
@@ -235,7 +240,7 @@ def test_handshakes_that_nobody_ends_keep_no_other_waiting_and_end(certificates)
             answer = shake()
             return answer, {each.recv(64) for each in silent}
 
-    answer, ends = greeted(certificates["trusted"], do, HANDSHAKE_S=0.3)
+    answer, ends = greeted(certificates["trusted"], do, HANDSHAKE_S=2.0)
     assert answer == b"answer"
     assert ends == {b""}
 
@@ -244,7 +249,7 @@ def test_of_too_many_handshakes_the_oldest_makes_room(certificates):
     def do(address, shake):
         with ExitStack() as open_ones:
             silent = [
-                open_ones.enter_context(socket.create_connection(address, timeout=5))
+                open_ones.enter_context(socket.create_connection(address, timeout=20))
                 for _ in range(4)
             ]
             first = silent[0].recv(64), silent[1].recv(64)

@@ -66,7 +66,7 @@ def nginx(folder: Path, config: str, port: int) -> Iterator[None]:
             stderr=log,
         )
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while server.poll() is None and time.monotonic() < deadline:
             if _connects(port):
                 break
@@ -255,7 +255,7 @@ def test_through_nginx_links_keep_the_prefix_and_events_come_as_they_are_sent(th
     with through_nginx.stream("GET", root.join(job["links"]["events"])) as events:
         lines = events.iter_lines()
         assert next(lines).startswith("retry:")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         text = "\n".join(lines)
     assert "event: end" in text
     done = through_nginx.get(root.join(where)).json()

@@ -7,7 +7,7 @@ from service.jobs import runner
 from tests.service.conftest import png
 from tests.service.jobs.queued import queue_of
 
-PATIENCE_S = 15
+PATIENCE_S = 60
 
 
 def test_a_new_job_is_taken_up_without_waiting_for_the_next_look(

@@ -14,7 +14,7 @@ from tests.service.routes.test_errors import problem
 
 PATCH = (32, 32)
 DARK, BRIGHT = (png(np.full(PATCH, value)) for value in (100, 255))
-TIMEOUT_S = 1
+TIMEOUT_S = 3
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def test_a_job_whose_image_drives_the_network_on_for_ever_ends_and_others_have_i
     until(lambda: client.get(other["links"]["self"]).json()["state"] == "done")
     ended = client.get(hanging["links"]["self"]).json()
     assert (ended["state"], ended["problem"]["status"], ended["attempts"]) == ("failed", 504, 1)
-    assert "longer than 1 s" in ended["problem"]["detail"]
+    assert f"longer than {TIMEOUT_S} s" in ended["problem"]["detail"]
 
 
 def test_a_client_whose_image_drives_the_network_on_for_ever_is_answered(client):
     begun = monotonic()
     answer = client.post("/segment", content=BRIGHT)
-    assert "longer than 1 s" in problem(answer, 504)
-    assert TIMEOUT_S <= monotonic() - begun < TIMEOUT_S + STOP_S + 5
+    assert f"longer than {TIMEOUT_S} s" in problem(answer, 504)
+    assert TIMEOUT_S <= monotonic() - begun < TIMEOUT_S + STOP_S + 20
     assert client.post("/segment", content=DARK).status_code == 200  # the other device is free

@@ -21,6 +21,7 @@ from service.app import create_app
 from service.models.registry import ModelRegistry
 from service.observability.metrics import Metrics
 from service.settings import Settings
+from tests.packages import write_package
 from tests.seg.images.dicom.files import content_of, series_of
 from tests.service.conftest import ROOT, png, served, until_status
 from tests.service.routes.test_errors import problem
@@ -231,15 +232,16 @@ def test_the_service_imports_no_torch():
     assert ended.stdout.strip() == "[]"
 
 
-def test_a_service_that_is_stopped_finishes_what_it_has_begun(tiny_package, tmp_path):
-    body = png(np.zeros((700, 700)))
+def test_a_service_that_is_stopped_finishes_what_it_has_begun(tmp_path):
+    body = png(np.zeros((250, 250)))
+    package = write_package(tmp_path / "package", slow=True)
     with ThreadPoolExecutor(1) as pool:
-        with served(tiny_package, tmp_path / "log.txt") as client:
+        with served(package, tmp_path / "log.txt") as client:
             until_status(client, "/readyz", 200)
             url = client.base_url.join("/segment")
             answer = pool.submit(httpx.post, url, content=body, timeout=60)
             while "seg_requests_active 0.0" in client.get("/metrics").text:
-                pass
+                assert not answer.done(), "it was over before anybody looked"
             stopped = time.monotonic()
         assert time.monotonic() - stopped < 30
     assert answer.result().status_code == 200

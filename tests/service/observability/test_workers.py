@@ -88,4 +88,4 @@ def test_none_stays_when_their_supervisor_is_killed(two_workers):
     workers = supervisor.children()
     assert len(workers) == 2
     supervisor.kill()
-    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    assert psutil.wait_procs(workers, timeout=60)[1] == []

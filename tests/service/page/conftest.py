@@ -92,9 +92,9 @@ def give(page: Page, *files: tuple[str, bytes]) -> None:
     )
 
 
-def until_done(page: Page) -> None:
-    """Wait until the mask is there."""
-    expect(page.locator("#status")).to_contain_text("is there")
+def until_done(page: Page, name: str = "") -> None:
+    """Wait until the mask is there; of this image, where that of another may have been."""
+    expect(page.locator("#status")).to_contain_text(f"{name} is there")
 
 
 def pixels_of(page: Page):

@@ -14,7 +14,8 @@ from tests.service.page.firefox import firefox
 from tests.service.page.test_flat import BANDS, blended, picture_of
 from tests.service.routes.test_objects import touching_nuclei
 
-OF_THE_FLAT_VIEW = """() => {
+OF_THE_FLAT_VIEW = """async () => {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
     const canvas = document.querySelector("#flat canvas");
     const [scale, left, top, density] = canvas.dataset.view.split(" ").map(Number);
     const context = canvas.getContext("2d");
@@ -94,7 +95,7 @@ def test_firefox_tells_objects_apart_keeps_them_over_a_reload_and_obeys_keys(cel
     tab.press("m")
     tab.until("() => document.querySelector('#mode').value === 'uncertainty'")
     tab.press("f")
-    assert tab.ask("() => document.body.classList.contains('folded')")
+    tab.until("() => document.body.classList.contains('folded')")
     opened(tab, cells)
     tab.until_says("#status", "nuclei.png ist da")
     assert tab.ask(rows) == len(count["objects"])

@@ -210,6 +210,7 @@ def test_images_keep_their_order_over_a_reload_and_a_table_says_who_is_not_in_it
     page.reload()
     expect(page.locator("#queue li[data-state=done]")).to_have_count(11)
     assert page.locator("#queue .case > span:nth-child(2)").all_inner_texts() == names
+    expect(page.locator("#queue li[data-state=failed]")).to_have_count(1)  # it is sent once more
     posted = []
     page.on("request", lambda request: posted.append(request.url))
     with page.expect_download() as started:

@@ -102,7 +102,7 @@ def test_formats_that_fit_the_image_are_offered_and_no_others(client, page):
     hints = page.locator("#downloads .hint").all_inner_texts()
     assert all(hints), "each says which program opens it"
     page.get_by_role("button", name="slice.dcm").first.click()
-    until_done(page)
+    until_done(page, "slice.dcm")
     assert set(page.locator("#downloads button").all_inner_texts()) >= dicom
     expect(page.locator("#download-best")).to_have_text("Download the mask (dicom-seg)")
 
@@ -150,8 +150,7 @@ def test_what_no_browser_shows_is_shown_as_the_service_reads_it(client, page):
         ("slice.dcm", content_of(slice_of(BANDS.astype(np.int16)))),
     ):
         give(page, (name, content))
-        expect(page.locator("#status")).to_contain_text(name)
-        until_done(page)
+        until_done(page, name)
         set_slider(page, "#opacity", 0)
         assert_looks_like(page, picture_of(client, content))
         assert pixels_of(page).std() > 50
@@ -188,7 +187,7 @@ def test_several_images_are_segmented_in_turn_and_each_can_be_looked_at(client, 
     expect(entries.nth(1)).to_contain_text("failed")
     expect(entries.nth(0)).to_contain_text("done")
     page.get_by_role("button", name="two.png").first.click()
-    until_done(page)
+    until_done(page, "two.png")
     labels = labels_of(client.post("/segment", content=png(turned)).content)
     assert_looks_like(page, blended(picture_of(client, png(turned)), labels, 0.5))
     page.get_by_role("button", name="broken.png").first.click()

@@ -189,7 +189,7 @@ def test_a_training_ends_with_a_service_that_is_killed_and_its_folder_goes(folde
         remove_dead(root)
         assert (root / "task").is_dir(), "somebody is at it"
         service.kill()
-    psutil.wait_procs([training], timeout=10)
+    psutil.wait_procs([training], timeout=60)
     assert not training.is_running()
     settings = Settings(models=models, studio=folder, provider="cpu", train_minutes=5)
     Trainings.offered(ModelRegistry(settings, Metrics()))

@@ -9,7 +9,7 @@ from training.run.clock import SCHEDULES, Clock, learning_rate_factor
 
 
 def test_progress_is_the_share_of_the_minutes_that_is_spent():
-    assert Clock(minutes=2, spent_s=30).progress(step=999) == pytest.approx(0.25, abs=0.01)
+    assert Clock(minutes=200, spent_s=3000).progress(step=999) == pytest.approx(0.25, abs=0.01)
 
 
 def test_what_a_command_takes_to_begin_is_known():

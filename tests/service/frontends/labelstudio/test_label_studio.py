@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.studio.on_disk.drawing import Author, DrawnMask
 from service.studio.on_disk.studio_folder import StudioFolder
 from tests.packages import write_package
-from tests.service.conftest import labels_of, png
+from tests.service.conftest import PATIENCE_S, labels_of, png
 from training.dataset import load_dataset
 
 LEVELS = np.random.default_rng(5).integers(0, 3, (6, 7)) * 100
@@ -347,16 +347,20 @@ def test_json_that_grows_is_refused_before_it_is_read(backend, grows, status):
 
 
 def test_long_requests_wait_for_each_other_on_disk(backend, monkeypatch):
-    together, most = 0, 0
+    together, most, met = 0, 0, threading.Condition()
 
     class Watched(LabelConfig):
         @classmethod
         def parsed(cls, text):
             nonlocal together, most
-            together += 1
-            most = max(most, together)
-            time.sleep(0.1)
-            together -= 1
+            with met:
+                together += 1
+                most = max(most, together)
+                met.notify_all()
+                assert met.wait_for(lambda: most >= SIDE_BY_SIDE, PATIENCE_S)
+            time.sleep(0.1)  # for one more that must not come
+            with met:
+                together -= 1
             return LabelConfig.parsed(text)
 
     monkeypatch.setattr("service.frontends.labelstudio.routes.LabelConfig", Watched)
