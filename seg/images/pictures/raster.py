@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import imagecodecs
 import numpy as np
 import PIL.Image
-from jaxtyping import Shaped
+from jaxtyping import Real, Shaped
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -23,6 +23,7 @@ from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
 from seg.images.grid.classes import ClassInfo
 from seg.images.grid.image import Image, Mask
 from seg.images.grid.limits import ReadOptions
+from seg.images.grid.opacity import check_opaque, left_out
 from seg.images.grid.upright import ORIENTATION_TAG, upright_turn
 from seg.images.storage.decoding_room import decoding_room
 from seg.images.storage.files import DAMAGE, BinaryFile
@@ -32,6 +33,9 @@ logging.getLogger("imagecodecs").addFilter(lambda record: False)
 
 PNG_BITS_AT = 24
 """Byte that says how many bits a sample has."""
+
+WITH_OPACITY = ("LA", "RGBA")
+"""Modes of pictures of which each pixel says how opaque it is."""
 
 Pixels = Shaped[np.ndarray, "..."]
 """Axes (y, x) or (y, x, c)."""
@@ -44,7 +48,7 @@ LONGEST = max(map(len, EXIF_TEXTS))
 
 
 def read_png(file: BinaryFile, options: ReadOptions) -> Image:
-    """The picture; 16 bits stay 16 bits, a palette becomes RGB, transparency is dropped."""
+    """The picture; 16 bits stay 16 bits, a palette becomes RGB, transparency is left out."""
     return _read(PngImageFile, file, options)
 
 
@@ -107,8 +111,10 @@ def _read(
         with opened as picture:
             _check(picture, options)
             with decoding_room(picture.height * picture.width * len(picture.getbands())):
-                pixels = _pixels(picture, file, options.labels)
-            planes = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+                planes, opacity = _planes(picture, file, options.labels)
+            if options.labels:
+                check_opaque(planes, opacity)
+            notes = () if options.labels else left_out(opacity, str(picture.format))
             planes = upright_turn(_orientation(picture, file)).there(planes)
     except ImageError:
         raise
@@ -118,7 +124,7 @@ def _read(
         raise ImageError(
             f"the {_name(plugin)} is damaged or cut short ({error}); send the whole file"
         ) from error
-    return Image(np.ascontiguousarray(planes))
+    return Image(np.ascontiguousarray(planes), notes=notes)
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
@@ -159,30 +165,35 @@ def _check(picture: ImageFile, options: ReadOptions) -> None:
     options.limits.check((picture.height, picture.width), channels, itemsize)
 
 
+def _planes(
+    picture: ImageFile, file: BinaryFile, labels: bool
+) -> tuple[Real[np.ndarray, "c y x"], Real[np.ndarray, "a y x"]]:
+    """Intensities, and how opaque each pixel is, where the file tells it."""
+    pixels = _pixels(picture, file, labels)
+    planes = pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    if len(planes) in (2, 4):  # grey or colours, and transparency
+        return planes[:-1], planes[-1:]
+    return planes, planes[:0]
+
+
 def _pixels(picture: ImageFile, file: BinaryFile, labels: bool) -> Pixels:
-    """Array (y, x) or (y, x, c)."""
+    """Array (y, x) or (y, x, c), the last of two or four channels being transparency."""
     if picture.mode == "1":  # as a mask the class indices 0 and 1, as a picture black and white
         return np.asarray(picture).astype(np.uint8) * np.uint8(1 if labels else 255)
     if picture.mode == "P" and labels:
         return np.asarray(picture)
     if isinstance(picture, PngImageFile) and picture.mode != "P":
-        samples = _png_samples(file)
+        # libpng, because Pillow cuts 16-bit colour to 8 bits; it is the faster one as well
+        file.seek(0)
+        samples: Pixels = imagecodecs.png_decode(file.read())
+        if picture.mode not in WITH_OPACITY and samples.ndim == 3:  # one colour is transparent
+            samples = samples[..., 0] if samples.shape[2] == 2 else samples[..., :3]
         return samples // _stretch(file) if labels and samples.ndim == 2 else samples
-    if picture.mode in ("LA", "La"):
-        return np.asarray(picture.convert("L"))
-    if picture.mode in ("L", "RGB", "I", "F") or picture.mode.startswith("I;"):
+    if picture.mode == "La":
+        return np.asarray(picture.convert("LA"))
+    if picture.mode in ("L", "RGB", "I", "F", *WITH_OPACITY) or picture.mode.startswith("I;"):
         return np.asarray(picture)
     return np.asarray(picture.convert("RGB"))
-
-
-def _png_samples(file: BinaryFile) -> Pixels:
-    # libpng, because Pillow cuts 16-bit colour to 8 bits; it is the faster one as well.
-    file.seek(0)
-    samples: Pixels = imagecodecs.png_decode(file.read())
-    if samples.ndim == 2:
-        return samples
-    colors = {2: 1, 4: 3}.get(samples.shape[2], samples.shape[2])
-    return samples[..., 0] if colors == 1 else samples[..., :colors]
 
 
 def _stretch(file: BinaryFile) -> int:

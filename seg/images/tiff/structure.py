@@ -37,6 +37,11 @@ PRIVATE_TAGS = 32768
 
 IMAGEJ_TAGS = (50838, 50839)
 
+JPEG, WEBP = (6, 7, 33007, 34892), (34927, 50001)
+"""Compressions."""
+LOSSLESS_JPEG = b"\xff\xc3"
+"""Where such a frame begins; within the pixels of others 255 is followed by 0."""
+
 SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "avs")
 """Kinds of files of slide scanners, as tifffile calls them: the first picture is the slide."""
 
@@ -212,6 +217,26 @@ def check_extent(file: BinaryFile, tiff: TiffFile, series: TiffPageSeries) -> No
         )
     if any(_last_pixel(page) > size for page in whole):
         raise ImageError("the TIFF is cut short; send the whole file")
+
+
+def check_lossless(file: BinaryFile, page: TiffPage) -> None:
+    """Pass where a mask's numbers are not surely others than were saved.
+
+    JPEG 2000, JPEG XL and LERC may keep them, and tell it nowhere.
+
+    Raises:
+        UnsupportedImageError: JPEG or WebP with loss.
+    """
+    if page.compression not in (*JPEG, *WEBP) or not page.dataoffsets:
+        return
+    file.seek(page.dataoffsets[0])
+    segment = file.read(page.databytecounts[0])
+    kept = b"VP8L" in segment[:64] if page.compression in WEBP else LOSSLESS_JPEG in segment
+    if not kept:
+        raise UnsupportedImageError(
+            "a mask cannot be compressed as JPEG or WebP within its TIFF, which alters class "
+            "numbers; save it with deflate (zlib), LZW or without compression"
+        )
 
 
 def _pages(file: BinaryFile) -> Iterator[tuple[int, int, int]]:

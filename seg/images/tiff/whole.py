@@ -24,6 +24,7 @@ from seg.images.grid.axes import Axes
 from seg.images.grid.frames import Frame, frame_axis, frame_count, frame_index, of_frame
 from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
+from seg.images.grid.opacity import check_opaque
 from seg.images.grid.orientation import Turn
 from seg.images.grid.upright import upright_turn
 from seg.images.storage.decoding_room import decoding_room
@@ -33,6 +34,7 @@ from seg.images.tiff.calibration import calibrated
 from seg.images.tiff.spacing import spacing_of
 from seg.images.tiff.structure import (
     check_extent,
+    check_lossless,
     check_pages,
     main_series,
     orientation_of,
@@ -153,6 +155,8 @@ def _read(
     page, orientation = series.keyframe, orientation_of(series, orientations)
     check_extent(file, tiff, series)
     check_samples(page, series)
+    if options.labels:
+        check_lossless(file, page)
     letters, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
     if index is not None:
         letters, shape = of_frame(letters, shape, index)
@@ -173,7 +177,10 @@ def _read(
     else:
         opacity = opacity_of(array, series)
         notes = () if options.labels else _left_out(array[opacity])
-        array = np.delete(array, opacity, axis=0) if opacity else array
+        without = np.delete(array, opacity, axis=0) if opacity else array
+        if options.labels:
+            check_opaque(without, array[opacity])
+        array = without
     turn, spacing = upright_turn(orientation, axes.dims), spacing_of(tiff, page, axes.dims)
     array = np.ascontiguousarray(turn.there(array), dtype=array.dtype.newbyteorder("="))
     notes += () if options.labels else turned_note(turn, orientation)

@@ -62,10 +62,28 @@ def test_a_png_of_16_bits_keeps_them(shape):
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("samples", [2, 4], ids=["grey", "colour"])
-def test_transparency_is_dropped(samples, depth):
+def test_transparency_is_left_out_and_told_where_it_says_something(samples, depth):
     pixels = np.random.default_rng(0).integers(0, 255, (3, 4, samples)).astype(depth)
-    array = read_image(imagecodecs.png_encode(pixels)).array
-    np.testing.assert_array_equal(array, np.moveaxis(pixels, 2, 0)[: samples - 1])
+    read = read_image(imagecodecs.png_encode(pixels))
+    np.testing.assert_array_equal(read.array, np.moveaxis(pixels, 2, 0)[: samples - 1])
+    assert [note.code for note in read.notes] == ["transparency_left_out"]
+    pixels[..., -1] = 255
+    assert read_image(imagecodecs.png_encode(pixels)).notes == ()
+
+
+@pytest.mark.parametrize("samples", [2, 4], ids=["grey", "colour"])
+def test_a_mask_that_only_its_transparency_tells_is_refused(samples):
+    drawn = np.array([[0, 0, 255], [0, 255, 255]], np.uint8)
+    white = np.stack([np.full_like(drawn, 255)] * (samples - 1) + [drawn], axis=-1)
+    with pytest.raises(ImageError, match="3 pixels of the mask are transparent"):
+        read_mask(imagecodecs.png_encode(white))
+    black = np.stack([drawn] * samples, axis=-1)
+    np.testing.assert_array_equal(read_mask(imagecodecs.png_encode(black)).array, drawn)
+
+
+def test_a_grey_value_that_a_png_calls_transparent_is_a_class_number_as_any():
+    content = saved(PIL.Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8)), transparency=1)
+    assert read_mask(content).array.tolist() == [[0, 1], [2, 1]]
 
 
 def test_a_palette_is_colour_in_an_image_and_class_number_in_a_mask():

@@ -53,6 +53,23 @@ def test_rgb_is_three_channels_and_loses_its_alpha():
         np.testing.assert_array_equal(read, np.moveaxis(COLOR, 2, 0))
 
 
+def test_a_mask_that_only_its_transparency_tells_is_refused():
+    drawn = np.where(FLAT > 99, 255, 0).astype(np.uint8)
+    white = np.stack([np.full_like(drawn, 255)] * 3 + [drawn], axis=2)
+    with pytest.raises(ImageError, match="transparent and have a class number"):
+        read_mask(saved(white, photometric="rgb", extrasamples=["unassalpha"]))
+
+
+def test_a_mask_that_its_compression_has_altered_is_refused():
+    tiles = {"tile": (16, 16), "photometric": "minisblack"}
+    with pytest.raises(UnsupportedImageError, match="alters class numbers"):
+        read_mask(saved(FLAT, compression="jpeg", **tiles))
+    assert read_image(saved(FLAT, compression="jpeg", **tiles)).spatial_shape == FLAT.shape
+    for compression in ("zlib", "lzw", "packbits"):
+        kept = read_mask(saved(FLAT, compression=compression, **tiles)).array
+        np.testing.assert_array_equal(kept, FLAT)
+
+
 def test_samples_that_are_no_alpha_are_channels():
     pixels = np.random.default_rng(0).integers(0, 9, (9, 11, 5)).astype(np.uint8)
     content = saved(pixels, photometric="rgb", extrasamples=["unspecified", "unspecified"])
