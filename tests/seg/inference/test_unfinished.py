@@ -242,6 +242,8 @@ def test_another_image_and_another_process_do_not_go_on_with_it(tmp_path):
 
 SLOWLY = """
 import sys, time
+from pathlib import Path
+import numpy as np
 import seg.inference.unfinished, seg.predict.work, seg.transforms.rows
 from seg.errors import ImageTooLargeError
 from seg.inference.backends.onnx import OnnxBackend
@@ -254,7 +256,17 @@ seg.predict.work.read_channels = too_large
 seg.transforms.rows.WHOLE_BYTES = 1
 seg.inference.unfinished.SECONDS_BETWEEN_NOTES = 0
 run = OnnxBackend.run
-OnnxBackend.run = lambda self, patches: time.sleep(0.1) or run(self, patches)
+state = Path(sys.argv.pop())
+
+
+def slowly(self, patches):
+    time.sleep(0.1)
+    while state.exists() and np.load(state).get("rows", 0) >= 64:
+        time.sleep(1)  # until it is killed, however late that is
+    return run(self, patches)
+
+
+OnnxBackend.run = slowly
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -281,9 +293,9 @@ def test_the_same_command_goes_on_after_kill_9(tmp_path, package, slide, in_part
     )
     assert main(command(tmp_path / "whole")) == 0
     before, out = len(asked), tmp_path / "out"
-    process = subprocess.Popen([sys.executable, "-c", SLOWLY, *command(out)])
     state = out / ".slide.unfinished" / "state.npz"
-    limit = time.monotonic() + 60
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, *command(out), str(state)])
+    limit = time.monotonic() + 120
     while rows_of(state) < 64 and time.monotonic() < limit:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

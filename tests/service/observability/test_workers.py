@@ -52,6 +52,7 @@ def test_numbers_are_those_of_both_and_survive_the_death_of_one(two_workers):
     url = client.base_url.join("/segment")
     for _ in range(10):
         httpx.post(url, content=IMAGE, headers=CLOSING, timeout=60)
+    until(lambda: counted(client, SEGMENTED) == 10.0)  # noted behind the answer
     assert [counted(client, SEGMENTED) for _ in range(8)] == [10.0] * 8
     assert counted(client, "seg_request_seconds_count") >= 10
     until(lambda: counted(client, "seg_ready") == 1)

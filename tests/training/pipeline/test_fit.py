@@ -103,7 +103,7 @@ def test_minutes_are_honoured(phantom, tmp_path):
     started = time.monotonic()
     assert main([str(phantom), "--out", str(tmp_path / "r"), "--minutes", "0.1", *SMALL]) == 0
     logged = (tmp_path / "r" / "checkpoint.ckpt").stat().st_mtime - time.time() + time.monotonic()
-    assert logged - started < 12
+    assert logged - started < 20
 
 
 @pytest.mark.parametrize(
