@@ -69,6 +69,7 @@ def write_package(
     lopsided: bool = False,
     classes: Sequence[dict[str, object]] = (),
     objects: bool = False,
+    mixing: bool = False,
     **input_fields: object,
 ) -> Path:
     """Write a package of a network that smooths its first channel and compares with LEVELS.
@@ -77,14 +78,18 @@ def write_package(
     runtime that is tested. A slow one takes longer than what is done around it, as real ones do.
     A lopsided one looks otherwise to each side of a voxel, so that every mirror and every exchange
     of axes changes what it says. One with objects says that a voxel lies as deep in its object as
-    it is bright, and seeds have OBJECT_HEIGHT at least. ``input_fields`` are those of
-    ``InputSpec``.
+    it is bright, and seeds have OBJECT_HEIGHT at least. A mixing one compares with the mean of all
+    that it is asked for together, and its golden samples are what it says of each alone.
+    ``input_fields`` are those of ``InputSpec``.
     """
     model = _network(
         tuple(patch), channels, fragile, task, slow=slow, lopsided=lopsided, objects=objects
     )
+    if mixing:
+        _mix(model)
     patches = np.random.default_rng(0).uniform(0, 0.9, (3, channels, *patch)).astype(np.float32)
-    (logits,) = ReferenceEvaluator(model).run(None, {"patches": patches})
+    evaluator = ReferenceEvaluator(model)
+    logits = np.concatenate([evaluator.run(None, {"patches": each[None]})[0] for each in patches])
     with written_whole(target) as folder:
         onnx.save(model, folder / "network.onnx")
         golden = write_golden(folder, GoldenSamples(patches, logits))
@@ -168,6 +173,18 @@ def _toil(weights: dict[str, np.ndarray], channels: int, dims: int) -> list[onnx
         helper.make_node("Mul", [inputs[-1], "none"], ["nothing of any"]),
         helper.make_node("ReduceMax", ["nothing of any"], ["nothing of it"], keepdims=0),
     ]
+
+
+def _mix(model: onnx.ModelProto) -> None:
+    """Multiply the logits by their mean over all patches of a run."""
+    graph = model.graph
+    graph.node[-1].output[0] = "unmixed"
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["unmixed"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["unmixed", "mean"], ["logits"]),
+        ]
+    )
 
 
 def _fuse(weights: dict[str, np.ndarray]) -> list[onnx.NodeProto]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from seg.errors import BackendError
 from seg.images import Limits
 from seg.inference import Backend, Output, load_backend, verify_golden
-from seg.inference.backends.golden import agreement
+from seg.inference.backends.golden import agreement, verify_batch
 from seg.inference.backends.memory import shrink
 from seg.inference.backends.onnx import takes_labels
 from seg.inference.backends.ways import tolerance_of, way_of
@@ -88,7 +88,7 @@ class ReadyModel:
 
 
 def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel:
-    """Load a package, prove its golden samples and run each batch size once.
+    """Load a package and prove its golden samples, in each batch size once.
 
     Raises:
         PackageError: the package is incomplete or altered.
@@ -110,17 +110,16 @@ def load_model(folder: Path, settings: Settings, metrics: Metrics) -> ReadyModel
         partial(_prove, package, backend, settings.variant),
         longest_run_s=max(settings.timeout_s, LONGEST_ANSWER_S),
     )
-    rungs = [
-        replace(rung, backend=WatchedBackend(rung.backend, health))
-        for rung in load_rungs(package, backend, settings)
-    ]
+    loaded = load_rungs(package, backend, settings)
     for size in batch_sizes(policy):
-        for rung in rungs:
-            shape = (size, len(card.input.channels), *backend.patch)
-            rung.backend.run(np.zeros(shape, np.float32))
+        for rung in loaded:
+            variant = settings.variant if rung.backend is backend else rung.variant
+            verify_batch(package, rung.backend, size, variant)
             if takes_labels(rung.backend):
+                shape = (size, len(card.input.channels), *backend.patch)
                 inside = np.ones((size, 1, *backend.patch), np.uint8)
                 rung.backend.decide(np.zeros(shape, np.float32), inside, 1.0)
+    rungs = [replace(rung, backend=WatchedBackend(rung.backend, health)) for rung in loaded]
     fields = {
         "model": card.name,
         "version": card.version,

@@ -160,6 +160,32 @@ def agreement(
     return worst
 
 
+def verify_batch(
+    package: ModelPackage, backend: Backend, size: int, variant: str | None = None
+) -> None:
+    """Let so many patches share a run only if each is answered as it is among other ones.
+
+    A network may mix its patches, by a maximum over all of them or by statistics of the batch:
+    whoever asked would get a mask that depends on who asked at the same time.
+
+    Raises:
+        OtherAnswerError: a probability is off by more than the worst that is allowed.
+    """
+    way = way_of(backend)
+    golden = package.golden(way.variant or variant)
+    patches, logits = (
+        np.resize(each, (size, *each.shape[1:])) for each in (golden.patches, golden.logits)
+    )
+    answers = backend.run(np.ascontiguousarray(patches))
+    worst, _ = probability_error(answers, logits, package.card.task)
+    if not worst <= tolerance_of(package.card, variant, way).worst:
+        raise OtherAnswerError(
+            f"{way_in_words(backend)} disagrees with the package's golden samples where "
+            f"{size} share a run (probabilities differ by {worst:.2g}): the network mixes its "
+            "patches; export it so that each is answered by itself"
+        )
+
+
 def way_in_words(backend: Backend) -> str:
     """What computes, and in which precision where that is not float32."""
     precision = way_of(backend).precision

@@ -245,3 +245,16 @@ def test_a_service_that_is_stopped_finishes_what_it_has_begun(tmp_path):
             stopped = time.monotonic()
         assert time.monotonic() - stopped < 30
     assert answer.result().status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["gpu", "cpu"])
+def test_a_network_that_mixes_the_patches_of_a_run_answers_no_run_of_several(
+    loaded, tmp_path, mode
+):
+    package = write_package(tmp_path / "mixing", mixing=True)
+    client = TestClient(create_app(loaded(package, provider="cpu", batching=mode)))
+    ready = client.get("/readyz")
+    if mode == "cpu":  # one patch at a time
+        assert ready.status_code == 200
+        return
+    assert "mixes its patches" in problem(ready, 503)
