@@ -9,7 +9,12 @@ from jaxtyping import Float32
 
 from training.dataset.cases import Case, Dataset, Split
 from training.dataset.dataset_yaml import CARD
-from training.dataset.findings.duplicates import NEARLY_THE_SAME, most_alike, turned
+from training.dataset.findings.duplicates import (
+    NEARLY_THE_SAME,
+    alike_pairs,
+    most_alike,
+    turned,
+)
 from training.dataset.findings.exchanged import exchanged_classes
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.object_cases import objects_over
@@ -204,21 +209,36 @@ def _alike_in_training(train: Sequence[InspectedCase]) -> list[Finding]:
     if len(train) < 2:
         return []
     thumbnails = _stacked(train)
-    pairs: list[tuple[int, int]] = []
-    for row, look in enumerate(train[:-1]):
-        likeness = thumbnails[row + 1 :] @ thumbnails[row]
-        for at in (row + 1 + np.flatnonzero(likeness >= NEARLY_THE_SAME)).tolist():
-            other = train[at]
-            if other.case.group != look.case.group and other.content != look.content:
-                pairs.append((row, at))
-    if not pairs:
+    as_they_are = alike_pairs(thumbnails, thumbnails)
+    ways = [thumbnails, *turned(thumbnails, len(train[0].shape))]
+    otherwise = set[tuple[int, int]]().union(
+        *(alike_pairs(thumbnails, way, signed=False) for way in ways)
+    )
+    return [
+        *_pairs_in_training(train, as_they_are, "look alike"),
+        *_pairs_in_training(
+            train, otherwise - as_they_are, "look alike when one is mirrored, turned or inverted"
+        ),
+    ]
+
+
+def _pairs_in_training(
+    train: Sequence[InspectedCase], pairs: set[tuple[int, int]], how: str
+) -> list[Finding]:
+    of_two = [
+        (one, other)
+        for one, other in sorted(pairs)
+        if train[one].case.group != train[other].case.group
+        and train[one].content != train[other].content
+    ]
+    if not of_two:
         return []
-    first, second = (train[at].case for at in pairs[0])
+    first, second = (train[at].case for at in of_two[0])
     return [
         Finding(
             "warning",
             str(second.images[0]),
-            f"{_count_pairs(len(pairs))} of training cases look alike, as {first.name} and "
+            f"{_count_pairs(len(of_two))} of training cases {how}, as {first.name} and "
             f"{second.name} do: with folds, one would be held back where the other is trained on",
             f"if they show the same, name the subjects in {CARD}, or remove one of each",
         )

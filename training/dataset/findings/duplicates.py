@@ -45,6 +45,25 @@ def most_alike(
     return np.concatenate(places), np.concatenate(likeness)
 
 
+def alike_pairs(
+    ours: Float32[np.ndarray, "n d"], theirs: Float32[np.ndarray, "n d"], *, signed: bool = True
+) -> set[tuple[int, int]]:
+    """Places of which the first of ours is nearly the same as the second, which lies behind it.
+
+    Args:
+        ours: thumbnails.
+        theirs: thumbnails of the same images, or of these as they are turned.
+        signed: where not, dark instead of bright is as much alike.
+    """
+    pairs: set[tuple[int, int]] = set()
+    for first in range(0, len(ours), ROWS):
+        found = ours[first : first + ROWS] @ theirs[first:].T
+        found = found if signed else np.abs(found)
+        rows, columns = np.nonzero(np.triu(found >= NEARLY_THE_SAME, 1))
+        pairs.update(zip((rows + first).tolist(), (columns + first).tolist(), strict=True))
+    return pairs
+
+
 def turned(thumbnails: Float32[np.ndarray, "n d"], dims: int) -> list[Float32[np.ndarray, "n d"]]:
     """The thumbnails mirrored along every axis and, of images, turned by quarters; not as they are.
 

@@ -201,6 +201,31 @@ def test_a_test_image_that_is_one_of_training_the_other_way_round_is_a_warning(t
     assert problem.startswith("mirrored, turned or inverted, the image looks like that of train")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[:, ::-1],
+        lambda x: np.rot90(x, 2),
+        np.rot90,
+        lambda x: 255 - x,
+        lambda x: x[::-2, ::2] / 2 + 60,
+    ],
+    ids=["mirrored", "half a turn", "a quarter", "inverted", "mirrored, half as large and dim"],
+)
+def test_a_training_image_that_is_another_the_other_way_round_is_told_for_folds(tmp_path, change):
+    pictures(tmp_path)
+    image = ndimage.gaussian_filter(default_rng(9).normal(0, 2000, (80, 96)), 6).clip(-99, 99) + 99
+    write_png(tmp_path / "images" / "a.png", image)
+    write_png(tmp_path / "images" / "b.png", change(image))
+    for name, shape in (("a", image.shape), ("b", change(image).shape)):
+        mask = np.asarray(Picture.open(tmp_path / "masks" / f"{name}.png"))
+        write_png(tmp_path / "masks" / f"{name}.png", np.resize(mask, shape))
+    ((severity, file, problem),) = said(tmp_path)
+    assert (severity, file) == ("warning", "b.png")
+    how = "look alike when one is mirrored, turned or inverted, as a and b do"
+    assert problem.startswith(f"one pair of training cases {how}")
+
+
 def test_parts_of_one_image_on_both_sides_and_in_two_folds_are_told_once_each(tmp_path):
     pictures(tmp_path)
     wide = default_rng(9).integers(0, 255, (40, 200))
