@@ -22,7 +22,7 @@ from training.dataset.findings.one_case import InspectedCase
 from training.dataset.findings.palettes import drawn_on, permuted_colors
 from training.dataset.findings.scales import other_scales
 from training.dataset.findings.sketches import shared_parts
-from training.dataset.findings.slices import unannotated_slices
+from training.dataset.findings.unannotated import bare_parts, unannotated_slices
 from training.dataset.findings.wrong_masks import wrong_masks
 from training.dataset.legend import IGNORE
 from training.dataset.splits import subjects_in
@@ -46,6 +46,7 @@ def findings_over(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Find
         *permuted_colors([(look.case, look.palette) for look in cases if look.palette]),
         *drawn_on([(look.case, look.drawn_share) for look in cases]),
         *unannotated_slices([(look.case, look.lone_slices) for look in cases if look.labels - {0}]),
+        *bare_parts([(look.case, look.bare) for look in cases if look.foreground_share]),
         *other_scales(cases),
     ]
 

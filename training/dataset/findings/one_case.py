@@ -23,7 +23,7 @@ from training.dataset.findings.numbering import scattered
 from training.dataset.findings.objects import object_findings, shapes_that_join
 from training.dataset.findings.palettes import Colors, drawn_share, palette_of
 from training.dataset.findings.sketches import Sketch, sketch_of
-from training.dataset.findings.slices import LoneSlices, lone_slices
+from training.dataset.findings.unannotated import LoneSlices, bare_part, lone_slices
 from training.dataset.legend import IGNORE
 from training.dataset.masks import hinted
 
@@ -55,6 +55,8 @@ class InspectedCase:
     palette: Colors = field(default_factory=dict)
     """Of the numbers in its mask's file, where that has one."""
     lone_slices: LoneSlices = field(default_factory=LoneSlices)
+    bare: str | None = None
+    """A part of it that seems not to be annotated."""
     edges: EdgeFit | None = None
     """How its mask lies on the edges of its image."""
     shape: tuple[int, ...] = ()
@@ -153,6 +155,7 @@ def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
         seen,
         edges=edge_fit(fields) if fields else None,
         lone_slices=lone_slices(mask.array, image.spacing),
+        bare=bare_part(image, mask),
         traits=class_traits(image, mask),
         foreground=thumbnail(inside[np.newaxis]),
         mask_content=content_hash(mask.array[np.newaxis]) if inside.any() else None,

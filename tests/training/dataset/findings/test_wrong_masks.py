@@ -206,6 +206,36 @@ def test_two_classes_that_are_exchanged_in_one_mask_are_told(exchanged, tmp_path
     assert all("class_1 is here what class_2 is in most masks" in each.problem for each in told)
 
 
+@pytest.mark.parametrize(
+    ("left_out", "where"),
+    [
+        pytest.param(np.s_[:, 32:], "the last 53% along x", id="the right half"),
+        pytest.param(np.s_[:32], "the first 55% along y", id="the upper half"),
+    ],
+)
+@pytest.mark.parametrize("bright", [100, -50], ids=["bright", "dark"])
+def test_an_image_of_which_one_half_is_annotated_is_told(left_out, where, bright, tmp_path):
+    y, x = np.mgrid[:64, :64]
+    dots = ((y % 16 - 8) ** 2 + (x % 16 - 8) ** 2) < 30
+    halved = dots.copy()
+    halved[left_out] = False
+
+    def problems(folder, masks):
+        for seed, mask in enumerate(masks):
+            image = 90 + bright * dots + default_rng(seed).normal(0, 10, dots.shape)
+            write_png(folder / "images" / f"s{seed}.png", image.clip(0, 255))
+            write_png(folder / "masks" / f"s{seed}.png", mask)
+        dataset, findings = look_into(folder)
+        told = [each for each in findings + inspect(dataset) if "nothing is annot" in each.problem]
+        return [each.problem for each in told]
+
+    (problem,) = problems(tmp_path / "one", [halved, *[dots] * 4])
+    assert problem.startswith(f"nothing is annotated at {where}, and")
+    assert problems(tmp_path / "none", [dots] * 5) == []
+    # where things are seen on one side alone in most images, that is how they are
+    assert problems(tmp_path / "most", [halved] * 4 + [dots]) == []
+
+
 def test_one_mask_that_was_saved_for_several_images_is_told(tmp_path):
     said = found(tmp_path / "two", [discs(0 if seed == 1 else seed) for seed in range(6)])
     assert [each for each in said if each.startswith("2 of 6 masks are the same to the last")]
