@@ -211,6 +211,12 @@ def _write_plate(
         case: formats[LABEL_IMAGES] for case, formats in files.items() if LABEL_IMAGES in formats
     }
     write_label_plates(label_images, failed, out)
+    if plate.repeated:
+        _say(
+            f"{plate.repeated.first} and {plate.repeated.second} are {plate.repeated.kind} of one "
+            "field by their names: a well's objects are those of all of them, and a cell that "
+            "several show counts as often"
+        )
     if plate.without_well:
         named = ", ".join(plate.without_well[:MOST_NAMED])
         count = len(plate.without_well)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from seg.errors import ConfigError
 from seg.images.zarr.write_plate import write_label_plate
+from seg.predict.fields import Repeated, repeated_fields
 from seg.predict.tables import Row, write_rows
 from seg.tables.comma_separated import column_called, read_any_table
 
@@ -170,20 +171,31 @@ class Plate:
         self._wells: dict[Well, _Sums] = defaultdict(_Sums)
         self.without_well: list[str] = []
         """Cases whose name tells none."""
+        self.repeated: Repeated | None = None
+        """Images that show one field at several moments or in several planes."""
 
-    @staticmethod
-    def check(cases: Sequence[str]) -> None:
+    def check(self, cases: Sequence[str]) -> None:
         """Pass where the names of images tell wells; before any is segmented.
 
         Raises:
-            ConfigError: none does, or one may tell several.
+            ConfigError: none does, one may tell several, or they are channels of one image.
         """
-        wells = [well_of(case) for case in cases]
-        if not any(wells):
+        of_wells: dict[Well, list[str]] = defaultdict(list)
+        for case in cases:
+            if (well := well_of(case)) is not None:
+                of_wells[well].append(case)
+        if not of_wells:
             raise ConfigError(
                 "no image tells a well such as B03 in its name or in a folder of it, so there is "
                 "no plate to add up; leave --plate out, or look into folders with -r"
             )
+        for repeated in repeated_fields(of_wells.values()):
+            if repeated.kind == "channels":
+                raise ConfigError(
+                    f"{repeated.first} and {repeated.second} are channels of one field by their "
+                    "names, and their objects would be added up; give the files of one of them"
+                )
+            self.repeated = repeated
 
     def put(self, case: str, counts: Row, objects: Iterable[Row]) -> None:
         """Take an image: its counts as the table of quality has them, and its objects."""

@@ -55,7 +55,7 @@ def test_other_names_tell_none(case):
 @pytest.mark.parametrize("case", ["P01_A03", "A01_F01", "P1_A1", "c1/A2_B2"])
 def test_a_name_that_may_be_of_two_wells_is_no_guess(case):
     with pytest.raises(ConfigError, match="may be of well"):
-        Plate.check([case])
+        Plate().check([case])
 
 
 def test_areas_of_a_well_in_two_units_have_no_mean(tmp_path):
@@ -71,9 +71,45 @@ def test_areas_of_a_well_in_two_units_have_no_mean(tmp_path):
 
 
 def test_images_of_no_well_are_refused_before_they_are_segmented():
-    Plate.check(["A01", "blank"])
+    Plate().check(["A01", "blank"])
     with pytest.raises(ConfigError, match="no image tells a well"):
-        Plate.check(["blank", "black"])
+        Plate().check(["blank", "black"])
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        ("A01_s1_w1", "A01_s1_w2"),
+        (
+            "P_A01_s1_w1045E8B2C-8F6D-4E63-8A59-9CF1CEBF3A4C",
+            "P_A01_s1_w2F0D0F2C1-0B1E-4C54-9E0F-33F6C2B7A1D5",
+        ),
+        ("B03/site1_ch00", "B03/site1_ch01"),
+        ("r02c11f01p01-ch1sk1fk1fl1", "r02c11f01p01-ch2sk1fk1fl1"),
+    ],
+)
+def test_channels_of_one_field_are_not_added_up(cases):
+    with pytest.raises(ConfigError, match="are channels of one field by their names"):
+        Plate().check(cases)
+    Plate().check(cases[:1])
+
+
+@pytest.mark.parametrize(
+    ("cases", "kind"),
+    [
+        (("A01_t00", "A01_t01"), "planes or moments"),
+        (("A01_s1_z1", "A01_s1_z2"), "planes or moments"),
+        (("r02c11f01p01-ch1sk1fk1fl1", "r02c11f01p02-ch1sk1fk1fl1"), "planes or moments"),
+        (("r02c11f01p01-ch1sk1fk1fl1", "r02c11f01p01-ch1sk2fk1fl1"), "planes or moments"),
+        (("A01_s1_w1", "A01_s2_w1", "A02_s1_w2"), None),
+        (("r02c11f01p01-ch1sk1fk1fl1", "r02c11f02p01-ch1sk1fk1fl1"), None),
+        (("t1_B03_s1", "t1_C03_s1", "t1_B03_s2"), None),
+    ],
+)
+def test_planes_and_moments_of_one_field_are_told(cases, kind):
+    plate = Plate()
+    plate.check(cases)
+    assert (plate.repeated and plate.repeated.kind) == kind
 
 
 def test_counts_and_intervals_of_a_well_are_added_up_beside_its_dose(tmp_path):
