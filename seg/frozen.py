@@ -1,6 +1,14 @@
 """Records that are checked where they are read, and never change."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SMALLEST_MM, LARGEST_MM = 1e-8, 1e6
+"""Of a voxel: a tenth of an atom, and a kilometre."""
+
+Millimetres = Annotated[float, Field(ge=SMALLEST_MM, le=LARGEST_MM)]
+"""Of a voxel's edge."""
 
 
 class FrozenData(BaseModel):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Unpack
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import httpx
 
@@ -100,7 +100,7 @@ class Client:
             yield from listing.jobs
             if listing.next is None:
                 return
-            after = {"after": listing.jobs[-1].id}
+            after = dict(parse_qsl(urlsplit(listing.next).query))
 
     def follow(self, job: JobStatus | str) -> Iterator[JobStatus]:
         """A job whenever it gets further, until it is over; goes on when a connection breaks."""

@@ -201,7 +201,7 @@ class SelfAssessment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Logits are divided by it before they become probabilities; masks stay as they are."""
     ece: tuple[float, float] | None = None
     """Expected calibration error without and with a fitted temperature, on cases left out of its

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seg.frozen import Millimetres
+
 Convention = Literal["seg", "nnunet"]
 """Whose habits preprocessing and windows follow: our own, or those of nnU-Net 2, which a network
 that was trained there needs. ``seg.transforms.nnunet`` says what differs."""
@@ -17,7 +19,7 @@ class CommonScale(BaseModel):
     bright pixels. Another camera, bit depth or unit does not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bottom: float
     middle: tuple[float, float]
@@ -45,7 +47,7 @@ class Normalisation(BaseModel):
     Source of ``zscore`` and ``clip_zscore``: Isensee et al., nnU-Net, Nature Methods 18 (2021).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal[
         "zscore", "clip_zscore", "percentile", "rescale", "minmax", "reference", "robust"
@@ -73,18 +75,28 @@ class Normalisation(BaseModel):
             raise ValueError(f"normalisation {self.kind} needs {', '.join(missing)}")
         return self
 
+    @model_validator(mode="after")
+    def _numbers_are_in_order(self) -> "Normalisation":
+        if self.low is not None and self.high is not None:
+            is_range = self.low < self.high or (self.kind != "rescale" and self.low == self.high)
+            if not is_range:
+                raise ValueError(f"low must lie below high, got {self.low:g} and {self.high:g}")
+        if self.std is not None and self.std < 0:
+            raise ValueError(f"std is a deviation, 0 or more, got {self.std:g}")
+        return self
+
 
 class Preprocessing(BaseModel):
     """Resampling and normalisation of an image before it is cut into patches."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    spacing: tuple[float | None, ...] | None = None
+    spacing: tuple[Millimetres | None, ...] | None = None
     """Target spacing in mm, one number a spatial axis; None leaves the pixels, or those along one
     axis, as they are."""
     normalisation: tuple[Normalisation, ...]
     """One entry a channel."""
-    margin: tuple[int, ...] | None = None
+    margin: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Voxels of 0 around the prepared image, one number a spatial axis."""
     convention: Convention = "seg"
 

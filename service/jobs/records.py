@@ -3,6 +3,7 @@
 No file name, no URL and nothing else of what a client calls an image is kept: images are numbered.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -154,3 +155,23 @@ def job_of(row: sa.Row[Any], ahead: int) -> Job:
         now=row.now,
         ahead=ahead,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PageEnd:
+    """Where a page of the list of jobs ended; the job that it ended with may have gone."""
+
+    created: float
+    job: str
+
+    @classmethod
+    def of(cls, text: str) -> "PageEnd | None":
+        """What ``str`` made of a place; None of other texts."""
+        found = _PLACE.fullmatch(text)
+        return cls(float(found[1]), found[2]) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.created!r}~{self.job}"
+
+
+_PLACE = re.compile(r"([0-9]{1,12}(?:[.][0-9]{1,12})?)~([A-Za-z0-9_-]{43})")

@@ -23,7 +23,7 @@ from service.jobs.intake import (
     kept,
     reserved,
 )
-from service.jobs.records import Job, NewJob
+from service.jobs.records import Job, NewJob, PageEnd
 from service.jobs.room import JobRoom
 from service.jobs.runner import JobRunner
 from service.jobs.status import status_of
@@ -128,10 +128,12 @@ class JobRoutes:
         limit = whole_number(query.get("limit", str(MOST_LISTED)))
         if limit is None or not 1 <= limit <= MOST_LISTED:
             raise Problem(422, f"limit is a number from 1 to {MOST_LISTED}")
-        jobs = await run_sync(self._store.of_owner, owner, limit + 1, query.get("after"))
+        after = await run_sync(self._place, owner, query["after"]) if "after" in query else None
+        jobs = await run_sync(self._store.of_owner, owner, limit + 1, after)
         shown, is_more = jobs[:limit], len(jobs) > limit
         path = link(request.scope, "jobs")
-        following = f"{path}?limit={limit}&after={shown[-1].id}" if is_more else None
+        last = PageEnd(shown[-1].created, shown[-1].id) if is_more else None
+        following = f"{path}?limit={limit}&after={last}" if last else None
         listing = JobListing(
             jobs=tuple(self._status(request, job) for job in shown),
             next=following,
@@ -189,6 +191,24 @@ class JobRoutes:
         self._room.take(self._store, job, size)
         names = kept(self._files, job, images)
         self._store.enqueue(job, names, content, self._settings.job_keep_s)
+
+    def _place(self, owner: str, after: str) -> PageEnd:
+        """Where a list goes on: what a link ``next`` said, or the id of a job.
+
+        Raises:
+            Problem: 422, nothing begins there. An empty list would say that all have been told.
+        """
+        place = PageEnd.of(after)
+        if place is not None:
+            return place
+        job = self._store.get(after)
+        if job is None or job.owner != owner:
+            raise Problem(
+                422,
+                "after is what next of the list before says, or a job of yours that is still "
+                "kept; begin the list anew",
+            )
+        return PageEnd(job.created, job.id)
 
     def _status(self, request: Request, job: Job) -> JobStatus:
         why = self._models.why_not_able(job.model) if job.state == "queued" and job.model else None

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from seg.errors import ConfigError
 from service.jobs.clauses import count, due, given_up, held, progress_columns, without_dead
 from service.jobs.database import Database, now_of, prepared
-from service.jobs.records import BYTES, JOBS, Job, NewJob, Progress, job_of
+from service.jobs.records import BYTES, JOBS, Job, NewJob, PageEnd, Progress, job_of
 from service.jobs.refused import KeyInUseError, NoRoomError, QueueFullError, TooManyKeptError
 
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -199,17 +199,13 @@ class JobStore:
         key = JOBS.c.key_hash == self._hashed(idempotency_key)
         return self._one(sa.and_(JOBS.c.owner == owner, key))
 
-    def of_owner(self, owner: str, most: int, after: str | None = None) -> list[Job]:
-        """Jobs of an owner, the newest first; those that come after one of them."""
-        if after is not None and not JOB_ID.fullmatch(after):
-            return []
+    def of_owner(self, owner: str, most: int, after: PageEnd | None = None) -> list[Job]:
+        """Jobs of an owner, the newest first; those that come after a place in that list."""
         asked = self._with_ahead().where(JOBS.c.owner == owner)
         if after is not None:
-            last = sa.select(JOBS.c.created).where(JOBS.c.id == after, JOBS.c.owner == owner)
-            time = last.scalar_subquery()
-            asked = asked.where(
-                sa.or_(JOBS.c.created < time, sa.and_(JOBS.c.created == time, JOBS.c.id > after))
-            )
+            created, job = JOBS.c.created, JOBS.c.id
+            is_beside = sa.and_(created == after.created, job > after.job)
+            asked = asked.where(sa.or_(created < after.created, is_beside))
         asked = asked.order_by(JOBS.c.created.desc(), JOBS.c.id).limit(most)
         with self._database.reading() as connection:
             rows = connection.execute(asked).all()

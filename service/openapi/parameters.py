@@ -144,7 +144,7 @@ LIST_PARAMETERS: tuple[Json, ...] = (
     {
         "name": "after",
         "in": "query",
-        "description": "The last job of the list before.",
+        "description": "Where the list before ended, as its next says; or a job.",
         "schema": TEXT,
         "example": PATH_PARAMETERS["job"]["example"],
     },

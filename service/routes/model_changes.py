@@ -36,6 +36,8 @@ from service.requests.proxies import link
 from service.routes.models import Catalogue, as_json
 
 MOST_RULE_BYTES = 64 * 1024
+LONGEST_NAME = 128
+"""Letters of a model's name and of a version: both stand in headers and in metrics."""
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
@@ -107,7 +109,7 @@ class ModelChanges:
                 card = ModelPackage.load(staged).card
                 if card.name != name:
                     raise Problem(422, f"the package is of model {card.name[:80]!r}, not {name!r}")
-                _check_version(card.version)
+                _check_names(card.name, card.version)
                 target = root / folder_name(card.name, card.version)
                 known = {v.key for v in self._models.versions()}
                 if (target / UNPROVEN).exists():
@@ -185,7 +187,8 @@ class ModelChanges:
     def _rule(self, name: str, changed: dict[str, Any]) -> None:
         versions = named(f"{name}:{LATEST}", self._models.versions())
         for wanted in {changed.get("pinned"), changed.get("candidate")} - {None}:
-            (version,) = named(f"{name}:{wanted}", versions)
+            meant = named(f"{name}:{wanted}", versions)  # another folder may hold it once more
+            version = next((v for v in meant if v.fault != "duplicate"), meant[0])
             self._models.prove(version)
             if version.state != "proven":
                 raise Problem(422, f"version {wanted} cannot answer: {version.reason}")
@@ -275,12 +278,26 @@ def _path_of(version: ModelVersion) -> tuple[str, str, str]:
     return version.card.name, "versions", version.card.version
 
 
-def _check_version(version: str) -> None:
-    """It stands in addresses, as one part of a path, and beside the word that means the highest."""
-    if not version.strip(". ") or not version.isprintable() or "/" in version or version == LATEST:
+def _check_names(name: str, version: str) -> None:
+    """Both stand in addresses, as one part of a path; together, with a colon, they choose."""
+    if not _is_plain(name) or ":" in name:
         raise Problem(
-            422, f"a version has letters, digits, dots and the like, no slash, and is not {LATEST}"
+            422,
+            f"a model's name has letters, digits and the like, {LONGEST_NAME} at most, "
+            "no slash and no colon",
         )
+    if not _is_plain(version) or version == LATEST:
+        raise Problem(
+            422,
+            f"a version has letters, digits, dots and the like, {LONGEST_NAME} at most, no slash, "
+            f"and is not {LATEST}",
+        )
+
+
+def _is_plain(text: str) -> bool:
+    return (bool(text.strip(". ")) and text.isprintable() and "/" not in text) and len(
+        text
+    ) <= LONGEST_NAME
 
 
 def _share_of(query: Any) -> float | None:

@@ -126,6 +126,34 @@ def test_an_unknown_field_is_refused(package):
         ModelPackage.load(package)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("spacing", [float("nan"), 1], "spacing"),
+        ("spacing", [-1, 1], "spacing"),
+        ("spacing", [0, 1], "spacing"),
+        ("spacing", [1e-300, 1], "spacing"),
+        ("spacing", [float("inf"), 1], "spacing"),
+        ("margin", [-1, 0], "margin"),
+        ("normalisation", [{"kind": "rescale", "low": 255, "high": 0}], "low must lie below high"),
+        ("normalisation", [{"kind": "rescale", "low": 5, "high": 5}], "low must lie below high"),
+        ("normalisation", [{"kind": "rescale", "low": 0, "high": float("inf")}], "finite"),
+        (
+            "normalisation",
+            [{"kind": "clip_zscore", "low": 0, "high": 1, "mean": 0, "std": -1}],
+            "std is a deviation",
+        ),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_numbers_that_would_spoil_every_image_are_refused(package, field, value, sentence):
+    card = json.loads((package / "model.json").read_text())
+    card["input"]["preprocessing"][field] = value
+    edit(package, **card)
+    with pytest.raises(PackageError, match=sentence):
+        ModelPackage.load(package)
+
+
 def test_a_file_outside_of_the_package_is_refused(package):
     card = json.loads((package / "model.json").read_text())
     card["variants"][0]["file"] = "../network.onnx"

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from seg.errors import ImageError
+from seg.frozen import LARGEST_MM, SMALLEST_MM
 
-SMALLEST_MM, LARGEST_MM = 1e-8, 1e6
-"""Of a voxel: a tenth of an atom, and a kilometre."""
 UNLIKE = 1e5
 """How much longer one edge of a voxel may be than another: more is a unit that one axis lacks."""
 FARTHEST = 1e9

@@ -16,7 +16,7 @@ from service.errors import NotReadyError
 from service.jobs.database import DatabaseUnavailableError
 from service.jobs.files import RESULT, FilesUnavailableError
 from service.jobs.held import HeldJob
-from service.jobs.records import JOBS, NewJob, Progress
+from service.jobs.records import JOBS, NewJob, PageEnd, Progress
 from service.jobs.refused import KeyInUseError, QueueFullError
 from service.jobs.routes import Jobs
 from service.jobs.status import status_of
@@ -43,10 +43,11 @@ def test_jobs_of_an_owner_are_listed_page_by_page_the_newest_first(store):
     mine = [taken_in(store, "a") for _ in range(5)]
     taken_in(store, "b")
     first = store.of_owner("a", 3)
-    rest = store.of_owner("a", 3, after=first[-1].id)
+    end = PageEnd(first[-1].created, first[-1].id)
+    rest = store.of_owner("a", 3, after=end)
     assert [job.id for job in (*first, *rest)] == mine[::-1]
     assert [job.ahead for job in (*first, *rest)] == [4, 3, 2, 1, 0]
-    assert [job.id for job in store.of_owner("b", 3, after=first[-1].id)] == []
+    assert store.of_owner("b", 3, after=end) == []
 
 
 def test_one_sees_a_list_of_ones_jobs_over_http(server):
@@ -55,10 +56,33 @@ def test_one_sees_a_list_of_ones_jobs_over_http(server):
     assert [job["id"] for job in listed["jobs"]] == [sent[2], sent[1]]
     older = server.get(listed["next"]).json()
     assert older["jobs"][0]["id"] == sent[0]
-    for wrong in ("limit=0", "limit=101", "limit=x", f"limit={'9' * 5000}", "state=done"):
+    by_id = server.get(f"/jobs?after={sent[1]}").json()
+    assert by_id["jobs"][0]["id"] == sent[0]
+    for wrong in (
+        "after=x",
+        f"after={'A' * 43}",
+        "after=",
+        "after=1~x",
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        f"limit={'9' * 5000}",
+        "state=done",
+    ):
         assert server.get(f"/jobs?{wrong}").status_code == 422
     for job in sent:
         server.delete(f"/jobs/{job}")
+
+
+def test_a_list_goes_on_where_the_last_job_of_a_page_was_deleted(server):
+    sent = [server.post("/jobs", content=PICTURE).json()["id"] for _ in range(3)]
+    listed = server.get("/jobs?limit=2").json()
+    for job in sent[1:]:
+        server.delete(f"/jobs/{job}")
+    assert [job["id"] for job in server.get(listed["next"]).json()["jobs"]][:1] == sent[:1]
+    refused = server.get(f"/jobs?after={sent[1]}")
+    assert (refused.status_code, "begin the list anew" in refused.text) == (422, True)
+    server.delete(f"/jobs/{sent[0]}")
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +401,7 @@ def test_an_id_that_is_none_keeps_the_database_for_the_others(store):
     job = store.reserve(NewJob(owner="a", model=MODEL, order={}), most=3, upload_s=60)
     for other in ("a\0b", "\0" * 43, "\udcff" * 43, "", job + "\n", "x" * 100_000):
         assert store.get(other) is None
-        assert store.of_owner("a", 5, other) == []
+        assert PageEnd.of(other) is PageEnd.of(f"1.5~{other}") is None
         assert store.get(job).id == job
 
 

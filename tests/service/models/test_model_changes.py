@@ -6,6 +6,7 @@ import shutil
 import time
 import zipfile
 from collections import Counter
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -78,16 +79,22 @@ def test_a_model_that_is_put_is_live_once_it_is_proven(client, packed):
     assert answered_by(client, model="lungs") == "lungs:1"
 
 
-@pytest.mark.parametrize("version", ["", "..", "1/2", " ", "5\n", "latest"])
-def test_a_version_that_can_stand_in_no_address_is_refused(client, tiny_package, root, version):
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("version", version) for version in ("", "..", "1/2", " ", "5\n", "latest", "5" * 200)),
+        *(("name", name) for name in ("cells:1", "a\nb", "\x1b[31m", "\u202ex", " ", "x" * 200)),
+    ],
+)
+def test_what_can_stand_in_no_address_is_refused(client, tiny_package, root, field, value):
     made = add(root.parent, tiny_package, "x")
-    card = read_card(made).model_copy(update={"version": version})
+    card = read_card(made).model_copy(update={field: value})
     write_card(made, card)
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
         for file in made.iterdir():
             archive.write(file, file.name)
-    refused = client.put("/models/cells", content=body.getvalue())
+    refused = client.put(f"/models/{quote(card.name, safe='')}", content=body.getvalue())
     assert "no slash" in problem(refused, 422)
 
 
@@ -391,3 +398,11 @@ def test_a_server_takes_a_model_in_while_it_answers_and_wants_the_scope(tmp_path
         client.headers["Authorization"] = f"Bearer {admin[1]}"
         assert client.put("/models/cells", content=body).status_code == 201
         assert answered_by(client) == "cells:2"
+
+
+def test_a_version_that_lies_in_two_folders_is_pinned_as_the_one_that_answers(root):
+    shutil.copytree(root / "cells-1", root / "copied")
+    with started(models=root, models_poll_s=60) as registry:
+        client = TestClient(create_app(registry))
+        assert client.patch("/models/cells", json={"pinned": "1"}).status_code == 200
+        assert answered_by(client) == "cells:1"
