@@ -9,8 +9,9 @@ Measured over ``hela``, ``cho``, ``scratch-assay``, ``stained-tissue``, both pha
 (104 cases): 0.09 to 0.63 where a mask belongs, 4.6 to 90 deviations of that at other places, and
 best there or a pixel beside it; a turned mask has less than half of it. Of ``hela``, with all
 pixels, 14 of 14 masks are best where they are, and 1.12 to 1.14 times as good as a pixel beside.
-Along z nothing is told so: outlines of ``cho`` fit the edges of the plane below better, which is
-sharper, in 14 of 14. Letters: ``c`` channels, ``h`` rows, ``w`` columns.
+Along z outlines of ``cho`` fit the edges of the plane below, which is sharper, 1.2 to 1.6 times as
+well in all of 20, those of a phantom their own 2.3 to 4.5 times as well as the ones beside it: what
+is told has to be twice as good. Letters: ``c`` channels, ``h`` rows, ``w`` columns.
 """
 
 from itertools import combinations, product
@@ -29,6 +30,15 @@ ENDS = (0.5, 99.5)
 """Percentiles of intensities, beyond which one bright speck would be all edges."""
 FEWEST_PIXELS = 64
 """Of outlines; fewer lie on edges by chance."""
+
+
+REACH = 3
+"""Slices that a mask may be moved by along z."""
+FEWEST_SLICES = 5
+MOST_SLICES = 16
+"""With foreground, of which the edges around are looked at."""
+MOST_IN_SLICE = 256
+"""Pixels of an edge of a slice that are looked at."""
 
 
 class PlaneTurn(NamedTuple):
@@ -148,6 +158,38 @@ def _turns(*, is_square: bool) -> list[PlaneTurn]:
     subsets = [each for count in range(3) for each in combinations(range(2), count)]
     ways = [PlaneTurn(*way) for way in product((False, True) if is_square else (False,), subsets)]
     return ways[1:]
+
+
+def fit_along_z(image: Image, mask: Mask) -> dict[int, float] | None:
+    """How outlines fit the edges so many slices further on; None where nothing can be told."""
+    if mask.dims == 2 or len(mask.array) < FEWEST_SLICES:
+        return None
+    labels, height = mask.array, len(mask.array)
+    reach = min(REACH, (height - 1) // 2)
+    shown = np.flatnonzero(((labels > 0) & (labels != IGNORE)).any(axis=(1, 2)))
+    shown = shown[(shown >= reach) & (shown < height - reach)]
+    if not len(shown) or min(labels.shape[1:]) < 3:
+        return None
+    picked = shown[np.linspace(0, len(shown) - 1, min(MOST_SLICES, len(shown))).astype(int)]
+    step = -(-max(labels.shape[1:]) // MOST_IN_SLICE)
+    edges: dict[int, Complex64[np.ndarray, "h w"]] = {}
+    products = dict.fromkeys(range(-reach, reach + 1), 0.0)
+    squares = dict.fromkeys(products, 0.0)
+    pixels = 0
+    for z in picked.tolist():
+        thin = np.where(labels[z] == IGNORE, 0, labels[z])[::step, ::step]
+        outlines = _outlines(thin)
+        pixels += int(np.count_nonzero(outlines))
+        edges = {at: each for at, each in edges.items() if at >= z - reach}
+        for by in products:
+            if z + by not in edges:
+                edges[z + by] = _edges(_thinned(image.array[:, z + by], step, thin.shape))
+            there = edges[z + by]
+            products[by] += float(np.vdot(outlines, there).real)
+            squares[by] += float(np.linalg.norm(there)) ** 2
+    if pixels < FEWEST_PIXELS or not all(squares.values()):
+        return None
+    return {by: products[by] / (pixels * squares[by]) ** 0.5 for by in products}
 
 
 def _plane(

@@ -24,6 +24,8 @@ BETTER = 2.0
 """Of the own correlation: a mask that fits so much better elsewhere does not belong where it is."""
 A_LITTLE_BETTER = 1.1
 """The same, where nearly all masks of a dataset fit better at one place beside their own."""
+SEEN = 0.1
+"""Correlation along z from which on outlines run along edges."""
 NEAR = 2
 """Steps: so near to its own place a single mask may fit best by chance."""
 FEWEST = 3
@@ -45,6 +47,40 @@ def misplaced(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Finding]
     right = [look.fit.own for look in looks if look.fit.own >= CLEAR * look.fit.noise]
     usual = float(np.median(right)) if 2 * len(right) >= len(looks) else None
     return [*_turned(looks, usual), *_moved(looks, usual)] or [*_nowhere(dataset, looks, usual)]
+
+
+def moved_along_z(cases: Sequence[InspectedCase]) -> Iterator[Finding]:
+    """Masks of volumes that lie some slices beside their images: single ones, or nearly all."""
+    fits = [(each.case, each.along_z) for each in cases if each.along_z]
+    fits = [(case, fit) for case, fit in fits if max(fit.values()) >= SEEN]
+    if len(fits) < FEWEST:
+        return
+    places = [max(fit, key=lambda by: fit[by]) for _, fit in fits]
+    ((usual, count),) = Counter(places).most_common(1)
+    if count < NEARLY_ALL * len(fits):
+        return
+    moved = [
+        (case, usual)
+        for (case, fit), by in zip(fits, places, strict=True)
+        if by == usual != 0 and fit[by] >= BETTER * fit[0]
+    ]
+    if len(moved) < NEARLY_ALL * len(fits):
+        moved = [
+            (case, by - usual)
+            for (case, fit), by in zip(fits, places, strict=True)
+            if by != usual and fit[by] >= BETTER * fit[usual]
+        ]
+    if not moved:
+        return
+    case, by = moved[0]
+    slices = "one slice" if abs(by) == 1 else f"{abs(by)} slices"
+    yield Finding(
+        "warning",
+        str(case.mask),
+        f"{len(moved)} of {len(fits)} masks fit their volumes better when they are moved along z, "
+        f"this one by {slices} towards the {'last' if by > 0 else 'first'}",
+        f"{LOOK_AT_THEM}, and move the masks",
+    )
 
 
 def turn_in_words(dims: int, *, swaps: bool, flips: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from training.dataset.case_numbers import CaseNumbers, numbers_of
 from training.dataset.cases import Case, Dataset, misfits, numbered_objects, turned_onto
 from training.dataset.dataset_yaml import CARD
 from training.dataset.findings.duplicates import content_hash, thumbnail
-from training.dataset.findings.edges import EdgeFit, edge_fields, edge_fit
+from training.dataset.findings.edges import EdgeFit, edge_fields, edge_fit, fit_along_z
 from training.dataset.findings.exchanged import ClassTraits, class_traits
 from training.dataset.findings.finding import Finding
 from training.dataset.findings.numbering import scattered
@@ -59,6 +59,8 @@ class InspectedCase:
     """A part of it that seems not to be annotated."""
     edges: EdgeFit | None = None
     """How its mask lies on the edges of its image."""
+    along_z: dict[int, float] | None = None
+    """The same of a volume, moved by so many slices."""
     shape: tuple[int, ...] = ()
     levels: Float[np.ndarray, "c 2"] | None = None
     """How dark and how bright each channel gets, but for few voxels."""
@@ -154,6 +156,7 @@ def _with_mask(seen: InspectedCase, image: Image, mask: Mask) -> InspectedCase:
     return replace(
         seen,
         edges=edge_fit(fields) if fields else None,
+        along_z=fit_along_z(image, mask),
         lone_slices=lone_slices(mask.array, image.spacing),
         bare=bare_part(image, mask),
         traits=class_traits(image, mask),

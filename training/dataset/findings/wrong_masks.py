@@ -19,7 +19,12 @@ from jaxtyping import Float32, Int
 from training.dataset.cases import Dataset
 from training.dataset.findings.duplicates import EDGE, NEARLY_THE_SAME, most_alike
 from training.dataset.findings.finding import Finding
-from training.dataset.findings.misplaced import LOOK_AT_THEM, misplaced, turn_in_words
+from training.dataset.findings.misplaced import (
+    LOOK_AT_THEM,
+    misplaced,
+    moved_along_z,
+    turn_in_words,
+)
 from training.dataset.findings.one_case import InspectedCase
 
 CLEAR = 0.5
@@ -56,6 +61,7 @@ def wrong_masks(dataset: Dataset, cases: Sequence[InspectedCase]) -> list[Findin
     return [
         *_copies(looks),
         *(by_brightness or misplaced(dataset, looks)),
+        *([] if by_brightness else moved_along_z(looks)),
         *_inverted(looks, signed),
     ]
 

@@ -236,6 +236,41 @@ def test_an_image_of_which_one_half_is_annotated_is_told(left_out, where, bright
     assert problems(tmp_path / "most", [halved] * 4 + [dots]) == []
 
 
+@pytest.mark.parametrize(
+    ("by", "which", "said"),
+    [
+        pytest.param(1, [2], "1 of 6 masks", id="one by a slice"),
+        pytest.param(-2, [0], "1 of 6 masks", id="one by two"),
+        pytest.param(1, range(6), "6 of 6 masks", id="all"),
+        pytest.param(0, [], None, id="none"),
+    ],
+)
+def test_masks_that_lie_some_slices_beside_their_volumes_are_told(by, which, said, tmp_path):
+    for seed in range(6):
+        rng = default_rng(seed)
+        z, y, x = np.mgrid[:16, :48, :48]
+        inside = np.zeros(z.shape, int)
+        for number, centre in enumerate(rng.uniform((3, 6, 6), (13, 42, 42), (14, 3))):
+            near = 4 * (z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2 < 49
+            inside[near] = 1 + number % 2
+        image = 100 + 40 * (inside == 1) - 40 * (inside == 2) + rng.normal(0, 8, inside.shape)
+        mask = np.roll(inside > 0, by, 0) if seed in which else inside > 0
+        for part, array in (("images", image), ("masks", mask)):
+            (tmp_path / part).mkdir(exist_ok=True)
+            volume = Image(array[None].astype(np.int16), spacing=(2.0, 1.0, 1.0))
+            write_image(tmp_path / part / f"v{seed}.nii.gz", volume)
+    dataset, findings = look_into(tmp_path)
+    problems = [each.problem for each in findings + inspect(dataset)]
+    told = [each for each in problems if "moved along z" in each]
+    if said is None:
+        assert problems == []
+        return
+    (problem,) = told
+    slices, towards = {1: "one slice", -2: "2 slices"}[by], "first" if by > 0 else "last"
+    assert problem.startswith(f"{said} fit their volumes better when they are moved along z")
+    assert problem.endswith(f"this one by {slices} towards the {towards}")
+
+
 def test_one_mask_that_was_saved_for_several_images_is_told(tmp_path):
     said = found(tmp_path / "two", [discs(0 if seed == 1 else seed) for seed in range(6)])
     assert [each for each in said if each.startswith("2 of 6 masks are the same to the last")]
