@@ -17,6 +17,7 @@ from nibabel.wrapstruct import WrapStructError
 from seg.errors import ImageError, UnsupportedImageError
 from seg.images.grid.image import Affine, Spacing
 from seg.images.grid.plausible import check_affine, check_spacing
+from seg.sentences import Sentence
 
 HEADER_BYTES = 540
 """Size of a NIfTI-2 header; a NIfTI-1 header is the first 348 of them."""
@@ -26,6 +27,9 @@ MAX_EXTENSION_BYTES = 2**26
 
 ROUNDED = 1e-3
 """How much too long a quaternion may be."""
+
+SAME_SIZE = 0.01
+"""Relative difference of voxel sizes that is rounding."""
 
 MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 UNIT_CODES = dict(enumerate(("unknown", "meter", "mm", "micron")))
@@ -215,6 +219,27 @@ def world_of(header: Any, dims: int) -> tuple[Spacing | None, Affine | None]:
     affine = np.diag([mm, mm, mm, 1.0]) @ header.get_best_affine()
     check_affine(affine, dims)
     return _shortest(np.linalg.norm(affine[:3, :dims], axis=0)), affine
+
+
+def two_sizes(header: Any, dims: int) -> tuple[str, ...]:
+    """What is to be said where the transformation (sform) has voxels of another size than pixdim.
+
+    The affine is the sform's, as nibabel has it; ITK, and so Slicer and nnU-Net, takes the sizes of
+    pixdim.
+    """
+    if header["sform_code"] == 0:
+        return ()
+    mm = MM[unit_of(header)]
+    told = np.abs(header["pixdim"][1 : dims + 1]) * mm
+    taken = np.linalg.norm(header.get_sform()[:3, :dims], axis=0) * mm
+    if np.allclose(told, taken, rtol=SAME_SIZE, atol=0):
+        return ()
+    here, there = (" x ".join(f"{size:g}" for size in _shortest(each)) for each in (taken, told))
+    sentence = (
+        f"the NIfTI header tells two sizes of a voxel: {here} mm by its sform, which is taken, "
+        f"and {there} mm by its pixdim, which ITK takes (3D Slicer, nnU-Net)"
+    )
+    return (Sentence(sentence, "two_voxel_sizes", here=here, there=there),)
 
 
 def _shortest(sizes: Float[np.ndarray, "axes"]) -> Spacing:

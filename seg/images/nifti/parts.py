@@ -20,6 +20,7 @@ from seg.images.nifti.header import (
     Layout,
     layout_of,
     parse_header,
+    two_sizes,
     unit_of,
     world_of,
 )
@@ -89,6 +90,7 @@ class NiftiSource:
     ) -> None:
         self._file, self._layout = file, layout
         self.spacing, self.affine = world_of(header, layout.dims)
+        self.notes = two_sizes(header, layout.dims)
         self.reduction: tuple[float, ...] | None = None
         self.unit, self.nifti = UNITS[unit_of(header)], header.binaryblock
         self.spatial_shape: tuple[int, ...] = layout.shape[-2::-1]

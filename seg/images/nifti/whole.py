@@ -30,6 +30,7 @@ from seg.images.nifti.header import (
     Layout,
     layout_of,
     parse_header,
+    two_sizes,
     unit_of,
     world_of,
 )
@@ -71,7 +72,14 @@ def read_nifti(file: BinaryFile, options: ReadOptions) -> Image:
     except HEADER_ERRORS as error:
         raise ImageError(f"the NIfTI header is not valid: {error}; repair it") from error
     unit = UNITS[unit_of(header)]
-    return Image(array, spacing=spacing, affine=affine, unit=unit, nifti=header.binaryblock)
+    return Image(
+        array,
+        spacing=spacing,
+        affine=affine,
+        unit=unit,
+        nifti=header.binaryblock,
+        notes=two_sizes(header, layout.dims),
+    )
 
 
 def encode_nifti(

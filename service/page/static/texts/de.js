@@ -167,6 +167,7 @@ export default {
   warning_too_large_to_split: "{count} Objekte sind zu groß, um nach ihrer Form getrennt zu werden, und gelten als je eines: einen Teil des Bildes nehmen, oder eine gröbere Auflösung.",
   warning_turned_upright: "Das TIFF wurde aufgerichtet, wie es seine Angabe zur Orientierung ({orientation}) sagt und wie Bildbetrachter es tun; ImageJ, QuPath und napari zeigen es, wie es gespeichert ist, und was dort gezeichnet wird, liegt nicht darauf.",
   warning_transparency_left_out: "Die Transparenz (Alpha) des Bildes ({kind}) wurde ausgelassen, und sie ist nicht überall gleich: Was durchsichtig ist, hat trotzdem eine Farbe, und die gilt.",
+  warning_two_voxel_sizes: "Der NIfTI-Kopf nennt zwei Größen eines Voxels: {here} mm nach seiner sform, die gelten, und {there} mm nach pixdim, die ITK nimmt (3D Slicer, nnU-Net).",
   warning_cut_off: "Der Absender brach ab und kam nicht wieder; an einem Ende können Schichten fehlen.",
   refused_413: "Das Bild ist größer, als der Dienst es annimmt.",
   refused_415: "Diese Datei kann der Dienst nicht lesen.",

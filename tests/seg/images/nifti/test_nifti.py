@@ -8,7 +8,16 @@ import pytest
 import SimpleITK
 
 from seg.errors import ImageError, ImageTooLargeError, UnsupportedImageError
-from seg.images import Image, Limits, Mask, encode_mask, read_image, read_mask, write_image
+from seg.images import (
+    Image,
+    Limits,
+    Mask,
+    encode_mask,
+    open_image,
+    read_image,
+    read_mask,
+    write_image,
+)
 from seg.images.nifti.whole import encode_nifti
 
 VOXELS = np.random.default_rng(0).integers(-900, 900, (4, 5, 6)).astype(np.int16)  # x, y, z
@@ -27,6 +36,19 @@ def patched(content, at, packing, *values):
     block = bytearray(content)
     struct.pack_into(packing, block, at, *values)
     return bytes(block)
+
+
+def test_an_sform_with_voxels_of_another_size_than_pixdim_is_told(tmp_path):
+    content = nifti(pixdim=[1, 1, 1, 1, 0, 0, 0, 0])
+    (tmp_path / "two.nii").write_bytes(content)
+    with open_image(tmp_path / "two.nii") as parts:
+        for image in (read_image(content), parts):
+            assert image.spacing == (3.0, 2.0, 1.0)
+            assert [note.code for note in image.notes] == ["two_voxel_sizes"]
+            assert "3 x 2 x 1 mm by its sform" in image.notes[0]
+    itk = SimpleITK.ReadImage(str(tmp_path / "two.nii"))
+    assert itk.GetSpacing() == (1.0, 1.0, 1.0)
+    assert read_image(nifti()).notes == ()
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
