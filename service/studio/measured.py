@@ -5,18 +5,20 @@ model is asked about the rest. What was counted last is kept: counting all image
 those alone that were drawn on since, or that another model would answer for now.
 """
 
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from anyio.to_thread import run_sync
 from jaxtyping import UInt16
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from seg.errors import SegError
@@ -24,7 +26,6 @@ from seg.images import Image, encode_image
 from seg.objects.label_images import encode_labels
 from seg.objects.measurements import measure_objects
 from seg.objects.writing import LABEL_SUFFIX
-from service.decoding.image_decoder import Check
 from service.errors import NotReadyError
 from service.problems.response import Problem
 from service.studio.bodies import as_bin, bin_response, packed
@@ -39,7 +40,9 @@ from service.studio.suggestions import Suggestion
 
 FORMATS = ("json", "labels", "map")
 KEPT_BYTES = 64 * 2**20
-"""Of answers in JSON."""
+"""Of answers."""
+FLAT = 2**23
+"""Voxels of images whose objects are kept in all formats once they are counted."""
 BYTES_EACH = 40
 """That labels, their first voxels and their measurements take for a voxel."""
 MEDIA_TYPE = {2: "image/tiff", 3: "application/gzip"}
@@ -57,25 +60,41 @@ class _Drawn:
     """Of the voxels, those that somebody annotated."""
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What is said of an image."""
+
+    content: bytes
+    revision: int
+    """Of the drawing."""
+    media_type: str = ""
+    is_packed: bool = False
+
+    def response(self) -> Response:
+        """For one who asked."""
+        headers = {"ETag": f'"{self.revision}"'}
+        if self.is_packed:
+            return bin_response(self.content, headers)
+        return Response(self.content, media_type=self.media_type, headers=headers)
+
+
 class _Answers:
-    """Those that were asked for last: their ETag and what they say."""
+    """Those that were asked for last."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], tuple[str, bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], _Answer] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, key: tuple[object, ...]) -> Response | None:
+    def of(self, key: tuple[object, ...]) -> _Answer | None:
         with self._lock:
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            etag, content = self._kept[key]
-        return Response(content, media_type="application/json", headers={"ETag": etag})
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
-    def keep(self, key: tuple[object, ...], answer: Response) -> None:
+    def keep(self, key: tuple[object, ...], answer: _Answer) -> None:
         with self._lock:
-            self._kept[key] = answer.headers["ETag"], bytes(answer.body)
-            while sum(len(content) for _, content in self._kept.values()) > KEPT_BYTES:
+            self._kept[key] = answer
+            while sum(len(each.content) for each in self._kept.values()) > KEPT_BYTES:
                 self._kept.popitem(last=False)
 
 
@@ -105,33 +124,26 @@ class StudioCounts:
             model = self._suggestions.answering(model)
         classes = await run_sync(self._studio.classes)
         key = await run_sync(self._key, identity, model, classes)
-        if wanted == "json" and (kept := self._answers.of(key)):
-            return kept
+        if kept := self._answers.of((wanted, *key)):
+            return kept.response()
         image = (await self._studio.images.get(request, identity)).image
         drawn = await self._drawn(request, identity, image, classes)
         found = began = None
         if drawn is None or drawn.share < 1:
             found = await self._suggestions.get(request, identity, model, classes)
-        if drawn and drawn.revision.package and classes.are_objects and wanted == "json":
+        is_flat = int(np.prod(image.spatial_shape)) <= FLAT
+        formats = FORMATS if is_flat else (wanted,)  # asked for next, and the model has gone on
+        if drawn and drawn.revision.package and classes.are_objects and "json" in formats:
             with suppress(Problem, SegError):  # that model may be gone
                 package = drawn.revision.package
                 began = await self._suggestions.get(request, identity, package, classes)
-
-        def answered(_: Check) -> Response:
-            headers = {"ETag": f'"{drawn.revision.revision if drawn else 0}"'}
-            if wanted == "map":
-                return _map(drawn, found, classes, image, headers)
-            if wanted == "labels":
-                content = _labels(drawn, found, classes, image)
-                return Response(content, media_type=MEDIA_TYPE[image.dims], headers=headers)
-            told = {"id": identity, "dims": image.dims, **_about(drawn, found)}
-            told |= _measured(drawn, found, began, classes, image)
-            return JSONResponse(told, headers=headers)
-
-        answer = await self._studio.images.drawing(request, image, BYTES_EACH, answered)
-        if wanted == "json":
-            self._answers.keep(key, answer)
-        return answer
+        seen = _Seen(identity, image, classes, drawn, found, began)
+        answers = await self._studio.images.drawing(
+            request, image, BYTES_EACH, lambda _: _answers(seen, wanted, formats)
+        )
+        for name, answer in answers.items():
+            self._answers.keep((name, *key), answer)
+        return answers[wanted].response()
 
     def _key(self, identity: str, model: str | None, classes: DrawnClasses) -> tuple[object, ...]:
         """All that a count depends on."""
@@ -155,89 +167,110 @@ class StudioCounts:
         return _Drawn(numbers, revision, state, share)
 
 
-def _about(drawn: _Drawn | None, found: Suggestion | None) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """All that is known of an image."""
+
+    identity: str
+    image: Image
+    classes: DrawnClasses
+    drawn: _Drawn | None
+    found: Suggestion | None
+    """What a model says, where something is not drawn."""
+    began: Suggestion | None
+    """What a drawing began with."""
+
+    @cached_property
+    def whole(self) -> CombinedObjects:
+        """Objects, where they are told apart."""
+        named = self.drawn.revision.objects if self.drawn else {}
+        numbers = self.drawn.numbers if self.drawn else None
+        begun = self.began.numbers if self.began else None
+        return combined_objects(numbers, named, self.found, self.classes, self.image, begun)
+
+    @property
+    def places(self) -> UInt16[np.ndarray, "*spatial"]:
+        """Classes, where they are painted."""
+        return combined_classes(self.drawn.numbers if self.drawn else None, self.found)
+
+
+def _answers(seen: _Seen, wanted: str, formats: Sequence[str]) -> dict[str, _Answer]:
+    """What was asked for, and other formats as far as they can be had."""
+    answers = {wanted: _answer(seen, wanted)}
+    for name in formats:
+        if name != wanted:
+            with suppress(Problem):
+                answers[name] = _answer(seen, name)
+    return answers
+
+
+def _answer(seen: _Seen, wanted: str) -> _Answer:
+    revision = seen.drawn.revision.revision if seen.drawn else 0
+    if wanted == "labels":
+        return _Answer(_labels(seen), revision, MEDIA_TYPE[seen.image.dims])
+    if wanted == "map":
+        return _Answer(packed(as_bin(_map(seen))), revision, is_packed=True)
+    told = {"id": seen.identity, "dims": seen.image.dims, **_about(seen), **_measured(seen)}
+    return _Answer(json.dumps(told, allow_nan=False).encode(), revision, "application/json")
+
+
+def _about(seen: _Seen) -> dict[str, Any]:
+    drawn, found = seen.drawn, seen.found
+    model = found.model if found else None
+    if model is None and seen.began and not seen.whole.are_drawn.all():
+        model = seen.began.model
     return {
         "revision": drawn.revision.revision if drawn else 0,
         "state": drawn.state if drawn else None,
         "began_with": drawn.revision.package if drawn else None,
         "drawn": round(drawn.share, 4) if drawn else 0.0,
-        "model": found.model if found else None,
+        "model": model,
         "warnings": found.warnings if found else 0,
     }
 
 
-def _objects(
-    drawn: _Drawn | None,
-    found: Suggestion | None,
-    classes: DrawnClasses,
-    image: Image,
-    began: Suggestion | None = None,
-) -> CombinedObjects:
-    named = drawn.revision.objects if drawn else {}
-    numbers = drawn.numbers if drawn else None
-    begun = began.numbers if began else None
-    return combined_objects(numbers, named, found, classes, image, begun)
-
-
-def _labels(
-    drawn: _Drawn | None, found: Suggestion | None, classes: DrawnClasses, image: Image
-) -> bytes:
+def _labels(seen: _Seen) -> bytes:
     """A label image: numbers of objects, or values of the dataset's classes."""
-    suffix = LABEL_SUFFIX[image.dims]
-    if classes.are_objects:
-        return encode_labels(_objects(drawn, found, classes, image).objects, suffix, image)
-    places = combined_classes(drawn.numbers if drawn else None, found)
-    values = np.array([*classes.values.values()])
-    values = values.astype(np.min_scalar_type(values.max()))[places]
-    return encode_image(Image.on_grid_of(image, values[np.newaxis]), f"mask{suffix}")
+    suffix = LABEL_SUFFIX[seen.image.dims]
+    if seen.classes.are_objects:
+        return encode_labels(seen.whole.objects, suffix, seen.image)
+    values = np.array([*seen.classes.values.values()])
+    values = values.astype(np.min_scalar_type(values.max()))[seen.places]
+    return encode_image(Image.on_grid_of(seen.image, values[np.newaxis]), f"mask{suffix}")
 
 
-def _map(
-    drawn: _Drawn | None,
-    found: Suggestion | None,
-    classes: DrawnClasses,
-    image: Image,
-    headers: dict[str, str],
-) -> Response:
+def _map(seen: _Seen) -> UInt16[np.ndarray, "*spatial"]:
     """The same as a label map of the page."""
-    if not classes.are_objects:
-        places = combined_classes(drawn.numbers if drawn else None, found)
-        return bin_response(packed(as_bin(places)), headers)
-    objects = _objects(drawn, found, classes, image).objects
+    if not seen.classes.are_objects:
+        return seen.places
+    objects = seen.whole.objects
     if len(objects) > MOST_OBJECTS:
         raise Problem(422, f"more than {MOST_OBJECTS} objects: format=labels has them")
-    content = packed(as_bin(objects.labels.astype(np.uint16)))
-    return bin_response(content, headers)
+    return objects.labels.astype(np.uint16)
 
 
-def _measured(
-    drawn: _Drawn | None,
-    found: Suggestion | None,
-    began: Suggestion | None,
-    classes: DrawnClasses,
-    image: Image,
-) -> dict[str, Any]:
+def _measured(seen: _Seen) -> dict[str, Any]:
     """Counts, sizes and rows; sizes are in mm² or mm³ where the spacing is known."""
-    unit = "mm" if image.spacing else "pixel"
-    size = float(np.prod(image.spacing)) if image.spacing else 1.0
-    if not classes.are_objects:
-        places = combined_classes(drawn.numbers if drawn else None, found)
-        voxels = np.bincount(places.ravel(), minlength=len(classes.names))
+    spacing, names = seen.image.spacing, seen.classes.names
+    unit = "mm" if spacing else "pixel"
+    if not seen.classes.are_objects:
+        size = float(np.prod(spacing)) if spacing else 1.0
+        voxels = np.bincount(seen.places.ravel(), minlength=len(names))
         sizes = {
             name: {"num_pixels": int(voxels[place]), "area": float(voxels[place]) * size}
-            for place, name in enumerate(classes.names)
+            for place, name in enumerate(names)
             if place
         }
         return {"told_apart": False, "unit": unit, "classes": sizes, "objects": []}
-    whole = _objects(drawn, found, classes, image, began)
     rows = [
         {**row, "from": "drawn" if is_drawn else "model"}
         for row, is_drawn in zip(
-            measure_objects(whole.objects, image), whole.are_drawn, strict=True
+            measure_objects(seen.whole.objects, seen.image), seen.whole.are_drawn, strict=True
         )
     ]
-    intervals: Mapping[str, tuple[int, int]] = found.intervals if found and not drawn else {}
-    counted = {name: _of_class(rows, name, intervals.get(name)) for name in classes.names[1:]}
+    is_drawn_on = seen.drawn is not None and seen.drawn.share > 0  # else it was undone
+    intervals = seen.found.intervals if seen.found and not is_drawn_on else {}
+    counted = {name: _of_class(rows, name, intervals.get(name)) for name in names[1:]}
     return {"told_apart": True, "unit": unit, "classes": counted, "objects": rows}
 
 

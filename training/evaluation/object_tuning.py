@@ -7,7 +7,8 @@ truth.
 
 Where there are too few cases to spare any, rules are chosen on those that were learnt from. A
 network that knows them by heart finds their objects by almost any rule: of those that find as many,
-give or take one object, the one in their middle is taken, not the first.
+give or take one object, the one in their middle is taken, not the first. How sure objects and
+counts are is not told then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -139,10 +140,14 @@ def tune_objects(
     largest = max((slack for slack in slacks.values() if slack is not None), default=None)
     encoding = _best_encoding({name: mean(name) for name in best}, largest)
     ways = best[encoding]
-    rules = {
-        info.name: _calibrated(read, encoding, info, ways[info.name], unit)
-        for info in card.classes[1:]
-    }
+    rules = {name: way.rule for name, way in ways.items()}
+    if (
+        not are_learnt
+    ):  # what is known by heart is found without a fault, and says nothing of others
+        rules = {
+            info.name: _calibrated(read, encoding, info, ways[info.name], unit)
+            for info in card.classes[1:]
+        }
     splits = {name: way.split for name, way in ways.items() if way.split}
     assert card.instances is not None
     said = ", ".join(f"{name} {mean(name).precision:.3f}" for name in best)

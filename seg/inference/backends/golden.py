@@ -32,6 +32,8 @@ LOGGER = logging.getLogger(__name__)
 
 FLOAT16 = 1e-3
 """What float16 may round away of a probability, and more."""
+ROUNDED_OTHERWISE = 1e-3
+"""Of a probability, what sums in another order change at most; mixed patches change far more."""
 COUNT_TOLERANCE = 0.02
 """Share of the objects that may come or go where logits differ within their tolerance."""
 
@@ -169,7 +171,7 @@ def verify_batch(
     whoever asked would get a mask that depends on who asked at the same time.
 
     Raises:
-        OtherAnswerError: a probability is off by more than the worst that is allowed.
+        OtherAnswerError: a probability is off by more than arithmetic of another order explains.
     """
     way = way_of(backend)
     golden = package.golden(way.variant or variant)
@@ -178,7 +180,7 @@ def verify_batch(
     )
     answers = backend.run(np.ascontiguousarray(patches))
     worst, _ = probability_error(answers, logits, package.card.task)
-    if not worst <= tolerance_of(package.card, variant, way).worst:
+    if not worst <= 2 * tolerance_of(package.card, variant, way).worst + ROUNDED_OTHERWISE:
         raise OtherAnswerError(
             f"{way_in_words(backend)} disagrees with the package's golden samples where "
             f"{size} share a run (probabilities differ by {worst:.2g}): the network mixes its "

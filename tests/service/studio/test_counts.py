@@ -52,6 +52,15 @@ def test_an_image_that_nobody_drew_on_is_counted_by_the_model(helped):
     assert sum(row["num_pixels"] for row in told["objects"]) == (whole > 0).sum()
 
 
+def test_what_was_drawn_and_undone_is_counted_by_the_model_as_before(helped):
+    named(helped, "nucleus")
+    before = counted(helped, "a").json()
+    put(helped, "a", np.full(SIZE, UNKNOWN, np.uint16))
+    after = counted(helped, "a").json()
+    assert after == before | {"revision": 1, "state": "draft"}
+    assert before["classes"]["nucleus"]["ci95"]
+
+
 def test_what_a_person_drew_counts_and_no_model_is_asked(studio):
     named(studio, "nucleus")
     numbers = boxes((2, 2, 8), (20, 20, 10))
@@ -146,7 +155,7 @@ def test_what_was_begun_with_the_model_s_mask_and_left_as_it_was_is_the_model_s(
     assert put(helped, "a", theirs, package=model).status_code == 200
     told = counted(helped, "a").json()
     assert [row["from"] for row in told["objects"]] == ["model", "model"]
-    assert told["began_with"] == model
+    assert told["began_with"] == told["model"] == model
     theirs[theirs == theirs[30, 30]] = 0
     theirs[26:34, 26:38] = 9
     put(helped, "a", theirs, on=1, package=model, state="done")

@@ -167,4 +167,4 @@ def test_the_picture_stays_whole_and_what_is_waited_for_is_shown(place, open_pag
         page.keyboard.press("Escape")
         expect(page.locator("#saved")).to_have_attribute("data-state", "saved")
         page.set_input_files("#files", [other, other])
-        expect(page.locator("#message")).to_have_text("1 added; 1 were there already.")
+        expect(page.locator("#message")).to_have_text("1 added; already there: 1.")

@@ -16,6 +16,7 @@ from seg.predict.__main__ import main as predict
 from tests.instances import instance_folder, json_of
 from training.dataset import load_dataset
 from training.dataset.tuning import tuning_split
+from training.evaluation.object_tuning import tune_objects
 from training.fit import main
 
 STEPS = ["--steps", "60", "--network", "resunet-xs", "--patch", "32", "32", "--batch-size", "4"]
@@ -53,6 +54,15 @@ def test_the_rules_are_chosen_on_cases_that_nobody_learnt_from_or_is_tested_on(d
     assert tuned
     assert not {c.name for c in learnt} & {c.name for c in tuned}
     assert {c.name for c in learnt} | {c.name for c in tuned} == {c.name for c in dataset.train}
+
+
+@pytest.mark.parametrize("are_learnt", [True, False])
+def test_images_that_were_learnt_from_say_nothing_of_how_sure_others_are(data, package, are_learnt):
+    dataset = load_dataset(data)
+    _, cases = tuning_split(dataset.train)
+    tuned = tune_objects(Predictor(package), dataset, cases, 4, are_learnt=are_learnt)
+    rule = tuned.rules["object"]
+    assert [rule.probability is None, rule.count is None] == [are_learnt] * 2
 
 
 def test_metrics_tell_how_well_objects_are_found(run, data):

@@ -96,7 +96,7 @@ export class View {
     const { data } = image;
     const ofSlice = (volume) => volume.subarray(this.z * this.map.size, (this.z + 1) * this.map.size);
     const numbers = ofSlice(this.map.numbers);
-    const counted = this.counted ? ofSlice(this.counted) : null;
+    const counted = this.counted?.map === this.map ? ofSlice(this.counted.numbers) : null;
     const bytes = this.slice.length / numbers.length;
     const span = Math.max(1, this.high - this.low);
     const shade = Uint8ClampedArray.from({ length: 256 }, (_, value) => (255 * (value - this.low)) / span);

@@ -34,13 +34,13 @@ export class Counting {
     find("masks").addEventListener("click", () => this.#doing(() => this.#masks()));
   }
 
-  /** What was counted of an image holds no more. */
-  forget(image) {
+  /** What was counted of an image holds no more, or the image is there no more. */
+  forget(image, why = "studioCountedOld") {
     const at = this.told.findIndex(({ id }) => id === image);
     if (at < 0) return;
     this.told.splice(at, 1);
-    this.#show();
-    find("counted").textContent = t("studioCountedOld", { name: image });
+    this.show();
+    find("counted").textContent = t(why, { name: image });
   }
 
   /** What was counted before this page was loaded anew is counted again: most of it the service still knows. */
@@ -54,13 +54,13 @@ export class Counting {
     this.model = model;
     if (!before || before === model || !this.told.some((each) => each.model === before)) return;
     this.told = this.told.filter((each) => each.model !== before);
-    this.#show();
+    this.show();
     find("counted").textContent = t("studioCountedOther", { model: before });
   }
 
   /** Outlines of what is counted where nobody drew, on the image that is open. */
   async showInPicture() {
-    const { view, image } = this.desk;
+    const { view, image, map } = this.desk;
     const told = this.told.find(({ id }) => id === image);
     let counted = null;
     try {
@@ -68,8 +68,8 @@ export class Counting {
     } catch (error) {
       this.fail(error);
     }
-    if (image !== this.desk.image) return; // another one was opened meanwhile
-    view.counted = counted?.revision === told?.revision ? counted?.numbers : null;
+    if (map !== this.desk.map) return; // another one was opened meanwhile
+    view.counted = counted && counted.revision === told.revision ? { map, numbers: counted.numbers } : null;
     view.paint();
   }
 
@@ -89,7 +89,6 @@ export class Counting {
 
   async #count() {
     await this.settle();
-    sessionStorage.setItem(COUNTED, "yes");
     this.told = [];
     const failed = [];
     const all = this.images();
@@ -102,8 +101,10 @@ export class Counting {
         if (error.status === 401) throw error;
         failed.push({ id, message: error.message });
       }
-      this.#show();
+      this.show();
     }
+    if (this.told.length) sessionStorage.setItem(COUNTED, "yes");
+    else sessionStorage.removeItem(COUNTED);
     find("counted").textContent = t("studioCounted", { n: whole(this.told.length), all: whole(all.length) });
     await this.showInPicture();
     const reasons = new Set(failed.map(({ message }) => message));
@@ -142,12 +143,13 @@ export class Counting {
     find("counted").textContent = t(key, { n: whole(at + 1), all: whole(all) });
   }
 
-  #show() {
+  /** The table, in the language that is spoken now. */
+  show() {
     find("counts").hidden = find("counts-shown").hidden = !this.told.length;
     const rows = this.told.map((each) => {
       const name = element("button", { type: "button", className: "link", textContent: each.id });
       name.addEventListener("click", () => this.open(each.id));
-      return element("tr", {}, element("th", { scope: "row" }, name, element("small", {}, t(fromOf(each)))), cellOf(each));
+      return element("tr", {}, element("th", { scope: "row" }, name, element("small", {}, fromOf(each))), cellOf(each));
     });
     find("counts").tBodies[0].replaceChildren(...rows);
     const sums = totalsOf(this.told);
@@ -162,7 +164,8 @@ function fromOf({ classes, told_apart: areApart, model, drawn }) {
   const [count, own] = ["count", "drawn"].map((key) => all.reduce((sum, each) => sum + (each[key] ?? 0), 0));
   const isDrawn = areApart && count ? own > 0 : drawn > 0;
   const isModel = areApart && count ? own < count : model !== null;
-  return isDrawn && isModel ? "studioFromBoth" : isModel ? "studioFromModel" : "studioFromDrawn";
+  if (isDrawn && isModel) return areApart ? t("studioFromSome", { n: whole(own) }) : t("studioFromBoth");
+  return t(isModel ? "studioFromModel" : "studioFromDrawn");
 }
 
 /** A count of each class, or of painted classes their size. */

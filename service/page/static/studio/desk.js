@@ -124,17 +124,15 @@ export class Desk {
     return fresh;
   }
 
-  /** One step of what is drawn. */
+  /** One step of what is drawn; whether it changed anything. */
   step(change) {
-    if (!this.map) return;
+    if (!this.map) return false;
     this.map.begin();
     change(this.map);
-    this.#done();
+    const isChanged = this.map.end();
+    if (isChanged) this.changed();
     this.view.paint();
-  }
-
-  #done() {
-    if (this.map.end()) this.changed();
+    return isChanged;
   }
 
   changed() {
@@ -200,9 +198,10 @@ export class Desk {
     });
     const found = await this.told.busily("studioRepairs", repair(this.image, map.numbers, seeds.numbers), points);
     if (this.map !== map) return; // another image was opened meanwhile
-    this.step(() => {
+    const isChanged = this.step(() => {
       map.paste(found.sides, found.numbers);
-      if (number && this.dataset.objects) map.name(number, name);
+      if (number && this.dataset.objects && map.has(number)) map.name(number, name);
     });
+    this.told.warn(isChanged ? null : "studioMarkedNothing");
   }
 }

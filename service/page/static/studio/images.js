@@ -121,8 +121,8 @@ export class Images {
       }
     }
     await this.list().catch(this.told.fail);
+    if (first && !this.current) await this.told.open(first); // before what is said, which opening ends
     if (refused.length) this.told.fail(new Error(refused.join("\n")));
     else this.told.say(there ? "studioThere" : "studioAdded", { n: files.length - there, there });
-    if (first && !this.current) await this.told.open(first);
   }
 }

@@ -128,7 +128,7 @@ function shareOf({ minutes, steps, elapsed_s: elapsed }) {
 function wordsOf(training) {
   const { status, details, minutes, steps, elapsed_s: elapsed } = training;
   const isOver = status === "RUNNING" && !steps && elapsed > 60 * minutes;
-  if (isOver) return t("studioTraining_MEASURED");
+  if (isOver) return t("studioTraining_MEASURED", { n: clock(elapsed - 60 * minutes) });
   if (status === "STOPPED") return t("studioTraining_STOPPED");
   const said = status === "RUNNING" && !steps
     ? t("studioElapsed", { n: clock(elapsed), all: clock(60 * minutes) })

@@ -33,6 +33,8 @@ const learning = new Learning({ say, fail, changed: whatNow, images: () => image
 const counting = new Counting({
   desk, images: () => images.all, settle: () => saver.save(), open: (name) => open(name).catch(fail), fail,
 });
+/** The image that this tab had open. */
+const OPEN = "seg-studio-open";
 let warned = null;
 
 function whatNow() {
@@ -43,7 +45,7 @@ function whatNow() {
 
 /** Stays until the tool is used again, or another one taken; null ends it. */
 function warn(key) {
-  if (key) say(key);
+  find("hint").toggleAttribute("data-bad", Boolean(key));
   find("hint").textContent = t(key ?? `studioHint_${hand.tool}`);
 }
 
@@ -88,7 +90,7 @@ async function load() {
   view.colors = (number) => (dataset.objects ? null : dataset.classes[number]?.color) ?? hueOf(number);
   const names = await images.list();
   learning.begin();
-  if (names.length && !desk.image) await open(names[0]);
+  if (names.length && !desk.image) await open(names.find((name) => name === sessionStorage.getItem(OPEN)) ?? names[0]);
   counting.begin();
 }
 
@@ -111,10 +113,10 @@ async function open(name) {
   showStanding(about);
   showKept(about.others, (each) => desk.takeKept(each), ({ key }) => saver.kept.delete(key));
   showCount(desk);
-  view.counted = null;
   counting.showInPicture();
   say(about.replaced ? "studioReplaced" : "");
   find("canvas").dataset.image = name;
+  sessionStorage.setItem(OPEN, name);
   if (about.isKept) {
     saver.changed();
     say("studioKept", {}, true);
@@ -163,6 +165,7 @@ function makeTools() {
 
 function take(name) {
   hand.take(name);
+  find("hint").removeAttribute("data-bad");
   find("hint").textContent = t(hand.points.length && name !== "polygon" ? "studioBegun" : `studioHint_${name}`);
   find("tools").querySelectorAll("button").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.tool === name));
@@ -212,10 +215,11 @@ async function remove() {
   if (!name || !globalThis.confirm(t("studioRemoveSure", { name }))) return;
   hand.cancel();
   await removeImage(name);
-  counting.forget(name);
   desk.close();
   find("work").removeAttribute("data-open");
   const names = await images.list(null);
+  counting.forget(name, "studioCountedGone");
+  counting.show();
   if (names.length) await open(names[0]);
 }
 
@@ -251,6 +255,9 @@ find("language").addEventListener("change", async (event) => {
   makeClasses();
   await images.list().catch(fail);
   learning.begin();
+  showCount(desk);
+  counting.show();
+  if (desk.image) await refreshVersions().catch(fail);
 });
 find("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -4,6 +4,8 @@ import { UNKNOWN } from "./label_map.js";
 
 /** Pixels of the screen around a polygon's first corner, at most, in which a click ends it. */
 const NEAR = 6;
+/** Pixels of a polygon that is meant: less is a click too many. */
+const SMALLEST = 2;
 
 /** Tools in the order of the bar: a name, a key, and whether it changes what is drawn. */
 export const TOOLS = [
@@ -140,8 +142,11 @@ export class Hand {
     if (this.tool !== "polygon" || this.points.length < 3) return;
     const { points, desk, z } = this;
     this.points = [];
+    this.from = null;
     this.#outline([]);
-    desk.step(() => desk.map.polygon(z, points, desk.value(null)));
+    const isTiny = areaOf(points) < SMALLEST;
+    desk.told.warn(isTiny ? "studioTiny" : null);
+    if (!isTiny) desk.step(() => desk.map.polygon(z, points, desk.value(null)));
   }
 
   /** Deletes what is selected. */
@@ -202,4 +207,13 @@ export class Hand {
 
 function apart(one, other) {
   return Math.hypot(one.x - other.x, one.y - other.y);
+}
+
+/** Between the middles of the corners' pixels. Source: the shoelace formula. */
+function areaOf(points) {
+  const twice = points.reduce((sum, { x, y }, at) => {
+    const next = points[(at + 1) % points.length];
+    return sum + x * next.y - next.x * y;
+  }, 0);
+  return Math.abs(twice) / 2;
 }
