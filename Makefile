@@ -23,8 +23,8 @@ demo: $(READY)  ## train on real images, serve the model, segment an image over 
 test: lint  ## lint, types, imports and tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-long: $(READY)  ## the tests that are left out of make test for their length
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
+test-long: $(READY)  ## the tests that are left out of make test for their length, and other random examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile others
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -23,9 +23,12 @@ ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
 EMPTY = struct.pack("<HH2sH", 8, 0x16, b"UI", 0)
 
 
-def head() -> bytes:
-    """Of a file in Explicit VR Little Endian, up to the end of its group 2."""
-    content = content_of(slice_of(PLANE))
+def head(content: bytes | None = None) -> bytes:
+    """Of a file in Explicit VR Little Endian, up to the end of its group 2.
+
+    Each file has names of its own, which are not always as long.
+    """
+    content = content or content_of(slice_of(PLANE))
     (length,) = struct.unpack_from("<I", content, 140)
     return content[: 144 + length]
 
@@ -45,7 +48,7 @@ def with_pixels(size: int) -> bytes:
 
 
 def deflated(content: bytes) -> bytes:
-    meta = head()
+    meta = head(content)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = packer.compress(content[len(meta) :]) + packer.flush()
     plain = b"1.2.840.10008.1.2.1\0"
