@@ -23,6 +23,7 @@ export class Counting {
   constructor({ desk, images, settle, open, fail }) {
     Object.assign(this, { desk, images, settle, open, fail });
     this.told = [];
+    this.wish = 0; // whether it is seen was wished so often: what comes late is of an earlier one
     find("measure").addEventListener("click", () => this.#doing(() => this.#count()));
     find("measure-stop").addEventListener("click", () => {
       sessionStorage.removeItem(COUNTED);
@@ -61,6 +62,8 @@ export class Counting {
   /** Outlines of what is counted where nobody drew, on the image that is open. */
   async showInPicture() {
     const { view, image, map } = this.desk;
+    this.wish += 1;
+    const { wish } = this;
     const told = this.told.find(({ id }) => id === image);
     let counted = null;
     try {
@@ -68,7 +71,7 @@ export class Counting {
     } catch (error) {
       this.fail(error);
     }
-    if (map !== this.desk.map) return; // another one was opened meanwhile
+    if (map !== this.desk.map || wish !== this.wish) return;
     view.counted = counted && counted.revision === told.revision ? { map, numbers: counted.numbers } : null;
     view.paint();
   }
