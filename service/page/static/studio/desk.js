@@ -184,8 +184,13 @@ export class Desk {
     this.seeds = null;
   }
 
-  /** Solves what is drawn again around a mark. */
-  async mark(points, isThis) {
+  /** Solves what is drawn again around a mark; `marking` is the last one that was begun. */
+  mark(points, isThis) {
+    this.marking = this.#mark(points, isThis);
+    return this.marking;
+  }
+
+  async #mark(points, isThis) {
     const { map, z } = this;
     this.seeds ??= { numbers: new Uint16Array(map.numbers.length).fill(UNKNOWN) };
     const { seeds } = this;

@@ -190,6 +190,9 @@ function pick(at) {
 /** Where training would learn nothing of it, or nonsense, asks once; who says it again means it. */
 async function done() {
   if (!desk.map || isBegun()) return;
+  const { map } = desk;
+  await desk.marking?.catch(() => {}); // what a mark changes belongs to what is done; who marked was told
+  if (map !== desk.map) return;
   const { doubt } = desk;
   if (doubt && warned !== doubt) {
     warned = doubt;
