@@ -6,8 +6,6 @@ those alone that were drawn on since, or that another model would answer for now
 """
 
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +33,7 @@ from service.studio.model_routes import StudioModels
 from service.studio.on_disk.classes import DrawnClasses
 from service.studio.on_disk.files import state_of
 from service.studio.on_disk.revisions import DrawnState, Revision
+from service.studio.open_images import LastAsked
 from service.studio.routes import IMAGE, Studio
 from service.studio.suggestions import Suggestion
 
@@ -78,33 +77,15 @@ class _Answer:
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
-class _Answers:
-    """Those that were asked for last."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], _Answer] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def of(self, key: tuple[object, ...]) -> _Answer | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def keep(self, key: tuple[object, ...], answer: _Answer) -> None:
-        with self._lock:
-            self._kept[key] = answer
-            while sum(len(each.content) for each in self._kept.values()) > KEPT_BYTES:
-                self._kept.popitem(last=False)
-
-
 class StudioCounts:
     """The route that counts and measures an image of the studio."""
 
     def __init__(self, studio: Studio, models: StudioModels) -> None:
         self._studio = studio
         self._suggestions = models.suggestions
-        self._answers = _Answers()
+        self._answers = LastAsked[_Answer](
+            lambda kept: sum(len(each.content) for each in kept) > KEPT_BYTES
+        )
 
     def routes(self) -> list[Route]:
         """For an application."""

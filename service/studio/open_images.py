@@ -4,11 +4,11 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import anyio
 import numpy as np
@@ -75,14 +75,37 @@ class OpenImage:
         return shown
 
 
+class LastAsked(Generic[T]):
+    """What was asked for last, by all that it depends on."""
+
+    def __init__(self, is_too_much: Callable[[Collection[T]], bool]) -> None:
+        """Be empty; of more than there may be the oldest goes."""
+        self._is_too_much = is_too_much
+        self._kept: OrderedDict[tuple[object, ...], T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, key: tuple[object, ...]) -> T | None:
+        """What is kept; None where it is not."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def keep(self, key: tuple[object, ...], value: T) -> None:
+        """Keep it as the newest."""
+        with self._lock:
+            self._kept[key] = value
+            while self._is_too_much(self._kept.values()):
+                self._kept.popitem(last=False)
+
+
 class OpenImages:
     """Those that were asked for last."""
 
     def __init__(self, models: ModelRegistry, folder: StudioFolder) -> None:
         self._models = models
         self._folder = folder
-        self._kept: OrderedDict[tuple[object, ...], OpenImage] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = LastAsked[OpenImage](lambda kept: len(kept) > KEPT)
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def get(self, request: Request, identity: str) -> OpenImage:
@@ -94,15 +117,10 @@ class OpenImages:
         """
         paths = await run_sync(self._folder.files_of, identity)
         key = (identity, *await run_sync(state_of, paths))
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        if kept := self._kept.of(key):
+            return kept
         found = await self.in_thread(request, lambda check: self._open(paths, check))
-        with self._lock:
-            self._kept[key] = found
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+        self._kept.keep(key, found)
         return found
 
     @property

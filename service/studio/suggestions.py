@@ -2,10 +2,8 @@
 
 import io
 import json
-import threading
 import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +24,7 @@ from service.studio.drawn import MOST_OBJECTS
 from service.studio.on_disk.classes import DrawnClasses
 from service.studio.on_disk.files import opened, state_of
 from service.studio.on_disk.studio_folder import StudioFolder
-from service.studio.open_images import OpenImages
+from service.studio.open_images import LastAsked, OpenImages
 
 KEPT = 2
 """Images whose probabilities stay in memory."""
@@ -72,8 +70,7 @@ class Suggestions:
         self._public = public
         self._folder = folder
         self._images = images
-        self._kept: OrderedDict[tuple[object, ...], Suggestion] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = LastAsked[Suggestion](self._is_too_much)
 
     def answering(self, model: str | None = None) -> str:
         """``NAME:VERSION`` of the model that a name, or none, means now.
@@ -98,10 +95,8 @@ class Suggestions:
         paths = await run_sync(self._folder.files_of, identity)
         state = await run_sync(state_of, paths)
         key = (identity, version.label, classes.names, classes.are_objects, *state)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        if kept := self._kept.of(key):
+            return kept
         card = version.card
         dims = card.input.dims
         labels = {2: "tiff", 3: "nifti"}[dims]
@@ -117,12 +112,12 @@ class Suggestions:
                 return _read(content, version.label, card, classes)
 
         found = await self._images.in_thread(request, read)
-        with self._lock:
-            self._kept[key] = found
-            room = self._models.decoder.budget.total // SHARE
-            while len(self._kept) > KEPT or sum(each.bytes for each in self._kept.values()) > room:
-                self._kept.popitem(last=False)
+        self._kept.keep(key, found)
         return found
+
+    def _is_too_much(self, kept: Collection[Suggestion]) -> bool:
+        room = self._models.decoder.budget.total // SHARE
+        return len(kept) > KEPT or sum(each.bytes for each in kept) > room
 
 
 def _unpacked_bytes(content: bytes) -> int:

@@ -140,14 +140,13 @@ def tune_objects(
     largest = max((slack for slack in slacks.values() if slack is not None), default=None)
     encoding = _best_encoding({name: mean(name) for name in best}, largest)
     ways = best[encoding]
-    rules = {name: way.rule for name, way in ways.items()}
-    if (
-        not are_learnt
-    ):  # what is known by heart is found without a fault, and says nothing of others
-        rules = {
-            info.name: _calibrated(read, encoding, info, ways[info.name], unit)
-            for info in card.classes[1:]
-        }
+    # what is known by heart is found without a fault, and says nothing of others
+    rules = {
+        info.name: ways[info.name].rule
+        if are_learnt
+        else _calibrated(read, encoding, info, ways[info.name], unit)
+        for info in card.classes[1:]
+    }
     splits = {name: way.split for name, way in ways.items() if way.split}
     assert card.instances is not None
     said = ", ".join(f"{name} {mean(name).precision:.3f}" for name in best)

@@ -32,6 +32,11 @@ def check_opaque(
         )
 
 
+def varies(opacity: Real[np.ndarray, "a *spatial"]) -> bool:
+    """Whether it is not the same everywhere, so that it says something."""
+    return any(plane.min() != plane.max() for plane in opacity)
+
+
 def left_out(opacity: Real[np.ndarray, "a *spatial"], kind: str) -> tuple[str, ...]:
     """What is to be said of a picture whose transparency is not the same everywhere.
 
@@ -39,7 +44,7 @@ def left_out(opacity: Real[np.ndarray, "a *spatial"], kind: str) -> tuple[str, .
         opacity: what is left out.
         kind: of the file, as people call it.
     """
-    if all(plane.min() == plane.max() for plane in opacity):
+    if not varies(opacity):
         return ()
     sentence = (
         f"the transparency (alpha) of the {kind} was left out, and it is not the same everywhere: "

@@ -24,7 +24,7 @@ from seg.images.grid.axes import Axes
 from seg.images.grid.frames import Frame, frame_axis, frame_count, frame_index, of_frame
 from seg.images.grid.image import Image, Mask, Spacing
 from seg.images.grid.limits import Limits, ReadOptions
-from seg.images.grid.opacity import check_opaque
+from seg.images.grid.opacity import check_opaque, varies
 from seg.images.grid.orientation import Turn
 from seg.images.grid.upright import upright_turn
 from seg.images.storage.decoding_room import decoding_room
@@ -193,7 +193,7 @@ def _left_out(opacity: Real[np.ndarray, "c *spatial"]) -> tuple[str, ...]:
     ``tifffile`` writes an array of four channels as red, green, blue and transparency where it is
     not told that they are channels.
     """
-    if all(plane.min() == plane.max() for plane in opacity):
+    if not varies(opacity):
         return ()
     return (
         "a channel was left out, which the TIFF calls transparency (alpha); if it is a channel "
